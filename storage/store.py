@@ -1,0 +1,129 @@
+"""A root folder anywhere fsspec reaches, with atomic writes.
+
+A file appears whole or not at all: locally by a temporary name and a rename, on object stores by one put.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+
+class StoreError(OSError):
+    """A read or write on the store failed; the message names the file and what to do."""
+
+
+class Store:
+    """Files under one root URI: a local folder, `s3://…`, `gs://…`, `memory://…`. Picklable, cheap to make."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fspath(root)
+        fs, path = url_to_fs(self.root)
+        self.fs: fsspec.AbstractFileSystem = fs
+        self.is_local = isinstance(fs, LocalFileSystem)
+        self.base: str = str(Path(path).absolute()) if self.is_local else path.rstrip("/")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Store, (self.base if self.is_local else self.root,))
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def path(self, name: str) -> str:
+        """The path as the filesystem (and DuckDB) knows it."""
+        return f"{self.base}/{name}" if name else self.base
+
+    def uri(self, name: str = "") -> str:
+        return self.path(name) if self.is_local else self.fs.unstrip_protocol(self.path(name))
+
+    def local_path(self, name: str) -> str | None:
+        """The path for tools that read local files alone; None on other stores."""
+        return self.path(name) if self.is_local else None
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def read_bytes(self, name: str) -> bytes:
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def open_read(self, name: str) -> IO[bytes]:
+        return self.fs.open(self.path(name), "rb")
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each (start, stop) of one file, in the order asked."""
+        if self.is_local:
+            with open(self.path(name), "rb") as file:
+                return [os.pread(file.fileno(), stop - start, start) for start, stop in ranges]
+        path = self.path(name)
+        found = self.fs.cat_ranges([path] * len(ranges), [a for a, _ in ranges], [b for _, b in ranges])
+        return [bytes(piece) for piece in found]
+
+    def write_bytes(self, name: str, data: bytes, durable: bool = False) -> None:
+        """Write one file atomically. `durable` also waits for the disk: for the few files that commit others."""
+        if not self.is_local:
+            self.fs.pipe_file(self.path(name), data)
+            return
+        target = Path(self.path(name))
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise explained(error, str(target)) from error
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Every file under a folder, relative to the root, sorted; empty where the folder is missing."""
+        base = self.path(prefix)
+        if not self.fs.exists(base):
+            return []
+        found = (str(path) for path in self.fs.find(base))
+        cut = len(self.base.rstrip("/")) + 1
+        return sorted(path[cut:] for path in found if not path.endswith(".part"))
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def put_folder(self, folder: str | os.PathLike[str], name: str) -> None:
+        """Copy a local folder to `name`; on a local store it appears whole, by one rename."""
+        source = Path(folder)
+        if not self.is_local:
+            self.fs.put(f"{source}/", f"{self.path(name)}/", recursive=True)
+            return
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            shutil.copytree(source, temporary)
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(temporary, target)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise explained(error, str(target)) from error
+
+
+def explained(error: OSError, path: str) -> StoreError:
+    """The same error with the file and the remedy in its message."""
+    if error.errno == errno.ENOSPC:
+        message = f"the disk is full: {path} was not written; free some space and run the same command again"
+    elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        message = f"no permission to write {path}"
+    else:
+        message = f"cannot write {path}: {error.strerror or error}"
+    return StoreError(error.errno, message)

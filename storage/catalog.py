@@ -1,0 +1,89 @@
+"""Read-only SQL over the committed files, through DuckDB views. Nothing is kept: the files are the catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+from codi2_storage.manifests import Commit, commits
+from codi2_storage.store import Store
+from codi2_storage.tables import TABLES
+
+
+class CatalogError(ValueError):
+    """A query or a build id that the catalog cannot serve; the message says why."""
+
+
+class Catalog:
+    """Views named as the tables. By default they show the latest published build and all runs."""
+
+    def __init__(self, root: Store | str) -> None:
+        self.store = root if isinstance(root, Store) else Store(root)
+        self.commits = commits(self.store)
+
+    def builds(self) -> list[Commit]:
+        """Published builds, oldest first."""
+        found = [commit for commit in self.commits if commit.kind == "build"]
+        return sorted(found, key=lambda commit: (commit.info.get("created_at", ""), commit.id))
+
+    def latest_build(self) -> str | None:
+        builds = self.builds()
+        return builds[-1].id if builds else None
+
+    def connect(self, build: str | None = None, all_builds: bool = False) -> duckdb.DuckDBPyConnection:
+        """A fresh in-memory connection with one view a table, closed to anything but reading the store."""
+        connection = duckdb.connect(":memory:")
+        if not self.store.is_local:
+            connection.register_filesystem(self.store.fs)
+        files: dict[str, list[str]] = {}
+        for commit in self._visible(build, all_builds):
+            for file in commit.files:
+                files.setdefault(file.table, []).append(file.path)
+        for table, schema in TABLES.items():
+            paths = [self._duckdb_path(path) for path in sorted(set(files.get(table, [])))]
+            if paths:
+                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+                source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+                connection.execute(f'create view "{table}" as select * from {source}')
+            else:
+                connection.register(f"empty_{table}", schema.empty_table())
+                connection.execute(f'create view "{table}" as select * from empty_{table}')
+        connection.execute("set enable_progress_bar = false")
+        return connection
+
+    def sql(
+        self, query: str, params: Sequence[object] | None = None, build: str | None = None, all_builds: bool = False
+    ) -> pa.Table:
+        """Run one query; raises CatalogError where it is not a query or does not fit the tables."""
+        if not re.match(
+            r"\s*(--[^\n]*\n\s*)*(select|with|describe|show|summarize|explain|from|values|pivot)\b", query, re.I
+        ):
+            raise CatalogError("only queries are served: start with select, with, from, describe, show or summarize")
+        with self.connect(build, all_builds) as connection:
+            try:
+                statements = connection.extract_statements(query)
+                if len(statements) != 1:
+                    raise CatalogError("one query at a time, please")
+                return connection.execute(query, params or []).to_arrow_table()
+            except duckdb.Error as error:
+                raise CatalogError(str(error).strip()) from error
+
+    def _duckdb_path(self, path: str) -> str:
+        if self.store.is_local:
+            return self.store.path(path)
+        protocol = self.store.fs.protocol
+        name = protocol if isinstance(protocol, str) else protocol[0]
+        return f"{name}://{self.store.path(path).lstrip('/')}"
+
+    def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
+        if all_builds:
+            return self.commits
+        chosen = build or self.latest_build()
+        by_id = {commit.id: commit for commit in self.commits}
+        if build is not None and (build not in by_id or by_id[build].kind != "build"):
+            known = ", ".join(commit.id for commit in self.builds()) or "none"
+            raise CatalogError(f"no published build {build!r} under {self.store.root}; published: {known}")
+        names = {chosen, *by_id[chosen].uses} if chosen else set()
+        return [commit for commit in self.commits if commit.id in names or commit.kind not in ("build", "ingest")]

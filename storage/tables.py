@@ -1,0 +1,84 @@
+"""Every table of the catalog and its columns, in one place. Design: `docs/architecture.md`."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+S, I, F, B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+_PARTS = _schema(
+    build_id=S, sample_id=S, position=I, turn=I, role=S, modality=S, text=S, asset_id=S, icl_role=S, target=B
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "builds": _schema(
+        build_id=S, recipe=S, recipe_hash=S, parent=S, status=S, samples=I, spec=S, code_version=S, created_at=S
+    ),
+    "corpora": _schema(
+        corpus=S, revision=S, source=S, version=S, sha256=S, licence=S, description=S, rows=I, ingest_id=S
+    ),
+    "source_rows": _schema(source_row_id=S, corpus=S, revision=S, locator=S, sha256=S, licence=S, author=S),
+    # `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets
+    "assets": _schema(
+        asset_id=S, source_row_id=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
+        caption=S, attributes=S, licence=S, shard=S, member=S, offset=I, text=S, op=S, params=S, inputs=pa.list_(S),
+    ),
+    "signals": _schema(asset_id=S, op=S, op_version=S, name=S, value=F),
+    "rejects": _schema(build_id=S, subject=S, stage=S, op=S, reason=S, score=F, threshold=F, error=S),
+    "plan": _PARTS,
+    "parts": _PARTS,
+    "samples": _schema(
+        build_id=S, sample_id=S, task=S, split=S, holdout=S, template=S, n_parts=I, n_demos=I, licence=S, shard=S,
+        seed=I, meta=S,
+    ),
+    "op_runs": _schema(
+        build_id=S, stage=S, op=S, op_version=S, params=S, rows_in=I, rows_out=I, rejected=I, failed=I, seconds=F
+    ),
+    "shards": _schema(build_id=S, shard=S, task=S, split=S, samples=I, bytes=I, sha256=S, plan_hash=S),
+    "runs": _schema(
+        run_id=S, kind=S, config=S, build_id=S, code_version=S, status=S, uri=S, seconds=F, created_at=S
+    ),
+    "checkpoints": _schema(checkpoint_id=S, run_id=S, step=I, uri=S, sha256=S),
+    "metrics": _schema(
+        run_id=S, checkpoint_id=S, suite=S, task=S, split=S, metric=S, value=F, low=F, high=F, n=I, baseline=S
+    ),
+    "generations": _schema(
+        request_id=S, sample_id=S, status=S, reason=S, seed=I, checkpoint_id=S, uri=S, prompt=S
+    ),
+    "deployments": _schema(name=S, checkpoint_id=S, uri=S, since=S, until=S, reason=S),
+}  # fmt: skip
+
+
+class SchemaError(ValueError):
+    """Rows do not fit their table; the message names the table and the column."""
+
+
+def as_table(name: str, rows: pa.Table | list[dict]) -> pa.Table:
+    """Rows in the table's own schema; missing columns become null, unknown ones are an error."""
+    if name not in TABLES:
+        raise SchemaError(f"unknown table {name!r}; known: {', '.join(sorted(TABLES))}")
+    schema = TABLES[name]
+    known = set(schema.names)
+    if isinstance(rows, pa.Table):
+        unknown = [column for column in rows.column_names if column not in known]
+    else:
+        unknown = sorted({column for row in rows for column in row} - known)
+    if unknown:
+        raise SchemaError(f"table {name!r} has no column {', '.join(unknown)}")
+    try:
+        if isinstance(rows, pa.Table):
+            columns = [
+                rows[field.name].cast(field.type)
+                if field.name in rows.column_names
+                else pa.nulls(len(rows), field.type)
+                for field in schema
+            ]
+            return pa.table(columns, schema=schema)
+        return pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(f"rows do not fit table {name!r}: {error}") from error
