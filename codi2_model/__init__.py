@@ -1,0 +1,34 @@
+"""CoDi-2: encoders -> in-projection -> Llama -> out-projection -> feature regression -> diffusion decoders.
+
+The names below load on first use, so that `import codi2_model` costs nothing (the command line's `--help` relies on it).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codi2_model.config import CoDi2Config
+    from codi2_model.modeling import CoDi2ForConditionalGeneration, CoDi2Output
+    from codi2_model.processor import CoDi2Batch, CoDi2Processor
+
+_HOME = {
+    "CoDi2Batch": "codi2_model.processor",
+    "CoDi2Config": "codi2_model.config",
+    "CoDi2ForConditionalGeneration": "codi2_model.modeling",
+    "CoDi2Output": "codi2_model.modeling",
+    "CoDi2Processor": "codi2_model.processor",
+}
+
+__all__ = ["CoDi2Batch", "CoDi2Config", "CoDi2ForConditionalGeneration", "CoDi2Output", "CoDi2Processor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'codi2_model' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

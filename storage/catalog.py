@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import duckdb
 import pyarrow as pa
+
 from codi2_storage.manifests import Commit, commits
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES
@@ -32,13 +33,19 @@ class Catalog:
         builds = self.builds()
         return builds[-1].id if builds else None
 
-    def connect(self, build: str | None = None, all_builds: bool = False) -> duckdb.DuckDBPyConnection:
-        """A fresh in-memory connection with one view a table, closed to anything but reading the store."""
+    def connect(
+        self, build: str | None = None, all_builds: bool = False, only: Collection[str] | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """A fresh in-memory connection with one view a table. `only` names the commits to see, and no others."""
         connection = duckdb.connect(":memory:")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
         files: dict[str, list[str]] = {}
-        for commit in self._visible(build, all_builds):
+        if only is None:
+            visible = self._visible(build, all_builds)
+        else:
+            visible = [commit for commit in self.commits if commit.id in set(only)]
+        for commit in visible:
             for file in commit.files:
                 files.setdefault(file.table, []).append(file.path)
         for table, schema in TABLES.items():

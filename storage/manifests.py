@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from codi2_storage.store import Store
 from codi2_storage.tables import as_table
 

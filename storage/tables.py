@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-S, I, F, B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+S, I, F, B = pa.string(), pa.int64(), pa.float64(), pa.bool_()  # noqa: E741
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -15,6 +15,13 @@ _PARTS = _schema(
     build_id=S, sample_id=S, position=I, turn=I, role=S, modality=S, text=S, asset_id=S, icl_role=S, target=B
 )
 
+# `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets
+_ASSETS = _schema(
+    asset_id=S, source_row_id=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
+    caption=S, attributes=S, licence=S, split=S, holdout=S, shard=S, member=S, offset=I, text=S, op=S, params=S,
+    inputs=pa.list_(S),
+)  # fmt: skip
+
 TABLES: dict[str, pa.Schema] = {
     "builds": _schema(
         build_id=S, recipe=S, recipe_hash=S, parent=S, status=S, samples=I, spec=S, code_version=S, created_at=S
@@ -23,11 +30,9 @@ TABLES: dict[str, pa.Schema] = {
         corpus=S, revision=S, source=S, version=S, sha256=S, licence=S, description=S, rows=I, ingest_id=S
     ),
     "source_rows": _schema(source_row_id=S, corpus=S, revision=S, locator=S, sha256=S, licence=S, author=S),
-    # `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets
-    "assets": _schema(
-        asset_id=S, source_row_id=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
-        caption=S, attributes=S, licence=S, shard=S, member=S, offset=I, text=S, op=S, params=S, inputs=pa.list_(S),
-    ),
+    # every row that was normalised; a build's `assets` are those it selected, and what it derived from them
+    "ingested": _ASSETS,
+    "assets": _ASSETS,
     "signals": _schema(asset_id=S, op=S, op_version=S, name=S, value=F),
     "rejects": _schema(build_id=S, subject=S, stage=S, op=S, reason=S, score=F, threshold=F, error=S),
     "plan": _PARTS,

@@ -1,0 +1,61 @@
+"""What a model must beat: answers that need no model at all.
+
+- chance: one of the candidates, blindly (for text: the answer of a train sample drawn at random);
+- copy_input: the last medium of the prompt that has the target's modality, handed back unchanged;
+- nearest_train: the target of the train sample of the same task whose prompt text is nearest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+
+from codi2_model.evaluation.text_scores import words
+
+CHANCE, COPY_INPUT, NEAREST_TRAIN = "chance", "copy_input", "nearest_train"
+
+
+def copy_input(prompt: Sequence[Mapping[str, Any]], modality: str) -> Any | None:
+    """The value of the prompt's last part of that modality (the query comes last), or None where there is none."""
+    if modality == "text":
+        return None
+    media = [part["value"] for message in prompt for part in message["content"] if part["type"] == modality]
+    return media[-1] if media else None
+
+
+def nearest_prompts(queries: Sequence[str], train: Sequence[str]) -> list[int]:
+    """For each query text the index of the nearest train text, by the cosine of TF-IDF vectors of lower-case words.
+
+    A word weighs count x (1 + ln(N / df)) with N and df from train; words unknown to train do not count. Ties, and
+    queries that share no word with train, go to the lowest index, so the caller fixes the order of `train`.
+    """
+    if not train:
+        raise ValueError("no train texts to search")
+    vocabulary = {word: i for i, word in enumerate(sorted({word for text in train for word in words(text)}))}
+    counts = _counts(train, vocabulary)
+    frequency = np.bincount(counts.indices, minlength=len(vocabulary))
+    weight = diags(1.0 + np.log(len(train) / np.maximum(frequency, 1)))
+    searched = _unit_rows(counts @ weight)
+    asked = _unit_rows(_counts(queries, vocabulary) @ weight)
+    return [int((searched @ asked[i].T).toarray().argmax()) for i in range(len(queries))]
+
+
+def _counts(texts: Sequence[str], vocabulary: Mapping[str, int]) -> csr_matrix:
+    """(texts, words) word counts."""
+    rows, columns, values = [], [], []
+    for row, text in enumerate(texts):
+        for word, count in sorted(Counter(words(text)).items()):
+            if word in vocabulary:
+                rows.append(row)
+                columns.append(vocabulary[word])
+                values.append(float(count))
+    return csr_matrix((values, (rows, columns)), shape=(len(texts), len(vocabulary)))
+
+
+def _unit_rows(matrix: csr_matrix) -> csr_matrix:
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).ravel())
+    return csr_matrix(diags(1.0 / np.maximum(length, 1e-12)) @ matrix)

@@ -1,0 +1,168 @@
+"""What a judge chooses among: the true target and others that differ from it in one thing.
+
+- concept: other test targets in the same style (sounds: of the same task), of other families;
+- style: the same concept drawn in other styles.
+The truth comes first in every list; a judge's ranking never depends on the order (ties count as wrong).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codi2_model.evaluation.data import SampleRow, by_hash, decode
+from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+
+POOL_FACTOR = 3  # a pool holds this many times K, so that enough of it differs in family
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A candidate: what identifies it, what it shows, and where its bytes are (asset shard, or a sample's part)."""
+
+    asset_id: str
+    modality: str
+    concept: str | None
+    family: str | None
+    style: str | None
+    shard: str | None
+    offset: int | None
+    size: int | None
+    sample: SampleRow | None = None
+
+
+class Candidates:
+    """Candidate lists for the picked samples of one build, the same for the same seed."""
+
+    def __init__(self, catalog: Catalog, build: str | None, rows: Sequence[SampleRow], seed: int, k: int = 10) -> None:
+        self.k, self.seed = k, seed
+        self._catalog, self._build = catalog, build
+        self.targets = _targets(catalog, build, rows)
+        self._pools = self._concept_pools()
+
+    def concept(self, sample_id: str) -> list[Medium]:
+        """The truth and up to K-1 test targets of other families; fewer where the split holds no more."""
+        truth = self.targets[sample_id]
+        task = self._task(truth)
+        pools = [self._pools[_pool_key(truth, task)], self._pools[(truth.modality, task)]]
+        chosen, seen = [truth], {truth.asset_id}
+        for other in (medium for pool in pools for medium in pool):
+            if len(chosen) == self.k:
+                break
+            if other.asset_id not in seen and _differs(other, truth):
+                chosen.append(other)
+                seen.add(other.asset_id)
+        return chosen
+
+    def styles(self, sample_ids: Sequence[str]) -> dict[str, list[Medium]]:
+        """The truth and the same concept's pictures in other styles, for the samples where there is one."""
+        truths = {i: self.targets[i] for i in sample_ids if i in self.targets and self.targets[i].style is not None}
+        concepts = sorted({str(medium.concept) for medium in truths.values() if medium.concept})
+        by_concept: dict[str, list[Medium]] = defaultdict(list)
+        for medium in _assets_of_concepts(self._catalog, self._build, concepts):
+            by_concept[str(medium.concept)].append(medium)
+        found = {}
+        for sample_id, truth in truths.items():
+            others = {m.asset_id: m for m in by_concept[str(truth.concept)] if m.style != truth.style}
+            one_each: dict[str, Medium] = {}
+            for asset_id in by_hash(others, self.seed):
+                one_each.setdefault(str(others[asset_id].style), others[asset_id])
+            one_each.pop("None", None)
+            listed = [one_each[style] for style in by_hash(one_each, self.seed)][: self.k - 1]
+            if listed:
+                found[sample_id] = [truth, *listed]
+        return found
+
+    def _task(self, medium: Medium) -> str:
+        assert medium.sample is not None
+        return medium.sample.task
+
+    def _concept_pools(self) -> dict[tuple[str, str], list[Medium]]:
+        """(modality, style) and (modality, task) -> test targets by hash; shared, so that each is embedded once."""
+        pools: dict[tuple[str, str], dict[str, Medium]] = defaultdict(dict)
+        for medium in self.targets.values():
+            task = self._task(medium)
+            pools[_pool_key(medium, task)].setdefault(medium.asset_id, medium)
+            pools[(medium.modality, task)].setdefault(medium.asset_id, medium)
+        return defaultdict(
+            list,
+            {
+                key: [pool[asset_id] for asset_id in by_hash(pool, self.seed)][: POOL_FACTOR * self.k]
+                for key, pool in pools.items()
+            },
+        )
+
+
+def _pool_key(medium: Medium, task: str) -> tuple[str, str]:
+    return (medium.modality, f"style={medium.style}" if medium.style else task)
+
+
+def _differs(other: Medium, truth: Medium) -> bool:
+    """A wrong answer beyond doubt: another concept, and another family where families are known."""
+    if truth.family is not None and other.family is not None:
+        return other.family != truth.family
+    return other.concept != truth.concept or truth.concept is None
+
+
+_ASSET_PLACE = "any_value(a.shard) as shard, any_value(a.offset) as offset, any_value(a.bytes) as size"
+
+
+def _targets(catalog: Catalog, build: str | None, rows: Sequence[SampleRow]) -> dict[str, Medium]:
+    """sample id -> the first medium of its last message, for test samples that have one."""
+    by_id = {row.sample_id: row for row in rows}
+    table = catalog.sql(
+        f"""with turns as (select sample_id, max(turn) as last from parts group by sample_id),
+            first as (select p.sample_id, min(p.position) as position from parts p join turns t using (sample_id)
+                      where p.turn = t.last and p.modality <> 'text' group by 1)
+            select p.sample_id, p.asset_id, p.modality, {_ASSET_PLACE}
+            from parts p join first f on p.sample_id = f.sample_id and p.position = f.position
+            join samples s on s.sample_id = p.sample_id left join assets a on a.asset_id = p.asset_id
+            where s.split = 'test' group by 1, 2, 3 order by 1""",
+        build=build,
+    )
+    targets = {}
+    for found in table.to_pylist():
+        row = by_id.get(found.pop("sample_id"))
+        if row is not None:
+            meta = row.meta
+            about: dict[str, Any] = {name: meta.get(name) for name in ("concept", "family", "style")}
+            targets[row.sample_id] = Medium(**found, **about, sample=row)
+    return targets
+
+
+def _assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[str]) -> list[Medium]:
+    """Pictures whose attributes name one of the concepts and a style, with bytes of their own; ordered by id."""
+    table = catalog.sql(
+        """select asset_id, min(attributes) as attributes, any_value(shard) as shard, any_value("offset") as "offset",
+                  any_value(bytes) as size
+           from assets where modality = 'image' and shard is not null
+                and list_contains(?, json_extract_string(attributes, '$.concept'))
+           group by asset_id order by asset_id""",
+        [list(concepts)],
+        build=build,
+    )
+    found = []
+    for row in table.to_pylist():
+        attributes: dict[str, Any] = json.loads(row.pop("attributes"))
+        about: dict[str, Any] = {name: attributes.get(name) for name in ("concept", "family", "style")}
+        found.append(Medium(**row, **about, modality="image"))
+    return found
+
+
+def read_media(store: Store, media: Sequence[Medium]) -> dict[str, Any]:
+    """Values of media that have a place in an asset shard: asset id -> value, each shard opened once."""
+    by_shard: dict[str, dict[str, Medium]] = defaultdict(dict)
+    for medium in media:
+        if medium.shard is not None and medium.offset is not None and medium.size is not None:
+            by_shard[medium.shard][medium.asset_id] = medium
+    values = {}
+    for shard in sorted(by_shard):
+        listed = list(by_shard[shard].values())
+        ranges = [(m.offset or 0, (m.offset or 0) + (m.size or 0)) for m in listed]
+        for medium, data in zip(listed, store.read_ranges(shard, ranges), strict=True):
+            values[medium.asset_id] = decode(medium.modality, data)
+    return values

@@ -1,0 +1,340 @@
+"""Evaluate a checkpoint on the held-out split of a build.
+
+    test shards -> samples picked by hash -> batched generation -> judges, text scores -> catalog, page, contact sheet
+
+The model comes from `from_pretrained` alone; baselines go through the same judge into the same table. The same
+checkpoint, build and seed give the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codi2_datasets.progress import progress
+from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
+from codi2_model.evaluation.candidates import Candidates, Medium, read_media
+from codi2_model.evaluation.data import (
+    EvaluationError,
+    LoadedSample,
+    SampleRow,
+    TrainAnswer,
+    leaks,
+    load_samples,
+    pick,
+    sample_rows,
+    text_of,
+    train_answers,
+)
+from codi2_model.evaluation.judges import AudioJudge, ImageJudge, Judge
+from codi2_model.evaluation.outputs import GenerationItem, write_generations
+from codi2_model.evaluation.scoring import (
+    CONCEPT,
+    MODEL,
+    STYLE,
+    MediaQuestion,
+    Scores,
+    score_media,
+    score_texts,
+    summary,
+)
+from codi2_storage.catalog import Catalog
+from codi2_storage.manifests import Writer
+from codi2_storage.store import Store
+
+RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
+JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """`rows` as they stand in the metrics table; `leaks`: task -> media of test targets found in train parts."""
+
+    run_id: str
+    checkpoint_id: str
+    build_id: str
+    samples: int
+    rows: list[dict[str, Any]]
+    leaks: dict[str, int]
+    page: str
+    contact_sheet: str
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and cells for people: the model beside its baselines."""
+        return summary(self.rows)
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How answers are made. Greedy text; the same seed gives the same media."""
+
+    batch_size: int = 24
+    max_new_tokens: int = 40
+    steps: int = 20
+    guidance: float = 2.0
+
+
+def evaluate(
+    checkpoint: str | Path,
+    root: str | Store,
+    build: str | None = None,
+    limit: int = 24,
+    seed: int = 0,
+    out: str | Path | None = None,
+    checkpoint_id: str | None = None,
+    settings: GenerationSettings | None = None,
+    tasks: Sequence[str] | None = None,
+) -> EvaluationResult:
+    """Evaluate `limit` test samples of each task; commit metrics, write the page.
+
+    `out` is a local folder; without it the page lies in the store under evaluations/. Raises EvaluationError where the
+    build holds no test samples, FileNotFoundError for a checkpoint that is not there.
+    """
+    store = root if isinstance(root, Store) else Store(root)
+    settings = settings or GenerationSettings()
+    folder = _checkpoint_folder(checkpoint)
+    catalog = Catalog(store)
+    build_id = build or catalog.latest_build()
+    if build_id is None:
+        raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
+    rows = [row for row in sample_rows(catalog, build_id, "test") if tasks is None or row.task in tasks]
+    picked = pick(rows, limit, seed)
+    if not picked:
+        raise EvaluationError(f"build {build_id} holds no test samples" + (f" of {', '.join(tasks)}" if tasks else ""))
+    checkpoint_id = checkpoint_id or _checkpoint_id(catalog, folder)
+    run_id = "evaluate-" + _digest([checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__])[:16]
+
+    model, processor = _load(folder)
+    loaded = load_samples(store, picked)
+    samples = [loaded[row.sample_id] for row in picked]
+    outputs = generate_answers(model, processor, samples, seed, settings)
+    nearest = _nearest_train(catalog, store, build_id, samples, seed)
+    metrics, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
+    metrics += _retrieval(model, processor, samples)
+    found = leaks(catalog, build_id)
+    metrics += [_row("leaks", task, "test_targets_in_train", float(count), n=limit) for task, count in found.items()]
+    metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
+
+    items = [
+        GenerationItem(s.row.sample_id, s.row.task, s.prompt, outputs[s.row.sample_id], s.reply, notes[s.row.sample_id])
+        for s in samples
+    ]
+    columns, cells = summary(metrics)
+    tables = [{"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}]
+    title = f"Evaluation of {checkpoint_id} on {build_id}"
+    page, sheet = _write_page(store, run_id, out, items, title, tables)
+    config = {"build": build_id, "limit": limit, "seed": seed, "checkpoint": checkpoint_id, **settings.__dict__}
+    about = {"run_id": run_id, "kind": "evaluation", "build_id": build_id, "status": "finished", "uri": page}
+    with Writer(store, run_id, kind="run") as writer:
+        writer.append("runs", [{**about, "config": json.dumps(config, sort_keys=True)}])
+        writer.append("metrics", metrics)
+    return EvaluationResult(run_id, checkpoint_id, build_id, len(samples), metrics, found, page, sheet)
+
+
+def generate_answers(
+    model: Any, processor: Any, samples: Sequence[LoadedSample], seed: int, settings: GenerationSettings
+) -> dict[str, list[dict[str, Any]]]:
+    """sample id -> content list. Samples whose targets share a modality are generated together, in batches."""
+    from codi2_model.generation import generate
+
+    answers: dict[str, list[dict[str, Any]]] = {}
+    with progress("generate", len(samples), "samples") as advance:
+        for modality in sorted({sample.target["type"] for sample in samples}):
+            chosen = [sample for sample in samples if sample.target["type"] == modality]
+            chosen.sort(key=lambda sample: sum(len(message["content"]) for message in sample.prompt))
+            for start in range(0, len(chosen), settings.batch_size):
+                batch = chosen[start : start + settings.batch_size]
+                contents = generate(
+                    model, processor, [sample.prompt for sample in batch], modalities=(modality,), seed=seed,
+                    max_new_tokens=settings.max_new_tokens, steps=settings.steps, guidance=settings.guidance,
+                )  # fmt: skip
+                answers.update(zip((sample.row.sample_id for sample in batch), contents, strict=True))
+                advance(len(batch))
+    return answers
+
+
+@dataclass(frozen=True)
+class NearestTrain:
+    """Per test sample: the nearest train sample's reply (text and first medium), and a random train reply's text."""
+
+    text: str
+    medium: Any | None
+    random_text: str
+
+
+def _nearest_train(
+    catalog: Catalog, store: Store, build: str, samples: Sequence[LoadedSample], seed: int
+) -> dict[str, NearestTrain]:
+    chosen: dict[str, tuple[TrainAnswer, str]] = {}
+    for task in sorted({sample.row.task for sample in samples}):
+        train = train_answers(catalog, build, task, seed)
+        if not train:
+            continue
+        asked = [sample for sample in samples if sample.row.task == task]
+        # the query is the text of every turn before the reply, joined as the train prompts are
+        prompts = [
+            " ".join(part["text"] for m in s.prompt for part in m["content"] if part["type"] == "text") for s in asked
+        ]
+        for sample, index in zip(asked, nearest_prompts(prompts, [answer.prompt for answer in train]), strict=True):
+            blind = random.Random(f"{seed}:{sample.row.sample_id}").choice(train).reply
+            chosen[sample.row.sample_id] = (train[index], blind)
+    wanting = [
+        chosen[s.row.sample_id][0].row for s in samples if s.target["type"] != "text" and s.row.sample_id in chosen
+    ]
+    loaded = load_samples(store, wanting)
+    found = {}
+    for sample_id, (answer, blind) in chosen.items():
+        target = loaded[answer.row.sample_id].target if answer.row.sample_id in loaded else None
+        found[sample_id] = NearestTrain(answer.reply, target["value"] if target else None, blind)
+    return found
+
+
+def _judge(
+    catalog: Catalog,
+    store: Store,
+    build: str,
+    rows: Sequence[SampleRow],
+    samples: Sequence[LoadedSample],
+    outputs: dict[str, list[dict[str, Any]]],
+    nearest: dict[str, NearestTrain],
+    seed: int,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Metrics rows, and a note per sample for the page."""
+    texts = Scores("text")
+    notes: dict[str, str] = {}
+    for sample in samples:
+        if sample.target["type"] == "text":
+            sample_id = sample.row.sample_id
+            answers: dict[str | None, str] = {MODEL: text_of(outputs[sample_id])}
+            if sample_id in nearest:
+                answers |= {NEAREST_TRAIN: nearest[sample_id].text, CHANCE: nearest[sample_id].random_text}
+            f1 = score_texts(sample.row.task, sample.target["text"], answers, texts)
+            notes[sample_id] = f"token F1 {f1:.2f}"
+    metrics = texts.rows(seed)
+    candidates = Candidates(catalog, build, rows, seed)
+    for modality, make_judge in JUDGES.items():
+        chosen = [sample for sample in samples if sample.target["type"] == modality]
+        if not chosen:
+            continue
+        lists = {s.row.sample_id: {CONCEPT: candidates.concept(s.row.sample_id)} for s in chosen}
+        if modality == "image":
+            for sample_id, listed in candidates.styles(list(lists)).items():
+                lists[sample_id][STYLE] = listed
+        values = _values(store, [m for by in lists.values() for listed in by.values() for m in listed], chosen)
+        questions = [_question(s, lists[s.row.sample_id], outputs, nearest) for s in chosen]
+        scores = Scores(f"judge:{modality}")
+        verdicts = score_media(questions, values, make_judge(), scores)
+        metrics += scores.rows(seed)
+        for sample_id, verdict in verdicts.items():
+            told = (f"{name}: {'right' if right else 'wrong'}" for name, right in verdict.items())
+            notes[sample_id] = ", ".join(told)
+    return metrics, notes
+
+
+def _question(
+    sample: LoadedSample,
+    lists: dict[str, list[Medium]],
+    outputs: dict[str, list[dict[str, Any]]],
+    nearest: dict[str, NearestTrain],
+) -> MediaQuestion:
+    modality, sample_id = sample.target["type"], sample.row.sample_id
+    made = [part["value"] for part in outputs[sample_id] if part["type"] == modality]
+    answers: dict[str | None, Any] = {MODEL: made[0] if made else None}
+    source = copy_input(sample.prompt, modality)
+    if source is not None:
+        answers[COPY_INPUT] = source
+    if sample_id in nearest:
+        answers[NEAREST_TRAIN] = nearest[sample_id].medium
+    choices = {name: [medium.asset_id for medium in listed] for name, listed in lists.items() if len(listed) > 1}
+    return MediaQuestion(sample_id, sample.row.task, sample.target["asset_id"], choices, answers, source)
+
+
+def _values(store: Store, media: Iterable[Medium], loaded: Sequence[LoadedSample]) -> dict[str, Any]:
+    """Values of all candidates: from the samples at hand, from asset shards, else (derived media) from their sample."""
+    values = {sample.target["asset_id"]: sample.target["value"] for sample in loaded}
+    missing = {medium.asset_id: medium for medium in media if medium.asset_id not in values}
+    values |= read_media(store, list(missing.values()))
+    rest = {
+        medium.sample.sample_id: medium.sample for a, medium in missing.items() if a not in values and medium.sample
+    }
+    for sample in load_samples(store, rest.values()).values():
+        values[sample.target["asset_id"]] = sample.target["value"]
+    return values
+
+
+def _retrieval(model: Any, processor: Any, samples: Sequence[LoadedSample]) -> list[dict[str, Any]]:
+    """Predicted features against the true ones of the same task: does each find its own among all?"""
+    from codi2_model.training.retrieval import feature_retrieval
+
+    rows = []
+    for task in RETRIEVAL_TASKS:
+        chosen = [[*s.prompt, {"role": "assistant", "content": s.reply}] for s in samples if s.row.task == task]
+        if len(chosen) < 2:
+            continue
+        result = feature_retrieval(model, processor, chosen)
+        n = int(result["n"])
+        rows.append(_row("features", task, "feature_top1", float(result["accuracy"]), n=n))
+        rows.append(_row("features", task, "feature_top1_p_value", float(result["p_value"]), n=n))
+        rows.append(_row("features", task, "feature_top1", float(result["chance"]), n=n, baseline=CHANCE))
+    return rows
+
+
+def _row(suite: str, task: str, metric: str, value: float, n: int, baseline: str | None = None) -> dict[str, Any]:
+    about = {"suite": suite, "task": task, "split": "test", "metric": metric, "baseline": baseline, "n": n}
+    return {**about, "value": value, "low": None, "high": None}
+
+
+def _write_page(
+    store: Store, run_id: str, out: str | Path | None, items: list[GenerationItem], title: str, tables: list[dict]
+) -> tuple[str, str]:
+    """(page, contact sheet) as a path or URI."""
+    if out is not None:
+        written = write_generations(out, items, title, tables)
+        return str(written.page), str(written.contact_sheet)
+    name = f"evaluations/{run_id}"
+    with tempfile.TemporaryDirectory(prefix="codi2-evaluation-") as folder:
+        write_generations(folder, items, title, tables)
+        store.put_folder(folder, name)
+    return store.uri(f"{name}/index.html"), store.uri(f"{name}/contact_sheet.png")
+
+
+def _checkpoint_folder(checkpoint: str | Path) -> Path:
+    folder = Path(checkpoint)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: no checkpoint there (a folder with config.json is wanted)")
+    return folder
+
+
+def _checkpoint_id(catalog: Catalog, folder: Path) -> str:
+    """The id the catalog knows the weights by, else the start of their hash."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    known = catalog.sql(
+        "select checkpoint_id from checkpoints where sha256 = ? or uri in (?, ?) order by 1 limit 1",
+        [digest.hexdigest(), str(folder), str(folder.absolute())],
+    ).to_pylist()
+    return known[0]["checkpoint_id"] if known else digest.hexdigest()[:16]
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    import torch
+
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+
+    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval()
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return model, CoDi2Processor.from_pretrained(folder)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""Generated media as files, a page and a contact sheet: a folder that can be moved, zipped or served as it is.
+
+    <out>/index.html           the prompts as conversations, each output beside the truth
+    <out>/contact_sheet.png    the same at a glance
+    <out>/media/<item>-<p|o|t><n>.png|wav
+
+Every file appears whole (temporary name, then a rename); the page, which names the others, comes last.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+
+from codi2_model.evaluation.sheet import contact_sheet
+
+SAMPLE_RATE = 16_000
+Content = Sequence[Mapping[str, Any]]  # parts: {"type": "text", "text"} | {"type": "image" | "audio", "value"}
+
+
+@dataclass(frozen=True)
+class GenerationItem:
+    """One generation. `prompt` is a list of messages; `truth` is the reply the data set holds, if there is one."""
+
+    item_id: str
+    task: str
+    prompt: Sequence[Mapping[str, Any]]
+    output: Content
+    truth: Content | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_generations` left behind."""
+
+    page: Path
+    contact_sheet: Path
+    media: list[Path]
+
+
+def write_generations(
+    out_dir: str | Path,
+    items: Sequence[GenerationItem],
+    title: str = "Generations",
+    tables: Sequence[Mapping[str, Any]] = (),
+    sheet_rows: int = 24,
+) -> Written:
+    """Write the folder. `tables` ({"title", "columns", "rows"}) go above the conversations.
+
+    The sheet shows `sheet_rows` items, taken evenly over the tasks. Raises ValueError for two items of the same id.
+    """
+    folder = Path(out_dir)
+    names = [_file_name(item.item_id) for item in items]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"two items are named {doubled[0]!r}: their files would overwrite each other")
+    (folder / "media").mkdir(parents=True, exist_ok=True)
+    media: list[Path] = []
+
+    def saved(content: Content, prefix: str) -> list[dict[str, Any]]:
+        """Parts for the page: media written to files, values replaced by relative links."""
+        parts: list[dict[str, Any]] = []
+        for n, part in enumerate(content):
+            if part["type"] == "text":
+                parts.append({"type": "text", "text": part["text"]})
+                continue
+            data, extension = encode_medium(part["type"], part["value"])
+            path = folder / "media" / f"{prefix}{n}.{extension}"
+            write_atomic(path, data)
+            media.append(path)
+            parts.append({"type": part["type"], "src": f"media/{path.name}", "icl_role": part.get("icl_role") or ""})
+        return parts
+
+    shown = []
+    for item, name in zip(items, names, strict=True):
+        messages = [
+            {"role": message["role"], "parts": saved(message["content"], f"{name}-p{turn}.")}
+            for turn, message in enumerate(item.prompt)
+        ]
+        output = saved(item.output, f"{name}-o")
+        truth = None if item.truth is None else saved(item.truth, f"{name}-t")
+        about = {"id": item.item_id, "task": item.task, "note": item.note}
+        shown.append({**about, "messages": messages, "output": output, "truth": truth})
+    sheet = folder / "contact_sheet.png"
+    write_atomic(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
+    page = folder / "index.html"
+    tasks = sorted({item.task for item in items})
+    write_atomic(page, render_page(title=title, items=shown, tasks=tasks, tables=list(tables)).encode())
+    return Written(page, sheet, media)
+
+
+def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
+    """The first items of every task in turn, `count` in all, kept in task order."""
+    rank: dict[str, int] = {}
+    keyed = []
+    for position, item in enumerate(items):
+        rank[item.task] = rank.get(item.task, -1) + 1
+        keyed.append((rank[item.task], position, item))
+    chosen = sorted(keyed, key=lambda entry: entry[:2])[:count]
+    return [item for _, _, item in sorted(chosen, key=lambda entry: (entry[2].task, entry[1]))]
+
+
+def render_page(**values: Any) -> str:
+    """The page's template with everything escaped."""
+    template = resources.files("codi2_model.evaluation").joinpath("generations.html").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**values)
+
+
+def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
+    """A value as the bytes of a PNG or a 16-bit WAV, with the file extension."""
+    buffer = io.BytesIO()
+    if modality == "image":
+        value.save(buffer, format="PNG")
+        return buffer.getvalue(), "png"
+    if modality == "audio":
+        soundfile.write(buffer, clipped(value), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        return buffer.getvalue(), "wav"
+    raise ValueError(f"no file format for {modality!r}: known are image and audio")
+
+
+def clipped(wave: Any) -> NDArray[np.float32]:
+    """A mono waveform within [-1, 1]; values that are not finite become silence."""
+    return np.clip(np.nan_to_num(np.asarray(wave, np.float32).reshape(-1)), -1.0, 1.0)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _file_name(item_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", item_id)[:120] or "item"

@@ -1,0 +1,107 @@
+"""Checkpoints: a folder that from_pretrained reads, with all that an exact resume needs in `trainer/`.
+
+- a checkpoint appears whole or not at all (temporary folder, then rename), so a kill at any moment leaves the last one;
+- random states are not kept, since every step seeds torch from (run seed, stage, step, rank);
+- names sort in the order of the run: `1-align-0000200`, `2-decoders-0000100`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codi2_model.training.config import STAGES
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names the folder."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `step` optimiser steps of `stage` are done."""
+
+    stage: str
+    step: int
+    finished: bool = False
+    """The stage is done (in the folder `final`: the run)."""
+    loader: dict[str, Any] = field(default_factory=dict)
+    window: dict[str, Any] = field(default_factory=dict)
+    """Sums of losses since the last row of metrics.jsonl."""
+    bad_steps: int = 0
+    format: int = FORMAT
+
+
+def name_of(progress: Progress) -> str:
+    return f"{STAGES.index(progress.stage) + 1}-{progress.stage}-{progress.step:07d}"
+
+
+def save(folder: Path, model: Any, processor: Any, progress: Progress, optimizer: torch.optim.Optimizer | None) -> Path:
+    """Write a checkpoint that appears at `folder` at once, replacing what stood there."""
+    temporary = folder.parent / f".tmp-{folder.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    trainer = temporary / "trainer"
+    trainer.mkdir(parents=True)
+    model.save_pretrained(temporary)
+    processor.save_pretrained(temporary)
+    if optimizer is not None:
+        torch.save(optimizer.state_dict(), trainer / "optimizer.pt")
+    (trainer / "progress.json").write_text(json.dumps(asdict(progress), indent=1))
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            _flush(path)
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+    return folder
+
+
+def load_progress(folder: Path) -> Progress:
+    file = folder / "trainer" / "progress.json"
+    try:
+        data = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the state of a training run: {error}") from error
+    if data.get("format") != FORMAT:
+        raise CheckpointError(f"{file}: format {data.get('format')} is not {FORMAT}")
+    return Progress(**data)
+
+
+def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    file = folder / "trainer" / "optimizer.pt"
+    if not file.exists():
+        raise CheckpointError(f"{file}: missing, so the run cannot go on from here")
+    optimizer.load_state_dict(torch.load(file, weights_only=True))
+
+
+def all_checkpoints(out_dir: Path) -> list[Path]:
+    """Checkpoints within a run, oldest first."""
+    return sorted(p for p in (out_dir / "checkpoints").glob("[1-9]-*") if p.is_dir())
+
+
+def latest(out_dir: Path) -> Path | None:
+    found = all_checkpoints(out_dir)
+    return found[-1] if found else None
+
+
+def prune(out_dir: Path, keep: int) -> None:
+    """Remove all but the `keep` latest checkpoints, and what a killed run left half written."""
+    for old in all_checkpoints(out_dir)[:-keep]:
+        # renamed first, so that a kill in mid-removal leaves no half folder under a checkpoint's name
+        doomed = old.with_name(f".tmp-old-{old.name}")
+        old.rename(doomed)
+    for leftover in (out_dir / "checkpoints").glob(".tmp-*"):
+        shutil.rmtree(leftover)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,223 @@
+"""Training configuration: frozen dataclasses, read from YAML and validated whole before any work starts."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+PRESETS = Path(__file__).parent.parent / "presets"
+STAGES = ("align", "decoders", "mllm")
+StageName = Literal["align", "decoders", "mllm"]
+
+
+class ConfigError(ValueError):
+    """A configuration breaks the rules; the message names the file and the key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What every stage has. A stage with `steps: 0` is left out."""
+
+    steps: int
+    """Optimiser steps."""
+    batch_size: int
+    """Samples of one optimiser step, over all workers and accumulation steps together."""
+    lr: float
+    warmup: int = 0
+    """Steps in which the learning rate rises linearly from zero."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_lr: float = 0.0
+    """Where the cosine ends, as a part of `lr`."""
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest gradient norm; 0 turns clipping off."""
+    accumulation: int = 1
+    """Backward passes for one optimiser step."""
+    tasks: dict[str, float]
+    """Task -> mixing weight: the chance that a sample of the batch is of this task."""
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    """Loss name -> weight, for the losses that this stage has; what is not named weighs 1."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints within the stage; 0: at its end alone."""
+    eval_every: int = 0
+    """Steps between evaluations on the validation split; 0: at its end alone."""
+    eval_samples: int = 64
+    """Validation samples a task of an evaluation; 0: none at all."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "warmup", "checkpoint_every", "eval_every", "eval_samples"):
+            _check(getattr(self, name) >= 0, name, "must not be negative")
+        for name in ("batch_size", "accumulation"):
+            _check(getattr(self, name) >= 1, name, "must be at least 1")
+        _check(self.lr > 0, "lr", "must be above 0")
+        for name in ("weight_decay", "clip", "final_lr"):
+            _check(getattr(self, name) >= 0, name, "must not be negative")
+        _check(self.batch_size % self.accumulation == 0, "accumulation", "must divide batch_size")
+        _check(bool(self.tasks) or self.steps == 0, "tasks", "must name a task")
+        for task, weight in self.tasks.items():
+            _check(weight > 0, f"tasks.{task}", "must weigh more than 0")
+        for name, weight in self.loss_weights.items():
+            _check(weight >= 0, f"loss_weights.{name}", "must not be negative")
+            _check(name in self.losses(), f"loss_weights.{name}", f"is not one of {', '.join(self.losses())}")
+
+    @staticmethod
+    def losses() -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig(StageConfig):
+    """Contrastive training of the encoders: each medium against the captions of the batch."""
+
+    @staticmethod
+    def losses() -> tuple[str, ...]:
+        return ("image", "audio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodersConfig(StageConfig):
+    """Diffusion decoders learn to turn the features of the frozen encoders back into the medium.
+
+    An edit's target is drawn from its own features with the query as reference, as it will be in generation.
+    """
+
+    @staticmethod
+    def losses() -> tuple[str, ...]:
+        return ("image", "audio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MllmConfig(StageConfig):
+    """CoDi-2 itself: tokens, features and the diffusion loss through the frozen decoders.
+
+    `loss_weights` replace those of the model config."""
+
+    @staticmethod
+    def losses() -> tuple[str, ...]:
+        return ("tokens", "feature_cosine", "feature_mse", "diffusion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    preset: str = "tiny"
+    """Model preset, a file of codi2_model/presets."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Model settings that differ from the preset's."""
+    seed: int = 0
+    workers: int = 1
+    """Threads that prepare batches ahead of the step; 0 prepares them in the loop. The order of samples is the same."""
+    threads: int = 0
+    """Threads of torch on a CPU; 0 leaves torch's own choice. Bit-exact resume needs the same number."""
+    cache_mb: int = 2048
+    """Decoded media kept in memory, at most."""
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints stay."""
+    max_bad_steps: int = 10
+    """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
+    log_every: int = 10
+    """Steps between rows of metrics.jsonl and progress lines."""
+    align: AlignConfig
+    decoders: DecodersConfig
+    mllm: MllmConfig
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "seed"):
+            _check(getattr(self, name) >= 0, name, "must not be negative")
+        for name in ("keep_checkpoints", "max_bad_steps", "log_every", "cache_mb"):
+            _check(getattr(self, name) >= 1, name, "must be at least 1")
+
+    def stage(self, name: str) -> StageConfig:
+        return getattr(self, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], where: str = "config") -> TrainConfig:
+        """Build and validate; errors start with `where`, which names the file."""
+        return _build(cls, data, where, "")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> TrainConfig:
+        """Read a YAML file, or a preset of this package by name ("demo", "test")."""
+        file = Path(path)
+        if not file.exists() and (PRESETS / f"{path}.yaml").exists():
+            file = PRESETS / f"{path}.yaml"
+        if not file.exists():
+            raise FileNotFoundError(f"{path}: no such training config (and no preset of that name)")
+        try:
+            data = yaml.safe_load(file.read_text())
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+        return cls.from_dict(data, str(file))
+
+
+class _FieldError(Exception):
+    """Raised in __post_init__, where neither the file nor the path to the key is known yet."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key} {problem}")
+        self.key, self.problem = key, problem
+
+
+def _check(holds: bool, key: str, problem: str) -> None:
+    if not holds:
+        raise _FieldError(key, problem)
+
+
+def _build(cls: type, data: Any, where: str, prefix: str) -> Any:
+    """Make a dataclass of plain data; every unknown, missing or ill-typed key is an error that names it."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping, not {_kind(data)}")
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {prefix}{key}; known: {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for name, spec in known.items():
+        if name in data:
+            values[name] = _convert(hints[name], data[name], where, prefix + name)
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise ConfigError(f"{where}: missing key {prefix}{name}")
+    try:
+        return cls(**values)
+    except _FieldError as error:
+        raise ConfigError(f"{where}: {prefix}{error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
+    origin = get_origin(hint)
+    if is_dataclass(hint):
+        return _build(hint, value, where, key + ".")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{where}: {key} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
+        return value
+    if origin in (Union, types.UnionType):
+        inner = [h for h in get_args(hint) if h is not type(None)]
+        return None if value is None else _convert(inner[0], value, where, key)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: {key} must be a mapping, not {_kind(value)}")
+        return {str(k): _convert(get_args(hint)[1], v, where, f"{key}.{k}") for k, v in value.items()}
+    if hint is Any:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if type(value) is not hint:
+        raise ConfigError(f"{where}: {key} must be {hint.__name__}, not {_kind(value)}")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return "empty" if value is None else f"{type(value).__name__} {value!r}"

@@ -1,0 +1,72 @@
+"""What a run tells about itself: rows in metrics.jsonl, a line of progress, and the plot of both.
+
+Rows: {"stage", "step", "split": "train" | "validation", losses and scores by name, "lr", "data_wait", "seconds"}.
+`seconds` (wall time since the row before) and `data_wait` (its share spent waiting for samples) are the only values
+that a rerun does not repeat.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codi2_model.training.config import STAGES
+
+Row = dict[str, Any]
+UNREPEATABLE = ("seconds", "data_wait")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a metrics file; a last line that a kill cut off is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class Journal:
+    """Appends rows and prints progress. Only rank 0 keeps one that writes."""
+
+    def __init__(self, path: Path | None, on_metrics: Callable[[Row], None] | None = None, quiet: bool = False) -> None:
+        self.path, self.on_metrics, self.quiet = path, on_metrics, quiet
+        self._said = 0.0
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Drop rows past a step, which a resumed run will write again."""
+        if self.path is None:
+            return
+        here = (STAGES.index(stage), step)
+        kept = [row for row in read_rows(self.path) if (STAGES.index(row["stage"]), row["step"]) <= here]
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        temporary.replace(self.path)
+
+    def write(self, row: Row) -> None:
+        if self.path is None:
+            return
+        with open(self.path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.on_metrics is not None:
+            self.on_metrics(row)
+
+    def say(self, text: str, every: float = 0.0) -> None:
+        """Print to stderr; with `every`, only if that many seconds passed since the last such line."""
+        if self.path is None or self.quiet:
+            return
+        now = time.monotonic()
+        if every and now - self._said < every:
+            return
+        self._said = now
+        print(text, file=sys.stderr, flush=True)
+
+
+def losses_text(row: Row) -> str:
+    hidden = ("stage", "step", "split", "lr", "n", "grad_norm", *UNREPEATABLE)
+    return " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in hidden and isinstance(v, int | float))

@@ -1,0 +1,124 @@
+"""Which sample comes next: a mixture of tasks in an order that the seed alone decides.
+
+- the order is that of the whole run, not of a worker: each rank takes every `world`-th sample of a batch, so the number
+  of workers changes who computes a sample, never which samples make a step;
+- every task is walked in shuffled epochs: no sample comes twice before all came once;
+- the state is a few counters, taken with the batch that was handed out (batches prepared ahead do not count).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+Batch = TypeVar("Batch")
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Sample `index` of a task; `number` counts all draws of the run, for random choices that belong to this draw."""
+
+    task: str
+    index: int
+    number: int
+
+
+class Mixture:
+    """Endless draws. `sizes`: task -> samples it has; `weights`: task -> share (tasks without samples are left out)."""
+
+    def __init__(self, sizes: Mapping[str, int], weights: Mapping[str, float], seed: int) -> None:
+        self.tasks = [task for task in sorted(weights) if sizes.get(task, 0) > 0]
+        if not self.tasks:
+            raise ValueError(f"no samples for any of the tasks {', '.join(sorted(weights)) or '(none named)'}")
+        self.sizes = {task: sizes[task] for task in self.tasks}
+        total = sum(weights[task] for task in self.tasks)
+        self.shares = np.array([weights[task] / total for task in self.tasks])
+        self.seed = seed
+        self._drawn = 0
+        self._taken = dict.fromkeys(self.tasks, 0)
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}
+
+    def take(self, count: int) -> list[Draw]:
+        """The next `count` draws. The order depends on the counts asked for, so ask for the same each time."""
+        picks = np.random.default_rng([self.seed, self._drawn]).choice(len(self.tasks), size=count, p=self.shares)
+        draws = []
+        for offset, pick in enumerate(picks):
+            task = self.tasks[pick]
+            epoch, place = divmod(self._taken[task], self.sizes[task])
+            draws.append(Draw(task, int(self._order(task, epoch)[place]), self._drawn + offset))
+            self._taken[task] += 1
+        self._drawn += count
+        return draws
+
+    def _order(self, task: str, epoch: int) -> np.ndarray:
+        if task not in self._orders or self._orders[task][0] != epoch:
+            rng = np.random.default_rng([self.seed, zlib.crc32(task.encode()), epoch])
+            self._orders[task] = (epoch, rng.permutation(self.sizes[task]))
+        return self._orders[task][1]
+
+    def state_dict(self) -> State:
+        return {"drawn": self._drawn, "taken": dict(self._taken), "sizes": dict(self.sizes), "seed": self.seed}
+
+    def load_state_dict(self, state: State) -> None:
+        """Raises ValueError if the state is of other data or another seed."""
+        if state["sizes"] != self.sizes or state["seed"] != self.seed:
+            raise ValueError(f"the loader's state is of {state['sizes']}, seed {state['seed']}; this run has {self.sizes}, {self.seed}")
+        self._drawn, self._taken = state["drawn"], dict(state["taken"])
+
+
+class Loader(Generic[Batch]):
+    """Batches of a mixture, prepared by `workers` threads ahead of their use. One rank's share of each."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        load: Callable[[list[Draw]], Batch],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+    ) -> None:
+        if batch_size % world:
+            raise ValueError(f"a batch of {batch_size} cannot be shared by {world} workers")
+        self.mixture, self.load, self.batch_size = mixture, load, batch_size
+        self.rank, self.world, self.ahead = rank, world, 2 * workers
+        self._pool = ThreadPoolExecutor(workers, "loader") if workers else None
+        self._queue: deque[tuple[Future[Batch], State]] = deque()
+        self._state = mixture.state_dict()
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self.next()
+
+    def _share(self) -> list[Draw]:
+        return self.mixture.take(self.batch_size)[self.rank :: self.world]
+
+    def next(self) -> Batch:
+        if self._pool is None:
+            batch = self.load(self._share())
+            self._state = self.mixture.state_dict()
+            return batch
+        while len(self._queue) < self.ahead:
+            self._queue.append((self._pool.submit(self.load, self._share()), self.mixture.state_dict()))
+        future, self._state = self._queue.popleft()
+        return future.result()
+
+    def state_dict(self) -> State:
+        """The state after the last batch that `next` gave."""
+        return self._state
+
+    def load_state_dict(self, state: State) -> None:
+        self.mixture.load_state_dict(state)
+        self._queue.clear()
+        self._state = state
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,159 @@
+"""Local shard tars as a random-access table of samples.
+
+- an index (offsets of every member) is all that stays in memory; bytes are read when a sample is asked for, so that a
+  run can jump to any sample and resume exactly, which a streaming reader cannot;
+- decoded media are cached by asset, since the same picture stands in many samples;
+- a broken tar, sample or medium is an error that names the shard and the member.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tarfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from codi2_datasets.sample import Part, Sample, SampleError
+from PIL import Image
+
+RATE = 16_000  # Hz; what the sample format fixes for sounds
+
+
+class ShardError(ValueError):
+    """A shard cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where one sample lies."""
+
+    shard: int
+    key: str
+    json: Span
+    media: dict[str, Span]
+    """Member name without the key ("003.webp") -> bytes in the shard."""
+
+
+def expand(patterns: Iterable[str | Path]) -> list[str]:
+    """Paths and globs -> sorted paths of files that exist. Raises FileNotFoundError for a pattern that finds none."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = glob(str(pattern), recursive=True)
+        if not matches:
+            raise FileNotFoundError(f"{pattern}: no such shard")
+        found.update(matches)
+    return sorted(found)
+
+
+def index_tar(path: str, shard: int) -> list[Record]:
+    """Read the headers of a tar. Members of a sample are adjacent, its JSON first."""
+    records: list[Record] = []
+    size = Path(path).stat().st_size
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                if not info.isreg():
+                    continue
+                span = Span(info.offset_data, info.offset_data + info.size)
+                if span.stop > size:
+                    raise ShardError(f"{path}: cut off within {info.name}; write the shard again")
+                key, _, name = info.name.partition(".")
+                if name == "json":
+                    records.append(Record(shard, key, span, {}))
+                elif not records or records[-1].key != key:
+                    raise ShardError(f"{path}: {info.name} does not follow {key}.json")
+                else:
+                    records[-1].media[name] = span
+    except tarfile.TarError as error:
+        raise ShardError(f"{path}: not a whole tar ({error}); write the shard again") from error
+    return records
+
+
+class ShardSet:
+    """All samples of some shards, by (task, split)."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = sorted(paths)
+        self.samples: dict[tuple[str, str], list[Record]] = {}
+        self._maps: dict[int, mmap.mmap] = {}
+        for shard, path in enumerate(self.paths):
+            records = index_tar(path, shard)
+            if records:  # a shard holds one task and one split
+                first = self.sample(records[0])
+                self.samples.setdefault((first.task, first.split), []).extend(records)
+
+    def get(self, task: str, split: str) -> list[Record]:
+        return self.samples.get((task, split), [])
+
+    def tasks(self, split: str) -> list[str]:
+        return sorted(task for task, of in self.samples if of == split)
+
+    def bytes(self, record: Record, span: Span) -> bytes:
+        if record.shard not in self._maps:
+            with open(self.paths[record.shard], "rb") as file:
+                self._maps[record.shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[record.shard][span.start : span.stop]
+
+    def sample(self, record: Record) -> Sample:
+        try:
+            return Sample.from_json(self.bytes(record, record.json))
+        except SampleError as error:
+            raise ShardError(f"{self.paths[record.shard]}: {record.key}.json: {error}") from error
+
+    def medium(self, record: Record, part: Part) -> Any:
+        """A picture as PIL image (RGB), a sound as float32 mono array at 16 kHz."""
+        where = f"{self.paths[record.shard]}: {record.key}.{part.part}"
+        span = record.media.get(part.part or "")
+        if span is None:
+            raise ShardError(f"{where}: no such member")
+        data = self.bytes(record, span)
+        try:
+            return decode(part.type, data)
+        except (OSError, SyntaxError, RuntimeError, ValueError) as error:  # what PIL and soundfile raise on bad bytes
+            raise ShardError(f"{where}: cannot be decoded: {error}") from error
+
+
+def decode(modality: str, data: bytes) -> Any:
+    if modality == "image":
+        with Image.open(io.BytesIO(data)) as image:
+            return image.convert("RGB")
+    if modality == "audio":
+        values, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+        if rate != RATE or values.ndim != 1:
+            raise ValueError(f"sounds are mono at {RATE} Hz, not {rate} Hz of shape {values.shape}")
+        return values
+    raise ValueError(f"no decoder for {modality}")
+
+
+class MediaCache:
+    """Prepared media by asset, up to a number of bytes. What is cached never changes what is returned."""
+
+    def __init__(self, shards: ShardSet, prepare: Callable[[str, Any], np.ndarray], megabytes: int) -> None:
+        self.shards, self.prepare = shards, prepare
+        self.room = megabytes * 1_000_000
+        self._held: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def get(self, record: Record, part: Part) -> np.ndarray:
+        """The medium as `prepare` makes it. The caller must not write into it."""
+        if part.asset_id is not None and part.asset_id in self._held:
+            return self._held[part.asset_id]
+        value = self.prepare(part.type, self.shards.medium(record, part))
+        with self._lock:
+            if part.asset_id is not None and value.nbytes <= self.room and part.asset_id not in self._held:
+                self._held[part.asset_id] = value
+                self.room -= value.nbytes
+        return value

@@ -1,0 +1,168 @@
+"""A dataset build, step by step. Prefect and the command line call these functions; tests call them bare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codi2_datasets.corpora import corpora
+from codi2_datasets.engine import local_cluster
+from codi2_datasets.operators import operators
+from codi2_datasets.recipe import Recipe, load_recipe
+from codi2_datasets.sheets import draw_sheets
+from codi2_datasets.steps import enrich as enrich_step
+from codi2_datasets.steps import ingest as ingest_step
+from codi2_datasets.steps import plan as plan_step
+from codi2_datasets.steps import publish as publish_step
+from codi2_datasets.steps import select as select_step
+from codi2_datasets.steps import write as write_step
+from codi2_datasets.tasks import planners
+from codi2_storage.catalog import Catalog
+from codi2_storage.lineage import code_version
+from codi2_storage.manifests import committed
+from codi2_storage.store import Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a build is asked to do. `limit`: at most so many rows a corpus, and samples a task and split."""
+
+    recipe: str
+    root: str
+    workers: int = 2
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A build whose sources are at hand and whose id is known."""
+
+    settings: Settings
+    recipe: Recipe
+    build_id: str
+    sources: list[ingest_step.Source]
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.settings.root)
+
+    @property
+    def published(self) -> bool:
+        return committed(self.store, self.build_id, "build") is not None
+
+
+@dataclass(frozen=True)
+class Built:
+    build_id: str
+    samples: int
+    fresh: bool  # False: it was published before, nothing was done
+    missing: list[str]  # optional corpora that could not be had, and the remedy
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Check the recipe, fetch the sources, name the build."""
+    if settings.workers < 1:
+        raise ValueError(f"--workers {settings.workers}: at least 1")
+    if settings.limit is not None and settings.limit < 1:
+        raise ValueError(f"--limit {settings.limit}: at least 1")
+    recipe = ingest_step.with_limit(load_recipe(settings.recipe), settings.limit)
+    sources, missing = ingest_step.fetch_sources(recipe)
+    named = [f"{error.source}: {error.reason}; {error.remedy}" for error in missing]
+    return Prepared(settings, recipe, build_id(recipe, sources, settings.limit), sources, named)
+
+
+def build_id(recipe: Recipe, sources: list[ingest_step.Source], limit: int | None) -> str:
+    """The hash of everything that decides the build's bytes."""
+    steps = [ingest_step.VERSION, select_step.VERSION, write_step.VERSION, plan_step.DERIVE_VERSIONS]
+    tasks = [
+        [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
+        for name, planner in planners().items()
+        if name in recipe.tasks
+    ]
+    parts = [
+        recipe.digest(),
+        limit,
+        [[source.corpus.name, source.corpus.version, source.revision.revision] for source in sources],
+        [[operator.name, operator.version] for operator in operators().values()],
+        tasks,
+        steps,
+    ]
+    return ingest_step.digest(parts)[:12]
+
+
+def ingest(prepared: Prepared) -> list[str]:
+    """Steps 1 and 2. Returns the ids of the commits that hold the corpora and their signals."""
+    settings = prepared.settings
+    ids = ingest_step.ingest(prepared.store, prepared.recipe, prepared.sources, settings.workers, settings.limit)
+    return sorted(set(ids) | set(enrich_step.enrich(prepared.store, ids, settings.workers)))
+
+
+def assemble(prepared: Prepared, ingests: list[str]) -> int:
+    """Steps 3 to 6: select, plan, write, publish. Returns the number of samples."""
+    store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
+    catalog = Catalog(store)
+    with catalog.connect(only=ingests) as connection:
+        select_step.select(connection, identity, recipe)
+        plan_step.plan(connection, identity, recipe)
+        write_step.plan_shards(connection, recipe)
+        receipts, _ = write_step.write(connection, store, identity, prepared.settings.workers)
+        publish_step.check(connection)
+        found = publish_step.statistics(connection)
+        publish_step.write_statistics(store, identity, found)
+        draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
+        publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
+    return sum(row["samples"] for row in found["samples"])
+
+
+def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
+    return {
+        "build_id": prepared.build_id,
+        "recipe": prepared.recipe.name,
+        "recipe_hash": prepared.recipe.digest(),
+        "parent": parent,
+        "spec": ingest_step.canonical(asdict(prepared.recipe)),
+        "code_version": code_version(),
+    }
+
+
+def build(settings: Settings, said: Callable[[str], None] = print) -> Built:
+    """The whole build, with no orchestrator. A build that is published already is left as it is."""
+    prepared = prepare(settings)
+    for line in prepared.missing:
+        said(f"left out: {line}")
+    if prepared.published:
+        return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
+    with local_cluster(settings.workers):
+        samples = assemble(prepared, ingest(prepared))
+    return Built(prepared.build_id, samples, True, prepared.missing)
+
+
+def samples_of(prepared: Prepared) -> int:
+    found = Catalog(prepared.store).sql("select samples from builds", build=prepared.build_id).to_pylist()
+    return int(found[0]["samples"])
+
+
+def corpus_list(root: str) -> list[dict[str, Any]]:
+    """Every known corpus and whether the root holds it."""
+    store = Store(root)
+    held = {row["corpus"]: row for row in Catalog(store).sql("select corpus, rows from corpora").to_pylist()}
+    return [
+        {
+            "corpus": corpus.name,
+            "licence": corpus.licence,
+            "source": corpus.source,
+            "size": corpus.size,
+            "tasks": ", ".join(corpus.tasks),
+            "rows": held[corpus.name]["rows"] if corpus.name in held else None,
+            "description": corpus.description,
+        }
+        for corpus in corpora().values()
+    ]
+
+
+def local_root(root: str) -> Path | None:
+    path = Store(root).local_path("")
+    return Path(path) if path else None

@@ -1,0 +1,123 @@
+"""The data engine: work spread over Ray, in bounded numbers, with progress and errors that say what happened.
+
+Operators know nothing of it: they are plain functions from an item to a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# A Ray head asks cloud metadata addresses who it is, even with usage statistics off, unless its HOME says
+# that it is a local cluster. `quiet_ray_home` holds that file; the user's own HOME is never touched.
+LOOPBACK_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+def cache_home() -> Path:
+    """Where this program keeps what can be fetched or made again: $CODI2_CACHE, else the user's cache folder."""
+    base = os.environ.get("CODI2_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codi2"
+
+
+def quiet_ray_home() -> Path:
+    home = cache_home() / "ray-home"
+    home.mkdir(parents=True, exist_ok=True)
+    marker = home / "ray_bootstrap_config.yaml"
+    if not marker.exists():
+        marker.write_text("provider: {type: local}\n")
+    return home
+
+
+@contextmanager
+def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
+    """A Ray to work on: the one already joined, the one RAY_ADDRESS names, or a local one for the duration."""
+    if os.environ.get("RAY_ADDRESS"):
+        import ray
+
+        joined = ray.is_initialized()
+        if not joined:
+            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        try:
+            yield
+        finally:
+            if not joined:
+                ray.shutdown()
+        return
+
+    os.environ.setdefault("CODI2_CACHE", str(cache_home()))  # workers have another HOME
+    for name, value in LOOPBACK_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    home = os.environ.get("HOME")
+    os.environ["HOME"] = str(quiet_ray_home())
+    try:
+        ray.init(
+            num_cpus=num_cpus or os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=bool(os.environ.get("CODI2_DEBUG")),
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            configure_logging=False,
+        )
+    finally:
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def spread(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, retries: int = 3
+) -> Iterator[tuple[Item, Result]]:
+    """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
+
+    A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
+    here as it was, and what is still running is cancelled. Call it inside `local_cluster()`.
+    """
+    import ray
+
+    remote = ray.remote(num_cpus=1, max_retries=retries)(function)
+    running: dict[Any, Item] = {}
+    source = iter(items)
+    try:
+        while True:
+            while len(running) < 2 * workers and (item := next(source, _END)) is not _END:
+                running[remote.remote(item)] = item  # type: ignore[index]
+            if not running:
+                return
+            ready, _ = ray.wait(list(running), num_returns=1)
+            item = running.pop(ready[0])
+            try:
+                yield item, ray.get(ready[0])
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause or error from None
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=False)
+
+
+_END: Any = object()

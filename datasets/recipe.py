@@ -1,0 +1,187 @@
+"""A recipe: which corpora, filters and tasks make a dataset, with what numbers. Checked whole before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message names the file and the key at fault."""
+
+
+@dataclass(frozen=True)
+class CorpusChoice:
+    name: str
+    optional: bool = False  # the build goes on without it where its source cannot be had
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    size: int = 64  # pixels, square
+
+
+@dataclass(frozen=True)
+class AudioSettings:
+    sample_rate: int = 16_000  # Hz, mono
+    max_seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Assets of a modality for which the SQL expression over their signals is true are rejected, for that reason."""
+
+    modality: str
+    reject: str
+    reason: str
+    signal: str = ""  # whose value goes into the ledger as the score
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Shares held out. Families are concepts with all their variants; combinations are (concept, style) pairs."""
+
+    test_concepts: float = 0.08
+    validation_concepts: float = 0.03
+    test_combinations: float = 0.05
+    validation_combinations: float = 0.02
+
+
+@dataclass(frozen=True)
+class TaskChoice:
+    """How many samples of a task, by split, and the planner's own options."""
+
+    train: int
+    validation: int = 0
+    test: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    samples: int = 500  # samples a shard at most
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    seed: int
+    corpora: tuple[CorpusChoice, ...]
+    tasks: dict[str, TaskChoice]
+    description: str = ""
+    image: ImageSettings = ImageSettings()
+    audio: AudioSettings = AudioSettings()
+    filters: tuple[Filter, ...] = ()
+    splits: Splits = Splits()
+    shards: ShardSettings = ShardSettings()
+
+    def digest(self) -> str:
+        """The same for recipes that say the same, whatever the order and the comments of the file."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from YAML. Raises RecipeError for whatever does not fit, naming the key."""
+    file = find_recipe(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    try:
+        recipe = build(Recipe, data)
+        check(recipe)
+    except ValueError as error:
+        raise RecipeError(f"{file}: {error}") from error
+    return recipe
+
+
+def find_recipe(path: str | Path) -> Path:
+    """The file, or the shipped recipe of that name."""
+    shipped = Path(__file__).parent / "recipes"
+    for candidate in (Path(path), shipped / f"{path}.yaml"):
+        if candidate.is_file():
+            return candidate
+    names = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+    raise RecipeError(f"no recipe {path}: give a file, or one of the shipped ones: {names}")
+
+
+def check(recipe: Recipe) -> None:
+    """What types cannot say: known corpora and tasks, sensible shares."""
+    from codi2_datasets.corpora import corpora
+    from codi2_datasets.tasks import planners
+
+    known_corpora, known_tasks = corpora(), planners()
+    for choice in recipe.corpora:
+        if choice.name not in known_corpora:
+            raise ValueError(f"corpora: unknown corpus {choice.name!r}; known: {', '.join(sorted(known_corpora))}")
+    names = [choice.name for choice in recipe.corpora]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"corpora: {', '.join(doubled)} named twice")
+    for name, task in recipe.tasks.items():
+        if name not in known_tasks:
+            raise ValueError(f"tasks: unknown task {name!r}; known: {', '.join(sorted(known_tasks))}")
+        unknown = sorted(set(task.options) - set(known_tasks[name].options))
+        if unknown:
+            known = ", ".join(sorted(known_tasks[name].options)) or "none"
+            raise ValueError(f"tasks.{name}.options: unknown key {unknown[0]!r}; known: {known}")
+        if min(task.train, task.validation, task.test) < 0:
+            raise ValueError(f"tasks.{name}: a number of samples is below zero")
+    s = recipe.splits
+    for share in asdict(s).items():
+        if not 0 <= share[1] <= 0.5:
+            raise ValueError(f"splits.{share[0]}: {share[1]} is not between 0 and 0.5")
+    if not 8 <= recipe.image.size <= 1024:
+        raise ValueError(f"image.size: {recipe.image.size} is not between 8 and 1024 pixels")
+    if recipe.shards.samples < 1:
+        raise ValueError("shards.samples: at least 1")
+
+
+def build(kind: Any, data: Any, where: str = "") -> Any:
+    """Plain YAML data as the dataclass `kind`; unknown keys, missing ones and wrong types are errors that name them."""
+    label = where or "the file"
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(data, dict):
+            raise ValueError(f"{label}: expected keys and values, found {_name(data)}")
+        hints, known = get_type_hints(kind), {item.name: item for item in fields(kind)}
+        for key in data:
+            if key not in known:
+                raise ValueError(f"unknown key {_join(where, key)!r}; known: {', '.join(known)}")
+        for name, item in known.items():
+            if name not in data and item.default is MISSING and item.default_factory is MISSING:
+                raise ValueError(f"key {_join(where, name)!r} is missing")
+        return kind(**{key: build(hints[key], value, _join(where, key)) for key, value in data.items()})
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise ValueError(f"{label}: expected a list, found {_name(data)}")
+        return tuple(build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise ValueError(f"{label}: expected keys and values, found {_name(data)}")
+        return {str(key): build(arguments[1], value, _join(where, key)) for key, value in data.items()}
+    if origin in (Union, UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        return build(next(a for a in arguments if a is not type(None)), data, where)
+    if kind is Any:
+        return data
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (kind is not bool and isinstance(data, bool)):
+        raise ValueError(f"{label}: expected {kind.__name__}, found {_name(data)}")
+    return data
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _name(value: object) -> str:
+    return "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -1,0 +1,68 @@
+"""Pairs of pictures that differ in one thing: the raw material of edits and of in-context examples.
+
+`edits` has one row for each ordered pair (query, target):
+  kind       style, tone, gender or direction
+  relation   the edit itself, the same for every pair to which the same was done: 'style:Noto>Twemoji'
+  split      of the target; a pair whose split forbids the query is left out (see `PAIR_SPLIT`)
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+TONES = {0: "yellow", 1: "light", 2: "medium-light", 3: "medium", 4: "medium-dark", 5: "dark"}
+
+# A held-out family is held out whole. A held-out combination may be asked for from pictures seen in training, but a
+# training pair never shows one.
+PAIR_SPLIT = """case when t.holdout = 'concept' and q.split = t.split and q.holdout = 'concept' then t.split
+                     when t.holdout = 'combination' and q.split in ('train', t.split) then t.split
+                     when t.split = 'train' and q.split = 'train' then 'train' end"""
+
+
+def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables `pictures`, `sounds`, `dialogues` and `edits` from `selected`."""
+    connection.execute(
+        """create temp table pictures as select * from selected where modality = 'image';
+           create temp table sounds as select * from selected where modality = 'audio';
+           create temp table dialogues as select * from selected where modality = 'text'"""
+    )
+    connection.execute("create temp table tones (tone integer, tone_word varchar)")
+    connection.executemany("insert into tones values (?, ?)", list(TONES.items()))
+    relations = [
+        relation_sql("style", "'style:' || q.style || '>' || t.style", "q.concept = t.concept and q.style <> t.style"),
+        relation_sql(
+            "tone",
+            "'tone:' || q.tone || '>' || t.tone",
+            """q.style = t.style and q.base_concept = t.base_concept and q.tone <> t.tone
+               and least(q.tone, t.tone) = 0 and greatest(q.tone, t.tone) between 1 and 5""",
+        ),
+        relation_sql(
+            "gender",
+            "'gender:' || q.gender || '>' || t.gender",
+            f"{SAME_STYLE_FAMILY} and q.gender <> t.gender and q.gender <> '' and t.gender <> '' "
+            "and q.direction is not distinct from t.direction",
+        ),
+        relation_sql(
+            "direction",
+            f"'direction:' || {facing('q')} || '>' || {facing('t')}",
+            f"{SAME_STYLE_FAMILY} and q.gender is not distinct from t.gender and q.direction <> t.direction",
+        ),
+    ]
+    connection.execute(f"create temp table edits as {' union all by name '.join(relations)}")
+
+
+SAME_STYLE_FAMILY = 'q.style = t.style and q.family = t.family and q.tone = t.tone and q."group" = t."group"'
+
+
+def facing(picture: str) -> str:
+    return f"coalesce(nullif({picture}.direction, ''), 'left')"
+
+
+def relation_sql(kind: str, relation: str, condition: str) -> str:
+    return f"""
+        select '{kind}' as kind, {relation} as relation, q.asset_id as query, t.asset_id as target, t.family as family,
+               t.concept as concept, q.concept as source_concept, t.style as style, q.style as source_style,
+               w.tone_word as tone_word, t.gender as gender, {facing("t")} as direction,
+               {PAIR_SPLIT} as split, t.holdout as holdout
+        from pictures q join pictures t on {condition} left join tones w on w.tone = t.tone
+        where ({PAIR_SPLIT}) is not null"""

@@ -1,0 +1,177 @@
+"""Samples as WebDataset shards: `{key}.json` first, then `{key}.{pos:03d}.{ext}`.
+
+A shard is named by the hash of its plan, so that the name says what is inside: the same plan is never written
+twice, and a changed one never overwrites what another build uses. Beside it, `….json` says what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+from codi2_datasets.media import MediaError
+from codi2_datasets.media.audio import decode_audio, encode_audio, mix
+from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.steps.ingest import add_member
+from codi2_storage.store import Store
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where the bytes of an asset are, or (op, params, inputs) how they are made."""
+
+    asset_id: str
+    modality: str
+    shard: str | None = None
+    offset: int = 0
+    bytes: int = 0
+    op: str | None = None
+    params: str = "{}"
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to write: `samples` and `parts` are plain rows of the plan, in order."""
+
+    root: Store
+    name: str
+    samples: tuple[dict[str, Any], ...]
+    parts: tuple[dict[str, Any], ...]
+    media: tuple[Medium, ...]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is in a shard: the file beside it."""
+
+    shard: str
+    samples: int
+    bytes: int
+    sha256: str
+    derived: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+
+def receipt_path(shard: str) -> str:
+    return shard.removesuffix(".tar") + ".json"
+
+
+def read_receipt(store: Store, shard: str) -> Receipt | None:
+    """The receipt of a shard that is there whole, or None."""
+    if not (store.exists(receipt_path(shard)) and store.exists(shard)):
+        return None
+    return Receipt(**json.loads(store.read_bytes(receipt_path(shard))))
+
+
+def write_shard(plan: ShardPlan) -> Receipt:
+    """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why."""
+    sources = {medium.asset_id: medium for medium in plan.media}
+    data, errors = gather(plan.root, [medium for medium in plan.media if medium.op is None])
+    derived: list[dict[str, Any]] = []
+    for medium in plan.media:
+        if medium.op is None:
+            continue
+        try:
+            data[medium.asset_id], seconds = render(medium, data)
+            size = len(data[medium.asset_id])
+            derived.append({"asset_id": medium.asset_id, "bytes": size, "duration_s": round(seconds, 4)})
+        except (MediaError, KeyError) as error:
+            errors[medium.asset_id] = f"{medium.op} cannot be made: {error}"
+
+    buffer, written, failed = io.BytesIO(), 0, []
+    parts = {key: list(rows) for key, rows in groupby(plan.parts, key=lambda row: row["sample_id"])}
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for row in plan.samples:
+            rows = parts[row["sample_id"]]
+            missing = [r["asset_id"] for r in rows if r["modality"] != "text" and r["asset_id"] not in data]
+            if missing:
+                failed.append(
+                    {"sample_id": row["sample_id"], "error": errors.get(missing[0], f"no asset {missing[0]}")}
+                )
+                continue
+            sample = as_sample(row, rows)
+            add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
+            for part in sample.parts():
+                if part.part is not None and part.asset_id is not None:
+                    member = f"{sample.sample_id}.{part.part}"
+                    offset = archive.offset + 512
+                    add_member(archive, member, data[part.asset_id])
+                    if sources[part.asset_id].op is not None:
+                        note_place(derived, part.asset_id, member, offset)
+            written += 1
+    content = buffer.getvalue()
+    sha256 = hashlib.sha256(content).hexdigest()
+    receipt = Receipt(plan.name, written, len(content), sha256, [row for row in derived if "member" in row], failed)
+    plan.root.write_bytes(plan.name, content)
+    plan.root.write_bytes(receipt_path(plan.name), json.dumps(asdict(receipt), indent=1).encode())
+    return receipt
+
+
+def note_place(derived: list[dict[str, Any]], asset_id: str, member: str, offset: int) -> None:
+    for row in derived:
+        if row["asset_id"] == asset_id and "member" not in row:
+            row |= {"member": member, "offset": offset}
+
+
+def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The bytes of assets, checked against their ids, one read a file; and what went wrong, by asset."""
+    data: dict[str, bytes] = {}
+    errors: dict[str, str] = {}
+    ordered = sorted(media, key=lambda medium: (medium.shard or "", medium.offset))
+    for shard, group in groupby(ordered, key=lambda medium: medium.shard or ""):
+        wanted = list(group)
+        try:
+            found = store.read_ranges(shard, [(m.offset, m.offset + m.bytes) for m in wanted])
+        except OSError as error:
+            errors |= {medium.asset_id: f"{shard}: {error}" for medium in wanted}
+            continue
+        for medium, content in zip(wanted, found, strict=True):
+            if hashlib.sha256(content).hexdigest() == medium.asset_id:
+                data[medium.asset_id] = content
+            else:
+                errors[medium.asset_id] = f"{shard} at {medium.offset}: bytes are not those of the asset"
+    return data, errors
+
+
+def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float]:
+    """Make a derived medium. Returns its bytes and its duration in seconds."""
+    if medium.op != "mix":
+        raise MediaError(f"no operator {medium.op!r}")
+    params = json.loads(medium.params)
+    clips = [decode_audio(data[asset_id]) for asset_id in medium.inputs]
+    mixed = mix(clips, params["gains"], params["offsets"])
+    return encode_audio(mixed), len(mixed) / 16_000
+
+
+def as_sample(row: dict[str, Any], parts: Sequence[dict[str, Any]]) -> Sample:
+    """Rows of the plan as the sample they describe."""
+    messages = []
+    for _, turn in groupby(parts, key=lambda part: part["turn"]):
+        rows = list(turn)
+        messages.append(Message(rows[0]["role"], tuple(as_part(part) for part in rows)))
+    return Sample(
+        sample_id=row["sample_id"],
+        task=row["task"],
+        split=row["split"],
+        holdout=row["holdout"],
+        messages=tuple(messages),
+        licence=row["licence"],
+        seed=row["seed"],
+        meta={key: value for key, value in json.loads(row["meta"]).items() if value is not None},
+    )
+
+
+def as_part(row: dict[str, Any]) -> Part:
+    if row["modality"] == "text":
+        return Part("text", row["text"], None, row["asset_id"], row["icl_role"], row["target"])
+    member = f"{row['position']:03d}.{EXTENSIONS[row['modality']]}"
+    return Part(row["modality"], None, member, row["asset_id"], row["icl_role"], row["target"])

@@ -1,0 +1,151 @@
+"""Step 3: SQL decides which ingested rows are used, and in which split. What is dropped says why in `rejects`.
+
+Runs on one DuckDB connection that sees the build's ingests; leaves a table `selected` there, with the columns of
+`assets`, the attributes planners ask for, and:
+  split    train, validation or test
+  holdout  '' in train; 'concept' where the whole family is held out, 'combination' where only this style of it is
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import duckdb
+
+from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
+
+VERSION = "1"
+ATTRIBUTES = {
+    "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",
+    "tone": "integer", "gender": "varchar", "direction": "varchar", "group": "varchar",
+}  # fmt: skip
+
+
+def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
+    """Make `selected`, `rejected` (rows for `rejects`) and `ledger` (rows for `op_runs`) out of what was ingested."""
+    connection.execute("create temp table rejected as select * from rejects limit 0")
+    connection.execute("create temp table ledger as select * from op_runs limit 0")
+    drop_duplicates(connection, build_id, recipe)
+    widen_signals(connection)
+    for rule in recipe.filters:
+        apply_filter(connection, build_id, rule)
+    assign_splits(connection, recipe)
+
+
+def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
+    """Keep one row of each asset: of the corpus named first in the recipe, then the first by place."""
+    start = time.perf_counter()
+    connection.execute("create temp table corpus_rank (corpus varchar, rank integer)")
+    ranks = [(choice.name, rank) for rank, choice in enumerate(recipe.corpora)]
+    connection.executemany("insert into corpus_rank values (?, ?)", ranks)
+    connection.execute(
+        """create temp table candidates as
+           select i.*, s.locator, row_number() over (
+               partition by asset_id order by r.rank, s.locator, i.source_row_id) as copy
+           from ingested i join source_rows s using (source_row_id) join corpus_rank r on r.corpus = i.corpus"""
+    )
+    connection.execute(
+        """insert into rejected by name
+           select ? as build_id, source_row_id as subject, 'select' as stage, 'exact_duplicate' as op,
+                  'the same media as another row' as reason from candidates where copy > 1""",
+        [build_id],
+    )
+    connection.execute(
+        """create temp table selected as
+           select * exclude (copy, locator, split, holdout) from candidates where copy = 1 order by asset_id"""
+    )
+    write_ledger(connection, build_id, "select", "exact_duplicate", {}, "candidates", start)
+    connection.execute("drop table candidates")
+
+
+def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
+    """One row an asset, one column a signal, so that filters read as plain SQL."""
+    names = [name for (name,) in connection.execute("select distinct name from signals order by name").fetchall()]
+    columns = "".join(f", max(value) filter (where name = '{name}') as \"{name}\"" for name in names)
+    connection.execute(f"create temp table measured as select asset_id{columns} from signals group by asset_id")
+
+
+def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Filter) -> None:
+    """Move what the rule rejects from `selected` to `rejected`."""
+    start = time.perf_counter()
+    score = f'm."{rule.signal}"' if rule.signal else "null"
+    try:
+        connection.execute(
+            f"""create temp table dropped as select asset_id, {score}::double as score
+                from selected s join measured m using (asset_id)
+                where s.modality = ? and coalesce(({rule.reject}), false)""",
+            [rule.modality],
+        )
+    except duckdb.Error as error:
+        raise RecipeError(f"filters: {rule.reject!r} cannot be used: {str(error).splitlines()[0]}") from error
+    connection.execute(
+        """insert into rejected by name
+           select ? as build_id, asset_id as subject, 'select' as stage, 'filter' as op, ? as reason, score,
+                  ?::double as threshold from dropped""",
+        [build_id, rule.reason, rule.threshold],
+    )
+    connection.execute("create temp table before as select asset_id from selected where modality = ?", [rule.modality])
+    connection.execute("delete from selected where asset_id in (select asset_id from dropped)")
+    params = {"modality": rule.modality, "reject": rule.reject}
+    dropped = count(connection, "dropped")
+    write_ledger(connection, build_id, "select", "filter", params, "before", start, rejected=dropped)
+    connection.execute("drop table dropped")
+    connection.execute("drop table before")
+
+
+def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
+    """Add attributes, split and holdout. A share is taken by hash, so that new rows never move old ones."""
+    columns = ", ".join(
+        f"try_cast(attributes ->> '$.{name}' as {kind}) as \"{name}\"" for name, kind in ATTRIBUTES.items()
+    )
+    connection.execute(
+        f"""create or replace temp table selected as
+            with attributed as (select *, {columns} from selected),
+            placed as (
+                select *, {unit("'family', coalesce(family, asset_id)", recipe.seed)} as u,
+                       {unit("'combination', concept, style", recipe.seed)} as v
+                from attributed)
+            select * exclude (u, v), {split_of("u", "v", recipe.splits)} from placed order by asset_id"""
+    )
+
+
+def unit(keys: str, seed: int) -> str:
+    """SQL for a number in [0, 1) that depends on the keys and the seed alone."""
+    return f"md5_number_upper(concat_ws('|', {seed}, {keys})) / 18446744073709551616.0"
+
+
+def split_of(family: str, combination: str, splits: Splits) -> str:
+    """SQL for the columns split and holdout, from two numbers in [0, 1)."""
+    test, validation = splits.test_concepts, splits.test_concepts + splits.validation_concepts
+    combos, more = splits.test_combinations, splits.test_combinations + splits.validation_combinations
+    styled = "style is not null"
+    return f"""case when {family} < {test} then 'test' when {family} < {validation} then 'validation'
+                    when {styled} and {combination} < {combos} then 'test'
+                    when {styled} and {combination} < {more} then 'validation' else 'train' end as split,
+               case when {family} < {validation} then 'concept'
+                    when {styled} and {combination} < {more} then 'combination' else '' end as holdout"""
+
+
+def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def write_ledger(
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    stage: str,
+    op: str,
+    params: dict,
+    before: str,
+    start: float,
+    rejected: int | None = None,
+) -> None:
+    """One line of `op_runs`: the rows of table `before`, less those rejected."""
+    rows_in = count(connection, before)
+    if rejected is None:
+        rejected = rows_in - count(connection, "selected")
+    values = [build_id, stage, op, VERSION, json.dumps(params, sort_keys=True), rows_in, rows_in - rejected, rejected]
+    values.append(time.perf_counter() - start)
+    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", values)

@@ -1,0 +1,44 @@
+"""Picture and instruction -> the picture, changed in that one thing: style, skin tone, gender or direction."""
+
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+TEMPLATES = {
+    "style": (
+        ("Turn [query] into {style} style.", "[target]"),
+        ("[query] Redraw this the way {style} would.", "[target]"),
+        ("Change the style of [query] to {style}.", "Here is the {style} version: [target]"),
+        ("What would [query] look like in {style}?", "[target]"),
+    ),
+    "tone": (
+        ("Change the skin tone in [query] to {tone}.", "[target]"),
+        ("[query] Make the skin {tone}.", "[target]"),
+        ("Give the person in [query] a {tone} skin tone.", "[target]"),
+    ),
+    "gender": (
+        ("Make the one in [query] a {gender}.", "[target]"),
+        ("[query] The same, but a {gender}.", "[target]"),
+        ("Replace the person in [query] with a {gender}.", "[target]"),
+    ),
+    "direction": (
+        ("Let [query] face {direction}.", "[target]"),
+        ("[query] Turn the figure to the {direction}.", "[target]"),
+        ("Make this face the {direction} side: [query]", "[target]"),
+    ),
+}
+
+
+def candidates(options: dict) -> str:
+    return """select query || '>' || target as key, kind, kind as balance, split, holdout, style as word_style,
+                     tone_word as word_tone, gender as word_gender, direction as word_direction,
+                     query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
+                     style as meta_style, source_style as meta_source_style, relation as meta_relation
+              from edits"""
+
+
+PLANNER = Planner(
+    "image_editing",
+    "1",
+    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
+    candidates,
+)

@@ -1,0 +1,38 @@
+"""Several pictures of one subject in other styles -> the subject in the style asked for."""
+
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+SAID = (
+    ("Given pictures of the same subject, {refs}, draw it in the {style} style.", "[target]"),
+    ("{refs} These show one subject. Create a {style} picture of it.", "[target]"),
+    ("Here is my subject: {refs}. Show it in {style} style.", "Here it is: [target]"),
+    ("Look at {refs} and paint the same thing as {style} would.", "[target]"),
+)
+REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]"}
+
+
+def candidates(options: dict) -> str:
+    # references are taken by hash from the pictures that `edits` allows, at most three
+    return """with grouped as (
+                  select target, any_value(split) as split, any_value(holdout) as holdout, any_value(style) as style,
+                         any_value(concept) as concept, any_value(family) as family,
+                         list(query order by md5(query || target)) as refs
+                  from edits where kind = 'style' group by target having count(*) >= 2)
+              select target as key, (2 + least(len(refs) - 2, md5_number_lower(target) % 2))::varchar as kind,
+                     style as balance, split, holdout, style as word_style, refs[1] as slot_ref1, refs[2] as slot_ref2,
+                     refs[3] as slot_ref3, target as slot_target, concept as meta_concept, family as meta_family,
+                     style as meta_style
+              from grouped"""
+
+
+PLANNER = Planner(
+    "subject_driven",
+    "1",
+    tuple(
+        Template(user.replace("{refs}", refs), reply, kind=str(n))
+        for n, refs in REFERENCES.items()
+        for user, reply in SAID
+    ),
+    candidates,
+)

@@ -1,0 +1,36 @@
+"""Words -> sound; spoken words too."""
+
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+SOUND = (
+    ("Make this sound: {caption}.", "[target]"),
+    ("Let me hear {caption}.", "[target]"),
+    ("Create an audio clip of {caption}.", "Here it is: [target]"),
+    ("Sound effect: {caption}", "[target]"),
+    ("What does this sound like: {caption}?", "[target]"),
+    ("I need a recording. It should be: {caption}.", "[target]"),
+    ("Play {caption}", "[target]"),
+    ('Generate audio that matches "{caption}".', "[target]"),
+)
+SPEECH = (
+    ("Say aloud: {caption}", "[target]"),
+    ("Read this to me: {caption}", "[target]"),
+    ("Speak these words: {caption}", "[target]"),
+    ("How does it sound when someone says \"{caption}\"?", "[target]"),
+)  # fmt: skip
+
+
+def candidates(options: dict) -> str:
+    return """select asset_id as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
+                     holdout, caption as word_caption, asset_id as slot_target, concept as meta_concept,
+                     family as meta_family
+              from sounds where caption <> ''"""
+
+
+PLANNER = Planner(
+    "text_to_audio",
+    "1",
+    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
+    candidates,
+)

@@ -1,0 +1,75 @@
+"""How a task is put into words.
+
+A template is a list of turns, user first, in which `{word}` stands for a word of the candidate, `[slot]` for a
+medium or a text of it, and `<demo>…</demo>` for what is said once for each demonstration:
+
+>>> Template("<demo>[demo_in] became [demo_out]. </demo>Do the same to [query].", "[target]")
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PIECE = re.compile(r"\[([a-z0-9_]+)\]")
+WORD = re.compile(r"\{([a-z0-9_]+)\}")
+DEMO = re.compile(r"<demo>(.*?)</demo>", re.S)
+
+
+@dataclass(frozen=True, init=False)
+class Template:
+    """Turns of a conversation; `kind` says for which candidates it serves ('' for those without a kind)."""
+
+    turns: tuple[str, ...]
+    kind: str
+
+    def __init__(self, *turns: str, kind: str = "") -> None:
+        object.__setattr__(self, "turns", turns)
+        object.__setattr__(self, "kind", kind)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of text or one slot, at its place in the sample."""
+
+    position: int
+    turn: int
+    role: str
+    text: str | None
+    slot: str | None
+    icl_role: str | None
+    target: bool
+
+
+def pieces(template: Template, demos: int = 0) -> list[Piece]:
+    """The template written out for a number of demonstrations."""
+    found: list[Piece] = []
+    for turn, text in enumerate(template.turns):
+        role = "user" if turn % 2 == 0 else "assistant"
+        said = DEMO.sub(lambda match: "".join(numbered(match[1], n + 1) for n in range(demos)), text)
+        for content, slot in split(said):
+            target = role == "assistant"
+            found.append(Piece(len(found), turn, role, content, slot, icl_role(slot, target), target))
+    return found
+
+
+def numbered(text: str, n: int) -> str:
+    return PIECE.sub(lambda match: f"[{match[1].replace('demo', f'demo{n}', 1)}]", text)
+
+
+def split(text: str) -> Iterator[tuple[str | None, str | None]]:
+    """(text, None) and (None, slot), in order; empty text is left out."""
+    for index, part in enumerate(PIECE.split(text)):
+        if index % 2:
+            yield None, part
+        elif part:
+            yield part, None
+
+
+def icl_role(slot: str | None, target: bool) -> str | None:
+    if slot is None:
+        return "target" if target else None
+    if slot.startswith("demo"):
+        return "demo_input" if slot.endswith("_in") else "demo_output"
+    return "target" if target else "query"

@@ -1,0 +1,255 @@
+"""The `codi2` command. Each command is thin: it calls a flow or a library function and prints the result.
+
+Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows the trace.
+"""
+
+from __future__ import annotations
+
+import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+
+app = App(
+    name="codi2",
+    help="CoDi-2, open: build the in-context multimodal dataset, train, evaluate and serve the model.",
+    help_epilogue="Add --debug to any command to see the whole trace of an error.",
+    version_flags=["--version"],
+)
+Root = Annotated[str, Parameter(help="Folder or fsspec URI that holds everything.")]
+Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
+Workers = Annotated[int, Parameter(help="Ray tasks at once.")]
+CPUS = os.cpu_count() or 1
+DEFAULT_ROOT = "./data"
+
+
+@app.command
+def corpora(*, root: Root = DEFAULT_ROOT) -> None:
+    """List the corpora: licence, source, size, the tasks each feeds, fetched or not."""
+    from codi2_datasets.build import corpus_list
+
+    rows = corpus_list(root)
+    for row in rows:
+        row["rows"] = f"{row['rows']:,}" if row["rows"] is not None else "not fetched"
+    show(rows, ["corpus", "licence", "rows", "size", "tasks", "source"])
+
+
+@app.command
+def build(
+    recipe: Annotated[str, Parameter(help="Recipe file, or the name of a shipped one: demo.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    workers: Workers = CPUS,
+    limit: Annotated[int | None, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
+) -> None:
+    """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
+    from codi2_datasets.recipe import load_recipe
+
+    load_recipe(recipe)  # a bad recipe is known before anything starts
+    from codi2_flows.build_dataset import build_dataset
+
+    say_missing(build_id := build_dataset(recipe, root, workers, limit), root, recipe)
+    print(build_id)
+
+
+@app.command
+def query(
+    sql: Annotated[str, Parameter(help="One SELECT over the tables of the catalog.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON array of objects.")] = False,
+    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
+) -> None:
+    """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
+    from codi2_storage.catalog import Catalog
+
+    found = Catalog(root).sql(sql, build=build, all_builds=all_builds)
+    if json_:
+        print(json.dumps(found.to_pylist(), default=str, ensure_ascii=False))
+    else:
+        show(found.to_pylist(), found.column_names)
+
+
+@app.command
+def explain(
+    sample: Annotated[str, Parameter(help="Sample id, or its first characters.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+) -> None:
+    """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
+    from codi2_flows.explain import tell
+    from codi2_storage.lineage import explain as trace
+
+    found = trace(root, sample, build)
+    print(json.dumps(found, default=str, ensure_ascii=False, indent=1) if json_ else tell(found))
+
+
+@app.command
+def train(
+    config: Annotated[str, Parameter(help="Training config file, or the name of a shipped one: demo.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    build: Annotated[str | None, Parameter(help="Dataset version; the latest if left out.")] = None,
+    workers: Annotated[int, Parameter(help="Ray Train workers.")] = 1,
+) -> None:
+    """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
+    from codi2_flows.train_model import train_model
+
+    print(train_model(config, root, build, workers))
+
+
+@app.command
+def evaluate(
+    checkpoint: Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one if left out.")] = None,
+    *,
+    root: Root = DEFAULT_ROOT,
+    build: Annotated[str | None, Parameter(help="Dataset version; the latest if left out.")] = None,
+    limit: Annotated[int, Parameter(help="Test samples a task.")] = 24,
+    seed: int = 0,
+) -> None:
+    """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
+    from codi2_flows.evaluate_model import evaluate_model
+
+    result = evaluate_model(checkpoint, root, build, limit, seed)
+    show_metrics(result["rows"])
+    print(result["page"])
+
+
+@app.command
+def generate(
+    requests: Annotated[str, Parameter(help="JSONL of requests: {messages: [...], id?, seed?, modalities?}.")],
+    *,
+    out: Annotated[str, Parameter(help="Folder for media, page and contact sheet.")],
+    checkpoint: Checkpoint = None,
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
+    from codi2_flows.generate_batch import generate_batch
+
+    print(generate_batch(requests, out, checkpoint, root))
+
+
+@app.command
+def serve(
+    *,
+    checkpoint: Checkpoint = None,
+    root: Root = DEFAULT_ROOT,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+) -> None:
+    """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
+    from codi2_flows.serve_model import serve_model
+
+    serve_model(checkpoint, root, host, port)
+
+
+@app.command
+def retrain(
+    recipe: Annotated[str, Parameter(help="Recipe file, or the name of a shipped one: demo.")],
+    *,
+    config: Annotated[str, Parameter(help="Training config.")] = "demo",
+    root: Root = DEFAULT_ROOT,
+    workers: Workers = CPUS,
+    limit: Annotated[int | None, Parameter(help="As for build.")] = None,
+) -> None:
+    """Build, train, evaluate; promote the new model only if it is better than the one in place."""
+    from codi2_flows.retrain import retrain as flow
+
+    summary = flow(recipe, config, root, workers, limit)
+    show_metrics(summary.pop("metrics"))
+    show([{"": key, " ": value} for key, value in summary.items()], ["", " "])
+
+
+@app.command
+def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
+    """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
+    from codi2_flows.demo import run_demo
+
+    run_demo(root, workers)
+
+
+def show(rows: list[dict], columns: list[str]) -> None:
+    """Rows as a table on standard output, at full width where that is no terminal."""
+    console = Console(width=None if sys.stdout.isatty() else 220)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        numbers = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row.get(column)) for column in columns))
+    console.print(table, highlight=False, markup=False)
+    console.print(f"({len(rows):,} rows)", style="dim", highlight=False)
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def show_metrics(rows: list[dict]) -> None:
+    """Metrics with their baselines side by side."""
+    lines: dict[tuple, dict] = {}
+    for row in rows:
+        line = lines.setdefault((row["task"], row["metric"]), {"task": row["task"], "metric": row["metric"]})
+        line[row["baseline"] or "model"] = row["value"]
+        if not row["baseline"]:
+            line |= {"n": row["n"], "95 %": f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else "-"}
+    names = sorted({row["baseline"] for row in rows if row["baseline"]})
+    show([lines[key] for key in sorted(lines)], ["task", "metric", "n", "model", "95 %", *names])
+
+
+def say_missing(build_id: str, root: str, recipe: str) -> None:
+    """Name the optional corpora that a build had to do without."""
+    from codi2_datasets.recipe import load_recipe
+    from codi2_storage.catalog import Catalog
+
+    held = {row["corpus"] for row in Catalog(root).sql("select corpus from corpora", build=build_id).to_pylist()}
+    for choice in load_recipe(recipe).corpora:
+        if choice.name not in held:
+            print(f"left out: corpus {choice.name} could not be had", file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point: errors as one line, with the exit status of the contract."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    if debug:
+        os.environ["CODI2_DEBUG"] = "1"
+        os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print(f"codi2: {error}\nTry: codi2 {arguments[0] if arguments else ''} --help", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("codi2: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        print(f"codi2: {first_line(error)}", file=sys.stderr)
+        sys.exit(2 if is_usage(error) else 1)
+
+
+def is_usage(error: Exception) -> bool:
+    """Mistakes in what the user gave: a recipe, a config, a query."""
+    return type(error).__name__ in {"RecipeError", "ConfigError", "CatalogError", "UsageError"}
+
+
+def first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return f"{Path(error.filename).name}: {text}" if isinstance(error, UnicodeDecodeError) else text.splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()

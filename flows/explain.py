@@ -1,0 +1,60 @@
+"""Lineage as text that a person reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def tell(found: dict[str, Any]) -> str:
+    """What `codi2_storage.lineage.explain` found, as indented lines."""
+    sample, lines = found["sample"], []
+    held = f", held out: {sample['holdout']}" if sample["holdout"] else ""
+    lines += [
+        f"sample {sample['sample_id']}",
+        f"  task {sample['task']}, split {sample['split']}{held}, licence {sample['licence']}, seed {sample['seed']}",
+        f"  shard {sample['shard']}",
+    ]
+    for build in found["build"]:
+        lines.append(
+            f"  build {build['build_id']}, recipe {build['recipe']} ({build['recipe_hash']}), {build['code_version']}"
+        )
+    for name, title in (("planned_by", "planned by"), ("selected_by", "selected by"), ("written_by", "written by")):
+        lines += [f"  {title} {operator(run)}" for run in found[name]]
+    told: set[str] = set()
+    for part in found["parts"]:
+        marks = ", ".join(mark for mark in (part["icl_role"], "target" if part["target"] else "") if mark)
+        head = f"  part {part['position']:03d} {part['role']} {part['modality']}{f' ({marks})' if marks else ''}"
+        lines.append(f"{head}: {json.dumps(part['text'], ensure_ascii=False)}" if part["text"] is not None else head)
+        if part.get("asset"):
+            lines += tell_asset(part["asset"], 4, told)
+    return "\n".join(lines)
+
+
+def tell_asset(asset: dict[str, Any], indent: int, told: set[str]) -> list[str]:
+    pad = " " * indent
+    if asset["asset_id"] in told:
+        return [f"{pad}asset {asset['asset_id'][:16]} (as above)"]
+    told.add(asset["asset_id"])
+    size = f"{asset['width']}x{asset['height']}" if asset["width"] else ""
+    size = f"{asset['duration_s']:.2f} s" if asset["duration_s"] else size
+    lines = [
+        f"{pad}asset {asset['asset_id'][:16]} {asset['media_type']} {size} {asset['licence']} {asset['caption'] or ''!r}"
+    ]
+    if asset["op"]:
+        lines.append(f"{pad}  made by {asset['op']} {asset['params']} from")
+        for item in asset["inputs"]:
+            lines += tell_asset(item, indent + 4, told)
+        return lines
+    row = asset["source_row"]
+    lines.append(
+        f"{pad}  from {row['locator']} in {row['source']} (version {row['version']}, {row['licence']}, {row['author']})"
+    )
+    lines += [f"{pad}  {run['stage']} by {operator(run)}" for run in asset["operators"]]
+    if asset["signals"]:
+        lines.append(f"{pad}  signals " + ", ".join(f"{s['name']} {s['value']:.4g}" for s in asset["signals"]))
+    return lines
+
+
+def operator(run: dict[str, Any]) -> str:
+    return f"{run['op']} v{run['op_version']} {run['params']}"

@@ -1,0 +1,25 @@
+"""What must stand in the environment before Prefect is imported: quiet, offline, no phoning home.
+
+Import this module first. Whoever sets one of these variables keeps their own value.
+"""
+
+from __future__ import annotations
+
+import os
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_CLI_PROMPT": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+for name, value in QUIET.items():
+    os.environ.setdefault(name, value)

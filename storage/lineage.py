@@ -1,0 +1,85 @@
+"""Where a sample comes from: sample -> part -> asset -> source row -> corpus revision, with every operator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from codi2_storage.catalog import Catalog, CatalogError
+
+
+@cache
+def code_version() -> str:
+    """The package's version, with the commit where the code runs from a checkout."""
+    try:
+        release = version("codi2-open")
+    except PackageNotFoundError:
+        release = "0"
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        commit = ""
+    return f"{release}+{commit}" if commit else release
+
+
+def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, Any]:
+    """Everything the catalog knows of one sample, as plain data. Raises CatalogError where there is no such sample."""
+    catalog = Catalog(root)
+    with catalog.connect(build) as connection:
+
+        def rows(query: str, *params: object) -> list[dict[str, Any]]:
+            return connection.execute(query, list(params)).to_arrow_table().to_pylist()
+
+        found = rows("select * from samples where sample_id = ? or starts_with(sample_id, ?)", sample_id, sample_id)
+        if not found:
+            raise CatalogError(f"no sample {sample_id!r} in build {build or catalog.latest_build() or '(none)'}")
+        if len(found) > 1:
+            raise CatalogError(f"{len(found)} samples begin with {sample_id!r}: give more of the id")
+        sample = found[0]
+        parts = rows("select * from parts where sample_id = ? order by position", sample["sample_id"])
+        seen: dict[str, dict[str, Any]] = {}
+        for part in parts:
+            if part["asset_id"]:
+                part["asset"] = asset_lineage(rows, part["asset_id"], seen)
+        build_id = sample["build_id"]
+        return {
+            "sample": {**sample, "meta": json.loads(sample["meta"] or "{}")},
+            "parts": parts,
+            "planned_by": rows("select * from op_runs where stage = 'plan' and op = ?", sample["task"]),
+            "selected_by": rows("select * from op_runs where stage = 'select' order by op, params"),
+            "written_by": rows("select * from op_runs where stage = 'write'"),
+            "build": rows("select * exclude (spec) from builds where build_id = ?", build_id),
+        }
+
+
+def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One asset with its source row, corpus and operators; a derived one with those of its inputs as well."""
+    if asset_id in seen:
+        return seen[asset_id]
+    found = rows('select * exclude ("text") from assets where asset_id = ?', asset_id)
+    if not found:
+        raise CatalogError(f"asset {asset_id} is named by a part and is not in the catalog")
+    asset = seen[asset_id] = found[0]
+    asset["attributes"] = json.loads(asset["attributes"] or "{}")
+    if asset["op"]:
+        asset["inputs"] = [asset_lineage(rows, item, seen) for item in asset["inputs"]]
+        return asset
+    asset["source_row"] = rows(
+        """select s.*, c.source, c.version, c.sha256 as package_sha256 from source_rows s
+           left join corpora c on c.corpus = s.corpus and c.revision = s.revision where s.source_row_id = ?""",
+        asset["source_row_id"],
+    )[0]
+    partition = (asset["shard"] or "").removeprefix("assets/").removesuffix(".tar")
+    asset["operators"] = rows(
+        """select stage, op, op_version, params from op_runs
+           where build_id = ? or (stage = 'enrich' and starts_with(build_id, ? || '-')) order by stage desc, op""",
+        partition,
+        partition,
+    )
+    asset["signals"] = rows("select op, name, value from signals where asset_id = ? order by op, name", asset_id)
+    return asset
