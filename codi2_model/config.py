@@ -41,16 +41,17 @@ class DecoderOptions:
 
     patch: int = 2
     """Pixels folded into channels before the UNet (space to depth), so that small machines can train it."""
-    channels: tuple[int, ...] = (64, 128)
+    channels: tuple[int, ...] = (64, 96, 128)
     sketch: int = 16
     """Input channels that the features fill, 8 x 8 stretched over the UNet's grid: layout is learnt far sooner with them."""
     layers_per_block: int = 1
-    attention: bool = True
+    attention: bool = False
     """Self-attention at the lowest resolution."""
     norm_groups: int = 16
     timesteps: int = 1000
     beta_schedule: str = "squaredcos_cap_v2"
-    prediction_type: str = "v_prediction"
+    prediction_type: str = "sample"
+    """What the UNet predicts: "sample" (the clean medium) gives clean pictures after few steps, "v_prediction" and "epsilon" need more."""
     feature_dropout: float = 0.1
     """Share of training items whose features are dropped: what classifier-free guidance needs."""
     feature_noise: float = 0.3
@@ -165,7 +166,7 @@ class CoDi2Config(PretrainedConfig):
     audio_encoder: EncoderOptions = field(default_factory=EncoderOptions)
     text_encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(depth=2))
     image_decoder: DecoderOptions = field(default_factory=DecoderOptions)
-    audio_decoder: DecoderOptions = field(default_factory=DecoderOptions)
+    audio_decoder: DecoderOptions = field(default_factory=lambda: DecoderOptions(channels=(48, 64, 96)))
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.progress import progress
+from codi2_model.checkpoints import weights_digest
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, read_media
 from codi2_model.evaluation.data import (
@@ -107,7 +108,7 @@ def evaluate(
     picked = pick(rows, limit, seed)
     if not picked:
         raise EvaluationError(f"build {build_id} holds no test samples" + (f" of {', '.join(tasks)}" if tasks else ""))
-    checkpoint_id = checkpoint_id or _checkpoint_id(catalog, folder)
+    checkpoint_id = checkpoint_id or weights_digest(folder)[:16]  # as the catalog names it
     run_id = "evaluate-" + _digest([checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__])[:16]
 
     model, processor = _load(folder)
@@ -278,10 +279,9 @@ def _retrieval(model: Any, processor: Any, samples: Sequence[LoadedSample]) -> l
         if len(chosen) < 2:
             continue
         result = feature_retrieval(model, processor, chosen)
-        n = int(result["n"])
-        rows.append(_row("features", task, "feature_top1", float(result["accuracy"]), n=n))
-        rows.append(_row("features", task, "feature_top1_p_value", float(result["p_value"]), n=n))
-        rows.append(_row("features", task, "feature_top1", float(result["chance"]), n=n, baseline=CHANCE))
+        rows.append(_row("features", task, "feature_top1", result.accuracy, n=result.n))
+        rows.append(_row("features", task, "feature_top1_p_value", result.p_value, n=result.n))
+        rows.append(_row("features", task, "feature_top1", result.chance, n=result.n, baseline=CHANCE))
     return rows
 
 
@@ -309,20 +309,6 @@ def _checkpoint_folder(checkpoint: str | Path) -> Path:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder}: no checkpoint there (a folder with config.json is wanted)")
     return folder
-
-
-def _checkpoint_id(catalog: Catalog, folder: Path) -> str:
-    """The id the catalog knows the weights by, else the start of their hash."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    known = catalog.sql(
-        "select checkpoint_id from checkpoints where sha256 = ? or uri in (?, ?) order by 1 limit 1",
-        [digest.hexdigest(), str(folder), str(folder.absolute())],
-    ).to_pylist()
-    return known[0]["checkpoint_id"] if known else digest.hexdigest()[:16]
 
 
 def _load(folder: Path) -> tuple[Any, Any]:

@@ -117,8 +117,8 @@ def aisfx_spectrogram(wave: NDArray[np.float32]) -> Embeddings:
     """
     wave = resample_poly(wave, 441, 160).astype(np.float32) if len(wave) else np.zeros(1, np.float32)
     half = AISFX_WINDOW // 2
-    padded = np.concatenate([np.zeros(half, np.float32), wave, np.zeros(AISFX_WINDOW, np.float32)])
-    starts = np.arange(0, len(wave) + half, AISFX_HOP)
+    padded = np.concatenate([np.zeros(half, np.float32), wave, np.zeros(half, np.float32)])
+    starts = np.arange(0, len(wave), AISFX_HOP)  # frames whose middle lies within the sound
     frames = np.lib.stride_tricks.sliding_window_view(padded, AISFX_WINDOW)[starts]
     power = np.abs(np.fft.rfft(frames * np.hanning(AISFX_WINDOW).astype(np.float32), axis=-1)) ** 2
     return (np.log10(power @ _mel_filters().T * 1e4 + 1.0) / AISFX_MAX).astype(np.float32)

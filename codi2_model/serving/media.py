@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.signal import resample_poly
 
 SAMPLE_RATE = 16_000
@@ -63,7 +63,7 @@ def image_from_url(url: str, limits: Limits) -> Image.Image:
         if image.width * image.height > limits.image_pixels:
             size = f"{image.width} x {image.height}"
             raise MediaRefused(f"the picture has {size} pixels, more than {limits.image_pixels:,} in all")
-        rgba = image.convert("RGBA")
+        rgba = ImageOps.exif_transpose(image).convert("RGBA")
     except MediaRefused:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -27,8 +27,8 @@ from codi2_model.serving.media import (
 MODALITIES = ("text", "image", "audio")
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 SETTINGS = (
-    "model", "messages", "modalities", "seed", "steps", "guidance", "max_tokens", "max_completion_tokens", "temperature",
-    "top_p", "stream", "stream_options", "n", "user", "metadata", "store", "audio",
+    "model", "messages", "modalities", "seed", "steps", "guidance", "max_tokens", "max_completion_tokens",
+    "temperature", "top_p", "stream", "stream_options", "n", "user", "metadata", "store", "audio",
 )  # fmt: skip
 
 
@@ -134,7 +134,8 @@ def _number(data: Mapping[str, Any], name: str, default: float, low: float, high
     if value is None:
         return default
     right = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not right or not math.isfinite(value) or not low <= value <= high:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if isinstance(value, bool) or not right or not finite or not low <= value <= high:
         raise RequestError(f"must be a {'whole ' if whole else ''}number from {low:g} to {high:g}", name)
     return value
 

@@ -16,10 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from codi2_datasets.sample import Message, Part, Sample
 from PIL import Image, ImageDraw
 
-COLOURS = {"red": "#d32f2f", "green": "#388e3c", "blue": "#1976d2", "yellow": "#fbc02d", "purple": "#7b1fa2", "black": "#222"}
+from codi2_datasets.sample import Message, Part, Sample
+
+COLOURS = {
+    "red": "#d32f2f",
+    "green": "#388e3c",
+    "blue": "#1976d2",
+    "yellow": "#fbc02d",
+    "purple": "#7b1fa2",
+    "black": "#222",
+}
 SHAPES = ("circle", "square", "triangle", "cross", "bar", "ring")
 STYLES = ("flat", "outline", "night")
 PITCHES = {"low": 220.0, "middle": 440.0, "high": 880.0}

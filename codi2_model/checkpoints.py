@@ -1,0 +1,142 @@
+"""Checkpoints as the catalog knows them: named by their weights, recorded with their run, promoted to serve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from codi2_datasets.engine import cache_home
+from codi2_storage.catalog import Catalog
+from codi2_storage.lineage import code_version
+from codi2_storage.manifests import Writer, committed
+from codi2_storage.store import Store
+
+SLOT = "default"  # the one place a model is promoted to
+
+
+class UsageError(ValueError):
+    """What was asked for is not there; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training run, as it goes into the catalog."""
+
+    run_id: str
+    build_id: str
+    config: dict[str, Any]
+    step: int
+    seconds: float
+
+
+def weights_digest(folder: str | Path) -> str:
+    """sha256 over the safetensors files of a checkpoint, in order of name."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def run_folder(store: Store, run_id: str) -> Path:
+    """Where a run works: in the root where that is local, else in the cache until it is put into the store."""
+    local = store.local_path(f"runs/{run_id}")
+    return Path(local) if local else cache_home() / "runs" / run_id
+
+
+def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[str, Any]]) -> str:
+    """Put a finished run into the catalog. Returns the checkpoint's id, the start of its weights' hash."""
+    digest = weights_digest(checkpoint)
+    identity = digest[:16]
+    name = f"runs/{run.run_id}"
+    if store.local_path(name) is None:
+        store.put_folder(run_folder(store, run.run_id), name)
+    uri = store.uri(f"{name}/{checkpoint.relative_to(run_folder(store, run.run_id))}")
+    row = {
+        "run_id": run.run_id,
+        "kind": "train",
+        "build_id": run.build_id,
+        "status": "finished",
+        "uri": store.uri(name),
+    }
+    row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
+    row |= {"created_at": now()}
+    with Writer(store, run.run_id, "run") as writer:
+        writer.append("runs", [row])
+        weights = {"checkpoint_id": identity, "run_id": run.run_id, "step": run.step, "uri": uri, "sha256": digest}
+        writer.append("checkpoints", [weights])
+        writer.append("metrics", [{"run_id": run.run_id, "checkpoint_id": identity, **metric} for metric in metrics])
+    return identity
+
+
+def finished(store: Store, run_id: str) -> dict[str, Any] | None:
+    """The checkpoint of a run that was recorded before, as its row of `checkpoints`."""
+    if committed(store, run_id, "run") is None:
+        return None
+    found = Catalog(store).sql("select * from checkpoints where run_id = ?", [run_id]).to_pylist()
+    return found[0] if found else None
+
+
+def promoted(store: Store) -> dict[str, Any] | None:
+    """The deployment in place, as its row of `deployments`."""
+    found = Catalog(store).sql(
+        "select * from deployments where name = ? order by since desc, checkpoint_id limit 1", [SLOT]
+    )
+    rows = found.to_pylist()
+    return rows[0] if rows else None
+
+
+def promote(store: Store, checkpoint_id: str, uri: str, reason: str) -> None:
+    """Make a checkpoint the root's default. What was there before stays in the table."""
+    since = now()
+    row = {"name": SLOT, "checkpoint_id": checkpoint_id, "uri": uri, "since": since, "reason": reason}
+    stamp = "".join(character for character in since if character.isalnum())
+    with Writer(store, f"{SLOT}-{stamp}-{checkpoint_id}", "deployment") as writer:
+        writer.append("deployments", [row])
+
+
+def resolve(root: str, checkpoint: str | None) -> Path:
+    """The local folder of a checkpoint: the one named (a folder, a URI or an id), else the promoted one."""
+    if checkpoint is not None and (Path(checkpoint) / "config.json").is_file():
+        return Path(checkpoint)
+    store = Store(root)
+    if checkpoint is None:
+        row = promoted(store)
+        if row is None:
+            raise UsageError(
+                f"no promoted checkpoint under {root}: run `codi2 retrain demo --root {root}`, or give --checkpoint"
+            )
+        return local_copy(str(row["uri"]))
+    known = (
+        Catalog(store).sql("select uri from checkpoints where starts_with(checkpoint_id, ?)", [checkpoint]).to_pylist()
+    )
+    if known:
+        return local_copy(str(known[0]["uri"]))
+    if "://" in checkpoint:
+        return local_copy(checkpoint)
+    raise UsageError(f"{checkpoint}: no checkpoint there (a folder with config.json is wanted), and no id in {root}")
+
+
+def local_copy(uri: str) -> Path:
+    """A folder on this machine with what is at the URI; downloaded once."""
+    store = Store(uri)
+    local = store.local_path("")
+    if local:
+        return Path(local.rstrip("/"))
+    target = cache_home() / "checkpoints" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    if not target.exists():
+        part = target.with_name(f"{target.name}.part")
+        for name in store.list():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).write_bytes(store.read_bytes(name))
+        part.replace(target)
+    return target
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

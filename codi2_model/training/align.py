@@ -1,0 +1,93 @@
+"""Stage 1: the encoders learn to bind pictures and sounds to words, by contrast within the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from codi2_model.losses import align_loss
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.loop import Runtime, Stage, move
+from codi2_model.training.mixture import Draw
+from codi2_model.training.shards import MediaCache, ShardSet
+from codi2_model.training.sources import CaptionedMedia
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all workers, with gradient. Every worker computes the same loss, so the gradients add up."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+        counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(runtime.world)]
+        torch.distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+        sizes = [int(count) for count in counts]
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        torch.distributed.all_gather(parts, padded)
+        ctx.mine = slice(sum(sizes[: runtime.rank]), sum(sizes[: runtime.rank + 1]))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        total = grads[0].contiguous()
+        torch.distributed.all_reduce(total)
+        return total[ctx.mine], None
+
+
+def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
+    """(n, …) of this worker -> (N, …) of all workers, so that the negatives are those of the whole batch."""
+    return rows if runtime.world == 1 else _Gather.apply(rows, runtime)
+
+
+def text_groups(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(N,) numbers that are equal where the captions are: such rows are no negatives of each other."""
+    width = ids.shape[1]
+    factors = torch.arange(1, width + 1, device=ids.device) * 1_000_003
+    return ((ids + 1) * mask * factors).sum(dim=1)
+
+
+def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    encode = encoders.encode_image if modality == "image" else encoders.encode_audio
+    return encode(batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
+
+
+def align_stage(
+    model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
+) -> Stage:
+    options = config.align
+    source = CaptionedMedia(shards, cache, processor, options.tasks, "train", config.seed)
+    held_out = CaptionedMedia(shards, cache, processor, options.tasks, "validation", config.seed)
+    encoders = model.encoders
+
+    def losses(batch: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        found = {}
+        for modality in source.modalities:  # in the same order on every worker, also where its share has none
+            part = batch.get(modality) or move(source.empty(modality), runtime.device)
+            media, text = pair_features(encoders, modality, part) if len(part["ids"]) else source.no_features(model)
+            media, text = gather(media, runtime), gather(text, runtime)
+            groups = gather(text_groups(part["ids"], part["mask"]), runtime)
+            if len(media) >= 2:
+                found[modality] = align_loss(media, text, encoders.log_temperature, groups)
+        return found
+
+    def evaluate() -> dict[str, float]:
+        """Per modality: the loss, and how often a medium's own caption is its nearest (`recall`, of n)."""
+        scores = {}
+        for modality in held_out.modalities:
+            draws = [Draw(t, i, i) for t, n in held_out.sizes.items() for i in range(min(n, options.eval_samples))]
+            batch = held_out.load(draws).get(modality)
+            if batch is None or len(batch["ids"]) < 2:
+                continue
+            batch = move(batch, runtime.device)
+            media, text = pair_features(encoders, modality, batch)
+            groups = text_groups(batch["ids"], batch["mask"])
+            scores[modality] = float(align_loss(media, text, encoders.log_temperature, groups))
+            nearest = (F.normalize(media, dim=-1) @ F.normalize(text, dim=-1).T).argmax(dim=1)
+            scores[f"{modality}_recall"] = float((groups[nearest] == groups).float().mean())
+        return scores
+
+    weights = {name: options.loss_weights.get(name, 1.0) for name in options.losses()}
+    return Stage("align", [encoders], source, losses, weights, evaluate)

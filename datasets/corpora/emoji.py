@@ -1,0 +1,168 @@
+"""Emoji: the same concepts drawn in twelve styles. One row an emoji sequence and style.
+
+Attributes: hexcode, concept (the label), base_concept (without skin tone), family (without gender and direction too),
+style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
+A drawing is rejected if its name means no emoji of emojibase, if its set withdrew it, or if the set has another one
+of the same emoji.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.corpora.emoji_names import Names
+from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
+from codi2_datasets.corpora.emojibase import Emoji, load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.iconify import Drawing, drawings
+
+TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learning", "subject_driven")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A drawing, and the emojis that it may stand for: the first that is free gets it."""
+
+    locator: str
+    hexcodes: tuple[str, ...]
+    payload: Callable[[], bytes]
+    media_type: str
+    reason: str = ""
+    """Why it is rejected, if it is."""
+
+
+@dataclass(frozen=True)
+class EmojiStyle:
+    """One style of drawing; satisfies `Corpus`."""
+
+    name: str
+    style: str
+    source: str
+    licence: str
+    author: str
+    size: str
+    find: Callable[[Path, Path], Iterator[Found]]
+    """All drawings in the package (first path), told apart with the help of emojibase (second path)."""
+    version: str = "1"
+    companions: tuple[str, ...] = (EMOJIBASE,)
+    tasks: tuple[str, ...] = TASKS
+
+    @property
+    def description(self) -> str:
+        return f"Emoji in the {self.style} style"
+
+    def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
+        emojibase = companions[EMOJIBASE]
+        emojis = load_emojis(emojibase)
+        taken: set[str] = set()
+        for drawing in self.find(package, emojibase):
+            known = [code for code in drawing.hexcodes if code in emojis]
+            free = [code for code in known if code not in taken]
+            if drawing.reason or not free:
+                reason = drawing.reason or ("another drawing of the same emoji" if known else "no emoji of that name")
+                yield RejectedRow(self.name, drawing.locator, reason)
+                continue
+            taken.add(free[0])
+            yield self.row(drawing, emojis[free[0]])
+
+    def row(self, drawing: Found, emoji: Emoji) -> SourceRow:
+        attributes = {
+            "hexcode": emoji.hexcode,
+            "concept": emoji.label,
+            "base_concept": emoji.base_label,
+            "family": emoji.family,
+            "style": self.style,
+            "group": emoji.group,
+            "subgroup": emoji.subgroup,
+            "tags": list(emoji.tags),
+            "tone": emoji.tone,
+            "gender": emoji.gender,
+            "direction": emoji.direction,
+            "version": emoji.version,
+        }
+        return SourceRow(
+            corpus=self.name,
+            locator=drawing.locator,
+            modality="image",
+            payload=drawing.payload(),
+            media_type=drawing.media_type,
+            licence=self.licence,
+            author=self.author,
+            caption=emoji.label,
+            attributes=attributes,
+        )
+
+
+def find_in_icon_set(
+    package: Path, emojibase: Path, corrections: dict[str, str | None] | None = None
+) -> Iterator[Found]:
+    """Drawings of an Iconify set, by its own table of characters where it has one, else by their names."""
+    table: dict[str, list[str]] = {}
+    for hexcode, name in sorted(read_json(package / "package" / "chars.json").items()):
+        table.setdefault(name, []).append(normalise_hexcode(hexcode))
+    names = Names(emojibase)
+
+    def meanings(drawing: Drawing) -> tuple[str, ...]:
+        if table:
+            codes = [code for name in drawing.names for code in table.get(name, [])]
+        else:
+            codes = [code for name in drawing.names if (code := names.find(name, corrections))]
+        return tuple(dict.fromkeys(codes))
+
+    for drawing in drawings(package):
+        locator = f"package/icons.json#{drawing.names[0]}"
+        reason = "withdrawn by its set" if drawing.hidden else ""
+        yield Found(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
+
+
+def find_files(folder: str, suffix: str, media_type: str) -> Callable[[Path, Path], Iterator[Found]]:
+    """Drawings in files named after the hexcode."""
+
+    def find(package: Path, emojibase: Path) -> Iterator[Found]:
+        for path in sorted((package / folder).glob(f"*{suffix}")):
+            code = normalise_hexcode(path.name.removesuffix(suffix))
+            yield Found(f"{folder}/{path.name}", (code,), path.read_bytes, media_type)
+
+    return find
+
+
+def find_fxemoji(package: Path, emojibase: Path) -> Iterator[Found]:
+    return find_in_icon_set(package, emojibase, FXEMOJI)
+
+
+# Names by which Firefox OS meant something else than Unicode does.
+FXEMOJI: dict[str, str | None] = {"bow": "ribbon"}
+
+MICROSOFT, GOOGLE, TWITTER = "Microsoft Corporation", "Google Inc", "Twitter"
+EMOJI_ONE, MOZILLA, OPENMOJI = "Emoji One", "Mozilla", "OpenMoji"
+WEBP, SVG = "image/webp", "image/svg+xml"
+
+CORPORA = (
+    EmojiStyle("emoji-fluent-3d", "Fluent 3D", "npm:@lobehub/fluent-emoji-3d@1.1.0", "MIT", MICROSOFT,
+               "3,372 images", find_files("package/assets", ".webp", WEBP)),
+    EmojiStyle("emoji-fluent", "Fluent", "npm:@iconify-json/fluent-emoji@1.2.7", "MIT", MICROSOFT,
+               "3,140 images", find_in_icon_set),
+    EmojiStyle("emoji-fluent-flat", "Fluent flat", "npm:@iconify-json/fluent-emoji-flat@1.2.6", "MIT", MICROSOFT,
+               "3,140 images", find_in_icon_set),
+    EmojiStyle("emoji-fluent-high-contrast", "Fluent high contrast",
+               "npm:@iconify-json/fluent-emoji-high-contrast@1.2.6", "MIT", MICROSOFT, "1,595 images",
+               find_in_icon_set),
+    EmojiStyle("emoji-noto", "Noto", "npm:@iconify-json/noto@1.2.9", "Apache-2.0", GOOGLE,
+               "3,715 images", find_in_icon_set),
+    EmojiStyle("emoji-noto-v1", "Noto v1", "npm:@iconify-json/noto-v1@1.2.5", "Apache-2.0", GOOGLE,
+               "2,141 images", find_in_icon_set),
+    EmojiStyle("emoji-twemoji", "Twemoji", "npm:@iconify-json/twemoji@1.2.5", "CC-BY-4.0", TWITTER,
+               "3,976 images", find_in_icon_set),
+    EmojiStyle("emoji-emojione", "EmojiOne", "npm:@iconify-json/emojione@1.2.3", "CC-BY-4.0", EMOJI_ONE,
+               "1,526 images", find_in_icon_set),
+    EmojiStyle("emoji-emojione-monotone", "EmojiOne monotone", "npm:@iconify-json/emojione-monotone@1.2.1",
+               "CC-BY-4.0", EMOJI_ONE, "1,111 images", find_in_icon_set),
+    EmojiStyle("emoji-fxemoji", "FxEmoji", "npm:@iconify-json/fxemoji@1.2.2", "Apache-2.0", MOZILLA,
+               "584 images", find_fxemoji),
+    EmojiStyle("emoji-openmoji", "OpenMoji", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,
+               "3,979 images", find_files("package/color/svg", ".svg", SVG)),
+    EmojiStyle("emoji-openmoji-black", "OpenMoji black", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,
+               "3,979 images", find_files("package/black/svg", ".svg", SVG)),
+)  # fmt: skip

@@ -1,0 +1,122 @@
+"""The demo: the whole line once, small, then one generation of each kind through the server."""
+
+from __future__ import annotations
+
+import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import base64
+import json
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from codi2_flows.retrain import retrain
+from codi2_model.checkpoints import resolve
+from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+
+RECIPE, CONFIG = "demo", "demo"
+TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio", "image_captioning")
+
+
+def run_demo(root: str, workers: int) -> None:
+    """Build, train, evaluate, serve one request; print what came of it and where it lies."""
+    from codi2_flows.cli import show, show_metrics
+    from codi2_flows.generate_batch import generate_batch
+
+    summary = retrain(RECIPE, CONFIG, root, workers)
+    store = Store(root)
+    requests = demo_requests(store, summary["build"])
+    generations = generate_batch(str(requests), str(requests.parent), None, root)
+    reply = ask_server(root, requests)
+    samples = Catalog(root).sql(
+        "select task, split, count(*) as samples from samples group by all order by all", build=summary["build"]
+    )
+    print("\nDataset")
+    show(samples.to_pylist(), samples.column_names)
+    print("\nHeld-out metrics, beside their baselines")
+    show_metrics(summary["metrics"])
+    print("\nOne request with a picture, through the server")
+    print(f"  {reply}")
+    folder = Path(summary["checkpoint"]).parent
+    print("\nWhere to look")
+    for name, place in {
+        "loss curves": folder / "loss.png",
+        "contact sheets of the dataset": store.uri(f"builds/{summary['build']}/sheets"),
+        "evaluation page": summary["page"],
+        "evaluation contact sheet": summary["contact sheet"],
+        "generations": generations,
+    }.items():
+        print(f"  {name:<30} {place}")
+    print(f"\ndecision   {summary['decision']}")
+    print(f"checkpoint {summary['checkpoint']}")
+    print(f"build      {summary['build']}")
+
+
+def demo_requests(store: Store, build_id: str) -> Path:
+    """One held-out sample of each kind as a request file, media inline. The replies are left to the model."""
+    from codi2_datasets.sheets import read_samples
+
+    folder = Path(store.local_path("") or ".") / "generations" / f"demo-{build_id}"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for task in TASKS:
+        found = (
+            Catalog(store)
+            .sql(
+                "select shard from samples where task = ? and split = 'test' order by shard limit 1",
+                [task],
+                build=build_id,
+            )
+            .to_pylist()
+        )
+        if not found:
+            continue
+        sample, media = read_samples(store.read_bytes(found[0]["shard"]), 1, seed=0)[0]
+        messages = []
+        for message in sample.messages[:-1]:
+            content = [openai_part(part.type, part.text, media.get(part.part or "")) for part in message.content]
+            messages.append({"role": message.role, "content": content})
+        wanted = sorted({part.type for part in sample.messages[-1].content} - {"text"}) or ["text"]
+        request = {"id": f"{task}-{sample.sample_id[:8]}", "messages": messages, "modalities": wanted}
+        lines.append(json.dumps({**request, "seed": sample.seed}, ensure_ascii=False))
+    path = folder / "requests.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def openai_part(kind: str, text: str | None, data: bytes | None) -> dict[str, Any]:
+    """A part in the API's own format."""
+    encoded = base64.b64encode(data or b"").decode()
+    if kind == "image":
+        return {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{encoded}"}}
+    if kind == "audio":
+        return {"type": "input_audio", "input_audio": {"data": encoded, "format": "flac"}}
+    return {"type": "text", "text": text or ""}
+
+
+def ask_server(root: str, requests: Path) -> str:
+    """Start the server, send it the request that holds a picture, describe the reply, stop the server."""
+    from codi2_model.serving.app import serve
+
+    lines = [json.loads(line) for line in requests.read_text(encoding="utf-8").splitlines()]
+    request = next(line for line in lines if line["id"].startswith("image_editing"))
+    body = {key: request[key] for key in ("messages", "seed", "modalities")}
+    server = serve(resolve(root, None), port=0, blocking=False, model_id="codi2")
+    assert server is not None  # a server that does not block is returned
+    with server:
+        data = json.dumps({"model": "codi2", **body}).encode()
+        call = urllib.request.Request(f"{server.url}/v1/chat/completions", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(call, timeout=120) as answer:
+            content = json.load(answer)["choices"][0]["message"]["content"]
+    return "; ".join(describe(part) for part in content)
+
+
+def describe(part: dict[str, Any]) -> str:
+    if part["type"] == "text":
+        return f"text {part['text']!r}"
+    return f"{part['type']} ({len(json.dumps(part)):,} characters)"
+
+
+if __name__ == "__main__":
+    run_demo(sys.argv[1] if len(sys.argv) > 1 else "./data", 2)

@@ -1,0 +1,76 @@
+"""Recipes are checked whole before any work starts, and errors name the file and the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codi2_datasets.recipe import RecipeError, load_recipe
+
+GOOD = {
+    "name": "small",
+    "seed": 1,
+    "corpora": [{"name": "emoji-noto"}],
+    "tasks": {"text_to_image": {"train": 10}},
+}
+
+
+def write(folder: Path, changes: dict) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return path
+
+
+def test_a_good_recipe_is_read(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, {}))
+    assert recipe.tasks["text_to_image"].train == 10 and recipe.image.size == 64
+
+
+@pytest.mark.parametrize("name", [file.stem for file in Path("datasets/recipes").glob("*.yaml")])
+def test_shipped_recipes_are_good(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"image": {"sise": 64}}, "unknown key 'image.sise'; known: size"),
+        ({"image": {"size": "big"}}, "image.size: expected int, found str 'big'"),
+        ({"image": {"size": 4}}, "image.size: 4 is not between"),
+        ({"seed": None}, "seed: expected int, found nothing"),
+        ({"corpora": [{"name": "emoji-klingon"}]}, "unknown corpus 'emoji-klingon'"),
+        ({"corpora": [{"name": "emoji-noto"}, {"name": "emoji-noto"}]}, "emoji-noto named twice"),
+        ({"corpora": [{}]}, r"key 'corpora\[0\].name' is missing"),
+        ({"tasks": {"cooking": {"train": 1}}}, "unknown task 'cooking'"),
+        ({"tasks": {"text_to_image": {"train": -1}}}, "below zero"),
+        ({"tasks": {"text_to_image": {"train": 1, "options": {"heat": 1}}}}, "unknown key 'heat'"),
+        ({"splits": {"test_concepts": 3.0}}, "not between 0 and 0.5"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict, message: str) -> None:
+    path = write(tmp_path, changes)
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("a: [1")
+    with pytest.raises(RecipeError, match="not readable as YAML"):
+        load_recipe(path)
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
+    with pytest.raises(RecipeError, match=r"no recipe nope.*demo"):
+        load_recipe("nope")
+
+
+def test_the_digest_ignores_order_and_sees_every_number(tmp_path: Path) -> None:
+    first = load_recipe(write(tmp_path, {})).digest()
+    (tmp_path / "recipe.yaml").write_text("# said otherwise\n" + yaml.safe_dump(dict(reversed(GOOD.items()))))
+    assert load_recipe(tmp_path / "recipe.yaml").digest() == first
+    assert load_recipe(write(tmp_path, {"seed": 2})).digest() != first
