@@ -77,7 +77,7 @@ class AudioOptions:
     n_fft: int = 1024
     f_min: float = 30.0
     f_max: float = 8000.0
-    floor_db: float = -80.0
+    floor_db: float = -50.0
     ceiling_db: float = 40.0
     """Power of a mel bin in dB that is written as -1 and as +1."""
 
@@ -147,6 +147,11 @@ class CoDi2Config(PretrainedConfig):
     """Options of transformers' LlamaConfig; vocab_size and the positions come from here."""
     llm_source: str | None = None
     """An installed package that carries a GGUF file of the language model and its tokenizer; None: from scratch."""
+    pad_token_id: int = 0
+    eos_token_id: int = 4
+    """The token that ends a turn."""
+    first_media_token: int = 5
+    """Id of the slot token <media>; the begin and end tokens of image and audio follow it."""
     feature_dim: int = 128
     feature_tokens: int = 1
     """Feature slots per medium."""
@@ -163,7 +168,7 @@ class CoDi2Config(PretrainedConfig):
     """Media of one reply."""
     audio: AudioOptions = field(default_factory=AudioOptions)
     image_encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    audio_encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    audio_encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(depth=3))
     text_encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(depth=2))
     image_decoder: DecoderOptions = field(default_factory=DecoderOptions)
     audio_decoder: DecoderOptions = field(default_factory=lambda: DecoderOptions(channels=(48, 64, 96)))
@@ -181,6 +186,8 @@ class CoDi2Config(PretrainedConfig):
         for name in ("vocab_size", "max_length", "feature_dim", "feature_tokens", "image_size", "text_max_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"config: {name} is {getattr(self, name)}, must be at least 1")
+        if max(self.pad_token_id, self.eos_token_id, self.end_id(MODALITIES[-1])) >= self.vocab_size:
+            raise ValueError(f"config: vocab_size {self.vocab_size} leaves no room for the special tokens")
         sides = {
             "image_encoder": (self.image_size,),
             "image_decoder": (self.image_size,),
@@ -202,6 +209,17 @@ class CoDi2Config(PretrainedConfig):
     @property
     def hidden_size(self) -> int:
         return int(self.llm["hidden_size"])
+
+    @property
+    def slot_id(self) -> int:
+        """The token that holds the place of a feature."""
+        return self.first_media_token
+
+    def begin_id(self, modality: str) -> int:
+        return self.first_media_token + 1 + 2 * MODALITIES.index(modality)
+
+    def end_id(self, modality: str) -> int:
+        return self.begin_id(modality) + 1
 
     def encoder(self, modality: str) -> EncoderOptions:
         return getattr(self, f"{modality}_encoder")

@@ -35,7 +35,7 @@ def linear_power(mel: torch.Tensor, options: AudioOptions, iterations: int = 60)
 
 
 @torch.no_grad()
-def to_waveform(mels: torch.Tensor, options: AudioOptions, iterations: int = 48, momentum: float = 0.99) -> torch.Tensor:
+def to_waveform(mels: torch.Tensor, options: AudioOptions, iterations: int = 32, momentum: float = 0.99) -> torch.Tensor:
     """Log-mel pictures (N, 1, mels, frames) in [0, 1], as decoders sample them -> clips (N, samples) in [-1, 1].
 
     Raises ValueError for another shape or range.

@@ -9,6 +9,7 @@ Ray is imported inside the functions: importing this module is cheap, and the lo
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -116,15 +117,30 @@ def application(checkpoint: Path, model_id: str, gpu: bool = False) -> Any:
 
 def _start(stack: ExitStack, folder: Path, host: str, port: int, model_id: str, num_cpus: int | None) -> Server:
     # the proxy and the controller take no whole core, but Ray must be able to place the replica beside them
+    shared = bool(os.environ.get("RAY_ADDRESS"))
+    if "ray" in sys.modules:
+        shared = shared or sys.modules["ray"].is_initialized()
     stack.enter_context(local_cluster(num_cpus=num_cpus or max(2, os.cpu_count() or 2)))
     import ray
     from ray import serve as ray_serve
 
-    stack.callback(ray_serve.shutdown)
+    if not os.environ.get("CODI2_DEBUG"):
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    stack.callback(_stop, shared)
     ray_serve.start(http_options={"host": host, "port": port, "location": "HeadOnly"})
     gpu = ray.cluster_resources().get("GPU", 0) >= 1
     ray_serve.run(application(folder, model_id, gpu), name=NAME, route_prefix="/")
     return Server(f"http://{_url_host(host)}:{port}", stack)
+
+
+def _stop(shared: bool) -> None:
+    """End our application after what it is answering. A cluster of our own ends right after; on another's, Serve stays
+    for as long as it has other applications."""
+    from ray import serve as ray_serve
+
+    ray_serve.delete(NAME)
+    if shared and not ray_serve.status().applications:
+        ray_serve.shutdown()
 
 
 def _url_host(host: str) -> str:

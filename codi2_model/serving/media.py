@@ -92,7 +92,7 @@ def audio_from_base64(data: str, form: str, limits: Limits) -> NDArray[np.float3
     shared = gcd(rate, SAMPLE_RATE)
     if rate != SAMPLE_RATE:
         wave = resample_poly(wave, SAMPLE_RATE // shared, rate // shared)
-    return np.ascontiguousarray(np.nan_to_num(wave), np.float32)
+    return np.clip(np.nan_to_num(np.ascontiguousarray(wave, np.float32)), -1.0, 1.0)
 
 
 def decode_base64(text: str, limits: Limits) -> bytes:

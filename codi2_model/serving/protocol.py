@@ -46,9 +46,11 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a reply is made. Requests with equal settings can share a batch."""
+    """How a reply is made. Requests whose settings differ in nothing but the seed can share a batch."""
 
     modalities: tuple[str, ...] = MODALITIES
+    required: str | None = None
+    """A medium the reply must hold: set where the request lists text and that medium, so that asking is enough."""
     seed: int = 0
     steps: int = 20
     guidance: float = 2.0
@@ -109,17 +111,17 @@ def parse_request(body: bytes, model_id: str, limits: Limits) -> ChatRequest:
 
 def _settings(data: Mapping[str, Any], limits: Limits) -> Settings:
     default = Settings()
-    asked = data.get("modalities")
-    if asked is None:
-        asked = list(MODALITIES)
+    asked = list(MODALITIES) if data.get("modalities") is None else data["modalities"]
     if not isinstance(asked, list) or not asked:
         raise RequestError(f"must be a list with any of {', '.join(MODALITIES)}", "modalities")
     for n, name in enumerate(asked):
         if name not in MODALITIES:
             raise RequestError(f"unknown modality {name!r}; known: {', '.join(MODALITIES)}", f"modalities[{n}]")
+    media = [name for name in MODALITIES if name in asked and name != "text"]
     tokens = "max_completion_tokens" if data.get("max_completion_tokens") is not None else "max_tokens"
     return Settings(
         modalities=tuple(name for name in MODALITIES if name in asked),
+        required=media[0] if len(media) == 1 else None,
         seed=int(_number(data, "seed", default.seed, 0, 2**63 - 1, whole=True)),
         steps=int(_number(data, "steps", default.steps, 1, limits.steps, whole=True)),
         guidance=_number(data, "guidance", default.guidance, 0, 30),

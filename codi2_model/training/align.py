@@ -42,13 +42,6 @@ def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return rows if runtime.world == 1 else _Gather.apply(rows, runtime)
 
 
-def text_groups(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(N,) numbers that are equal where the captions are: such rows are no negatives of each other."""
-    width = ids.shape[1]
-    factors = torch.arange(1, width + 1, device=ids.device) * 1_000_003
-    return ((ids + 1) * mask * factors).sum(dim=1)
-
-
 def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     encode = encoders.encode_image if modality == "image" else encoders.encode_audio
     return encode(batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
@@ -65,10 +58,15 @@ def align_stage(
     def losses(batch: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         found = {}
         for modality in source.modalities:  # in the same order on every worker, also where its share has none
-            part = batch.get(modality) or move(source.empty(modality), runtime.device)
-            media, text = pair_features(encoders, modality, part) if len(part["ids"]) else source.no_features(model)
-            media, text = gather(media, runtime), gather(text, runtime)
-            groups = gather(text_groups(part["ids"], part["mask"]), runtime)
+            if modality in batch:
+                media, text = pair_features(encoders, modality, batch[modality])
+                groups = batch[modality]["groups"]
+            elif runtime.world > 1:
+                media = torch.zeros(0, model.config.feature_dim, device=runtime.device, requires_grad=True)
+                text, groups = media * 1.0, torch.zeros(0, dtype=torch.long, device=runtime.device)
+            else:
+                continue
+            media, text, groups = gather(media, runtime), gather(text, runtime), gather(groups, runtime)
             if len(media) >= 2:
                 found[modality] = align_loss(media, text, encoders.log_temperature, groups)
         return found
@@ -83,7 +81,7 @@ def align_stage(
                 continue
             batch = move(batch, runtime.device)
             media, text = pair_features(encoders, modality, batch)
-            groups = text_groups(batch["ids"], batch["mask"])
+            groups = batch["groups"]
             scores[modality] = float(align_loss(media, text, encoders.log_temperature, groups))
             nearest = (F.normalize(media, dim=-1) @ F.normalize(text, dim=-1).T).argmax(dim=1)
             scores[f"{modality}_recall"] = float((groups[nearest] == groups).float().mean())

@@ -41,6 +41,7 @@ class Progress:
 
 
 def name_of(progress: Progress) -> str:
+    """Sorts in the order of the run, and after the untrained model, `0-start`."""
     return f"{STAGES.index(progress.stage) + 1}-{progress.stage}-{progress.step:07d}"
 
 
@@ -84,7 +85,7 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
 
 def all_checkpoints(out_dir: Path) -> list[Path]:
     """Checkpoints within a run, oldest first."""
-    return sorted(p for p in (out_dir / "checkpoints").glob("[1-9]-*") if p.is_dir())
+    return sorted(p for p in (out_dir / "checkpoints").glob("[0-9]-*") if p.is_dir())
 
 
 def latest(out_dir: Path) -> Path | None:

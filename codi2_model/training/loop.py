@@ -205,7 +205,9 @@ def run_stage(
                 journal.write(row)
                 speed = (step - first) / (now - began)
                 left = (options.steps - step) / speed
-                text = f"{stage.name} {step}/{options.steps} {losses_text(row)} | {speed:.1f} steps/s, {left:.0f} s left"
+                text = (
+                    f"{stage.name} {step}/{options.steps} {losses_text(row)} | {speed:.1f} steps/s, {left:.0f} s left"
+                )
                 journal.say(text, every=0.0 if last else 5.0)
             if last or (options.eval_every and step % options.eval_every == 0):
                 validate(stage, step, config, runtime, journal)

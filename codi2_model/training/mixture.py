@@ -69,7 +69,9 @@ class Mixture:
     def load_state_dict(self, state: State) -> None:
         """Raises ValueError if the state is of other data or another seed."""
         if state["sizes"] != self.sizes or state["seed"] != self.seed:
-            raise ValueError(f"the loader's state is of {state['sizes']}, seed {state['seed']}; this run has {self.sizes}, {self.seed}")
+            raise ValueError(
+                f"the loader's state is of {state['sizes']}, seed {state['seed']}; this run has {self.sizes}, {self.seed}"
+            )
         self._drawn, self._taken = state["drawn"], dict(state["taken"])
 
 

@@ -18,10 +18,11 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
-from codi2_datasets.sample import Part, Sample, SampleError
+import torch
 from PIL import Image
+
+from codi2_datasets.sample import Part, Sample, SampleError
 
 RATE = 16_000  # Hz; what the sample format fixes for sounds
 
@@ -139,21 +140,32 @@ def decode(modality: str, data: bytes) -> Any:
 
 
 class MediaCache:
-    """Prepared media by asset, up to a number of bytes. What is cached never changes what is returned."""
+    """Media as the model takes them, by asset; pictures are held as bytes. What is cached never changes what is returned."""
 
-    def __init__(self, shards: ShardSet, prepare: Callable[[str, Any], np.ndarray], megabytes: int) -> None:
+    def __init__(self, shards: ShardSet, prepare: Callable[[str, Any], torch.Tensor], megabytes: int) -> None:
         self.shards, self.prepare = shards, prepare
         self.room = megabytes * 1_000_000
-        self._held: dict[str, np.ndarray] = {}
+        self._held: dict[str, torch.Tensor] = {}
         self._lock = threading.Lock()
 
-    def get(self, record: Record, part: Part) -> np.ndarray:
-        """The medium as `prepare` makes it. The caller must not write into it."""
-        if part.asset_id is not None and part.asset_id in self._held:
-            return self._held[part.asset_id]
+    def get(self, record: Record, part: Part) -> torch.Tensor:
+        """The medium as `prepare` makes it: (C, height, width) in [-1, 1]."""
+        key = part.asset_id
+        if key is not None and key in self._held:
+            return _unpack(self._held[key])
         value = self.prepare(part.type, self.shards.medium(record, part))
+        packed = _pack(value) if part.type == "image" else value
         with self._lock:
-            if part.asset_id is not None and value.nbytes <= self.room and part.asset_id not in self._held:
-                self._held[part.asset_id] = value
-                self.room -= value.nbytes
+            if key is not None and packed.nbytes <= self.room and key not in self._held:
+                self._held[key] = packed
+                self.room -= packed.nbytes
         return value
+
+
+def _pack(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels k / 127.5 - 1 -> k; exact."""
+    return ((pixels + 1.0) * 127.5).round().to(torch.uint8)
+
+
+def _unpack(value: torch.Tensor) -> torch.Tensor:
+    return value.float() / 127.5 - 1.0 if value.dtype == torch.uint8 else value

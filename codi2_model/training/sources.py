@@ -6,16 +6,18 @@ the same batch, whichever thread does it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from codi2_datasets.sample import Part, Sample
-from PIL import Image
 
+from codi2_datasets.sample import Part, Sample
 from codi2_model.config import MODALITIES
+from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, reference_of
+from codi2_model.processor import Part as ProcessorPart
 from codi2_model.training.mixture import Draw
 from codi2_model.training.shards import MediaCache, Record, ShardSet
 
@@ -34,6 +36,19 @@ class Captioned:
     captions: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A medium for a decoder to draw, and the source of the edit that makes it, if there is one."""
+
+    place: Place
+    reference: Part | None
+
+
+def _processor_part(part: Part, message: int, role: str) -> ProcessorPart:
+    """The processor's view of a part; `value` leads back to it."""
+    return ProcessorPart(part.type, "", part, message, role, part.icl_role or "", part.target, False)
+
+
 def media_parts(sample: Sample) -> list[Part]:
     return [part for part in sample.parts() if part.type in MODALITIES]
 
@@ -45,6 +60,11 @@ def caption_of(sample: Sample) -> str:
     return (spoken["user"] if drawn else spoken["assistant"]).strip()
 
 
+def caption_number(caption: str) -> int:
+    """A 63-bit name for a caption: media with equal captions are no negatives of each other."""
+    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest()) >> 1
+
+
 def _content(sample: Sample, role: str) -> list[Part]:
     return [part for message in sample.messages if message.role == role for part in message.content]
 
@@ -52,8 +72,10 @@ def _content(sample: Sample, role: str) -> list[Part]:
 class CaptionedMedia:
     """(medium, caption) pairs of tasks whose samples hold one medium; every medium once, with all its captions."""
 
-    def __init__(self, shards: ShardSet, cache: MediaCache, processor: Any, tasks: Iterable[str], split: str, seed: int) -> None:
-        self.cache, self.processor, self.seed = cache, processor, seed
+    def __init__(
+        self, shards: ShardSet, cache: MediaCache, words: CoDi2Processor, tasks: Iterable[str], split: str, seed: int
+    ) -> None:
+        self.cache, self.words, self.seed = cache, words, seed
         self.items: dict[str, list[Captioned]] = {}
         for task in sorted(tasks):
             by_asset: dict[str, Captioned] = {}
@@ -66,19 +88,116 @@ class CaptionedMedia:
             if by_asset:
                 self.items[task] = list(by_asset.values())
         self.sizes = {task: len(items) for task, items in self.items.items()}
+        present = {item.place.part.type for items in self.items.values() for item in items}
+        self.modalities = [modality for modality in MODALITIES if modality in present]
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media (N, C, H, W), ids and mask (N, L), groups (N,): equal where the captions are equal."""
+        """modality -> media (N, C, H, W), ids and mask (N, L), groups (N,): equal where the captions are."""
         found: dict[str, list[tuple[Place, str]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
             caption = item.captions[np.random.default_rng([self.seed, draw.number]).integers(len(item.captions))]
             found.setdefault(item.place.part.type, []).append((item.place, caption))
-        return {modality: self.collate(modality, found[modality]) for modality in MODALITIES if modality in found}
+        return {modality: self.collate(modality, found[modality]) for modality in self.modalities if modality in found}
 
     def collate(self, modality: str, pairs: Sequence[tuple[Place, str]]) -> dict[str, torch.Tensor]:
         captions = [caption for _, caption in pairs]
-        ids, mask = self.processor.encode_captions(captions)
-        first = {caption: n for n, caption in reversed(list(enumerate(captions)))}
-        media = stack(self.processor, self.cache, modality, [place for place, _ in pairs])
-        return {"media": media, "ids": ids, "mask": mask, "groups": torch.tensor([first[c] for c in captions])}
+        ids, mask = self.words.encode_captions(captions)
+        media = torch.stack([self.cache.get(place.record, place.part) for place, _ in pairs])
+        return {"media": media, "ids": ids, "mask": mask, "groups": torch.tensor([caption_number(c) for c in captions])}
+
+
+class DrawnMedia:
+    """Media that decoders learn to draw: the targets of samples, or of samples without any, all media that they hold."""
+
+    def __init__(
+        self, shards: ShardSet, cache: MediaCache, tasks: Iterable[str], split: str, use_reference: bool
+    ) -> None:
+        self.cache = cache
+        self.items: dict[str, list[Drawn]] = {}
+        for task in sorted(tasks):
+            seen: dict[tuple[str, str | None], Drawn] = {}
+            for record in shards.get(task, split):
+                for part, reference in drawn_parts(shards.sample(record), use_reference):
+                    key = (part.asset_id or f"{record.key}/{part.part}", reference and reference.asset_id)
+                    seen.setdefault(key, Drawn(Place(record, part), reference))
+            if seen:
+                self.items[task] = list(seen.values())
+        self.sizes = {task: len(items) for task, items in self.items.items()}
+
+    def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
+        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference."""
+        found: dict[str, list[Drawn]] = {}
+        for draw in draws:
+            item = self.items[draw.task][draw.index]
+            found.setdefault(item.place.part.type, []).append(item)
+        return {modality: self.collate(found[modality]) for modality in MODALITIES if modality in found}
+
+    def collate(self, items: Sequence[Drawn]) -> dict[str, torch.Tensor]:
+        media = torch.stack([self.cache.get(item.place.record, item.place.part) for item in items])
+        references = [
+            torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.place.record, item.reference)
+            for item in items
+        ]
+        present = torch.tensor([item.reference is not None for item in items])
+        return {"media": media, "references": torch.stack(references), "present": present}
+
+
+def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:
+    """(medium, reference) of a sample; the reference is found as the processor finds it."""
+    parts = [
+        Medium(_processor_part(part, number, message.role), position)
+        for position, (number, message, part) in enumerate(
+            (number, message, part)
+            for number, message in enumerate(sample.messages)
+            for part in message.content
+            if part.type in MODALITIES
+        )
+    ]
+    targets = [medium for medium in parts if medium.part.target]
+    drawn: list[tuple[Part, Part | None]] = []
+    for medium in targets or parts:
+        same = [other for other in parts if other.part.modality == medium.part.modality]
+        found = reference_of(same, medium) if use_reference and targets else None
+        drawn.append((medium.part.value, None if found is None else same[found].part.value))
+    return drawn
+
+
+class PreparedProcessor(CoDi2Processor):
+    """The processor, for media that the cache already made into tensors."""
+
+    def medium(self, modality: str, value: Any) -> torch.Tensor:
+        return value
+
+
+class Conversations:
+    """Whole samples, as the model's forward takes them."""
+
+    def __init__(
+        self, shards: ShardSet, cache: MediaCache, processor: CoDi2Processor, tasks: Iterable[str], split: str
+    ) -> None:
+        self.shards, self.cache = shards, cache
+        self.processor = PreparedProcessor(processor.config, processor.tokenizer)
+        self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
+        self.sizes = {task: len(records) for task, records in self.records.items()}
+
+    def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
+        samples = [self.sample(draw.task, draw.index) for draw in draws]
+        names = [self.records[draw.task][draw.index].key for draw in draws]
+        return self.processor(samples, training=True, sample_ids=names)
+
+    def sample(self, task: str, index: int) -> list[dict[str, Any]]:
+        """Messages whose media parts carry their tensor as `value`."""
+        record = self.records[task][index]
+        sample = self.shards.sample(record)
+        messages: list[dict[str, Any]] = []
+        for message in sample.messages:
+            content: list[dict[str, Any]] = []
+            for part in message.content:
+                if part.type == "text":
+                    content.append({"type": "text", "text": part.text, "target": part.target})
+                else:
+                    about = {"type": part.type, "icl_role": part.icl_role, "target": part.target}
+                    content.append({**about, "value": self.cache.get(record, part)})
+            messages.append({"role": message.role, "content": content})
+        return messages

@@ -98,18 +98,20 @@ class EmojiStyle:
 def find_in_icon_set(
     package: Path, emojibase: Path, corrections: dict[str, str | None] | None = None
 ) -> Iterator[Found]:
-    """Drawings of an Iconify set, by its own table of characters where it has one, else by their names."""
+    """Drawings of an Iconify set, by its own table of characters where that has them, else by their names."""
     table: dict[str, list[str]] = {}
     for hexcode, name in sorted(read_json(package / "package" / "chars.json").items()):
         table.setdefault(name, []).append(normalise_hexcode(hexcode))
     names = Names(emojibase)
 
+    in_table = {code for codes in table.values() for code in codes}
+
     def meanings(drawing: Drawing) -> tuple[str, ...]:
-        if table:
-            codes = [code for name in drawing.names for code in table.get(name, [])]
-        else:
-            codes = [code for name in drawing.names if (code := names.find(name, corrections))]
-        return tuple(dict.fromkeys(codes))
+        listed = [code for name in drawing.names for code in table.get(name, [])]
+        if listed:
+            return tuple(dict.fromkeys(listed))
+        codes = [names.find(name, corrections) for name in drawing.names]
+        return tuple(dict.fromkeys(code for code in codes if code and code not in in_table))
 
     for drawing in drawings(package):
         locator = f"package/icons.json#{drawing.names[0]}"

@@ -16,20 +16,31 @@ from pathlib import Path
 from codi2_datasets.corpora.emojibase import load_emojis, normalise_hexcode, read_json
 
 SHORTCODES = ("joypixels", "iamcal", "github", "emojibase", "emojibase-legacy")
-TONES = ("medium-light", "medium-dark", "light", "medium", "dark")
+TONES = {"light": 1, "medium-light": 2, "medium": 3, "medium-dark": 4, "dark": 5}
+TONED = re.compile(r"(.+?)-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?")
 
-# Renamed since: former name -> label's slug of today.
+# Renamed since: former name -> slug of today's label.
 RENAMED = {
+    "a-button": "a-button-blood-type",
+    "ab-button": "ab-button-blood-type",
+    "b-button": "b-button-blood-type",
+    "o-button": "o-button-blood-type",
     "adult": "person",
+    "blond-haired-person": "person-blond-hair",
+    "bride-with-veil": "person-with-veil",
+    "man-with-chinese-cap": "person-with-skullcap",
     "grinning-cat-face": "grinning-cat",
     "kissing-cat-face": "kissing-cat",
     "smiling-cat-face-with-heart-eyes": "smiling-cat-with-heart-eyes",
     "laptop-computer": "laptop",
     "school-backpack": "backpack",
     "flag-macedonia": "flag-north-macedonia",
+    "flag-myanmar": "flag-myanmar-burma",
     "flag-swaziland": "flag-eswatini",
     "flag-turkey": "flag-turkiye",
     "flag-cocos-islands": "flag-cocos-keeling-islands",
+    "flag-us-outlying-islands": "flag-u-s-outlying-islands",
+    "flag-us-virgin-islands": "flag-u-s-virgin-islands",
 }
 
 
@@ -47,6 +58,8 @@ class Names:
         emojis = load_emojis(emojibase)
         self.by_slug = {slug(emoji.label): code for code, emoji in emojis.items()}
         self.by_squashed = {squash(name): code for name, code in self.by_slug.items()}
+        self.by_variant = {(emoji.base_label, emoji.tone): code for code, emoji in emojis.items()}
+        self.base_label = {code: emoji.base_label for code, emoji in emojis.items() if not emoji.tone}
         names = read_json(emojibase / "package" / "meta" / "unicode-names.json")
         self.by_unicode = {squash(name): normalise_hexcode(code) for code, name in names.items()}
         self.by_shortcode = agreed_shortcodes(emojibase)
@@ -56,27 +69,49 @@ class Names:
         if corrections and name in corrections:
             corrected = corrections[name]
             return self.by_slug[corrected] if corrected else None
-        short = squash(name)
-        return (
-            self.by_slug.get(name)
-            or self.by_slug.get(modern_name(name))
-            or self.by_squashed.get(short)
-            or self.by_unicode.get(short)
-            or self.by_shortcode.get(short)
-        )
+        return self.find_label(name) or self.find_toned(name) or self.find_elsewhere(name)
+
+    def find_label(self, name: str) -> str | None:
+        """As a label, as it is or as it was written formerly."""
+        for form in former_names(name):
+            if code := self.by_slug.get(form) or self.by_squashed.get(squash(form)):
+                return code
+        return None
+
+    def find_toned(self, name: str) -> str | None:
+        """As a label and a tone, wherever today's label puts the tone: 'man-beard-dark'."""
+        toned = TONED.fullmatch(name)
+        code = self.find_label(toned[1]) or self.find_elsewhere(toned[1]) if toned else None
+        if not toned or not code or code not in self.base_label:
+            return None
+        return self.by_variant.get((self.base_label[code], TONES[toned[2]]))
+
+    def find_elsewhere(self, name: str) -> str | None:
+        """As a formal Unicode name or a shortcode."""
+        return self.by_unicode.get(squash(name)) or self.by_shortcode.get(squash(name))
 
 
 def squash(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def modern_name(name: str) -> str:
-    """Former ways to write flags and tones: 'flag-for-chad' -> 'flag-chad', 'ear-dark' -> 'ear-dark-skin-tone'."""
-    name = re.sub(r"^flag-for-(flag-)?", "flag-", name)
-    tone = re.fullmatch(rf"(.+)-({'|'.join(TONES)})", name)
-    if tone:
-        return f"{RENAMED.get(tone[1], tone[1])}-{tone[2]}-skin-tone"
-    return RENAMED.get(name, name)
+def former_names(name: str) -> list[str]:
+    """The name, and what today's label would be if it follows a custom of its day: 'flag-for-chad' -> 'flag-chad'."""
+    name = RENAMED.get(name, name)
+    forms = [name]
+    if country := re.fullmatch(r"flag-for-(?:flag-)?(.+)", name):
+        kind = country[1].endswith(("flag", "flags"))  # 'flag-for-white-flag' is no country's
+        forms.append(country[1] if kind else RENAMED.get(f"flag-{country[1]}", f"flag-{country[1]}"))
+    if person := re.fullmatch(r"(man|woman|person)-(.+)", name):
+        who, rest = person.groups()
+        rest = rest.replace("blonde-hair", "blond-hair")
+        forms += [f"{who}-{rest}", f"{rest}-{who}"]
+        if rest == "merpeople":
+            forms.append({"man": "merman", "woman": "mermaid", "person": "merperson"}[who])
+        elif who == "person":
+            forms.append(rest)
+        forms.append(f"{'people' if who == 'person' else who[:-2] + 'en'}-{rest}")
+    return forms
 
 
 def agreed_shortcodes(emojibase: Path) -> dict[str, str]:

@@ -69,8 +69,10 @@ class Emoji:
 
 
 def normalise_hexcode(hexcode: str) -> str:
-    """Lower case, without variation selectors and joiners, which styles write or leave out as they like."""
-    return "-".join(part for part in hexcode.lower().split("-") if part not in ("fe0f", "200d"))
+    """'23_FE0F_20E3' -> '0023-20e3': without variation selectors, joiners and the mark that ends a regional flag, all of
+    which styles write or leave out as they like."""
+    parts = hexcode.lower().replace("_", "-").split("-")
+    return "-".join(part.zfill(4) for part in parts if part not in ("fe0f", "200d", "e007f"))
 
 
 @lru_cache(maxsize=2)

@@ -69,6 +69,10 @@ def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
 def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Filter) -> None:
     """Move what the rule rejects from `selected` to `rejected`."""
     start = time.perf_counter()
+    connection.execute("create temp table before as select asset_id from selected where modality = ?", [rule.modality])
+    if not count(connection, "before"):  # nothing of the kind, and so none of its signals
+        connection.execute("drop table before")
+        return
     score = f'm."{rule.signal}"' if rule.signal else "null"
     try:
         connection.execute(
@@ -85,7 +89,6 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
                   ?::double as threshold from dropped""",
         [build_id, rule.reason, rule.threshold],
     )
-    connection.execute("create temp table before as select asset_id from selected where modality = ?", [rule.modality])
     connection.execute("delete from selected where asset_id in (select asset_id from dropped)")
     params = {"modality": rule.modality, "reject": rule.reject}
     dropped = count(connection, "dropped")

@@ -3,7 +3,7 @@
     test shards -> samples picked by hash -> batched generation -> judges, text scores -> catalog, page, contact sheet
 
 The model comes from `from_pretrained` alone; baselines go through the same judge into the same table. The same
-checkpoint, build and seed give the same rows.
+checkpoint, build and seed give the same rows, so what was evaluated before is read back from the catalog.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ from codi2_model.evaluation.scoring import (
     summary,
 )
 from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
+from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
+VERSION = 1  # raised whenever the same checkpoint and build would get other figures
 RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
 JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge}
 
@@ -109,7 +110,15 @@ def evaluate(
     if not picked:
         raise EvaluationError(f"build {build_id} holds no test samples" + (f" of {', '.join(tasks)}" if tasks else ""))
     checkpoint_id = checkpoint_id or weights_digest(folder)[:16]  # as the catalog names it
-    run_id = "evaluate-" + _digest([checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__])[:16]
+    described = [VERSION, checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__]
+    run_id = "evaluate-" + _digest(described)[:16]
+    found = leaks(catalog, build_id)
+    if out is None and (earlier := _earlier(catalog, run_id)):
+        page, sheet = (
+            store.uri(f"evaluations/{run_id}/index.html"),
+            store.uri(f"evaluations/{run_id}/contact_sheet.png"),
+        )
+        return EvaluationResult(run_id, checkpoint_id, build_id, len(picked), earlier, found, page, sheet)
 
     model, processor = _load(folder)
     loaded = load_samples(store, picked)
@@ -118,7 +127,6 @@ def evaluate(
     nearest = _nearest_train(catalog, store, build_id, samples, seed)
     metrics, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
     metrics += _retrieval(model, processor, samples)
-    found = leaks(catalog, build_id)
     metrics += [_row("leaks", task, "test_targets_in_train", float(count), n=limit) for task, count in found.items()]
     metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
 
@@ -152,7 +160,8 @@ def generate_answers(
             for start in range(0, len(chosen), settings.batch_size):
                 batch = chosen[start : start + settings.batch_size]
                 contents = generate(
-                    model, processor, [sample.prompt for sample in batch], modalities=(modality,), seed=seed,
+                    model, processor, [sample.prompt for sample in batch], modalities=(modality,),
+                    seed=[int(_digest([seed, sample.row.sample_id])[:15], 16) for sample in batch],
                     max_new_tokens=settings.max_new_tokens, steps=settings.steps, guidance=settings.guidance,
                 )  # fmt: skip
                 answers.update(zip((sample.row.sample_id for sample in batch), contents, strict=True))
@@ -309,6 +318,13 @@ def _checkpoint_folder(checkpoint: str | Path) -> Path:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder}: no checkpoint there (a folder with config.json is wanted)")
     return folder
+
+
+def _earlier(catalog: Catalog, run_id: str) -> list[dict[str, Any]]:
+    """The metrics rows of this very evaluation, if it was committed and its page is still there; in the order written."""
+    if committed(catalog.store, run_id, "run") is None or not catalog.store.exists(f"evaluations/{run_id}/index.html"):
+        return []
+    return catalog.sql("select * from metrics where run_id = ?", [run_id]).to_pylist()
 
 
 def _load(folder: Path) -> tuple[Any, Any]:

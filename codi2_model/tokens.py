@@ -1,0 +1,79 @@
+"""Tokenizers: a byte-level BPE of our own, or the one inside a language model's package; media tokens are real tokens of both."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from codi2_model.config import MODALITIES, CoDi2Config
+
+PAD, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
+SLOT = "<media>"
+MEDIA_TOKENS = (SLOT, *(token for m in MODALITIES for token in (f"<{m}>", f"</{m}>")))
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def gguf_file(package: str) -> Path:
+    """The GGUF file that an installed package carries; the package itself is not imported.
+
+    Raises FileNotFoundError, with the remedy, where the package or the file is missing.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"package '{package}' with the language model is not installed: run `make setup`")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not found:
+        raise FileNotFoundError(f"package '{package}' carries no .gguf file in {Path(spec.origin).parent}")
+    return found[0]
+
+
+def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrainedTokenizerFast:
+    """The tokenizer that fits a config, media tokens added; raises ValueError where ids do not come out as the config says."""
+    if config.llm_source is not None:
+        path = gguf_file(config.llm_source)
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        tokenizer.add_special_tokens({"extra_special_tokens": list(MEDIA_TOKENS)})
+    elif texts is None:
+        raise ValueError("a tokenizer from scratch needs texts to train on: CoDi2Processor.build(config, texts=...)")
+    else:
+        tokenizer = train_tokenizer(config, texts)
+    wanted = dict(zip(MEDIA_TOKENS, range(config.first_media_token, config.vocab_size), strict=False))
+    wanted[str(tokenizer.eos_token)] = config.eos_token_id
+    for token, number in wanted.items():
+        if tokenizer.convert_tokens_to_ids(token) != number:
+            raise ValueError(f"token {token} has id {tokenizer.convert_tokens_to_ids(token)}, the config says {number}")
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, config.vocab_size is {config.vocab_size}")
+    return tokenizer
+
+
+def train_tokenizer(config: CoDi2Config, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of at most config.vocab_size tokens; every string can be written, whatever it was trained on."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    special = [PAD, SYSTEM, USER, ASSISTANT, END, *MEDIA_TOKENS]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        min_frequency=2,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    options: dict[str, Any] = {"clean_up_tokenization_spaces": False, "model_max_length": config.max_length}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token=PAD, eos_token=END, extra_special_tokens=special[1:4] + special[5:], **options
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer

@@ -1,0 +1,82 @@
+"""The same training on Ray Train: one or more workers, gradients averaged, started again where it stopped if one dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codi2_datasets.engine import local_cluster
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.journal import Row, read_rows
+from codi2_model.training.shards import expand
+
+
+def train_distributed(
+    config: TrainConfig,
+    shards: Sequence[str | Path],
+    out_dir: str | Path,
+    workers: int = 1,
+    on_metrics: Callable[[Row], None] | None = None,
+    max_failures: int = 3,
+    use_gpu: bool | None = None,
+) -> Path:
+    """`run.train` by `workers` Ray Train workers; the batch size of the config is that of all together.
+
+    The run's folder (which all nodes must see) is its only state: after a failure the workers start again and go on
+    from the last checkpoint. Raises what Ray raises once `max_failures` are spent.
+    """
+    out = Path(out_dir).resolve()
+    paths = [str(Path(path).resolve()) for path in expand(shards)]
+    final = out / "final"
+    done = threading.Event()
+    follower = threading.Thread(target=follow, args=(out / "metrics.jsonl", on_metrics, done), daemon=True)
+    with local_cluster(num_cpus=workers + 1):
+        import ray
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        gpu = bool(ray.cluster_resources().get("GPU")) if use_gpu is None else use_gpu
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out)},
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+            run_config=RunConfig(
+                name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=max_failures)
+            ),
+        )
+        follower.start()
+        try:
+            trainer.fit()
+        finally:
+            done.set()
+            follower.join()
+    return final
+
+
+def work(settings: dict[str, Any]) -> None:
+    """What each worker does; Ray Train has set up torch.distributed."""
+    import ray.train
+
+    from codi2_model.training.run import train
+
+    context = ray.train.get_context()
+    config = TrainConfig.from_dict(settings["config"])
+    train(config, settings["shards"], settings["out"], context.get_world_rank(), context.get_world_size())
+
+
+def follow(path: Path, on_metrics: Callable[[Row], None] | None, done: threading.Event, every: float = 1.0) -> None:
+    """Hand the rows of a growing metrics file to `on_metrics`, each once, until `done` is set."""
+    if on_metrics is None:
+        return
+    seen: set[tuple[str, int, str]] = set()  # a resumed run writes some rows again
+    while True:
+        last = done.wait(every)
+        for row in read_rows(path):
+            key = (row["stage"], row["step"], row["split"])
+            if key not in seen:
+                seen.add(key)
+                on_metrics(row)
+        if last:
+            return

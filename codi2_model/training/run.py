@@ -1,0 +1,192 @@
+"""Train a model from local shards: `python -m codi2_model.training.run CONFIG --shards 'GLOB' --out DIR`.
+
+Plain Python, one process a worker; needs torch, transformers, diffusers, numpy, pillow, soundfile and pyyaml only.
+A run lives in one folder: `run.json` (what it was asked), `checkpoints/`, `metrics.jsonl`, `loss.png`, `final/`.
+Started again with the same arguments it goes on where it stopped, or returns at once if it is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codi2_model.training import checkpoint as ckpt
+from codi2_model.training.align import align_stage
+from codi2_model.training.checkpoint import Progress
+from codi2_model.training.config import STAGES, ConfigError, TrainConfig
+from codi2_model.training.decoders import decoders_stage
+from codi2_model.training.journal import Journal, Row
+from codi2_model.training.loop import Runtime, TrainingDiverged, run_stage
+from codi2_model.training.mllm import mllm_stage
+from codi2_model.training.plot import plot_losses
+from codi2_model.training.shards import MediaCache, ShardError, ShardSet, expand
+
+MAKERS = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
+TOKENIZER_SAMPLES = 20_000  # a task, from which a tokenizer is learnt
+
+
+class RunError(ValueError):
+    """The folder holds another run."""
+
+
+def train(
+    config: TrainConfig,
+    shards: Sequence[str | Path],
+    out_dir: str | Path,
+    rank: int = 0,
+    world: int = 1,
+    on_metrics: Callable[[Row], None] | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Run all stages, or what is left of them. Returns the folder of the final checkpoint.
+
+    shards: paths or globs of local tars; train and validation splits are told apart by their samples. With `world` > 1
+    every worker calls this inside an initialised torch.distributed group, and `out_dir` is a folder that all see.
+    Raises ConfigError, ShardError, RunError or TrainingDiverged with a message that names the cause.
+    """
+    out = Path(out_dir)
+    paths = expand(shards)
+    final = out / "final"
+    if rank == 0:
+        claim(out, config, paths)
+    barrier(world)
+    if final.exists():
+        return final
+    threads = torch.get_num_threads()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet)
+    finally:
+        torch.set_num_threads(threads)
+    return final
+
+
+def _train(
+    config: TrainConfig,
+    shards: ShardSet,
+    out: Path,
+    rank: int,
+    world: int,
+    on_metrics: Callable[[Row], None] | None,
+    quiet: bool,
+) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+
+    transformers_logging.disable_progress_bar()
+    runtime = Runtime(torch.device("cuda" if torch.cuda.is_available() else "cpu"), rank, world)
+    journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet)
+    if rank == 0 and ckpt.latest(out) is None:
+        create(config, shards, out)
+    barrier(world)
+    start = ckpt.latest(out)
+    assert start is not None
+    progress = ckpt.load_progress(start)
+    journal.rewind(progress.stage, progress.step)
+    model = CoDi2ForConditionalGeneration.from_pretrained(start).to(runtime.device)
+    processor = CoDi2Processor.from_pretrained(start)
+    cache = MediaCache(shards, processor.medium, config.cache_mb)
+
+    def save(progress: Progress, optimizer: torch.optim.Optimizer | None) -> None:
+        if rank == 0:
+            folder = out / "checkpoints" / ckpt.name_of(progress)
+            ckpt.save(folder, model, processor, progress, None if progress.finished else optimizer)
+            ckpt.prune(out, config.keep_checkpoints)
+        barrier(world)
+
+    for name in STAGES[STAGES.index(progress.stage) :]:
+        here = progress if name == progress.stage else None
+        if config.stage(name).steps == 0 or (here is not None and here.finished):
+            continue
+        stage = MAKERS[name](model, processor, shards, cache, config, runtime)
+        missing = sorted(set(config.stage(name).tasks) - set(stage.source.sizes))
+        if missing:
+            journal.say(f"{name}: no train samples for {', '.join(missing)}, left out")
+        resumed = here if here is not None and here.step else None
+        if resumed is not None:
+            journal.say(f"{name}: going on after step {resumed.step} of {start}")
+        restore = (lambda optimizer: ckpt.load_optimizer(start, optimizer)) if resumed is not None else None
+        run_stage(stage, config, model, runtime, journal, resumed, restore, save)
+    if rank == 0:
+        plot(out, journal)
+        ckpt.save(out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), None)
+    barrier(world)
+
+
+def create(config: TrainConfig, shards: ShardSet, out: Path) -> None:
+    """Make the model and its processor, and write them as the run's first checkpoint: all workers start from it."""
+    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
+
+    weights = config.model.get("loss_weights", {}) | config.mllm.loss_weights
+    model_config = CoDi2Config.preset(config.preset, **{**config.model, "loss_weights": weights})
+    processor = CoDi2Processor.build(model_config, texts=train_texts(config, shards))
+    model = CoDi2ForConditionalGeneration.build(model_config, seed=config.seed)
+    ckpt.save(out / "checkpoints" / "0-start", model, processor, Progress(STAGES[0], 0), None)
+
+
+def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
+    """What is said in the train samples of all tasks that the config names, in a fixed order."""
+    for task in sorted({task for name in STAGES for task in config.stage(name).tasks}):
+        records = shards.get(task, "train")
+        stride = max(1, len(records) // TOKENIZER_SAMPLES)
+        for record in records[::stride]:
+            yield from (part.text for part in shards.sample(record).parts() if part.text)
+
+
+def claim(out: Path, config: TrainConfig, paths: Iterable[str]) -> None:
+    """Write what this run is, or check that the folder's run is the same."""
+    data = [["/".join(Path(path).parts[-2:]), Path(path).stat().st_size] for path in paths]
+    asked = json.loads(json.dumps({"config": config.to_dict(), "shards": data}))
+    file = out / "run.json"
+    if not file.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asked, indent=1))
+        temporary.replace(file)
+        return
+    found = json.loads(file.read_text())
+    if found != asked:
+        changed = [k for k in ("config", "shards") if found.get(k) != asked[k]]
+        if changed[0] == "config":
+            old, new = found["config"], asked["config"]
+            changed = [f"config {key}" for key in new if old.get(key) != new[key]]
+        raise RunError(f"{out} holds a run with other {', '.join(changed)}; give another folder, or remove it")
+
+
+def barrier(world: int) -> None:
+    if world > 1:
+        torch.distributed.barrier()
+
+
+def plot(out: Path, journal: Journal) -> None:
+    """Draw loss.png; a machine without matplotlib trains as well."""
+    try:
+        plot_losses(out / "metrics.jsonl", out / "loss.png")
+    except ImportError:
+        journal.say("matplotlib is not installed: no loss.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="codi2_model.training.run", description="Train a model from local shards.")
+    parser.add_argument("config", help="training config: a YAML file, or a preset (demo, test)")
+    parser.add_argument("--shards", nargs="+", required=True, help="paths or globs of shard tars, all splits")
+    parser.add_argument("--out", required=True, help="folder of the run")
+    given: Any = parser.parse_args(arguments)
+    try:
+        print(train(TrainConfig.from_yaml(given.config), given.shards, given.out))
+    except (ConfigError, ShardError, RunError, TrainingDiverged, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

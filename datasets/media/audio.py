@@ -1,0 +1,115 @@
+"""Sounds: any format of libsndfile -> 16 kHz mono FLAC of 16 bits, the same bytes for the same input; exact mixtures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from math import ceil, gcd
+
+import numpy as np
+import soundfile
+
+from codi2_datasets.media import MediaError
+
+SAMPLE_RATE = 16_000  # Hz
+FULL = 32_768  # steps from silence to full scale in 16 bits
+FADE_SECONDS = 0.05  # at the end of a sound that was cut
+RATES = range(1_000, 768_001)  # Hz; what a header may claim
+
+
+def normalise_audio(payload: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = 10.0) -> tuple[bytes, float]:
+    """Mono FLAC at `sample_rate`, and its length in seconds.
+
+    Channels are averaged. The level stays as it is, lowered only where a peak would clip. Silence at either end stays.
+    What is longer than `max_seconds` is cut there and faded out. Raises MediaError for what is corrupt or empty.
+    """
+    samples, rate = read(payload, max_seconds)
+    samples = resample(samples, rate, sample_rate)
+    limit = round(max_seconds * sample_rate)
+    if len(samples) > limit:
+        samples = fade_out(samples[:limit], round(FADE_SECONDS * sample_rate))
+    peak = float(np.abs(samples).max())
+    if peak * FULL > FULL - 1:
+        samples = samples * ((FULL - 1) / FULL / peak)
+    return encode_audio(samples, sample_rate), len(samples) / sample_rate
+
+
+def read(payload: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
+    """float64 mono samples and their rate; one second more than asked for, so that the cut falls into sound."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(payload)) as file:
+            rate = file.samplerate
+            if rate not in RATES:
+                raise MediaError(f"sample rate of {rate} Hz")
+            samples = file.read(frames=ceil((max_seconds + 1) * rate), dtype="float64", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise MediaError(f"damaged or unknown sound: {' '.join(str(error).split())}") from error
+    if len(samples) == 0:
+        raise MediaError("no samples")
+    mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise MediaError("samples that are not numbers")
+    return mono, rate
+
+
+def resample(samples: np.ndarray, rate: int, target: int) -> np.ndarray:
+    """Polyphase resampling by the exact ratio of two rates in Hz."""
+    if rate == target:
+        return samples
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, target)
+    return resample_poly(samples, target // common, rate // common)
+
+
+def fade_out(samples: np.ndarray, length: int) -> np.ndarray:
+    """Half a cosine over the last `length` samples."""
+    length = min(length, len(samples))
+    faded = samples.copy()
+    faded[len(samples) - length :] *= 0.5 + 0.5 * np.cos(np.pi * (np.arange(length) + 1) / max(length, 1))
+    return faded
+
+
+def encode_audio(samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """FLAC of 16 bits from mono samples in [-1, 1]. What `decode_audio` gave comes back exactly."""
+    steps = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * FULL), -FULL, FULL - 1).astype(np.int16)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, steps, sample_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def decode_audio(data: bytes) -> np.ndarray:
+    """float32 mono samples in [-1, 1] at the file's own rate. Raises MediaError."""
+    try:
+        samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise MediaError(f"damaged or unknown sound: {' '.join(str(error).split())}") from error
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+
+
+def mix(
+    clips: Sequence[np.ndarray],
+    gains: Sequence[float],
+    offsets: Sequence[float],
+    sample_rate: int = SAMPLE_RATE,
+) -> np.ndarray:
+    """The sum of mono clips, each scaled by its gain and starting `offset` seconds in. float32, as long as needed.
+
+    Each scaled clip is brought to the 16 bit grid before it is added, so a mixture less one of its clips is, sample by
+    sample and also after encoding, the mixture of the others. Gains that sum to 1 at most leave headroom: nothing
+    clips, no level depends on what else is in the mixture. Raises ValueError where these do not hold.
+    """
+    if not clips or not len(clips) == len(gains) == len(offsets):
+        raise ValueError(f"mix: {len(clips)} clips, {len(gains)} gains and {len(offsets)} offsets")
+    if sum(abs(gain) for gain in gains) > 1 + 1e-9:
+        raise ValueError(f"mix: gains {list(gains)} sum to more than 1 and might clip")
+    if min(offsets) < 0:
+        raise ValueError(f"mix: offset {min(offsets)} s is below 0")
+    starts = [round(offset * sample_rate) for offset in offsets]
+    total = np.zeros(max(start + len(clip) for start, clip in zip(starts, clips, strict=True)), dtype=np.int64)
+    for clip, gain, start in zip(clips, gains, starts, strict=True):
+        # towards zero, so that the grid never makes a clip louder than its gain allows
+        total[start : start + len(clip)] += np.trunc(np.asarray(clip, dtype=np.float64) * (FULL * gain)).astype(
+            np.int64
+        )
+    return (np.clip(total, -FULL, FULL - 1) / FULL).astype(np.float32)

@@ -1,0 +1,83 @@
+"""Training configs are validated whole, and errors name the file and the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from codi2_model import CoDi2Config
+from codi2_model.training.config import PRESETS, STAGES, ConfigError, TrainConfig
+
+TEST = yaml.safe_load((PRESETS / "test.yaml").read_text())
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The test preset with one key (dotted path) replaced; None as value removes it."""
+    data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(TEST))
+    *way, last = path.split(".")
+    inner = data
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    if value is None:
+        del inner[last]
+    return data
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_the_presets_are_valid_and_so_are_their_model_settings(name: str) -> None:
+    config = TrainConfig.from_yaml(name)
+    assert all(config.stage(stage).steps > 0 for stage in STAGES)
+    CoDi2Config.preset(config.preset, **config.model)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("colour", 1, "unknown key colour"),
+        ("align.stepz", 1, "unknown key align.stepz"),
+        ("align.steps", "ten", "align.steps must be int, not str 'ten'"),
+        ("align.steps", 1.5, "align.steps must be int"),
+        ("align.steps", True, "align.steps must be int"),
+        ("align.steps", -1, "align.steps must not be negative"),
+        ("mllm.lr", 0, "mllm.lr must be above 0"),
+        ("mllm.lr", "fast", "mllm.lr must be float"),
+        ("mllm.schedule", "spiral", "mllm.schedule must be one of cosine, constant"),
+        ("mllm.accumulation", 3, "mllm.accumulation must divide batch_size"),
+        ("mllm.loss_weights", {"beauty": 1.0}, "mllm.loss_weights.beauty is not one of tokens"),
+        ("mllm.tasks", {}, "mllm.tasks must name a task"),
+        ("mllm.tasks", {"text_to_image": 0}, "mllm.tasks.text_to_image must weigh more than 0"),
+        ("mllm.tasks", {"text_to_image": "much"}, "mllm.tasks.text_to_image must be float"),
+        ("mllm", [1], "mllm must be a mapping"),
+        ("decoders", None, "missing key decoders"),
+        ("threads", -1, "threads must not be negative"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path: str, value: Any, said: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(changed(path, value)))
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_yaml(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert said in str(error.value)
+
+
+def test_exponents_without_a_dot_are_numbers() -> None:
+    assert TrainConfig.from_dict(changed("mllm.lr", "2e-3")).mllm.lr == 2e-3
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        TrainConfig.from_yaml("nowhere")
+    file = tmp_path / "broken.yaml"
+    file.write_text("align: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml: not YAML"):
+        TrainConfig.from_yaml(file)
+
+
+def test_plain_data_of_a_config_makes_the_same_config() -> None:
+    config = TrainConfig.from_yaml("demo")
+    assert TrainConfig.from_dict(config.to_dict()) == config
