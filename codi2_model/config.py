@@ -85,9 +85,13 @@ class AudioOptions:
         if self.samples % self.frames:
             raise ValueError(f"clip of {self.samples} samples is no multiple of frames {self.frames}")
         if self.n_fft < 2 * self.hop:
-            raise ValueError(f"n_fft {self.n_fft} is less than two hops of {self.hop}: the clip cannot be put together again")
+            raise ValueError(
+                f"n_fft {self.n_fft} is less than two hops of {self.hop}: the clip cannot be put together again"
+            )
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
-            raise ValueError(f"f_min {self.f_min} and f_max {self.f_max} do not fit a sample_rate of {self.sample_rate}")
+            raise ValueError(
+                f"f_min {self.f_min} and f_max {self.f_max} do not fit a sample_rate of {self.sample_rate}"
+            )
 
     @property
     def samples(self) -> int:

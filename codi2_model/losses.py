@@ -44,7 +44,9 @@ def align_loss(
     Raises ValueError for fewer than two pairs.
     """
     if left.shape != right.shape or len(left) < 2:
-        raise ValueError(f"align loss: pairs of shape {tuple(left.shape)} and {tuple(right.shape)}, need equal and N >= 2")
+        raise ValueError(
+            f"align loss: pairs of shape {tuple(left.shape)} and {tuple(right.shape)}, need equal and N >= 2"
+        )
     scale = log_temperature.exp().clamp(max=max_scale)
     cosines = F.normalize(left.float(), dim=-1) @ F.normalize(right.float(), dim=-1).T
     logits = cosines * scale

@@ -15,13 +15,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Cache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    Cache,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 from transformers.utils import ModelOutput
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import BindEncoders, to_sphere
 from codi2_model.losses import NO_LOSS, cosine_loss, mse_loss, token_loss
+from codi2_model.slots import MediaInputs, check_slots, gather, positions, references, slots_of
 from codi2_model.tokens import gguf_file
 
 
@@ -43,18 +52,6 @@ class CoDi2Output(ModelOutput):
     past_key_values: Cache | None = None
 
 
-@dataclass(frozen=True)
-class MediaInputs:
-    """The media of one modality in a batch, as `CoDi2Batch` describes them."""
-
-    modality: str
-    media: torch.Tensor
-    sample: torch.Tensor
-    position: torch.Tensor
-    target: torch.Tensor
-    reference: torch.Tensor
-
-
 class Aligner(nn.Module):
     """Predicted features -> features a decoder knows: a residual MLP that starts as the identity (on the sphere).
 
@@ -64,9 +61,10 @@ class Aligner(nn.Module):
     def __init__(self, feature_dim: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), nn.Linear(2 * feature_dim, feature_dim))
-        nn.init.zeros_(self.mlp[2].weight)
-        nn.init.zeros_(self.mlp[2].bias)
+        last = nn.Linear(2 * feature_dim, feature_dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), last)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         features = to_sphere(features, self.scale)
@@ -134,7 +132,9 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         given = weights[name]
         rows = self.llm.state_dict()[name].clone()
         if given.shape[0] > rows.shape[0] or given.shape[1] != rows.shape[1]:
-            raise ValueError(f"{path.name}: embedding {tuple(given.shape)} does not fit the config's {tuple(rows.shape)}")
+            raise ValueError(
+                f"{path.name}: embedding {tuple(given.shape)} does not fit the config's {tuple(rows.shape)}"
+            )
         rows[: len(given)] = given
         rows[len(given) :] = given.mean(dim=0) + 0.02 * given.std() * torch.randn_like(rows[len(given) :])
         weights[name] = rows
@@ -145,14 +145,17 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
             raise ValueError(f"{path.name} does not fit config.llm: missing {missing}, unexpected {unexpected}")
 
     @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:
+    def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         """As in transformers, but strict: FileNotFoundError where the folder or its config is missing, ValueError where weights
         are missing, left over or of another shape."""
         if not os.path.isfile(os.path.join(folder, "config.json")):
             raise FileNotFoundError(f"no model in {folder}: config.json is missing")
         wants_info = options.pop("output_loading_info", False)
-        model, info = super().from_pretrained(folder, *args, output_loading_info=True, **options)
-        faults = {k: sorted(map(str, info[k])) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]}
+        loaded: Any = super().from_pretrained(folder, *args, output_loading_info=True, **options)
+        model, info = loaded
+        faults = {
+            k: sorted(map(str, info[k])) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]
+        }
         if faults:
             raise ValueError(f"weights in {folder} do not fit the model: {faults}")
         return (model, info) if wants_info else model
@@ -228,7 +231,7 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
             use_cache=use_cache,
         )
         hidden = states.last_hidden_state
-        predicted = {g.modality: self.predict(_gather(hidden, g, self.config.feature_tokens, shift=-1)) for g in media}
+        predicted = {g.modality: self.predict(gather(hidden, g, self.config.feature_tokens, shift=-1)) for g in media}
         output = CoDi2Output(predicted=predicted, true=true, hidden=hidden, past_key_values=states.past_key_values)
         if labels is None or return_logits:
             output.logits = self.llm.lm_head(hidden)
@@ -242,7 +245,7 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
     ) -> torch.Tensor:
         embeddings = self.get_input_embeddings()(input_ids)
         for group in media:
-            rows, columns = _slots(group, self.config.feature_tokens)
+            rows, columns = slots_of(group, self.config.feature_tokens)
             slots = self.embed_features(features[group.modality]).to(embeddings.dtype)
             embeddings = embeddings.index_put((rows, columns), slots)
         return embeddings
@@ -310,57 +313,6 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         from codi2_model.generation import generate
 
         return generate(self, processor, conversations, **options)
-
-
-def positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Positions that count real tokens alone: padding on either side changes nothing."""
-    return (attention_mask.long().cumsum(dim=-1) - 1).clamp_min(0)
-
-
-def references(group: MediaInputs) -> Reference:
-    """The sources of a modality's targets, out of the batch's own media."""
-    index = group.reference[group.target]
-    return Reference(group.media[index.clamp_min(0)], index >= 0)
-
-
-def _slots(group: MediaInputs, tokens: int, shift: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and columns (N, slots) of the media's slots, moved by `shift`."""
-    steps = torch.arange(tokens, device=group.position.device)
-    columns = group.position[:, None] + steps + shift
-    return group.sample[:, None].expand_as(columns), columns
-
-
-def _gather(hidden: torch.Tensor, group: MediaInputs, tokens: int, shift: int) -> torch.Tensor:
-    """Hidden states (N, slots, H) at the media's slots, moved by `shift`."""
-    return hidden[_slots(group, tokens, shift)]
-
-
-def check_slots(
-    config: CoDi2Config, input_ids: torch.Tensor, media: list[MediaInputs], sample_ids: list[str] | None = None
-) -> None:
-    """Raise ValueError, naming the sample, unless every slot has a feature and every feature a slot of its own."""
-    filled = torch.zeros_like(input_ids)
-    length = input_ids.shape[1]
-    for group in media:
-        for name in ("sample", "position", "target", "reference"):
-            value = getattr(group, name)
-            if value is None or len(value) != len(group.media):
-                what = "nothing" if value is None else f"{len(value)} entries"
-                raise ValueError(f"{group.modality}_{name} has {what} for {len(group.media)} {group.modality}s")
-        rows, columns = _slots(group, config.feature_tokens)
-        inside = (rows >= 0) & (rows < len(input_ids)) & (columns >= 1) & (columns < length)
-        if not bool(inside.all()):
-            number = int((~inside).any(dim=1).nonzero()[0])
-            raise ValueError(f"{group.modality} {number} of the batch lies outside of it: sample {int(group.sample[number])}")
-        filled.index_put_((rows, columns), torch.ones_like(columns), accumulate=True)
-    slots = (input_ids == config.slot_id).to(filled.dtype)
-    wrong = (slots != filled).any(dim=1)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        name = sample_ids[row] if sample_ids else f"row {row}"
-        raise ValueError(
-            f"{name}: {int(slots[row].sum())} feature slots but {int(filled[row].sum())} features, or not at the same places"
-        )
 
 
 AutoConfig.register("codi2", CoDi2Config)

@@ -153,7 +153,7 @@ class CoDi2Processor:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids -> text, special tokens left out."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _encode_template(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -180,7 +180,11 @@ class CoDi2Processor:
                 marks = [part.target] * len(new)
             else:
                 media.append(Medium(part, len(ids) + 1))
-                new = [config.begin_id(part.modality), *[config.slot_id] * config.feature_tokens, config.end_id(part.modality)]
+                new = [
+                    config.begin_id(part.modality),
+                    *[config.slot_id] * config.feature_tokens,
+                    config.end_id(part.modality),
+                ]
                 marks = [part.target and part.role == "assistant", *[False] * (config.feature_tokens + 1)]
             template = self._template_ids(following)
             new += template
@@ -190,7 +194,9 @@ class CoDi2Processor:
             ids += new
             labels += [token if mark else NO_LOSS for token, mark in zip(new, marks, strict=True)]
         if len(ids) > config.max_length:
-            raise ConversationError(f"{name}: {len(ids)} tokens, at most {config.max_length} fit the model (max_length)")
+            raise ConversationError(
+                f"{name}: {len(ids)} tokens, at most {config.max_length} fit the model (max_length)"
+            )
         return Layout(ids, labels, media)
 
     def count(self, messages: Messages, name: str = "conversation") -> int:
@@ -210,7 +216,11 @@ class CoDi2Processor:
             raise ValueError(f"{len(sample_ids)} sample_ids for {len(conversations)} conversations")
         if not conversations:
             raise ValueError("no conversations")
-        names = [f"sample {i}" for i in sample_ids] if sample_ids else [f"conversation {n}" for n in range(len(conversations))]
+        names = (
+            [f"sample {i}" for i in sample_ids]
+            if sample_ids
+            else [f"conversation {n}" for n in range(len(conversations))]
+        )
         layouts = []
         for name, messages in zip(names, conversations, strict=True):
             reply = not training and bool(messages) and messages[-1].get("role") != "assistant"
@@ -237,7 +247,8 @@ class CoDi2Processor:
     def _media(
         self, modality: str, layouts: Sequence[Layout], names: Sequence[str], mask: torch.Tensor, replies: bool
     ) -> dict[str, torch.Tensor]:
-        tensors, sample, position, target, reference, reply = [], [], [], [], [], []
+        tensors: list[torch.Tensor] = []
+        sample, position, target, reference, reply = [], [], [], [], []
         offsets = (mask.argmax(dim=1)).tolist()  # padding on the left
         for row, layout in enumerate(layouts):
             media = [medium for medium in layout.media if medium.part.modality == modality]

@@ -39,7 +39,7 @@ def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrai
     """The tokenizer that fits a config, media tokens added; raises ValueError where ids do not come out as the config says."""
     if config.llm_source is not None:
         path = gguf_file(config.llm_source)
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
         tokenizer.add_special_tokens({"extra_special_tokens": list(MEDIA_TOKENS)})
     elif texts is None:
         raise ValueError("a tokenizer from scratch needs texts to train on: CoDi2Processor.build(config, texts=...)")

@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
+QUICK = 0.5  # seconds; what takes less is not worth a line
+
+
 class Advance(Protocol):
     def __call__(self, amount: int = 1) -> None: ...
 
@@ -36,4 +39,5 @@ def progress(label: str, total: int | None, unit: str = "rows", every: float = 1
             print(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}", file=sys.stderr, flush=True)
 
     yield advance
-    print(f"{label}: {done:,} {unit} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    if (seconds := time.monotonic() - start) >= QUICK:
+        print(f"{label}: {done:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)

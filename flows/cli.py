@@ -102,6 +102,9 @@ def train(
     workers: Annotated[int, Parameter(help="Ray Train workers.")] = 1,
 ) -> None:
     """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
+    from codi2_model.training.config import TrainConfig
+
+    TrainConfig.from_yaml(config)
     from codi2_flows.train_model import train_model
 
     print(train_model(config, root, build, workers))
@@ -117,9 +120,12 @@ def evaluate(
     seed: int = 0,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
+    from codi2_model.checkpoints import resolve
+
+    folder = str(resolve(root, checkpoint))
     from codi2_flows.evaluate_model import evaluate_model
 
-    result = evaluate_model(checkpoint, root, build, limit, seed)
+    result = evaluate_model(folder, root, build, limit, seed)
     show_metrics(result["rows"])
     print(result["page"])
 
@@ -133,9 +139,12 @@ def generate(
     root: Root = DEFAULT_ROOT,
 ) -> None:
     """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
+    from codi2_model.checkpoints import resolve
+
+    folder = str(resolve(root, checkpoint))
     from codi2_flows.generate_batch import generate_batch
 
-    print(generate_batch(requests, out, checkpoint, root))
+    print(generate_batch(requests, out, folder, root))
 
 
 @app.command
@@ -147,9 +156,12 @@ def serve(
     port: int = 8000,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
+    from codi2_model.checkpoints import resolve
+
+    folder = str(resolve(root, checkpoint))
     from codi2_flows.serve_model import serve_model
 
-    serve_model(checkpoint, root, host, port)
+    serve_model(folder, root, host, port)
 
 
 @app.command
@@ -162,6 +174,11 @@ def retrain(
     limit: Annotated[int | None, Parameter(help="As for build.")] = None,
 ) -> None:
     """Build, train, evaluate; promote the new model only if it is better than the one in place."""
+    from codi2_datasets.recipe import load_recipe
+    from codi2_model.training.config import TrainConfig
+
+    load_recipe(recipe)
+    TrainConfig.from_yaml(config)
     from codi2_flows.retrain import retrain as flow
 
     summary = flow(recipe, config, root, workers, limit)
@@ -243,7 +260,7 @@ def main() -> None:
 
 def is_usage(error: Exception) -> bool:
     """Mistakes in what the user gave: a recipe, a config, a query."""
-    return type(error).__name__ in {"RecipeError", "ConfigError", "CatalogError", "UsageError"}
+    return type(error).__name__ in {"RecipeError", "ConfigError", "CatalogError", "UsageError", "FileNotFoundError"}
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
@@ -42,14 +42,16 @@ class Condition(NamedTuple):
 class DiffusionDecoder(nn.Module):
     """Features (N, slots, D) or (N, D) -> media of `shape`."""
 
-    def __init__(self, options: DecoderOptions, shape: tuple[int, int, int], slots: int, feature_dim: int, scale: float) -> None:
+    def __init__(
+        self, options: DecoderOptions, shape: tuple[int, int, int], slots: int, feature_dim: int, scale: float
+    ) -> None:
         super().__init__()
         self.options, self.shape, self.slots, self.feature_dim, self.scale = options, shape, slots, feature_dim, scale
         channels, height, side = shape
         fold = options.patch**2
         levels = len(options.channels)
         low = ["AttnDownBlock2D" if options.attention else "DownBlock2D"]
-        self.unet = UNet2DModel(
+        self.unet: Any = UNet2DModel(
             sample_size=(height // options.patch, side // options.patch),
             in_channels=(2 * channels + 1) * fold + options.sketch,
             out_channels=channels * fold,
@@ -73,7 +75,7 @@ class DiffusionDecoder(nn.Module):
             nn.Unflatten(1, (options.sketch, SKETCH_SIDE, SKETCH_SIDE)),
             nn.Upsample(size=grid[1:], mode="bilinear"),
         )
-        self._noise_schedule: DDPMScheduler | None = None
+        self._noise_schedule: Any = None
 
     def loss(
         self,
@@ -153,7 +155,7 @@ class DiffusionDecoder(nn.Module):
         if guided:
             condition = Condition(*map(torch.cat, zip(condition, self._condition(features, ~keep), strict=True)))
             source = torch.cat([source, source])
-        schedule = DDIMScheduler(clip_sample=True, set_alpha_to_one=True, **self._schedule_options())
+        schedule: Any = DDIMScheduler(clip_sample=True, set_alpha_to_one=True, **self._schedule_options())
         schedule.set_timesteps(steps)
         for time in schedule.timesteps:
             times = time.expand(len(source)).to(features.device)
@@ -175,7 +177,7 @@ class DiffusionDecoder(nn.Module):
             "rescale_betas_zero_snr": self.options.prediction_type != "epsilon",
         }
 
-    def _schedule(self) -> DDPMScheduler:
+    def _schedule(self) -> Any:
         if self._noise_schedule is None:  # made late: from_pretrained builds modules without storage
             self._noise_schedule = DDPMScheduler(**self._schedule_options())
         return self._noise_schedule
@@ -188,7 +190,9 @@ class DiffusionDecoder(nn.Module):
             return torch.stack(rows) if rows else like.new_zeros(0, *self.shape)
         return torch.randn(count, *self.shape, generator=generator, device=_home(generator, like.device)).to(like)
 
-    def _denoise(self, noisy: torch.Tensor, source: torch.Tensor, times: torch.Tensor, condition: Condition) -> torch.Tensor:
+    def _denoise(
+        self, noisy: torch.Tensor, source: torch.Tensor, times: torch.Tensor, condition: Condition
+    ) -> torch.Tensor:
         folded = F.pixel_unshuffle(torch.cat([noisy, source], dim=1), self.options.patch)
         inputs = torch.cat([folded, condition.sketch], dim=1)
         return F.pixel_shuffle(self.unet(inputs, times, class_labels=condition.embedding).sample, self.options.patch)

@@ -35,14 +35,18 @@ def linear_power(mel: torch.Tensor, options: AudioOptions, iterations: int = 60)
 
 
 @torch.no_grad()
-def to_waveform(mels: torch.Tensor, options: AudioOptions, iterations: int = 32, momentum: float = 0.99) -> torch.Tensor:
+def to_waveform(
+    mels: torch.Tensor, options: AudioOptions, iterations: int = 32, momentum: float = 0.99
+) -> torch.Tensor:
     """Log-mel pictures (N, 1, mels, frames) in [0, 1], as decoders sample them -> clips (N, samples) in [-1, 1].
 
     Raises ValueError for another shape or range.
     """
     shape = (1, options.mels, options.frames)
     if mels.ndim != 4 or tuple(mels.shape[1:]) != shape:
-        raise ValueError(f"vocoder: pictures have shape {tuple(mels.shape)}, expected (N, {', '.join(map(str, shape))})")
+        raise ValueError(
+            f"vocoder: pictures have shape {tuple(mels.shape)}, expected (N, {', '.join(map(str, shape))})"
+        )
     if len(mels) and (float(mels.min()) < -1e-3 or float(mels.max()) > 1 + 1e-3):
         raise ValueError(f"vocoder: values from {float(mels.min()):.3f} to {float(mels.max()):.3f}, expected [0, 1]")
     power = linear_power(mel_power(mels.float() * 2 - 1, options), options)

@@ -80,7 +80,9 @@ class PatchEncoder(BindEncoder):
 
     def forward(self, media: torch.Tensor) -> torch.Tensor:
         if tuple(media.shape[1:]) != self.shape:
-            raise ValueError(f"encoder: media have shape {tuple(media.shape)}, expected (N, {', '.join(map(str, self.shape))})")
+            raise ValueError(
+                f"encoder: media have shape {tuple(media.shape)}, expected (N, {', '.join(map(str, self.shape))})"
+            )
         patches = self.stem(media).flatten(2).transpose(1, 2)  # (N, L, width)
         return self.pool(self.blocks(patches + self.positions))
 

@@ -60,4 +60,6 @@ def mel_power(pictures: torch.Tensor, options: AudioOptions) -> torch.Tensor:
     span = options.ceiling_db - options.floor_db
     decibels = (pictures[:, 0] + 1.0) / 2.0 * span + options.floor_db
     # The floor stands for silence: without this, quiet clips come back as a hiss.
-    return torch.where(decibels <= options.floor_db + 0.01 * span, torch.zeros_like(decibels), 10.0 ** (decibels / 10.0))
+    return torch.where(
+        decibels <= options.floor_db + 0.01 * span, torch.zeros_like(decibels), 10.0 ** (decibels / 10.0)
+    )

@@ -38,8 +38,11 @@ class Medium:
 class Candidates:
     """Candidate lists for the picked samples of one build, the same for the same seed."""
 
-    def __init__(self, catalog: Catalog, build: str | None, rows: Sequence[SampleRow], seed: int, k: int = 10) -> None:
-        self.k, self.seed = k, seed
+    def __init__(
+        self, catalog: Catalog, build: str | None, rows: Sequence[SampleRow], seed: int, k: int = 10, styles: int = 5
+    ) -> None:
+        """`k` candidates for the concept, `styles` for the style (fewer: nothing of them is shared between samples)."""
+        self.k, self.n_styles, self.seed = k, styles, seed
         self._catalog, self._build = catalog, build
         self.targets = _targets(catalog, build, rows)
         self._pools = self._concept_pools()
@@ -72,7 +75,7 @@ class Candidates:
             for asset_id in by_hash(others, self.seed):
                 one_each.setdefault(str(others[asset_id].style), others[asset_id])
             one_each.pop("None", None)
-            listed = [one_each[style] for style in by_hash(one_each, self.seed)][: self.k - 1]
+            listed = [one_each[style] for style in by_hash(one_each, self.seed)][: self.n_styles - 1]
             if listed:
                 found[sample_id] = [truth, *listed]
         return found

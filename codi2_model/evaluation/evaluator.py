@@ -78,7 +78,7 @@ class GenerationSettings:
 
     batch_size: int = 24
     max_new_tokens: int = 40
-    steps: int = 20
+    steps: int = 12
     guidance: float = 2.0
 
 

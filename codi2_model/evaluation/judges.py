@@ -125,11 +125,13 @@ def aisfx_spectrogram(wave: NDArray[np.float32]) -> Embeddings:
 
 
 def _blocks(spectrogram: Embeddings) -> Embeddings:
-    """(frames, mels) -> (blocks, 100, mels): 2.3 s each, half overlapping; a partial last block is dropped."""
-    hop = AISFX_BLOCK // 2
-    count = max(1, (len(spectrogram) - AISFX_BLOCK) // hop + 1)
+    """(frames, mels) -> (blocks, 100, mels): 2.3 s each, side by side; a last one of less than half is dropped.
+
+    (The package's default lets them overlap by half, which doubles the cost and tells little more of a short sound.)
+    """
+    count = max(1, (len(spectrogram) + AISFX_BLOCK // 2) // AISFX_BLOCK)
     padded = np.concatenate([spectrogram, np.zeros((AISFX_BLOCK, spectrogram.shape[1]), np.float32)])
-    return np.stack([padded[i * hop : i * hop + AISFX_BLOCK] for i in range(count)])
+    return padded[: count * AISFX_BLOCK].reshape(count, AISFX_BLOCK, -1)
 
 
 @lru_cache(maxsize=1)

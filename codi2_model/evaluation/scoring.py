@@ -73,11 +73,10 @@ def score_media(
         {asset for q in questions for listed in q.choices.values() for asset in listed} | {q.truth for q in questions}
     )
     known = dict(zip(ids, judge.embed([candidates[asset] for asset in ids]), strict=True))
-    answered = [(q, who, answer) for q in questions for who, answer in q.answers.items() if answer is not None]
-    embedded = judge.embed([answer for _, _, answer in answered])
-    found = {(q.sample_id, who): row for (q, who, _), row in zip(answered, embedded, strict=True)}
-    inputs = {q.sample_id: q.input for q in questions if q.input is not None}
-    started = dict(zip(inputs, judge.embed(list(inputs.values())), strict=True))
+    given = {id(answer): answer for q in questions for answer in (*q.answers.values(), q.input) if answer is not None}
+    embedded = dict(zip(given, judge.embed(list(given.values())), strict=True))  # the copied input is embedded once
+    found = {(q.sample_id, w): embedded[id(a)] for q in questions for w, a in q.answers.items() if a is not None}
+    started = {q.sample_id: embedded[id(q.input)] for q in questions if q.input is not None}
     verdicts: dict[str, dict[str, bool]] = {}
     for question in questions:
         listed = {name: np.stack([known[asset] for asset in assets]) for name, assets in question.choices.items()}

@@ -32,7 +32,8 @@ def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, other
     (chance is then their mean chance). A tie counts as wrong. Raises ValueError for fewer than two different targets.
     """
     similar = (F.normalize(predicted.float(), dim=-1) @ F.normalize(true.float(), dim=-1).T).cpu().numpy()
-    same = (torch.cdist(true.float(), true.float()) < 1e-4 * true.float().norm(dim=-1).mean()).cpu().numpy()
+    apart = torch.cdist(true.float(), true.float(), compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal rows
+    same = (apart < 1e-4 * true.float().norm(dim=-1).mean()).cpu().numpy()
     rng = np.random.default_rng(seed)
     hits, chances = 0, []
     for row in range(len(similar)):

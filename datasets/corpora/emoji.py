@@ -3,11 +3,13 @@
 Attributes: hexcode, concept (the label), base_concept (without skin tone), family (without gender and direction too),
 style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
 A drawing is rejected if its name means no emoji of emojibase, if its set withdrew it, or if the set has another one
-of the same emoji.
+of the same emoji. One drawing used for several emojis shows none of their differences: it is kept for the most general
+of one family (no skin tone, no gender), and rejected where it stands for several (all flags of OpenMoji black).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.emoji_names import Names
 from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
 from codi2_datasets.corpora.emojibase import Emoji, load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.fxemoji_names import FXEMOJI
 from codi2_datasets.corpora.iconify import Drawing, drawings
 
 TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learning", "subject_driven")
@@ -57,15 +60,24 @@ class EmojiStyle:
         emojibase = companions[EMOJIBASE]
         emojis = load_emojis(emojibase)
         taken: set[str] = set()
+        entries: list[tuple[Found, Emoji | None, str]] = []  # a drawing with its emoji, or with why it has none
+        uses: dict[bytes, list[Emoji]] = defaultdict(list)
         for drawing in self.find(package, emojibase):
             known = [code for code in drawing.hexcodes if code in emojis]
             free = [code for code in known if code not in taken]
             if drawing.reason or not free:
-                reason = drawing.reason or ("another drawing of the same emoji" if known else "no emoji of that name")
-                yield RejectedRow(self.name, drawing.locator, reason)
+                reason = "another drawing of the same emoji" if known else "no emoji of that name"
+                entries.append((drawing, None, drawing.reason or reason))
                 continue
             taken.add(free[0])
-            yield self.row(drawing, emojis[free[0]])
+            entries.append((drawing, emojis[free[0]], ""))
+            uses[drawing.payload()].append(emojis[free[0]])
+        for drawing, emoji, reason in entries:
+            reason = reason or (ambiguity(emoji, uses[drawing.payload()]) if emoji else "")
+            if emoji and not reason:
+                yield self.row(drawing, emoji)
+            else:
+                yield RejectedRow(self.name, drawing.locator, reason)
 
     def row(self, drawing: Found, emoji: Emoji) -> SourceRow:
         attributes = {
@@ -93,6 +105,16 @@ class EmojiStyle:
             caption=emoji.label,
             attributes=attributes,
         )
+
+
+def ambiguity(emoji: Emoji, users: list[Emoji]) -> str:
+    """Why a drawing that all `users` share is not to be kept for `emoji`; '' if it is."""
+    if len(users) == 1:
+        return ""
+    general = min(users, key=lambda user: (user.tone, user.gender not in ("", "person", "child")))
+    if len({user.family for user in users}) > 1 or (general.tone and len({user.tone for user in users}) > 1):
+        return f"one drawing for {len(users)} emojis"
+    return "" if emoji is general else f"the same drawing as {general.label!r}"
 
 
 def find_in_icon_set(
@@ -134,35 +156,32 @@ def find_fxemoji(package: Path, emojibase: Path) -> Iterator[Found]:
     return find_in_icon_set(package, emojibase, FXEMOJI)
 
 
-# Names by which Firefox OS meant something else than Unicode does.
-FXEMOJI: dict[str, str | None] = {"bow": "ribbon"}
-
 MICROSOFT, GOOGLE, TWITTER = "Microsoft Corporation", "Google Inc", "Twitter"
 EMOJI_ONE, MOZILLA, OPENMOJI = "Emoji One", "Mozilla", "OpenMoji"
 WEBP, SVG = "image/webp", "image/svg+xml"
 
 CORPORA = (
     EmojiStyle("emoji-fluent-3d", "Fluent 3D", "npm:@lobehub/fluent-emoji-3d@1.1.0", "MIT", MICROSOFT,
-               "3,372 images", find_files("package/assets", ".webp", WEBP)),
+               "3,375 images", find_files("package/assets", ".webp", WEBP)),
     EmojiStyle("emoji-fluent", "Fluent", "npm:@iconify-json/fluent-emoji@1.2.7", "MIT", MICROSOFT,
-               "3,140 images", find_in_icon_set),
+               "3,125 images", find_in_icon_set),
     EmojiStyle("emoji-fluent-flat", "Fluent flat", "npm:@iconify-json/fluent-emoji-flat@1.2.6", "MIT", MICROSOFT,
-               "3,140 images", find_in_icon_set),
+               "3,145 images", find_in_icon_set),
     EmojiStyle("emoji-fluent-high-contrast", "Fluent high contrast",
                "npm:@iconify-json/fluent-emoji-high-contrast@1.2.6", "MIT", MICROSOFT, "1,595 images",
                find_in_icon_set),
     EmojiStyle("emoji-noto", "Noto", "npm:@iconify-json/noto@1.2.9", "Apache-2.0", GOOGLE,
-               "3,715 images", find_in_icon_set),
+               "3,708 images", find_in_icon_set),
     EmojiStyle("emoji-noto-v1", "Noto v1", "npm:@iconify-json/noto-v1@1.2.5", "Apache-2.0", GOOGLE,
-               "2,141 images", find_in_icon_set),
+               "2,122 images", find_in_icon_set),
     EmojiStyle("emoji-twemoji", "Twemoji", "npm:@iconify-json/twemoji@1.2.5", "CC-BY-4.0", TWITTER,
-               "3,976 images", find_in_icon_set),
+               "3,970 images", find_in_icon_set),
     EmojiStyle("emoji-emojione", "EmojiOne", "npm:@iconify-json/emojione@1.2.3", "CC-BY-4.0", EMOJI_ONE,
-               "1,526 images", find_in_icon_set),
+               "1,796 images", find_in_icon_set),
     EmojiStyle("emoji-emojione-monotone", "EmojiOne monotone", "npm:@iconify-json/emojione-monotone@1.2.1",
-               "CC-BY-4.0", EMOJI_ONE, "1,111 images", find_in_icon_set),
+               "CC-BY-4.0", EMOJI_ONE, "1,365 images", find_in_icon_set),
     EmojiStyle("emoji-fxemoji", "FxEmoji", "npm:@iconify-json/fxemoji@1.2.2", "Apache-2.0", MOZILLA,
-               "584 images", find_fxemoji),
+               "884 images", find_fxemoji),
     EmojiStyle("emoji-openmoji", "OpenMoji", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,
                "3,979 images", find_files("package/color/svg", ".svg", SVG)),
     EmojiStyle("emoji-openmoji-black", "OpenMoji black", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,

@@ -19,6 +19,12 @@ SHORTCODES = ("joypixels", "iamcal", "github", "emojibase", "emojibase-legacy")
 TONES = {"light": 1, "medium-light": 2, "medium": 3, "medium-dark": 4, "dark": 5}
 TONED = re.compile(r"(.+?)-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?")
 
+# Bare characters that shortcodes take for the keycap; some sets draw them as blanks.
+NO_EMOJI = {"asterisk", "number-sign"}
+
+# Labels that end in a character no slug keeps.
+KEYCAPS = {"keycap-hashtag": "0023-20e3", "keycap-pound": "0023-20e3", "keycap-asterisk": "002a-20e3"}
+
 # Renamed since: former name -> slug of today's label.
 RENAMED = {
     "a-button": "a-button-blood-type",
@@ -41,6 +47,12 @@ RENAMED = {
     "flag-cocos-islands": "flag-cocos-keeling-islands",
     "flag-us-outlying-islands": "flag-u-s-outlying-islands",
     "flag-us-virgin-islands": "flag-u-s-virgin-islands",
+    "exclamation-mark": "red-exclamation-mark",
+    "knocked-out-face": "face-with-crossed-out-eyes",
+    "phoenix-bird": "phoenix",
+    "piata": "pinata",
+    "up-exclamation-button": "up-button",
+    "up-text-button": "up-button",
 }
 
 
@@ -56,7 +68,8 @@ class Names:
 
     def __init__(self, emojibase: Path) -> None:
         emojis = load_emojis(emojibase)
-        self.by_slug = {slug(emoji.label): code for code, emoji in emojis.items()}
+        labelled = ((slug(emoji.label), code) for code, emoji in emojis.items() if code not in KEYCAPS.values())
+        self.by_slug = {**dict(labelled), **KEYCAPS}
         self.by_squashed = {squash(name): code for name, code in self.by_slug.items()}
         self.by_variant = {(emoji.base_label, emoji.tone): code for code, emoji in emojis.items()}
         self.base_label = {code: emoji.base_label for code, emoji in emojis.items() if not emoji.tone}
@@ -69,6 +82,8 @@ class Names:
         if corrections and name in corrections:
             corrected = corrections[name]
             return self.by_slug[corrected] if corrected else None
+        if name in NO_EMOJI:
+            return None
         return self.find_label(name) or self.find_toned(name) or self.find_elsewhere(name)
 
     def find_label(self, name: str) -> str | None:

@@ -12,6 +12,7 @@ import io
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -50,11 +51,9 @@ def render_svg(payload: bytes, size: int) -> bytes:
         text = payload.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = payload.decode("latin-1")
-    fonts = {"font_files": [str(font_file())], "font_family": "DejaVu Sans"} if b"<text" in payload else {}
+    fonts = own_fonts() if b"<text" in payload else {}
     try:
-        return bytes(
-            resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, skip_system_fonts=True, **fonts)  # type: ignore[arg-type]
-        )
+        return bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, skip_system_fonts=True, **fonts))
     except ValueError as error:
         raise MediaError(f"SVG: {one_line(error)}") from error
 
@@ -72,12 +71,14 @@ def nesting(payload: bytes) -> int:
 
 
 @cache
-def font_file() -> Path:
-    """DejaVu Sans, which comes with matplotlib: drawings with text look the same on every machine."""
+def own_fonts() -> dict[str, Any]:
+    """DejaVu Sans, which comes with matplotlib, for every font: drawings with text look the same on every machine."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise RuntimeError("matplotlib, whose font is used for text in drawings, is not installed")
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    file = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    families = ("font", "serif", "sans_serif", "cursive", "fantasy", "monospace")
+    return {"font_files": [str(file)], **{f"{family}_family": "DejaVu Sans" for family in families}}
 
 
 def open_raster(payload: bytes) -> Image.Image:

@@ -64,7 +64,9 @@ def test_the_loss_repeats_with_its_generator_and_reaches_every_weight(made):
         values = [decoder.loss(features, media, present, torch.Generator().manual_seed(2)) for _ in range(2)]
         assert values[0].item() == values[1].item()
         # whether features are dropped is drawn too: over a few seeds every weight is reached
-        torch.stack([decoder.loss(features, media, present, torch.Generator().manual_seed(s)) for s in range(6)]).sum().backward()
+        torch.stack(
+            [decoder.loss(features, media, present, torch.Generator().manual_seed(s)) for s in range(6)]
+        ).sum().backward()
         assert [name for name, p in decoder.named_parameters() if p.grad is None] == []
         assert features.grad is not None and features.grad.abs().sum() > 0
     finally:

@@ -118,7 +118,7 @@ def test_a_processor_survives_saving_and_loading(processor, mixed, tmp_path):
     a, b = processor(mixed, training=True), again(mixed, training=True)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k] for k in a)
-    with pytest.raises(FileNotFoundError, match="processor_config.json"):
+    with pytest.raises(FileNotFoundError, match=r"processor_config\.json"):
         CoDi2Processor.from_pretrained(tmp_path / "nothing")
 
 

@@ -191,10 +191,10 @@ def test_kill_9_and_rerun_writes_the_same_bytes(root: Path, recipe: str, tmp_pat
     library.build(library.Settings(recipe, str(tmp_path), workers=2, limit=LIMIT))
     expected = {name: value for name, value in sums(root).items() if name in sums(tmp_path)}
     assert sums(tmp_path) == expected
-    assert one(tmp_path, "select count(*) from samples") == len(TASKS_IN_ROOT(root))
+    assert one(tmp_path, "select count(*) from samples") == len(first_build_samples(root))
 
 
-def TASKS_IN_ROOT(root: Path) -> list[dict]:
+def first_build_samples(root: Path) -> list[dict]:
     builds = [commit.id for commit in Catalog(str(root)).builds()]
     return Catalog(str(root)).sql("select sample_id from samples", build=builds[0]).to_pylist()
 

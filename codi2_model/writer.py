@@ -1,0 +1,248 @@
+"""The loop behind `generation`: writes the replies of a batch token by token, feeds features back, decodes media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from codi2_model.config import MODALITIES, CoDi2Config
+from codi2_model.decoders import Reference, to_waveform
+from codi2_model.encoders import to_sphere
+from codi2_model.media import picture
+from codi2_model.modeling import CoDi2ForConditionalGeneration
+from codi2_model.processor import CoDi2Processor, Messages
+from codi2_model.replies import Event, MediumDone, Options, Progress
+from codi2_model.slots import positions
+
+Content = list[dict[str, Any]]
+
+
+@dataclass
+class Medium:
+    modality: str
+    features: list[torch.Tensor] = field(default_factory=list)
+    """One (D,) per slot, on the sphere."""
+    value: Any = None
+
+
+@dataclass
+class Reply:
+    """The state of one conversation's reply."""
+
+    seed: int
+    skeleton: list[str] | None
+    room: int
+    """Tokens that still fit config.max_length."""
+    generator: torch.Generator
+    parts: list[list[int] | Medium] = field(default_factory=list)
+    text_tokens: int = 0
+    slots_left: int = 0
+    """Feature slots of the open medium that still have to be predicted."""
+    done: bool = False
+
+    def media(self) -> list[Medium]:
+        return [part for part in self.parts if isinstance(part, Medium)]
+
+
+def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
+    """A finished reply as a list of content parts; empty texts are left out."""
+    content: Content = []
+    for part in reply.parts:
+        if isinstance(part, Medium):
+            content.append({"type": part.modality, "value": part.value})
+        elif text := processor.decode(part):
+            content.append({"type": "text", "text": text})
+    return content
+
+
+class Writer:
+    """Writes the replies of a batch, token by token."""
+
+    def __init__(
+        self,
+        model: CoDi2ForConditionalGeneration,
+        processor: CoDi2Processor,
+        conversations: Sequence[Messages],
+        options: Options,
+        seeds: Sequence[int],
+    ) -> None:
+        if len(seeds) != len(conversations):
+            raise ValueError(f"{len(seeds)} seeds for {len(conversations)} conversations")
+        for number, messages in enumerate(conversations):
+            if messages and messages[-1].get("role") == "assistant":
+                raise ValueError(f"conversation {number} ends with the assistant's turn: there is nothing to reply to")
+        self.model, self.processor, self.options = model, processor, options
+        self.config: CoDi2Config = model.config
+        self.batch = processor(conversations).to(model.device)
+        lengths = self.batch["attention_mask"].sum(dim=1).tolist()
+        skeleton = options.skeleton()
+        self.replies = [
+            Reply(
+                seed=int(seed),
+                skeleton=None if skeleton is None else list(skeleton),
+                room=self.config.max_length - length,
+                generator=torch.Generator().manual_seed(int(seed)),
+            )
+            for seed, length in zip(seeds, lengths, strict=True)
+        ]
+        self.vocabulary = len(processor.tokenizer)
+
+    def write(self) -> Iterator[None]:
+        """Write all replies to their ends; gives control back after every token of the batch. Features are left to decode."""
+        model, device = self.model, self.model.device
+        model.eval()
+        fields = {k: v for k, v in self.batch.items() if not k.endswith("_reply_reference")}
+        output = model(**fields, use_cache=True)
+        assert output.hidden is not None
+        hidden, cache, mask = output.hidden[:, -1], output.past_key_values, self.batch["attention_mask"]
+        while True:
+            logits = model.llm.lm_head(hidden).float().cpu()
+            embeddings = torch.stack([self._next(r, logits[n], hidden[n]) for n, r in enumerate(self.replies)])
+            yield
+            if all(reply.done for reply in self.replies):
+                return
+            alive = torch.tensor([[0 if reply.done else 1] for reply in self.replies], device=device)
+            mask = torch.cat([mask, alive], dim=1)
+            states = model.llm.model(
+                inputs_embeds=embeddings[:, None],
+                attention_mask=mask,
+                position_ids=positions(mask)[:, -1:],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            hidden, cache = states.last_hidden_state[:, -1], states.past_key_values
+
+    def _next(self, reply: Reply, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Take a reply's next step; the embedding (H,) of what it wrote."""
+        last = reply.parts[-1] if reply.parts else None
+        if reply.done:
+            return self._embed_token(self.config.pad_token_id)
+        reply.room -= 1
+        if isinstance(last, Medium) and reply.slots_left:
+            feature = to_sphere(self.model.predict(hidden), self.config.scale)
+            last.features.append(feature)
+            reply.slots_left -= 1
+            return self.model.embed_features(feature)
+        if isinstance(last, Medium):
+            reply.parts.append([])  # the medium is whole: what follows its end token is text until another begins
+            return self._embed_token(self.config.end_id(last.modality))
+        token = self._choose(reply, logits)
+        for modality in MODALITIES:
+            if token == self.config.begin_id(modality):
+                if reply.skeleton:
+                    reply.skeleton.pop(0)
+                reply.parts.append(Medium(modality))
+                reply.slots_left = self.config.feature_tokens
+                return self._embed_token(token)
+        if token == self.config.eos_token_id:
+            reply.done = True
+        else:
+            if last is None:
+                last = []
+                reply.parts.append(last)
+            last.append(token)
+            reply.text_tokens += 1
+        return self._embed_token(token)
+
+    def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
+        """The next token among those that may come here: text, a medium's begin, the end of the turn."""
+        config, options = self.config, self.options
+        end = config.eos_token_id
+        medium_fits = reply.room >= config.feature_tokens + 2 and len(reply.media()) < config.max_media
+        text_fits = reply.room >= 1 and reply.text_tokens < options.max_new_tokens
+        if reply.skeleton is not None:
+            return self._choose_in_skeleton(reply, logits, medium_fits, text_fits)
+        allowed = [m for m in MODALITIES if m in options.modalities] if medium_fits else []
+        begins = [config.begin_id(m) for m in allowed]
+        text = "text" in options.modalities
+        may_end = text or bool(reply.media()) or not begins
+        token = self._sample(reply, logits, text, begins + [end] * may_end)
+        # a reply that has used up its text may go on with a medium, if that is what the model wants
+        return token if text_fits or token in begins else end
+
+    def _choose_in_skeleton(self, reply: Reply, logits: torch.Tensor, medium_fits: bool, text_fits: bool) -> int:
+        config = self.config
+        assert reply.skeleton is not None
+        if reply.skeleton and reply.skeleton[0] == "text":
+            token = config.eos_token_id
+            if text_fits:
+                # a wish to begin a medium, or to end the turn, ends the text and no more
+                stops = [config.begin_id(m) for m in MODALITIES]
+                token = self._sample(reply, logits, True, [*stops, config.eos_token_id])
+                if token not in (*stops, config.eos_token_id):
+                    return token
+            while reply.skeleton and reply.skeleton[0] == "text":
+                reply.skeleton.pop(0)
+        if not reply.skeleton:
+            return config.eos_token_id
+        if not medium_fits:
+            raise ValueError(f"the reply has no room for its {reply.skeleton[0]}: max_length or max_media is reached")
+        return config.begin_id(reply.skeleton[0])
+
+    def _sample(self, reply: Reply, logits: torch.Tensor, text: bool, special: Sequence[int]) -> int:
+        """A token out of `special` and, if `text`, all plain ones; ids the tokenizer does not know never come."""
+        allowed = torch.zeros_like(logits, dtype=torch.bool)
+        if text:
+            allowed[: self.vocabulary] = True
+            allowed[self.processor.tokenizer.all_special_ids] = False
+        allowed[list(special)] = True
+        logits = logits.masked_fill(~allowed, float("-inf"))
+        if self.options.temperature == 0:
+            return int(logits.argmax())
+        chances, order = (logits / self.options.temperature).softmax(dim=-1).sort(descending=True, stable=True)
+        chances[chances.cumsum(dim=-1) - chances > self.options.top_p] = 0
+        return int(order[torch.multinomial(chances, 1, generator=reply.generator)])
+
+    def _embed_token(self, token: int) -> torch.Tensor:
+        embed = self.model.get_input_embeddings()
+        return embed(torch.tensor(token, device=self.model.device))
+
+    def decode(self, modality: str) -> None:
+        """Decode all media of a modality in one batch."""
+        found = [
+            (row, n, m) for row, r in enumerate(self.replies) for n, m in enumerate(r.media()) if m.modality == modality
+        ]
+        if not found:
+            return
+        features = torch.stack([torch.stack(m.features) for _, _, m in found])
+        generators = [self._generator(row, number) for row, number, _ in found]
+        reference = self._reference(modality, [row for row, _, _ in found])
+        options = self.options
+        made = self.model.decode(modality, features, reference, options.steps, options.guidance, generators)
+        for (_, _, medium), value in zip(found, self._values(modality, made), strict=True):
+            medium.value = value
+
+    def decode_one(self, medium: Medium) -> Iterator[Event]:
+        """Decode a medium of the first conversation, saying how far it is."""
+        number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
+        features = self.model.aligners[medium.modality](torch.stack(medium.features)[None])
+        reference = self._reference(medium.modality, [0])
+        sampler = self.model.decoder(medium.modality).sample_steps(
+            features, reference, self.options.steps, self.options.guidance, [self._generator(0, number)]
+        )
+        made = torch.zeros(0)
+        for step, made in enumerate(sampler, start=1):  # noqa: B007
+            yield Progress(number, step, self.options.steps)
+        medium.value = self._values(medium.modality, made)[0]
+        yield MediumDone(number, medium.modality, medium.value)
+
+    def _generator(self, row: int, number: int) -> torch.Generator:
+        """The noise of a medium depends on its conversation's seed and its place in the reply alone."""
+        words = np.random.SeedSequence([self.replies[row].seed & (2**63 - 1), number]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(words[0]) & (2**63 - 1))
+
+    def _reference(self, modality: str, rows: Sequence[int]) -> Reference | None:
+        index = self.batch[f"{modality}_reply_reference"][list(rows)]
+        media = self.batch[f"{modality}s"]
+        if not len(media):
+            return None
+        return Reference(media[index.clamp_min(0)], index >= 0)
+
+    def _values(self, modality: str, made: torch.Tensor) -> list[Any]:
+        if modality == "image":
+            return [picture(one) for one in made]
+        return list(to_waveform(made, self.config.audio).cpu().numpy().astype(np.float32))

@@ -1,0 +1,105 @@
+"""Names of the FxEmoji set that its own custom explains and no rule does, each looked up by eye.
+
+Name -> slug of the label, or None where the drawing shows something that is no emoji of its name.
+"""
+
+from __future__ import annotations
+
+HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+FXEMOJI: dict[str, str | None] = {
+    # means something else than the label of that name
+    "astonished": None, "beating-heart": None, "bow": "ribbon", "cat": "cat-face", "construction": "building-construction",
+    "dog": "dog-face", "down": "backhand-index-pointing-down", "keyboard": None, "kissing": None, "mouse": "mouse-face",
+    "pig": "pig-face", "pout": "person-pouting", "pouting": "enraged-face", "tiger": "tiger-face",
+    "umbrella": "closed-umbrella", "wave": "water-wave", "window": None,
+    # animals: the plain name is the face, 'side' the whole animal
+    "bunny": "rabbit-face", "bunnyside": "rabbit", "catside": "cat", "dogside": "dog", "dragonhead": "dragon-face",
+    "dragonside": "dragon", "frontfacingchick": "front-facing-baby-chick", "hampster": "hamster",
+    "leopardside": "leopard", "monkeyhear": "hear-no-evil-monkey", "monkeysee": "see-no-evil-monkey",
+    "monkeyspeak": "speak-no-evil-monkey", "mouseside": "mouse", "pigside": "pig", "pigsnout": "pig-nose",
+    "spurtingwhale": "spouting-whale", "tigerside": "tiger",
+    # faces
+    "anguish": "anguished-face", "crying": "crying-face", "devilhorns": "smiling-face-with-horns",
+    "dissapointedrelief": "sad-but-relieved-face", "frownmouth": "frowning-face-with-open-mouth",
+    "grineyes": "grinning-face-with-smiling-eyes", "grinsquint": "grinning-squinting-face",
+    "grinsweat": "grinning-face-with-sweat", "grintears": "face-with-tears-of-joy", "japaneseangrymask": "goblin",
+    "kiss": "kissing-face", "kissclosedeyes": "kissing-face-with-closed-eyes",
+    "kisseyes": "kissing-face-with-smiling-eyes", "loudlycrying": "loudly-crying-face",
+    "perservere": "persevering-face", "screamfear": "face-screaming-in-fear", "smallfrown": "slightly-frowning-face",
+    "smallsmile": "slightly-smiling-face", "smileeyes": "smiling-face-with-smiling-eyes",
+    "smiletongue": "face-savoring-food", "sunglasses": "smiling-face-with-sunglasses",
+    "tongueoutwink": "winking-face-with-tongue", "winking": "winking-face",
+    # people and hands
+    "aok": "ok-hand", "blonde": "person-blond-hair", "bowing": "person-bowing", "bride": "person-with-veil",
+    "construct": "construction-worker", "contact": "bust-in-silhouette", "contact2": "busts-in-silhouette",
+    "couple": "couple-with-heart", "fistedhand": "oncoming-fist", "flexbicep": "flexed-biceps",
+    "frown": "person-frowning", "girlgirl": "women-holding-hands", "girlguy": "woman-and-man-holding-hands",
+    "gma": "old-woman", "gpa": "old-man", "guapimao": "person-with-skullcap", "guyguy": "men-holding-hands",
+    "hands": "open-hands", "handup": "person-raising-hand", "headmassage": "person-getting-massage",
+    "high5": "raising-hands", "index": "index-pointing-up", "left": "backhand-index-pointing-left",
+    "nogesture": "person-gesturing-no", "okgesture": "person-gesturing-ok",
+    "raisedhandsfingerssplayed": "hand-with-fingers-splayed", "reversehandmiddlefinger": "middle-finger",
+    "right": "backhand-index-pointing-right", "sleuthspy": "detective", "turban": "person-wearing-turban",
+    "up": "backhand-index-pointing-up", "waitress": "person-tipping-hand", "waving": "waving-hand",
+    # hearts, nature, food
+    "2hearts": "two-hearts", "americasglobe": "globe-showing-americas",
+    "asiaaustraliaglobe": "globe-showing-asia-australia", "beachumbrella": "beach-with-umbrella",
+    "bolt": "high-voltage", "chilipepper": "hot-pepper", "europeafricaglobe": "globe-showing-europe-africa",
+    "evergreen": "evergreen-tree", "fallingleaf": "fallen-leaf", "fishcakeswirl": "fish-cake-with-swirl",
+    "forkknife": "fork-and-knife-with-plate", "heartarrow": "heart-with-arrow", "heartgreen": "green-heart",
+    "heartpurple": "purple-heart", "heartyellow": "yellow-heart", "leaffluttering": "leaf-fluttering-in-wind",
+    "snowmountains": "snow-capped-mountain", "stormcloud": "cloud-with-lightning",
+    "sunraincloud": "sun-behind-rain-cloud", "sunrays": "sun", "sweatsplash": "sweat-droplets",
+    "waningbibbousmoon": "waning-gibbous-moon",
+    # things
+    "ballottboxwithballott": "ballot-box-with-ballot", "banknotedollar": "dollar-banknote",
+    "banknoteeuro": "euro-banknote", "banknotepound": "pound-banknote", "banknoteyen": "yen-banknote",
+    "bellcancellation": "bell-with-slash", "bookmarktab": "bookmark-tabs", "cellphone": "mobile-phone",
+    "chartdownwardstrend": "chart-decreasing", "chartupwardstrend": "chart-increasing",
+    "chartupwardstrendyen": "chart-increasing-with-yen",
+    "closedmailboxlowered": "closed-mailbox-with-lowered-flag", "closedmailboxraised": "closed-mailbox-with-raised-flag",
+    "confetti": "confetti-ball", "constructionsign": "construction", "controlknob": "control-knobs",
+    "envelopedownarrowabove": "envelope-with-arrow", "handheldvideocamera": "video-camera",
+    "heels": "high-heeled-shoe", "highspeedtrainbulletnose": "bullet-train",
+    "leftmagnifyingglass": "magnifying-glass-tilted-left", "lockandkey": "locked-with-key", "lowerleftpen": "pen",
+    "makeupbag": "clutch-bag", "manltepiececlock": "mantelpiece-clock", "mansshirt": "t-shirt",
+    "mensrunner": "running-shoe", "mensshoe": "mans-shoe", "meridianglobe": "globe-with-meridians",
+    "notebookdecorativecover": "notebook-with-decorative-cover",
+    "openmailboxlowered": "open-mailbox-with-lowered-flag", "openmailboxraised": "open-mailbox-with-raised-flag",
+    "outbox": "outbox-tray", "phonerightarrowleft": "mobile-phone-with-arrow", "pinkwallet": "purse",
+    "present": "wrapped-gift", "reminder": "reminder-ribbon", "rightmagnifyingglass": "magnifying-glass-tilted-right",
+    "silhouetteohjapan": "map-of-japan", "speaker3soundwaves": "speaker-high-volume",
+    "speakercancellation": "muted-speaker", "speakeronesoundwave": "speaker-medium-volume",
+    "speechbubble": "speech-balloon", "studiomic": "studio-microphone", "telephonereceiver2": "telephone-receiver",
+    "tennisball": "tennis", "thoughtbaloon": "thought-balloon", "toykotower": "tokyo-tower",
+    "videocasette": "videocassette", "womansshirt": "womans-clothes",
+    # symbols
+    "anticlockwiseupwardsanddownwardsarrows": "counterclockwise-arrows-button",
+    "arrowrightwardsdownwards": "right-arrow-curving-down", "arrowrightwardsupwards": "right-arrow-curving-up",
+    "backwithleftwardsarrow": "back-arrow", "blackdownpointingdoublearrow": "fast-down-button",
+    "blackleftpointingarrow": "reverse-button", "blackleftpointingdoublearrow": "fast-reverse-button",
+    "blackrightpointingarrow": "play-button", "blackrightpointingdoublearrow": "fast-forward-button",
+    "blackuppointingdoublearrow": "fast-up-button", "clockwiserightwardsleftwardscirclearrows": "repeat-button",
+    "clockwiserightwardsleftwardscirclearrowsone": "repeat-single-button",
+    "diamondshapewithdotinside": "diamond-with-a-dot", "doubleexclaimationmark": "double-exclamation-mark",
+    "downpointingsmallredtrisngle": "downwards-button", "eightspokedasterix": "eight-spoked-asterisk",
+    "endwithleftwardsarrow": "end-arrow", "exclaimationquestionmark": "exclamation-question-mark",
+    "heavylatincross": "latin-cross", "heavymultiplicationsymbol": "multiply",
+    "negativesquaredlatincaptiala": "a-button-blood-type", "negativesquaredlatincaptialb": "b-button-blood-type",
+    "negativesquaredlatincaptialo": "o-button-blood-type", "nooneunder18symbol": "no-one-under-eighteen",
+    "onarrowleftright": "on-arrow", "potablewatersystem": "potable-water", "saggitarius": "sagittarius",
+    "sixpointedstarwithdot": "dotted-six-pointed-star", "soonwithrightarrow": "soon-arrow", "squaredup": "up-button",
+    "topwithupwardsarrow": "top-arrow", "uppointingsmallredtrisngle": "upwards-button",
+    "whiteexclaimationmark": "white-exclamation-mark",
+    **{f"cjkunifiedideograph-{letter}": f"japanese-{meaning}-button" for letter, meaning in zip(
+        "abcdefghijk",
+        ("reserved", "open-for-business", "prohibited", "vacancy", "passing-grade", "no-vacancy", "not-free-of-charge",
+         "monthly-amount", "free-of-charge", "application", "discount"), strict=True)},
+    **{f"clock{n}oclock": f"{hour}-oclock" for n, hour in enumerate(HOURS, 1)},
+    **{f"clock{n}thirty": f"{hour}-thirty" for n, hour in enumerate(HOURS, 1)},
+    # flags
+    "chineseflag": "flag-china", "franceflag": "flag-france", "greatbritainflag": "flag-united-kingdom",
+    "italianflag": "flag-italy", "japanflag": "flag-japan", "koreaflag": "flag-south-korea",
+    "russianflag": "flag-russia", "spanishflag": "flag-spain",
+}  # fmt: skip

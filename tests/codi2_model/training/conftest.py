@@ -1,0 +1,58 @@
+"""One set of shards and one uninterrupted run, for all tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.journal import UNREPEATABLE, read_rows
+from codi2_model.training.run import train
+from tests.codi2_model.shards import write_shards
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_shards(tmp_path_factory.mktemp("training-shards"), train=24, held_out=6)
+
+
+@pytest.fixture(scope="session")
+def config() -> TrainConfig:
+    """The test preset, shorter still."""
+    base = TrainConfig.from_yaml("test")
+    return replace(
+        base,
+        align=replace(base.align, steps=4, checkpoint_every=3),
+        decoders=replace(base.decoders, steps=3, checkpoint_every=2),
+        mllm=replace(base.mllm, steps=4, checkpoint_every=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def whole_run(shards: list[str], config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    train(config, shards, out, quiet=True)
+    return out
+
+
+def curve(out: Path) -> list[dict[str, Any]]:
+    """Rows of a run without the times, which no run repeats."""
+    return [{k: v for k, v in row.items() if k not in UNREPEATABLE} for row in read_rows(out / "metrics.jsonl")]
+
+
+def weights(out: Path) -> bytes:
+    return (out / "final" / "model.safetensors").read_bytes()
