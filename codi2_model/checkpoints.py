@@ -57,7 +57,7 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     if store.local_path(name) is None:
         store.put_folder(run_folder(store, run.run_id), name)
     uri = store.uri(f"{name}/{checkpoint.relative_to(run_folder(store, run.run_id))}")
-    row = {
+    row: dict[str, Any] = {
         "run_id": run.run_id,
         "kind": "train",
         "build_id": run.build_id,

@@ -11,7 +11,6 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-
 QUICK = 0.5  # seconds; what takes less is not worth a line
 
 

@@ -9,7 +9,6 @@ import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -264,8 +263,7 @@ def is_usage(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return f"{Path(error.filename).name}: {text}" if isinstance(error, UnicodeDecodeError) else text.splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -81,5 +81,7 @@ def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> 
         partition,
         partition,
     )
-    asset["signals"] = rows("select distinct op, name, value from signals where asset_id = ? order by op, name", asset_id)
+    asset["signals"] = rows(
+        "select distinct op, name, value from signals where asset_id = ? order by op, name", asset_id
+    )
     return asset

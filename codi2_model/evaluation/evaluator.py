@@ -131,7 +131,7 @@ def evaluate(
     metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
 
     items = [
-        GenerationItem(s.row.sample_id, s.row.task, s.prompt, outputs[s.row.sample_id], s.reply, notes[s.row.sample_id])
+        GenerationItem(s.row.sample_id, s.row.task, s.prompt, outputs[s.row.sample_id], s.reply, notes.get(s.row.sample_id, ""))
         for s in samples
     ]
     columns, cells = summary(metrics)

@@ -73,6 +73,13 @@ class StageConfig:
 class AlignConfig(StageConfig):
     """Contrastive training of the encoders: each medium against the captions of the batch."""
 
+    shift: int = 0
+    """Media are moved by up to so many pixels (mel bins, frames), each time anew: few pictures are learnt by heart otherwise."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.shift >= 0, "shift", "must not be negative")
+
     @staticmethod
     def losses() -> tuple[str, ...]:
         return ("image", "audio")

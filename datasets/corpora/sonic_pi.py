@@ -113,7 +113,7 @@ CAPTIONS: dict[str, dict[str, str]] = {
 @dataclass(frozen=True)
 class SonicPi:
     name: str = "sonic-pi-samples"
-    version: str = "1"
+    version: str = "2"
     source: str = "deb:sonic-pi-samples"
     companions: tuple[str, ...] = ()
     licence: str = "CC0-1.0"

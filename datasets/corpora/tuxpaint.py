@@ -53,7 +53,7 @@ class Stamp:
 @dataclass(frozen=True)
 class TuxPaint:
     name: str = "tuxpaint-stamps"
-    version: str = "1"
+    version: str = "2"
     source: str = "deb:tuxpaint-stamps-default"
     companions: tuple[str, ...] = ()
     licence: str = "GPL-2.0-or-later"
@@ -160,7 +160,7 @@ def sound_caption(sentence: str) -> str | None:
 @dataclass(frozen=True)
 class TuxPaintSpeech:
     name: str = "tuxpaint-speech"
-    version: str = "1"
+    version: str = "2"
     source: str = "deb:tuxpaint-stamps-default"
     companions: tuple[str, ...] = ()
     licence: str = "GPL-2.0-or-later"

@@ -53,7 +53,9 @@ def render_svg(payload: bytes, size: int) -> bytes:
         text = payload.decode("latin-1")
     fonts = own_fonts() if b"<text" in payload else {}
     try:
-        return bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, skip_system_fonts=True, **fonts))
+        return bytes(
+            resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96.0, skip_system_fonts=True, **fonts)
+        )
     except ValueError as error:
         raise MediaError(f"SVG: {one_line(error)}") from error
 

@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.engine import spread
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
-from codi2_datasets.progress import progress
+from codi2_datasets.progress import Advance, progress
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.sources import Fetched, SourceUnavailable, fetch
 from codi2_storage.manifests import Writer, committed
@@ -133,7 +134,7 @@ def corpus_commit_id(source: Source, media: Media, limit: int | None) -> str:
 
 
 def ingest_corpus(
-    store: Store, commit_id: str, source: Source, media: Media, workers: int, limit: int | None, advance
+    store: Store, commit_id: str, source: Source, media: Media, workers: int, limit: int | None, advance: Advance
 ) -> list[str]:
     """Normalise one corpus, partition by partition; commit it once all are there. Returns the partitions' ids."""
     packages = {name: item.path for name, item in source.companions.items()}
@@ -240,7 +241,7 @@ def source_row(revision: Revision, row: SourceRow) -> dict:
 
 def normalise(row: SourceRow, media: Media) -> tuple[dict, bytes | None]:
     """One row as an asset and its bytes; text has none, it stays in the table. Raises MediaError."""
-    asset = {"modality": row.modality, "caption": row.caption, "licence": row.licence}
+    asset: dict[str, Any] = {"modality": row.modality, "caption": row.caption, "licence": row.licence}
     asset["attributes"] = json.dumps(row.attributes, sort_keys=True, ensure_ascii=False)
     if isinstance(row.payload, str):
         identity = sha256(row.payload)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 import duckdb
 
-from codi2_datasets.licences import fusable, strictest
+from codi2_datasets.licences import fusable, fuse_all, strictest
 from codi2_datasets.pairing import pair
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
@@ -132,15 +133,9 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
     name_licences(connection, "derived", fuse_all)
 
 
-def fuse_all(licences: list[str]) -> str | None:
-    """The licence of one work made of works under these."""
-    result: str | None = licences[0]
-    for licence in licences[1:]:
-        result = fusable(result, licence) if result else None
-    return result
-
-
-def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) -> None:
+def name_licences(
+    connection: duckdb.DuckDBPyConnection, table: str, combine: Callable[[list[str]], str | None]
+) -> None:
     """Replace 'A+B' in the column licence by what the combination comes to; null where it may not be."""
     found = connection.execute(f"select distinct licence from {table} where licence like '%+%'").fetchall()
     for (listed,) in found:
@@ -237,13 +232,13 @@ def publish_task(
             select '{build_id}' as build_id, s.sample_id, p.* exclude (key, licence)
             from task_parts p join task_samples s using (key)"""
     )
-    params = json.dumps({"options": options, "samples": asdict_counts(recipe, planner.task)}, sort_keys=True)
+    params = json.dumps({"options": options, "samples": wanted_counts(recipe, planner.task)}, sort_keys=True)
     rows_in, rejected = count(connection, "chosen"), count(connection, "dropped")
     values = [build_id, "plan", planner.task, planner.version, params, rows_in, rows_in - rejected, rejected, 0]
     values.append(time.perf_counter() - start)
     connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def asdict_counts(recipe: Recipe, task: str) -> dict[str, int]:
+def wanted_counts(recipe: Recipe, task: str) -> dict[str, int]:
     choice = recipe.tasks[task]
     return {"train": choice.train, "validation": choice.validation, "test": choice.test}

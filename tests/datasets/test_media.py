@@ -95,6 +95,13 @@ def test_wide_svg_is_centred() -> None:
     assert (image[24:40] == 0).all() and (image[:24] == 255).all() and (image[40:] == 255).all()
 
 
+def test_svg_measured_in_points_is_read() -> None:
+    drawing = svg('<rect width="90" height="90"/>').replace(
+        b'width="32" height="32" viewBox="0 0 32 32"', b'width="60pt" height="2cm"'
+    )
+    assert (pixels(normalise_image(drawing, SVG))[32] == 0).all()
+
+
 def test_text_in_svg_is_drawn_with_a_font_of_our_own() -> None:
     image = pixels(normalise_image(svg('<text x="4" y="26" font-family="NoSuchFont" font-size="26">A</text>'), SVG))
     assert (image < 128).any()
