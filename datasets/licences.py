@@ -20,7 +20,6 @@ Sources: creativecommons.org/share-your-work/licensing-considerations/compatible
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
 from itertools import combinations
 
 # from the one that asks least to the one that asks most
@@ -76,4 +75,7 @@ def fuse_all(licences: Iterable[str]) -> str | None:
     distinct = sorted(set(licences))
     if not distinct or any(fusable(a, b) is None for a, b in combinations(distinct, 2)):
         return None
-    return reduce(lambda a, b: fusable(a, b) if a else None, distinct[1:], distinct[0])
+    result: str | None = distinct[0]
+    for licence in distinct[1:]:
+        result = fusable(result, licence) if result else None
+    return result

@@ -263,7 +263,9 @@ def is_usage(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """An error as one line: its first, and where that announces more (a worker's trace), the last as well."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 if __name__ == "__main__":

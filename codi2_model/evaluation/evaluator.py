@@ -37,6 +37,7 @@ from codi2_model.evaluation.judges import AudioJudge, ImageJudge, Judge
 from codi2_model.evaluation.outputs import GenerationItem, write_generations
 from codi2_model.evaluation.scoring import (
     CONCEPT,
+    EDIT,
     MODEL,
     STYLE,
     MediaQuestion,
@@ -51,6 +52,7 @@ from codi2_storage.store import Store
 
 VERSION = 1  # raised whenever the same checkpoint and build would get other figures
 RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
+QUESTIONS = {CONCEPT: "concept", STYLE: "style", EDIT: "edit"}  # as the page names them
 JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge}
 
 
@@ -131,7 +133,9 @@ def evaluate(
     metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
 
     items = [
-        GenerationItem(s.row.sample_id, s.row.task, s.prompt, outputs[s.row.sample_id], s.reply, notes.get(s.row.sample_id, ""))
+        GenerationItem(
+            s.row.sample_id, s.row.task, s.prompt, outputs[s.row.sample_id], s.reply, notes.get(s.row.sample_id, "")
+        )
         for s in samples
     ]
     columns, cells = summary(metrics)
@@ -242,7 +246,7 @@ def _judge(
         verdicts = score_media(questions, values, make_judge(), scores)
         metrics += scores.rows(seed)
         for sample_id, verdict in verdicts.items():
-            told = (f"{name}: {'right' if right else 'wrong'}" for name, right in verdict.items())
+            told = (f"{QUESTIONS[name]} {'right' if right else 'wrong'}" for name, right in verdict.items())
             notes[sample_id] = ", ".join(told)
     return metrics, notes
 

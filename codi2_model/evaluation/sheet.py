@@ -123,10 +123,20 @@ def _flow(pieces: Sequence[Any], width: int) -> tuple[list[Box], int]:
             if n:
                 end_line()
             for word in row.split():
-                cut = word if len(word) <= 60 else word[:57] + "..."
+                cut = _fitted(word, width)
                 place(cut, int(_font().getlength(cut + " ")) + 1, colour)
     end_line()
     return boxes, y
+
+
+def _fitted(word: str, width: int) -> str:
+    """The word, or as much of it as fits a line, with dots."""
+    if _font().getlength(word) <= width:
+        return word
+    kept = word[:200]
+    while kept and _font().getlength(kept + "...") > width:
+        kept = kept[:-1]
+    return kept + "..."
 
 
 def sound_picture(wave: NDArray[np.floating], width: int, height: int) -> Image.Image:

@@ -14,8 +14,6 @@ from codi2_model.training.mixture import Draw
 from codi2_model.training.shards import MediaCache, ShardSet
 from codi2_model.training.sources import CaptionedMedia
 
-FILL = {"image": 1.0, "audio": -1.0}  # white, silence
-
 
 class _Gather(torch.autograd.Function):
     """Rows of all workers, with gradient. Every worker computes the same loss, so the gradients add up."""
@@ -44,19 +42,6 @@ def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return rows if runtime.world == 1 else _Gather.apply(rows, runtime)
 
 
-def shifted(media: torch.Tensor, most: int, fill: float) -> torch.Tensor:
-    """Each of the media (N, C, H, W) moved by up to `most` in both directions, the rest filled."""
-    if most == 0:
-        return media
-    count, _, height, width = media.shape
-    padded = F.pad(media, (most, most, most, most), value=fill)
-    moves = torch.randint(0, 2 * most + 1, (2, count, 1), device=media.device)
-    rows = moves[0] + torch.arange(height, device=media.device)  # (N, H)
-    columns = moves[1] + torch.arange(width, device=media.device)
-    items = torch.arange(count, device=media.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[items, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
 def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     encode = encoders.encode_image if modality == "image" else encoders.encode_audio
     return encode(batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
@@ -70,14 +55,12 @@ def align_stage(
     held_out = CaptionedMedia(shards, cache, processor, options.tasks, "validation", config.seed)
     encoders = model.encoders
 
-    def losses(batch: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def losses(batch: dict[str, dict[str, torch.Tensor]], step: int) -> dict[str, torch.Tensor]:
         found = {}
         for modality in source.modalities:  # in the same order on every worker, also where its share has none
             if modality in batch:
-                part = batch[modality]
-                moved = shifted(part["media"], options.shift, FILL[modality])
-                media, text = pair_features(encoders, modality, {**part, "media": moved})
-                groups = part["groups"]
+                media, text = pair_features(encoders, modality, batch[modality])
+                groups = batch[modality]["groups"]
             elif runtime.world > 1:
                 media = torch.zeros(0, model.config.feature_dim, device=runtime.device, requires_grad=True)
                 text, groups = media * 1.0, torch.zeros(0, dtype=torch.long, device=runtime.device)

@@ -73,13 +73,6 @@ class StageConfig:
 class AlignConfig(StageConfig):
     """Contrastive training of the encoders: each medium against the captions of the batch."""
 
-    shift: int = 0
-    """Media are moved by up to so many pixels (mel bins, frames), each time anew: few pictures are learnt by heart otherwise."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check(self.shift >= 0, "shift", "must not be negative")
-
     @staticmethod
     def losses() -> tuple[str, ...]:
         return ("image", "audio")
@@ -101,7 +94,15 @@ class DecodersConfig(StageConfig):
 class MllmConfig(StageConfig):
     """CoDi-2 itself: tokens, features and the diffusion loss through the frozen decoders.
 
-    `loss_weights` replace those of the model config."""
+    `loss_weights` replace those of the model config.
+    """
+
+    diffusion_every: int = 1
+    """Steps from one with a diffusion loss to the next: on a CPU it costs as much as all the rest of a step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.diffusion_every >= 1, "diffusion_every", "must be at least 1")
 
     @staticmethod
     def losses() -> tuple[str, ...]:

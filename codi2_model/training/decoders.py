@@ -23,7 +23,7 @@ def decoders_stage(
     source = DrawnMedia(shards, cache, options.tasks, "train", use_reference)
     held_out = DrawnMedia(shards, cache, options.tasks, "validation", use_reference)
 
-    def losses(batch: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    def losses(batch: dict[str, dict[str, torch.Tensor]], step: int = 0) -> dict[str, torch.Tensor]:
         found = {}
         for modality, part in batch.items():
             with torch.no_grad():

@@ -42,8 +42,8 @@ class Stage:
     modules: list[nn.Module]
     """What is trained; everything else stays frozen and in eval mode."""
     source: Source
-    losses: Callable[[Any], dict[str, torch.Tensor]]
-    """Batch on the device -> scalar losses by name. A loss that a batch has no samples for is left out."""
+    losses: Callable[[Any, int], dict[str, torch.Tensor]]
+    """Batch on the device, number of the step -> scalar losses by name; one without samples in the batch is left out."""
     weights: dict[str, float]
     evaluate: Callable[[], dict[str, float]]
     """Scores on the validation split."""
@@ -174,7 +174,7 @@ def run_stage(
                 batch = loader.next()
                 waited += time.monotonic() - asked
                 with runtime.autocast():
-                    losses = stage.losses(move(batch, runtime.device))
+                    losses = stage.losses(move(batch, runtime.device), step)
                 total = sum((stage.weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
                 if total.requires_grad:
                     (total / options.accumulation).backward()

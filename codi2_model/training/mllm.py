@@ -26,8 +26,15 @@ def mllm_stage(
     source = Conversations(shards, cache, processor, options.tasks, "train")
     held_out = Conversations(shards, cache, processor, options.tasks, "validation")
 
-    def losses(batch: Any) -> dict[str, torch.Tensor]:
-        return model(**batch).losses
+    def losses(batch: Any, step: int) -> dict[str, torch.Tensor]:
+        if step % options.diffusion_every == 0:
+            return model(**batch).losses
+        whole = model.config.loss_weights
+        model.config.loss_weights = dataclasses.replace(whole, diffusion=0.0)  # the model leaves out what weighs nothing
+        try:
+            return model(**batch).losses
+        finally:
+            model.config.loss_weights = whole
 
     def evaluate() -> dict[str, float]:
         """Mean losses, and per task how often a predicted feature lies nearest its own target (`TASK_retrieval`)."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_model.checkpoints import TrainedRun, UsageError, finished, record, run_folder
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.journal import read_rows
+from codi2_model.training.journal import Row, losses_text, read_rows
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -47,12 +47,34 @@ def train_and_record(request: TrainRequest) -> str:
 
     folder = run_folder(store, identity)
     start = time.monotonic()
-    checkpoint = Path(train_distributed(config, local_shards(catalog, build_id), str(folder), workers=request.workers))
+    shards = local_shards(catalog, build_id)
+    teller = Teller(config)
+    checkpoint = train_distributed(config, shards, folder, request.workers, on_metrics=teller)
     rows = read_rows(folder / "metrics.jsonl")
     run = TrainedRun(identity, build_id, config.to_dict(), config.mllm.steps, round(time.monotonic() - start, 1))
     record(store, run, checkpoint, last_metrics(rows))
     known = finished(store, identity)
     return str(known["uri"]) if known else str(checkpoint)
+
+
+class Teller:
+    """Says how far a run is, a line every few seconds: workers' own lines stay in their logs."""
+
+    def __init__(self, config: TrainConfig, every: float = 10.0) -> None:
+        self.config, self.every, self.said = config, every, 0.0
+        self.began: dict[str, tuple[float, int]] = {}  # stage -> when its first row came, and the row's step
+
+    def __call__(self, row: Row) -> None:
+        now = time.monotonic()
+        steps = self.config.stage(row["stage"]).steps
+        if row["split"] == "train" and row["step"] < steps and now - self.said < self.every:
+            return
+        self.said = now
+        of = f"{row['step']}/{steps}" if row["split"] == "train" else row["split"]
+        start, first = self.began.setdefault(row["stage"], (now, row["step"]))
+        done = row["step"] - first
+        left = f" | {(now - start) / done * (steps - row['step']):.0f} s left" if done > 0 else ""
+        print(f"train {row['stage']} {of} {losses_text(row)}{left}", file=sys.stderr, flush=True)
 
 
 def run_id(config: TrainConfig, build_id: str) -> str:
@@ -79,11 +101,12 @@ def local_shards(catalog: Catalog, build_id: str) -> list[str]:
 
 def last_metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last value of every number a stage logged, as rows of `metrics`."""
-    last: dict[tuple[str, str], float] = {}
+    last: dict[tuple[str, str, str], float] = {}
     for row in rows:
         for name, value in row.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":
-                last[str(row.get("stage", "")), name] = float(value)
+            if isinstance(value, int | float) and name != "step":
+                last[row["stage"], row["split"], name] = float(value)
     return [
-        {"suite": f"training/{stage}", "metric": name, "value": value} for (stage, name), value in sorted(last.items())
+        {"suite": f"training/{stage}", "split": split, "metric": name, "value": value}
+        for (stage, split, name), value in sorted(last.items())
     ]

@@ -142,15 +142,18 @@ def find_in_icon_set(
         yield Found(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
 
 
-def find_files(folder: str, suffix: str, media_type: str) -> Callable[[Path, Path], Iterator[Found]]:
-    """Drawings in files named after the hexcode."""
+@dataclass(frozen=True)
+class HexcodeFiles:
+    """Drawings in files named after the hexcode; called like `find_in_icon_set`."""
 
-    def find(package: Path, emojibase: Path) -> Iterator[Found]:
-        for path in sorted((package / folder).glob(f"*{suffix}")):
-            code = normalise_hexcode(path.name.removesuffix(suffix))
-            yield Found(f"{folder}/{path.name}", (code,), path.read_bytes, media_type)
+    folder: str
+    suffix: str
+    media_type: str
 
-    return find
+    def __call__(self, package: Path, emojibase: Path) -> Iterator[Found]:
+        for path in sorted((package / self.folder).glob(f"*{self.suffix}")):
+            code = normalise_hexcode(path.name.removesuffix(self.suffix))
+            yield Found(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
 
 
 def find_fxemoji(package: Path, emojibase: Path) -> Iterator[Found]:
@@ -163,7 +166,7 @@ WEBP, SVG = "image/webp", "image/svg+xml"
 
 CORPORA = (
     EmojiStyle("emoji-fluent-3d", "Fluent 3D", "npm:@lobehub/fluent-emoji-3d@1.1.0", "MIT", MICROSOFT,
-               "3,373 images", find_files("package/assets", ".webp", WEBP)),
+               "3,373 images", HexcodeFiles("package/assets", ".webp", WEBP)),
     EmojiStyle("emoji-fluent", "Fluent", "npm:@iconify-json/fluent-emoji@1.2.7", "MIT", MICROSOFT,
                "3,125 images", find_in_icon_set),
     EmojiStyle("emoji-fluent-flat", "Fluent flat", "npm:@iconify-json/fluent-emoji-flat@1.2.6", "MIT", MICROSOFT,
@@ -184,7 +187,7 @@ CORPORA = (
     EmojiStyle("emoji-fxemoji", "FxEmoji", "npm:@iconify-json/fxemoji@1.2.2", "Apache-2.0", MOZILLA,
                "882 images", find_fxemoji),
     EmojiStyle("emoji-openmoji", "OpenMoji", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,
-               "3,783 images", find_files("package/color/svg", ".svg", SVG)),
+               "3,783 images", HexcodeFiles("package/color/svg", ".svg", SVG)),
     EmojiStyle("emoji-openmoji-black", "OpenMoji black", "npm:openmoji@17.0.0", "CC-BY-SA-4.0", OPENMOJI,
-               "1,616 images", find_files("package/black/svg", ".svg", SVG)),
+               "1,616 images", HexcodeFiles("package/black/svg", ".svg", SVG)),
 )  # fmt: skip
