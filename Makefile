@@ -35,6 +35,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy build/links/codi2_storage build/links/codi2_datasets build/links/codi2_model build/links/codi2_flows
 
+bench: setup
+	$(BIN)/python benchmarks/shards.py $(or $(ROOT),data)
+
 lock:
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.lock
 	@sed -i 's/+cpu$$//' requirements.lock

@@ -180,8 +180,17 @@ def train_answers(catalog: Catalog, build: str | None, task: str, seed: int) -> 
     return [answers[sample_id] for sample_id in kept]
 
 
-def leaks(catalog: Catalog, build: str | None) -> dict[str, int]:
-    """Task -> media that are the target of a test sample and also occur anywhere in a train sample. All should be 0."""
+@dataclass(frozen=True)
+class Leak:
+    """Of `targets` different media that test samples of a task ask for, `leaked` occur anywhere in a train sample."""
+
+    task: str
+    leaked: int
+    targets: int
+
+
+def leaks(catalog: Catalog, build: str | None) -> list[Leak]:
+    """Per task with media as targets, ordered by its name. Nothing should be leaked."""
     rows = catalog.sql(
         """with turns as (select sample_id, max(turn) as last from parts group by sample_id),
            train as (select distinct p.asset_id from parts p join samples s using (sample_id)
@@ -189,12 +198,8 @@ def leaks(catalog: Catalog, build: str | None) -> dict[str, int]:
            targets as (select distinct s.task, p.asset_id
                        from parts p join samples s using (sample_id) join turns t using (sample_id)
                        where s.split = 'test' and p.turn = t.last and p.asset_id is not null and p.modality <> 'text')
-           select targets.task, count(train.asset_id) as leaked
+           select targets.task, count(train.asset_id) as leaked, count(*) as targets
            from targets left join train using (asset_id) group by 1 order by 1""",
         build=build,
     )
-    return {row["task"]: row["leaked"] for row in table_rows(rows)}
-
-
-def table_rows(table: Any) -> list[dict[str, Any]]:
-    return table.to_pylist()
+    return [Leak(**row) for row in rows.to_pylist()]

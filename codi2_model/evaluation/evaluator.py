@@ -50,8 +50,9 @@ from codi2_storage.catalog import Catalog
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
-VERSION = 1  # raised whenever the same checkpoint and build would get other figures
+VERSION = 2  # raised whenever the same checkpoint and build would get other figures
 RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
+RETRIEVAL_SAMPLES = 200  # a task: nothing is generated, so many are cheap and make the p-value sharp
 QUESTIONS = {CONCEPT: "concept", STYLE: "style", EDIT: "edit"}  # as the page names them
 JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge}
 
@@ -114,7 +115,8 @@ def evaluate(
     checkpoint_id = checkpoint_id or weights_digest(folder)[:16]  # as the catalog names it
     described = [VERSION, checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__]
     run_id = "evaluate-" + _digest(described)[:16]
-    found = leaks(catalog, build_id)
+    leaked = leaks(catalog, build_id)
+    found = {leak.task: leak.leaked for leak in leaked}
     if out is None and (earlier := _earlier(catalog, run_id)):
         page, sheet = (
             store.uri(f"evaluations/{run_id}/index.html"),
@@ -128,8 +130,8 @@ def evaluate(
     outputs = generate_answers(model, processor, samples, seed, settings)
     nearest = _nearest_train(catalog, store, build_id, samples, seed)
     metrics, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
-    metrics += _retrieval(model, processor, samples)
-    metrics += [_row("leaks", task, "test_targets_in_train", float(count), n=limit) for task, count in found.items()]
+    metrics += _retrieval(model, processor, store, rows, seed)
+    metrics += [_row("leaks", x.task, "test_targets_in_train", float(x.leaked), n=x.targets) for x in leaked]
     metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
 
     items = [
@@ -282,20 +284,23 @@ def _values(store: Store, media: Iterable[Medium], loaded: Sequence[LoadedSample
     return values
 
 
-def _retrieval(model: Any, processor: Any, samples: Sequence[LoadedSample]) -> list[dict[str, Any]]:
-    """Predicted features against the true ones of the same task: does each find its own among all?"""
+def _retrieval(model: Any, processor: Any, store: Store, rows: Sequence[SampleRow], seed: int) -> list[dict[str, Any]]:
+    """Predicted features against the true ones of the same task: does each find its own among some others?"""
     from codi2_model.training.retrieval import feature_retrieval
 
-    rows = []
+    found = []
     for task in RETRIEVAL_TASKS:
-        chosen = [[*s.prompt, {"role": "assistant", "content": s.reply}] for s in samples if s.row.task == task]
+        picked = pick([row for row in rows if row.task == task], RETRIEVAL_SAMPLES, seed)
+        loaded = load_samples(store, picked)
+        samples = [loaded[row.sample_id] for row in picked]
+        chosen = [[*s.prompt, {"role": "assistant", "content": s.reply}] for s in samples]
         if len(chosen) < 2:
             continue
         result = feature_retrieval(model, processor, chosen)
-        rows.append(_row("features", task, "feature_top1", result.accuracy, n=result.n))
-        rows.append(_row("features", task, "feature_top1_p_value", result.p_value, n=result.n))
-        rows.append(_row("features", task, "feature_top1", result.chance, n=result.n, baseline=CHANCE))
-    return rows
+        found.append(_row("features", task, "feature_top1", result.accuracy, n=result.n))
+        found.append(_row("features", task, "feature_top1_p_value", result.p_value, n=result.n))
+        found.append(_row("features", task, "feature_top1", result.chance, n=result.n, baseline=CHANCE))
+    return found
 
 
 def _row(suite: str, task: str, metric: str, value: float, n: int, baseline: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN
 from codi2_model.evaluation.candidates import Candidates
-from codi2_model.evaluation.data import EvaluationError, leaks, load_samples, pick, sample_rows, train_answers
+from codi2_model.evaluation.data import EvaluationError, Leak, leaks, load_samples, pick, sample_rows, train_answers
 from codi2_model.evaluation.evaluator import _judge, _nearest_train
 from codi2_model.evaluation.scoring import CONCEPT, EDIT, MODEL, STYLE, nearest_is_first, summary
 from codi2_storage.catalog import Catalog
@@ -116,8 +116,9 @@ def test_the_leak_check_counts_targets_that_train_shows(catalog: Catalog) -> Non
             shown |= {part["asset_id"] for part in media if part["type"] != "text"}
         elif sample.target["type"] != "text":
             targets.setdefault(sample.row.task, set()).add(sample.target["asset_id"])
-    assert leaks(catalog, None) == {task: len(assets & shown) for task, assets in targets.items()}
-    assert leaks(catalog, None)["text_to_audio"] == 9  # the drawn data has nine tones, and every split all of them
+    found = leaks(catalog, None)
+    assert found == [Leak(task, len(targets[task] & shown), len(targets[task])) for task in sorted(targets)]
+    assert Leak("text_to_audio", 9, 9) in found  # the drawn data has nine tones, and every split all of them
 
 
 def test_a_sample_that_its_shard_lacks_is_named(catalog: Catalog) -> None:
