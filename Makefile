@@ -22,10 +22,24 @@ build/links:
 	@mkdir -p $@ && ln -sfn ../../storage $@/codi2_storage && ln -sfn ../../datasets $@/codi2_datasets \
 	  && ln -sfn ../../codi2_model $@/codi2_model && ln -sfn ../../flows $@/codi2_flows
 
-demo: setup
+# What apt can add where it may: never a failure, the demo and the tests say what they had to do without.
+define apt_install
+	@command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && { apt-get install -qq -y --no-install-recommends $(1) >/dev/null 2>&1 \
+	       || { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null 2>&1; }; } \
+	  || echo "$(1) is not here and could not be installed: $(2)"; }
+endef
+
+.PHONY: npm chromium
+npm:
+	$(call apt_install,npm,corpora from npm are left out)
+chromium:
+	$(call apt_install,chromium,tests of the web page are skipped)
+
+demo: setup npm
 	$(BIN)/codi2 demo --root $(or $(ROOT),data)
 
-test: setup lint
+test: setup npm chromium lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup

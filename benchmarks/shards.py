@@ -11,9 +11,8 @@ import tarfile
 import tempfile
 import time
 
-from codi2_datasets.shards import ShardPlan, gather, write_shard
-from codi2_datasets.steps.ingest import add_member
-from codi2_datasets.steps.write import Medium
+from codi2_datasets.shards import Medium, ShardPlan, gather, write_shard
+from codi2_datasets.tar import add_member
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from codi2_datasets.corpora import corpora
 from codi2_datasets.engine import local_cluster
+from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
 from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.sheets import draw_sheets
@@ -68,7 +68,7 @@ def prepare(settings: Settings) -> Prepared:
         raise ValueError(f"--workers {settings.workers}: at least 1")
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit {settings.limit}: at least 1")
-    recipe = ingest_step.with_limit(load_recipe(settings.recipe), settings.limit)
+    recipe = load_recipe(settings.recipe).limited(settings.limit)
     sources, missing = ingest_step.fetch_sources(recipe)
     named = [f"{error.source}: {error.reason}; {error.remedy}" for error in missing]
     return Prepared(settings, recipe, build_id(recipe, sources, settings.limit), sources, named)
@@ -90,7 +90,7 @@ def build_id(recipe: Recipe, sources: list[ingest_step.Source], limit: int | Non
         tasks,
         steps,
     ]
-    return ingest_step.digest(parts)[:12]
+    return digest(parts)[:12]
 
 
 def ingest(prepared: Prepared) -> list[str]:
@@ -123,7 +123,7 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
         "recipe": prepared.recipe.name,
         "recipe_hash": prepared.recipe.digest(),
         "parent": parent,
-        "spec": ingest_step.canonical(asdict(prepared.recipe)),
+        "spec": canonical(asdict(prepared.recipe)),
         "code_version": code_version(),
     }
 
@@ -161,8 +161,3 @@ def corpus_list(root: str) -> list[dict[str, Any]]:
         }
         for corpus in corpora().values()
     ]
-
-
-def local_root(root: str) -> Path | None:
-    path = Store(root).local_path("")
-    return Path(path) if path else None

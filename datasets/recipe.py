@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
+
+from codi2_datasets.identity import digest
 
 
 class RecipeError(ValueError):
@@ -84,7 +84,18 @@ class Recipe:
 
     def digest(self) -> str:
         """The same for recipes that say the same, whatever the order and the comments of the file."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return digest(asdict(self))[:16]
+
+    def limited(self, limit: int | None) -> Recipe:
+        """The recipe with at most `limit` samples of each task and split."""
+        if limit is None:
+            return self
+
+        def few(task: TaskChoice) -> TaskChoice:
+            counts = {name: min(getattr(task, name), limit) for name in ("train", "validation", "test")}
+            return replace(task, **counts)
+
+        return replace(self, tasks={name: few(task) for name, task in self.tasks.items()})
 
 
 def load_recipe(path: str | Path) -> Recipe:

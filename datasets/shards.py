@@ -18,7 +18,7 @@ from typing import Any
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio, mix
 from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
-from codi2_datasets.steps.ingest import add_member
+from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
 VERSION = "1"

@@ -6,24 +6,23 @@ A partition's id is the hash of all that decides its bytes, so a rerun finds wha
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.engine import spread
+from codi2_datasets.identity import digest, sha256
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
 from codi2_datasets.progress import Advance, progress
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.sources import Fetched, SourceUnavailable, fetch
+from codi2_datasets.tar import pack
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
@@ -81,16 +80,6 @@ class Source:
     def revision(self) -> Revision:
         digests = [self.package.sha256, *(item.sha256 for _, item in sorted(self.companions.items()))]
         return Revision(self.corpus.name, self.corpus.source, self.package.version, digest(digests)[:64])
-
-
-def digest(value: object) -> str:
-    """sha256 of plain data, as hex."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-def canonical(value: object) -> str:
-    """Plain data as JSON, the same for the same data."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def fetch_sources(recipe: Recipe) -> tuple[list[Source], list[SourceUnavailable]]:
@@ -183,10 +172,6 @@ def partitions(
         yield Partition(store, f"{revision.corpus}-p{key[:16]}", revision, media, chunk)
 
 
-def sha256(payload: bytes | str) -> str:
-    return hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).hexdigest()
-
-
 def ingest_partition(partition: Partition) -> int:
     """Normalise and commit one partition. A row that cannot be read becomes a reject. Returns the rows kept."""
     start = time.perf_counter()
@@ -260,37 +245,3 @@ def normalise(row: SourceRow, media: Media) -> tuple[dict, bytes | None]:
     identity = sha256(data)
     asset |= {"asset_id": identity, "media_type": media_type, "bytes": len(data)}
     return asset | {"member": f"{identity}.{extension}"}, data
-
-
-def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[int | None]]:
-    """An uncompressed tar of the members and where each one's bytes begin; a member without bytes is left out."""
-    buffer = io.BytesIO()
-    offsets: list[int | None] = []
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in members:
-            if name is None or data is None:
-                offsets.append(None)
-                continue
-            add_member(archive, name, data)
-            offsets.append(archive.offset - -(-len(data) // 512) * 512)
-    return (buffer.getvalue() if any(offset is not None for offset in offsets) else b""), offsets
-
-
-def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file with no clock and no owner, so that the same members make the same bytes."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o644
-    archive.addfile(info, io.BytesIO(data))
-
-
-def with_limit(recipe: Recipe, limit: int | None) -> Recipe:
-    """The recipe with at most `limit` samples of each task and split."""
-    if limit is None:
-        return recipe
-    tasks = {
-        name: replace(
-            task, train=min(task.train, limit), validation=min(task.validation, limit), test=min(task.test, limit)
-        )
-        for name, task in recipe.tasks.items()
-    }
-    return replace(recipe, tasks=tasks)

@@ -1,0 +1,27 @@
+"""Tar files with no clock and no owner in them: the same members make the same bytes."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+
+def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[int | None]]:
+    """An uncompressed tar of the members and where each one's bytes begin; a member without bytes is left out."""
+    buffer = io.BytesIO()
+    offsets: list[int | None] = []
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in members:
+            if name is None or data is None:
+                offsets.append(None)
+                continue
+            add_member(archive, name, data)
+            offsets.append(archive.offset - -(-len(data) // 512) * 512)
+    return (buffer.getvalue() if any(offset is not None for offset in offsets) else b""), offsets
+
+
+def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file with no clock and no owner, so that the same members make the same bytes."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    archive.addfile(info, io.BytesIO(data))
