@@ -119,7 +119,7 @@ class TrainConfig:
     workers: int = 1
     """Threads that prepare batches ahead of the step; 0 prepares them in the loop. The order of samples is the same."""
     threads: int = 0
-    """Threads of torch on a CPU; 0 leaves torch's own choice. Bit-exact resume needs the same number."""
+    """Threads of torch on a CPU, of all workers together; 0 leaves torch's own choice. Exact resume needs the same number."""
     cache_mb: int = 2048
     """Decoded media kept in memory, at most."""
     keep_checkpoints: int = 2

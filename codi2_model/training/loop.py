@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,7 +31,8 @@ class TrainingDiverged(RuntimeError):
 class Source(Protocol):
     """Samples of a stage, by task; `load` makes a batch of them on the CPU."""
 
-    sizes: Mapping[str, int]
+    @property
+    def sizes(self) -> Mapping[str, int]: ...
 
     def load(self, draws: Sequence[Draw]) -> Any: ...
 
@@ -131,6 +132,10 @@ class Window:
         return {"sums": self.sums, "counts": self.counts}
 
 
+Save = Callable[[Progress, torch.optim.Optimizer], None]
+Restore = Callable[[torch.optim.Optimizer], None]
+
+
 def run_stage(
     stage: Stage,
     config: TrainConfig,
@@ -138,86 +143,131 @@ def run_stage(
     runtime: Runtime,
     journal: Journal,
     start: Progress | None,
-    restore: Callable[[torch.optim.Optimizer], None] | None,
-    save: Callable[[Progress, torch.optim.Optimizer], None],
+    restore: Restore | None,
+    save: Save,
 ) -> None:
     """Train a stage from `start` (None: from its beginning) to its end, saving as its config says."""
     options = config.stage(stage.name)
-    model.eval()
-    model.requires_grad_(False)
-    for module in stage.modules:
-        module.train()
-        module.requires_grad_(True)
-    parameters = [p for module in stage.modules for p in module.parameters()]
+    parameters = thaw(stage, model)
     optimizer = make_optimizer(parameters, options, runtime.device)
     mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
     micro = options.batch_size // options.accumulation
     loader = Loader(mixture, stage.source.load, micro, runtime.rank, runtime.world, config.workers)
-    window, step, bad = Window(), 0, 0
+    step, bad, window = 0, 0, Window()
     if start is not None:
         step, bad, window = start.step, start.bad_steps, Window(start.window)
         loader.load_state_dict(start.loader)
-        if restore is not None:
-            restore(optimizer)
-    names = [*stage.weights, "loss", "grad_norm"]
-    first, began, said, waited = step, time.monotonic(), time.monotonic(), 0.0
+    if restore is not None:
+        restore(optimizer)
+    meter = Meter(step)
     try:
         while step < options.steps:
             seed_step(config.seed, stage.name, step, runtime.rank)
-            lr = learning_rate(options, step)
+            rate = learning_rate(options, step)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            seen: dict[str, float] = {}
-            for _ in range(options.accumulation):
-                asked = time.monotonic()
-                batch = loader.next()
-                waited += time.monotonic() - asked
-                with runtime.autocast():
-                    losses = stage.losses(move(batch, runtime.device), step)
-                total = sum((stage.weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
-                if total.requires_grad:
-                    (total / options.accumulation).backward()
-                for name, value in {**losses, "loss": total}.items():
-                    seen[name] = seen.get(name, 0.0) + float(value.detach()) / options.accumulation
+            seen = backward(stage, loader, options.accumulation, step, runtime, meter)
             average_gradients(parameters, runtime.world)
-            norm = nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)
-            # The norm is the same on every worker, as the gradients are: all skip a step or none does.
-            if bool(torch.isfinite(norm)):
+            norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf))
+            step += 1
+            if math.isfinite(norm):  # the same number on every worker, as the gradients are: all skip a step or none
                 optimizer.step()
-                window.add({**seen, "grad_norm": float(norm)})
+                window.add({**seen, "grad_norm": norm})
                 bad = 0
             else:
                 bad += 1
-                journal.say(f"{stage.name} {step + 1}: gradient norm {float(norm)}, step skipped ({bad} in a row)")
+                journal.say(f"{stage.name} {step}: gradient norm {norm}, step skipped ({bad} in a row)")
                 if bad >= config.max_bad_steps:
-                    raise TrainingDiverged(
-                        f"stage {stage.name}: {bad} steps in a row had no finite gradient, the last was step {step + 1} "
-                        f"(losses {seen}); lower {stage.name}.lr or raise max_bad_steps"
-                    )
-            step += 1
+                    raise diverged(stage, step, bad, seen)
             last = step == options.steps
             if step % config.log_every == 0 or last:
-                now = time.monotonic()
-                row = {"stage": stage.name, "step": step, "split": "train", **window.means(names, runtime), "lr": lr}
-                row |= {"data_wait": round(waited / max(now - said, 1e-9), 4), "seconds": round(now - said, 3)}
-                said, waited = now, 0.0
-                journal.write(row)
-                speed = (step - first) / (now - began)
-                left = (options.steps - step) / speed
-                text = (
-                    f"{stage.name} {step}/{options.steps} {losses_text(row)} | {speed:.1f} steps/s, {left:.0f} s left"
-                )
-                journal.say(text, every=0.0 if last else 5.0)
+                means = window.means([*stage.weights, "loss", "grad_norm"], runtime)
+                report(stage, step, options.steps, means, rate, meter, journal)
             if last or (options.eval_every and step % options.eval_every == 0):
                 validate(stage, step, config, runtime, journal)
             if not last and options.checkpoint_every and step % options.checkpoint_every == 0:
                 save(Progress(stage.name, step, False, loader.state_dict(), window.state_dict(), bad), optimizer)
     finally:
         loader.close()
+    freeze(model)
+    save(Progress(stage.name, step, True), optimizer)
+
+
+def freeze(model: nn.Module) -> None:
     model.eval()
     model.requires_grad_(False)
-    save(Progress(stage.name, step, True), optimizer)
+
+
+def thaw(stage: Stage, model: nn.Module) -> list[nn.Parameter]:
+    """Freeze the model but for what the stage trains; returns that."""
+    freeze(model)
+    for module in stage.modules:
+        module.train()
+        module.requires_grad_(True)
+    return [p for module in stage.modules for p in module.parameters()]
+
+
+def backward(
+    stage: Stage, loader: Loader[Any], accumulation: int, step: int, runtime: Runtime, meter: Meter
+) -> dict[str, float]:
+    """Add up the gradients of one optimiser step; returns its losses, each a mean over the batches that had it."""
+    seen: dict[str, list[float]] = {}
+    for _ in range(accumulation):
+        with meter.waiting():
+            batch = loader.next()
+        with runtime.autocast():
+            losses = stage.losses(move(batch, runtime.device), step)
+        total = sum((stage.weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
+        if total.requires_grad:
+            (total / accumulation).backward()
+        for name, value in {**losses, "loss": total}.items():
+            seen.setdefault(name, []).append(float(value.detach()))
+    return {name: sum(values) / len(values) for name, values in seen.items()}
+
+
+class Meter:
+    """Time since the last row, the part of it spent waiting for samples, and the speed since the start."""
+
+    def __init__(self, step: int) -> None:
+        self.first, self.began = step, time.monotonic()
+        self.since, self.waited = self.began, 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        asked = time.monotonic()
+        yield
+        self.waited += time.monotonic() - asked
+
+    def read(self) -> dict[str, float]:
+        """{"data_wait": share, "seconds": …} since the last reading."""
+        now = time.monotonic()
+        seconds = now - self.since
+        found = {"data_wait": round(self.waited / max(seconds, 1e-9), 4), "seconds": round(seconds, 3)}
+        self.since, self.waited = now, 0.0
+        return found
+
+    def speed(self, step: int) -> float:
+        """Steps a second."""
+        return (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+
+
+def report(
+    stage: Stage, step: int, steps: int, means: dict[str, float], rate: float, meter: Meter, journal: Journal
+) -> None:
+    row = {"stage": stage.name, "step": step, "split": "train", **means, "lr": rate, **meter.read()}
+    journal.write(row)
+    speed = meter.speed(step)
+    text = f"{stage.name} {step}/{steps} {losses_text(row)} | {speed:.1f} steps/s, {(steps - step) / speed:.0f} s left"
+    journal.say(text, every=0.0 if step == steps else 5.0)
+
+
+def diverged(stage: Stage, step: int, bad: int, seen: dict[str, float]) -> TrainingDiverged:
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in seen.items())
+    return TrainingDiverged(
+        f"stage {stage.name}: {bad} steps in a row had no finite gradient, the last was step {step} ({losses}); "
+        f"lower {stage.name}.lr or raise max_bad_steps"
+    )
 
 
 def validate(stage: Stage, step: int, config: TrainConfig, runtime: Runtime, journal: Journal) -> None:

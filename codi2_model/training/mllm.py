@@ -30,7 +30,9 @@ def mllm_stage(
         if step % options.diffusion_every == 0:
             return model(**batch).losses
         whole = model.config.loss_weights
-        model.config.loss_weights = dataclasses.replace(whole, diffusion=0.0)  # the model leaves out what weighs nothing
+        model.config.loss_weights = dataclasses.replace(
+            whole, diffusion=0.0
+        )  # the model leaves out what weighs nothing
         try:
             return model(**batch).losses
         finally:

@@ -60,7 +60,7 @@ def train(
         return final
     threads = torch.get_num_threads()
     if config.threads:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(max(1, config.threads // world))
     try:
         _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet)
     finally:

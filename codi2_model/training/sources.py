@@ -7,7 +7,7 @@ the same batch, whichever thread does it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,9 @@ class CaptionedMedia:
                     by_asset.setdefault(asset, Captioned(Place(record, parts[0]), [])).captions.append(caption)
             if by_asset:
                 self.items[task] = list(by_asset.values())
-        self.sizes = {task: len(items) for task, items in self.items.items()}
+        self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
         present = {item.place.part.type for items in self.items.values() for item in items}
-        self.modalities = [modality for modality in MODALITIES if modality in present]
+        self.modalities: list[str] = [modality for modality in MODALITIES if modality in present]
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
         """modality -> media (N, C, H, W), ids and mask (N, L), groups (N,): equal where the captions are."""
@@ -119,11 +119,11 @@ class DrawnMedia:
             seen: dict[tuple[str, str | None], Drawn] = {}
             for record in shards.get(task, split):
                 for part, reference in drawn_parts(shards.sample(record), use_reference):
-                    key = (part.asset_id or f"{record.key}/{part.part}", reference and reference.asset_id)
+                    key = (part.asset_id or f"{record.key}/{part.part}", reference.asset_id if reference else None)
                     seen.setdefault(key, Drawn(Place(record, part), reference))
             if seen:
                 self.items[task] = list(seen.values())
-        self.sizes = {task: len(items) for task, items in self.items.items()}
+        self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
         """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference."""
@@ -179,7 +179,7 @@ class Conversations:
         self.shards, self.cache = shards, cache
         self.processor = PreparedProcessor(processor.config, processor.tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
-        self.sizes = {task: len(records) for task, records in self.records.items()}
+        self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
 
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
         samples = [self.sample(draw.task, draw.index) for draw in draws]

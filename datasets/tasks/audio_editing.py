@@ -33,7 +33,7 @@ def candidates(options: dict) -> str:
 
     def edit(kind: str, query: str, target: str) -> str:
         return f"""select '{kind}' || a.asset_id || b.asset_id as key, '{kind}' as kind, '{kind}' as balance,
-                   a.split, a.holdout, b.caption as word_sound, c.caption as word_other,
+                   a.split, a.holdout, b.words as word_sound, c.words as word_other,
                    {query} as derive_query, {target} as derive_target,
                    b.concept as meta_concept, b.family as meta_family, '{kind}' as meta_relation
             from clips a join clips b on a.split = b.split and a.family <> b.family
@@ -42,7 +42,8 @@ def candidates(options: dict) -> str:
             where not (a.speech and b.speech) and fusable(a.licence, b.licence) and fusable(a.licence, c.licence)"""
 
     return f"""with clips as (
-                   select *, kind = 'speech' as speech, count(*) over (partition by split) as size,
+                   select *, kind = 'speech' as speech,
+                          if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words, count(*) over (partition by split) as size,
                           row_number() over (partition by split order by asset_id) - 1 as n
                    from sounds where caption <> '')
                {edit("add", mix("a"), mix("a", "b"))} union all by name
@@ -52,7 +53,7 @@ def candidates(options: dict) -> str:
 
 PLANNER = Planner(
     "audio_editing",
-    "1",
+    "2",
     tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
     candidates,
 )
