@@ -209,7 +209,9 @@ def show(rows: list[dict], columns: list[str]) -> None:
 def cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    return str(value)
 
 
 def show_metrics(rows: list[dict]) -> None:
