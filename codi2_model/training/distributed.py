@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ def train_distributed(
     out = Path(out_dir).resolve()
     paths = [str(Path(path).resolve()) for path in expand(shards)]
     final = out / "final"
+    if final.exists():
+        from codi2_model.training.run import claim
+
+        claim(out, config, paths)  # a folder of another run is an error all the same
+        return final
     done = threading.Event()
     follower = threading.Thread(target=follow, args=(out / "metrics.jsonl", on_metrics, done), daemon=True)
     with local_cluster(num_cpus=workers + 1):
@@ -52,6 +58,7 @@ def train_distributed(
         finally:
             done.set()
             follower.join()
+    shutil.rmtree(out / "ray", ignore_errors=True)  # Ray's notes about the run's attempts
     return final
 
 

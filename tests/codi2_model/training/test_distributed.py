@@ -16,7 +16,7 @@ from codi2_datasets.engine import local_cluster
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.distributed import train_distributed
 from codi2_model.training.journal import Row
-from codi2_model.training.run import train
+from codi2_model.training.run import RunError, train
 
 from .conftest import curve, weights
 
@@ -51,6 +51,10 @@ def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
     assert killed
     assert curve(tmp_path) == curve(whole_run)
     assert weights(tmp_path) == weights(whole_run)
+    assert not (tmp_path / "ray").exists()
+    assert train_distributed(config, shards, tmp_path) == tmp_path / "final"  # done: no worker starts
+    with pytest.raises(RunError, match="config seed"):
+        train_distributed(replace(config, seed=9), shards, tmp_path)
 
 
 def test_two_workers_see_the_batch_and_the_negatives_of_one(
