@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.engine import cache_home
+from codi2_datasets.identity import sha256
 from codi2_storage.catalog import Catalog
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import Writer, committed
@@ -41,6 +42,14 @@ def weights_digest(folder: str | Path) -> str:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def checkpoint_folder(path: str | Path) -> Path:
+    """The folder of a checkpoint. Raises FileNotFoundError where there is none."""
+    folder = Path(path)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint there (a folder with config.json is wanted)")
+    return folder
 
 
 def run_folder(store: Store, run_id: str) -> Path:
@@ -128,7 +137,7 @@ def local_copy(uri: str) -> Path:
     local = store.local_path("")
     if local:
         return Path(local.rstrip("/"))
-    target = cache_home() / "checkpoints" / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    target = cache_home() / "checkpoints" / sha256(uri)[:16]
     if not target.exists():
         part = target.with_name(f"{target.name}.part")
         for name in store.list():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ def prepare(settings: Settings) -> Prepared:
         raise ValueError(f"--limit {settings.limit}: at least 1")
     recipe = load_recipe(settings.recipe).limited(settings.limit)
     sources, missing = ingest_step.fetch_sources(recipe)
-    named = [f"{error.source}: {error.reason}; {error.remedy}" for error in missing]
+    named = [f"{name}: {error.source}: {error.reason}; {error.remedy}" for name, error in missing.items()]
     return Prepared(settings, recipe, build_id(recipe, sources, settings.limit), sources, named)
 
 
@@ -128,11 +128,16 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
     }
 
 
-def build(settings: Settings, said: Callable[[str], None] = print) -> Built:
+def say_missing(prepared: Prepared) -> None:
+    """Name the optional corpora that the build does without, and how to get them."""
+    for line in prepared.missing:
+        print(f"left out: {line}", file=sys.stderr, flush=True)
+
+
+def build(settings: Settings) -> Built:
     """The whole build, with no orchestrator. A build that is published already is left as it is."""
     prepared = prepare(settings)
-    for line in prepared.missing:
-        said(f"left out: {line}")
+    say_missing(prepared)
     if prepared.published:
         return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
     with local_cluster(settings.workers):

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from codi2_datasets.identity import digest
+from codi2_datasets.sample import SAMPLE_RATE
 
 
 class RecipeError(ValueError):
@@ -29,7 +30,7 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class AudioSettings:
-    sample_rate: int = 16_000  # Hz, mono
+    sample_rate: int = SAMPLE_RATE  # Hz, mono
     max_seconds: float = 10.0
 
 
@@ -150,6 +151,10 @@ def check(recipe: Recipe) -> None:
             raise ValueError(f"splits.{share[0]}: {share[1]} is not between 0 and 0.5")
     if not 8 <= recipe.image.size <= 1024:
         raise ValueError(f"image.size: {recipe.image.size} is not between 8 and 1024 pixels")
+    if recipe.audio.sample_rate != SAMPLE_RATE:
+        raise ValueError(
+            f"audio.sample_rate: {recipe.audio.sample_rate}, and the sample format knows {SAMPLE_RATE} Hz alone"
+        )
     if recipe.shards.samples < 1:
         raise ValueError("shards.samples: at least 1")
 

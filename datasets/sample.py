@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
+SAMPLE_RATE = 16_000  # Hz, of every sound in a sample
 Modality = Literal["text", "image", "audio", "video"]
 IclRole = Literal["demo_input", "demo_output", "query", "target"]
 Role = Literal["system", "user", "assistant"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio, mix
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
 from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
@@ -149,7 +149,7 @@ def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float]:
     params = json.loads(medium.params)
     clips = [decode_audio(data[asset_id]) for asset_id in medium.inputs]
     mixed = mix(clips, params["gains"], params["offsets"])
-    return encode_audio(mixed), len(mixed) / 16_000
+    return encode_audio(mixed), len(mixed) / SAMPLE_RATE
 
 
 def as_sample(row: dict[str, Any], parts: Sequence[dict[str, Any]]) -> Sample:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from codi2_datasets.media.audio import decode_audio
-from codi2_datasets.sample import Part, Sample
+from codi2_datasets.sample import SAMPLE_RATE, Part, Sample
 from codi2_storage.store import Store
 
 ROWS, TILE, PAD, TEXT_WIDTH = 10, 64, 8, 190
@@ -103,7 +103,7 @@ def draw_sound(data: bytes) -> Image.Image:
     sound = decode_audio(data)
     image = Image.new("RGB", (2 * TILE, TILE), (245, 247, 250))
     pen = ImageDraw.Draw(image)
-    seconds = len(sound) / 16_000
+    seconds = len(sound) / SAMPLE_RATE
     columns = max(1, min(2 * TILE, int(2 * TILE * seconds / 5)))
     for x, piece in enumerate(np.array_split(sound, columns)):
         peak = float(np.abs(piece).max()) if piece.size else 0.0

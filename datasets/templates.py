@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PIECE = re.compile(r"\[([a-z0-9_]+)\]")
-WORD = re.compile(r"\{([a-z0-9_]+)\}")
 DEMO = re.compile(r"<demo>(.*?)</demo>", re.S)
 
 

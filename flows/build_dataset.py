@@ -38,6 +38,7 @@ def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Bu
     """The body of the flow, for flows that go on with what was built."""
     settings = library.Settings(recipe, Store(root).uri(), workers, limit)
     prepared = library.prepare(settings)
+    library.say_missing(prepared)
     if prepared.published:
         return library.Built(prepared.build_id, library.samples_of(prepared), False, prepared.missing)
     with local_cluster(workers):

@@ -53,8 +53,7 @@ def build(
     load_recipe(recipe)  # a bad recipe is known before anything starts
     from codi2_flows.build_dataset import build_dataset
 
-    say_missing(build_id := build_dataset(recipe, root, workers, limit), root, recipe)
-    print(build_id)
+    print(build_dataset(recipe, root, workers, limit))
 
 
 @app.command
@@ -224,17 +223,6 @@ def show_metrics(rows: list[dict]) -> None:
             line |= {"n": row["n"], "95 %": f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else "-"}
     names = sorted({row["baseline"] for row in rows if row["baseline"]})
     show([lines[key] for key in sorted(lines)], ["task", "metric", "n", "model", "95 %", *names])
-
-
-def say_missing(build_id: str, root: str, recipe: str) -> None:
-    """Name the optional corpora that a build had to do without."""
-    from codi2_datasets.recipe import load_recipe
-    from codi2_storage.catalog import Catalog
-
-    held = {row["corpus"] for row in Catalog(root).sql("select corpus from corpora", build=build_id).to_pylist()}
-    for choice in load_recipe(recipe).corpora:
-        if choice.name not in held:
-            print(f"left out: corpus {choice.name} could not be had", file=sys.stderr)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ checkpoint, build and seed give the same rows, so what was evaluated before is r
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import tempfile
@@ -17,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codi2_datasets.identity import digest
 from codi2_datasets.progress import progress
-from codi2_model.checkpoints import weights_digest
+from codi2_model.checkpoints import checkpoint_folder, weights_digest
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, read_media
 from codi2_model.evaluation.data import (
@@ -103,7 +103,7 @@ def evaluate(
     """
     store = root if isinstance(root, Store) else Store(root)
     settings = settings or GenerationSettings()
-    folder = _checkpoint_folder(checkpoint)
+    folder = checkpoint_folder(checkpoint)
     catalog = Catalog(store)
     build_id = build or catalog.latest_build()
     if build_id is None:
@@ -114,7 +114,7 @@ def evaluate(
         raise EvaluationError(f"build {build_id} holds no test samples" + (f" of {', '.join(tasks)}" if tasks else ""))
     checkpoint_id = checkpoint_id or weights_digest(folder)[:16]  # as the catalog names it
     described = [VERSION, checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__]
-    run_id = "evaluate-" + _digest(described)[:16]
+    run_id = "evaluate-" + digest(described)[:16]
     leaked = leaks(catalog, build_id)
     found = {leak.task: leak.leaked for leak in leaked}
     if out is None and (earlier := _earlier(catalog, run_id)):
@@ -167,7 +167,7 @@ def generate_answers(
                 batch = chosen[start : start + settings.batch_size]
                 contents = generate(
                     model, processor, [sample.prompt for sample in batch], modalities=(modality,),
-                    seed=[int(_digest([seed, sample.row.sample_id])[:15], 16) for sample in batch],
+                    seed=[int(digest([seed, sample.row.sample_id])[:15], 16) for sample in batch],
                     max_new_tokens=settings.max_new_tokens, steps=settings.steps, guidance=settings.guidance,
                 )  # fmt: skip
                 answers.update(zip((sample.row.sample_id for sample in batch), contents, strict=True))
@@ -322,13 +322,6 @@ def _write_page(
     return store.uri(f"{name}/index.html"), store.uri(f"{name}/contact_sheet.png")
 
 
-def _checkpoint_folder(checkpoint: str | Path) -> Path:
-    folder = Path(checkpoint)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder}: no checkpoint there (a folder with config.json is wanted)")
-    return folder
-
-
 def _earlier(catalog: Catalog, run_id: str) -> list[dict[str, Any]]:
     """The metrics rows of this very evaluation, if it was committed and its page is still there; in the order written."""
     if committed(catalog.store, run_id, "run") is None or not catalog.store.exists(f"evaluations/{run_id}/index.html"):
@@ -345,7 +338,3 @@ def _load(folder: Path) -> tuple[Any, Any]:
     if torch.cuda.is_available():
         model = model.to("cuda")
     return model, CoDi2Processor.from_pretrained(folder)
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -27,7 +27,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 Embeddings = NDArray[np.float32]
 
 IMAGE_SIZE = 224
-SAMPLE_RATE = 16_000
 AISFX_RATE = 44_100
 AISFX_WINDOW, AISFX_HOP, AISFX_MELS, AISFX_BLOCK = 2048, 1024, 96, 100
 AISFX_MAX = 9.457798957824707  # largest value in the spectrograms the judge was trained on ('original' normalisation)

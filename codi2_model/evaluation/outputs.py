@@ -24,9 +24,9 @@ import soundfile
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
+from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.sheet import contact_sheet
 
-SAMPLE_RATE = 16_000
 Content = Sequence[Mapping[str, Any]]  # parts: {"type": "text", "text"} | {"type": "image" | "audio", "value"}
 
 

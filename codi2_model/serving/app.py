@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from codi2_datasets.engine import local_cluster
+from codi2_model.checkpoints import checkpoint_folder
 from codi2_model.serving.protocol import ChatRequest, Reply, RequestError
 
 NAME = "codi2"
@@ -64,9 +65,7 @@ def serve(
     Blocking, it returns None after SIGTERM or SIGINT, with everything shut down. Raises FileNotFoundError for a checkpoint
     that is not there and PortTaken for a port in use, both before anything is started.
     """
-    folder = Path(checkpoint).absolute()
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{checkpoint}: no checkpoint there (a folder with config.json is wanted)")
+    folder = checkpoint_folder(checkpoint).absolute()
     port = _free_port(host, port)
     with ExitStack() as stack:
         stopped = stack.enter_context(_Signals()) if blocking else None

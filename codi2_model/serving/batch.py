@@ -5,13 +5,13 @@ Each reply is kept in a file of its own as soon as it is made, so that a rerun m
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codi2_datasets.identity import digest
 from codi2_datasets.progress import progress
 from codi2_model.checkpoints import UsageError, resolve, weights_digest
 from codi2_model.evaluation.outputs import GenerationItem, write_generations
@@ -31,27 +31,26 @@ class Line:
 
     id: str
     request: ChatRequest | None
+    asked: str = ""  # hash of the whole request: a changed one under the same id is asked anew
     reason: str = ""
 
 
 def read_requests(path: str) -> Iterator[Line]:
     """The requests of a JSONL file, in order. `id` is optional: the line's number stands in for it."""
-    store, name = (
-        Store(str(Path(path).parent) if "://" not in path else path.rsplit("/", 1)[0]),
-        path.rsplit("/", 1)[-1],
-    )
-    if not store.exists(name):
+    file = Store(path)
+    if not file.exists(""):
         raise UsageError(f"{path}: no such file of requests")
-    for number, line in enumerate(store.read_bytes(name).splitlines(), 1):
+    for number, line in enumerate(file.read_bytes("").splitlines(), 1):
         if not line.strip():
             continue
         identity = f"line-{number}"
         try:
             data = json.loads(line)
             identity = str(data.pop("id", identity))
-            yield Line(identity, parse_request(json.dumps({**data, "model": MODEL_ID}).encode(), MODEL_ID, Limits()))
+            request = parse_request(json.dumps({**data, "model": MODEL_ID}).encode(), MODEL_ID, Limits())
+            yield Line(identity, request, digest([identity, data]))
         except (ValueError, AttributeError) as error:
-            yield Line(identity, None, f"{Path(path).name}:{number}: {error}")
+            yield Line(identity, None, reason=f"{Path(path).name}:{number}: {error}")
 
 
 def generate_requests(requests: str, out: str, checkpoint: str | None, root: str) -> str:
@@ -63,36 +62,32 @@ def generate_requests(requests: str, out: str, checkpoint: str | None, root: str
         raise UsageError(f"{requests}: two requests have the id {doubled[0]!r}")
     store, weights = Store(out), weights_digest(folder)[:16]
     replies: dict[str, dict[str, Any]] = {}
-    todo = []
-    for line in lines:
-        path = reply_path(weights, line.id)
-        if line.request and not store.exists(path):
-            todo.append(line)
+    todo = [line for line in lines if line.request and not store.exists(reply_path(weights, line))]
     if todo:
         engine = Engine(folder, MODEL_ID)
         with progress("generate", len(todo), "requests") as advance:
             for batch in (todo[n : n + BATCH] for n in range(0, len(todo), BATCH)):
                 answers = engine.complete([line.request for line in batch if line.request])
                 for line, answer in zip(batch, answers, strict=True):
-                    store.write_bytes(reply_path(weights, line.id), json.dumps(reply_row(line.id, answer)).encode())
+                    store.write_bytes(reply_path(weights, line), json.dumps(reply_row(line.id, answer)).encode())
                 advance(len(batch))
     for line in lines:
         failed = {"status": "failed", "reason": line.reason}
-        replies[line.id] = json.loads(store.read_bytes(reply_path(weights, line.id))) if line.request else failed
+        replies[line.id] = json.loads(store.read_bytes(reply_path(weights, line))) if line.request else failed
     page = write_page(store, lines, replies)
     rows = [
         {"request_id": line.id, "checkpoint_id": weights, "seed": line.request.settings.seed if line.request else None}
         | {"status": replies[line.id]["status"], "reason": replies[line.id].get("reason"), "uri": page}
         for line in lines
     ]
-    identity = hashlib.sha256(json.dumps([weights, store.uri(), names]).encode()).hexdigest()[:16]
+    identity = digest([weights, store.uri(), names])[:16]
     with Writer(Store(root), f"generate-{identity}", "generation") as writer:
         writer.append("generations", rows)
     return page
 
 
-def reply_path(weights: str, identity: str) -> str:
-    return f"replies/{weights}/{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
+def reply_path(weights: str, line: Line) -> str:
+    return f"replies/{weights}/{line.asked[:24]}.json"
 
 
 def reply_row(identity: str, answer: Reply | RequestError) -> dict[str, Any]:

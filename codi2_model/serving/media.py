@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.signal import resample_poly
 
-SAMPLE_RATE = 16_000
+from codi2_datasets.sample import SAMPLE_RATE
+
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus")
 

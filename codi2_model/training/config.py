@@ -11,7 +11,6 @@ import yaml
 
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
-StageName = Literal["align", "decoders", "mllm"]
 
 
 class ConfigError(ValueError):

@@ -22,9 +22,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from codi2_datasets.sample import Part, Sample, SampleError
-
-RATE = 16_000  # Hz; what the sample format fixes for sounds
+from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
 
 
 class ShardError(ValueError):
@@ -133,8 +131,8 @@ def decode(modality: str, data: bytes) -> Any:
             return image.convert("RGB")
     if modality == "audio":
         values, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-        if rate != RATE or values.ndim != 1:
-            raise ValueError(f"sounds are mono at {RATE} Hz, not {rate} Hz of shape {values.shape}")
+        if rate != SAMPLE_RATE or values.ndim != 1:
+            raise ValueError(f"sounds are mono at {SAMPLE_RATE} Hz, not {rate} Hz of shape {values.shape}")
         return values
     raise ValueError(f"no decoder for {modality}")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from codi2_datasets.engine import cache_home
+from codi2_datasets.identity import digest
 from codi2_model.checkpoints import TrainedRun, UsageError, finished, record, run_folder
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import Row, losses_text, read_rows
@@ -78,8 +77,7 @@ class Teller:
 
 
 def run_id(config: TrainConfig, build_id: str) -> str:
-    said = json.dumps([config.to_dict(), build_id], sort_keys=True)
-    return "train-" + hashlib.sha256(said.encode()).hexdigest()[:12]
+    return "train-" + digest([config.to_dict(), build_id])[:12]
 
 
 def local_shards(catalog: Catalog, build_id: str) -> list[str]:

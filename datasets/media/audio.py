@@ -10,8 +10,8 @@ import numpy as np
 import soundfile
 
 from codi2_datasets.media import MediaError
+from codi2_datasets.sample import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000  # Hz
 FULL = 32_768  # steps from silence to full scale in 16 bits
 FADE_SECONDS = 0.05  # at the end of a sound that was cut
 RATES = range(1_000, 768_001)  # Hz; what a header may claim

@@ -82,9 +82,10 @@ class Source:
         return Revision(self.corpus.name, self.corpus.source, self.package.version, digest(digests)[:64])
 
 
-def fetch_sources(recipe: Recipe) -> tuple[list[Source], list[SourceUnavailable]]:
-    """Fetch every corpus of the recipe. An optional one that cannot be had is returned as missing; others raise."""
-    found, missing = [], []
+def fetch_sources(recipe: Recipe) -> tuple[list[Source], dict[str, SourceUnavailable]]:
+    """Fetch every corpus of the recipe. An optional one that cannot be had is returned by name; others raise."""
+    found: list[Source] = []
+    missing: dict[str, SourceUnavailable] = {}
     known = corpora()
     with progress("fetch", len(recipe.corpora), "corpora") as advance:
         for choice in recipe.corpora:
@@ -95,7 +96,7 @@ def fetch_sources(recipe: Recipe) -> tuple[list[Source], list[SourceUnavailable]
             except SourceUnavailable as error:
                 if not choice.optional:
                     raise
-                missing.append(error)
+                missing[choice.name] = error
             advance(1)
     return found, missing
 

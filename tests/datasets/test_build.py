@@ -278,7 +278,7 @@ def test_a_full_disk_is_a_clear_error_and_a_rerun_goes_on(root: Path, recipe: st
 
 
 def test_a_source_that_cannot_be_had_is_named_unless_it_is_optional(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from codi2_datasets.sources import SourceUnavailable
 
@@ -291,3 +291,6 @@ def test_a_source_that_cannot_be_had_is_named_unless_it_is_optional(
     optional.write_text(yaml.safe_dump({**RECIPE, "corpora": choices}))
     prepared = library.prepare(library.Settings(str(optional), str(tmp_path / "root")))
     assert len(prepared.missing) == 4 and prepared.sources == []
+    library.say_missing(prepared)
+    said = capsys.readouterr().err
+    assert said.count("left out: ") == 4 and "left out: emoji-noto: npm:" in said and "apt" in said

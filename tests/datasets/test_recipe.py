@@ -40,6 +40,7 @@ def test_shipped_recipes_are_good(name: str) -> None:
         ({"image": {"sise": 64}}, "unknown key 'image.sise'; known: size"),
         ({"image": {"size": "big"}}, "image.size: expected int, found str 'big'"),
         ({"image": {"size": 4}}, "image.size: 4 is not between"),
+        ({"audio": {"sample_rate": 8000}}, "audio.sample_rate: 8000, and the sample format knows 16000 Hz alone"),
         ({"seed": None}, "seed: expected int, found nothing"),
         ({"corpora": [{"name": "emoji-klingon"}]}, "unknown corpus 'emoji-klingon'"),
         ({"corpora": [{"name": "emoji-noto"}, {"name": "emoji-noto"}]}, "emoji-noto named twice"),

@@ -83,3 +83,13 @@ def test_generation_is_resumable_and_lists_what_failed(line: tuple[str, dict], t
         if wanted[reply["id"]] != ["text"]:  # a model this young may have no words
             kinds = {{"image": "image_url"}.get(kind, kind) for kind in wanted[reply["id"]]}
             assert kinds <= {part["type"] for part in reply["content"]}
+
+
+def test_a_changed_request_is_asked_anew(line: tuple[str, dict], tmp_path: Path) -> None:
+    root, _ = line
+    asked = tmp_path / "requests.jsonl"
+    for colour in ("red", "green"):
+        message = {"role": "user", "content": f"Draw a {colour} apple."}
+        asked.write_text(json.dumps({"id": "apple", "messages": [message], "modalities": ["image"]}) + "\n")
+        generate_batch(str(asked), str(tmp_path / "out"), None, root)
+    assert len(list((tmp_path / "out" / "replies").rglob("*.json"))) == 2
