@@ -27,6 +27,7 @@ LOOPBACK_ENVIRONMENT = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "PYTHONWARNINGS": "ignore",
 }
+SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
 
 
 def cache_home() -> Path:
@@ -96,7 +97,7 @@ def spread(
     """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
 
     A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
-    here as it was, and what is still running is cancelled. Call it inside `local_cluster()`.
+    here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`.
     """
     import ray
 
@@ -116,8 +117,10 @@ def spread(
             except ray.exceptions.RayTaskError as error:
                 raise error.cause or error from None
     finally:
-        for reference in running:
-            ray.cancel(reference, force=False)
+        # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver
+        # ("Tried to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 
 
 _END: Any = object()
