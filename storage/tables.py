@@ -33,7 +33,10 @@ TABLES: dict[str, pa.Schema] = {
     # every row that was normalised; a build's `assets` are those it selected, and what it derived from them
     "ingested": _ASSETS,
     "assets": _ASSETS,
-    "signals": _schema(asset_id=S, op=S, op_version=S, name=S, value=F),
+    # a signal is a number (`value`), words (`text`) or a list of numbers (`vector`): an embedding, a thumbnail
+    "signals": _schema(
+        asset_id=S, op=S, op_version=S, name=S, value=F, text=S, vector=pa.list_(pa.float32())
+    ),
     "rejects": _schema(build_id=S, subject=S, stage=S, op=S, reason=S, score=F, threshold=F, error=S),
     "plan": _PARTS,
     "parts": _PARTS,

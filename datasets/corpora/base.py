@@ -16,9 +16,9 @@ class SourceRow:
     locator: str
     """The file inside the package, and the member of it: 'package/icons.json#dog-face'. Unique in its corpus."""
     modality: str
-    """image, audio or text."""
+    """image, audio, video or text."""
     payload: bytes | str
-    """Encoded media as it came (SVG, PNG, WebP, OGG, FLAC, WAV); for text the text itself."""
+    """Encoded media as it came (SVG, PNG, WebP, OGG, FLAC, WAV, MP4); for text the text itself."""
     media_type: str
     licence: str
     """SPDX id."""

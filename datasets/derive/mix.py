@@ -1,0 +1,18 @@
+"""Sounds laid over one another. Params: gains, offsets in seconds, one of each an input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.media.audio import mix
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    return mix(inputs, params["gains"], params["offsets"])
+
+
+DERIVATION = Derivation("mix", "1", "audio", make)
