@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codi2_datasets.corpora import corpora
+from codi2_datasets.derive import derivations
 from codi2_datasets.engine import local_cluster
 from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
@@ -21,7 +23,7 @@ from codi2_datasets.steps import write as write_step
 from codi2_datasets.tasks import planners
 from codi2_storage.catalog import Catalog
 from codi2_storage.lineage import code_version
-from codi2_storage.manifests import committed
+from codi2_storage.manifests import commits, committed
 from codi2_storage.store import Store
 
 
@@ -71,12 +73,15 @@ def prepare(settings: Settings) -> Prepared:
     recipe = load_recipe(settings.recipe).limited(settings.limit)
     sources, missing = ingest_step.fetch_sources(recipe)
     named = [f"{name}: {error.source}: {error.reason}; {error.remedy}" for name, error in missing.items()]
-    return Prepared(settings, recipe, build_id(recipe, sources, settings.limit), sources, named)
+    opted_out = [commit.id for commit in commits(Store(settings.root), "forget")]
+    return Prepared(settings, recipe, build_id(recipe, sources, settings.limit, opted_out), sources, named)
 
 
-def build_id(recipe: Recipe, sources: list[ingest_step.Source], limit: int | None) -> str:
+def build_id(
+    recipe: Recipe, sources: list[ingest_step.Source], limit: int | None, opted_out: Sequence[str] = ()
+) -> str:
     """The hash of everything that decides the build's bytes."""
-    steps = [ingest_step.VERSION, select_step.VERSION, write_step.VERSION, plan_step.DERIVE_VERSIONS]
+    steps = [ingest_step.VERSION, select_step.VERSION, write_step.VERSION]
     tasks = [
         [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
         for name, planner in planners().items()
@@ -86,9 +91,11 @@ def build_id(recipe: Recipe, sources: list[ingest_step.Source], limit: int | Non
         recipe.digest(),
         limit,
         [[source.corpus.name, source.corpus.version, source.revision.revision] for source in sources],
-        [[operator.name, operator.version] for operator in operators().values()],
+        [[choice.op, operators()[choice.op].version] for choice in recipe.signals],
+        [[item.name, item.version] for item in derivations().values()],
         tasks,
         steps,
+        *([sorted(opted_out)] if opted_out else []),
     ]
     return digest(parts)[:12]
 
@@ -97,14 +104,15 @@ def ingest(prepared: Prepared) -> list[str]:
     """Steps 1 and 2. Returns the ids of the commits that hold the corpora and their signals."""
     settings = prepared.settings
     ids = ingest_step.ingest(prepared.store, prepared.recipe, prepared.sources, settings.workers, settings.limit)
-    return sorted(set(ids) | set(enrich_step.enrich(prepared.store, ids, settings.workers)))
+    return sorted(set(ids) | set(enrich_step.enrich(prepared.store, prepared.recipe, ids, settings.workers)))
 
 
 def assemble(prepared: Prepared, ingests: list[str]) -> int:
     """Steps 3 to 6: select, plan, write, publish. Returns the number of samples."""
     store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
     catalog = Catalog(store)
-    with catalog.connect(only=ingests) as connection:
+    opted_out = [commit.id for commit in commits(store, "forget")]
+    with catalog.connect(only=[*ingests, *opted_out]) as connection:
         select_step.select(connection, identity, recipe)
         plan_step.plan(connection, identity, recipe)
         write_step.plan_shards(connection, recipe)

@@ -1,56 +1,112 @@
-"""In-context pairing: demonstrations for a sample, drawn from the pairs to which the same was done.
+"""In-context pairing: demonstrations for a sample, drawn from the candidates to which the same was done.
 
-Declared, deterministic and linear: the pairs of a relation are numbered once, and each sample takes some numbers by
-hash. Never the query or the target, never two of one family, never across splits or kinds of holdout.
+Declared and deterministic. The candidates of a pool stand on a ring, in the order of the hashes of their keys; a
+sample begins at the hash of its own key and takes those that follow. So a changed row moves the demonstrations of the
+few samples that had taken it and no others: what a delta build needs. Never the query or the target nor a
+near-duplicate of them, never two of one family, never across splits or kinds of holdout.
+
+Who shares a pool is the strategy:
+  relation   candidates to which the same was done: their column `relation`
+  task       any candidates of the kind
+  nearest    those of the relation whose query is among the nearest neighbours of the sample's, by embedding
 """
 
 from __future__ import annotations
 
 import duckdb
 
-DRAWS = 5  # numbers drawn for each demonstration wanted: some fall on the sample's own family or on one twice
+STRATEGIES = ("relation", "task", "nearest")
+SPARE = 4  # looked at beyond the demonstrations wanted: some fall on the sample's own family or on one twice
+RING = 2**62
+DEMO_COLUMNS = ("slot_query", "slot_target", "text_query", "text_target", "source_asset")
 
 
 def pair(
-    connection: duckdb.DuckDBPyConnection, samples: str, pool: str, seed: int, min_demos: int, max_demos: int
+    connection: duckdb.DuckDBPyConnection,
+    samples: str,
+    pool: str,
+    seed: int,
+    min_demos: int,
+    max_demos: int,
+    strategy: str = "relation",
 ) -> None:
-    """Add to table `samples` the columns demo_in and demo_out (lists of asset ids) and demos (their number).
+    """Add to table `samples` the columns demos (their number) and, for each of DEMO_COLUMNS that the pool has, a list.
 
-    `samples` has key, relation, family, split, holdout, slot_query and slot_target; `pool` has the same for all pairs.
-    Where fewer than `min_demos` can be found, demos is 0.
+    `samples` has key, kind, relation, family, split, holdout and the pool's columns; `family2`, `near_query` and
+    `near_target` (groups of near-duplicates) are heeded where they are there. Where fewer than `min_demos` can be
+    found, demos is 0. The strategy nearest reads a table neighbours (asset_id, neighbour).
     """
-    if not 1 <= min_demos <= max_demos:
-        raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 1 <= min_demos <= max_demos")
+    if not 0 <= min_demos <= max_demos:
+        raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 0 <= min_demos <= max_demos")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"pairing {strategy!r}: known: {', '.join(STRATEGIES)}")
+    columns = {column[0] for column in connection.execute(f"select * from {pool} limit 0").description}
+    group = "kind" if strategy == "task" else "coalesce(relation, kind)"
     connection.execute(
-        f"""create or replace temp table numbered as
-            select relation, split, holdout, family, slot_query, slot_target,
-                   row_number() over (partition by relation, split, holdout order by md5(key), key) - 1 as n,
-                   count(*) over (partition by relation, split, holdout) as size
-            from {pool}"""
+        f"""create or replace temp table ring as
+            with placed as (select *, {group} as ring, md5_number_lower(key) % {RING} as h from {pool})
+            select *, row_number() over (partition by ring, split, holdout order by h, key) - 1 as n,
+                   count(*) over (partition by ring, split, holdout) as size
+            from placed"""
     )
-    connection.execute(
-        f"""create or replace temp table drawn as
-            with sizes as (select distinct relation, split, holdout, size from numbered),
-            draws as (
-                select s.key, s.family, relation, split, holdout, d.draw,
-                       md5_number_lower(concat_ws('|', {seed}, s.key, d.draw)) % z.size as n
-                from {samples} s join sizes z using (relation, split, holdout),
-                     range({DRAWS * max_demos}) d(draw)),
-            found as (
-                select d.key, d.draw, p.slot_query, p.slot_target,
-                       row_number() over (partition by d.key, p.family order by d.draw) as again
-                from draws d join numbered p using (relation, split, holdout, n) where p.family <> d.family)
-            select key, list(slot_query order by draw)[1:{max_demos}] as demo_in,
-                   list(slot_target order by draw)[1:{max_demos}] as demo_out
-            from found where again = 1 group by key"""
-    )
+    found = nearest(samples, group) if strategy == "nearest" else following(samples, group, seed, max_demos)
+    connection.execute(f"create or replace temp table found as {found}")
+    rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
+    given = [column for column in DEMO_COLUMNS if column in columns]
+    lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in given)
     connection.execute(
         f"""create or replace temp table {samples} as
-            with counted as (
-                select s.*, coalesce(d.demo_in, []) as demo_in, coalesce(d.demo_out, []) as demo_out,
-                       least(coalesce(len(d.demo_in), 0), {wanted}) as demos
-                from {samples} s left join drawn d using (key))
-            select * replace (if(demos < {min_demos}, 0, demos) as demos) from counted"""
+            with fitting as (
+                select f.*, row_number() over (partition by f.key, r.family order by f.turn) as again
+                from found f join ring r using (ring, split, holdout, n) join {samples} s on s.key = f.key
+                where {" and ".join(rules)}),
+            counted as (
+                select *, least(count(*) over (partition by key), {wanted}) as demos,
+                       row_number() over (partition by key order by turn) as nth
+                from fitting where again = 1),
+            ordered as (
+                select *, md5_number_lower(concat_ws('|', {seed}, key, n)) as shuffled from counted
+                where nth <= demos and demos >= {min_demos}),
+            told as (
+                select o.key, any_value(o.demos)::integer as demos{lists}
+                from ordered o join ring r using (ring, split, holdout, n) group by o.key)
+            select s.*, coalesce(t.demos, 0) as demos, t.* exclude (key, demos)
+            from {samples} s left join told t using (key)"""
     )
-    connection.execute("drop table drawn; drop table numbered")
+    connection.execute("drop table found; drop table ring")
+
+
+def following(samples: str, group: str, seed: int, max_demos: int) -> str:
+    """SQL: for each sample the candidates that follow its place on the ring, as (key, ring, split, holdout, n, turn)."""
+    return f"""
+        with turned as (  -- once around: the first of each ring stands behind its last as well
+            select ring, split, holdout, h, n, size from ring
+            union all select ring, split, holdout, h + {RING}, n, size from ring where n = 0),
+        begun as (
+            select key, {group} as ring, split, holdout, md5_number_lower(concat_ws('|', {seed}, key)) % {RING} as h
+            from {samples}),
+        first as (
+            select b.key, b.ring, b.split, b.holdout, t.n, t.size
+            from begun b asof join turned t
+            on b.ring = t.ring and b.split = t.split and b.holdout = t.holdout and b.h <= t.h)
+        select key, ring, split, holdout, (n + turn) % size as n, turn
+        from first, range({max_demos + SPARE}) r(turn) where turn < size"""
+
+
+def nearest(samples: str, group: str) -> str:
+    """SQL: as `following`, but the candidates whose query is nearest to the sample's, the nearest first."""
+    return f"""
+        select s.key, r.ring, r.split, r.holdout, r.n,
+               row_number() over (partition by s.key order by b.rank, r.h) as turn
+        from (select *, {group} as ring from {samples}) s
+        join neighbours b on b.asset_id = s.slot_query
+        join ring r on r.slot_query = b.neighbour and r.ring = s.ring and r.split = s.split and r.holdout = s.holdout"""
+
+
+def kept_apart(columns: set[str]) -> list[tuple[str, str]]:
+    """Pairs of columns, of the sample and of a candidate, that must not hold the same."""
+    families: list[str] = [column for column in ("family", "family2") if column in columns]
+    media: list[str] = [column for column in ("near_query", "near_target") if column in columns]
+    media = media or [name for name in ("slot_query", "slot_target") if name in columns]
+    return [(own, theirs) for group in (families, media) for own in group for theirs in group]

@@ -35,6 +35,20 @@ class AudioSettings:
 
 
 @dataclass(frozen=True)
+class VideoSettings:
+    fps: int = 8
+    max_seconds: float = 3.0
+
+
+@dataclass(frozen=True)
+class SignalChoice:
+    """One operator, and the corpora it measures: all of its modality where none is named."""
+
+    op: str
+    corpora: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Filter:
     """Assets of a modality for which the SQL expression over their signals is true are rejected, for that reason."""
 
@@ -43,6 +57,42 @@ class Filter:
     reason: str
     signal: str = ""  # whose value goes into the ledger as the score
     threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Near-duplicates of one modality. `mark` keeps them together: one split, and never a demonstration of the other.
+
+    `reject` keeps only the first of each group, by the order of corpora. `within: corpus` looks at pairs of one corpus.
+    """
+
+    modality: str
+    method: str  # perceptual, minhash or semantic
+    threshold: float | None = None  # of the method; its own default where left out
+    action: str = "mark"
+    within: str = "all"
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A named set that no sample may show: what is near one of its items is rejected. A corpus, known by its name."""
+
+    name: str
+    corpus: str
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What samples are drawn from, beyond the tasks' own numbers. Weights are 1 where not named; 0 leaves out.
+
+    With `total`, so many train samples are shared among the tasks by weight * candidates^(1 / temperature).
+    """
+
+    total: int = 0
+    temperature: float = 1.0
+    corpora: dict[str, float] = field(default_factory=dict)
+    licences: dict[str, float] = field(default_factory=dict)
+    languages: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,11 +107,16 @@ class Splits:
 
 @dataclass(frozen=True)
 class TaskChoice:
-    """How many samples of a task, by split, and the planner's own options."""
+    """How many samples of a task, by split, and the planner's own options.
 
-    train: int
+    `temperature` spreads them over the values of the planner's `balance`: evenly where left out, as they come with 1.
+    """
+
+    train: int = 0
     validation: int = 0
     test: int = 0
+    weight: float = 1.0  # of the task in a mixture with a total
+    temperature: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +134,11 @@ class Recipe:
     description: str = ""
     image: ImageSettings = ImageSettings()
     audio: AudioSettings = AudioSettings()
+    video: VideoSettings = VideoSettings()
+    signals: tuple[SignalChoice, ...] = (SignalChoice("picture"), SignalChoice("loudness"))
+    duplicates: tuple[Duplicates, ...] = ()
+    decontaminate: tuple[EvaluationSet, ...] = ()
+    mixture: Mixture = Mixture()
     filters: tuple[Filter, ...] = ()
     splits: Splits = Splits()
     shards: ShardSettings = ShardSettings()
@@ -96,7 +156,8 @@ class Recipe:
             counts = {name: min(getattr(task, name), limit) for name in ("train", "validation", "test")}
             return replace(task, **counts)
 
-        return replace(self, tasks={name: few(task) for name, task in self.tasks.items()})
+        mixture = replace(self.mixture, total=min(self.mixture.total, limit * len(self.tasks)))
+        return replace(self, tasks={name: few(task) for name, task in self.tasks.items()}, mixture=mixture)
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -127,9 +188,11 @@ def find_recipe(path: str | Path) -> Path:
 def check(recipe: Recipe) -> None:
     """What types cannot say: known corpora and tasks, sensible shares."""
     from codi2_datasets.corpora import corpora
+    from codi2_datasets.operators import operators
     from codi2_datasets.tasks import planners
 
     known_corpora, known_tasks = corpora(), planners()
+    check_choices(recipe, set(known_corpora), set(operators()))
     for choice in recipe.corpora:
         if choice.name not in known_corpora:
             raise ValueError(f"corpora: unknown corpus {choice.name!r}; known: {', '.join(sorted(known_corpora))}")
@@ -157,6 +220,39 @@ def check(recipe: Recipe) -> None:
         )
     if recipe.shards.samples < 1:
         raise ValueError("shards.samples: at least 1")
+
+
+def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[str]) -> None:
+    """Names and words that a recipe may hold beside its corpora and tasks."""
+    used = {choice.name for choice in recipe.corpora}
+
+    def known(where: str, name: str, names: set[str]) -> None:
+        if name not in names:
+            raise ValueError(f"{where}: unknown {name!r}; known: {', '.join(sorted(names))}")
+
+    for n, signal in enumerate(recipe.signals):
+        known(f"signals[{n}].op", signal.op, known_operators)
+        for corpus in signal.corpora:
+            known(f"signals[{n}].corpora", corpus, known_corpora)
+    for n, rule in enumerate(recipe.duplicates):
+        known(f"duplicates[{n}].method", rule.method, {"perceptual", "minhash", "semantic"})
+        known(f"duplicates[{n}].action", rule.action, {"mark", "reject"})
+        known(f"duplicates[{n}].within", rule.within, {"all", "corpus"})
+    for n, evaluation in enumerate(recipe.decontaminate):
+        known(f"decontaminate[{n}].corpus", evaluation.corpus, known_corpora)
+        if evaluation.corpus in used:
+            raise ValueError(f"decontaminate[{n}]: {evaluation.corpus!r} is one of the recipe's own corpora")
+    mixture = recipe.mixture
+    for corpus in mixture.corpora:
+        known("mixture.corpora", corpus, used)
+    weights = {**mixture.corpora, **mixture.licences, **mixture.languages}
+    weights |= {name: task.weight for name, task in recipe.tasks.items()}
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(f"mixture: the weight of {name!r} is below zero")
+    temperatures = [mixture.temperature, *(task.temperature or 1.0 for task in recipe.tasks.values())]
+    if min(temperatures) <= 0 or mixture.total < 0:
+        raise ValueError("mixture: temperature above zero, total not below zero")
 
 
 def build(kind: Any, data: Any, where: str = "") -> Any:

@@ -20,11 +20,13 @@ PAIR_SPLIT = """case when t.holdout = 'concept' and q.split = t.split and q.hold
 
 
 def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables `pictures`, `sounds`, `dialogues` and `edits` from `selected`."""
+    """Make the tables `pictures`, `sounds`, `clips`, `texts`, `dialogues` and `edits` from `selected`."""
     connection.execute(
         """create temp table pictures as select * from selected where modality = 'image';
            create temp table sounds as select * from selected where modality = 'audio';
-           create temp table dialogues as select * from selected where modality = 'text'"""
+           create temp table clips as select * from selected where modality = 'video';
+           create temp table texts as select * from selected where modality = 'text';
+           create temp table dialogues as select * from texts where kind = 'dialogue'"""
     )
     connection.execute("create temp table tones (tone integer, tone_word varchar)")
     connection.executemany("insert into tones values (?, ?)", list(TONES.items()))
@@ -65,4 +67,4 @@ def relation_sql(kind: str, relation: str, condition: str) -> str:
                w.tone_word as tone_word, t.gender as gender, {facing("t")} as direction,
                {PAIR_SPLIT} as split, t.holdout as holdout
         from pictures q join pictures t on {condition} left join tones w on w.tone = t.tone
-        where ({PAIR_SPLIT}) is not null"""
+        where ({PAIR_SPLIT}) is not null and q.near <> t.near"""

@@ -15,13 +15,19 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from codi2_datasets.derive import derivations
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.audio import decode_audio, encode_audio, mix
+from codi2_datasets.media.audio import decode_audio, encode_audio
+from codi2_datasets.media.image import decode_image, encode_image
+from codi2_datasets.media.video import decode_video, encode_video
 from codi2_datasets.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
 from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,13 @@ class Medium:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to write: `samples` and `parts` are plain rows of the plan, in order."""
+    """One shard to write: rows of the plan, samples and parts in order, media with the columns of `Medium`."""
 
     root: Store
     name: str
-    samples: tuple[dict[str, Any], ...]
-    parts: tuple[dict[str, Any], ...]
-    media: tuple[Medium, ...]
+    samples: pa.Table
+    parts: pa.Table
+    media: pa.Table
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ def receipt_path(shard: str) -> str:
     return shard.removesuffix(".tar") + ".json"
 
 
+def receipt_json(receipt: Receipt) -> bytes:
+    return json.dumps(asdict(receipt), indent=1).encode()
+
+
 def read_receipt(store: Store, shard: str) -> Receipt | None:
     """The receipt of a shard that is there whole, or None."""
     if not (store.exists(receipt_path(shard)) and store.exists(shard)):
@@ -74,23 +84,24 @@ def read_receipt(store: Store, shard: str) -> Receipt | None:
 
 def write_shard(plan: ShardPlan) -> Receipt:
     """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why."""
-    sources = {medium.asset_id: medium for medium in plan.media}
-    data, errors = gather(plan.root, [medium for medium in plan.media if medium.op is None])
+    media = [Medium(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
+    sources = {medium.asset_id: medium for medium in media}
+    data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
     derived: list[dict[str, Any]] = []
-    for medium in plan.media:
+    for medium in media:
         if medium.op is None:
             continue
         try:
             data[medium.asset_id], seconds = render(medium, data)
             size = len(data[medium.asset_id])
-            derived.append({"asset_id": medium.asset_id, "bytes": size, "duration_s": round(seconds, 4)})
+            derived.append({"asset_id": medium.asset_id, "bytes": size, "duration_s": seconds})
         except (MediaError, KeyError) as error:
             errors[medium.asset_id] = f"{medium.op} cannot be made: {error}"
 
     buffer, written, failed = io.BytesIO(), 0, []
-    parts = {key: list(rows) for key, rows in groupby(plan.parts, key=lambda row: row["sample_id"])}
+    parts = {key: list(rows) for key, rows in groupby(plan.parts.to_pylist(), key=lambda row: row["sample_id"])}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for row in plan.samples:
+        for row in plan.samples.to_pylist():
             rows = parts[row["sample_id"]]
             missing = [r["asset_id"] for r in rows if r["modality"] != "text" and r["asset_id"] not in data]
             if missing:
@@ -112,7 +123,7 @@ def write_shard(plan: ShardPlan) -> Receipt:
     sha256 = hashlib.sha256(content).hexdigest()
     receipt = Receipt(plan.name, written, len(content), sha256, [row for row in derived if "member" in row], failed)
     plan.root.write_bytes(plan.name, content)
-    plan.root.write_bytes(receipt_path(plan.name), json.dumps(asdict(receipt), indent=1).encode())
+    plan.root.write_bytes(receipt_path(plan.name), receipt_json(receipt))
     return receipt
 
 
@@ -142,14 +153,24 @@ def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dic
     return data, errors
 
 
-def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float]:
-    """Make a derived medium. Returns its bytes and its duration in seconds."""
-    if medium.op != "mix":
-        raise MediaError(f"no operator {medium.op!r}")
-    params = json.loads(medium.params)
-    clips = [decode_audio(data[asset_id]) for asset_id in medium.inputs]
-    mixed = mix(clips, params["gains"], params["offsets"])
-    return encode_audio(mixed), len(mixed) / SAMPLE_RATE
+def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float | None]:
+    """Make a derived medium. Returns its bytes, and for sounds and clips the duration in seconds."""
+    derivation = derivations().get(medium.op or "")
+    if derivation is None:
+        raise MediaError(f"no derivation {medium.op!r}")
+    made = derivation.make([decode(data[asset_id]) for asset_id in medium.inputs], json.loads(medium.params))
+    if derivation.modality == "image":
+        return encode_image(made), None
+    if derivation.modality == "audio":
+        return encode_audio(made), round(len(made) / SAMPLE_RATE, 4)
+    return encode_video(made), None
+
+
+def decode(data: bytes) -> np.ndarray:
+    """A medium of a sample, whichever of the three it is."""
+    if data[:4] == b"fLaC":
+        return decode_audio(data)
+    return np.asarray(decode_image(data)) if data[:4] == b"RIFF" else decode_video(data)
 
 
 def as_sample(row: dict[str, Any], parts: Sequence[dict[str, Any]]) -> Sample:

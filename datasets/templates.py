@@ -27,6 +27,10 @@ class Template:
         object.__setattr__(self, "turns", turns)
         object.__setattr__(self, "kind", kind)
 
+    @property
+    def shows_demos(self) -> bool:
+        return any(DEMO.search(turn) for turn in self.turns)
+
 
 @dataclass(frozen=True)
 class Piece:

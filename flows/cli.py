@@ -92,6 +92,18 @@ def explain(
 
 
 @app.command
+def forget(
+    rows: Annotated[list[str], Parameter(help="Source rows, by id or as corpus:locator.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
+    from codi2_datasets.forget import forget as take_out
+
+    print(take_out(root, rows))
+
+
+@app.command
 def train(
     config: Annotated[str, Parameter(help="Training config file, or the name of a shipped one: demo.")],
     *,
@@ -249,7 +261,14 @@ def main() -> None:
 
 def is_usage(error: Exception) -> bool:
     """Mistakes in what the user gave: a recipe, a config, a query."""
-    return type(error).__name__ in {"RecipeError", "ConfigError", "CatalogError", "UsageError", "FileNotFoundError"}
+    return type(error).__name__ in {
+        "RecipeError",
+        "ConfigError",
+        "CatalogError",
+        "UsageError",
+        "ForgetError",
+        "FileNotFoundError",
+    }
 
 
 def first_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from codi2_storage.store import Store
 from codi2_storage.tables import as_table
 
-KINDS = ("ingest", "build", "run", "generation", "deployment")
+KINDS = ("ingest", "build", "forget", "run", "generation", "deployment")
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def committed(store: Store, commit_id: str, kind: str) -> Commit | None:
     return Commit.from_json(store.read_bytes(path)) if store.exists(path) else None
 
 
-def commits(store: Store) -> list[Commit]:
-    """Every commit, ordered by kind and id."""
+def commits(store: Store, kind: str | None = None) -> list[Commit]:
+    """Every commit (of a kind), ordered by kind and id."""
     found = []
-    for path in store.list("catalog/commits"):
+    for path in store.list(f"catalog/commits/{kind}" if kind else "catalog/commits"):
         try:
             found.append(Commit.from_json(store.read_bytes(path)))
         except (ValueError, TypeError, KeyError) as error:

@@ -15,11 +15,12 @@ _PARTS = _schema(
     build_id=S, sample_id=S, position=I, turn=I, role=S, modality=S, text=S, asset_id=S, icl_role=S, target=B
 )
 
-# `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets
+# `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets; `near` names the
+# group of near-duplicates, the asset itself where it has none
 _ASSETS = _schema(
-    asset_id=S, source_row_id=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
-    caption=S, attributes=S, licence=S, split=S, holdout=S, shard=S, member=S, offset=I, text=S, op=S, params=S,
-    inputs=pa.list_(S),
+    asset_id=S, source_row_id=S, source_sha256=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
+    caption=S, attributes=S, licence=S, split=S, holdout=S, near=S, shard=S, member=S, offset=I, text=S, op=S,
+    params=S, inputs=pa.list_(S),
 )  # fmt: skip
 
 TABLES: dict[str, pa.Schema] = {
@@ -38,11 +39,13 @@ TABLES: dict[str, pa.Schema] = {
         asset_id=S, op=S, op_version=S, name=S, value=F, text=S, vector=pa.list_(pa.float32())
     ),
     "rejects": _schema(build_id=S, subject=S, stage=S, op=S, reason=S, score=F, threshold=F, error=S),
+    # works whose owners opted out: their rows, and their media from wherever else they come
+    "forgotten": _schema(source_row_id=S, asset_id=S, corpus=S, locator=S, sha256=S, created_at=S),
     "plan": _PARTS,
     "parts": _PARTS,
     "samples": _schema(
-        build_id=S, sample_id=S, task=S, split=S, holdout=S, template=S, n_parts=I, n_demos=I, licence=S, shard=S,
-        seed=I, meta=S,
+        build_id=S, sample_id=S, task=S, split=S, holdout=S, language=S, template=S, n_parts=I, n_demos=I, licence=S,
+        shard=S, seed=I, meta=S,
     ),
     "op_runs": _schema(
         build_id=S, stage=S, op=S, op_version=S, params=S, rows_in=I, rows_out=I, rejected=I, failed=I, seconds=F

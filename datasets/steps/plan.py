@@ -1,4 +1,4 @@
-"""Step 4: task planners + in-context pairing + splits -> the plan, before a byte moves.
+"""Step 4: task planners + in-context pairing + splits + mixture -> the plan, before a byte moves.
 
 Everything is SQL on the connection that `select` left: no Python loop runs over samples. Leaves the tables
   planned_samples  as `samples`, with `shard` still to come
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from dataclasses import replace
 
 import duckdb
 
+from codi2_datasets.derive import derivations
 from codi2_datasets.licences import fusable, fuse_all, strictest
+from codi2_datasets.mixture import choose, shares
 from codi2_datasets.pairing import pair
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
@@ -24,7 +26,7 @@ from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.templates import pieces
 from codi2_storage.tables import TABLES
 
-DERIVE_VERSIONS = {"mix": "1"}
+FORBIDDEN = "(none)"  # the licence of a work that may not be made
 
 
 def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
@@ -32,12 +34,36 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -
     make_fusable(connection)
     for table, name in (("samples", "planned_samples"), ("parts", "planned_parts"), ("assets", "derived")):
         connection.register("schema_of", TABLES[table].empty_table())
-        connection.execute(f"create temp table {name} as select * from schema_of")
+        connection.execute(f"create table {name} as select * from schema_of")
         connection.unregister("schema_of")
-    with progress("plan", len(recipe.tasks), "tasks") as advance:
-        for name in sorted(recipe.tasks):
-            plan_task(connection, build_id, recipe, planners()[name], recipe.tasks[name])
+    choices = share_total(connection, recipe)
+    with progress("plan", len(choices), "tasks") as advance:
+        for name in sorted(choices):
+            plan_task(connection, build_id, recipe, planners()[name], choices[name])
             advance(1)
+
+
+def share_total(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, TaskChoice]:
+    """The recipe's tasks, with the train samples that fall to each where the mixture gives a total."""
+    if not recipe.mixture.total:
+        return dict(recipe.tasks)
+    room: dict[str, int] = {}
+    with progress("count", len(recipe.tasks), "tasks") as advance:
+        for name, choice in recipe.tasks.items():
+            planner = planners()[name]
+            make_candidates(connection, planner, {**planner.options, **choice.options})
+            row = connection.execute("select count(*) from candidates where split = 'train'").fetchone() or (0,)
+            room[name] = row[0] * min_phrasings(planner)
+            advance(1)
+    weights = {name: choice.weight for name, choice in recipe.tasks.items()}
+    train = shares(recipe.mixture.total, room, weights, recipe.mixture.temperature)
+    return {name: replace(choice, train=train[name]) for name, choice in recipe.tasks.items()}
+
+
+def min_phrasings(planner: Planner) -> int:
+    """In how many ways every candidate of a task can be put at least."""
+    kinds = [template.kind for template in planner.templates]
+    return min(kinds.count(kind) for kind in kinds)
 
 
 def plan_task(
@@ -46,26 +72,55 @@ def plan_task(
     """Candidates -> chosen samples -> demonstrations -> parts, for one task."""
     start = time.perf_counter()
     options = {**planner.options, **choice.options}
-    connection.execute(f"create or replace temp table candidates as {planner.candidates(options)}")
-    columns = [column[0] for column in connection.execute("select * from candidates limit 0").description]
+    columns = make_candidates(connection, planner, options)
     make_templates(connection, planner, options)
-    choose(connection, planner.task, recipe.seed, choice)
+    choose(connection, planner.task, recipe.seed, choice, recipe.mixture)
     if planner.demos:
-        pair(connection, "chosen", "candidates", recipe.seed, options["min_demos"], options["max_demos"])
+        mark_near(connection, columns)
+        bounds = options["min_demos"], options["max_demos"]
+        pair(connection, "chosen", "candidates", recipe.seed, *bounds, options.get("pairing", "relation"))
     else:
         connection.execute("alter table chosen add column demos integer default 0")
+    pick_phrasings(connection)
+    write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
     derive(connection, columns)
-    write_parts(connection, columns)
-    publish_task(connection, build_id, recipe, planner, columns, options, start)
+    publish_task(connection, build_id, recipe, planner, columns, options, choice, start)
+
+
+def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> list[str]:
+    """`candidates`: what the planner yields, each derive_NAME named by the hash of how it is made. Returns its columns."""
+    query = planner.candidates(options)
+    columns = [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
+    versions = " ".join(f"when '{name}' then '{item.version}'" for name, item in derivations().items())
+    named = "".join(
+        f""", if({c} is null, null, sha256(concat_ws('|', {c}.op, case {c}.op {versions} end, {c}.params,
+              array_to_string({c}.inputs, ',')))) as slot_{c.removeprefix("derive_")}"""
+        for c in columns
+        if c.startswith("derive_")
+    )
+    connection.execute(f"create or replace temp table candidates as select *{named} from ({query})")
+    return columns
+
+
+def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
+    """near_query and near_target: the groups of near-duplicates that query and target of each candidate belong to."""
+    names = {column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))}
+    for name in [name for name in ("query", "target") if name in names]:
+        for table in ("candidates", "chosen"):
+            connection.execute(
+                f"""create or replace temp table {table} as
+                    select c.*, coalesce(s.near, c.slot_{name}) as near_{name}
+                    from {table} c left join selected s on s.asset_id = c.slot_{name}"""
+            )
 
 
 def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> None:
-    """`templates`: every phrasing written out, one row a piece, for every number of demonstrations."""
-    rows, seen = [], dict.fromkeys((template.kind for template in planner.templates), 0)
+    """`templates`: every phrasing written out, one row a piece, for every number of demonstrations it can hold."""
+    rows, seen = [], dict.fromkeys(((t.kind, t.shows_demos) for t in planner.templates), 0)
     for template in planner.templates:
-        number = seen[template.kind]
-        seen[template.kind] += 1
-        for demos in range(1, options["max_demos"] + 1) if planner.demos else [0]:
+        number = seen[template.kind, template.shows_demos]
+        seen[template.kind, template.shows_demos] += 1
+        for demos in range(1, options["max_demos"] + 1) if template.shows_demos else [0]:
             rows += [
                 (template.kind, number, demos, p.position, p.turn, p.role, p.text, p.slot, p.icl_role, p.target)
                 for p in pieces(template, demos)
@@ -75,71 +130,95 @@ def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, opti
            turn integer, role varchar, text varchar, slot varchar, icl_role varchar, target boolean)"""
     )
     connection.executemany("insert into templates values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    connection.execute("create or replace temp table phrasings (kind varchar, total integer)")
-    connection.executemany("insert into phrasings values (?, ?)", list(seen.items()))
+    connection.execute("create or replace temp table phrasings (kind varchar, shows_demos boolean, total integer)")
+    connection.executemany("insert into phrasings values (?, ?, ?)", [(*key, total) for key, total in seen.items()])
 
 
-def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: TaskChoice) -> None:
-    """`chosen`: as many candidates as asked, evenly over what is held out and over `balance`, by hash.
-
-    Where candidates are too few they come again in another phrasing, each phrasing once at most.
-    """
-    wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
-    connection.execute("create or replace temp table wanted (split varchar, total integer)")
-    connection.executemany("insert into wanted values (?, ?)", list(wanted.items()))
+def pick_phrasings(connection: duckdb.DuckDBPyConnection) -> None:
+    """The number of the template for each chosen sample, another one each time a candidate comes again."""
     connection.execute(
-        f"""create or replace temp table chosen as
-            with hashed as (
-                select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
-                       md5_number_lower(concat_ws('|', {seed}, '{task}', c.key)) as h
-                from candidates c join wanted w using (split) join phrasings p on p.kind = c.kind),
-            again as (
-                select * exclude (key), key || '#' || round as key,
-                       ((h % phrasings + round) % phrasings)::integer as number
-                from hashed, range(least(phrasings, ceil(wanted / size)::bigint)) r(round)),
-            even as (
-                select *, row_number() over (partition by split, holdout, balance, round order by h, key) as turn_of
-                from again)
-            select * exclude (h, turn_of, round, phrasings, size, wanted) from even
-            qualify row_number() over (partition by split order by round, turn_of, h, key) <= wanted"""
+        """create or replace temp table chosen as
+           select c.* exclude (h, round), ((h % p.total + round) % p.total)::integer as number
+           from chosen c left join phrasings p on p.kind = c.kind and p.shows_demos = (c.demos > 0)"""
+    )
+
+
+def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_demos: int) -> None:
+    """`task_parts`: the chosen samples joined with their phrasings, every word and slot filled in."""
+    said = "t.text"
+    for column in columns:
+        if column.startswith("word_"):
+            said = f"replace({said}, '{{{column.removeprefix('word_')}}}', coalesce(c.{column}, ''))"
+    names = [column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))]
+    media = {name: f"c.slot_{name}" for name in names}
+    texts = {column.removeprefix("text_"): f"c.{column}" for column in columns if column.startswith("text_")}
+    own = "c.source_asset" if "source_asset" in columns else "null"
+    sources = {name: f"c.source_{name}" if f"source_{name}" in columns else own for name in texts}
+    for n in range(1, max_demos + 1):
+        for side, name in (("in", "query"), ("out", "target")):
+            if name in media:
+                media[f"demo{n}_{side}"] = f"c.demo_slot_{name}[{n}]"
+            elif name in texts:
+                texts[f"demo{n}_{side}"] = f"c.demo_text_{name}[{n}]"
+                sources[f"demo{n}_{side}"] = f"c.demo_source_asset[{n}]" if "source_asset" in columns else "null"
+    connection.execute(
+        f"""create or replace temp table task_parts as
+            with filled as (
+                select c.key, t.position, t.turn, t.role, coalesce({case("t.slot", texts)}, {said}) as text,
+                       {case("t.slot", {**media, **sources})} as asset_id, t.icl_role, t.target,
+                       {case("t.slot", dict.fromkeys(media, "true"))} as is_media
+                from chosen c join templates t on t.kind = c.kind and t.number = c.number and t.demos = c.demos)
+            select * exclude (is_media) replace (if(is_media, null, text) as text,
+                   {"row_number() over (partition by key order by position) - 1" if texts else "position"} as position)
+            from filled where coalesce(is_media, false) or coalesce(text, '') <> ''"""
     )
 
 
 def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """Turn each derive_NAME into a slot_NAME, the hash of how it is made, and note it in `derived`."""
-    for column in columns:
-        if not column.startswith("derive_"):
-            continue
-        slot = f"slot_{column.removeprefix('derive_')}"
-        versions = " ".join(f"when '{op}' then '{version}'" for op, version in DERIVE_VERSIONS.items())
-        identity = f"""sha256(concat_ws('|', {column}.op, case {column}.op {versions} end, {column}.params,
-                       array_to_string({column}.inputs, ',')))"""
-        connection.execute(f"create or replace temp table chosen as select *, {identity} as {slot} from chosen")
+    """Note in `derived` how every medium is made that the parts use; give the parts their modality and licence."""
+    how = [
+        f"select slot_{c.removeprefix('derive_')} as asset_id, {c}.op as op, {c}.params as params, {c}.inputs as inputs from candidates"
+        for c in columns
+        if c.startswith("derive_")
+    ]
+    if how:
+        modality = " ".join(f"when '{name}' then '{item.modality}'" for name, item in derivations().items())
         connection.execute(
             f"""insert into derived by name
-                with made as (
-                    select {slot} as asset_id, any_value({column}) as how from chosen
-                    where {slot} not in (select asset_id from derived) group by all),
-                inputs as (select asset_id, how, unnest(how.inputs) as input, how.inputs[1] as first from made)
-                select i.asset_id, any_value(s.source_row_id) filter (where s.asset_id = i.first) as source_row_id,
-                       any_value(s.corpus) filter (where s.asset_id = i.first) as corpus,
-                       any_value(s.modality) as modality, any_value(s.media_type) as media_type,
-                       max(s.split) as split, max(s.holdout) as holdout, any_value(how.op) as op,
-                       any_value(how.params) as params, any_value(how.inputs) as inputs,
-                       array_to_string(list_sort(list_distinct(list(s.licence))), '+') as licence,
-                       string_agg(s.caption, ' + ' order by i.input <> i.first, s.caption) as caption
-                from inputs i join selected s on s.asset_id = i.input group by i.asset_id"""
+                with used as (
+                    select distinct asset_id from task_parts
+                    where asset_id is not null and asset_id not in (select asset_id from derived)),
+                made as (
+                    select asset_id, any_value(op) as op, any_value(params) as params, any_value(inputs) as inputs
+                    from ({" union all ".join(how)}) semi join used using (asset_id) group by asset_id),
+                opened as (
+                    select asset_id, op, unnest(inputs) as input, inputs[1] as first from made)
+                select m.*, f.source_row_id, f.corpus, case m.op {modality} end as modality, i.split, i.holdout,
+                       i.licence, i.caption
+                from made m join selected f on f.asset_id = m.inputs[1] join (
+                    select o.asset_id, max(s.split) as split, max(s.holdout) as holdout,
+                           array_to_string(list_sort(list_distinct(list(s.licence))), '+') as licence,
+                           string_agg(distinct s.caption, ' + ' order by s.caption) as caption
+                    from opened o join selected s on s.asset_id = o.input group by o.asset_id) i
+                    on i.asset_id = m.asset_id"""
         )
-    name_licences(connection, "derived", fuse_all)
+        name_licences(connection, "derived", fuse_all)
+    connection.execute(
+        """create or replace temp table task_parts as
+           select p.*, if(p.text is not null, 'text', coalesce(s.modality, d.modality)) as modality,
+                  coalesce(s.licence, d.licence) as licence
+           from task_parts p left join selected s using (asset_id) left join derived d using (asset_id)"""
+    )
 
 
-def name_licences(
-    connection: duckdb.DuckDBPyConnection, table: str, combine: Callable[[list[str]], str | None]
-) -> None:
-    """Replace 'A+B' in the column licence by what the combination comes to; null where it may not be."""
+def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) -> None:
+    """Replace 'A+B' in the column licence by what the combination comes to."""
     found = connection.execute(f"select distinct licence from {table} where licence like '%+%'").fetchall()
-    for (listed,) in found:
-        connection.execute(f"update {table} set licence = ? where licence = ?", [combine(listed.split("+")), listed])
+    names = [(listed, combine(listed.split("+")) or FORBIDDEN) for (listed,) in found]
+    if names:
+        connection.execute("create or replace temp table named (listed varchar, name varchar)")
+        connection.executemany("insert into named values (?, ?)", names)
+        connection.execute(f"update {table} set licence = named.name from named where licence = named.listed")
 
 
 def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
@@ -147,34 +226,6 @@ def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
     known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
     allowed = [f"'{a}+{b}'" for a in known for b in known if fusable(a, b)] or ["''"]
     connection.execute(f"create or replace temp macro fusable(a, b) as a || '+' || b in ({', '.join(allowed)})")
-
-
-def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """`task_parts`: the chosen samples joined with their phrasings, every word and slot filled in."""
-    said = "t.text"
-    for column in columns:
-        if column.startswith("word_"):
-            said = f"replace({said}, '{{{column.removeprefix('word_')}}}', coalesce(c.{column}, ''))"
-    slots = {c.split("_", 1)[1]: f"c.slot_{c.split('_', 1)[1]}" for c in columns if c.startswith(("slot_", "derive_"))}
-    texts = {c.removeprefix("text_"): f"c.{c}" for c in columns if c.startswith("text_")}
-    source = "c.source_asset" if "source_asset" in columns else "null"
-    has_demos = connection.execute("select count(*) from templates where demos > 0").fetchone() != (0,)
-    if has_demos:
-        last = connection.execute("select max(demos) from templates").fetchone() or (0,)
-        for n in range(1, last[0] + 1):
-            slots |= {f"demo{n}_in": f"c.demo_in[{n}]", f"demo{n}_out": f"c.demo_out[{n}]"}
-    asset = case("t.slot", {**slots, **dict.fromkeys(texts, source)})
-    text = f"coalesce({case('t.slot', texts)}, {said})"
-    connection.execute(
-        f"""create or replace temp table task_parts as
-            select c.key, t.position, t.turn, t.role, {text} as text, {asset} as asset_id, t.icl_role, t.target
-            from chosen c join templates t on t.kind = c.kind and t.number = c.number and t.demos = c.demos"""
-    )
-    connection.execute(
-        """create or replace temp table task_parts as
-           select p.*, coalesce(s.modality, d.modality, 'text') as modality, coalesce(s.licence, d.licence) as licence
-           from task_parts p left join selected s using (asset_id) left join derived d using (asset_id)"""
-    )
 
 
 def case(subject: str, choices: dict[str, str]) -> str:
@@ -190,23 +241,25 @@ def publish_task(
     planner: Planner,
     columns: list[str],
     options: dict,
+    choice: TaskChoice,
     start: float,
 ) -> None:
     """Name the samples, drop what may not be, and add the rest to the plan with a line in the ledger."""
     meta = [column for column in columns if column.startswith("meta_")]
     described = ", ".join(f"'{column.removeprefix('meta_')}', c.{column}" for column in meta)
+    language = "coalesce(c.language, 'en')" if "language" in columns else "'en'"
     connection.execute(
         f"""create or replace temp table task_samples as
             with told as (
                 select key, sha256(concat_ws(chr(31), '{planner.task}', '{planner.version}', string_agg(concat_ws(
-                           chr(30), turn, role, coalesce(asset_id, ''), coalesce(text, ''), target), chr(31)
-                           order by position)))[1:32] as sample_id,
-                       count(*) as n_parts,
+                           chr(30), turn, role, modality, coalesce(asset_id, ''), coalesce(text, ''),
+                           coalesce(icl_role, ''), target), chr(31) order by position)))[1:32] as sample_id,
+                       count(*) as n_parts, bool_or(asset_id is not null and modality is null) as lost,
                        array_to_string(list_sort(list_distinct(list(licence) filter (where licence is not null))), '+')
                            as licence
                 from task_parts group by key)
-            select c.key, t.sample_id, c.split, c.holdout, c.kind || '/' || c.number as template, t.n_parts,
-                   c.demos as n_demos, t.licence,
+            select c.key, t.sample_id, c.split, c.holdout, {language} as language,
+                   c.kind || '/' || c.number as template, t.n_parts, c.demos as n_demos, t.licence, t.lost,
                    md5_number_lower(concat_ws('|', {recipe.seed}, '{recipe.name}', t.sample_id)) % 2147483648 as seed,
                    json_object({described})::varchar as meta,
                    row_number() over (partition by t.sample_id order by c.key) as copy
@@ -215,30 +268,24 @@ def publish_task(
     name_licences(connection, "task_samples", strictest)
     connection.execute(
         f"""create or replace temp table dropped as
-            select coalesce(sample_id, '{planner.task}:' || key) as subject,
-                   case when sample_id is null then 'too few demonstrations'
+            select key, coalesce(sample_id, '{planner.task}:' || key) as subject,
+                   case when sample_id is null then 'too few demonstrations' when lost then 'a medium is not selected'
                         when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
-            from task_samples where sample_id is null or copy > 1 or licence is null or licence = ''"""
+            from task_samples where sample_id is null or lost or copy > 1 or licence in ('', '{FORBIDDEN}')"""
     )
     connection.execute(
         f"""insert into rejected by name
             select '{build_id}' as build_id, subject, 'plan' as stage, '{planner.task}' as op, reason from dropped;
-            delete from task_samples where sample_id is null or copy > 1 or licence is null or licence = ''"""
-    )
-    connection.execute(
-        f"""insert into planned_samples by name
-            select '{build_id}' as build_id, '{planner.task}' as task, * exclude (key, copy) from task_samples;
+            delete from task_samples where key in (select key from dropped);
+            insert into planned_samples by name
+            select '{build_id}' as build_id, '{planner.task}' as task, * exclude (key, copy, lost) from task_samples;
             insert into planned_parts by name
             select '{build_id}' as build_id, s.sample_id, p.* exclude (key, licence)
             from task_parts p join task_samples s using (key)"""
     )
-    params = json.dumps({"options": options, "samples": wanted_counts(recipe, planner.task)}, sort_keys=True)
+    wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
+    params = json.dumps({"options": options, "samples": wanted}, sort_keys=True)
     rows_in, rejected = count(connection, "chosen"), count(connection, "dropped")
     values = [build_id, "plan", planner.task, planner.version, params, rows_in, rows_in - rejected, rejected, 0]
     values.append(time.perf_counter() - start)
     connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-
-
-def wanted_counts(recipe: Recipe, task: str) -> dict[str, int]:
-    choice = recipe.tasks[task]
-    return {"train": choice.train, "validation": choice.validation, "test": choice.test}

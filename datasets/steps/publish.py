@@ -76,7 +76,7 @@ def publish(
         connection.unregister("made")
     connection.execute(
         """create temp table written as
-           select * exclude (place) from planned_samples
+           select * from planned_samples
            where sample_id not in (select subject from rejected where stage = 'write')"""
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -92,8 +92,8 @@ def publish(
         strict=True,
     ):
         shard |= {"task": task, "split": split, "plan_hash": plan_hash}
-    asset_columns = "asset_id, source_row_id, corpus, modality, media_type, bytes, width, height, duration_s, caption, "
-    asset_columns += 'attributes, licence, split, holdout, shard, member, "offset", text, op, params, inputs'
+    asset_columns = "asset_id, source_row_id, source_sha256, corpus, modality, media_type, bytes, width, height, duration_s, caption, "
+    asset_columns += 'attributes, licence, split, holdout, near, shard, member, "offset", text, op, params, inputs'
     tables = {
         "plan": "select * from planned_parts order by sample_id, position",
         "parts": """select * from planned_parts where sample_id in (select sample_id from written)

@@ -4,6 +4,7 @@ Runs on one DuckDB connection that sees the build's ingests; leaves a table `sel
 `assets`, the attributes planners ask for, and:
   split    train, validation or test
   holdout  '' in train; 'concept' where the whole family is held out, 'combination' where only this style of it is
+  near     the group of near-duplicates that the asset belongs to, itself where it has none
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import duckdb
 
 from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
 
-VERSION = "1"
+VERSION = "2"
 ATTRIBUTES = {
     "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",
     "tone": "integer", "gender": "varchar", "direction": "varchar", "group": "varchar",
@@ -27,9 +28,13 @@ def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe)
     connection.execute("create temp table rejected as select * from rejects limit 0")
     connection.execute("create temp table ledger as select * from op_runs limit 0")
     drop_duplicates(connection, build_id, recipe)
+    drop_forgotten(connection, build_id)
     widen_signals(connection)
     for rule in recipe.filters:
         apply_filter(connection, build_id, rule)
+    connection.execute(
+        "alter table selected add column if not exists near varchar; update selected set near = asset_id"
+    )
     assign_splits(connection, recipe)
 
 
@@ -52,17 +57,50 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe
         [build_id],
     )
     connection.execute(
-        """create temp table selected as
-           select * exclude (copy, locator, split, holdout) from candidates where copy = 1 order by asset_id"""
+        """create table selected as
+           select * exclude (copy, locator, split, holdout, near) from candidates where copy = 1 order by asset_id"""
     )
     write_ledger(connection, build_id, "select", "exact_duplicate", {}, "candidates", start)
     connection.execute("drop table candidates")
 
 
+def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
+    """Leave out works whose owners opted out, wherever the same media come from."""
+    start = time.perf_counter()
+    if not count(connection, "forgotten"):
+        return
+    connection.execute(
+        """create temp table dropped as select asset_id from selected
+           where asset_id in (select asset_id from forgotten)
+              or source_row_id in (select source_row_id from forgotten)"""
+    )
+    reject(connection, build_id, "forget", {}, "its owner opted out", start)
+
+
+def reject(
+    connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float
+) -> None:
+    """Move the assets of table `dropped` (asset_id, and where it has them reason, score, threshold) to `rejected`."""
+    columns = {column[0] for column in connection.execute("select * from dropped limit 0").description}
+    given = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
+    rows_in, rejected = count(connection, "selected"), count(connection, "dropped")
+    connection.execute(
+        f"""insert into rejected by name
+            select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{given} from dropped""",
+        [build_id, op, reason],
+    )
+    connection.execute("delete from selected where asset_id in (select asset_id from dropped); drop table dropped")
+    ledger_line(connection, build_id, "select", op, params, rows_in, rejected, start)
+
+
 def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
     """One row an asset, one column a signal, so that filters read as plain SQL."""
-    names = [name for (name,) in connection.execute("select distinct name from signals order by name").fetchall()]
-    columns = "".join(f", max(value) filter (where name = '{name}') as \"{name}\"" for name in names)
+    found = connection.execute(
+        "select name, bool_or(text is not null) from signals where vector is null group by name order by name"
+    ).fetchall()
+    columns = "".join(
+        f", max({'text' if words else 'value'}) filter (where name = '{name}') as \"{name}\"" for name, words in found
+    )
     connection.execute(f"create temp table measured as select asset_id{columns} from signals group by asset_id")
 
 
@@ -103,10 +141,10 @@ def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None
         f"try_cast(attributes ->> '$.{name}' as {kind}) as \"{name}\"" for name, kind in ATTRIBUTES.items()
     )
     connection.execute(
-        f"""create or replace temp table selected as
+        f"""create or replace table selected as
             with attributed as (select *, {columns} from selected),
             placed as (
-                select *, {unit("'family', coalesce(family, asset_id)", recipe.seed)} as u,
+                select *, {unit("'family', coalesce(family, near)", recipe.seed)} as u,
                        {unit("'combination', concept, style", recipe.seed)} as v
                 from attributed)
             select * exclude (u, v), {split_of("u", "v", recipe.splits)} from placed order by asset_id"""
@@ -149,6 +187,19 @@ def write_ledger(
     rows_in = count(connection, before)
     if rejected is None:
         rejected = rows_in - count(connection, "selected")
+    ledger_line(connection, build_id, stage, op, params, rows_in, rejected, start)
+
+
+def ledger_line(
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    stage: str,
+    op: str,
+    params: dict,
+    rows_in: int,
+    rejected: int,
+    start: float,
+) -> None:
     values = [build_id, stage, op, VERSION, json.dumps(params, sort_keys=True), rows_in, rows_in - rejected, rejected]
     values.append(time.perf_counter() - start)
     connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", values)

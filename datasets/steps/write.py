@@ -3,78 +3,124 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from codi2_datasets.engine import spread
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe
-from codi2_datasets.shards import VERSION, Medium, Receipt, ShardPlan, read_receipt, write_shard
+from codi2_datasets.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.steps.select import count
 from codi2_storage.store import Store
 
+# SQL, over the samples `s` of one shard: a hash of all that decides its bytes; and its name, by task, split and hash
+PLAN_HASH = f"""sha256('{VERSION}' || string_agg(concat_ws(chr(31), s.sample_id, s.holdout, s.licence, s.seed, s.meta),
+                chr(29) order by s.sample_id))"""
+SHARD_NAME = "format('shards/{}/{}-{:05d}-{}.tar', task, split, shard_index::bigint, plan_hash[1:16])"
+
 
 def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
-    """`planned_shards`, and each sample's place: shuffled by hash within its task and split, then cut."""
+    """`planned_shards`, and each sample's place: shards of a task and split are ranges of the samples' ids.
+
+    The ids are hashes, so every shard is a fair sample; their number is a power of two, so that a sample that comes or
+    goes changes the one shard in whose range it falls. A sample's id says all that it shows, so a shard is known by
+    its samples' rows.
+    """
     connection.execute(
-        f"""create temp table placed as
-            with ordered as (
-                select sample_id, task, split, row_number() over (partition by task, split order by sample_id) - 1 as n
-                from planned_samples)
-            select *, n // {recipe.shards.samples} as shard_index from ordered;
-            create temp table described as
-            select sample_id, sha256(string_agg(concat_ws(chr(30), position, turn, role, modality,
-                       coalesce(asset_id, ''), coalesce(text, ''), coalesce(icl_role, ''), target), chr(31)
-                       order by position)) as content
-            from planned_parts group by sample_id;
+        f"""create temp table sized as
+            select task, split, pow(2, greatest(0, ceil(log2(count(*) / {recipe.shards.samples}))))::bigint as shards
+            from planned_samples group by all;
+            create temp table placed as
+            select s.sample_id, s.task, s.split,
+                   (('0x' || s.sample_id[1:8])::bigint * z.shards) >> 32 as shard_index
+            from planned_samples s join sized z using (task, split);
             create temp table planned_shards as
             select p.task, p.split, p.shard_index, count(*) as samples,
-                   sha256('{VERSION}' || string_agg(concat_ws(chr(31), s.sample_id, s.holdout, s.licence, s.seed,
-                          s.meta, d.content), chr(29) order by p.n)) as plan_hash
-            from placed p join planned_samples s using (sample_id) join described d using (sample_id)
+                   {PLAN_HASH} as plan_hash
+            from placed p join planned_samples s using (sample_id)
             group by p.task, p.split, p.shard_index;
             alter table planned_shards add column shard varchar;
-            update planned_shards set shard = format(
-                'shards/{{}}/{{}}-{{:05d}}-{{}}.tar', task, split, shard_index::bigint, plan_hash[1:16]);
-            create or replace temp table planned_samples as
-            select s.* replace (h.shard as shard), p.n as place
+            update planned_shards set shard = {SHARD_NAME};
+            create or replace table planned_samples as
+            select s.* replace (h.shard as shard)
             from planned_samples s join placed p using (sample_id) join planned_shards h
                 on h.task = p.task and h.split = p.split and h.shard_index = p.shard_index"""
     )
 
 
 def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list[str]) -> Iterator[ShardPlan]:
-    """What a worker needs to write each shard, one at a time."""
+    """What a worker needs to write each shard, one at a time: three sorted streams, cut where the shard changes."""
+    connection.register("wanted_shards", pa.table({"shard": pa.array(names, pa.string())}))
+    connection.execute(
+        """create or replace table todo as select * from wanted_shards;
+           create or replace table writing as select sample_id, shard from planned_samples semi join todo using (shard);
+           create or replace table needed as
+           with used as (
+               select distinct w.shard, p.asset_id from planned_parts p join writing w using (sample_id)
+               where p.modality <> 'text')
+           select shard, asset_id from used union
+           select u.shard, unnest(d.inputs) from used u join derived d using (asset_id)"""
+    )
+    streams = [
+        by_shard(connection, query, names)
+        for query in (
+            "select s.* from planned_samples s semi join todo using (shard) order by shard, sample_id",
+            """select w.shard, p.* from planned_parts p join writing w using (sample_id)
+               order by w.shard, p.sample_id, p.position""",
+            """select n.shard as of_shard, a.asset_id, a.modality, a.shard, coalesce(a."offset", 0) as "offset",
+                      coalesce(a.bytes, 0) as bytes, a.op, coalesce(a.params, '{}') as params,
+                      coalesce(a.inputs, []) as inputs
+               from needed n join (
+                   select asset_id, modality, shard, "offset", bytes, null as op, null as params, null as inputs
+                   from selected where modality <> 'text' union all by name
+                   select asset_id, modality, null as shard, op, params, inputs from derived) a using (asset_id)
+               order by of_shard, asset_id""",
+        )
+    ]
     for name in names:
-        samples = rows(connection, "select * from planned_samples where shard = ? order by place", name)
-        parts = rows(
-            connection,
-            """select p.* from planned_parts p join planned_samples s using (sample_id)
-               where s.shard = ? order by s.place, p.position""",
-            name,
-        )
-        media = rows(
-            connection,
-            """with used as (
-                   select distinct asset_id from planned_parts p join planned_samples s using (sample_id)
-                   where s.shard = ? and p.modality <> 'text'),
-               everything as (select asset_id from used union
-                              select unnest(inputs) from derived where asset_id in (select asset_id from used))
-               select asset_id, modality, shard, coalesce("offset", 0) as "offset", coalesce(bytes, 0) as bytes,
-                      null as op, '{}' as params, []::varchar[] as inputs
-               from selected where asset_id in (select asset_id from everything)
-               union all
-               select asset_id, modality, null, 0, 0, op, params, inputs from derived
-               where asset_id in (select asset_id from used) order by 1""",
-            name,
-        )
-        inputs = tuple(Medium(**{**medium, "inputs": tuple(medium["inputs"])}) for medium in media)
-        yield ShardPlan(store, name, tuple(samples), tuple(parts), inputs)
+        samples, parts, media = (next(stream) for stream in streams)
+        yield ShardPlan(store, name, samples, parts, media.drop_columns(["of_shard"]))
 
 
-def rows(connection: duckdb.DuckDBPyConnection, query: str, *params: object) -> list[dict]:
-    return connection.execute(query, list(params)).to_arrow_table().to_pylist()
+def by_shard(connection: duckdb.DuckDBPyConnection, query: str, names: list[str]) -> Iterator[pa.Table]:
+    """The rows of each named shard in turn, of a query that is sorted by its column `of_shard`, else `shard`."""
+    reader = connection.cursor().execute(query).to_arrow_reader(100_000)
+    column = "of_shard" if "of_shard" in reader.schema.names else "shard"
+    runs = runs_of(reader, column)
+    ahead = next(runs, None)
+    for name in names:
+        held = []
+        while ahead and ahead[0] == name:
+            held.append(ahead[1])
+            ahead = next(runs, None)
+        yield pa.Table.from_batches(held, reader.schema)
+
+
+def runs_of(reader: pa.RecordBatchReader, column: str) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Stretches of one value in a sorted column, with that value."""
+    for batch in reader:
+        names, start = batch.column(column), 0
+        while start < len(batch):
+            end = bisect_right(Keys(names), names[start].as_py(), lo=start)
+            yield names[start].as_py(), batch.slice(start, end - start)
+            start = end
+
+
+class Keys(Sequence[str]):
+    """An Arrow column as a sequence that bisect can search."""
+
+    def __init__(self, column: pa.Array) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.column[index].as_py()
 
 
 def write(

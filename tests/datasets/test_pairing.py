@@ -16,7 +16,7 @@ def table(pairs: int, families: int) -> duckdb.DuckDBPyConnection:
         f"""create table pool as
             select 'k' || i as key, 'r' || (i % 3) as relation, 'f' || (i % {families}) as family,
                    if(i % 5 = 0, 'test', 'train') as split, if(i % 5 = 0, 'concept', '') as holdout,
-                   'q' || i as slot_query, 't' || i as slot_target
+                   '' as kind, 'q' || i as slot_query, 't' || i as slot_target
             from range({pairs}) t(i)"""
     )
     connection.execute("create temp table chosen as select * from pool")
@@ -32,9 +32,9 @@ def test_no_seed_makes_it_leak(seed: int, pairs: int, families: int, low: int, m
     pool = {row["slot_query"]: row for row in connection.execute("select * from pool").to_arrow_table().to_pylist()}
     assert len(rows) == pairs
     for row in rows:
-        shown = [pool[query] for query in row["demo_in"][: row["demos"]]]
+        shown = [pool[query] for query in (row["demo_slot_query"] or [])[: row["demos"]]]
         assert row["demos"] == 0 or low <= row["demos"] <= low + more
-        assert [item["slot_target"] for item in shown] == row["demo_out"][: row["demos"]]
+        assert [item["slot_target"] for item in shown] == (row["demo_slot_target"] or [])[: row["demos"]]
         assert all(
             (d["relation"], d["split"], d["holdout"]) == (row["relation"], row["split"], row["holdout"]) for d in shown
         )
@@ -46,7 +46,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     def drawn(seed: int) -> list:
         connection = table(200, 50)
         pair(connection, "chosen", "pool", seed, 1, 4)
-        return connection.execute("select key, demo_in, demos from chosen order by key").fetchall()
+        return connection.execute("select key, demo_slot_query, demos from chosen order by key").fetchall()
 
     assert drawn(1) == drawn(1) != drawn(2)
 

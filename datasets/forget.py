@@ -1,0 +1,203 @@
+"""Opt-out: a work and every sample that showed it, as query, target or demonstration, leave the dataset.
+
+A new build takes the place of the latest one: its tables without them, and only the shards concerned written again,
+their other samples byte for byte. What was forgotten is recorded for good, and later builds leave it out as well.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from codi2_datasets.identity import digest, sha256
+from codi2_datasets.progress import progress
+from codi2_datasets.shards import Receipt, receipt_json, receipt_path
+from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME
+from codi2_datasets.tar import add_member
+from codi2_storage.catalog import Catalog
+from codi2_storage.manifests import Writer, committed
+from codi2_storage.store import Store
+
+
+class ForgetError(ValueError):
+    """Nothing can be forgotten: no build, or no such source row. The message says which."""
+
+
+def forget(root: str, names: list[str]) -> str:
+    """Forget source rows, by id or as 'corpus:locator', in the latest build. Returns the id of the new build."""
+    store = Store(root)
+    catalog = Catalog(store)
+    old = catalog.latest_build()
+    if old is None:
+        raise ForgetError(f"no published build under {root}")
+    with catalog.connect(old) as connection:
+        gone = find(connection, names)
+        build_id = digest([old, sorted(row["source_row_id"] for row in gone)])[:12]
+        record(store, gone)
+        if committed(store, build_id, "build") is None:
+            mark(connection, gone)
+            shards, places = rewrite(connection, store)
+            publish(connection, store, catalog, old, build_id, shards, places)
+    return build_id
+
+
+def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[str, Any]]:
+    """Rows for the table `forgotten`: the source rows named, with their assets."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name in names:
+        rows = connection.execute(
+            """select s.source_row_id, i.asset_id, s.corpus, s.locator, s.sha256
+               from source_rows s left join ingested i using (source_row_id)
+               where s.source_row_id = ? or s.corpus || ':' || s.locator = ?""",
+            [name, name],
+        ).to_arrow_table()
+        if not len(rows):
+            raise ForgetError(
+                f"no source row {name!r}; give its id, or corpus:locator, as the table source_rows has them"
+            )
+        found |= {(row["source_row_id"], row["asset_id"]): row for row in rows.to_pylist()}
+    return [found[key] for key in sorted(found, key=str)]
+
+
+def record(store: Store, gone: list[dict[str, Any]]) -> None:
+    """Remember for every build to come."""
+    commit_id = f"forget-{digest(gone)[:16]}"
+    if committed(store, commit_id, "forget") is None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with Writer(store, commit_id, "forget") as writer:
+            writer.append("forgotten", [{**row, "created_at": now} for row in gone])
+
+
+def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> None:
+    """Tables `lost_assets` (those made of others too) and `lost_samples`; `kept` is `samples` with its new shards."""
+    connection.register("gone", pa.table({"asset_id": pa.array([row["asset_id"] for row in gone], pa.string())}))
+    connection.execute(
+        f"""create table lost_assets as
+            select asset_id from assets where asset_id in (select asset_id from gone)
+            union select asset_id from (select asset_id, unnest(inputs) as input from assets)
+            where input in (select asset_id from gone);
+            create table lost_samples as
+            select distinct sample_id, s.shard from parts p join samples s using (sample_id)
+            where p.asset_id in (select asset_id from lost_assets);
+            create table renamed as
+            with left_over as (
+                select s.* from samples s where shard in (select shard from lost_samples)
+                and sample_id not in (select sample_id from lost_samples)),
+            hashed as (
+                select h.shard as old_shard, h.task, h.split, count(s.sample_id) as samples,
+                       split_part(split_part(h.shard, '/', 3), '-', 2)::bigint as shard_index,
+                       {PLAN_HASH} as plan_hash
+                from (select distinct shard, task, split from shards) h join left_over s using (shard)
+                group by all)
+            select *, {SHARD_NAME} as shard from hashed"""
+    )
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Write the shards concerned without the lost samples. Returns their rows of `shards`, and where derived media lie."""
+    lost = {name for (name,) in connection.execute("select sample_id from lost_samples").fetchall()}
+    derived = {name for (name,) in connection.execute("select asset_id from assets where op is not null").fetchall()}
+    todo = connection.execute("select old_shard, shard, task, split, plan_hash from renamed order by shard").fetchall()
+    rows, places = [], []
+    with progress("rewrite", len(todo), "shards") as advance:
+        for old, new, task, split, plan_hash in todo:
+            content, samples, found = without(store.read_bytes(old), lost, derived)
+            receipt = Receipt(new, samples, len(content), sha256(content), found, [])
+            store.write_bytes(new, content)
+            store.write_bytes(receipt_path(new), receipt_json(receipt))
+            row = {"shard": new, "task": task, "split": split, "plan_hash": plan_hash, "samples": samples}
+            rows.append({**row, "bytes": receipt.bytes, "sha256": receipt.sha256})
+            places += [{**place, "shard": new} for place in found]
+            advance(1)
+    return rows, places
+
+
+def without(shard: bytes, lost: set[str], derived: set[str]) -> tuple[bytes, int, list[dict[str, Any]]]:
+    """A shard without some samples: its bytes, the samples left, and the places of derived media in it."""
+    buffer, samples = io.BytesIO(), 0
+    places: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    with (
+        tarfile.open(fileobj=io.BytesIO(shard)) as source,
+        tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as target,
+    ):
+        for member in source:
+            key, _, rest = member.name.partition(".")
+            if key in lost:
+                continue
+            data = source.extractfile(member).read()  # type: ignore[union-attr]
+            if rest == "json":
+                samples += 1
+                content = [part for message in json.loads(data)["messages"] for part in message["content"]]
+                names = {f"{key}.{part['part']}": part["asset_id"] for part in content if part.get("part")}
+            asset_id, offset = names.get(member.name), target.offset + 512
+            add_member(target, member.name, data)
+            if asset_id in derived and asset_id not in places:
+                places[asset_id] = {"asset_id": asset_id, "member": member.name, "offset": offset, "bytes": len(data)}
+    return buffer.getvalue(), samples, list(places.values())
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    catalog: Catalog,
+    old: str,
+    build_id: str,
+    shards: list[dict[str, Any]],
+    places: list[dict[str, Any]],
+) -> None:
+    """Commit the build that takes the old one's place."""
+    schema = pa.schema([("asset_id", pa.string()), ("shard", pa.string()), ("member", pa.string()),
+                        ("offset", pa.int64()), ("bytes", pa.int64())])  # fmt: skip
+    connection.register("new_places", pa.Table.from_pylist(places, schema=schema))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    own = f"* replace ('{build_id}' as build_id)"
+    kept_sample = "sample_id not in (select sample_id from lost_samples)"
+    # a derived medium that lay in a sample that is gone is looked for in the shards that were written again; those
+    # that no sample shows any more are left out
+    tables = {
+        "samples": f"""select s.* replace ('{build_id}' as build_id, coalesce(r.shard, s.shard) as shard)
+                       from samples s left join renamed r on r.old_shard = s.shard where {kept_sample}
+                       order by task, split, sample_id""",
+        "parts": f"select {own} from parts where {kept_sample} order by sample_id, position",
+        "plan": f"select {own} from plan where {kept_sample} order by sample_id, position",
+        "assets": """with left_over as (
+                         select a.*, a.shard in (select shard from lost_samples) as moved from assets a
+                         where a.asset_id not in (select asset_id from lost_assets))
+                     select a.* exclude (moved)
+                            replace (coalesce(p.shard, a.shard) as shard, coalesce(p.member, a.member) as member,
+                                     coalesce(p."offset", a."offset") as "offset", coalesce(p.bytes, a.bytes) as bytes)
+                     from left_over a left join new_places p on p.asset_id = a.asset_id and a.moved
+                     where a.op is null or not a.moved or p.shard is not null
+                     qualify row_number() over (partition by a.asset_id order by p.shard) = 1 order by a.asset_id""",
+        "shards": f"select {own} from shards where shard not in (select shard from lost_samples) order by shard",
+        "rejects": f"""select {own} from rejects where build_id = '{old}'
+                       union all by name select '{build_id}' as build_id, asset_id as subject, 'forget' as stage,
+                           'assets' as op, 'its owner opted out' as reason from lost_assets
+                       union all by name select '{build_id}' as build_id, sample_id as subject, 'forget' as stage,
+                           'samples' as op, 'it showed a work whose owner opted out' as reason from lost_samples""",
+        "op_runs": f"""select {own} from op_runs where build_id = '{old}'
+                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'assets' as op,
+                           '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
+                           any_value(n) as rejected, 0 as failed, 0.0 as seconds
+                       from assets, (select count(*) as n from lost_assets)
+                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'samples' as op,
+                           '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
+                           any_value(n) as rejected, 0 as failed, 0.0 as seconds
+                       from samples, (select count(*) as n from lost_samples)""",
+    }
+    found = {name: connection.execute(query).to_arrow_table() for name, query in tables.items()}
+    build = connection.execute("select * from builds where build_id = ?", [old]).to_arrow_table().to_pylist()[0]
+    build |= {"build_id": build_id, "parent": old, "samples": len(found["samples"]), "created_at": now}
+    uses = next(commit.uses for commit in catalog.builds() if commit.id == old)
+    with Writer(store, build_id, "build", uses=uses, info={"created_at": now, "recipe": build["recipe"]}) as writer:
+        writer.append("builds", [build])
+        writer.append("shards", [{**row, "build_id": build_id} for row in shards])
+        for name, table in found.items():
+            writer.append(name, table)

@@ -1,0 +1,101 @@
+"""Mixture: how many samples of each task, and which candidates they are, in exact numbers.
+
+Weights never lose a sample: a stratum (corpus, licence, language, a task's own `balance`) that runs out leaves its
+place to the others, so that the number asked for is met wherever the candidates are there at all.
+"""
+
+from __future__ import annotations
+
+import math
+
+import duckdb
+
+from codi2_datasets.recipe import Mixture, TaskChoice
+
+
+def shares(total: int, room: dict[str, int], weights: dict[str, float], temperature: float) -> dict[str, int]:
+    """`total` shared by weight * room^(1 / temperature), none getting more than its room; largest remainders first.
+
+    Names decide between equal remainders. Where the room is too small in all, everything gets its room.
+    """
+    given = dict.fromkeys(room, 0)
+    pull = {name: weights.get(name, 1.0) * size ** (1 / temperature) if size else 0.0 for name, size in room.items()}
+    left = min(total, sum(size for name, size in room.items() if pull[name] > 0))
+    while left > 0:
+        open_ = [name for name in sorted(room) if pull[name] > 0 and given[name] < room[name]]
+        whole = sum(pull[name] for name in open_)
+        exact = {name: left * pull[name] / whole for name in open_}
+        full = [name for name in open_ if given[name] + exact[name] >= room[name]]
+        if full:  # what is full drops out, and the rest is shared again
+            for name in full:
+                left -= room[name] - given[name]
+                given[name] = room[name]
+            continue
+        for name in open_:
+            given[name] += math.floor(exact[name])
+        rest = left - sum(math.floor(exact[name]) for name in open_)
+        for name in sorted(open_, key=lambda name: (-(exact[name] % 1), name))[:rest]:
+            given[name] += 1
+        left = 0
+    return given
+
+
+def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: TaskChoice, mixture: Mixture) -> None:
+    """`chosen`: as many of `candidates` as asked, over what is held out, `balance` and the mixture's strata.
+
+    Within a stratum the order is by hash; between strata, place n of a stratum of weight w comes at n / w, which takes
+    from all in proportion to their weights. Where candidates are too few they come again in another phrasing, each
+    phrasing once at most.
+    """
+    wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
+    connection.execute("create or replace temp table wanted (split varchar, total integer)")
+    connection.executemany("insert into wanted values (?, ?)", list(wanted.items()))
+    source, weight, strata = weigh(connection, mixture)
+    spread = "1.0" if choice.temperature is None else f"pow(stratum, {1 / choice.temperature!r})"
+    connection.execute(
+        f"""create or replace temp table chosen as
+            with weighed as ({source}),
+            hashed as (
+                select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
+                       md5_number_lower(concat_ws('|', {seed}, '{task}', c.key)) as h
+                from weighed c join wanted w using (split)
+                join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind
+                where {weight} > 0),
+            again as (
+                select * exclude (key), key || '#' || round as key, round
+                from hashed, range(least(phrasings, ceil(wanted / size))::bigint) r(round)),
+            even as (
+                select *, count(*) over strata as stratum, row_number() over (strata order by h, key) as turn_of
+                from again window strata as (partition by split, holdout, balance, round{strata}))
+            select * exclude (turn_of, stratum, phrasings, size, wanted{strata}) from even
+            qualify row_number() over (
+                partition by split order by round, turn_of / ({weight} * {spread}), h, key) <= wanted"""
+    )
+
+
+def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str, str, str]:
+    """SQL for the candidates with what weights go by, for the weight of a candidate, and for the strata's columns."""
+    weighted = {"corpus": mixture.corpora, "licence": mixture.licences, "tongue": mixture.languages}
+    weighted = {name: weights for name, weights in weighted.items() if weights}
+    if not weighted:
+        return "select * from candidates", "1.0", ""
+    columns = {column[0] for column in connection.execute("select * from candidates limit 0").description}
+    target = next((name for name in ("slot_target", "source_asset", "slot_query") if name in columns), "null")
+    inputs = "derive_target.inputs[1]" if "derive_target" in columns else "null"
+    found = {
+        "corpus": "coalesce(a.corpus, '')",
+        "licence": "coalesce(a.licence, '')",
+        "tongue": "coalesce(c.language, 'en')" if "language" in columns else "'en'",
+    }
+    added = "".join(f", {found[name]} as mix_{name}" for name in weighted)
+    source = f"""select c.*{added} from candidates c
+                 left join selected a on a.asset_id = coalesce(if({inputs} is null, c.{target}, null), {inputs})"""
+    source = source.replace("c.null", "null")
+    weight = " * ".join(lookup(f"mix_{name}", weights) for name, weights in weighted.items())
+    return source, weight, "".join(f", mix_{name}" for name in weighted)
+
+
+def lookup(column: str, weights: dict[str, float]) -> str:
+    """SQL for the weight of a column's value, 1 where it is not named."""
+    branches = " ".join(f"when '{key.replace(chr(39), chr(39) * 2)}' then {value!r}" for key, value in weights.items())
+    return f"(case {column} {branches} else 1.0 end)"
