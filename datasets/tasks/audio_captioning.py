@@ -1,0 +1,36 @@
+"""Sound -> words: what is heard, or what is said; with examples or without."""
+
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+SOUND = (
+    ("What do you hear? [query]", "[target]"),
+    ("[query] Describe this sound.", "[target]"),
+    ("Give this recording a caption: [query]", "[target]"),
+    ("Listen to [query] and say what it is.", "[target]"),
+    ("<demo>[demo_in] This is: [demo_out]. </demo>[query] And this?", "[target]"),
+    ("<demo>Sound: [demo_in] Caption: [demo_out]\n</demo>Sound: [query] Caption:", "[target]"),
+)
+SPEECH = (
+    ("What is said here? [query]", "[target]"),
+    ("[query] Write down what you hear.", "[target]"),
+    ("Transcribe [query]", "[target]"),
+    ("<demo>[demo_in] says: [demo_out] </demo>[query] says:", "[target]"),
+)
+
+
+def candidates(options: dict) -> str:
+    return """select asset_id as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus as balance, split, holdout,
+                     null::varchar as relation, coalesce(family, asset_id) as family, asset_id as slot_query,
+                     caption as text_target, asset_id as source_asset, concept as meta_concept, family as meta_family
+              from sounds where caption <> ''"""
+
+
+PLANNER = Planner(
+    "audio_captioning",
+    "1",
+    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
+    candidates,
+    options={"min_demos": 0, "max_demos": 3, "pairing": "task"},
+    demos=True,
+)

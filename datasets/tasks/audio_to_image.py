@@ -1,0 +1,21 @@
+"""Sound -> a picture of what makes it."""
+
+from codi2_datasets.soundings import SOUNDINGS
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+TEMPLATES = (
+    ("What makes this sound? Draw it. [query]", "[target]"),
+    ("[query] Show me what this is.", "[target]"),
+    ("Listen to [query] and make a picture of it.", "Here it is: [target]"),
+    ("Which picture belongs to this sound? [query]", "[target]"),
+    ("I heard [query]. What would I have seen?", "[target]"),
+)
+
+
+def candidates(options: dict) -> str:
+    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
+                      picture as slot_target, concept as meta_concept, family as meta_family from ({SOUNDINGS})"""
+
+
+PLANNER = Planner("audio_to_image", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

@@ -1,0 +1,21 @@
+"""Picture -> the sound of what it shows."""
+
+from codi2_datasets.soundings import SOUNDINGS
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+TEMPLATES = (
+    ("What does this sound like? [query]", "[target]"),
+    ("[query] Let me hear it.", "[target]"),
+    ("Look at [query] and make the sound of it.", "Here it is: [target]"),
+    ("Which sound belongs to this picture? [query]", "[target]"),
+    ("This is where I was: [query]. What did I hear?", "[target]"),
+)
+
+
+def candidates(options: dict) -> str:
+    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
+                      sound as slot_target, concept as meta_concept, family as meta_family from ({SOUNDINGS})"""
+
+
+PLANNER = Planner("image_to_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

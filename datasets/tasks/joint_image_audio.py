@@ -1,0 +1,22 @@
+"""Words -> a picture and its sound, in one reply."""
+
+from codi2_datasets.soundings import SOUNDINGS
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+TEMPLATES = (
+    ("Generate the sound and the image for this: {words}", "[image] [sound]"),
+    ("{words} Show me, and let me hear it.", "[image] And this is how it sounds: [sound]"),
+    ("Picture and sound, please. {words}", "[image][sound]"),
+    ("First the sound, then the picture: {words}", "[sound] [image]"),
+    ("Let me hear and see this: {words}", "It sounds like this: [sound] It looks like this: [image]"),
+)
+
+
+def candidates(options: dict) -> str:
+    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
+                      picture as slot_image, sound as slot_sound, concept as meta_concept, family as meta_family
+               from ({SOUNDINGS})"""
+
+
+PLANNER = Planner("joint_image_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

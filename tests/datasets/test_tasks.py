@@ -1,0 +1,120 @@
+"""Planners on small tables: what they ask is true, and nothing crosses splits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
+from codi2_datasets.steps.plan import plan
+from codi2_datasets.steps.select import ATTRIBUTES
+from codi2_datasets.tasks import planners
+from codi2_storage.tables import TABLES
+
+
+def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
+    split, holdout = ("test", "concept") if n % 5 == 0 else ("train", "")
+    named = {name: attributes.get(name) for name in ATTRIBUTES}
+    head = {
+        "asset_id": f"{modality}{n:03d}",
+        "source_row_id": f"row-{modality}{n}",
+        "corpus": "c",
+        "modality": modality,
+    }
+    head |= {"licence": "MIT", "split": split, "holdout": holdout, "near": f"{modality}{n:03d}"}
+    return head | named | {"caption": attributes["concept"], "attributes": json.dumps(attributes), "text": None}
+
+
+def world() -> list[dict[str, Any]]:
+    """Thirty things, each drawn in two styles, heard, and seen moving."""
+    rows = []
+    for n in range(30):
+        thing = {"concept": f"thing {n}", "family": f"family {n}", "pair": f"pair {n}", "tone": 0}
+        rows.append(asset(n, "image", **thing, style="ink"))
+        rows.append({**asset(n, "image", **thing, style="oil"), "asset_id": f"oil{n:03d}", "near": f"oil{n:03d}"})
+        rows.append(asset(n, "audio", **thing, kind="sound"))
+        rows.append(asset(n, "video", **thing, kind="animation"))
+    return rows
+
+
+def planned(task: str, rows: list[dict[str, Any]], seed: int = 1) -> tuple[list[dict], list[dict]]:
+    connection = duckdb.connect()
+    connection.register("world", pa.Table.from_pylist(rows))
+    columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
+    connection.execute(f"create table selected as select * replace ({columns}) from world")
+    for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
+        connection.register(f"empty_{name}", TABLES[table].empty_table())
+        connection.execute(f"create temp table {name} as select * from empty_{name}")
+    plan(connection, "b", Recipe("test", seed, (CorpusChoice("c"),), {task: TaskChoice(60, 0, 12)}))
+    samples = connection.execute("select * from planned_samples").to_arrow_table().to_pylist()
+    parts = connection.execute("select * from planned_parts order by sample_id, position").to_arrow_table().to_pylist()
+    return samples, parts
+
+
+NEW = ("text_to_video", "video_captioning", "audio_captioning", "concept_learning", "image_to_audio",
+       "audio_to_image", "joint_image_audio")  # fmt: skip
+
+
+@pytest.mark.parametrize("task", NEW)
+def test_samples_show_media_of_their_own_split_alone(task: str) -> None:
+    rows = world()
+    split = {row["asset_id"]: row["split"] for row in rows}
+    samples, parts = planned(task, rows)
+    of = {sample["sample_id"]: sample["split"] for sample in samples}
+    assert set(of.values()) == {"train", "test"}
+    assert all(split[p["asset_id"]] == of[p["sample_id"]] for p in parts if p["asset_id"])
+    assert {p["sample_id"] for p in parts if p["target"]} == set(of)
+
+
+@pytest.mark.parametrize("task", sorted(planners()))
+def test_a_task_whose_corpora_are_absent_has_no_samples(task: str) -> None:
+    texts = [row for row in world() if row["modality"] == "none"]
+    row = {**asset(1, "image", concept="x", tone=0), "caption": ""}
+    assert planned(task, [*texts, row])[0] == []
+
+
+def test_sounds_are_paired_with_the_picture_of_the_same_thing() -> None:
+    _, parts = planned("image_to_audio", world())
+    pairs: dict[str, set[str]] = {}
+    for part in parts:
+        if part["asset_id"]:
+            pairs.setdefault(part["sample_id"], set()).add(part["asset_id"][-3:])
+    assert pairs and all(len(numbers) == 1 for numbers in pairs.values())
+
+
+def test_one_reply_holds_picture_and_sound() -> None:
+    samples, parts = planned("joint_image_audio", world())
+    for sample in samples:
+        targets = [
+            p["modality"] for p in parts if p["sample_id"] == sample["sample_id"] and p["target"] and p["asset_id"]
+        ]
+        assert sorted(targets) == ["audio", "image"]
+
+
+def test_references_of_a_style_show_other_families() -> None:
+    samples, parts = planned("concept_learning", world())
+    for sample in samples:
+        shown = [p["asset_id"] for p in parts if p["sample_id"] == sample["sample_id"] and p["asset_id"]]
+        assert len({name[-3:] for name in shown}) == len(shown) and len({name[:3] for name in shown}) == 1
+
+
+def test_captions_of_sounds_come_with_examples_and_without() -> None:
+    samples, _ = planned("audio_captioning", world())
+    assert {sample["n_demos"] for sample in samples} >= {0, 1, 2, 3}
+
+
+def test_a_changed_row_moves_only_the_samples_that_showed_it_or_now_do() -> None:
+    rows = world()
+    _, before = planned("audio_captioning", rows)
+    changed = [
+        {**row, "asset_id": "audio9xx", "near": "audio9xx"} if row["asset_id"] == "audio007" else row for row in rows
+    ]
+    _, after = planned("audio_captioning", changed)
+    old, new = {p["sample_id"] for p in before}, {p["sample_id"] for p in after}
+    touched = {p["sample_id"] for p in before if p["asset_id"] == "audio007"}
+    assert touched <= old - new
+    assert len(old - new) <= 3 * len(touched) + 4
