@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from codi2_datasets.media.audio import decode_audio
+from codi2_datasets.media.image import decode_image
+from codi2_datasets.media.video import decode_video
 from codi2_datasets.sample import SAMPLE_RATE, Part, Sample
 from codi2_storage.store import Store
 
@@ -79,9 +81,7 @@ def draw_sample(sample: Sample, media: dict[str, bytes]) -> Image.Image:
 def draw_part(part: Part, data: bytes | None) -> Image.Image:
     if part.type == "text":
         return draw_text(part.text or "", ACCENT if part.target else INK)
-    picture = Image.open(io.BytesIO(data or b"")).convert("RGB") if part.type == "image" else draw_sound(data or b"")
-    if part.type == "image":
-        picture = picture.resize((TILE, TILE), Image.Resampling.LANCZOS)
+    picture = DRAW[part.type](data or b"")
     framed = Image.new("RGB", (picture.width + 4, picture.height + 4), ACCENT if part.target else (220, 220, 225))
     framed.paste(picture, (2, 2))
     return framed
@@ -98,6 +98,19 @@ def draw_text(text: str, colour: tuple[int, int, int]) -> Image.Image:
     return image
 
 
+def draw_picture(data: bytes) -> Image.Image:
+    return decode_image(data).resize((TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def draw_clip(data: bytes) -> Image.Image:
+    """Four frames of a clip, side by side, from its first to its last."""
+    frames = decode_video(data)
+    strip = Image.new("RGB", (4 * TILE + 6, TILE), PAPER)
+    for place, frame in enumerate(frames[i] for i in np.linspace(0, len(frames) - 1, 4).astype(int)):
+        strip.paste(Image.fromarray(frame).resize((TILE, TILE), Image.Resampling.LANCZOS), (place * (TILE + 2), 0))
+    return strip
+
+
 def draw_sound(data: bytes) -> Image.Image:
     """A waveform of 0 to 5 seconds, one column of pixels a stretch of samples, with its duration."""
     sound = decode_audio(data)
@@ -111,6 +124,9 @@ def draw_sound(data: bytes) -> Image.Image:
         pen.line([(x, TILE / 2 - half), (x, TILE / 2 + half)], (40, 90, 160))
     pen.text((4, TILE - 14), f"{seconds:.1f} s", FAINT, font(10))
     return image
+
+
+DRAW = {"image": draw_picture, "audio": draw_sound, "video": draw_clip}
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
+from codi2_datasets.tasks.reasoning import HOURS
 from codi2_storage.tables import TABLES
 
 
@@ -30,12 +32,14 @@ def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
 
 
 def world() -> list[dict[str, Any]]:
-    """Thirty things, each drawn in two styles, heard, and seen moving."""
+    """Thirty things, each drawn in three styles, heard, and seen moving."""
     rows = []
     for n in range(30):
         thing = {"concept": f"thing {n}", "family": f"family {n}", "pair": f"pair {n}", "tone": 0}
         rows.append(asset(n, "image", **thing, style="ink"))
-        rows.append({**asset(n, "image", **thing, style="oil"), "asset_id": f"oil{n:03d}", "near": f"oil{n:03d}"})
+        for style in ("oil", "wax"):
+            own = f"{style}{n:03d}"
+            rows.append({**asset(n, "image", **thing, style=style), "asset_id": own, "near": own})
         rows.append(asset(n, "audio", **thing, kind="sound"))
         rows.append(asset(n, "video", **thing, kind="animation"))
     return rows
@@ -56,7 +60,7 @@ def planned(task: str, rows: list[dict[str, Any]], seed: int = 1) -> tuple[list[
 
 
 NEW = ("text_to_video", "video_captioning", "audio_captioning", "concept_learning", "image_to_audio",
-       "audio_to_image", "joint_image_audio")  # fmt: skip
+       "audio_to_image", "joint_image_audio", "visual_question_answering", "multi_turn")  # fmt: skip
 
 
 @pytest.mark.parametrize("task", NEW)
@@ -118,3 +122,46 @@ def test_a_changed_row_moves_only_the_samples_that_showed_it_or_now_do() -> None
     touched = {p["sample_id"] for p in before if p["asset_id"] == "audio007"}
     assert touched <= old - new
     assert len(old - new) <= 3 * len(touched) + 4
+
+
+def test_yes_and_no_are_what_the_pictures_say() -> None:
+    samples, parts = planned("visual_question_answering", world())
+    seen = set()
+    for sample in (s for s in samples if s["template"].startswith("same_thing")):
+        mine = [p for p in parts if p["sample_id"] == sample["sample_id"]]
+        shown = [p["asset_id"][-3:] for p in mine if p["asset_id"]]
+        answer = next(p["text"] for p in mine if p["target"])
+        assert answer == ("Yes." if shown[0] == shown[1] else "No.")
+        seen.add(answer)
+    assert seen == {"Yes.", "No."}
+
+
+def clock_world() -> list[dict[str, Any]]:
+    names = [f"{hour}{half}" for hour in HOURS for half in (" o’clock", "-thirty")]
+    faces = [asset(1 + 5 * n, "image", concept=name, family=name, style="ink", tone=0) for n, name in enumerate(names)]
+    return [{**face, "group": "travel-places"} for face in faces]
+
+
+def test_the_clock_goes_on_by_the_same_step() -> None:
+    samples, parts = planned("reasoning", clock_world())
+    assert len(samples) == 60
+    for sample in samples:
+        n = [
+            (int(p["asset_id"][5:]) - 1) // 5 for p in parts if p["sample_id"] == sample["sample_id"] and p["asset_id"]
+        ]
+        steps = {(b - a) % 24 for a, b in pairwise(n)}
+        assert len(n) == 4 and len(steps) == 1
+
+
+def test_the_odd_one_out_is_the_target_and_of_another_group() -> None:
+    groups = ("animals-nature", "food-drink", "flags")
+    rows = [{**asset(1 + 5 * n, "image", concept=f"c{n}", family=f"f{n}", style="ink", tone=0), "group": groups[n % 3]}
+            for n in range(60)]  # fmt: skip
+    group = {row["asset_id"]: row["group"] for row in rows}
+    samples, parts = planned("reasoning", rows)
+    assert samples
+    for sample in samples:
+        mine = [p for p in parts if p["sample_id"] == sample["sample_id"] and p["asset_id"]]
+        shown = [group[p["asset_id"]] for p in mine if not p["target"]]
+        target = next(p for p in mine if p["target"])
+        assert len(shown) == 4 and shown.count(group[target["asset_id"]]) == 1 and len(set(shown)) == 2
