@@ -51,6 +51,7 @@ types: setup
 
 bench: setup
 	$(BIN)/python benchmarks/shards.py $(or $(ROOT),data)
+	$(BIN)/python benchmarks/planning.py $(or $(ROOT),data)
 
 lock:
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.lock

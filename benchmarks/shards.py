@@ -11,7 +11,9 @@ import tarfile
 import tempfile
 import time
 
-from codi2_datasets.shards import Medium, ShardPlan, gather, write_shard
+import pyarrow as pa
+
+from codi2_datasets.shards import ShardPlan, gather, media_of, write_shard
 from codi2_datasets.tar import add_member
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
@@ -23,16 +25,12 @@ def plans(store: Store, out: Store) -> list[ShardPlan]:
     """The plans of some image shards of the latest build, to be written elsewhere."""
     with Catalog(store).connect() as connection:
 
-        def rows(query: str, *params: object) -> list[dict]:
-            return connection.execute(query, list(params)).to_arrow_table().to_pylist()
+        def rows(query: str, *params: object) -> pa.Table:
+            return connection.execute(query, list(params)).to_arrow_table()
 
-        names = [
-            row["shard"]
-            for row in rows(
-                "select shard from shards where task in ('text_to_image', 'image_editing') order by shard limit ?",
-                SHARDS,
-            )
-        ]
+        names = rows(
+            "select shard from shards where task in ('text_to_image', 'image_editing') order by shard limit ?", SHARDS
+        )["shard"].to_pylist()
         found = []
         for name in names:
             parts = rows(
@@ -41,23 +39,25 @@ def plans(store: Store, out: Store) -> list[ShardPlan]:
                 name,
             )
             media = rows(
-                """select distinct a.asset_id, a.modality, a.shard, a."offset", a.bytes from assets a
-                   join parts p using (asset_id) join samples s using (sample_id) where s.shard = ? order by 1""",
+                """select distinct a.asset_id, a.modality, a.shard, a."offset", a.bytes, a.op,
+                          coalesce(a.params, '{}') as params, coalesce(a.inputs, []) as inputs
+                   from assets a join parts p using (asset_id) join samples s using (sample_id)
+                   where s.shard = ? order by 1""",
                 name,
             )
             samples = rows("select * from samples where shard = ? order by sample_id", name)
-            found.append(ShardPlan(out, name, tuple(samples), tuple(parts), tuple(Medium(**item) for item in media)))
+            found.append(ShardPlan(out, name, samples, parts, media))
         return found
 
 
 def bare(store: Store, plan: ShardPlan, out: Store) -> None:
     """Read the same media and write a tar of as many members, with nothing else done."""
-    data, _ = gather(store, plan.media)
+    data, _ = gather(store, media_of(plan))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for sample in plan.samples:
+        for sample in plan.samples.to_pylist():
             add_member(archive, f"{sample['sample_id']}.json", b" " * 900)
-        for part in plan.parts:
+        for part in plan.parts.to_pylist():
             if part["asset_id"]:
                 add_member(archive, f"{part['sample_id']}.{part['position']:03d}.webp", data[part["asset_id"]])
     out.write_bytes(plan.name, buffer.getvalue())

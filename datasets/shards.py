@@ -84,7 +84,7 @@ def read_receipt(store: Store, shard: str) -> Receipt | None:
 
 def write_shard(plan: ShardPlan) -> Receipt:
     """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why."""
-    media = [Medium(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
+    media = media_of(plan)
     sources = {medium.asset_id: medium for medium in media}
     data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
     derived: list[dict[str, Any]] = []
@@ -125,6 +125,10 @@ def write_shard(plan: ShardPlan) -> Receipt:
     plan.root.write_bytes(plan.name, content)
     plan.root.write_bytes(receipt_path(plan.name), receipt_json(receipt))
     return receipt
+
+
+def media_of(plan: ShardPlan) -> list[Medium]:
+    return [Medium(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
 
 
 def note_place(derived: list[dict[str, Any]], asset_id: str, member: str, offset: int) -> None:
