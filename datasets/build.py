@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from codi2_datasets.attribution import attribution
 from codi2_datasets.corpora import corpora
 from codi2_datasets.derive import derivations
 from codi2_datasets.engine import local_cluster
@@ -120,6 +121,7 @@ def assemble(prepared: Prepared, ingests: list[str]) -> int:
         publish_step.check(connection)
         found = publish_step.statistics(connection)
         publish_step.write_statistics(store, identity, found)
+        store.write_bytes(f"builds/{identity}/ATTRIBUTION", attribution(connection).encode())
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
         publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
     return sum(row["samples"] for row in found["samples"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -38,6 +41,10 @@ class Catalog:
     ) -> duckdb.DuckDBPyConnection:
         """A fresh in-memory connection with one view a table. `only` names the commits to see, and no others."""
         connection = duckdb.connect(":memory:")
+        spill = (
+            Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"
+        )  # else it is the folder one happens to be in
+        connection.execute(f"set temp_directory = '{spill.as_posix()}'")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
         files: dict[str, list[str]] = {}

@@ -144,6 +144,13 @@ def test_added_sounds_can_be_taken_away_exactly(root: Path) -> None:
     assert pairs and all(row["op"] == "mix" and 1 <= len(row["inputs"]) <= 2 for row in pairs)
 
 
+def test_the_build_names_whose_works_it_shows(root: Path) -> None:
+    build = one(root, "select build_id from builds")
+    told = (root / "builds" / str(build) / "ATTRIBUTION").read_text()
+    assert "emoji-noto: npm:@iconify-json/noto@1.2.9" in told and "by Google Inc, Apache-2.0" in told
+    assert "freesound.org), CC0-1.0" in told and "https://creativecommons.org/licenses/by/4.0/" in told
+
+
 def test_explain_leads_to_the_file_in_the_package(root: Path) -> None:
     sample = one(root, "select sample_id from samples where task = 'audio_editing' order by 1 limit 1")
     told = explain(str(root), str(sample)[:12])
