@@ -67,7 +67,7 @@ def candidates(options: dict) -> str:
                if(md5_number_upper(n.asset_id) % 2 = 0, g.words, w.words) as word_first,
                if(md5_number_upper(n.asset_id) % 2 = 0, w.words, g.words) as word_second
         from named n join groups g on g.name = n."group" join wrong w using (asset_id)
-        where g.name in ('animals-nature', 'food-drink', 'flags', 'travel-places')
+        where g.name in ('animals-nature', 'food-drink', 'flags')  -- the others hold what people would not look for there
         union all by name
         select 'is_it' || asset_id as key, 'is_it' as kind, 'is_it ' || yes as balance, {HEAD},
                if(yes, caption, next_caption) as word_asked, if(yes, 'Yes.', 'No.') as word_answer
