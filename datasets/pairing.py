@@ -8,14 +8,13 @@ near-duplicate of them, never two of one family, never across splits or kinds of
 Who shares a pool is the strategy:
   relation   candidates to which the same was done: their column `relation`
   task       any candidates of the kind
-  nearest    those of the relation whose query is among the nearest neighbours of the sample's, by embedding
 """
 
 from __future__ import annotations
 
 import duckdb
 
-STRATEGIES = ("relation", "task", "nearest")
+STRATEGIES = ("relation", "task")
 SPARE = 4  # looked at beyond the demonstrations wanted: some fall on the sample's own family or on one twice
 RING = 2**62
 DEMO_COLUMNS = ("slot_query", "slot_target", "text_query", "text_target", "source_asset")
@@ -34,7 +33,7 @@ def pair(
 
     `samples` has key, kind, relation, family, split, holdout and the pool's columns; `family2`, `near_query` and
     `near_target` (groups of near-duplicates) are heeded where they are there. Where fewer than `min_demos` can be
-    found, demos is 0. The strategy nearest reads a table neighbours (asset_id, neighbour).
+    found, demos is 0.
     """
     if not 0 <= min_demos <= max_demos:
         raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 0 <= min_demos <= max_demos")
@@ -49,7 +48,7 @@ def pair(
                    count(*) over (partition by ring, split, holdout) as size
             from placed"""
     )
-    found = nearest(samples, group) if strategy == "nearest" else following(samples, group, seed, max_demos)
+    found = following(samples, group, seed, max_demos)
     connection.execute(f"create or replace temp table found as {found}")
     rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
@@ -92,16 +91,6 @@ def following(samples: str, group: str, seed: int, max_demos: int) -> str:
             on b.ring = t.ring and b.split = t.split and b.holdout = t.holdout and b.h <= t.h)
         select key, ring, split, holdout, (n + turn) % size as n, turn
         from first, range({max_demos + SPARE}) r(turn) where turn < size"""
-
-
-def nearest(samples: str, group: str) -> str:
-    """SQL: as `following`, but the candidates whose query is nearest to the sample's, the nearest first."""
-    return f"""
-        select s.key, r.ring, r.split, r.holdout, r.n,
-               row_number() over (partition by s.key order by b.rank, r.h) as turn
-        from (select *, {group} as ring from {samples}) s
-        join neighbours b on b.asset_id = s.slot_query
-        join ring r on r.slot_query = b.neighbour and r.ring = s.ring and r.split = s.split and r.holdout = s.holdout"""
 
 
 def kept_apart(columns: set[str]) -> list[tuple[str, str]]:

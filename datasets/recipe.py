@@ -60,28 +60,6 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Duplicates:
-    """Near-duplicates of one modality. `mark` keeps them together: one split, and never a demonstration of the other.
-
-    `reject` keeps only the first of each group, by the order of corpora. `within: corpus` looks at pairs of one corpus.
-    """
-
-    modality: str
-    method: str  # perceptual, minhash or semantic
-    threshold: float | None = None  # of the method; its own default where left out
-    action: str = "mark"
-    within: str = "all"
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """A named set that no sample may show: what is near one of its items is rejected. A corpus, known by its name."""
-
-    name: str
-    corpus: str
-
-
-@dataclass(frozen=True)
 class Mixture:
     """What samples are drawn from, beyond the tasks' own numbers. Weights are 1 where not named; 0 leaves out.
 
@@ -136,8 +114,6 @@ class Recipe:
     audio: AudioSettings = AudioSettings()
     video: VideoSettings = VideoSettings()
     signals: tuple[SignalChoice, ...] = (SignalChoice("picture"), SignalChoice("loudness"))
-    duplicates: tuple[Duplicates, ...] = ()
-    decontaminate: tuple[EvaluationSet, ...] = ()
     mixture: Mixture = Mixture()
     filters: tuple[Filter, ...] = ()
     splits: Splits = Splits()
@@ -234,14 +210,6 @@ def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[
         known(f"signals[{n}].op", signal.op, known_operators)
         for corpus in signal.corpora:
             known(f"signals[{n}].corpora", corpus, known_corpora)
-    for n, rule in enumerate(recipe.duplicates):
-        known(f"duplicates[{n}].method", rule.method, {"perceptual", "minhash", "semantic"})
-        known(f"duplicates[{n}].action", rule.action, {"mark", "reject"})
-        known(f"duplicates[{n}].within", rule.within, {"all", "corpus"})
-    for n, evaluation in enumerate(recipe.decontaminate):
-        known(f"decontaminate[{n}].corpus", evaluation.corpus, known_corpora)
-        if evaluation.corpus in used:
-            raise ValueError(f"decontaminate[{n}]: {evaluation.corpus!r} is one of the recipe's own corpora")
     mixture = recipe.mixture
     for corpus in mixture.corpora:
         known("mixture.corpora", corpus, used)

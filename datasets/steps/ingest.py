@@ -25,7 +25,7 @@ from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
 from codi2_datasets.media.video import normalise_video
 from codi2_datasets.progress import Advance, progress
-from codi2_datasets.recipe import CorpusChoice, Recipe
+from codi2_datasets.recipe import Recipe
 from codi2_datasets.sources import Fetched, SourceUnavailable, fetch
 from codi2_datasets.tar import pack
 from codi2_storage.manifests import Writer, commits, committed
@@ -100,9 +100,8 @@ def fetch_sources(recipe: Recipe) -> tuple[list[Source], dict[str, SourceUnavail
     found: list[Source] = []
     missing: dict[str, SourceUnavailable] = {}
     known = corpora()
-    wanted = [*recipe.corpora, *(CorpusChoice(name) for name in dict.fromkeys(e.corpus for e in recipe.decontaminate))]
-    with progress("fetch", len(wanted), "corpora") as advance:
-        for choice in wanted:
+    with progress("fetch", len(recipe.corpora), "corpora") as advance:
+        for choice in recipe.corpora:
             corpus = known[choice.name]
             try:
                 companions = {source: fetch(source) for source in corpus.companions}
