@@ -1,4 +1,4 @@
-"""Two or three works of one style, of other subjects -> a new work in that style. The style is never named."""
+"""Two to four works of one style, of other subjects -> a new work in that style. The style is never named."""
 
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
@@ -8,30 +8,40 @@ SAID = (
     ("{refs} Draw this in the same style: {caption}", "[target]"),
     ("These were drawn by one hand: {refs}. How would the same hand draw this: {caption}?", "[target]"),
     ("Learn the style of {refs}, then make a new picture. Its subject: {caption}", "Here it is: [target]"),
+    ("My new picture should look as if it belonged with {refs}. It shows this: {caption}", "[target]"),
+    ("Subject: {caption}. Style: as in {refs}.", "[target]"),
 )
-REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]"}
+REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]", 4: "[ref1], [ref2], [ref3] and [ref4]"}
 
 
 def candidates(options: dict) -> str:
-    # the works of a style stand on a ring, by hash; the references are those that follow, of other families
-    return """with ring as (
-                  select asset_id, caption, concept, family, style, split, holdout,
-                         lead(asset_id, 1) over w as ref1, lead(family, 1) over w as family1,
-                         lead(asset_id, 2) over w as ref2, lead(family, 2) over w as family2,
-                         lead(asset_id, 3) over w as ref3, lead(family, 3) over w as family3
-                  from pictures where style is not null and caption <> '' and family is not null
-                  window w as (partition by style, split, holdout order by md5(asset_id), asset_id))
-              select asset_id as key, if(ref3 is null or family3 in (family, family1, family2)
-                         or md5_number_lower(asset_id) % 2 = 0, 2, 3)::varchar as kind,
+    # The works of a style stand on a ring, by hash; the references are those that follow, of families that are all
+    # different. Flags and signs are left out: they look alike in every style.
+    following = ", ".join(
+        f"lead(asset_id, {n}) over w as ref{n}, lead(family, {n}) over w as family{n}" for n in range(1, 5)
+    )
+    return f"""with ring as (
+                  select asset_id, caption, concept, family, style, split, holdout, {following}
+                  from pictures
+                  where style is not null and caption <> '' and family is not null
+                    and ("group" is null or "group" not in ('flags', 'symbols'))
+                  window w as (partition by style, split, holdout order by md5(asset_id), asset_id)),
+              counted as (
+                  select *, case when family1 in (family) or family2 in (family, family1) then 0
+                                 when family3 is null or family3 in (family, family1, family2) then 2
+                                 when family4 is null or family4 in (family, family1, family2, family3) then 3
+                                 else 4 end as fitting
+                  from ring where ref2 is not null)
+              select asset_id as key, least(fitting, 2 + md5_number_lower(asset_id) % 3)::integer::varchar as kind,
                      style as balance, split, holdout, caption as word_caption, ref1 as slot_ref1, ref2 as slot_ref2,
-                     ref3 as slot_ref3, asset_id as slot_target, concept as meta_concept, family as meta_family,
-                     style as meta_style
-              from ring where ref2 is not null and family1 <> family and family2 not in (family, family1)"""
+                     ref3 as slot_ref3, ref4 as slot_ref4, asset_id as slot_target, concept as meta_concept,
+                     family as meta_family, style as meta_style
+              from counted where fitting > 0"""
 
 
 PLANNER = Planner(
     "concept_learning",
-    "1",
+    "2",
     tuple(
         Template(user.replace("{refs}", refs), reply, kind=str(n))
         for n, refs in REFERENCES.items()

@@ -1,46 +1,167 @@
-"""A conversation that edits step by step: a drawing is asked for, then changed, then changed again."""
+"""Conversations that change a medium step by step.
 
+edits    a drawing is asked for, or shown, and then changed: its style, skin tone, gender or side, two or three times;
+         in some a question about it comes between
+scenes   a thing is put on a scene, then another, then the first is taken away
+sounds   a sound is played, another is added, and the first is taken out again
+
+Option `kinds` says which of these.
+"""
+
+from codi2_datasets.looks import look
+from codi2_datasets.placing import overlay, placing
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
-FIRST = (
-    ("Draw {caption} in the {style0} style.", "[step0]"),
-    ("Please make a {style0} picture of this: {caption}", "Here it is: [step0]"),
+DRAWN = (
+    ("Draw this in the {style} style: {caption}", "[step0]"),
+    ("Please make a picture of this in {style} style: {caption}", "Here it is: [step0]"),
+    ("I need a picture. Style: {style}. Subject: {caption}.", "[step0]"),
+    ("Can you draw the following the way {style} would? {caption}", "Of course: [step0]"),
 )
-SHOWN = (("This is my picture: [query]. Turn it into {style1} style.", "[step1]"),
-         ("[query] Redraw this in the {style1} style, please.", "Done: [step1]"))  # fmt: skip
-SECOND = (("Now turn it into {style1} style.", "[step1]"), ("Good. The same in {style1} style?", "Like this: [step1]"))
-THIRD = (
-    ("And now in {style2} style.", "[step2]"),
-    ("One last change: {style2} style.", "Here is the {style2} version: [step2]"),
+SHOWN = (
+    ("This is my picture: [step0] {ask1}", "[step1]"),
+    ("[step0] {ask1}", "Done: [step1]"),
+    ("I have this picture and want to change it: [step0] {ask1}", "Here is the new one: [step1]"),
+    ("{ask1} Here is what you start from: [step0]", "[step1]"),
 )
+STEPS = {n: (f"{{ask{n}}}", f"[step{n}]") for n in (1, 2, 3)}
+QUESTION = ("{question}", "{reply}")
+
+SCENES = (
+    ("Put [thing] on the left of this scene: [scene]", "[made1]", "Now add [other] on the right.", "[made2]",
+     "Take the first one away again.", "[made3]"),
+    ("[scene] Add this on the left: {caption}", "[made1]", "And this on the right: {other}", "[made2]",
+     "I do not want the left one any more.", "Without it: [made3]"),
+    ("Here is a scene, [scene], and here is a thing, [thing]. Place the thing on the left.", "Like this: [made1]",
+     "[other] goes on the right.", "Both are there: [made2]", "Remove what is on the left.", "[made3]"),
+    ("I want [thing] on the left of [scene].", "[made1]", "There is room on the right, for this: {other}", "[made2]",
+     "Without the first one, please.", "[made3]"),
+)  # fmt: skip
+SOUNDS = (
+    ("Let me hear this: {sound}.", "[heard1]", "Add this: {other}.", "[heard2]", "Now take the first one out again.",
+     "[heard3]"),
+    ("I need a recording. It should be: {sound}.", "Here it is: [heard1]", "Mix this into it: {other}.", "[heard2]",
+     "And now without the first sound.", "[heard3]"),
+    ("Play this: {sound}.", "[heard1]", "With this on top of it: {other}.", "Both together: [heard2]",
+     "Keep only what was added.", "[heard3]"),
+    ("[heard1] Add this sound to mine: {other}.", "[heard2]", "I no longer want my own sound in it.",
+     "Then this is left: [heard3]"),
+)  # fmt: skip
+
+# how each kind of change is asked for
+ASKED = {
+    "style": ("Turn it into {x} style.", "I want it in {x} style.", "How would {x} draw it?",
+              "Change the style to {x}."),
+    "tone": ("Change the skin tone to {x}.", "Make the skin {x}.", "The skin tone should be {x}.",
+             "Give it a {x} skin tone."),
+    "gender": ("Make it a {x}.", "Let it be a {x} instead.", "Show a {x} instead.", "I want a {x} there instead."),
+    "direction": ("Let it face {x}.", "Turn it to the {x}.", "It should face the {x} side.",
+                  "Make it look to the {x}."),
+}  # fmt: skip
+SEVERAL = r"\b(men|women|people)\b|^(kiss|couple with heart|family)\b"  # concepts in which not one alone has a gender
+GAIN = 0.5  # of each sound: two together never clip
+PER_START = 2  # conversations that begin with one drawing
+META = "concept as meta_concept, family as meta_family"
+
+
+def changes() -> str:
+    """SQL for the CTEs `changes` (of each drawing one change of every kind, by hash, and how it is asked for) and
+    `chains` (two or three of them, one after the other; last is null in the shorter)."""
+    phrases = ", ".join(f"('{kind}', {n}, '{words}')" for kind, said in ASKED.items() for n, words in enumerate(said))
+    return f"""
+        phrases(kind, n, phrase) as (values {phrases}),
+        taken as (
+            select *, case kind when 'style' then style when 'tone' then tone_word when 'gender' then gender
+                                else direction end as x
+            from edits
+            where case kind when 'style' then {look("style")} <> {look("source_style")}
+                            when 'gender' then not regexp_matches(concept, '{SEVERAL}') else true end
+            qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
+        changes as (
+            select t.*, replace(p.phrase, '{{x}}', t.x) as ask from taken t join phrases p
+            on p.kind = t.kind and p.n = md5_number_upper(t.query || t.target) % 4),
+        pairs as (
+            select a.query as work0, a.target as work1, b.target as work2, a.ask as ask1, b.ask as ask2,
+                   a.kind || ' ' || b.kind as sort, a.style as style1, a.concept as concept1, a.split, a.holdout,
+                   b.family, b.concept, b.style, b.kind as last_kind, a.kind as first_kind
+            from changes a join changes b on b.query = a.target and b.split = a.split and b.holdout = a.holdout
+            where b.target <> a.query and (a.kind <> b.kind or a.kind = 'style')
+            qualify row_number() over (partition by a.query order by md5(a.query || b.kind || a.kind || b.target))
+                <= {PER_START}),
+        chains as (
+            select p.* replace (coalesce(c.family, p.family) as family, coalesce(c.concept, p.concept) as concept,
+                                coalesce(c.style, p.style) as style),
+                   c.target as work3, c.ask as ask3
+            from pairs p left join changes c on c.query = p.work2 and c.split = p.split and c.holdout = p.holdout
+                 and c.kind <> p.last_kind and c.kind <> p.first_kind and c.target not in (p.work0, p.work1)
+            qualify row_number() over (partition by p.work0, p.work1, p.work2 order by md5(p.work2 || c.target)) = 1)"""
+
+
+def edits() -> str:
+    """SQL: chains of changes. A drawing that is itself asked for must belong to the split as the others do."""
+    whole = "w.split = c.split and w.holdout = c.holdout and md5_number_lower(work0 || work1) % 2 = 0"
+    asked = "md5_number_upper(work1 || work2) % 3 = 0"
+    named = "md5_number_upper(work2 || work1) % 2 = 0"
+    return f"""
+        select 'edits' || work0 || work1 || work2 as key,
+               if({whole}, 'drawn', 'shown') || if(work3 is null, 2, 3) || if({asked}, ' asked', '') as kind,
+               sort || if(work3 is null, 2, 3) as balance, c.split, c.holdout, w.caption as word_caption,
+               w.style as word_style, ask1 as word_ask1, ask2 as word_ask2, ask3 as word_ask3,
+               if({named}, 'What does it show now?', 'Which style is this?') as word_question,
+               if({named}, concept1, style1) as word_reply, work0 as slot_step0, work1 as slot_step1,
+               work2 as slot_step2, work3 as slot_step3, c.concept as meta_concept, c.family as meta_family,
+               c.style as meta_style, sort as meta_relation
+        from chains c join pictures w on w.asset_id = c.work0"""
+
+
+def scenes() -> str:
+    left, right = {"thing": "0.25, 0.6"}, {"other": "0.75, 0.6"}
+    return f"""
+        select 'scenes' || scene || thing as key, 'scenes' as kind, 'scenes' as balance, split, holdout,
+               caption as word_caption, other_caption as word_other, scene as slot_scene, thing as slot_thing,
+               other as slot_other, {overlay(left)} as derive_made1, {overlay({**left, **right})} as derive_made2,
+               {overlay(right)} as derive_made3, {META}, style as meta_style
+        from put where other_family <> family and fusable(licence, other_licence)"""
+
+
+def mix(*sounds: str) -> str:
+    """SQL struct of a mixture of columns; what is added begins where `starts` says, with or without the other."""
+    offsets = ", ".join("0.0" if sound == "asset_id" else "starts" for sound in sounds)
+    params = f"json_object('gains', [{', '.join([str(GAIN)] * len(sounds))}], 'offsets', [{offsets}])::varchar"
+    return f"{{'op': 'mix', 'params': {params}, 'inputs': [{', '.join(sounds)}]}}"
+
+
+def sounds() -> str:
+    # each sound with the three that follow it by hash
+    return f"""
+        select 'sounds' || asset_id || other as key, 'sounds' as kind, 'sounds' as balance, split, holdout,
+               caption as word_sound, other_caption as word_other, {mix("asset_id")} as derive_heard1,
+               {mix("asset_id", "other")} as derive_heard2, {mix("other")} as derive_heard3, {META}
+        from (
+            select *, lead(asset_id, step) over w as other, lead(caption, step) over w as other_caption,
+                   lead(family, step) over w as other_family, lead(licence, step) over w as other_licence,
+                   [0.0, 0.25, 0.5][1 + (md5_number_upper(asset_id) % 3)::integer] as starts
+            from (select * from sounds where kind is distinct from 'speech' and caption <> ''), range(1, 4) r(step)
+            window w as (partition by step, split, holdout order by md5(asset_id), asset_id))
+        where other_family <> family and fusable(licence, other_licence)"""
 
 
 def candidates(options: dict) -> str:
-    # three drawings of one concept; which three, and in which order, by hash
-    return """with grouped as (
-                  select concept, any_value(family) as family, any_value(caption) as caption, split, holdout,
-                         list({'asset': asset_id, 'style': style} order by md5(asset_id)) as works
-                  from pictures where style is not null and caption <> '' and concept is not null
-                  group by concept, split, holdout having count(*) >= 3),
-              turned as (
-                  select *, works[1 + start] as w0, works[1 + (start + 1) % len(works)] as w1,
-                         works[1 + (start + 2) % len(works)] as w2
-                  from (select *, unnest(range(len(works))) as start from grouped))
-              select concept || '@' || w0.asset || split as key,
-                     if(md5_number_lower(w0.asset) % 2 = 0, 'drawn', 'shown') as kind, w2.style as balance, split,
-                     holdout, caption as word_caption, w0.style as word_style0, w1.style as word_style1,
-                     w2.style as word_style2, w0.asset as slot_query, w0.asset as slot_step0, w1.asset as slot_step1,
-                     w2.asset as slot_step2, concept as meta_concept, family as meta_family, w2.style as meta_style
-              from turned"""
+    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds()}
+    chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
+    return f"with {changes()}, {placing()} {chosen}"
 
 
-PLANNER = Planner(
-    "multi_turn",
-    "1",
-    (
-        *(Template(*a, *b, *c, kind="drawn") for a in FIRST for b in SECOND for c in THIRD),
-        *(Template(*a, *c, kind="shown") for a in SHOWN for c in THIRD),
-    ),
-    candidates,
-)
+def templates() -> list[Template]:
+    found = []
+    for n in (2, 3):
+        rest = [turn for step in range(2, n + 1) for turn in STEPS[step]]
+        for asked, between in (("", ()), (" asked", QUESTION)):
+            found += [Template(*first, *STEPS[1], *between, *rest, kind=f"drawn{n}{asked}") for first in DRAWN]
+            found += [Template(*first, *between, *rest, kind=f"shown{n}{asked}") for first in SHOWN]
+    found += [Template(*turns, kind="scenes") for turns in SCENES]
+    return found + [Template(*turns, kind="sounds") for turns in SOUNDS]
+
+
+PLANNER = Planner("multi_turn", "2", tuple(templates()), candidates, options={"kinds": ["edits", "scenes"]})

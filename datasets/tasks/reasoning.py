@@ -1,10 +1,19 @@
 """What follows, what does not belong, what is to this as that is to the other: nothing but the pictures tells.
 
-next      clock faces an hour or half an hour apart, and what time comes after them
-odd       three pictures of one group and one of another
-analogy   a is to b as c is to ?: the same edit done to another family
+next       three drawings of an order that everyone knows (clock faces, moons, numbers, ...), and the one after them
+series     one thing counted, turned or growing, or a clip's frames, and what comes after them
+sum, rest  so many things and so many more, or less
+odd        three pictures of one kind of thing and one of another
+hand       three pictures in one style and one in another
+analogy    a is to b as c is to ?: the same edit done to another family
 """
 
+import json
+
+from codi2_datasets.counting import in_rows
+from codi2_datasets.joining import joined
+from codi2_datasets.kinds import COUNTABLE, KINDS, things
+from codi2_datasets.looks import look
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -13,75 +22,223 @@ TEMPLATES = {
         ("Given [a], [b] and [c], what comes next?", "[target]"),
         ("[a] [b] [c] Continue the sequence.", "[target]"),
         ("First [a], then [b], then [c]. And then?", "[target]"),
+        ("What follows these? [a] [b] [c] Show it and name it.", "[target] {caption}"),
+    ),
+    "series": (
+        ("Given [p], [q] and [r], what comes next?", "[made]"),
+        ("[p] [q] [r] Continue the sequence.", "[made]"),
+        ("First [p], then [q], then [r]. And then?", "[made]"),
+        ("See how it goes on: [p] [q] [r] What is next?", "Next comes this: [made]"),
+    ),
+    "sum": (
+        ("[p] + [q] = ?", "[made]"),
+        ("Put what is in [p] and what is in [q] together.", "[made]"),
+        ("I have [p] and get [q] as well. What do I have now?", "[made]"),
+        ("[p] [q] Count both together and draw as many.", "Here they are: [made]"),
+    ),
+    "rest": (
+        ("[p] - [q] = ?", "[made]"),
+        ("I have [p] and give away [q]. What do I keep?", "[made]"),
+        ("[p] Take away as many as here: [q] What is left?", "[made]"),
+        ("Of [p], [q] are gone. Draw what remains.", "This is left: [made]"),
     ),
     "odd": (
         ("Which of these does not belong? [a] [b] [c] [d]", "[target]"),
         ("[a] [b] [c] [d] Three of these are of one kind. Show me the other one.", "[target]"),
         ("Find the odd one out among [a], [b], [c] and [d].", "It is this one: [target]"),
+        ("Which one is odd, and why? [a] [b] [c] [d]", "[target] The others are {many}."),
+        ("[a] [b] [c] [d] One of these is of another kind. Which?", "The {nth} one: [target]"),
+    ),
+    "hand": (
+        ("Three of these were drawn by one hand: [a] [b] [c] [d] Which one was not?", "[target]"),
+        ("[a] [b] [c] [d] Which one is drawn in another style?", "[target]"),
+        ("By its style, which does not belong: [a], [b], [c] or [d]?", "The {nth} one: [target]"),
+        ("Compare how [a], [b], [c] and [d] are drawn and show the one that differs.", "This one differs: [target]"),
     ),
     "analogy": (
         ("[a] is to [b] as [c] is to what?", "[target]"),
         ("If [a] becomes [b], what does [c] become?", "[target]"),
         ("[a] : [b] = [c] : ?", "[target]"),
+        ("Do to [c] what was done from [a] to [b].", "[target]"),
     ),
 }
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-GROUPS = ("animals-nature", "food-drink", "flags")
+# name -> what is in order, the steps to go by, and whether the first follows the last
+ORDERS = {
+    "clock": ([name for hour in HOURS for name in (f"{hour} o’clock", f"{hour}-thirty")], (1, 2, 4, -2), True),
+    "moon": (["new moon", "waxing crescent moon", "first quarter moon", "waxing gibbous moon", "full moon",
+              "waning gibbous moon", "last quarter moon", "waning crescent moon"], (1,), True),
+    "number": ([f"keycap: {n}" for n in range(11)], (1, 2, 3, -1, -2), False),
+    "arrow": ([f"{where} arrow" for where in ("up", "up-right", "right", "down-right", "down", "down-left", "left",
+               "up-left")], (1, 2, -1, -2), True),
+    "cloud": (["sun", "sun behind small cloud", "sun behind cloud", "sun behind large cloud"], (1, -1), False),
+    "volume": (["muted speaker", "speaker low volume", "speaker medium volume", "speaker high volume"], (1, -1), False),
+    "hen": (["egg", "hatching chick", "baby chick", "chicken"], (1,), False),
+}  # fmt: skip
+RUNS = ((1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 6), (1, 3, 5, 7), (2, 4, 6, 8), (4, 3, 2, 1), (5, 4, 3, 2), (6, 5, 4, 3),
+        (7, 5, 3, 1), (9, 7, 5, 3))  # fmt: skip
+SUMS = [(n, m) for n in range(1, 7) for m in range(1, 5) if n + m <= 9]
+META = "concept as meta_concept, family as meta_family, style as meta_style"
 
 
-def candidates(options: dict) -> str:
-    # twenty-four faces, numbered in half hours; the sequences go round the clock
-    faces = ", ".join(
-        f"('{name}', {half})"
-        for n, hour in enumerate(HOURS)
-        for name, half in ((f"{hour} o’clock", 2 * n), (f"{hour}-thirty", 2 * n + 1))
+def turned(quarters: int) -> dict:
+    return {"quarters": quarters}
+
+
+# what may be done to one drawing: name, derivation, parameters of the three that are shown and of the one asked for
+SERIES = [("count", "grid", [in_rows(n) for n in run]) for run in RUNS]
+SERIES += [("turn", "rotate", [turned(way * n) for n in range(4)]) for way in (1, -1)]
+SERIES += [("grow", "resize", [{"scale": s} for s in scales]) for scales in ((0.25, 0.45, 0.65, 0.85),
+                                                                            (0.85, 0.65, 0.45, 0.25))]  # fmt: skip
+FRAMES = [[{"at": start + n / 8} for n in range(4)] for start in (0.0, 0.25, 0.5)]
+WAYS = {"count": 3, "turn": 1, "grow": 1}  # how many of its ways are taken for each drawing, by hash
+
+
+def sql(value: object) -> str:
+    return "'" + json.dumps(value).replace("'", "''") + "'"
+
+
+def made(op: str, params: str) -> str:
+    return f"{{'op': {op}, 'params': {params}, 'inputs': [asset_id]}}"
+
+
+def order_tables() -> str:
+    """SQL for the CTEs `steps` and `ordered`: drawings with their place n in their order; around is its length, if it
+    goes round, else 0."""
+    places = ", ".join(
+        f"('{order}', '{name}', {n}, {len(names) if around else 0})"
+        for order, (names, _, around) in ORDERS.items()
+        for n, name in enumerate(names)
     )
-    groups = ", ".join(f"'{group}'" for group in GROUPS)
-    return f"""with faces(name, half) as (values {faces}),
-        clocks as (select p.*, f.half from pictures p join faces f on f.name = p.concept where p.style is not null),
+    steps = ", ".join(f"('{order}', {step})" for order, (_, steps, _) in ORDERS.items() for step in steps)
+    return f"""
+        order_of(name, concept, n, around) as (values {places}),
+        steps(name, step) as (values {steps}),
+        ordered as (
+            select p.*, o.name, o.n, o.around from pictures p join order_of o using (concept)
+            where style is not null)"""
+
+
+def sequences() -> str:
+    """SQL: four drawings of one order in one style, a step apart."""
+    split, holdout = joined(["a", "b", "c", "d"], targets=["d"])
+
+    def at(n: int) -> str:
+        return f"if(a.around > 0, (a.n + {n} * s.step + 3 * a.around) % a.around, a.n + {n} * s.step)"
+
+    same = " and ".join(f"{x}.name = a.name and {x}.style = a.style" for x in "bcd")
+    return f"""
+        select 'next' || a.asset_id || d.asset_id || s.step as key, 'next' as kind, 'next ' || a.name as balance,
+               {split} as split, {holdout} as holdout, a.asset_id as slot_a, b.asset_id as slot_b,
+               c.asset_id as slot_c, d.asset_id as slot_target, d.caption as word_caption,
+               d.concept as meta_concept, d.family as meta_family, d.style as meta_style, a.name as meta_relation
+        from ordered a join steps s using (name), ordered b, ordered c, ordered d
+        where {same} and b.n = {at(1)} and c.n = {at(2)} and d.n = {at(3)} and ({split}) is not null"""
+
+
+def series() -> str:
+    """SQL: one drawing in several ways, and frames of one clip."""
+    columns = "name, op, p, q, r, made"
+    ways = ", ".join(f"('{name}', '{op}', {', '.join(map(sql, four))})" for name, op, four in SERIES)
+    frames = ", ".join(f"('frames', 'frame', {', '.join(map(sql, four))})" for four in FRAMES)
+    taken = " ".join(f"when '{name}' then {number}" for name, number in WAYS.items())
+    shown = ", ".join(f"{made('w.op', f'w.{slot}')} as derive_{slot}" for slot in ("p", "q", "r", "made"))
+    head = f"""select 'series' || asset_id || w.made || w.r as key, 'series' as kind, 'series ' || w.name as balance,
+               split, holdout, {shown}, {META}, w.name as meta_relation"""
+    return f"""
+        {head} from countable, (values {ways}) w({columns})
+        qualify row_number() over (
+            partition by asset_id, w.name order by md5(asset_id || w.made || w.r)) <= case w.name {taken} end
+        union all by name
+        {head} from clips, (values {frames}) w({columns}) where kind = 'animation'"""
+
+
+def arithmetic(kind: str) -> str:
+    """SQL: n things and m things make n + m ('sum'), or n + m less n make m ('rest'): two a drawing, by hash."""
+    sums = [(n, m) for n, m in SUMS if kind == "sum" or n != m]  # what is left shall not be what was taken away
+    rows = ", ".join(f"({n}, {m}, {', '.join(sql(in_rows(k)) for k in (n, m, n + m))})" for n, m in sums)
+    slots = ("n", "m", "both") if kind == "sum" else ("both", "n", "m")
+    shown = ", ".join(
+        f"{made(repr('grid'), f'w.how_{what}')} as derive_{slot}"
+        for slot, what in zip(("p", "q", "made"), slots, strict=True)
+    )
+    return f"""
+        select '{kind}' || asset_id || w.n || '+' || w.m as key, '{kind}' as kind, '{kind}' as balance, split, holdout,
+               {shown}, {META}, '{kind}' as meta_relation
+        from countable, (values {rows}) w(n, m, how_n, how_m, how_both)
+        qualify row_number() over (
+            partition by asset_id order by md5('{kind}' || asset_id || w.n || '+' || w.m)) <= 2"""
+
+
+def odd_tables() -> str:
+    """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one kind and style, which follow one another by
+    hash, with an `other` of another kind (sort 'odd') or of another look (sort 'hand')."""
+    kinds = ", ".join(f"'{kind.name}'" for kind in KINDS)
+    other_kind = f"""list_filter([{kinds}], lambda k: k <> thing)
+                     [1 + (md5_number_lower(asset_id) % {len(KINDS) - 1})::integer]"""
+    return f"""
+        named as (select * from ({things()})),
         grouped as (
-            select *, lead(asset_id, 1) over w as b, lead(asset_id, 2) over w as c
-            from pictures where style is not null and "group" in ({groups})
-            window w as (partition by style, split, holdout, "group" order by md5(asset_id), asset_id)),
-        odd as (
-            select g.*, o.asset_id as other, o.concept as other_concept, o.family as other_family
-            from grouped g asof join (
-                select *, md5_number_lower(asset_id) // 4 as h from grouped) o
-            on o.style = g.style and o.split = g.split and o.holdout = g.holdout
-               and o."group" = case g."group" when '{GROUPS[0]}' then '{GROUPS[1]}' when '{GROUPS[1]}' then '{GROUPS[2]}'
-                               else '{GROUPS[0]}' end
-               and md5_number_upper(g.asset_id) // 4 <= o.h
-            where g.c is not null),
-        pairs as (
+            select *, lead(asset_id, 1) over w as b, lead(asset_id, 2) over w as c, lead(family, 1) over w as family_b,
+                   lead(family, 2) over w as family_c, {other_kind} as other_kind,
+                   md5_number_upper(asset_id) // 4 as h
+            from named window w as (partition by style, split, holdout, thing order by md5(asset_id), asset_id)),
+        threes as (select * from grouped where family <> family_b and family <> family_c and family_b <> family_c),
+        points as (
+            select asset_id as other, concept as other_concept, family as other_family, style as other_style,
+                   thing as other_thing, split, holdout, md5_number_lower(asset_id) // 4 as at
+            from named),
+        other_hand as (  -- for each drawing a style that looks otherwise, by hash; flags look alike in all
+            select t.*, s.other_style from threes t, (select distinct style as other_style from named) s
+            where t.thing <> 'flag' and {look("s.other_style")} <> {look("t.style")}
+            qualify row_number() over (partition by t.asset_id order by md5(t.asset_id || s.other_style)) = 1),
+        foursomes as (
+            select t.*, p.other, p.other_concept, p.other_family, 'odd' as sort
+            from threes t asof join points p on p.other_style = t.style and p.split = t.split
+                 and p.holdout = t.holdout and p.other_thing = t.other_kind and t.h <= p.at
+            union all by name
+            select t.* exclude (other_style), p.other, p.other_concept, p.other_family, 'hand' as sort
+            from other_hand t asof join points p on p.other_style = t.other_style and p.split = t.split
+                 and p.holdout = t.holdout and p.other_thing = t.thing and t.h <= p.at
+            where p.other_family not in (t.family, t.family_b, t.family_c))"""
+
+
+def odd_ones() -> str:
+    """SQL: each foursome, the other one at a place by hash."""
+    return """
+        select sort || asset_id || other as key, sort as kind, sort as balance, split, holdout,
+               [other, asset_id, b, c][1 + place] as slot_a, [asset_id, other, c, b][1 + place] as slot_b,
+               [b, c, other, asset_id][1 + place] as slot_c, [c, b, asset_id, other][1 + place] as slot_d,
+               other as slot_target, thing_many as word_many,
+               ['first', 'second', 'third', 'fourth'][1 + place] as word_nth, other_concept as meta_concept,
+               other_family as meta_family, style as meta_style, sort as meta_relation
+        from (select *, (md5_number_lower(other || asset_id) % 4)::integer as place from foursomes)"""
+
+
+def analogies() -> str:
+    """SQL: an edit, and the next by hash of those that did the same to another family."""
+    return """
+        select 'analogy' || query || target as key, 'analogy' as kind, 'analogy' as balance, split, holdout,
+               query as slot_a, target as slot_b, next_query as slot_c, next_target as slot_target,
+               next_concept as meta_concept, next_family as meta_family, style as meta_style, relation as meta_relation
+        from (
             select *, lead(query) over w as next_query, lead(target) over w as next_target,
                    lead(family) over w as next_family, lead(concept) over w as next_concept
             from edits where kind <> 'style' or md5_number_lower(query || target) % 8 = 0
             window w as (partition by relation, split, holdout order by md5(query || target), query, target))
-        select 'next' || c0.asset_id || step as key, 'next' as kind, 'next' as balance, c3.split, c3.holdout,
-               c0.asset_id as slot_a, c1.asset_id as slot_b, c2.asset_id as slot_c, null as slot_d,
-               c3.asset_id as slot_target, c3.concept as meta_concept, c3.family as meta_family, c3.style as meta_style
-        from clocks c0, (values (1), (2), (4)) s(step), clocks c1, clocks c2, clocks c3
-        where c1.half = (c0.half + step) % 24 and c2.half = (c0.half + 2 * step) % 24
-          and c3.half = (c0.half + 3 * step) % 24
-          and c1.style = c0.style and c2.style = c0.style and c3.style = c0.style
-          and c1.split = c0.split and c2.split = c0.split and c3.split = c0.split
-          and c1.holdout = c0.holdout and c2.holdout = c0.holdout and c3.holdout = c0.holdout
-        union all by name
-        select 'odd' || asset_id || other as key, 'odd' as kind, 'odd' as balance, split, holdout,
-               [other, asset_id, b, c][1 + place] as slot_a, [asset_id, other, c, b][1 + place] as slot_b,
-               [b, c, other, asset_id][1 + place] as slot_c, [c, b, asset_id, other][1 + place] as slot_d,
-               other as slot_target, other_concept as meta_concept, other_family as meta_family, style as meta_style
-        from (select *, (md5_number_lower(other || asset_id) % 4)::integer as place from odd)
-        union all by name
-        select 'analogy' || query || target as key, 'analogy' as kind, 'analogy' as balance, split, holdout,
-               query as slot_a, target as slot_b, next_query as slot_c, next_target as slot_target,
-               next_concept as meta_concept, next_family as meta_family, style as meta_style
-        from pairs where next_family <> family"""
+        where next_family <> family"""
+
+
+def candidates(options: dict) -> str:
+    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies())
+    return f"""with {order_tables()}, {odd_tables()},
+        countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
+        {" union all by name ".join(parts)}"""
 
 
 PLANNER = Planner(
     "reasoning",
-    "1",
+    "2",
     tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
     candidates,
 )

@@ -1,0 +1,28 @@
+"""Sheets that show so many of a thing: parameters of the derivation `grid`, three cells by three."""
+
+from __future__ import annotations
+
+import json
+from hashlib import md5
+
+CELLS = 9
+PAIRS = [(n, m) for n in range(1, 7) for m in range(1, 4) if n != m]  # of one thing and of another, never as many
+ARRANGEMENTS = 3  # of each pair
+
+
+def in_rows(n: int) -> dict:
+    """n of the first input, row by row from the first cell."""
+    return {"columns": 3, "cells": [0] * n + [-1] * (CELLS - n)}
+
+
+def scattered(n: int, m: int, turn: int) -> dict:
+    """n of the first input and m of the second, in cells that look as if taken at random."""
+    order = sorted(range(CELLS), key=lambda cell: md5(f"{n}|{m}|{cell}".encode()).digest())
+    ranks = [order.index((cell + 4 * turn) % CELLS) for cell in range(CELLS)]
+    return {"columns": 3, "cells": [0 if rank < n else 1 if rank < n + m else -1 for rank in ranks]}
+
+
+def arrangements() -> str:
+    """SQL rows (n, m, params) of all pairs of numbers, each in several arrangements."""
+    rows = [(n, m, json.dumps(scattered(n, m, turn))) for n, m in PAIRS for turn in range(ARRANGEMENTS)]
+    return ", ".join(f"({n}, {m}, '{params}')" for n, m, params in rows)

@@ -1,0 +1,18 @@
+"""One frame of a clip, as a picture. Params: at, the place in the clip, 0 for its beginning and under 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    clip = inputs[0]
+    return clip[int(params["at"] * len(clip))]
+
+
+DERIVATION = Derivation("frame", "1", "image", make)

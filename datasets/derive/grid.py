@@ -1,0 +1,34 @@
+"""Pictures in the cells of a square grid, as large as the inputs' first. Cells that are named no input stay white.
+
+Params: columns (and as many rows), and cells, row by row: the number of an input or -1. What is drawn is trimmed to its
+ink, so that it fills its cell but for a narrow margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.derive.overlay import place
+from codi2_datasets.media.cutout import cutout, trimmed
+
+FILL = 0.88  # of a cell's side
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    height, width = inputs[0].shape[:2]
+    sheet = Image.new("RGB", (width, height), (255, 255, 255))
+    columns = params["columns"]
+    layers = [trimmed(cutout(picture)) for picture in inputs]
+    for cell, number in enumerate(params["cells"]):
+        if number >= 0:
+            row, column = divmod(cell, columns)
+            place(sheet, layers[number], (column + 0.5) / columns, (row + 0.5) / columns, FILL / columns)
+    return np.asarray(sheet)
+
+
+DERIVATION = Derivation("grid", "1", "image", make)

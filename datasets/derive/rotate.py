@@ -1,0 +1,17 @@
+"""A picture turned clockwise by quarters, pixel for pixel. Params: quarters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(inputs[0], -params["quarters"]))
+
+
+DERIVATION = Derivation("rotate", "1", "image", make)

@@ -1,0 +1,92 @@
+"""Kinds of things that people agree on: an animal, a vehicle, a flag. Which subgroups of Unicode make up each, and what
+these subgroups hold that no one would look for there. What has no kind is not asked about, counted or placed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    words: str
+    """Answers 'what is it?'."""
+    many: str
+    """Answers 'what are they?'."""
+    subgroups: tuple[str, ...]
+    but: tuple[str, ...] = ()
+    """Concepts of these subgroups that are left out."""
+    group: str = ""
+    """The group that stands for the kind in corpora that tell no subgroup."""
+
+    @property
+    def row(self) -> str:
+        return f"'{self.name}', '{self.words}', '{self.many}'"
+
+
+KINDS = (
+    Kind(
+        "animal",
+        "an animal",
+        "animals",
+        ("animal-amphibian", "animal-bird", "animal-bug", "animal-mammal", "animal-marine", "animal-reptile"),
+        ("feather", "wing", "phoenix", "microbe", "spider web", "paw prints", "pig nose", "coral", "spiral shell",
+         "oyster", "dragon", "dragon face", "unicorn"),
+        "animals-nature",
+    ),
+    Kind(
+        "food",
+        "food",
+        "food",
+        ("food-asian", "food-fruit", "food-prepared", "food-sweet", "food-vegetable"),
+        ("cooking", "fried shrimp", "salt", "honey pot", "takeout box", "canned food", "fortune cookie"),
+        "food-drink",
+    ),
+    Kind("flag", "a flag", "flags", ("country-flag", "subdivision-flag"), (), "flags"),
+    Kind(
+        "vehicle",
+        "a vehicle",
+        "vehicles",
+        ("transport-air", "transport-ground", "transport-water"),
+        ("airplane arrival", "airplane departure", "parachute", "satellite", "seat", "flying saucer", "bus stop",
+         "construction", "fuel pump", "horizontal traffic light", "vertical traffic light", "motorway", "oil drum",
+         "police car light", "railway track", "roller skate", "station", "stop sign", "wheel", "skateboard",
+         "manual wheelchair", "motorized wheelchair", "anchor", "ring buoy", "aerial tramway", "mountain cableway",
+         "suspension railway", "mountain railway"),
+    ),
+    Kind("instrument", "a musical instrument", "musical instruments", ("musical-instrument",)),
+    Kind(
+        "clothing",
+        "something to wear",
+        "things to wear",
+        ("clothing",),
+        ("folding hand fan", "gem stone", "lipstick", "prayer beads", "purse", "shopping bags", "hair pick",
+         "handbag", "clutch bag", "backpack", "crown", "ring"),
+    ),
+    Kind(
+        "building",
+        "a building",
+        "buildings",
+        ("place-building", "place-religious"),
+        ("brick", "rock", "wood", "hut", "wedding", "love hotel", "building construction", "kaaba", "Statue of Liberty",
+         "Tokyo tower", "shinto shrine", "houses", "stadium"),
+    ),
+)  # fmt: skip
+COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things drawn by themselves, on nothing
+
+
+def things(kinds: tuple[str, ...] = ()) -> str:
+    """SQL: the drawings (of `pictures`, with a style) of these kinds, or of any; adds thing, thing_words, thing_many."""
+    chosen = [kind for kind in KINDS if not kinds or kind.name in kinds]
+    subgroups = [f"('{subgroup}', {kind.row})" for kind in chosen for subgroup in kind.subgroups]
+    groups = [f"('{kind.group}', {kind.row})" for kind in chosen if kind.group]
+    left_out = ", ".join(f"'{concept}'" for kind in KINDS for concept in kind.but)
+    return f"""
+        select p.*, coalesce(s.name, g.name) as thing, coalesce(s.words, g.words) as thing_words,
+               coalesce(s.many, g.many) as thing_many
+        from (select *, attributes ->> '$.subgroup' as subgroup from pictures) p
+        left join (values {", ".join(subgroups)}) s(subgroup, name, words, many) on s.subgroup = p.subgroup
+        left join (values {", ".join(groups)}) g(grp, name, words, many) on g.grp = p."group" and p.subgroup is null
+        where p.style is not null and p.caption <> '' and p.family is not null
+          and p.concept not in ({left_out}) and coalesce(s.name, g.name) is not null"""

@@ -1,0 +1,23 @@
+"""Which styles a person tells apart at a glance. Styles of one hand look too much alike to be asked about."""
+
+from __future__ import annotations
+
+# style -> look; a style that is not named has a look of its own
+ALIKE = {
+    "Fluent": "Fluent",
+    "Fluent 3D": "Fluent",
+    "Fluent flat": "Fluent",
+    "Fluent animated": "Fluent",
+    "Noto": "Noto",
+    "Noto v1": "Noto",
+    "OpenMoji": "OpenMoji",
+    "OpenMoji black": "black and white",
+    "EmojiOne monotone": "black and white",
+    "Fluent high contrast": "black and white",
+}
+
+
+def look(style: str) -> str:
+    """SQL for the look of the style in that column."""
+    branches = " ".join(f"when '{name}' then '{seen}'" for name, seen in ALIKE.items())
+    return f"(case {style} {branches} else {style} end)"
