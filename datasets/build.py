@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from codi2_datasets.attribution import attribution
 from codi2_datasets.corpora import corpora
 from codi2_datasets.derive import derivations
 from codi2_datasets.engine import local_cluster
 from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
+from codi2_datasets.publishing import describe
 from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.sheets import draw_sheets
 from codi2_datasets.steps import enrich as enrich_step
@@ -121,10 +121,22 @@ def assemble(prepared: Prepared, ingests: list[str]) -> int:
         publish_step.check(connection)
         found = publish_step.statistics(connection)
         publish_step.write_statistics(store, identity, found)
-        store.write_bytes(f"builds/{identity}/ATTRIBUTION", attribution(connection).encode())
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
         publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
+    describe_build(prepared)
     return sum(row["samples"] for row in found["samples"])
+
+
+def describe_build(prepared: Prepared) -> None:
+    """Attribution, card, metadata and plots of a published build, where they are not there yet."""
+    store, identity = prepared.store, prepared.build_id
+    commit = committed(store, identity, "build")
+    if commit is None or store.exists(f"builds/{identity}/ATTRIBUTION"):
+        return
+    with Catalog(store).connect(identity) as connection:
+        files = describe(connection, identity, commit.files)
+    for name in sorted(files, key=lambda name: name == "ATTRIBUTION"):  # last, as the mark that all are there
+        store.write_bytes(f"builds/{identity}/{name}", files[name])
 
 
 def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
@@ -149,6 +161,7 @@ def build(settings: Settings) -> Built:
     prepared = prepare(settings)
     say_missing(prepared)
     if prepared.published:
+        describe_build(prepared)
         return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
     with local_cluster(settings.workers):
         samples = assemble(prepared, ingest(prepared))

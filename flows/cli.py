@@ -100,16 +100,14 @@ def diff(
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
 ) -> None:
     """What changed between two builds: recipe, corpora, operators, rows, assets, samples, rejects, shards."""
+    from codi2_flows.diff import tell
     from codi2_storage.diff import diff as compare
 
     found = compare(root, old, new).to_dict()
     if json_:
         print(json.dumps(found, default=str, ensure_ascii=False, indent=1))
         return
-    for name, rows in found.items():
-        print(f"{name.replace('_', ' ')}: {'' if rows else 'the same'}")
-        if rows:
-            show(rows, list(rows[0]))
+    print(tell(found))
 
 
 @app.command

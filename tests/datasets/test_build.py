@@ -147,7 +147,7 @@ def test_added_sounds_can_be_taken_away_exactly(root: Path) -> None:
 def test_the_build_names_whose_works_it_shows(root: Path) -> None:
     build = one(root, "select build_id from builds")
     told = (root / "builds" / str(build) / "ATTRIBUTION").read_text()
-    assert "emoji-noto: npm:@iconify-json/noto@1.2.9" in told and "by Google Inc, Apache-2.0" in told
+    assert "from npm:@iconify-json/noto@1.2.9, version 1.2.9" in told and "by Google Inc, Apache-2.0" in told
     assert "freesound.org), CC0-1.0" in told and "https://creativecommons.org/licenses/by/4.0/" in told
 
 

@@ -1,0 +1,33 @@
+"""What a published build says about itself: whose works it shows, its metadata, its card and its plots.
+
+Everything is read from the tables of the build, and nothing from the clock or the machine: the same build gives the
+same bytes. The files are meant for `builds/<id>/`, and the paths in them start there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from codi2_datasets.publishing.attribution import attribution
+from codi2_datasets.publishing.card import card
+from codi2_datasets.publishing.croissant import croissant
+from codi2_datasets.publishing.plots import plots
+from codi2_storage.manifests import Manifest
+
+__all__ = ["attribution", "card", "croissant", "describe", "plots"]
+
+
+def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequence[Manifest] = ()) -> dict[str, bytes]:
+    """The files of one build by their path in its folder.
+
+    `connection` is the catalog's on that build. `files` are the manifests of its commit: with them the metadata names
+    the tables' files and their hashes, so that records load from it.
+    """
+    return {
+        "ATTRIBUTION": attribution(connection).encode(),
+        "README.md": card(connection, build_id).encode(),
+        "croissant.json": croissant(connection, build_id, files),
+        **{f"plots/{name}": image for name, image in plots(connection).items()},
+    }

@@ -1,0 +1,47 @@
+"""How to load a build, as the card tells it. A test runs each of these pieces of code."""
+
+from __future__ import annotations
+
+LOADING = """## How to load it
+
+`root` is the folder that holds `shards/` and `catalog/`. Samples with their media, by `webdataset`:
+
+```python
+import json
+
+import duckdb
+import webdataset
+
+root, build = "data", "BUILD"
+shards = duckdb.sql(
+    f"select shard from '{root}/catalog/shards/build={build}/*.parquet' where split = 'train' order by shard"
+).fetchall()
+for sample in webdataset.WebDataset([f"{root}/{shard}" for (shard,) in shards], shardshuffle=False):
+    for message in json.loads(sample["json"])["messages"]:
+        for part in message["content"]:
+            content = part["text"] if part["type"] == "text" else sample[part["part"]]
+    break
+```
+
+The tables, by DuckDB (`codi2 query` offers the same and all other tables):
+
+```python
+import duckdb
+
+root, build = "data", "BUILD"
+roles = duckdb.sql(
+    f"select icl_role, modality, count(*) from '{root}/catalog/parts/build={build}/*.parquet' group by all order by all"
+).fetchall()
+```
+
+The tables, by Hugging Face's `datasets` (its reader of shards wants the same parts in every sample, and refuses these):
+
+```python
+from datasets import load_dataset
+
+root, build = "data", "BUILD"
+samples = load_dataset("parquet", data_files=f"{root}/catalog/samples/build={build}/*.parquet", split="train")
+```
+
+`split="train"` is that reader's name for everything in the file: the split of a sample is its column `split`. On the
+hub, put this card at the top of the root."""
