@@ -1,6 +1,6 @@
 """Emoji: the same concepts drawn in twelve styles. One row an emoji sequence and style.
 
-Attributes: hexcode, concept (the label), base_concept (without skin tone), family (without gender and direction too),
+Attributes: captions (the label in other languages), hexcode, concept (the label), base_concept (without skin tone), family (without gender and direction too),
 style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
 A drawing is rejected if its name means no emoji of emojibase, if its set withdrew it, or if the set has another one
 of the same emoji. One drawing used for several emojis shows none of their differences: it is kept for the most general
@@ -17,7 +17,7 @@ from pathlib import Path
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.emoji_names import Names
 from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
-from codi2_datasets.corpora.emojibase import Emoji, load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.emojibase import Emoji, load_captions, load_emojis, normalise_hexcode, read_json
 from codi2_datasets.corpora.fxemoji_names import FXEMOJI
 from codi2_datasets.corpora.iconify import Drawing, drawings
 
@@ -48,7 +48,7 @@ class EmojiStyle:
     size: str
     find: Callable[[Path, Path], Iterator[Found]]
     """All drawings in the package (first path), told apart with the help of emojibase (second path)."""
-    version: str = "2"
+    version: str = "3"
     companions: tuple[str, ...] = (EMOJIBASE,)
     tasks: tuple[str, ...] = TASKS
 
@@ -58,7 +58,7 @@ class EmojiStyle:
 
     def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
         emojibase = companions[EMOJIBASE]
-        emojis = load_emojis(emojibase)
+        emojis, captions = load_emojis(emojibase), load_captions(emojibase)
         taken: set[str] = set()
         entries: list[tuple[Found, Emoji | None, str]] = []  # a drawing with its emoji, or with why it has none
         uses: dict[bytes, list[Emoji]] = defaultdict(list)
@@ -75,12 +75,13 @@ class EmojiStyle:
         for drawing, emoji, reason in entries:
             reason = reason or (ambiguity(emoji, uses[drawing.payload()]) if emoji else "")
             if emoji and not reason:
-                yield self.row(drawing, emoji)
+                yield self.row(drawing, emoji, captions.get(emoji.hexcode, {}))
             else:
                 yield RejectedRow(self.name, drawing.locator, reason)
 
-    def row(self, drawing: Found, emoji: Emoji) -> SourceRow:
+    def row(self, drawing: Found, emoji: Emoji, captions: dict[str, str]) -> SourceRow:
         attributes = {
+            "captions": captions,
             "hexcode": emoji.hexcode,
             "concept": emoji.label,
             "base_concept": emoji.base_label,

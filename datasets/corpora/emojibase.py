@@ -106,6 +106,20 @@ def load_emojis(package: Path) -> dict[str, Emoji]:
     return found
 
 
+LANGUAGES = ("de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
+
+
+@lru_cache(maxsize=2)
+def load_captions(package: Path) -> dict[str, dict[str, str]]:
+    """Labels of every emoji in other languages than English: hexcode -> language -> label."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for language in LANGUAGES:
+        for entry in read_json(package / "package" / language / "data.json"):
+            for form in (entry, *entry.get("skins", [])):
+                found[normalise_hexcode(form["hexcode"])][language] = form["label"]
+    return found
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -176,7 +176,9 @@ def data_lines(path: Path) -> Iterator[str]:
 def split_gloss(gloss: str) -> tuple[str, list[str]]:
     """The definition, and the examples, which stand in quotation marks after it."""
     definition, mark, examples = gloss.partition('; "')
-    return definition.strip().rstrip(";:").strip(), re.findall(r'"([^"]+)"', mark + examples)
+    return definition.strip().rstrip(";:").removesuffix("e.g.").rstrip(",;: "), re.findall(
+        r'"([^"]+)"', mark + examples
+    )
 
 
 # --- what is read, and what of it is fit -------------------------------------------------------------------------

@@ -70,6 +70,11 @@ def fade_out(samples: np.ndarray, length: int) -> np.ndarray:
     return faded
 
 
+def below_full(samples: np.ndarray) -> np.ndarray:
+    """float32, lowered as a whole where a peak would clip."""
+    return (samples / max(1.0, float(np.abs(samples).max(initial=0.0)))).astype(np.float32)
+
+
 def encode_audio(samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
     """FLAC of 16 bits from mono samples in [-1, 1]. What `decode_audio` gave comes back exactly."""
     steps = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * FULL), -FULL, FULL - 1).astype(np.int16)

@@ -26,6 +26,7 @@ from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.templates import pieces
 from codi2_storage.tables import TABLES
 
+SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
 FORBIDDEN = "(none)"  # the licence of a work that may not be made
 
 
@@ -92,13 +93,16 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
     query = planner.candidates(options)
     columns = [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
     versions = " ".join(f"when '{name}' then '{item.version}'" for name, item in derivations().items())
-    named = "".join(
-        f""", if({c} is null, null, sha256(concat_ws('|', {c}.op, case {c}.op {versions} end, {c}.params,
-              array_to_string({c}.inputs, ',')))) as slot_{c.removeprefix("derive_")}"""
-        for c in columns
-        if c.startswith("derive_")
-    )
-    connection.execute(f"create or replace temp table candidates as select *{named} from ({query})")
+    added, replaced = [], []
+    for derived in (column for column in columns if column.startswith("derive_")):
+        slot = derived.replace("derive_", "slot_")
+        given = slot in columns
+        named = f"""if({derived} is null, {slot if given else "null"}, sha256(concat_ws('|', {derived}.op,
+                 case {derived}.op {versions} end, {derived}.params, array_to_string({derived}.inputs, ',')))) as {slot}"""
+        (replaced if given else added).append(named)
+    replacing = f" replace ({', '.join(replaced)})" if replaced else ""
+    every = ", ".join([f"*{replacing}", *added])
+    connection.execute(f"create or replace temp table candidates as select {every} from ({query})")
     return columns
 
 
@@ -118,6 +122,8 @@ def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, opti
     """`templates`: every phrasing written out, one row a piece, for every number of demonstrations it can hold."""
     rows, seen = [], dict.fromkeys(((t.kind, t.shows_demos) for t in planner.templates), 0)
     for template in planner.templates:
+        if template.shows_demos and not options["max_demos"]:
+            continue
         number = seen[template.kind, template.shows_demos]
         seen[template.kind, template.shows_demos] += 1
         for demos in range(1, options["max_demos"] + 1) if template.shows_demos else [0]:
@@ -154,13 +160,14 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_d
     texts = {column.removeprefix("text_"): f"c.{column}" for column in columns if column.startswith("text_")}
     own = "c.source_asset" if "source_asset" in columns else "null"
     sources = {name: f"c.source_{name}" if f"source_{name}" in columns else own for name in texts}
-    for n in range(1, max_demos + 1):
-        for side, name in (("in", "query"), ("out", "target")):
-            if name in media:
-                media[f"demo{n}_{side}"] = f"c.demo_slot_{name}[{n}]"
-            elif name in texts:
-                texts[f"demo{n}_{side}"] = f"c.demo_text_{name}[{n}]"
-                sources[f"demo{n}_{side}"] = f"c.demo_source_asset[{n}]" if "source_asset" in columns else "null"
+    for slot, name, n in ((f"demo{n}_{s}", of, n) for n in range(1, max_demos + 1) for s, of in SIDES.items()):
+        if name in media:
+            media[slot] = f"c.demo_slot_{name}[{n}]"
+        elif name in texts:
+            source = f"c.demo_source_asset[{n}]" if "source_asset" in columns else "null"
+            sources[slot] = f"if({texts[slot]} is null, {source}, {sources[slot]})" if slot in texts else source
+            paired = f"c.demo_text_{name}[{n}]"
+            texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
     connection.execute(
         f"""create or replace temp table task_parts as
             with filled as (
@@ -177,7 +184,7 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_d
 def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
     """Note in `derived` how every medium is made that the parts use; give the parts their modality and licence."""
     how = [
-        f"select slot_{c.removeprefix('derive_')} as asset_id, {c}.op as op, {c}.params as params, {c}.inputs as inputs from candidates"
+        f"select slot_{c.removeprefix('derive_')} as asset_id, {c}.op as op, {c}.params as params, {c}.inputs as inputs from candidates where {c} is not null"
         for c in columns
         if c.startswith("derive_")
     ]
@@ -247,6 +254,7 @@ def publish_task(
     """Name the samples, drop what may not be, and add the rest to the plan with a line in the ledger."""
     meta = [column for column in columns if column.startswith("meta_")]
     described = ", ".join(f"'{column.removeprefix('meta_')}', c.{column}" for column in meta)
+    shown = "c.demos + c.shown" if "shown" in columns else "c.demos"
     language = "coalesce(c.language, 'en')" if "language" in columns else "'en'"
     connection.execute(
         f"""create or replace temp table task_samples as
@@ -259,7 +267,7 @@ def publish_task(
                            as licence
                 from task_parts group by key)
             select c.key, t.sample_id, c.split, c.holdout, {language} as language,
-                   c.kind || '/' || c.number as template, t.n_parts, c.demos as n_demos, t.licence, t.lost,
+                   c.kind || '/' || c.number as template, t.n_parts, {shown} as n_demos, t.licence, t.lost,
                    md5_number_lower(concat_ws('|', {recipe.seed}, '{recipe.name}', t.sample_id)) % 2147483648 as seed,
                    json_object({described})::varchar as meta,
                    row_number() over (partition by t.sample_id order by c.key) as copy

@@ -1,59 +1,131 @@
-"""Sound and instruction -> a sound added, removed or replaced. Mixtures of real clips, so that the target is exact."""
+"""Sound and instruction -> the sound changed: another one added, removed or replaced, or an effect put on it.
+
+The target is exact: mixtures are made of real clips, effects are computed. Asked for in words, or shown on other sounds
+('we overlaid a new sound to this and got that; apply this same new sound to ...').
+"""
+
+from typing import Any
 
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
-TEMPLATES = {
+MIXED = {
     "add": (
         ("Add this sound to [query]: {sound}.", "[target]"),
         ("[query] Mix in {sound}.", "[target]"),
         ("Overlay {sound} on the audio [query].", "Done: [target]"),
+        ("<demo>We overlaid a new sound to [demo_in] and got [demo_out]. </demo>Apply this same new sound to [query].",
+         "[target]"),
     ),
     "remove": (
         ("Remove this sound from [query]: {sound}.", "[target]"),
         ("[query] Take out {sound}.", "[target]"),
         ("I do not want {sound} in [query].", "Without it: [target]"),
+        ("<demo>From [demo_in] we took one sound out and got [demo_out]. </demo>Take the same sound out of [query].",
+         "[target]"),
     ),
     "replace": (
         ("In [query], replace {sound} with {other}.", "[target]"),
         ("[query] Instead of {sound} I want {other}.", "[target]"),
         ("Swap {sound} for {other} in the audio [query].", "[target]"),
+        ("<demo>In [demo_in] one sound was replaced: [demo_out]. </demo>Replace it in the same way here: [query]",
+         "[target]"),
     ),
+}  # fmt: skip
+EFFECTS = {
+    "echo": (("Add echoing to the audio [query].", "[target]"), ("[query] Let it echo.", "With echoes: [target]")),
+    "reverse": (("Play [query] backwards.", "[target]"), ("[query] Reverse it.", "[target]")),
+    "faster": (("Play [query] faster.", "[target]"), ("[query] Speed it up.", "[target]")),
+    "slower": (("Play [query] slower.", "[target]"), ("[query] Slow it down.", "[target]")),
+    "higher": (("Raise the pitch of [query].", "[target]"), ("[query] The same, but higher.", "[target]")),
+    "lower": (("Lower the pitch of [query].", "[target]"), ("[query] The same, but lower.", "[target]")),
+    "quieter": (("Make [query] quieter.", "[target]"), ("[query] Turn the volume down.", "[target]")),
+    "louder": (("Make [query] louder.", "[target]"), ("[query] Turn the volume up.", "[target]")),
+    "first half": (("Keep only the first half of [query].", "[target]"), ("[query] Cut off the second half.", "[target]")),
+    "second half": (("Keep only the second half of [query].", "[target]"), ("[query] Cut off the first half.", "[target]")),
+}  # fmt: skip
+SHOWN = (
+    ("<demo>[demo_in] became [demo_out]. </demo>Now do it to [query].", "[target]"),
+    ("<demo>Before: [demo_in] After: [demo_out]\n</demo>Before: [query] After:", "[target]"),
+)
+DONE = {  # operator and parameters of each effect; what is louder is made from the sound before it was made quieter
+    "echo": ("echo", "'delay', 0.25, 'decay', 0.5, 'repeats', 3"),
+    "reverse": ("reverse", ""),
+    "faster": ("speed", "'factor', 1.75"),
+    "slower": ("speed", "'factor', 0.6"),
+    "higher": ("pitch", "'semitones', 5"),
+    "lower": ("pitch", "'semitones', -5"),
+    "quieter": ("gain", "'factor', 0.25"),
+    "louder": ("gain", "'factor', 0.25"),
+    "first half": ("trim", "'start', 0.0, 'end', 0.5"),
+    "second half": ("trim", "'start', 0.5, 'end', 1.0"),
 }
 GAIN = 0.5  # of every clip, in every mixture: two clips never clip, and what is added can be taken away exactly
-START = "[0.0, 0.25, 0.5][1 + (md5_number_upper(a.asset_id || b.asset_id) % 3)::integer]"  # seconds
+START = "[0.0, 0.25, 0.5][1 + (md5_number_upper(b) % 3)::integer]"  # seconds; of one sound always the same, so that examples tell it
+PARTNERS = 6  # sounds that each sound is added to
 
 
-def candidates(options: dict) -> str:
-    def mix(*clips: str) -> str:
-        offsets = ", ".join("0.0" if clip == "a" else START for clip in clips)
-        params = f"""json_object('gains', [{", ".join([str(GAIN)] * len(clips))}], 'offsets', [{offsets}])::varchar"""
-        inputs = ", ".join(f"{clip}.asset_id" for clip in clips)
-        return f"{{'op': 'mix', 'params': {params}, 'inputs': [{inputs}]}}"
+def mix(*clips: str) -> str:
+    offsets = ", ".join("0.0" if clip == "a" else START for clip in clips)
+    params = f"json_object('gains', [{', '.join([str(GAIN)] * len(clips))}], 'offsets', [{offsets}])::varchar"
+    return f"{{'op': 'mix', 'params': {params}, 'inputs': [{', '.join(clips)}]}}"
 
-    def edit(kind: str, query: str, target: str) -> str:
-        return f"""select '{kind}' || a.asset_id || b.asset_id as key, '{kind}' as kind, '{kind}' as balance,
-                   a.split, a.holdout, b.words as word_sound, c.words as word_other,
-                   {query} as derive_query, {target} as derive_target,
-                   b.concept as meta_concept, b.family as meta_family, '{kind}' as meta_relation
-            from clips a join clips b on a.split = b.split and a.family <> b.family
-            join clips c on c.split = a.split
-                and c.n = md5_number_lower(a.asset_id || b.asset_id) % a.size and c.family not in (a.family, b.family)
-            where not (a.speech and b.speech) and fusable(a.licence, b.licence) and fusable(a.licence, c.licence)"""
 
+def mixed(kind: str, query: str, target: str) -> str:
+    other = "other_words" if kind == "replace" else "null"
+    return f"""select '{kind}' || a || b as key, '{kind}' as kind, '{kind}' as balance, split, holdout,
+                      '{kind}' || b as relation, family, sound_words as word_sound, {other} as word_other,
+                      {query} as derive_query, {target} as derive_target,
+                      concept as meta_concept, sound_family as meta_family, '{kind}' as meta_relation
+               from partners where {"other_family not in (family, sound_family)" if kind == "replace" else "true"}"""
+
+
+def effect(kind: str) -> str:
+    op, params = DONE[kind]
+    made = f"{{'op': '{op}', 'params': json_object({params})::varchar, 'inputs': [asset_id]}}"
+    query, target = ("derive_query", "slot_target") if kind == "louder" else ("slot_query", "derive_target")
+    enough = "duration_s >= 0.6" if kind.endswith("half") else "true"
+    return f"""select '{kind}' || asset_id as key, '{kind}' as kind, '{kind}' as balance, split, holdout,
+                      '{kind}' as relation, family, {made} as {"derive_query" if kind == "louder" else "derive_target"},
+                      asset_id as {target if kind == "louder" else query}, concept as meta_concept,
+                      family as meta_family, '{kind}' as meta_relation
+               from clips where {enough}"""
+
+
+def candidates(options: dict[str, Any]) -> str:
+    made = {
+        "add": (mix("a"), mix("a", "b")),
+        "remove": (mix("a", "b"), mix("a")),
+        "replace": (mix("a", "b"), mix("a", "c")),
+    }
+    chosen = [mixed(kind, *made[kind]) if kind in made else effect(kind) for kind in options["kinds"]]
+    # Sounds stand on a ring, by hash; the partners of each are those at the hashes of its own id and a number.
     return f"""with clips as (
-                   select *, kind = 'speech' as speech,
-                          if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words, count(*) over (partition by split) as size,
-                          row_number() over (partition by split order by asset_id) - 1 as n
-                   from sounds where caption <> '')
-               {edit("add", mix("a"), mix("a", "b"))} union all by name
-               {edit("remove", mix("a", "b"), mix("a"))} union all by name
-               {edit("replace", mix("a", "b"), mix("a", "c"))}"""
+                   select *, kind = 'speech' as speech, md5_number_lower(asset_id) // 4 as h,
+                          if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words
+                   from sounds where caption <> '' and family is not null),
+               places as (
+                   select b.*, n, md5_number_lower(b.asset_id || n) // 4 as place,
+                          md5_number_upper(b.asset_id) // 4 as other_place
+                   from clips b, range({PARTNERS}) r(n)),
+               partners as (
+                   select b.asset_id as b, a.asset_id as a, c.asset_id as c, b.split, b.holdout, a.family,
+                          b.family as sound_family, c.family as other_family, b.concept, b.words as sound_words,
+                          c.words as other_words
+                   from places b
+                   asof join clips a on a.split = b.split and a.holdout = b.holdout and b.place <= a.h
+                   asof join clips c on c.split = b.split and c.holdout = b.holdout and b.other_place <= c.h
+                   where a.family <> b.family and not (a.speech and b.speech) and fusable(a.licence, b.licence)
+                     and fusable(a.licence, c.licence)
+                   qualify row_number() over (partition by b.asset_id, a.asset_id order by n) = 1)
+               {" union all by name ".join(chosen)}"""
 
 
 PLANNER = Planner(
     "audio_editing",
-    "2",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
+    "3",
+    tuple(Template(*turns, kind=kind) for kind, said in {**MIXED, **EFFECTS}.items() for turns in (*said, *SHOWN)),
     candidates,
+    options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3},
+    demos=True,
 )

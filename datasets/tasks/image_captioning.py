@@ -1,5 +1,8 @@
-"""Picture -> words."""
+"""Picture -> words; in English, and in the languages that captions exist in."""
 
+from typing import Any
+
+from codi2_datasets.languages import NAME, translated
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -15,19 +18,26 @@ STYLED = (
 )
 
 
-def candidates(options: dict) -> str:
-    return """select asset_id as key, if(style is null, 'plain', 'styled') as kind, coalesce(style, corpus) as balance,
-                     split, holdout, caption as word_caption, style as word_style, asset_id as slot_query,
-                     concept as meta_concept, family as meta_family, style as meta_style
-              from pictures where caption <> ''"""
+def candidates(options: dict[str, Any]) -> str:
+    columns = """split, holdout, style as word_style, asset_id as slot_query, concept as meta_concept,
+                 family as meta_family, style as meta_style"""
+    english = f"""select asset_id as key, if(style is null, 'plain', 'styled') as kind,
+                         coalesce(style, corpus) as balance, {columns}, 'en' as language, caption as word_caption
+                  from pictures where caption <> ''"""
+    if not options["languages"]:
+        return english
+    own = "asset_id || language as key, language as kind, language as balance"
+    return f"{english} union all by name {translated(f'{own}, {columns}', options)}"
 
 
 PLANNER = Planner(
     "image_captioning",
-    "1",
+    "2",
     (
         *(Template(*turns, kind="plain") for turns in BOTH),
         *(Template(*turns, kind="styled") for turns in (*BOTH, *STYLED)),
+        *(Template(said, "{caption}", kind=language) for language, phrases in NAME.items() for said in phrases),
     ),
     candidates,
+    options={"languages": []},
 )

@@ -10,6 +10,7 @@ Option `kinds` says which of these.
 
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
+from codi2_datasets.relations import SEVERAL
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -59,7 +60,6 @@ ASKED = {
     "direction": ("Let it face {x}.", "Turn it to the {x}.", "It should face the {x} side.",
                   "Make it look to the {x}."),
 }  # fmt: skip
-SEVERAL = r"\b(men|women|people)\b|^(kiss|couple with heart|family)\b"  # concepts in which not one alone has a gender
 GAIN = 0.5  # of each sound: two together never clip
 PER_START = 2  # conversations that begin with one drawing
 META = "concept as meta_concept, family as meta_family"

@@ -5,7 +5,7 @@ from codi2_datasets.templates import Template
 
 SAID = (
     ("Given pictures of the same subject, {refs}, draw it in the {style} style.", "[target]"),
-    ("{refs} These show one subject. Create a {style} picture of it.", "[target]"),
+    ("{refs} These show one subject. Create a picture of it in {style} style.", "[target]"),
     ("Here is my subject: {refs}. Show it in {style} style.", "Here it is: [target]"),
     ("Look at {refs} and paint the same thing as {style} would.", "[target]"),
 )
@@ -28,7 +28,7 @@ def candidates(options: dict) -> str:
 
 PLANNER = Planner(
     "subject_driven",
-    "1",
+    "2",
     tuple(
         Template(user.replace("{refs}", refs), reply, kind=str(n))
         for n, refs in REFERENCES.items()

@@ -1,4 +1,6 @@
-"""Conversation in words alone: the reply to what was said."""
+"""Instructions in words alone: the reply to what was said, the meaning of a word, what is known of a thing."""
+
+from typing import Any
 
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
@@ -10,28 +12,53 @@ OPENINGS = (
     "Answer as a friend would: [turn1]",
     "Reply to this in a sentence or two: [turn1]",
 )
+MEANINGS = (
+    ("What does '[turn1]' mean?", "[turn2]"),
+    ("Define [turn1].", "[turn2]"),
+    ("I read the word '[turn1]'. What is meant by it?", "[turn2]"),
+)
+SUMMARIES = (
+    ("Tell me about this: [turn1]", "[turn2]"),
+    ("[turn1]: what should I know?", "[turn2]"),
+    ("Write a few sentences on [turn1].", "[turn2]"),
+)
+LONGEST = 600  # characters of a summary
 
 
-def candidates(options: dict) -> str:
+def candidates(options: dict[str, Any]) -> str:
     slots = ", ".join(f"turns[start + {n}] as text_turn{n}" for n in range(1, max(LENGTHS) + 1))
     lengths = ", ".join(f"({n})" for n in LENGTHS)
-    return f"""with told as (select *, from_json(text, '["varchar"]') as turns from dialogues),
-                    windows as (
-                        select t.*, l.n, unnest(range(0, len(turns) - l.n + 1, 2)) as start
-                        from told t, (values {lengths}) l(n))
+    return f"""with told as (
+                   select *, from_json(text, '["varchar"]') as turns from texts
+                   where kind in ('dialogue', 'definition', 'summary')),
+               dialogues as (
+                   select t.*, l.n, unnest(range(0, len(turns) - l.n + 1, 2)) as start
+                   from told t, (values {lengths}) l(n) where kind = 'dialogue'),
+               senses as (  -- of a word, its most usual one
+                   select * from told where kind = 'definition'
+                   qualify row_number() over (
+                       partition by family order by (attributes ->> '$.tagged')::integer desc, asset_id) = 1)
                select asset_id || '@' || start || '+' || n as key, n::varchar as kind, n::varchar as balance, split,
                       holdout, asset_id as source_asset, {slots}, family as meta_family
-               from windows
-               where len(list_filter(turns[start + 1 : start + n], x -> len(x) not between 2 and 240)) = 0"""
+               from dialogues
+               where len(list_filter(turns[start + 1 : start + n], x -> len(x) not between 2 and 240)) = 0
+               union all by name
+               select asset_id as key, kind, kind as balance, split, holdout, asset_id as source_asset,
+                      turns[1] as text_turn1, turns[2] as text_turn2, family as meta_family
+               from (from senses union all by name from told where kind = 'summary' and len(turns[2]) <= {LONGEST})"""
 
 
 PLANNER = Planner(
     "text_instruction",
-    "1",
-    tuple(
-        Template(opening, *(f"[turn{turn}]" for turn in range(2, length + 1)), kind=str(length))
-        for length in LENGTHS
-        for opening in OPENINGS
+    "2",
+    (
+        *(
+            Template(opening, *(f"[turn{turn}]" for turn in range(2, length + 1)), kind=str(length))
+            for length in LENGTHS
+            for opening in OPENINGS
+        ),
+        *(Template(*turns, kind="definition") for turns in MEANINGS),
+        *(Template(*turns, kind="summary") for turns in SUMMARIES),
     ),
     candidates,
 )

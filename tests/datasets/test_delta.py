@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,13 +88,26 @@ def test_a_changed_row_rewrites_little_and_gives_the_bytes_of_a_full_build(
     folder: Path, recipe: str, tmp_path: Path, ray_cluster: None
 ) -> None:
     root = tmp_path / "root"
-    before = shards(root, run(recipe, root))
+    old = run(recipe, root)
+    before = shards(root, old)
     (folder / "thing07-oil.png").write_bytes(draw(99_999))
-    after = shards(root, run(recipe, root))
+    new = run(recipe, root)
+    after = shards(root, new)
     assert after == shards(tmp_path / "fresh", run(recipe, tmp_path / "fresh"))
-    of_samples = [name for name in after if name.startswith("shards/")]
-    rewritten = [name for name in of_samples if name not in before]
-    assert 0 < len(rewritten) < len(of_samples) / 3
+    rewritten = {name for name in after if name.startswith("shards/") and name not in before}
+    of = [ranges(root, build) for build in (old, new)]
+    changed = {place for place in of[0] | of[1] if of[0].get(place) != of[1].get(place)}
+    assert {re.sub("-[0-9a-f]+[.]tar$", "", name) for name in rewritten} == changed & set(of[1])
+    came = set().union(*of[1].values()) - set().union(*of[0].values())
+    assert 0 < len(came) < 320 / 5
+
+
+def ranges(root: Path, build: str) -> dict[str, set[str]]:
+    """The sample ids in each shard, by its name without the hash of its plan."""
+    found: dict[str, set[str]] = {}
+    for row in Catalog(str(root)).sql("select sample_id, shard from samples", build=build).to_pylist():
+        found.setdefault(re.sub("-[0-9a-f]+[.]tar$", "", row["shard"]), set()).add(row["sample_id"])
+    return found
 
 
 def test_forgetting_removes_a_work_wherever_it_was_shown(

@@ -27,7 +27,7 @@ def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
         "corpus": "c",
         "modality": modality,
     }
-    head |= {"licence": "MIT", "split": split, "holdout": holdout, "near": f"{modality}{n:03d}"}
+    head |= {"licence": "MIT", "split": split, "holdout": holdout, "near": f"{modality}{n:03d}", "duration_s": 2.0}
     return head | named | {"caption": attributes["concept"], "attributes": json.dumps(attributes), "text": None}
 
 
@@ -45,7 +45,7 @@ def world() -> list[dict[str, Any]]:
     return rows
 
 
-def planned(task: str, rows: list[dict[str, Any]], seed: int = 1) -> tuple[list[dict], list[dict]]:
+def planned(task: str, rows: list[dict[str, Any]], seed: int = 1, **options: Any) -> tuple[list[dict], list[dict]]:
     connection = duckdb.connect()
     connection.register("world", pa.Table.from_pylist(rows))
     columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
@@ -53,7 +53,7 @@ def planned(task: str, rows: list[dict[str, Any]], seed: int = 1) -> tuple[list[
     for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
         connection.register(f"empty_{name}", TABLES[table].empty_table())
         connection.execute(f"create temp table {name} as select * from empty_{name}")
-    plan(connection, "b", Recipe("test", seed, (CorpusChoice("c"),), {task: TaskChoice(60, 0, 12)}))
+    plan(connection, "b", Recipe("test", seed, (CorpusChoice("c"),), {task: TaskChoice(60, 0, 12, options=options)}))
     samples = connection.execute("select * from planned_samples").to_arrow_table().to_pylist()
     parts = connection.execute("select * from planned_parts order by sample_id, position").to_arrow_table().to_pylist()
     return samples, parts
@@ -165,3 +165,99 @@ def test_the_odd_one_out_is_the_target_and_of_another_group() -> None:
         shown = [group[p["asset_id"]] for p in mine if not p["target"]]
         target = next(p for p in mine if p["target"])
         assert len(shown) == 4 and shown.count(group[target["asset_id"]]) == 1 and len(set(shown)) == 2
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+
+def text(n: int, kind: str, said: list[str], **attributes: Any) -> dict[str, Any]:
+    row = asset(n, "text", concept=said[0], family=said[0], kind=kind, **attributes)
+    return {**row, "asset_id": f"{kind}{n:03d}", "near": f"{kind}{n:03d}", "text": json.dumps(said), "caption": ""}
+
+
+def lexicon() -> list[dict[str, Any]]:
+    """Sixty nouns of two classes with their meanings, and a hundred summaries of five topics."""
+    classes = ("noun.animal", "noun.food")
+    words = [
+        text(n, "definition", [f"noun{n}", f"what noun{n} means"], lexname=classes[n % 2], hypernym=f"wider{n}",
+             antonym=f"counter{n}", tagged=2)
+        for n in range(60)
+    ]  # fmt: skip
+    things = [
+        text(n, "summary", [f"Thing {n}", f"Thing {n} is a thing that somebody somewhere made. More."],
+             topic=f"topic{n % 5}", description=f"thing number {n}")
+        for n in range(100)
+    ]  # fmt: skip
+    return words + things
+
+
+def told(parts: list[dict], sample: dict) -> dict[str, list[str]]:
+    mine = [part for part in parts if part["sample_id"] == sample["sample_id"]]
+    return {
+        role: [p["text"] for p in mine if p["icl_role"] == role]
+        for role in ("demo_input", "demo_output", "query", "target")
+    }
+
+
+def test_examples_in_words_say_what_the_query_wants() -> None:
+    samples, parts = planned("text_icl", lexicon())
+    kinds = {sample["template"].split("/")[0] for sample in samples}
+    assert kinds == {"meaning", "word", "wider", "opposite", "topic", "description", "label"}
+    for sample in samples:
+        said, kind = told(parts, sample), sample["template"].split("/")[0]
+        assert len(said["demo_input"]) == len(said["demo_output"]) == sample["n_demos"] >= 1
+        assert not set(said["query"]) & set(said["demo_input"])
+        if kind == "wider":
+            pairs = zip(said["demo_input"] + said["query"], said["demo_output"] + said["target"][-1:], strict=True)
+            assert all(wider == word.replace("noun", "wider") for word, wider in pairs)
+
+
+def test_labels_mean_what_the_examples_make_them_mean() -> None:
+    samples, parts = planned("text_icl", lexicon())
+    seen = 0
+    for sample in (s for s in samples if s["template"].startswith("label")):
+        said = told(parts, sample)
+        classes = {label: {int(word[4:]) % 2 for word, at in zip(said["demo_input"], said["demo_output"], strict=True) if at == label}
+                   for label in set(said["demo_output"])}  # fmt: skip
+        target = next(text for text in said["target"] if text in classes)
+        assert len(classes) == 2 and all(len(members) == 1 for members in classes.values())
+        assert classes[target] == {int(said["query"][0][4:]) % 2}
+        seen += 1
+    assert seen
+
+
+def test_words_give_way_to_pictures_of_them_and_the_rest_stays() -> None:
+    rows = [{**asset(1 + 5 * n, "image", concept=word, family=word, style="ink", tone=0), "group": "animals-nature",
+             "attributes": json.dumps({"subgroup": "animal-mammal"})} for n, word in enumerate(("dog", "cat", "horse"))]  # fmt: skip
+    said = ("I saw a dog, and then a cat.", "The horse is very old.", "The dog house is new.", "A dog or another dog too.",
+            "The dogs saw a dog.")  # fmt: skip
+    texts = [text(1 + 5 * n, "dialogue", [line, "ok"]) for n, line in enumerate(said)]
+    names = {row["asset_id"]: row["concept"] for row in rows}
+    samples, parts = planned("text_to_media", rows + texts)
+    rebuilt = set()
+    for sample in samples:
+        mine = [p for p in parts if p["sample_id"] == sample["sample_id"] and p["target"]]
+        line = "".join(f"<{names[p['asset_id']]}>" if p["modality"] == "image" else p["text"] for p in mine)
+        rebuilt.add(line.removeprefix("Here it is: "))
+    assert rebuilt == {"I saw a <dog>, and then a <cat>.", "The <horse> is very old.", "A <dog> or another <dog> too."}
+
+
+def test_an_effect_in_examples_is_the_effect_asked_for() -> None:
+    connection_samples, parts = planned("audio_editing", world())
+    assert {sample["n_demos"] for sample in connection_samples} >= {0, 1, 2, 3}
+    for sample in connection_samples:
+        mine = [p for p in parts if p["sample_id"] == sample["sample_id"] and p["asset_id"]]
+        shown = {p["asset_id"] for p in mine if p["icl_role"].startswith("demo")}
+        asked = {p["asset_id"] for p in mine if not p["icl_role"].startswith("demo")}
+        assert not shown & asked and len(mine) == 2 * sample["n_demos"] + 2
+
+
+def test_captions_of_a_language_are_asked_for_in_that_language() -> None:
+    rows = [{**row, "attributes": json.dumps({"captions": {"de": f"Ding {n}", "fr": f"chose {n}"}})}
+            for n, row in enumerate(world()) if row["modality"] == "image"]  # fmt: skip
+    samples, parts = planned("image_captioning", rows, languages=["de", "fr"])
+    assert {sample["language"] for sample in samples} == {"en", "de", "fr"}
+    for sample in samples:
+        answer = "".join(told(parts, sample)["target"])
+        start = {"de": "Ding", "fr": "chose"}.get(sample["language"])
+        assert start is None or answer.startswith(start)

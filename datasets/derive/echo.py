@@ -1,0 +1,26 @@
+"""A sound with echoes. Params: delay in seconds, decay (each echo's level to the one before), repeats.
+
+Lowered as a whole where the sum would clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.media.audio import below_full
+from codi2_datasets.sample import SAMPLE_RATE
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    sound, step = inputs[0].astype(np.float64), round(params["delay"] * SAMPLE_RATE)
+    total = np.zeros(len(sound) + params["repeats"] * step)
+    for n in range(params["repeats"] + 1):
+        total[n * step : n * step + len(sound)] += params["decay"] ** n * sound
+    return below_full(total)
+
+
+DERIVATION = Derivation("echo", "1", "audio", make)

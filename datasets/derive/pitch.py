@@ -1,0 +1,26 @@
+"""A sound made higher or lower that lasts as long as before. Params: semitones, above 0 for higher.
+
+It is stretched in time by WSOLA and then played at the speed that gives it its length back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.media.audio import below_full, resample
+from codi2_datasets.media.stretch import stretch
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    sound = inputs[0].astype(np.float64)
+    ratio = Fraction(2.0 ** (params["semitones"] / 12)).limit_denominator(60)
+    moved = resample(stretch(sound, float(ratio)), ratio.numerator, ratio.denominator)
+    return below_full(np.pad(moved[: len(sound)], (0, max(0, len(sound) - len(moved)))))
+
+
+DERIVATION = Derivation("pitch", "1", "audio", make)

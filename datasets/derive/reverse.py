@@ -1,0 +1,17 @@
+"""A sound played backwards. No params."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    return np.ascontiguousarray(inputs[0][::-1])
+
+
+DERIVATION = Derivation("reverse", "1", "audio", make)

@@ -1,0 +1,20 @@
+"""A sound played faster or slower, as a tape is: its pitch goes with it. Params: factor, 2 for twice as fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.media.audio import below_full, resample
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    ratio = Fraction(params["factor"]).limit_denominator(100)
+    return below_full(resample(inputs[0].astype(np.float64), ratio.numerator, ratio.denominator))
+
+
+DERIVATION = Derivation("speed", "1", "audio", make)

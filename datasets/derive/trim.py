@@ -1,0 +1,28 @@
+"""A stretch of a sound, with a short fade where it was cut. Params: start and end, in shares of its length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.derive import Derivation
+from codi2_datasets.media.audio import fade_out
+from codi2_datasets.sample import SAMPLE_RATE
+
+FADE_SECONDS = 0.01  # so that the cut does not click
+
+
+def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
+    sound = inputs[0]
+    start, end = (round(params[name] * len(sound)) for name in ("start", "end"))
+    kept, fade = sound[start : max(end, start + 1)], round(FADE_SECONDS * SAMPLE_RATE)
+    if end < len(sound):
+        kept = fade_out(kept, fade)
+    if start > 0:
+        kept = fade_out(kept[::-1], fade)[::-1]
+    return np.ascontiguousarray(kept, dtype=np.float32)
+
+
+DERIVATION = Derivation("trim", "1", "audio", make)

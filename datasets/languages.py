@@ -1,0 +1,42 @@
+"""Instructions in the languages that captions exist in, beside English.
+
+Captions stand after a colon or in quotation marks: so they need no article, no case and no gender.
+"""
+
+from __future__ import annotations
+
+DRAW = {
+    "de": ("Zeichne das: {caption}", "Ich möchte ein Bild, das dies zeigt: {caption}", "Mach ein Bild: {caption}"),
+    "es": ("Dibuja esto: {caption}", "Quiero una imagen que muestre esto: {caption}", "Haz una imagen: {caption}"),
+    "fr": ("Dessine ceci : {caption}", "Je voudrais une image qui montre ceci : {caption}", "Fais une image : {caption}"),
+    "it": ("Disegna questo: {caption}", "Vorrei un’immagine che mostri questo: {caption}", "Fai un’immagine: {caption}"),
+    "ja": ("これを描いて：{caption}", "次の絵をください：{caption}", "「{caption}」の絵を作って"),
+    "nl": ("Teken dit: {caption}", "Ik wil graag een plaatje hiervan: {caption}", "Maak een plaatje: {caption}"),
+    "pl": ("Narysuj to: {caption}", "Chcę obrazek, który to pokazuje: {caption}", "Zrób obrazek: {caption}"),
+    "pt": ("Desenha isto: {caption}", "Quero uma imagem que mostre isto: {caption}", "Faz uma imagem: {caption}"),
+    "ru": ("Нарисуй это: {caption}", "Мне нужна картинка, на которой это: {caption}", "Сделай картинку: {caption}"),
+    "zh": ("画这个：{caption}", "我想要一张图，内容是：{caption}", "做一张图：{caption}"),
+}  # fmt: skip
+NAME = {
+    "de": ("Was zeigt dieses Bild? [query]", "[query] Beschreibe das."),
+    "es": ("¿Qué muestra esta imagen? [query]", "[query] Describe esto."),
+    "fr": ("Que montre cette image ? [query]", "[query] Décris ceci."),
+    "it": ("Che cosa mostra questa immagine? [query]", "[query] Descrivi questo."),
+    "ja": ("この絵は何ですか？[query]", "[query] これを説明して。"),
+    "nl": ("Wat laat dit plaatje zien? [query]", "[query] Beschrijf dit."),
+    "pl": ("Co pokazuje ten obrazek? [query]", "[query] Opisz to."),
+    "pt": ("O que mostra esta imagem? [query]", "[query] Descreve isto."),
+    "ru": ("Что на этой картинке? [query]", "[query] Опиши это."),
+    "zh": ("这张图里是什么？[query]", "[query] 描述一下。"),
+}  # fmt: skip
+
+
+def translated(columns: str, options: dict) -> str:
+    """SQL: `columns` of each picture once for every language in options['languages'] that it has a caption in.
+
+    Adds `caption` in that language and `language`, which is the kind of the templates too.
+    """
+    languages = ", ".join(f"('{language}')" for language in options["languages"])
+    return f"""select {columns}, language, captions ->> ('$.' || language) as word_caption
+               from (select *, attributes -> '$.captions' as captions from pictures), (values {languages}) l(language)
+               where captions ->> ('$.' || language) <> ''"""

@@ -1,0 +1,38 @@
+"""Sounds made longer or shorter at the same pitch: WSOLA.
+
+Verhelst and Roelands, An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
+modification of speech, ICASSP 1993: frames are read at another pace than they are written, each moved by a little to
+where it continues best what was written before it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+FRAME = 1024  # samples: 64 ms at 16 kHz
+HOP = FRAME // 2
+REACH = 256  # samples that a frame may be moved: half a period of 31 Hz
+
+
+def stretch(sound: np.ndarray, factor: float) -> np.ndarray:
+    """(N,) float samples -> (round(N * factor),) float64 samples of the same pitch."""
+    length = round(len(sound) * factor)
+    window = np.hanning(FRAME + 1)[:-1]  # two, half a frame apart, sum to one
+    padded = np.pad(sound.astype(np.float64), (FRAME + REACH, 2 * FRAME + REACH))
+    count = length // HOP + 3
+    total = np.zeros((count + 1) * HOP)
+    follows = FRAME + REACH - HOP  # where in `padded` what was written last goes on
+    for n in range(count):
+        ideal = min(FRAME + REACH + round((n - 1) * HOP / factor), len(padded) - FRAME - REACH)
+        near = sliding_window_view(padded[ideal - REACH : ideal + REACH + FRAME], FRAME)
+        start = ideal - REACH + most_alike(near, padded[follows : follows + FRAME])
+        total[n * HOP : n * HOP + FRAME] += padded[start : start + FRAME] * window
+        follows = min(start + HOP, len(padded) - FRAME)
+    return total[HOP : HOP + length]
+
+
+def most_alike(frames: np.ndarray, wanted: np.ndarray) -> int:
+    """The row of (K, FRAME) that correlates best with (FRAME,); the middle one where none does."""
+    scores = (frames @ wanted) / np.sqrt(np.einsum("ij,ij->i", frames, frames) + 1e-9)
+    return int(scores.argmax()) if scores.max() > 0 else len(frames) // 2

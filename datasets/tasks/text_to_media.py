@@ -1,0 +1,147 @@
+"""Plain text -> the same text with the words for things replaced by pictures of them, or by sounds that they make.
+
+A word is replaced where the sentence itself says that it names one thing: after an article or the like, and before
+what cannot go on with the name ('the dog barks' may be, 'the dog house' not).
+"""
+
+from typing import Any
+
+from codi2_datasets.kinds import things
+from codi2_datasets.tasks import Planner
+from codi2_datasets.templates import Template
+
+BEFORE = ("a", "an", "the", "my", "your", "his", "her", "our", "their", "this", "that", "one", "another", "every")
+BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "red", "brown", "green", "yellow", "large",
+           "tiny", "beautiful", "good", "huge", "wild", "fresh")  # fmt: skip
+AFTER = ("is", "was", "are", "and", "or", "in", "on", "at", "with", "to", "from", "that", "which", "who", "has", "had",
+         "by", "for", "under", "over", "but", "as", "into", "when", "while", "because", "up", "down", "near", "so",
+         "through", "without", "can", "will", "would", "could", "if", "too", "then", "very", "there", "like")  # fmt: skip
+# words that mean other things too
+AMBIGUOUS = ("fly", "seal", "bat", "turkey", "crane", "top", "date", "bow", "tie", "suit", "ring", "bug", "ram", "roll",
+             "mate", "fish", "mouse", "plane", "organ", "horn", "bass", "drum", "trip", "glass", "house", "school",
+             "bank", "hotel", "church", "office", "factory", "pass", "cap", "letter", "box", "key", "worm", "pig",
+             "monkey", "chick", "chicken", "egg", "triangle", "shark", "ox", "rat", "snake", "pan", "pot", "sign",
+             "gun", "wave", "clap", "record", "voice", "whistle", "synthesizer", "people")  # fmt: skip
+MOST = 3  # words replaced in a sentence
+LENGTH = (20, 200)  # characters of a sentence
+
+PICTURES = (
+    ("Put a picture in the place of {words}: [sentence]", "{reply}"),
+    ("[sentence] Write this again with a picture instead of {words}.", "{reply}"),
+    ("Show {words} instead of writing it. [sentence]", "Here it is: {reply}"),
+    ("Rewrite this with {style} pictures for {words}: [sentence]", "{reply}"),
+)
+SOUNDS = (
+    ("Put a sound in the place of {words}: [sentence]", "{reply}"),
+    ("[sentence] Write this again with a sound instead of {words}.", "{reply}"),
+    ("Let me hear {words} instead of reading the word. [sentence]", "Here it is: {reply}"),
+)
+
+
+def sentences() -> str:
+    """SQL for the CTEs `sentences` (of dictionaries, summaries and conversations) and `named`: places of words in them."""
+    before, between, after = (", ".join(f"'{word}'" for word in words) for words in (BEFORE, BETWEEN, AFTER))
+    return f"""
+        sentences as (
+            select asset_id as source_asset, family as source_family, split, holdout,
+                   unnest(list_sort(list_distinct(string_split(
+                       case kind when 'definition' then attributes ->> '$.example'
+                            when 'summary' then replace(from_json(text, '["varchar"]')[2], '. ', '.\n')
+                            else array_to_string(from_json(text, '["varchar"]'), '\n') end, '\n')))) as sentence
+            from texts where kind in ('definition', 'summary', 'dialogue')),
+        tokens as (
+            select *, string_split(sentence, ' ') as t from sentences
+            where length(sentence) between {LENGTH[0]} and {LENGTH[1]} and not contains(sentence, '  ')),
+        placed as (select *, unnest(range(2, len(t) + 1)) as i from tokens),
+        named as (
+            select *, regexp_extract(t[i], '^[A-Za-z]+') as word, regexp_replace(t[i], '^[A-Za-z]+', '') as rest
+            from placed
+            where (lower(t[i - 1]) in ({before})
+                   or (lower(t[i - 1]) in ({between}) and i > 2 and lower(t[i - 2]) in ({before})))
+              and (t[i + 1] is null or regexp_extract(lower(t[i + 1]), '^[a-z]+') in ({after}) or regexp_matches(t[i], '[a-z][,.;!?]+$'))
+              and regexp_matches(t[i], '^[a-z]+[,.;!?]*$'))"""
+
+
+def replaced() -> str:
+    """SQL for `replaced`: each sentence with the pictures of one style, or with one sound, for its first words."""
+    ambiguous = ", ".join(f"'{word}'" for word in AMBIGUOUS)
+    return f"""
+        shown as (
+            select lower(concept) as word, style as hand, asset_id, modality, split, holdout, licence, family
+            from ({things()}) where tone = 0 or tone is null
+            union all by name
+            select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
+            from sounds where kind is distinct from 'speech' and caption <> ''
+              and lower(concept) in (select lower(concept) from ({things()}))),
+        known as (
+            select * from shown where regexp_full_match(word, '[a-z]+') and word not in ({ambiguous})
+            qualify row_number() over (partition by word, hand order by asset_id) = 1),
+        vocabulary as (select distinct word from known),
+        first_words as (
+            select n.* from named n semi join vocabulary using (word)
+            qualify row_number() over (partition by source_asset, sentence order by i) <= {MOST}),
+        counted as (
+            select source_asset, sentence, any_value(source_family) as source_family, any_value(split) as split,
+                   any_value(holdout) as holdout, any_value(t) as t, list(i order by i) as places,
+                   list(word order by i) as words, list(rest order by i) as rests
+            from first_words group by source_asset, sentence),
+        told as (  -- the words of a sentence that a style, or a sound, shows; sounds one word alone
+            select c.source_asset, c.sentence, k.hand, k.modality, list(f.i order by f.i) as places,
+                   list(k.asset_id order by f.i) as media, list(f.word order by f.i) as words,
+                   list_distinct(list(k.family)) as families, list(k.split) as splits, list(k.holdout) as holdouts
+            from counted c join first_words f using (source_asset, sentence) join known k on k.word = f.word
+            group by c.source_asset, c.sentence, k.hand, k.modality),
+        replaced as (
+            select r.*, c.* exclude (source_asset, sentence, places, words),
+                   list_distinct(list_filter(list_append(r.splits, c.split), s -> s <> 'train')) as unseen
+            from told r join counted c using (source_asset, sentence)
+            where (len(r.places) = len(c.places) or r.modality = 'audio')
+              -- the words stand nowhere else in the sentence, so that all of them are replaced
+              and len(list_filter(c.t, x -> list_contains(r.words, regexp_extract(lower(x), '[a-z]+')))) = len(r.places))"""
+
+
+def between(n: int) -> str:
+    """SQL for the text before the n-th word that is replaced, or after the last one; null where there is none."""
+    rest = f"regexp_replace(t[places[{n - 1}]], '^[A-Za-z]+', '')" if n > 1 else "''"  # the comma after 'dog,'
+    start = f"places[{n - 1}] + 1" if n > 1 else "1"
+    words = f"list_concat(if({n} > 1, [{rest}], []), t[{start}:{{end}}])"
+    before = f"array_to_string(list_append({words.format(end=f'places[{n}] - 1')}, ''), ' ')"
+    after = f"array_to_string({words.format(end='')}, ' ')"
+    return f"case len(places) >= {n} when true then {before} else if(len(places) = {n - 1}, {after}, null) end"
+
+
+def candidates(options: dict[str, Any]) -> str:
+    texts = ", ".join(f"{between(n)} as text_t{n}" for n in range(1, MOST + 2))
+    media = ", ".join(f"media[{n}] as slot_m{n}" for n in range(1, MOST + 1))
+    return f"""with {sentences()}, {replaced()},
+               fitting as (
+                   select *, case when len(unseen) = 0 then 'train'
+                                  when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
+                   from replaced)
+               select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
+                      if(modality = 'audio', 'sound', 'picture') || len(places) as kind,
+                      if(modality = 'audio', 'sound', 'picture') || len(places) as balance, side as split,
+                      case when side = 'train' then ''
+                           when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
+                           else 'combination' end as holdout,
+                      sentence as text_sentence, {texts}, {media}, source_asset, hand as word_style,
+                      array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
+                      array_to_string(words, ', ') as meta_concept, families[1] as meta_family
+               from fitting where side is not null"""
+
+
+def reply(words: int) -> str:
+    return "".join(f"[t{n}][m{n}]" for n in range(1, words + 1)) + f"[t{words + 1}]"
+
+
+PLANNER = Planner(
+    "text_to_media",
+    "1",
+    tuple(
+        Template(user, answer.format(reply=reply(n)), kind=f"{kind}{n}")
+        for kind, said in (("picture", PICTURES), ("sound", SOUNDS))
+        for n in range(1, MOST + 1)
+        for user, answer in said
+    ),
+    candidates,
+)
