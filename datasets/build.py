@@ -12,11 +12,12 @@ from codi2_datasets.derive import derivations
 from codi2_datasets.engine import local_cluster
 from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
-from codi2_datasets.publishing import describe
+from codi2_datasets.publishing import describe_build
 from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.sheets import draw_sheets
 from codi2_datasets.steps import enrich as enrich_step
 from codi2_datasets.steps import ingest as ingest_step
+from codi2_datasets.steps import partitions
 from codi2_datasets.steps import plan as plan_step
 from codi2_datasets.steps import publish as publish_step
 from codi2_datasets.steps import select as select_step
@@ -82,7 +83,7 @@ def build_id(
     recipe: Recipe, sources: list[ingest_step.Source], limit: int | None, opted_out: Sequence[str] = ()
 ) -> str:
     """The hash of everything that decides the build's bytes."""
-    steps = [ingest_step.VERSION, select_step.VERSION, write_step.VERSION]
+    steps = [partitions.VERSION, select_step.VERSION, write_step.VERSION]
     tasks = [
         [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
         for name, planner in planners().items()
@@ -118,25 +119,13 @@ def assemble(prepared: Prepared, ingests: list[str]) -> int:
         plan_step.plan(connection, identity, recipe)
         write_step.plan_shards(connection, recipe)
         receipts, _ = write_step.write(connection, store, identity, prepared.settings.workers)
-        publish_step.check(connection)
-        found = publish_step.statistics(connection)
+        leaks = publish_step.check(connection)
+        found = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, found)
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
         publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
-    describe_build(prepared)
+    describe_build(prepared.store, prepared.build_id)
     return sum(row["samples"] for row in found["samples"])
-
-
-def describe_build(prepared: Prepared) -> None:
-    """Attribution, card, metadata and plots of a published build, where they are not there yet."""
-    store, identity = prepared.store, prepared.build_id
-    commit = committed(store, identity, "build")
-    if commit is None or store.exists(f"builds/{identity}/ATTRIBUTION"):
-        return
-    with Catalog(store).connect(identity) as connection:
-        files = describe(connection, identity, commit.files)
-    for name in sorted(files, key=lambda name: name == "ATTRIBUTION"):  # last, as the mark that all are there
-        store.write_bytes(f"builds/{identity}/{name}", files[name])
 
 
 def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
@@ -161,7 +150,7 @@ def build(settings: Settings) -> Built:
     prepared = prepare(settings)
     say_missing(prepared)
     if prepared.published:
-        describe_build(prepared)
+        describe_build(prepared.store, prepared.build_id)
         return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
     with local_cluster(settings.workers):
         samples = assemble(prepared, ingest(prepared))

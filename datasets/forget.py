@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from codi2_datasets.identity import digest, sha256
 from codi2_datasets.progress import progress
+from codi2_datasets.publishing import describe_build
 from codi2_datasets.shards import Receipt, receipt_json, receipt_path
 from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME
 from codi2_datasets.tar import add_member
@@ -44,6 +45,7 @@ def forget(root: str, names: list[str]) -> str:
             mark(connection, gone)
             shards, places = rewrite(connection, store)
             publish(connection, store, catalog, old, build_id, shards, places)
+    describe_build(store, build_id)
     return build_id
 
 

@@ -85,16 +85,15 @@ def read_receipt(store: Store, shard: str) -> Receipt | None:
 def write_shard(plan: ShardPlan) -> Receipt:
     """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why."""
     media = media_of(plan)
-    sources = {medium.asset_id: medium for medium in media}
     data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
-    derived: list[dict[str, Any]] = []
+    derived: dict[str, dict[str, Any]] = {}
     for medium in media:
         if medium.op is None:
             continue
         try:
             data[medium.asset_id], seconds = render(medium, data)
             size = len(data[medium.asset_id])
-            derived.append({"asset_id": medium.asset_id, "bytes": size, "duration_s": seconds})
+            derived[medium.asset_id] = {"asset_id": medium.asset_id, "bytes": size, "duration_s": seconds}
         except (MediaError, KeyError) as error:
             errors[medium.asset_id] = f"{medium.op} cannot be made: {error}"
 
@@ -116,12 +115,15 @@ def write_shard(plan: ShardPlan) -> Receipt:
                     member = f"{sample.sample_id}.{part.part}"
                     offset = archive.offset + 512
                     add_member(archive, member, data[part.asset_id])
-                    if sources[part.asset_id].op is not None:
-                        note_place(derived, part.asset_id, member, offset)
+                    place = derived.get(part.asset_id)
+                    if place is not None and "member" not in place:  # the first of its places
+                        place |= {"member": member, "offset": offset}
             written += 1
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
-    receipt = Receipt(plan.name, written, len(content), sha256, [row for row in derived if "member" in row], failed)
+    receipt = Receipt(
+        plan.name, written, len(content), sha256, [row for row in derived.values() if "member" in row], failed
+    )
     plan.root.write_bytes(plan.name, content)
     plan.root.write_bytes(receipt_path(plan.name), receipt_json(receipt))
     return receipt
@@ -129,12 +131,6 @@ def write_shard(plan: ShardPlan) -> Receipt:
 
 def media_of(plan: ShardPlan) -> list[Medium]:
     return [Medium(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
-
-
-def note_place(derived: list[dict[str, Any]], asset_id: str, member: str, offset: int) -> None:
-    for row in derived:
-        if row["asset_id"] == asset_id and "member" not in row:
-            row |= {"member": member, "offset": offset}
 
 
 def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dict[str, str]]:

@@ -22,7 +22,7 @@ SOUNDINGS = f"""
         select p.asset_id as picture, s.asset_id as sound, p.caption as words, s.caption as sound_words, p.split,
                p.holdout, p.concept, p.family, p.corpus
         from seen p join heard s on s.name = p.name and s.split = p.split and s.holdout = p.holdout
-        where p.name not in ('music', 'fire', 'star', 'computer', 'bass', 'robot', 'synthesizer', 'triangle', 'ring')
+        where joinable(p.licence, s.licence) and p.name not in ('music', 'fire', 'star', 'computer', 'bass', 'robot', 'synthesizer', 'triangle', 'ring')
         qualify row_number() over (partition by p.asset_id order by md5(p.asset_id || s.asset_id)) <= {PER_PICTURE})
     select * from paired
     union all select * from named anti join paired using (picture, sound)"""

@@ -40,7 +40,7 @@ def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Bu
     prepared = library.prepare(settings)
     library.say_missing(prepared)
     if prepared.published:
-        library.describe_build(prepared)
+        library.describe_build(prepared.store, prepared.build_id)
         return library.Built(prepared.build_id, library.samples_of(prepared), False, prepared.missing)
     with local_cluster(workers):
         samples = dataset_version(settings, ingests(settings))

@@ -14,9 +14,11 @@ from codi2_datasets.publishing.attribution import attribution
 from codi2_datasets.publishing.card import card
 from codi2_datasets.publishing.croissant import croissant
 from codi2_datasets.publishing.plots import plots
-from codi2_storage.manifests import Manifest
+from codi2_storage.catalog import Catalog
+from codi2_storage.manifests import Manifest, committed
+from codi2_storage.store import Store
 
-__all__ = ["attribution", "card", "croissant", "describe", "plots"]
+__all__ = ["attribution", "card", "croissant", "describe", "describe_build", "plots"]
 
 
 def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequence[Manifest] = ()) -> dict[str, bytes]:
@@ -31,3 +33,14 @@ def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequen
         "croissant.json": croissant(connection, build_id, files),
         **{f"plots/{name}": image for name, image in plots(connection).items()},
     }
+
+
+def describe_build(store: Store, build_id: str) -> None:
+    """Write what tells of a published build beside it, where that is not there yet."""
+    commit = committed(store, build_id, "build")
+    if commit is None or store.exists(f"builds/{build_id}/ATTRIBUTION"):
+        return
+    with Catalog(store).connect(build_id) as connection:
+        files = describe(connection, build_id, commit.files)
+    for name in sorted(files, key=lambda name: name == "ATTRIBUTION"):  # last, as the mark that all are there
+        store.write_bytes(f"builds/{build_id}/{name}", files[name])

@@ -66,7 +66,7 @@ def croissant(connection: duckdb.DuckDBPyConnection, build_id: str, files: Seque
         "@type": "sc:Dataset",
         "conformsTo": [VERSION, RAI_VERSION],
         "name": f"codi2-{build['recipe']}",
-        "description": describe_build(build),
+        "description": summary(build),
         "version": f"{release}+{build_id}",
         "url": "README.md",
         "license": [text_of(name) or name for name in licences if name],
@@ -89,7 +89,7 @@ def croissant(connection: duckdb.DuckDBPyConnection, build_id: str, files: Seque
     return json.dumps(told, indent=1, ensure_ascii=False).encode()
 
 
-def describe_build(build: dict[str, Any]) -> str:
+def summary(build: dict[str, Any]) -> str:
     return (
         f"In-context, interleaved, multimodal instructions: {build['samples'] or 0:,} samples as chat messages whose parts "
         f"are words, pictures, sounds and clips, built from openly licensed corpora by the recipe {build['recipe']}. "

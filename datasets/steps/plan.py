@@ -229,10 +229,11 @@ def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) ->
 
 
 def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
-    """SQL `fusable(a, b)`: may works under these licences be made into one?"""
+    """SQL `fusable(a, b)` and `joinable(a, b)`: may works under these licences be made into one, be in one sample?"""
     known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
-    allowed = [f"'{a}+{b}'" for a in known for b in known if fusable(a, b)] or ["''"]
-    connection.execute(f"create or replace temp macro fusable(a, b) as a || '+' || b in ({', '.join(allowed)})")
+    for name, allows in (("fusable", fusable), ("joinable", lambda a, b: strictest([a, b]))):
+        allowed = [f"'{a}+{b}'" for a in known for b in known if allows(a, b)] or ["''"]
+        connection.execute(f"create or replace temp macro {name}(a, b) as a || '+' || b in ({', '.join(allowed)})")
 
 
 def case(subject: str, choices: dict[str, str]) -> str:

@@ -31,6 +31,10 @@ CHECKS = {
     "demonstrations that show the query or the target": """
         select count(*) from planned_parts d join planned_parts q using (sample_id)
         where d.icl_role like 'demo%' and q.icl_role in ('query', 'target') and d.asset_id = q.asset_id""",
+    "demonstrations that are near-duplicates of the query or the target": """
+        with near as (select p.*, s.near from planned_parts p join selected s using (asset_id) where p.modality <> 'text')
+        select count(*) from near d join near q using (sample_id)
+        where d.icl_role like 'demo%' and q.icl_role in ('query', 'target') and d.near = q.near""",
     "ledger lines that do not balance": """
         select count(*) from (select rows_in, rows_out, rejected, failed from ledger union all
                               select rows_in, rows_out, rejected, failed from op_runs)

@@ -43,7 +43,7 @@ def sentences() -> str:
     before, between, after = (", ".join(f"'{word}'" for word in words) for words in (BEFORE, BETWEEN, AFTER))
     return f"""
         sentences as (
-            select asset_id as source_asset, family as source_family, split, holdout,
+            select asset_id as source_asset, family as source_family, split, holdout, licence,
                    unnest(list_sort(list_distinct(string_split(
                        case kind when 'definition' then attributes ->> '$.example'
                             when 'summary' then replace(from_json(text, '["varchar"]')[2], '. ', '.\n')
@@ -82,14 +82,15 @@ def replaced() -> str:
             qualify row_number() over (partition by source_asset, sentence order by i) <= {MOST}),
         counted as (
             select source_asset, sentence, any_value(source_family) as source_family, any_value(split) as split,
-                   any_value(holdout) as holdout, any_value(t) as t, list(i order by i) as places,
+                   any_value(holdout) as holdout, any_value(licence) as licence, any_value(t) as t, list(i order by i) as places,
                    list(word order by i) as words, list(rest order by i) as rests
             from first_words group by source_asset, sentence),
         told as (  -- the words of a sentence that a style, or a sound, shows; sounds one word alone
             select c.source_asset, c.sentence, k.hand, k.modality, list(f.i order by f.i) as places,
                    list(k.asset_id order by f.i) as media, list(f.word order by f.i) as words,
                    list_distinct(list(k.family)) as families, list(k.split) as splits, list(k.holdout) as holdouts
-            from counted c join first_words f using (source_asset, sentence) join known k on k.word = f.word
+            from counted c join first_words f using (source_asset, sentence)
+            join known k on k.word = f.word and joinable(k.licence, c.licence)
             group by c.source_asset, c.sentence, k.hand, k.modality),
         replaced as (
             select r.*, c.* exclude (source_asset, sentence, places, words),

@@ -1,0 +1,118 @@
+"""Corpora cut into partitions, the unit of ingestion: where one begins is decided by the rows, not by their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from codi2_datasets.corpora import RejectedRow, SourceRow
+from codi2_datasets.identity import digest, sha256
+from codi2_datasets.recipe import Recipe
+from codi2_storage.manifests import commits
+from codi2_storage.store import Store
+
+OP, VERSION = "normalise", "2"
+PARTITION_ROWS = 256  # rows of a partition on average; at least a quarter of that, at most four times as many
+COPIED = ["asset_id", "media_type", "bytes", "width", "height", "duration_s", "member"]
+
+
+@dataclass(frozen=True)
+class Media:
+    """What media are normalised to; part of every partition's identity."""
+
+    size: int
+    sample_rate: int
+    max_seconds: float
+    fps: int
+    max_video_seconds: float
+
+    def params(self) -> dict[str, float]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Media:
+        sound, clip = recipe.audio, recipe.video
+        return cls(recipe.image.size, sound.sample_rate, sound.max_seconds, clip.fps, clip.max_seconds)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A run of rows of one corpus, and where they go. `known`: media made before, by the sha256 of their source."""
+
+    root: Store
+    id: str
+    corpus: str
+    media: Media
+    rows: tuple[SourceRow | RejectedRow, ...]
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def partitions(
+    store: Store, corpus: str, media: Media, rows: Iterable[SourceRow | RejectedRow]
+) -> Iterator[tuple[Partition, list[str | None]]]:
+    """Cut rows into partitions whose id is the hash of everything that decides their content.
+
+    A row whose locator hashes to a multiple of PARTITION_ROWS ends its partition. With each comes the sha256 of every
+    row's payload, None for a rejected one.
+    """
+    chunk: list[SourceRow | RejectedRow] = []
+    hashes: list[str | None] = []
+
+    def cut() -> tuple[Partition, list[str | None]]:
+        key = digest(
+            [OP, VERSION, corpus, media.params(), [described(*row) for row in zip(chunk, hashes, strict=True)]]
+        )
+        return Partition(store, f"{corpus}-p{key[:16]}", corpus, media, tuple(chunk)), hashes
+
+    for row in rows:
+        chunk.append(row)
+        hashes.append(sha256(row.payload) if isinstance(row, SourceRow) else None)
+        ends = len(chunk) >= PARTITION_ROWS // 4 and int(sha256(row.locator)[:8], 16) % PARTITION_ROWS == 0
+        if ends or len(chunk) >= 4 * PARTITION_ROWS:
+            yield cut()
+            chunk, hashes = [], []
+    if chunk:
+        yield cut()
+
+
+def described(row: SourceRow | RejectedRow, content: str | None) -> list[Any]:
+    if isinstance(row, RejectedRow):
+        return [row.locator, row.reason]
+    return [row.locator, content, row.media_type, row.caption, row.attributes, row.licence, row.author]
+
+
+def source_row_id(row: SourceRow, content: str) -> str:
+    return digest([row.corpus, row.locator, content])[:32]
+
+
+class Known:
+    """Media of a corpus that earlier builds normalised in the same way, by the sha256 of what they were made from."""
+
+    def __init__(self, store: Store, corpus: str, media: Media) -> None:
+        self.store, self.info = store, partition_info(corpus, media)
+        self.rows: dict[str, dict[str, Any]] | None = None
+
+    def among(self, hashes: Iterable[str | None]) -> dict[str, dict[str, Any]]:
+        if self.rows is None:  # looked up once, and only where something is to be done
+            self.rows = self.load()
+        return {name: self.rows[name] for name in hashes if name in self.rows}
+
+    def load(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for commit in commits(self.store, "ingest"):
+            if {key: commit.info.get(key) for key in self.info} != self.info:
+                continue
+            for file in commit.files:
+                if file.table == "ingested":
+                    with self.store.open_read(file.path) as handle:
+                        table = pq.read_table(handle, columns=["shard", "offset", "source_sha256", *COPIED])
+                    found |= {row["source_sha256"]: row for row in table.to_pylist() if row["shard"]}
+        return found
+
+
+def partition_info(corpus: str, media: Media) -> dict[str, Any]:
+    """What the commit of a partition says of how its media were made."""
+    return {"corpus": corpus, "op": f"{OP}-{VERSION}", "media": media.params()}
