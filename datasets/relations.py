@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import duckdb
 
-SEVERAL = r"\b(men|women|people)\b|^(kiss|couple with heart|family)\b"  # concepts in which not one alone has a gender
+# changes of gender that can be asked for in words: to a man or a woman, where one alone has a gender
+SAYABLE_GENDER = (
+    "(gender in ('man', 'woman', 'boy', 'girl') "
+    r"and not regexp_matches(concept, '\b(men|women|people)\b|^(kiss|couple with heart|family)\b'))"
+)
 TONES = {0: "yellow", 1: "light", 2: "medium-light", 3: "medium", 4: "medium-dark", 5: "dark"}
 
 # A held-out family is held out whole. A held-out combination may be asked for from pictures seen in training, but a

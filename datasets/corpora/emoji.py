@@ -150,10 +150,13 @@ class HexcodeFiles:
     folder: str
     suffix: str
     media_type: str
+    means: tuple[tuple[str, str], ...] = ()
+    """Signs that the package mixed up: what stands in a name, and what is drawn."""
 
     def __call__(self, package: Path, emojibase: Path) -> Iterator[Found]:
         for path in sorted((package / self.folder).glob(f"*{self.suffix}")):
-            code = normalise_hexcode(path.name.removesuffix(self.suffix))
+            signs = normalise_hexcode(path.name.removesuffix(self.suffix)).split("-")
+            code = "-".join(dict(self.means).get(sign, sign) for sign in signs)
             yield Found(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
 
 
@@ -165,9 +168,11 @@ MICROSOFT, GOOGLE, TWITTER = "Microsoft Corporation", "Google Inc", "Twitter"
 EMOJI_ONE, MOZILLA, OPENMOJI = "Emoji One", "Mozilla", "OpenMoji"
 WEBP, SVG = "image/webp", "image/svg+xml"
 
+SWAPPED = (("1f3fc", "1f3fd"), ("1f3fd", "1f3fc"))  # medium-light skin is drawn in the files named after medium skin
+
 CORPORA = (
     EmojiStyle("emoji-fluent-3d", "Fluent 3D", "npm:@lobehub/fluent-emoji-3d@1.1.0", "MIT", MICROSOFT,
-               "3,373 images", HexcodeFiles("package/assets", ".webp", WEBP)),
+               "3,373 images", HexcodeFiles("package/assets", ".webp", WEBP, SWAPPED), version="4"),
     EmojiStyle("emoji-fluent", "Fluent", "npm:@iconify-json/fluent-emoji@1.2.7", "MIT", MICROSOFT,
                "3,125 images", find_in_icon_set),
     EmojiStyle("emoji-fluent-flat", "Fluent flat", "npm:@iconify-json/fluent-emoji-flat@1.2.6", "MIT", MICROSOFT,

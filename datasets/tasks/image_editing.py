@@ -1,6 +1,6 @@
 """Picture and instruction -> the picture, changed in that one thing: style, skin tone, gender or direction."""
 
-from codi2_datasets.relations import SEVERAL
+from codi2_datasets.relations import SAYABLE_GENDER
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -30,15 +30,11 @@ TEMPLATES = {
 
 
 def candidates(options: dict) -> str:
-    return (
-        """select query || '>' || target as key, kind, kind as balance, split, holdout, style as word_style,
-                     tone_word as word_tone, gender as word_gender, direction as word_direction,
-                     query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
-                     style as meta_style, source_style as meta_source_style, relation as meta_relation
-              from edits where kind <> 'gender' or not regexp_matches(concept, '"""
-        + SEVERAL
-        + "')"
-    )
+    return f"""select query || '>' || target as key, kind, kind as balance, split, holdout, style as word_style,
+                      tone_word as word_tone, gender as word_gender, direction as word_direction,
+                      query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
+                      style as meta_style, source_style as meta_source_style, relation as meta_relation
+               from edits where kind <> 'gender' or {SAYABLE_GENDER}"""
 
 
 PLANNER = Planner(

@@ -10,7 +10,7 @@ Option `kinds` says which of these.
 
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
-from codi2_datasets.relations import SEVERAL
+from codi2_datasets.relations import SAYABLE_GENDER
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -76,7 +76,7 @@ def changes() -> str:
                                 else direction end as x
             from edits
             where case kind when 'style' then {look("style")} <> {look("source_style")}
-                            when 'gender' then not regexp_matches(concept, '{SEVERAL}') else true end
+                            when 'gender' then {SAYABLE_GENDER} else true end
             qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
         changes as (
             select t.*, replace(p.phrase, '{{x}}', t.x) as ask from taken t join phrases p

@@ -102,6 +102,17 @@ def test_counts_of_the_pinned_packages(name: str, count: int) -> None:
     assert len(kept(name)) == count
 
 
+@pytest.mark.parametrize("name", ["emoji-fluent-3d", "emoji-twemoji", "emoji-openmoji"])
+def test_skin_is_drawn_darker_from_tone_to_tone(name: str) -> None:
+    hands = {row.attributes["tone"]: row for row in kept(name) if row.attributes["base_concept"] == "thumbs up"}
+    luma = []
+    for tone in range(1, 6):
+        picture = decode_image(normalise_image(bytes(hands[tone].payload), hands[tone].media_type, 32))  # type: ignore[arg-type]
+        pixels = np.asarray(picture).astype(float)
+        luma.append(pixels[(255 - pixels).max(axis=2) > 30].mean())
+    assert luma == sorted(luma, reverse=True)
+
+
 # --- emoji -------------------------------------------------------------------------------------------------------
 
 
