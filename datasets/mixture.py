@@ -54,7 +54,7 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
     spread = "1.0" if choice.temperature is None else f"pow(stratum, {1 / choice.temperature!r})"
     connection.execute(
         f"""create or replace temp table chosen as
-            with weighed as ({source}),
+            with weighed as (select key, kind, balance, split, holdout{strata} from ({source})),  -- no more: it is sorted
             hashed as (
                 select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
                        md5_number_lower(concat_ws('|', {seed}, '{task}', c.key)) as h
@@ -62,14 +62,16 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
                 join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind
                 where {weight} > 0),
             again as (
-                select * exclude (key), key || '#' || round as key, round
+                select * exclude (key), key as once, key || '#' || round as key, round
                 from hashed, range(least(phrasings, ceil(wanted / size))::bigint) r(round)),
             even as (
                 select *, count(*) over strata as stratum, row_number() over (strata order by h, key) as turn_of
-                from again window strata as (partition by split, holdout, balance, round{strata}))
-            select * exclude (turn_of, stratum, phrasings, size, wanted{strata}) from even
-            qualify row_number() over (
-                partition by split order by round, turn_of / ({weight} * {spread}), h, key) <= wanted"""
+                from again window strata as (partition by split, holdout, balance, round{strata})),
+            taken as (
+                select once, key, h, round from even
+                qualify row_number() over (
+                    partition by split order by round, turn_of / ({weight} * {spread}), h, key) <= wanted)
+            select c.* replace (f.key as key), f.h, f.round from candidates c join taken f on f.once = c.key"""
     )
 
 

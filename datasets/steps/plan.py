@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 
 import duckdb
+import pyarrow as pa
 
 from codi2_datasets.derive import derivations
 from codi2_datasets.licences import fusable, fuse_all, strictest
@@ -131,11 +132,14 @@ def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, opti
                 (template.kind, number, demos, p.position, p.turn, p.role, p.text, p.slot, p.icl_role, p.target)
                 for p in pieces(template, demos)
             ]
+    names = ("kind", "number", "demos", "position", "turn", "role", "text", "slot", "icl_role", "target")
+    columns = [pa.array(values) for values in zip(*rows, strict=True)]
+    connection.register("written_out", pa.table(columns, names=names))
     connection.execute(
-        """create or replace temp table templates (kind varchar, number integer, demos integer, position integer,
-           turn integer, role varchar, text varchar, slot varchar, icl_role varchar, target boolean)"""
+        "create or replace temp table templates as "
+        "select * replace (text::varchar as text, slot::varchar as slot, icl_role::varchar as icl_role) from written_out"
     )
-    connection.executemany("insert into templates values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.unregister("written_out")
     connection.execute("create or replace temp table phrasings (kind varchar, shows_demos boolean, total integer)")
     connection.executemany("insert into phrasings values (?, ?, ?)", [(*key, total) for key, total in seen.items()])
 

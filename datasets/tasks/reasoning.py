@@ -123,17 +123,21 @@ def sequences() -> str:
     """SQL: four drawings of one order in one style, a step apart."""
     split, holdout = joined(["a", "b", "c", "d"], targets=["d"])
 
-    def at(n: int) -> str:
-        return f"if(a.around > 0, (a.n + {n} * s.step + 3 * a.around) % a.around, a.n + {n} * s.step)"
-
-    same = " and ".join(f"{x}.name = a.name and {x}.style = a.style" for x in "bcd")
+    places = ", ".join(
+        f"if(o.around > 0, (o.n + {n} * s.step + 3 * o.around) % o.around, o.n + {n} * s.step) as n{n}"
+        for n in (1, 2, 3)
+    )
+    joins = " ".join(
+        f"join ordered {x} on {x}.name = a.name and {x}.style = a.style and {x}.n = a.n{n}"
+        for n, x in enumerate("bcd", 1)
+    )
     return f"""
-        select 'next' || a.asset_id || d.asset_id || s.step as key, 'next' as kind, 'next ' || a.name as balance,
+        select 'next' || a.asset_id || d.asset_id || a.step as key, 'next' as kind, 'next ' || a.name as balance,
                {split} as split, {holdout} as holdout, a.asset_id as slot_a, b.asset_id as slot_b,
                c.asset_id as slot_c, d.asset_id as slot_target, d.caption as word_caption,
                d.concept as meta_concept, d.family as meta_family, d.style as meta_style, a.name as meta_relation
-        from ordered a join steps s using (name), ordered b, ordered c, ordered d
-        where {same} and b.n = {at(1)} and c.n = {at(2)} and d.n = {at(3)} and ({split}) is not null"""
+        from (select o.*, s.step, {places} from ordered o join steps s on s.name = o.name) a {joins}
+        where ({split}) is not null"""
 
 
 def series() -> str:
