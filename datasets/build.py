@@ -17,11 +17,12 @@ from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.sheets import draw_sheets
 from codi2_datasets.steps import enrich as enrich_step
 from codi2_datasets.steps import ingest as ingest_step
-from codi2_datasets.steps import partitions
+from codi2_datasets.steps import ledger, partitions
 from codi2_datasets.steps import plan as plan_step
 from codi2_datasets.steps import publish as publish_step
 from codi2_datasets.steps import select as select_step
 from codi2_datasets.steps import write as write_step
+from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_storage.catalog import Catalog
 from codi2_storage.lineage import code_version
@@ -83,7 +84,7 @@ def build_id(
     recipe: Recipe, sources: list[ingest_step.Source], limit: int | None, opted_out: Sequence[str] = ()
 ) -> str:
     """The hash of everything that decides the build's bytes."""
-    steps = [partitions.VERSION, select_step.VERSION, write_step.VERSION]
+    steps = [partitions.VERSION, ledger.VERSION, write_step.VERSION]
     tasks = [
         [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
         for name, planner in planners().items()
@@ -98,6 +99,7 @@ def build_id(
         tasks,
         steps,
         *([sorted(opted_out)] if opted_out else []),
+        *([digest_of(recipe.decontaminate)] if recipe.decontaminate else []),
     ]
     return digest(parts)[:12]
 

@@ -8,13 +8,14 @@ near-duplicate of them, never two of one family, never across splits or kinds of
 Who shares a pool is the strategy:
   relation   candidates to which the same was done: their column `relation`
   task       any candidates of the kind
+  nearest    as relation, those first whose query is most like the sample's own (table `neighbours`)
 """
 
 from __future__ import annotations
 
 import duckdb
 
-STRATEGIES = ("relation", "task")
+STRATEGIES = ("relation", "task", "nearest")
 SPARE = 4  # looked at beyond the demonstrations wanted: some fall on the sample's own family or on one twice
 RING = 2**62
 DEMO_COLUMNS = ("slot_query", "slot_target", "text_query", "text_target", "source_asset")
@@ -49,6 +50,9 @@ def pair(
             from placed"""
     )
     found = following(samples, group, seed, max_demos)
+    if strategy == "nearest" and "slot_query" in columns:
+        found = f"""select key, ring, split, holdout, n, min(turn) as turn from (
+                        {found} union all by name {nearest(samples, group)}) group by all"""
     connection.execute(f"create or replace temp table found as {found}")
     rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
@@ -91,6 +95,19 @@ def following(samples: str, group: str, seed: int, max_demos: int) -> str:
             on b.ring = t.ring and b.split = t.split and b.holdout = t.holdout and b.h <= t.h)
         select key, ring, split, holdout, (n + turn) % size as n, turn
         from first, range({max_demos + SPARE}) r(turn) where turn < size"""
+
+
+def nearest(samples: str, group: str) -> str:
+    """SQL: for each sample the candidates of its ring whose query is among the neighbours of its own, nearest first.
+
+    Turns below zero: they come before those that only follow on the ring.
+    """
+    return f"""
+        select s.key, r.ring, r.split, r.holdout, r.n, n.rank - 1000000 as turn
+        from (select key, {group} as ring, split, holdout, slot_query from {samples}) s
+        join neighbours n on n.asset_id = s.slot_query
+        join ring r on r.slot_query = n.other and r.ring = s.ring and r.split = s.split and r.holdout = s.holdout
+        qualify row_number() over (partition by s.key order by n.rank, r.n) <= {SPARE} * 4"""
 
 
 def kept_apart(columns: set[str]) -> list[tuple[str, str]]:

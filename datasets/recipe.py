@@ -60,6 +60,27 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class Duplicates:
+    """Assets of a modality that are to count as the same: `by` perceptual, minhash or semantic.
+
+    They are never each other's demonstration or edit, and never on two sides of a split; with `drop` one of them stays.
+    """
+
+    modality: str
+    by: str
+    threshold: float | None = None  # share of equal shingles (minhash) or cosine (semantic); the default where left out
+    drop: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A folder of media or texts, path or URI: what is near to any of them is not in the dataset."""
+
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class Mixture:
     """What samples are drawn from, beyond the tasks' own numbers. Weights are 1 where not named; 0 leaves out.
 
@@ -116,6 +137,8 @@ class Recipe:
     signals: tuple[SignalChoice, ...] = (SignalChoice("picture"), SignalChoice("loudness"))
     mixture: Mixture = Mixture()
     filters: tuple[Filter, ...] = ()
+    duplicates: tuple[Duplicates, ...] = ()
+    decontaminate: tuple[EvaluationSet, ...] = ()
     splits: Splits = Splits()
     shards: ShardSettings = ShardSettings()
 
@@ -210,6 +233,7 @@ def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[
         known(f"signals[{n}].op", signal.op, known_operators)
         for corpus in signal.corpora:
             known(f"signals[{n}].corpora", corpus, known_corpora)
+    check_duplicates(recipe, {signal.op for signal in recipe.signals})
     mixture = recipe.mixture
     for corpus in mixture.corpora:
         known("mixture.corpora", corpus, used)
@@ -221,6 +245,28 @@ def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[
     temperatures = [mixture.temperature, *(task.temperature or 1.0 for task in recipe.tasks.values())]
     if min(temperatures) <= 0 or mixture.total < 0:
         raise ValueError("mixture: temperature above zero, total not below zero")
+
+
+def check_duplicates(recipe: Recipe, measured: set[str]) -> None:
+    """Every rule has the signals that it compares."""
+    from codi2_datasets.steps.deduplicate import NEEDS
+
+    for n, rule in enumerate(recipe.duplicates):
+        if (rule.modality, rule.by) not in NEEDS:
+            known = ", ".join(f"{modality} by {by}" for modality, by in NEEDS)
+            raise ValueError(f"duplicates[{n}]: {rule.modality} by {rule.by} is not known; known: {known}")
+        op = NEEDS[rule.modality, rule.by][0]
+        if op not in measured:
+            raise ValueError(
+                f"duplicates[{n}]: {rule.modality} by {rule.by} needs the signal {op!r}: name it in signals"
+            )
+        if rule.threshold is not None and not (0 < rule.threshold <= 1 and rule.by != "perceptual"):
+            raise ValueError(f"duplicates[{n}].threshold: from 0 to 1, and none for perceptual")
+    for name, task in recipe.tasks.items():
+        if task.options.get("pairing") == "nearest" and not measured & {"image_embedding", "audio_embedding"}:
+            raise ValueError(
+                f"tasks.{name}.options.pairing: nearest needs the signal image_embedding or audio_embedding"
+            )
 
 
 def build(kind: Any, data: Any, where: str = "") -> Any:

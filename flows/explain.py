@@ -52,8 +52,17 @@ def tell_asset(asset: dict[str, Any], indent: int, told: set[str]) -> list[str]:
     )
     lines += [f"{pad}  {run['stage']} by {operator(run)}" for run in asset["operators"]]
     if asset["signals"]:
-        lines.append(f"{pad}  signals " + ", ".join(f"{s['name']} {s['value']:.4g}" for s in asset["signals"]))
+        lines.append(f"{pad}  signals " + ", ".join(f"{s['name']} {signal(s)}" for s in asset["signals"]))
     return lines
+
+
+def signal(row: dict[str, Any]) -> str:
+    """The value of a signal in few letters."""
+    if row["numbers"]:
+        return f"({row['numbers']} numbers)"
+    if row["text"] is not None:
+        return row["text"] if len(row["text"]) <= 40 else f"{row['text'][:36]} ..."
+    return f"{row['value']:.4g}"
 
 
 def operator(run: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> 
         partition,
     )
     asset["signals"] = rows(
-        "select distinct op, name, value from signals where asset_id = ? order by op, name", asset_id
+        "select distinct op, name, value, text, len(vector) as numbers from signals where asset_id = ? order by op, name",
+        asset_id,
     )
     return asset

@@ -18,11 +18,12 @@ import pyarrow as pa
 from codi2_datasets.derive import derivations
 from codi2_datasets.licences import fusable, fuse_all, strictest
 from codi2_datasets.mixture import choose, shares
+from codi2_datasets.neighbours import make_neighbours
 from codi2_datasets.pairing import pair
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
 from codi2_datasets.relations import make_relations
-from codi2_datasets.steps.select import count
+from codi2_datasets.steps.ledger import count
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.templates import pieces
 from codi2_storage.tables import TABLES
@@ -38,6 +39,8 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -
         connection.register("schema_of", TABLES[table].empty_table())
         connection.execute(f"create table {name} as select * from schema_of")
         connection.unregister("schema_of")
+    if any(task.options.get("pairing") == "nearest" for task in recipe.tasks.values()):
+        make_neighbours(connection)
     choices = share_total(connection, recipe)
     with progress("plan", len(choices), "tasks") as advance:
         for name in sorted(choices):

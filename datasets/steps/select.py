@@ -9,14 +9,15 @@ Runs on one DuckDB connection that sees the build's ingests; leaves a table `sel
 
 from __future__ import annotations
 
-import json
 import time
 
 import duckdb
 
 from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
+from codi2_datasets.steps.decontaminate import drop_contaminated
+from codi2_datasets.steps.deduplicate import group_near, keep_apart
+from codi2_datasets.steps.ledger import count, ledger_line, reject
 
-VERSION = "2"
 ATTRIBUTES = {
     "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",
     "tone": "integer", "gender": "varchar", "direction": "varchar", "group": "varchar",
@@ -32,10 +33,10 @@ def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe)
     widen_signals(connection)
     for rule in recipe.filters:
         apply_filter(connection, build_id, rule)
-    connection.execute(
-        "alter table selected add column if not exists near varchar; update selected set near = asset_id"
-    )
+    group_near(connection, build_id, recipe)
+    drop_contaminated(connection, build_id, recipe)
     assign_splits(connection, recipe)
+    keep_apart(connection, build_id)
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
@@ -77,26 +78,11 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None
     reject(connection, build_id, "forget", {}, "its owner opted out", start)
 
 
-def reject(
-    connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float
-) -> None:
-    """Move the assets of table `dropped` (asset_id, and where it has them reason, score, threshold) to `rejected`."""
-    columns = {column[0] for column in connection.execute("select * from dropped limit 0").description}
-    given = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
-    rows_in, rejected = count(connection, "selected"), count(connection, "dropped")
-    connection.execute(
-        f"""insert into rejected by name
-            select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{given} from dropped""",
-        [build_id, op, reason],
-    )
-    connection.execute("delete from selected where asset_id in (select asset_id from dropped); drop table dropped")
-    ledger_line(connection, build_id, "select", op, params, rows_in, rejected, start)
-
-
 def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
     """One row an asset, one column a signal, so that filters read as plain SQL."""
     found = connection.execute(
-        "select name, bool_or(text is not null) from signals where vector is null group by name order by name"
+        "select name, bool_or(text is not null) from signals where vector is null group by name "
+        "having max(length(coalesce(text, ''))) <= 64 order by name"  # hashes are compared elsewhere
     ).fetchall()
     columns = "".join(
         f", max({'text' if words else 'value'}) filter (where name = '{name}') as \"{name}\"" for name, words in found
@@ -168,11 +154,6 @@ def split_of(family: str, combination: str, splits: Splits) -> str:
                     when {styled} and {combination} < {more} then 'combination' else '' end as holdout"""
 
 
-def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = connection.execute(f"select count(*) from {table}").fetchone()
-    return int(row[0]) if row else 0
-
-
 def write_ledger(
     connection: duckdb.DuckDBPyConnection,
     build_id: str,
@@ -188,18 +169,3 @@ def write_ledger(
     if rejected is None:
         rejected = rows_in - count(connection, "selected")
     ledger_line(connection, build_id, stage, op, params, rows_in, rejected, start)
-
-
-def ledger_line(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    stage: str,
-    op: str,
-    params: dict,
-    rows_in: int,
-    rejected: int,
-    start: float,
-) -> None:
-    values = [build_id, stage, op, VERSION, json.dumps(params, sort_keys=True), rows_in, rows_in - rejected, rejected]
-    values.append(time.perf_counter() - start)
-    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", values)

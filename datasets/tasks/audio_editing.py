@@ -126,6 +126,6 @@ PLANNER = Planner(
     "3",
     tuple(Template(*turns, kind=kind) for kind, said in {**MIXED, **EFFECTS}.items() for turns in (*said, *SHOWN)),
     candidates,
-    options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3},
+    options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
 )

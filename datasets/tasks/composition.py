@@ -167,6 +167,6 @@ PLANNER = Planner(
     "1",
     tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
     candidates,
-    options={"min_demos": 0, "max_demos": 3},
+    options={"min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
 )

@@ -28,6 +28,6 @@ PLANNER = Planner(
     "1",
     tuple(Template(*turns) for turns in TEMPLATES),
     candidates,
-    options={"kinds": ["style", "tone", "gender", "direction"], "min_demos": 1, "max_demos": 4},
+    options={"kinds": ["style", "tone", "gender", "direction"], "min_demos": 1, "max_demos": 4, "pairing": "relation"},
     demos=True,
 )

@@ -144,6 +144,6 @@ PLANNER = Planner(
         *(Template(*turns, kind="label") for turns in LABELLED),
     ),
     candidates,
-    options={"min_demos": 1, "max_demos": 5},
+    options={"min_demos": 1, "max_demos": 5, "pairing": "relation"},
     demos=True,
 )

@@ -1,0 +1,30 @@
+"""Which language a text is in, by py3langid (a naive Bayes classifier over byte n-grams, Lui and Baldwin 2012)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from codi2_datasets.media.text import plain
+from codi2_datasets.operators import Operator
+from codi2_datasets.weights import PackageMissing
+
+ENOUGH = 1000  # characters that settle it
+
+
+def measure(text: str) -> dict[str, float | str]:
+    """`language`: ISO 639-1 code; `language_confidence`: from 0 to 1. A text of a few words is often mistaken."""
+    language, confidence = identifier().classify(plain(text)[:ENOUGH])
+    return {"language": str(language), "language_confidence": round(float(confidence), 4)}
+
+
+@cache
+def identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError as error:
+        raise PackageMissing("this needs the package py3langid: pip install py3langid") from error
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+OPERATOR = Operator("language", "1", "text", measure)

@@ -1,0 +1,46 @@
+"""Lines of the ledger for what select drops: every row that goes in comes out, or is in `rejected` with a reason."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import duckdb
+
+VERSION = "3"  # of select
+
+
+def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def reject(
+    connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float
+) -> None:
+    """Move the assets of table `dropped` (asset_id, and where it has them score, threshold, error) to `rejected`."""
+    columns = {column[0] for column in connection.execute("select * from dropped limit 0").description}
+    given = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
+    rows_in, rejected = count(connection, "selected"), count(connection, "dropped")
+    connection.execute(
+        f"""insert into rejected by name
+            select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{given} from dropped""",
+        [build_id, op, reason],
+    )
+    connection.execute("delete from selected where asset_id in (select asset_id from dropped); drop table dropped")
+    ledger_line(connection, build_id, "select", op, params, rows_in, rejected, start)
+
+
+def ledger_line(
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    stage: str,
+    op: str,
+    params: dict,
+    rows_in: int,
+    rejected: int,
+    start: float,
+) -> None:
+    values = [build_id, stage, op, VERSION, json.dumps(params, sort_keys=True), rows_in, rows_in - rejected, rejected]
+    values.append(time.perf_counter() - start)
+    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", values)
