@@ -6,14 +6,14 @@ Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
-import json
 import os
 import sys
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
-from rich.table import Table
+
+from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.cli_data import DATA_COMMANDS, import_
 
 app = App(
     name="codi2",
@@ -21,105 +21,12 @@ app = App(
     help_epilogue="Add --debug to any command to see the whole trace of an error.",
     version_flags=["--version"],
 )
-Root = Annotated[str, Parameter(help="Folder or fsspec URI that holds everything.")]
 Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
-Workers = Annotated[int, Parameter(help="Ray tasks at once.")]
-CPUS = os.cpu_count() or 1
-DEFAULT_ROOT = "./data"
 
 
-@app.command
-def corpora(*, root: Root = DEFAULT_ROOT) -> None:
-    """List the corpora: licence, source, size, the tasks each feeds, fetched or not."""
-    from codi2_datasets.build import corpus_list
-
-    rows = corpus_list(root)
-    for row in rows:
-        row["rows"] = f"{row['rows']:,}" if row["rows"] is not None else "not fetched"
-    show(rows, ["corpus", "licence", "rows", "size", "tasks", "source"])
-
-
-@app.command
-def build(
-    recipe: Annotated[str, Parameter(help="Recipe file, or the name of a shipped one: demo.")],
-    *,
-    root: Root = DEFAULT_ROOT,
-    workers: Workers = CPUS,
-    limit: Annotated[int | None, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
-) -> None:
-    """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
-    from codi2_datasets.recipe import load_recipe
-
-    load_recipe(recipe)  # a bad recipe is known before anything starts
-    from codi2_flows.build_dataset import build_dataset
-
-    print(build_dataset(recipe, root, workers, limit))
-
-
-@app.command
-def query(
-    sql: Annotated[str, Parameter(help="One SELECT over the tables of the catalog.")],
-    *,
-    root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON array of objects.")] = False,
-    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
-    all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
-) -> None:
-    """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
-    from codi2_storage.catalog import Catalog
-
-    found = Catalog(root).sql(sql, build=build, all_builds=all_builds)
-    if json_:
-        print(json.dumps(found.to_pylist(), default=str, ensure_ascii=False))
-    else:
-        show(found.to_pylist(), found.column_names)
-
-
-@app.command
-def explain(
-    sample: Annotated[str, Parameter(help="Sample id, or its first characters.")],
-    *,
-    root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
-    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
-) -> None:
-    """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
-    from codi2_flows.explain import tell
-    from codi2_storage.lineage import explain as trace
-
-    found = trace(root, sample, build)
-    print(json.dumps(found, default=str, ensure_ascii=False, indent=1) if json_ else tell(found))
-
-
-@app.command
-def diff(
-    old: Annotated[str, Parameter(help="Build id.")],
-    new: Annotated[str, Parameter(help="Build id.")],
-    *,
-    root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
-) -> None:
-    """What changed between two builds: recipe, corpora, operators, rows, assets, samples, rejects, shards."""
-    from codi2_flows.diff import tell
-    from codi2_storage.diff import diff as compare
-
-    found = compare(root, old, new).to_dict()
-    if json_:
-        print(json.dumps(found, default=str, ensure_ascii=False, indent=1))
-        return
-    print(tell(found))
-
-
-@app.command
-def forget(
-    rows: Annotated[list[str], Parameter(help="Source rows, by id or as corpus:locator.")],
-    *,
-    root: Root = DEFAULT_ROOT,
-) -> None:
-    """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
-    from codi2_datasets.forget import forget as take_out
-
-    print(take_out(root, rows))
+for command in DATA_COMMANDS:
+    app.command(command)
+app.command(import_, name="import")
 
 
 @app.command
@@ -223,27 +130,6 @@ def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     run_demo(root, workers)
 
 
-def show(rows: list[dict], columns: list[str]) -> None:
-    """Rows as a table on standard output, at full width where that is no terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 220)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        numbers = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(row.get(column)) for column in columns))
-    console.print(table, highlight=False, markup=False)
-    console.print(f"({len(rows):,} rows)", style="dim", highlight=False)
-
-
-def cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
-    return str(value)
-
-
 def show_metrics(rows: list[dict]) -> None:
     """Metrics with their baselines side by side."""
     lines: dict[tuple, dict] = {}
@@ -286,6 +172,8 @@ def is_usage(error: Exception) -> bool:
         "CatalogError",
         "UsageError",
         "ForgetError",
+        "ExportError",
+        "BrowseError",
         "FileNotFoundError",
     }
 

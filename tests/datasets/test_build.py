@@ -18,6 +18,8 @@ import yaml
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
+from codi2_datasets.exports import ExportError, Loss, Reading, formats
+from codi2_datasets.exports.exporting import export
 from codi2_datasets.sample import Sample
 from codi2_datasets.steps import ingest as ingest_step
 from codi2_storage.catalog import Catalog
@@ -160,6 +162,18 @@ def test_explain_leads_to_the_file_in_the_package(root: Path) -> None:
     assert source["locator"].endswith(".flac")
     assert json.loads(derived["inputs"][0]["operators"][0]["params"])["sample_rate"] == 16_000
     assert json.loads(told["planned_by"][0]["params"])["samples"]["train"] == 40
+
+
+def test_a_build_is_exported_and_comes_back_whole(root: Path, tmp_path: Path) -> None:
+    loss = export(str(root), None, "trl", str(tmp_path / "out"), splits=["train"])
+    samples = {row["sample_id"] for row in rows(root, "select sample_id from samples where split = 'train'")}
+    back = list(formats()["trl"].read(Store(tmp_path / "out"), Reading(), Loss()))
+    assert {item.sample.sample_id for item in back} == samples and loss.written == len(samples)
+    told = json.loads((tmp_path / "out" / "loss.json").read_text())
+    assert told["written"] == len(samples) and told["lost"]["in-context role"] > 0
+    assert "Google Inc" in (tmp_path / "out" / "ATTRIBUTION").read_text()
+    with pytest.raises(ExportError, match="has no task 'text_to_video'"):
+        export(str(root), None, "trl", str(tmp_path / "out"), tasks=["text_to_video"])
 
 
 def test_a_second_build_does_nothing(root: Path, recipe: str) -> None:

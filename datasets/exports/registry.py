@@ -1,0 +1,19 @@
+"""Finds the formats."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+import codi2_datasets.exports
+from codi2_datasets.exports.base import Format
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Every format, by name."""
+    folder = codi2_datasets.exports.__path__
+    modules = [import_module(f"codi2_datasets.exports.{info.name}") for info in iter_modules(folder)]
+    found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {item.name: item for item in sorted(found, key=lambda item: item.name)}

@@ -1,0 +1,103 @@
+"""Hugging Face messages, as TRL trains on them: Parquet with `messages`, and media in `images`, `audios` and `videos`.
+
+A content part is {type, text}; a medium's part has no text, and stands for the next of the column of its kind. The
+columns are declared as Hugging Face's features: `datasets` decodes pictures when they are looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, roles_lost
+from codi2_datasets.exports.files import local_copy, whole_file
+from codi2_datasets.exports.foreign import sample_of
+from codi2_datasets.exports.webdataset import lots
+from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_storage.store import Store
+
+ROWS = 1000  # a file
+COLUMNS = {"image": "images", "audio": "audios", "video": "videos"}
+MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+PART = pa.struct([("type", pa.string()), ("text", pa.string())])
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(PART))])
+FEATURES = {
+    "messages": [{"role": {"dtype": "string", "_type": "Value"},
+                  "content": [{"type": {"dtype": "string", "_type": "Value"},
+                               "text": {"dtype": "string", "_type": "Value"}}]}],
+    "images": {"feature": {"_type": "Image"}, "_type": "List"},
+    "audios": {"feature": {"decode": False, "_type": "Audio"}, "_type": "List"},
+    "videos": {"feature": {"decode": False, "_type": "Video"}, "_type": "List"},
+    "codi2": {"dtype": "string", "_type": "Value"},
+}  # fmt: skip
+SCHEMA = pa.schema(
+    [("messages", pa.list_(MESSAGE)), *((name, pa.list_(MEDIUM)) for name in COLUMNS.values()), ("codi2", pa.string())],
+    metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
+)
+
+
+def write(items: Iterable[Item], store: Store) -> Loss:
+    loss = Loss()
+    for split, number, lot in lots(items, ROWS):
+        for item in lot:
+            loss.keep(item, None)
+            roles_lost(item.sample, loss, "split")
+        table = pa.Table.from_pylist([row_of(item) for item in lot], schema=SCHEMA)
+        with whole_file(store, f"{split}-{number:05d}.parquet") as path:
+            pq.write_table(table, path, compression="zstd")
+    return loss
+
+
+def row_of(item: Item) -> dict[str, Any]:
+    row: dict[str, Any] = {name: [] for name in COLUMNS.values()}
+    for part in item.sample.parts():
+        if part.part is not None:
+            row[COLUMNS[part.type]].append({"bytes": item.media[part.part], "path": part.part})
+    messages = [
+        {"role": message.role, "content": [{"type": part.type, "text": part.text} for part in message.content]}
+        for message in item.sample.messages
+    ]
+    return {**row, "messages": messages, "codi2": item.sample.to_json()}
+
+
+def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
+    names = [name for name in store.list() if name.endswith(".parquet")]
+    if not names:
+        raise ExportError(f"trl: no .parquet under {store.root}")
+    for name in names:
+        with local_copy(store, name) as path:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
+                for number, row in enumerate(batch.to_pylist()):
+                    loss.written += 1
+                    yield item_of(row, reading, loss, name.split("-")[0], f"{name}:{number}")
+
+
+def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place: str) -> Item:
+    """A row as an item: by its field codi2, or, in a row of others, by its messages."""
+    media = {kind: iter(row.get(column) or []) for kind, column in COLUMNS.items()}
+    if row.get("codi2"):
+        sample = Sample.from_json(row["codi2"])
+        found = {part.part: next(media[part.type])["bytes"] for part in sample.parts() if part.part}
+        return Item(sample, found)
+    messages, found, count = [], {}, 0
+    for message in row["messages"]:
+        parts = []
+        content = message["content"]
+        for piece in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            target = message["role"] == "assistant"
+            if piece["type"] == "text":
+                parts.append(Part("text", piece["text"] or "", target=target))
+            else:
+                member = f"{count:03d}.{EXTENSIONS[piece['type']]}"
+                found[member] = next(media[piece["type"]])["bytes"]
+                parts.append(Part(piece["type"], part=member, target=target))
+            count += 1
+        messages.append(Message(message["role"], tuple(parts)))
+    return Item(sample_of(place, messages, split, reading, loss), found)
+
+
+FORMAT = Format("trl", "Parquet of chat messages with media columns, for TRL and Hugging Face datasets", write, read)

@@ -1,0 +1,84 @@
+"""WebDataset: our own shards, in one folder that needs no catalog. Holds everything."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+
+from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading
+from codi2_datasets.exports.files import local_copy, whole_file
+from codi2_datasets.sample import Sample, SampleError
+from codi2_datasets.tar import add_member
+from codi2_storage.store import Store
+
+SAMPLES = 1000  # a shard
+
+
+def write(items: Iterable[Item], store: Store) -> Loss:
+    loss = Loss()
+    for split, number, lot in lots(items, SAMPLES):
+        with whole_file(store, f"{split}-{number:05d}.tar") as path:
+            write_tar(path, lot)
+        loss.written += len(lot)
+    return loss
+
+
+def lots(items: Iterable[Item], size: int) -> Iterator[tuple[str, int, list[Item]]]:
+    """Items in lots of one split each: (split, number of the lot, items). A few lots are held at a time."""
+    waiting: dict[str, list[Item]] = {}
+    numbers: dict[str, int] = {}
+
+    def done(split: str) -> tuple[str, int, list[Item]]:
+        numbers[split] = numbers.get(split, -1) + 1
+        return split, numbers[split], waiting.pop(split)
+
+    for item in items:
+        split = item.sample.split
+        waiting.setdefault(split, []).append(item)
+        if len(waiting[split]) == size:
+            yield done(split)
+    for split in sorted(waiting):
+        yield done(split)
+
+
+def write_tar(path: object, items: Iterable[Item]) -> None:
+    with tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
+        for item in items:
+            key = item.sample.sample_id
+            add_member(archive, f"{key}.json", item.sample.to_json().encode())
+            for part in item.sample.parts():
+                if part.part is not None:
+                    add_member(archive, f"{key}.{part.part}", item.media[part.part])
+
+
+def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
+    names = [name for name in store.list() if name.endswith(".tar")]
+    if not names:
+        raise ExportError(f"webdataset: no .tar under {store.root}")
+    for name in names:
+        with local_copy(store, name) as path:
+            yield from read_tar(str(path), name)
+
+
+def read_tar(path: str, name: str) -> Iterator[Item]:
+    """The items of one tar, in order. Raises ExportError for what is no shard of ours."""
+    try:
+        with tarfile.open(path) as archive:
+            sample: Sample | None = None
+            media: dict[str, bytes] = {}
+            for member in archive:
+                key, _, rest = member.name.partition(".")
+                data = archive.extractfile(member).read()  # type: ignore[union-attr]
+                if rest == "json":
+                    if sample is not None:
+                        yield Item(sample, media)
+                    sample, media = Sample.from_json(data), {}
+                elif sample is not None and key == sample.sample_id:
+                    media[rest] = data
+            if sample is not None:
+                yield Item(sample, media)
+    except (tarfile.TarError, SampleError) as error:
+        raise ExportError(f"webdataset: {name}: {error}") from error
+
+
+FORMAT = Format("webdataset", "Tar shards for webdataset, with every field", write, read)

@@ -1,0 +1,165 @@
+"""The commands that build datasets, look at them and hand them on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+
+
+def corpora(*, root: Root = DEFAULT_ROOT) -> None:
+    """List the corpora: licence, source, size, the tasks each feeds, fetched or not."""
+    from codi2_datasets.build import corpus_list
+
+    rows = corpus_list(root)
+    for row in rows:
+        row["rows"] = f"{row['rows']:,}" if row["rows"] is not None else "not fetched"
+    show(rows, ["corpus", "licence", "rows", "size", "tasks", "source"])
+
+
+def build(
+    recipe: Annotated[str, Parameter(help="Recipe file, or the name of a shipped one: demo.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    workers: Workers = CPUS,
+    limit: Annotated[int | None, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
+) -> None:
+    """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
+    from codi2_datasets.recipe import load_recipe
+
+    load_recipe(recipe)  # a bad recipe is known before anything starts
+    from codi2_flows.build_dataset import build_dataset
+
+    print(build_dataset(recipe, root, workers, limit))
+
+
+def query(
+    sql: Annotated[str, Parameter(help="One SELECT over the tables of the catalog.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON array of objects.")] = False,
+    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
+) -> None:
+    """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
+    from codi2_storage.catalog import Catalog
+
+    found = Catalog(root).sql(sql, build=build, all_builds=all_builds)
+    if json_:
+        print(json.dumps(found.to_pylist(), default=str, ensure_ascii=False))
+    else:
+        show(found.to_pylist(), found.column_names)
+
+
+def explain(
+    sample: Annotated[str, Parameter(help="Sample id, or its first characters.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+) -> None:
+    """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
+    from codi2_flows.explain import tell
+    from codi2_storage.lineage import explain as trace
+
+    found = trace(root, sample, build)
+    print(json.dumps(found, default=str, ensure_ascii=False, indent=1) if json_ else tell(found))
+
+
+def diff(
+    old: Annotated[str, Parameter(help="Build id.")],
+    new: Annotated[str, Parameter(help="Build id.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+) -> None:
+    """What changed between two builds: recipe, corpora, operators, rows, assets, samples, rejects, shards."""
+    from codi2_flows.diff import tell
+    from codi2_storage.diff import diff as compare
+
+    found = compare(root, old, new).to_dict()
+    if json_:
+        print(json.dumps(found, default=str, ensure_ascii=False, indent=1))
+        return
+    print(tell(found))
+
+
+def forget(
+    rows: Annotated[list[str], Parameter(help="Source rows, by id or as corpus:locator.")],
+    *,
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
+    from codi2_datasets.forget import forget as take_out
+
+    print(take_out(root, rows))
+
+
+def export(
+    build: Annotated[str, Parameter(help="Build id, or latest.")],
+    *,
+    format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
+    out: Annotated[str, Parameter(help="Folder or fsspec URI to write to.")],
+    root: Root = DEFAULT_ROOT,
+    task: Annotated[
+        list[str] | None, Parameter(negative="", help="These tasks alone; may be given several times.")
+    ] = None,
+    split: Annotated[list[str] | None, Parameter(negative="", help="These splits alone.")] = None,
+    limit: Annotated[int | None, Parameter(help="At most N samples of each task and split.")] = None,
+) -> None:
+    """Write a build in another format. What the format cannot hold is counted, printed and left in loss.json."""
+    from codi2_datasets.exports.exporting import export as write_out
+
+    chosen = None if build == "latest" else build
+    show_loss(write_out(root, chosen, format_, out, task or (), split or (), limit).to_dict())
+    print(out)
+
+
+def import_(
+    folder: Annotated[str, Parameter(help="Folder or fsspec URI in that format, ours or of others.")],
+    *,
+    format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
+    out: Annotated[str, Parameter(help="Folder for WebDataset shards of our samples.")],
+    task: Annotated[str, Parameter(help="Task of samples that do not say it.")] = "visual_question_answering",
+    licence: Annotated[str, Parameter(help="Licence of samples that do not say it.")] = "unknown",
+) -> None:
+    """Read another format into shards of our samples. What had to be assumed is counted."""
+    from codi2_datasets.exports import Reading
+    from codi2_datasets.exports.exporting import import_folder
+
+    show_loss(import_folder(folder, format_, out, Reading(task, licence)).to_dict())
+    print(out)
+
+
+def show_loss(loss: dict) -> None:
+    """What was written, and what was not, on standard error: the folder is the result."""
+    print(f"{loss['written']:,} samples", file=sys.stderr)
+    for kind, counts in (("left out", loss["left_out"]), ("lost", loss["lost"])):
+        for name, number in counts.items():
+            print(f"{kind}: {number:,} {name}", file=sys.stderr)
+
+
+def browse(
+    *,
+    root: Root = DEFAULT_ROOT,
+    port: Annotated[int, Parameter(help="On the loopback address.")] = 8765,
+    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    static: Annotated[str | None, Parameter(help="Write a folder that needs no server instead.")] = None,
+    samples: Annotated[int, Parameter(help="Samples in a static folder.")] = 300,
+) -> None:
+    """Look at a build: samples as conversations, where each comes from, what was rejected and why, statistics."""
+    if static is not None:
+        from codi2_datasets.browse.static_export import export_static
+
+        print(export_static(root, static, build, samples))
+        return
+    from codi2_datasets.browse.server import serve
+
+    serve(root, port, build)
+
+
+DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, browse)
