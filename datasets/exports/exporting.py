@@ -13,7 +13,6 @@ from codi2_datasets.progress import Advance, progress
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
-
 MARK = "loss.json"
 
 

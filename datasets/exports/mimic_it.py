@@ -40,9 +40,11 @@ def write(items: Iterable[Item], store: Store) -> Loss:
         TextFiles(store, "{split}_train.json", "{\n", "\n}\n", ",\n") as train,
     ):
         for item in items:
-            if not loss.keep(item, beyond_pictures(item.sample, in_replies=False)):
-                continue
             sample = item.sample
+            answered = any(message.role == "assistant" for message in sample.messages)
+            reason = beyond_pictures(sample, in_replies=False) if answered else "no reply"
+            if not loss.keep(item, reason):
+                continue
             roles_lost(sample, loss, "sample id", "split", "target")
             loss.lost["place of a picture in the text"] += len(media_parts(sample, "image"))
             for name, entry in entries(sample).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from codi2_datasets.media.video import encode_video
 from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
 
+FOLDERS = itertools.count()
 DRAW = np.random.default_rng(4)
 MEDIA = {
     "image": [encode_image(DRAW.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(3)],
@@ -74,11 +76,11 @@ def in_splits(found: list[Item]) -> dict[str, list[Item]]:
     return by_split
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(items(), min_size=1, max_size=5, unique_by=lambda item: item.sample.sample_id), st.data())
 def test_what_is_written_comes_back(written: list[Item], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(formats())))
-    store = Store(f"memory://{name}-{data.draw(st.uuids()).hex}")
+    store = Store(f"memory://{name}-{next(FOLDERS)}")
     loss = formats()[name].write(iter(written), store)
     assert loss.written + loss.left_out.total() == len(written)
     back = list(formats()[name].read(store, Reading(), Loss())) if loss.written else []
