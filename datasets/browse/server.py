@@ -1,0 +1,105 @@
+"""The page and its questions over HTTP, on the loopback address alone."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
+
+PAGE = Path(__file__).parent / "page"
+FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
+         "style.css": "style.css"}  # fmt: skip
+# no script but our own files, nothing from elsewhere: a caption stays a caption
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+Offset = Annotated[int, Query(ge=0)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+def make_app(root: str, build: str | None = None) -> FastAPI:
+    """The app over one build, the latest where None. Raises BrowseError where there is none."""
+    view = View(root, build)
+    app = FastAPI(title="CoDi-2 browse", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]
+        response = await call_next(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    @app.exception_handler(BrowseError)
+    async def missing(request: Request, error: BrowseError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=404)
+
+    @app.get("/api/about")
+    def about() -> dict:
+        return view.about()
+
+    @app.get("/api/samples")
+    def samples(request: Request, offset: Offset = 0, limit: Limit = 20) -> dict:
+        return view.samples(chosen(request, FACETS), offset, limit)
+
+    @app.get("/api/lineage/{sample_id}")
+    def lineage(sample_id: str) -> dict:
+        return view.lineage(sample_id)
+
+    @app.get("/api/rejects")
+    def rejects(request: Request, offset: Offset = 0, limit: Limit = 50) -> dict:
+        return view.rejects(chosen(request, REJECT_FACETS), offset, limit)
+
+    @app.get("/api/statistics")
+    def statistics() -> dict:
+        return view.statistics()
+
+    @app.get("/api/ledger")
+    def ledger() -> list:
+        return view.ledger()
+
+    @app.get("/media/{name}")
+    def media(name: str, request: Request) -> Response:
+        data, media_type = view.medium(name.partition(".")[0])
+        return ranged(data, media_type, request.headers.get("range"))
+
+    @app.get("/")
+    @app.get("/{name}")
+    def page(name: str = "") -> Response:
+        if name not in FILES:
+            return JSONResponse({"error": f"no page {name}"}, status_code=404)
+        return FileResponse(PAGE / FILES[name])
+
+    return app
+
+
+def chosen(request: Request, facets: tuple[str, ...]) -> dict[str, str]:
+    return {key: value for key, value in request.query_params.items() if key in (*facets, "q")}
+
+
+def ranged(data: bytes, media_type: str, wanted: str | None) -> Response:
+    """The bytes, or the one range that a player asked for."""
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": "max-age=31536000, immutable"}
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
+    if found is None or not any(found.groups()):
+        return Response(data, media_type=media_type, headers=headers)
+    first, last = found.groups()
+    start = int(first) if first else max(0, len(data) - int(last))
+    stop = min(int(last) + 1, len(data)) if first and last else len(data)
+    if start >= stop:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{len(data)}"})
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+    return Response(data[start:stop], 206, headers, media_type)
+
+
+def serve(root: str, port: int = 8765, build: str | None = None) -> None:
+    """Serve the page until Ctrl-C."""
+    import uvicorn
+
+    app = make_app(root, build)
+    print(f"Look at http://127.0.0.1:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -1,0 +1,84 @@
+"""The page as a folder that needs no server: some samples of every task, with their media and their lineage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+from codi2_datasets.browse.server import PAGE
+from codi2_datasets.browse.view import EXTENSIONS, BrowseError, View
+from codi2_datasets.progress import progress
+from codi2_storage.store import Store
+
+REJECTS = 200
+
+
+def export_static(root: str, folder: str, build: str | None = None, samples: int = 300) -> str:
+    """Write the folder; the same build gives the same files. Returns the address of its page.
+
+    The samples are spread evenly over tasks and splits, the first of each by id, which is a hash.
+    """
+    view, target = View(root, build), Store(folder)
+    names = spread(view, samples)
+    told = view.told(names)
+    data: dict[str, Any] = {
+        "about": view.about(),
+        "samples": told,
+        "lineage": {},
+        "rejects": view.rejects({}, limit=REJECTS)["rejects"],
+        "statistics": view.statistics(),
+        "ledger": view.ledger(),
+    }
+    written: set[str] = set()
+    with progress("browse", len(names), "samples") as advance:
+        for name in names:
+            data["lineage"][name] = view.lineage(name)
+            for asset_id, modality in media_of(data["lineage"][name]["parts"]):
+                save(view, target, asset_id, modality, written)
+            advance(1)
+    for row in data["rejects"]:
+        if "media" in row:
+            save(view, target, row["subject"], row["modality"], written)
+    # as a script and not as JSON: pages opened from a disk may not fetch
+    content = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    target.write_bytes("data.js", f"window.CODI2 = {content};\n".encode())
+    for file in sorted(PAGE.iterdir()):
+        if file.suffix in (".js", ".css"):
+            with file.open("rb") as source, target.fs.open(target.path(file.name), "wb") as copy:
+                shutil.copyfileobj(source, copy)
+    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    target.write_bytes("index.html", html.replace("<!-- data -->", '<script src="data.js" defer></script>').encode())
+    return target.uri("index.html")
+
+
+def spread(view: View, samples: int) -> list[str]:
+    rows = view.rows(
+        """select sample_id from s
+           order by row_number() over (partition by task, split order by sample_id),
+                    row_number() over (partition by split order by sample_id), sample_id limit ?""",
+        samples,
+    )
+    return sorted(row["sample_id"] for row in rows)
+
+
+def media_of(parts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(asset, modality) of all media that parts show, and of those that they were made of."""
+    found = []
+    queue = [part["asset"] for part in parts if part.get("asset")]
+    while queue:
+        asset = queue.pop()
+        found.append((asset["asset_id"], asset["modality"]))
+        queue += [item for item in asset.get("inputs") or [] if isinstance(item, dict)]
+    return found
+
+
+def save(view: View, target: Store, asset_id: str, modality: str, written: set[str]) -> None:
+    if modality not in EXTENSIONS or asset_id in written:
+        return
+    written.add(asset_id)
+    try:
+        data, _ = view.medium(asset_id)
+    except BrowseError:  # made for a sample that was not written
+        return
+    target.write_bytes(f"media/{asset_id}.{EXTENSIONS[modality]}", data)

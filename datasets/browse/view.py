@@ -1,0 +1,192 @@
+"""What the page asks of one build, as plain data. The tables are held in memory, so that every question is quick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from codi2_storage.catalog import Catalog
+from codi2_storage.lineage import explain
+from codi2_storage.store import Store
+
+FACETS = ("task", "split", "holdout", "licence", "language", "demos", "corpus")
+REJECT_FACETS = ("stage", "op", "reason")
+EXTENSIONS = {"image": "webp", "audio": "flac", "video": "mp4"}
+MEDIA_TYPES = {"webp": "image/webp", "flac": "audio/flac", "mp4": "video/mp4"}
+BINS = 24
+
+
+class BrowseError(ValueError):
+    """There is nothing to look at: no build, no such sample. The message says which."""
+
+
+class View:
+    """One build of a root. Every method may be called from several threads."""
+
+    def __init__(self, root: str, build: str | None = None) -> None:
+        self.root, self.store, catalog = root, Store(root), Catalog(root)
+        self.build = build or catalog.latest_build()
+        if self.build is None:
+            raise BrowseError(f"no published build under {root}: codi2 build makes one")
+        self.connection = catalog.connect(self.build)
+        self.connection.execute(
+            """create table s as select * exclude (n_demos), n_demos as demos from samples order by sample_id;
+               create table p as select * from parts order by sample_id, position;
+               create table a as select * exclude ("text") from assets;
+               create table i as select asset_id, modality, shard, "offset", bytes from ingested where shard is not null;
+               create table c as select distinct sample_id, corpus from p join a using (asset_id);
+               create table r as select row_number() over (order by stage, op, reason, subject) as n, * from rejects;
+               create table g as select distinct on (asset_id, name) asset_id, op, name, value, "text" from signals
+                   where vector is null and length(coalesce("text", '')) <= 64;
+               create table runs_of as select * from op_runs;
+               create table b as select * from builds"""
+        )
+
+    def rows(self, query: str, *params: object) -> list[dict[str, Any]]:
+        cursor: duckdb.DuckDBPyConnection = self.connection.cursor()
+        return cursor.execute(query, list(params)).to_arrow_table().to_pylist()
+
+    def about(self) -> dict[str, Any]:
+        found = self.rows("select build_id, recipe, samples, created_at, parent from b")
+        return {"build": found[0], "title": f"{found[0]['recipe']} {found[0]['build_id']}"}
+
+    # --- samples
+
+    def samples(self, asked: Mapping[str, str], offset: int = 0, limit: int = 20) -> dict[str, Any]:
+        """A page of samples that fit, how many there are, and how many would be with each other choice."""
+        where, params = conditions(asked, FACETS)
+        total = self.rows(f"select count(*) as n from s where {where}", *params)[0]["n"]
+        ids = self.rows(
+            f"select sample_id from s where {where} order by sample_id limit ? offset ?", *params, limit, offset
+        )
+        names = [row["sample_id"] for row in ids]
+        return {"total": total, "offset": offset, "samples": self.told(names), "facets": self.facets(asked)}
+
+    def facets(self, asked: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+        found = {}
+        for facet in FACETS:
+            where, params = conditions({key: value for key, value in asked.items() if key != facet}, FACETS)
+            source = "s join c using (sample_id)" if facet == "corpus" else "s"
+            found[facet] = self.rows(
+                f"""select coalesce({facet}::varchar, '') as value, count(*) as n from {source} where {where}
+                    group by 1 order by {"1" if facet == "demos" else "n desc, 1"}""",
+                *params,
+            )
+        return found
+
+    def told(self, names: list[str]) -> list[dict[str, Any]]:
+        """Samples with their parts, in the order of the names."""
+        heads = {row["sample_id"]: row for row in self.rows(
+            """select sample_id, task, split, holdout, language, licence, template, demos, seed, shard, meta,
+                      (select list(corpus order by corpus) from c where c.sample_id = s.sample_id) as corpora
+               from s where sample_id in (select unnest(?))""", names)}  # fmt: skip
+        for head in heads.values():
+            head |= {"meta": json.loads(head["meta"] or "{}"), "parts": []}
+        for part in self.rows(
+            """select p.sample_id, p.position, p.turn, p.role, p.modality, p."text", p.asset_id, p.icl_role, p.target,
+                      a.caption, a.licence, a.corpus, a.duration_s, a.op
+               from p left join a using (asset_id) where p.sample_id in (select unnest(?)) order by p.sample_id, p.position""",
+            names,
+        ):
+            if part["modality"] in EXTENSIONS:
+                part["media"] = f"media/{part['asset_id']}.{EXTENSIONS[part['modality']]}"
+            heads[part.pop("sample_id")]["parts"].append(part)
+        return [heads[name] for name in names if name in heads]
+
+    def lineage(self, sample_id: str) -> dict[str, Any]:
+        """Everything that is known of one sample. Raises BrowseError where there is none."""
+        if not self.rows("select 1 as found from s where sample_id = ?", sample_id):
+            raise BrowseError(f"no sample {sample_id} in build {self.build}")
+        found = explain(self.root, sample_id, self.build)
+        for part in found["parts"]:
+            if part.get("asset") and part["modality"] in EXTENSIONS:
+                part["media"] = f"media/{part['asset_id']}.{EXTENSIONS[part['modality']]}"
+        return found
+
+    # --- what was rejected, and figures
+
+    def rejects(self, asked: Mapping[str, str], offset: int = 0, limit: int = 50) -> dict[str, Any]:
+        where, params = conditions(asked, REJECT_FACETS, table="r")
+        rows = self.rows(
+            f"""select r.stage, r.op, r.subject, r.reason, r.score, r.threshold, r.error, i.modality
+                from r left join i on i.asset_id = r.subject where {where} order by r.n limit ? offset ?""",
+            *params, limit, offset,
+        )  # fmt: skip
+        for row in rows:
+            modality = row.pop("modality")
+            if modality in EXTENSIONS:
+                row["media"], row["modality"] = f"media/{row['subject']}.{EXTENSIONS[modality]}", modality
+        facets = {}
+        for facet in REJECT_FACETS:
+            others, values = conditions({k: v for k, v in asked.items() if k != facet}, REJECT_FACETS, table="r")
+            query = f"select coalesce({facet}, '') as value, count(*) as n from r where {others} group by 1 order by n desc, 1"
+            facets[facet] = self.rows(query, *values)
+        total = self.rows(f"select count(*) as n from r where {where}", *params)[0]["n"]
+        return {"total": total, "offset": offset, "rejects": rows, "facets": facets}
+
+    def statistics(self) -> dict[str, Any]:
+        counts = {
+            "Samples by task": "select task as label, split as part, count(*) as n from s group by all",
+            "Samples by language": "select language as label, split as part, count(*) as n from s group by all",
+            "Samples by licence": "select licence as label, split as part, count(*) as n from s group by all",
+            "Samples by demonstrations": "select demos::varchar as label, split as part, count(*) as n from s group by all",
+            "Works by corpus": "select corpus as label, modality as part, count(*) as n from a where op is null group by all",
+            "Media made, by operator": "select op as label, modality as part, count(*) as n from a where op is not null group by all",
+        }
+        bars = [{"title": title, "rows": self.rows(f"{query} order by label, part")} for title, query in counts.items()]
+        histograms = self.rows(
+            f"""with bounds as (
+                    select op, name, min(value) as low, max(value) as high, count(*) as n from g where isfinite(value)
+                    group by all having max(value) > min(value)),
+                binned as (
+                    select op, name, low, high, least(((value - low) / (high - low) * {BINS})::integer, {BINS - 1}) as bin
+                    from g join bounds using (op, name) where isfinite(value))
+                select op, name, low, high, bin, count(*) as n from binned group by all order by op, name, bin"""
+        )
+        return {"bars": bars, "histograms": histograms}
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return self.rows(
+            """select stage, op, op_version, params, sum(rows_in)::bigint as rows_in, sum(rows_out)::bigint as rows_out,
+                      sum(rejected)::bigint as rejected, sum(failed)::bigint as failed, round(sum(seconds), 1) as seconds
+               from runs_of group by stage, op, op_version, params
+               order by list_position(['ingest', 'enrich', 'select', 'plan', 'write'], stage), op, params"""
+        )
+
+    # --- media
+
+    def medium(self, asset_id: str) -> tuple[bytes, str]:
+        """The bytes of an asset, rejected ones too, and its media type. Raises BrowseError where it has none."""
+        query = (
+            'select modality, shard, "offset" as start, bytes from {} where asset_id = ? and shard is not null limit 1'
+        )
+        found = self.rows(query.format("a"), asset_id) or self.rows(query.format("i"), asset_id)
+        if not found or found[0]["modality"] not in EXTENSIONS:
+            raise BrowseError(f"no medium {asset_id}")
+        row = found[0]
+        data = self.store.read_ranges(row["shard"], [(row["start"], row["start"] + row["bytes"])])[0]
+        return data, MEDIA_TYPES[EXTENSIONS[row["modality"]]]
+
+
+def conditions(asked: Mapping[str, str], facets: tuple[str, ...], table: str = "s") -> tuple[str, list[object]]:
+    """SQL for the choices asked for: one value a facet, and words that are looked for in `q`."""
+    parts, params = ["true"], []  # type: list[str], list[object]
+    for facet in facets:
+        if facet not in asked:
+            continue
+        if facet == "corpus":
+            parts.append("sample_id in (select sample_id from c where corpus = ?)")
+        else:
+            parts.append(f"coalesce({table}.{facet}::varchar, '') = ?")
+        params.append(asked[facet])
+    if words := asked.get("q", "").strip().lower():
+        if table == "s":
+            parts.append("""(starts_with(sample_id, ?) or sample_id in (
+                select sample_id from p where contains(lower(coalesce("text", '')), ?)))""")
+        else:
+            parts.append("(contains(lower(r.subject), ?) or contains(lower(coalesce(r.error, '')), ?))")
+        params += [words, words]
+    return " and ".join(parts), params
