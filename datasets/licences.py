@@ -23,7 +23,18 @@ from collections.abc import Iterable
 from itertools import combinations
 
 # from the one that asks least to the one that asks most
-PERMISSIVE = ("CC0-1.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "WordNet", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0")
+PERMISSIVE = (
+    "CC-PDM-1.0",
+    "CC-PDDC",
+    "CC0-1.0",
+    "MIT",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "WordNet",
+    "Apache-2.0",
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+)
 CREATIVE = ("CC-BY-SA-3.0", "CC-BY-SA-4.0")
 GENERAL_PUBLIC = ("GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-or-later")
 KNOWN = PERMISSIVE + CREATIVE + GENERAL_PUBLIC

@@ -11,6 +11,8 @@ TEXTS = {
     "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
     "BSD-2-Clause": "https://opensource.org/license/bsd-2-clause",
     "BSD-3-Clause": "https://opensource.org/license/bsd-3-clause",
+    "CC-PDDC": "https://creativecommons.org/licenses/publicdomain/",
+    "CC-PDM-1.0": "https://creativecommons.org/publicdomain/mark/1.0/",
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
     "GPL-2.0-only": "https://www.gnu.org/licenses/old-licenses/gpl-2.0.html",
     "GPL-2.0-or-later": "https://www.gnu.org/licenses/old-licenses/gpl-2.0.html",

