@@ -39,7 +39,7 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
             advance(1)
     for row in data["rejects"]:
         if "media" in row:
-            save(view, target, row["subject"], row["modality"], written)
+            save(view, target, row["media"].split("/")[-1].split(".")[0], row["modality"], written)
     # as a script and not as JSON: pages opened from a disk may not fetch
     content = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     target.write_bytes("data.js", f"window.CODI2 = {content};\n".encode())

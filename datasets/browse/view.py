@@ -36,7 +36,11 @@ class View:
             """create table s as select * exclude (n_demos), n_demos as demos from samples order by sample_id;
                create table p as select * from parts order by sample_id, position;
                create table a as select * exclude ("text") from assets;
-               create table i as select asset_id, modality, shard, "offset", bytes from ingested where shard is not null;
+               create table i as select asset_id, source_row_id, modality, shard, "offset", bytes from ingested
+                   where shard is not null;
+               create table f as select asset_id as subject, asset_id, modality, source_row_id from i
+                   union select source_row_id, asset_id, modality, source_row_id from i;
+               create table l as select source_row_id, corpus || ':' || locator as place from source_rows;
                create table c as select distinct sample_id, corpus from p join a using (asset_id);
                create table r as select row_number() over (order by stage, op, reason, subject) as n, * from rejects;
                create table g as select distinct on (asset_id, name) asset_id, op, name, value, "text" from signals
@@ -111,14 +115,15 @@ class View:
     def rejects(self, asked: Mapping[str, str], offset: int = 0, limit: int = 50) -> dict[str, Any]:
         where, params = conditions(asked, REJECT_FACETS, table="r")
         rows = self.rows(
-            f"""select r.stage, r.op, r.subject, r.reason, r.score, r.threshold, r.error, i.modality
-                from r left join i on i.asset_id = r.subject where {where} order by r.n limit ? offset ?""",
+            f"""select r.stage, r.op, r.subject, r.reason, r.score, r.threshold, r.error, f.modality, f.asset_id, l.place
+                from r left join (select distinct on (subject) * from f order by subject, source_row_id) f using (subject)
+                left join l using (source_row_id) where {where} order by r.n limit ? offset ?""",
             *params, limit, offset,
         )  # fmt: skip
         for row in rows:
-            modality = row.pop("modality")
+            asset_id, modality = row.pop("asset_id"), row["modality"]
             if modality in EXTENSIONS:
-                row["media"], row["modality"] = f"media/{row['subject']}.{EXTENSIONS[modality]}", modality
+                row["media"] = f"media/{asset_id}.{EXTENSIONS[modality]}"
         facets = {}
         for facet in REJECT_FACETS:
             others, values = conditions({k: v for k, v in asked.items() if k != facet}, REJECT_FACETS, table="r")

@@ -47,19 +47,19 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe
     connection.executemany("insert into corpus_rank values (?, ?)", ranks)
     connection.execute(
         """create temp table candidates as
-           select i.*, s.locator, row_number() over (
-               partition by asset_id order by r.rank, s.locator, i.source_row_id) as copy
-           from ingested i join source_rows s using (source_row_id) join corpus_rank r on r.corpus = i.corpus"""
+           select i.*, s.locator, row_number() over w as copy, first_value(i.corpus || ':' || s.locator) over w as kept
+           from ingested i join source_rows s using (source_row_id) join corpus_rank r on r.corpus = i.corpus
+           window w as (partition by asset_id order by r.rank, s.locator, i.source_row_id)"""
     )
     connection.execute(
         """insert into rejected by name
            select ? as build_id, source_row_id as subject, 'select' as stage, 'exact_duplicate' as op,
-                  'the same media as another row' as reason from candidates where copy > 1""",
+                  'the same media as another row' as reason, kept as error from candidates where copy > 1""",
         [build_id],
     )
     connection.execute(
         """create table selected as
-           select * exclude (copy, locator, split, holdout, near) from candidates where copy = 1 order by asset_id"""
+           select * exclude (copy, kept, locator, split, holdout, near) from candidates where copy = 1 order by asset_id"""
     )
     write_ledger(connection, build_id, "select", "exact_duplicate", {}, "candidates", start)
     connection.execute("drop table candidates")

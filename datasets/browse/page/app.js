@@ -124,7 +124,7 @@ async function draw() {
 function rejectTable(rows) {
   return table(["stage", "op", "what", "reason", "score", "error"], rows.map((row) => [
     row.stage, row.op,
-    el("span", { class: "what" }, row.media ? medium(row, row.modality) : null, el("code", {}, row.subject)),
+    el("span", { class: "what" }, row.media ? medium(row, row.modality) : null, el("code", { title: row.subject }, row.place || row.subject)),
     row.reason, row.score === null ? "" : `${Number(row.score.toPrecision(4))}${row.threshold === null ? "" : ` (limit ${row.threshold})`}`, row.error || ""]));
 }
 
