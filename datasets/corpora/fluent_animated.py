@@ -17,7 +17,7 @@ from pathlib import Path
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, EmojiStyle, Found
 from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
-from codi2_datasets.corpora.emojibase import load_emojis, normalise_hexcode
+from codi2_datasets.corpora.emojibase import load_captions, load_emojis, normalise_hexcode
 
 FOLDER = "package/assets"
 STYLE = "Fluent animated"
@@ -28,14 +28,14 @@ class FluentAnimated:
     name: str
     source: str
     size: str
-    version: str = "1"
+    version: str = "2"
     companions: tuple[str, ...] = (EMOJIBASE,)
     licence: str = "MIT"
     description: str = f"Emoji in the {STYLE} style, moving"
     tasks: tuple[str, ...] = ("text_to_video", "video_captioning", "reasoning")
 
     def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
-        emojis = load_emojis(companions[EMOJIBASE])
+        emojis, captions = load_emojis(companions[EMOJIBASE]), load_captions(companions[EMOJIBASE])
         style = EmojiStyle(self.name, STYLE, self.source, self.licence, MICROSOFT, self.size, lambda *_: iter(()))
         taken: set[str] = set()
         for path in sorted((package / FOLDER).glob("*.webp")):
@@ -49,7 +49,8 @@ class FluentAnimated:
                 yield RejectedRow(self.name, locator, "another animation of the same emoji")
             else:
                 taken.add(emoji.hexcode)
-                row = style.row(Found(locator, (emoji.hexcode,), path.read_bytes, WEBP), emoji)
+                found = Found(locator, (emoji.hexcode,), path.read_bytes, WEBP)
+                row = style.row(found, emoji, captions.get(emoji.hexcode, {}))
                 yield replace(row, modality="video", attributes={**row.attributes, "kind": "animation"})
 
 

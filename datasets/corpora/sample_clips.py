@@ -58,7 +58,7 @@ def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
     """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
     import av
 
-    with av.open(io.BytesIO(content)) as clip:
+    with av.open(io.BytesIO(content), "r") as clip:
         rate = float(clip.streams.video[0].average_rate or 25)
         frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
     size = round(SECONDS * rate)

@@ -94,7 +94,7 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
             else:
                 member = f"{count:03d}.{EXTENSIONS[piece['type']]}"
                 found[member] = next(media[piece["type"]])["bytes"]
-                parts.append(Part(piece["type"], part=member, target=target))
+                parts.append(Part(piece["type"], part=member, target=target))  # type: ignore[arg-type]
             count += 1
         messages.append(Message(message["role"], tuple(parts)))
     return Item(sample_of(place, messages, split, reading, loss), found)

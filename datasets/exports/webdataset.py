@@ -33,12 +33,12 @@ def lots(items: Iterable[Item], size: int) -> Iterator[tuple[str, int, list[Item
         return split, numbers[split], waiting.pop(split)
 
     for item in items:
-        split = item.sample.split
+        split: str = item.sample.split
         waiting.setdefault(split, []).append(item)
         if len(waiting[split]) == size:
             yield done(split)
-    for split in sorted(waiting):
-        yield done(split)
+    for left in sorted(waiting):
+        yield done(left)
 
 
 def write_tar(path: object, items: Iterable[Item]) -> None:

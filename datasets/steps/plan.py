@@ -97,7 +97,8 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
     query = planner.candidates(options)
     columns = [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
     versions = " ".join(f"when '{name}' then '{item.version}'" for name, item in derivations().items())
-    added, replaced = [], []
+    added: list[str] = []
+    replaced: list[str] = []
     for derived in (column for column in columns if column.startswith("derive_")):
         slot = derived.replace("derive_", "slot_")
         given = slot in columns

@@ -50,7 +50,7 @@ def reasons(name: str) -> Counter[str]:
 
 
 EMOJI = ("emoji-fxemoji", "emoji-twemoji", "emoji-fluent-flat", "emoji-noto-v1")
-READ = (*EMOJI, "sonic-pi-samples", "tuxpaint-stamps", "chitchat")
+READ = (*EMOJI, "emoji-animated-1", "sonic-pi-samples", "tuxpaint-stamps", "chitchat")
 
 
 def test_twelve_styles_and_the_other_corpora_are_registered() -> None:
