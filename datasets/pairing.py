@@ -3,7 +3,8 @@
 Declared and deterministic. The candidates of a pool stand on a ring, in the order of the hashes of their keys; a
 sample begins at the hash of its own key and takes those that follow. So a changed row moves the demonstrations of the
 few samples that had taken it and no others: what a delta build needs. Never the query or the target nor a
-near-duplicate of them, never two of one family, never across splits or kinds of holdout.
+near-duplicate of them, never two of one family, never across splits or kinds of holdout, never under a licence that does
+not go with the sample's own.
 
 Who shares a pool is the strategy:
   relation   candidates to which the same was done: their column `relation`
@@ -55,6 +56,8 @@ def pair(
                         {found} union all by name {nearest(samples, group)}) group by all"""
     connection.execute(f"create or replace temp table found as {found}")
     rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
+    licences = [column for column in ("licence_query", "licence_target") if column in columns]
+    rules += [f"joinable(r.{theirs}, s.{own}) is not false" for own in licences for theirs in licences]
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
     given = [column for column in DEMO_COLUMNS if column in columns]
     lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in given)

@@ -77,7 +77,7 @@ def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> 
     partition = (asset["shard"] or "").removeprefix("assets/").removesuffix(".tar")
     asset["operators"] = rows(
         """select stage, op, op_version, params from op_runs
-           where build_id = ? or (stage = 'enrich' and starts_with(build_id, ? || '-')) order by stage desc, op""",
+           where build_id = ? or (stage = 'enrich' and starts_with(build_id, ? || '-')) order by stage desc, op, op_version, params""",
         partition,
         partition,
     )

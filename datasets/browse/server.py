@@ -9,8 +9,10 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
+from codi2_storage.catalog import CatalogError
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
@@ -22,7 +24,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def make_app(root: str, build: str | None = None) -> FastAPI:
-    """The app over one build, the latest where None. Raises BrowseError where there is none."""
+    """The app over one build, the latest where None. Raises BrowseError or CatalogError where there is none."""
     view = View(root, build)
     app = FastAPI(title="CoDi-2 browse", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -34,17 +36,26 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
+    @app.exception_handler(CatalogError)
     @app.exception_handler(BrowseError)
-    async def missing(request: Request, error: BrowseError) -> JSONResponse:
+    async def missing(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=404)
 
     @app.get("/api/about")
     def about() -> dict:
         return view.about()
 
+    @app.get("/api/builds")
+    def builds() -> list:
+        return view.builds()
+
     @app.get("/api/samples")
     def samples(request: Request, offset: Offset = 0, limit: Limit = 20) -> dict:
-        return view.samples(chosen(request, FACETS), offset, limit)
+        return view.samples(chosen(request, (*FACETS, "order")), offset, limit)
+
+    @app.get("/api/samples/{sample_id}")
+    def sample(sample_id: str) -> dict:
+        return view.sample(sample_id)
 
     @app.get("/api/lineage/{sample_id}")
     def lineage(sample_id: str) -> dict:
@@ -72,7 +83,7 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
     def page(name: str = "") -> Response:
         if name not in FILES:
             return JSONResponse({"error": f"no page {name}"}, status_code=404)
-        return FileResponse(PAGE / FILES[name])
+        return FileResponse(PAGE / FILES[name], headers={"Cache-Control": "no-cache"})
 
     return app
 
@@ -96,10 +107,16 @@ def ranged(data: bytes, media_type: str, wanted: str | None) -> Response:
     return Response(data[start:stop], 206, headers, media_type)
 
 
+def at_home(app: FastAPI) -> FastAPI:
+    """Answer to this machine's own names alone: else a foreign page could have its name lead here, and read along."""
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    return app
+
+
 def serve(root: str, port: int = 8765, build: str | None = None) -> None:
     """Serve the page until Ctrl-C."""
     import uvicorn
 
-    app = make_app(root, build)
+    app = at_home(make_app(root, build))
     print(f"Look at http://127.0.0.1:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -6,12 +6,14 @@ import json
 import shutil
 from typing import Any
 
-from codi2_datasets.browse.server import PAGE
+from codi2_datasets.browse.server import PAGE, POLICY
 from codi2_datasets.browse.view import EXTENSIONS, BrowseError, View
 from codi2_datasets.progress import progress
 from codi2_storage.store import Store
 
 REJECTS = 200
+# the server's, for a page that lies on a disk; where it is framed is not for a page to say
+DISK_POLICY = POLICY.replace("'self'", "'self' file:").replace("; frame-ancestors 'none'", "")
 
 
 def export_static(root: str, folder: str, build: str | None = None, samples: int = 300) -> str:
@@ -24,6 +26,7 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
     told = view.told(names)
     data: dict[str, Any] = {
         "about": view.about(),
+        "builds": view.builds(),
         "samples": told,
         "lineage": {},
         "rejects": view.rejects({}, limit=REJECTS)["rejects"],
@@ -48,7 +51,8 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
             with file.open("rb") as source, target.fs.open(target.path(file.name), "wb") as copy:
                 shutil.copyfileobj(source, copy)
     html = (PAGE / "index.html").read_text(encoding="utf-8")
-    target.write_bytes("index.html", html.replace("<!-- data -->", '<script src="data.js" defer></script>').encode())
+    head = f"""<meta http-equiv="Content-Security-Policy" content="{DISK_POLICY}">\n<script src="data.js" defer></script>"""
+    target.write_bytes("index.html", html.replace("<!-- data -->", head).encode())
     return target.uri("index.html")
 
 

@@ -9,13 +9,18 @@ from typing import Any
 import duckdb
 
 from codi2_storage.catalog import Catalog
-from codi2_storage.lineage import explain
+from codi2_storage.lineage import asset_lineage
 from codi2_storage.store import Store
 
 FACETS = ("task", "split", "holdout", "licence", "language", "demos", "corpus")
 REJECT_FACETS = ("stage", "op", "reason")
 EXTENSIONS = {"image": "webp", "audio": "flac", "video": "mp4"}
 MEDIA_TYPES = {"webp": "image/webp", "flac": "audio/flac", "mp4": "video/mp4"}
+ORDERS = {
+    "demos": "demos desc, sample_id",
+    "parts": "n_parts desc, sample_id",
+    "task": "task, sample_id",
+}  # else by id, which is a hash: a mixed bag
 BINS = 24
 
 
@@ -31,22 +36,40 @@ class View:
         self.build = build or catalog.latest_build()
         if self.build is None:
             raise BrowseError(f"no published build under {root}: codi2 build makes one")
+        self.published = catalog.builds()
         self.connection = catalog.connect(self.build)
+        # `said` holds a sample's words in one place, parted by a line break, which no search holds
         self.connection.execute(
-            """create table s as select * exclude (n_demos), n_demos as demos from samples order by sample_id;
-               create table p as select * from parts order by sample_id, position;
+            """create table p as select * from parts order by sample_id, position;
                create table a as select * exclude ("text") from assets;
+               create table c as select distinct sample_id, corpus from p join a using (asset_id);
+               create table s as select * exclude (n_demos), n_demos as demos, coalesce(said, '') as said from samples
+                   left join (select sample_id, lower(string_agg("text", chr(10) order by position)) as said from p
+                              group by 1) using (sample_id)
+                   left join (select sample_id, list(corpus order by corpus) as corpora from c group by 1) using (sample_id)
+                   order by sample_id;
                create table i as select asset_id, source_row_id, modality, shard, "offset", bytes from ingested
                    where shard is not null;
                create table f as select asset_id as subject, asset_id, modality, source_row_id from i
                    union select source_row_id, asset_id, modality, source_row_id from i;
                create table l as select source_row_id, corpus || ':' || locator as place from source_rows;
-               create table c as select distinct sample_id, corpus from p join a using (asset_id);
-               create table r as select row_number() over (order by stage, op, reason, subject) as n, * from rejects;
-               create table g as select distinct on (asset_id, name) asset_id, op, name, value, "text" from signals
-                   where vector is null and length(coalesce("text", '')) <= 64;
-               create table runs_of as select * from op_runs;
+               create table r as select row_number() over (order by stage, op, reason, subject, score, error) as n, rejects.*,
+                       f.modality, f.asset_id, l.place
+                   from rejects left join (select distinct on (subject) * from f order by subject, source_row_id) f
+                   using (subject) left join l using (source_row_id);
                create table b as select * from builds"""
+        )
+
+        for name in ("source_rows", "corpora", "op_runs", "signals"):
+            self.connection.execute(
+                f"create table held as from {name}; drop view {name}; alter table held rename to {name}"
+            )
+        # lineage asks for whole assets, and has no use for their text
+        self.connection.execute(
+            """create table g as select asset_id, op, name, arg_max(value, op_version) as value from signals
+                   where value is not null group by all;
+               drop view assets;
+               create view assets as select *, null as "text" from a"""
         )
 
     def rows(self, query: str, *params: object) -> list[dict[str, Any]]:
@@ -57,14 +80,28 @@ class View:
         found = self.rows("select build_id, recipe, samples, created_at, parent from b")
         return {"build": found[0], "title": f"{found[0]['recipe']} {found[0]['build_id']}"}
 
+    def builds(self) -> list[dict[str, Any]]:
+        """Every published build of the root, the latest first; `shown` marks this one."""
+        return [
+            {"build_id": commit.id, "recipe": commit.info.get("recipe"), "created_at": commit.info.get("created_at"),
+             "shown": commit.id == self.build}
+            for commit in reversed(self.published)
+        ]  # fmt: skip
+
     # --- samples
 
     def samples(self, asked: Mapping[str, str], offset: int = 0, limit: int = 20) -> dict[str, Any]:
-        """A page of samples that fit, how many there are, and how many would be with each other choice."""
+        """A page of samples that fit, how many there are, and how many would be with each other choice.
+
+        `asked` holds a value a facet, words as `q` and one of ORDERS as `order`.
+        """
         where, params = conditions(asked, FACETS)
         total = self.rows(f"select count(*) as n from s where {where}", *params)[0]["n"]
         ids = self.rows(
-            f"select sample_id from s where {where} order by sample_id limit ? offset ?", *params, limit, offset
+            f"select sample_id from s where {where} order by {ORDERS.get(asked.get('order', ''), 'sample_id')} limit ? offset ?",
+            *params,
+            limit,
+            offset,
         )
         names = [row["sample_id"] for row in ids]
         return {"total": total, "offset": offset, "samples": self.told(names), "facets": self.facets(asked)}
@@ -85,7 +122,7 @@ class View:
         """Samples with their parts, in the order of the names."""
         heads = {row["sample_id"]: row for row in self.rows(
             """select sample_id, task, split, holdout, language, licence, template, demos, seed, shard, meta,
-                      (select list(corpus order by corpus) from c where c.sample_id = s.sample_id) as corpora
+                      n_parts, corpora
                from s where sample_id in (select unnest(?))""", names)}  # fmt: skip
         for head in heads.values():
             head |= {"meta": json.loads(head["meta"] or "{}"), "parts": []}
@@ -100,24 +137,36 @@ class View:
             heads[part.pop("sample_id")]["parts"].append(part)
         return [heads[name] for name in names if name in heads]
 
-    def lineage(self, sample_id: str) -> dict[str, Any]:
-        """Everything that is known of one sample. Raises BrowseError where there is none."""
-        if not self.rows("select 1 as found from s where sample_id = ?", sample_id):
+    def sample(self, sample_id: str) -> dict[str, Any]:
+        """One sample with its parts. Raises BrowseError where there is none."""
+        found = self.told([sample_id])
+        if not found:
             raise BrowseError(f"no sample {sample_id} in build {self.build}")
-        found = explain(self.root, sample_id, self.build)
-        for part in found["parts"]:
-            if part.get("asset") and part["modality"] in EXTENSIONS:
-                part["media"] = f"media/{part['asset_id']}.{EXTENSIONS[part['modality']]}"
-        return found
+        return found[0]
+
+    def lineage(self, sample_id: str) -> dict[str, Any]:
+        """A sample, its parts with where their assets come from, and who planned it. Raises BrowseError where there is none."""
+        sample = self.sample(sample_id)
+        parts, seen = sample.pop("parts"), {}  # type: list[dict[str, Any]], dict[str, dict[str, Any]]
+        for part in parts:
+            if part["asset_id"]:
+                part["asset"] = asset_lineage(self.rows, part["asset_id"], seen)
+        for asset in seen.values():  # what ties there come in any order
+            asset.get("operators", []).sort(
+                key=lambda run: (run["stage"] != "ingest", run["op"], run["op_version"], run["params"])
+            )
+        planned = self.rows(
+            "select op, op_version, params from op_runs where stage = 'plan' and op = ?", sample["task"]
+        )
+        return {"sample": sample, "parts": parts, "planned_by": planned}
 
     # --- what was rejected, and figures
 
     def rejects(self, asked: Mapping[str, str], offset: int = 0, limit: int = 50) -> dict[str, Any]:
-        where, params = conditions(asked, REJECT_FACETS, table="r")
+        where, params = conditions(asked, REJECT_FACETS, "r")
         rows = self.rows(
-            f"""select r.stage, r.op, r.subject, r.reason, r.score, r.threshold, r.error, f.modality, f.asset_id, l.place
-                from r left join (select distinct on (subject) * from f order by subject, source_row_id) f using (subject)
-                left join l using (source_row_id) where {where} order by r.n limit ? offset ?""",
+            f"""select stage, op, subject, reason, score, threshold, error, modality, asset_id, place
+                from r where {where} order by n limit ? offset ?""",
             *params, limit, offset,
         )  # fmt: skip
         for row in rows:
@@ -126,7 +175,7 @@ class View:
                 row["media"] = f"media/{asset_id}.{EXTENSIONS[modality]}"
         facets = {}
         for facet in REJECT_FACETS:
-            others, values = conditions({k: v for k, v in asked.items() if k != facet}, REJECT_FACETS, table="r")
+            others, values = conditions({k: v for k, v in asked.items() if k != facet}, REJECT_FACETS, "r")
             query = f"select coalesce({facet}, '') as value, count(*) as n from r where {others} group by 1 order by n desc, 1"
             facets[facet] = self.rows(query, *values)
         total = self.rows(f"select count(*) as n from r where {where}", *params)[0]["n"]
@@ -157,7 +206,7 @@ class View:
         return self.rows(
             """select stage, op, op_version, params, sum(rows_in)::bigint as rows_in, sum(rows_out)::bigint as rows_out,
                       sum(rejected)::bigint as rejected, sum(failed)::bigint as failed, round(sum(seconds), 1) as seconds
-               from runs_of group by stage, op, op_version, params
+               from op_runs group by stage, op, op_version, params
                order by list_position(['ingest', 'enrich', 'select', 'plan', 'write'], stage), op, params"""
         )
 
@@ -172,7 +221,10 @@ class View:
         if not found or found[0]["modality"] not in EXTENSIONS:
             raise BrowseError(f"no medium {asset_id}")
         row = found[0]
-        data = self.store.read_ranges(row["shard"], [(row["start"], row["start"] + row["bytes"])])[0]
+        try:
+            data = self.store.read_ranges(row["shard"], [(row["start"], row["start"] + row["bytes"])])[0]
+        except OSError as error:
+            raise BrowseError(f"the medium {asset_id} cannot be read from {row['shard']}: {error.strerror}") from error
         return data, MEDIA_TYPES[EXTENSIONS[row["modality"]]]
 
 
@@ -189,9 +241,9 @@ def conditions(asked: Mapping[str, str], facets: tuple[str, ...], table: str = "
         params.append(asked[facet])
     if words := asked.get("q", "").strip().lower():
         if table == "s":
-            parts.append("""(starts_with(sample_id, ?) or sample_id in (
-                select sample_id from p where contains(lower(coalesce("text", '')), ?)))""")
+            parts.append("(starts_with(sample_id, ?) or contains(said, ?))")
+            params += [words, words]
         else:
-            parts.append("(contains(lower(r.subject), ?) or contains(lower(coalesce(r.error, '')), ?))")
-        params += [words, words]
+            parts.append("contains(lower(concat_ws(chr(10), subject, place, reason, error)), ?)")
+            params.append(words)
     return " and ".join(parts), params

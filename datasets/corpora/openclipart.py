@@ -29,7 +29,7 @@ MISLEADING = ("illustration", "example", "rules", "collection", "homes", "houses
 LARGEST = 400_000  # bytes; what is larger takes seconds to draw
 MOST_WORDS = 4
 NOISE = re.compile(
-    r"\b(clip ?art|icon|svg|cartoon|drawing|architetto|francesco|rollandin|remix|outline|silhouette|simple|stylized|part of.*)\b"
+    r"\b(clip ?art|icon|svg|cartoon|drawing|architetto|francesco|rollandin|remix|outline|silhouette|simple|stylized|bw|part of.*)\b"
 )
 
 

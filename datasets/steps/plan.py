@@ -112,13 +112,13 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
 
 
 def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """near_query and near_target: the groups of near-duplicates that query and target of each candidate belong to."""
+    """near_query and near_target: the groups of near-duplicates that query and target belong to; their licences too."""
     names = {column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))}
     for name in [name for name in ("query", "target") if name in names]:
         for table in ("candidates", "chosen"):
             connection.execute(
                 f"""create or replace temp table {table} as
-                    select c.*, coalesce(s.near, c.slot_{name}) as near_{name}
+                    select c.*, coalesce(s.near, c.slot_{name}) as near_{name}, s.licence as licence_{name}
                     from {table} c left join selected s on s.asset_id = c.slot_{name}"""
             )
 

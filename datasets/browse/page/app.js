@@ -31,16 +31,22 @@ async function ask(path, asked = {}) {
 function answer(path, asked) {
   if (path === "samples") {
     const fits = (sample, but) => FACETS.every((f) => f === but || !(f in asked) || valuesOf(sample, f).includes(asked[f]))
-      && (!asked.q || sample.parts.some((p) => (p.text || "").toLowerCase().includes(asked.q.toLowerCase())));
-    return page(still.samples, "samples", fits, FACETS, valuesOf, asked, 20);
+      && (!asked.q || sample.sample_id.startsWith(asked.q.trim()) || sample.parts.some((p) => holds(p.text, asked.q)));
+    return page(ordered(still.samples, asked.order), "samples", fits, FACETS, valuesOf, asked, 20);
   }
   if (path === "rejects") {
     const fits = (row, but) => REJECT_FACETS.every((f) => f === but || !(f in asked) || (row[f] || "") === asked[f])
-      && (!asked.q || `${row.subject} ${row.error || ""}`.toLowerCase().includes(asked.q.toLowerCase()));
+      && (!asked.q || [row.subject, row.place, row.reason, row.error].some((text) => holds(text, asked.q)));
     return page(still.rejects, "rejects", fits, REJECT_FACETS, (row, f) => [row[f] || ""], asked, 50);
   }
   if (path.startsWith("lineage/")) return still.lineage[path.slice(8)];
   return still[path];
+}
+
+const holds = (text, q) => (text || "").toLowerCase().includes(q.trim().toLowerCase());
+function ordered(samples, by) {
+  const acts = { demos: (a, b) => b.demos - a.demos, parts: (a, b) => b.n_parts - a.n_parts, task: (a, b) => (a.task < b.task ? -1 : a.task > b.task ? 1 : 0) };
+  return acts[by] ? [...samples].sort(acts[by]) : samples;  // stable: the same order by id within
 }
 
 function valuesOf(sample, facet) {
@@ -73,50 +79,67 @@ function go(change, keep = true) {
 }
 
 // --- filters
-function filters(facets, asked, names) {
+function filters(facets, asked, names, ...more) {
   const search = el("input", { type: "search", id: "search", placeholder: "Search the words", value: asked.q || "",
     "aria-label": "Search", onchange: (event) => go({ q: event.target.value, offset: null }) });
   const boxes = names.map((name) => {
+    // what is chosen is always shown, though nothing fits it
+    const choices = name in asked && !facets[name].some(({ value }) => value === asked[name]) ? [...facets[name], { value: asked[name], n: 0 }] : facets[name];
     const select = el("select", { id: `by-${name}`, onchange: (event) => go({ [name]: event.target.value === "*" ? null : event.target.value, offset: null }) },
       el("option", { value: "*" }, "all"),
-      facets[name].map(({ value, n }) => el("option", { value, selected: asked[name] === value }, `${value === "" ? "(none)" : words(value)}  ${number(n)}`)));
+      choices.map(({ value, n }) => el("option", { value, selected: asked[name] === value }, `${value === "" ? "(none)" : words(value)}  ${number(n)}`)));
     return el("label", { class: asked[name] !== undefined ? "chosen" : null }, el("span", {}, name), select);
   });
-  const some = names.some((name) => name in asked) || asked.q;
-  return [search, ...boxes, some ? el("button", { class: "plain", onclick: () => go({ view: asked.view }, false) }, "Clear all") : null];
+  const some = names.some((name) => name in asked) || asked.q || asked.order;
+  return [search, ...boxes, ...more, some ? el("button", { class: "plain", onclick: () => go({ view: asked.view }, false) }, "Clear all") : null];
 }
 
-function pager(found, size, what) {
+const ORDERS = { "": "mixed", demos: "most examples first", parts: "longest first", task: "by task" };
+function orders(asked) {
+  return el("label", { class: asked.order ? "chosen" : null }, el("span", {}, "order"), el("select", { id: "order", onchange: (event) => go({ order: event.target.value || null, offset: null }) },
+    Object.entries(ORDERS).map(([value, name]) => el("option", { value, selected: (asked.order || "") === value }, name))));
+}
+
+// above and below the list; ids are for the one above
+function pager(found, size, what, above = true) {
   const { total, offset } = found;
   const last = Math.min(offset + size, total);
   return el("p", { class: "pager" },
-    el("span", { id: "count" }, total ? `${number(offset + 1)}–${number(last)} of ${number(total)} ${what}` : `no ${what}`),
-    el("button", { id: "previous", disabled: offset === 0, onclick: () => go({ offset: Math.max(0, offset - size) || null }) }, "← previous"),
-    el("button", { id: "next", disabled: last >= total, onclick: () => go({ offset: offset + size }) }, "next →"));
+    el("span", { id: above && "count" }, total ? `${number(offset + 1)}–${number(last)} of ${number(total)} ${what}` : `no ${what}`),
+    el("button", { id: above && "previous", disabled: offset === 0, onclick: () => go({ offset: Math.max(0, offset - size) || null }) }, "← previous"),
+    el("button", { id: above && "next", disabled: last >= total, onclick: () => go({ offset: offset + size }) }, "next →"));
 }
 
 // --- views
+let drawing = 0;
 async function draw() {
-  const asked = state();
+  const asked = state(), mine = ++drawing, typed = document.getElementById("search")?.value;
   const main = document.getElementById("main"), side = document.getElementById("filters");
   for (const tab of document.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", tab.dataset.view === asked.view);
   const { view, ...rest } = asked;
+  let choices = [], content;
   try {
     if (view === "samples") {
       const found = await ask("samples", rest);
-      side.replaceChildren(...filters(found.facets, asked, FACETS).filter(Boolean));
-      main.replaceChildren(pager(found, 20, "samples"), ...found.samples.map(sampleCard), pager(found, 20, "samples"));
+      choices = filters(found.facets, asked, FACETS, orders(asked));
+      content = [pager(found, 20, "samples"), ...found.samples.map(sampleCard), pager(found, 20, "samples", false)];
     } else if (view === "rejects") {
       const found = await ask("rejects", rest);
-      side.replaceChildren(...filters(found.facets, asked, REJECT_FACETS).filter(Boolean));
-      main.replaceChildren(pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects"));
-    } else {
-      side.replaceChildren();
-      main.replaceChildren(...(view === "statistics" ? statistics(await ask("statistics")) : [ledgerTable(await ask("ledger"))]));
-    }
+      choices = filters(found.facets, asked, REJECT_FACETS);
+      content = [pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects", false)];
+    } else if (view === "statistics") content = statistics(await ask("statistics"));
+    else content = [ledgerTable(await ask("ledger")), ...buildTable(await ask("builds"))];
   } catch (error) {
-    main.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
+    content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
+  if (mine !== drawing) return;  // something else was asked for meanwhile
+  const at = document.activeElement, search = document.getElementById("search");
+  const typing = search && search.value !== typed ? search.value : null;
+  side.replaceChildren(...choices.filter(Boolean));
+  main.replaceChildren(...content);
+  if (typing !== null && document.getElementById("search")) document.getElementById("search").value = typing;
+  // who was at a filter stays there, who was at a sample comes to the new ones
+  if (!at.isConnected) (document.getElementById(at.id) || main).focus({ preventScroll: true });
   document.body.dataset.drawn = location.hash || "#";
   window.scrollTo(0, 0);
 }
@@ -134,6 +157,11 @@ function ledgerTable(rows) {
   return table(["stage", "op", "version", "in", "out", "rejected", "failed", "balance", "seconds", "parameters"], shown, [3, 4, 5, 6, 8]);
 }
 
+function buildTable(rows) {
+  return [el("h2", { class: "apart" }, "Builds of this root"),
+    table(["build", "recipe", "published", ""], rows.map((row) => [el("code", {}, row.build_id), row.recipe || "", row.created_at || "", row.shown ? "shown here" : ""]))];
+}
+
 function table(head, rows, right = []) {
   const side = (n) => (right.includes(n) ? "number" : null);
   return el("div", { class: "scroll" }, el("table", {},
@@ -143,13 +171,16 @@ function table(head, rows, right = []) {
 
 // --- keys
 let back = null;
+const behind = (inert) => { for (const node of document.querySelectorAll("header, .columns, .skip")) node.inert = inert; };
 function close() {
   for (const id of ["drawer", "help"]) document.getElementById(id).hidden = true;
+  behind(false);
   if (back) back.focus();
   back = null;
 }
 function show(id) {
-  back = document.activeElement;
+  back = back || document.activeElement;
+  behind(true);  // Tab stays within
   const box = document.getElementById(id);
   box.hidden = false;
   box.tabIndex = -1;
@@ -164,6 +195,13 @@ function step(by) {
   next.focus();
   next.scrollIntoView({ block: "center" });
 }
+function beside(by) {
+  const tabs = [...document.querySelectorAll("[role=tab]")], now = tabs.indexOf(document.activeElement);
+  if (now < 0) return true;
+  tabs[(now + by + tabs.length) % tabs.length].focus();
+  document.activeElement.click();
+  return false;
+}
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return close();
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
@@ -174,6 +212,7 @@ document.addEventListener("keydown", (event) => {
     j: () => step(1), k: () => step(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1),
     n: () => document.getElementById("next")?.click(), p: () => document.getElementById("previous")?.click(),
     "?": () => show("help"),
+    ArrowLeft: () => beside(-1), ArrowRight: () => beside(1),
     Enter: () => { if (document.activeElement.dataset?.sample) openLineage(document.activeElement.dataset.sample); else return true; },
   };
   VIEWS.forEach((view, n) => (acts[n + 1] = () => go({ view }, false)));
@@ -183,9 +222,10 @@ document.addEventListener("keydown", (event) => {
 for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => go({ view: tab.dataset.view }, false));
 document.getElementById("help-button").addEventListener("click", () => show("help"));
 document.getElementById("help").addEventListener("click", close);
+document.body.addEventListener("click", (event) => { if (event.target === document.body) close(); });  // beside the drawer
 window.addEventListener("hashchange", draw);
 ask("about").then(({ title, build }) => {
   document.getElementById("build").textContent = `${title} · ${number(build.samples)} samples`;
   document.title = `CoDi-2 ${title}`;
-});
+}, (error) => { document.getElementById("build").textContent = error.message; });
 draw();

@@ -5,11 +5,15 @@ async function openLineage(sampleId) {
   const drawer = document.getElementById("drawer");
   drawer.replaceChildren(el("p", {}, "…"));
   show("drawer");
+  drawer.dataset.wanted = sampleId;
+  let content;
   try {
-    drawer.replaceChildren(...lineageOf(await ask(`lineage/${sampleId}`)));
+    content = lineageOf(await ask(`lineage/${sampleId}`));
   } catch (error) {
-    drawer.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
+    content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
+  if (drawer.dataset.wanted !== sampleId) return;  // another one was opened meanwhile
+  drawer.replaceChildren(...content);
   drawer.dataset.sample = sampleId;
 }
 
@@ -21,7 +25,7 @@ function lineageOf(found) {
     el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close"),
     el("h2", {}, words(sample.task)),
     facts({ sample: sample.sample_id, template: sample.template, seed: sample.seed, licence: sample.licence, shard: sample.shard,
-      ...Object.fromEntries(Object.entries(sample.meta).map(([key, value]) => [key, String(value)])) }),
+      ...Object.fromEntries(Object.entries(sample.meta).map(([key, value]) => [key, value])) }),
     ...shown.map((part) => el("section", {}, el("h3", {}, `part ${part.position}`, el("span", { class: "facts" }, ROLES[part.icl_role] || "")), assetOf(part.asset))),
     el("h3", {}, "planned by"),
     ...found.planned_by.map((run) => el("pre", {}, `${run.op} v${run.op_version} ${run.params}`)),
@@ -39,7 +43,7 @@ function assetOf(asset) {
   const row = asset.source_row;
   const signals = (asset.signals || []).map((s) => `${s.name} ${s.numbers ? `(${s.numbers} numbers)` : s.text !== null && s.text !== undefined ? (s.text.length > 40 ? `${s.text.slice(0, 36)}…` : s.text) : Number(s.value.toPrecision(4))}`);
   return el("div", { class: "asset" }, picture,
-    facts({ caption: asset.caption, file: row.locator, package: `${row.source} ${row.version || ""}`, licence: row.licence, author: row.author, corpus: row.corpus, asset: asset.asset_id }),
+    facts({ caption: asset.caption, file: row.locator, package: row.version && !row.source.endsWith(row.version) ? `${row.source} ${row.version}` : row.source, licence: row.licence, author: row.author, corpus: row.corpus, asset: asset.asset_id }),
     el("details", {}, el("summary", {}, "operators and signals"),
       ...(asset.operators || []).map((run) => el("pre", {}, `${run.stage}: ${run.op} v${run.op_version} ${run.params}`)), el("p", {}, signals.join(", "))));
 }
