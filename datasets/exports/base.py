@@ -54,23 +54,33 @@ class Reading:
 
 @dataclass(frozen=True)
 class Format:
-    """One format. `write` takes each item once, in order; `read` yields them again, split by split."""
+    """One format. `write` takes each item once, in order; `read` yields them again, split by split.
+
+    `files` is a regular expression of the names that `write` gives: no other file is ever removed.
+    """
 
     name: str
     description: str
+    files: str
     write: Callable[[Iterable[Item], Store], Loss]
     read: Callable[[Store, Reading, Loss], Iterator[Item]]
 
 
 def roles_lost(sample: Sample, loss: Loss, *kept: str) -> None:
     """Count the fields of a sample that a format without a place for them loses, but for those `kept`."""
-    for part in sample.parts():
-        if part.icl_role is not None:
-            loss.lost["in-context role"] += 1
-        if part.asset_id is not None:
-            loss.lost["asset id"] += 1
-        if part.target and "target" not in kept:
-            loss.lost["target mark"] += 1
+    for message in sample.messages:
+        for part in message.content:
+            # who keeps targets takes every reply for one, and nothing else
+            told = message.role == "assistant" if "target" in kept else False
+            for name, lost in (
+                ("in-context role", part.icl_role is not None),
+                ("asset id", part.asset_id is not None),
+                ("target mark", part.target != told),
+            ):
+                if lost:
+                    loss.lost[name] += 1
+    if sample.holdout:
+        loss.lost["holdout"] += 1
     for name in ("task", "licence", "seed", "meta", "sample id", "split"):
         if name not in kept:
             loss.lost[name] += 1

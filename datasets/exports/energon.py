@@ -89,4 +89,5 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     return webdataset.read(store, reading, loss)
 
 
-FORMAT = Format("energon", "WebDataset tars with .nv-meta, for Megatron Energon", write, read)
+FILES = rf"{webdataset.FILES}(\.idx)?|\.nv-meta/[^/]+"
+FORMAT = Format("energon", "WebDataset tars with .nv-meta, for Megatron Energon", FILES, write, read)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading
 from codi2_datasets.exports.files import local_copy
@@ -14,6 +19,7 @@ from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
 MARK = "loss.json"
+UNFINISHED = b'{"unfinished": true}'
 
 
 def export(
@@ -34,7 +40,7 @@ def export(
     store, catalog, target = Store(root), Catalog(root), Store(out)
     build_id = find_build(catalog, build)
     rows = catalog.sql(
-        "select shard, task, split, samples from shards order by split, task, shard", build=build_id
+        "select shard, task, split, samples, sha256 from shards order by split, task, shard", build=build_id
     ).to_pylist()
     unknown = sorted(set(tasks) - {row["task"] for row in rows})
     if unknown:
@@ -57,23 +63,26 @@ def export(
 
 
 def clear(target: Store) -> None:
-    """Make the folder ready: what an export before this one left is removed, anything else is not touched."""
+    """Make the folder ready: what an export before this one left is removed. Raises ExportError where more is there."""
     there = target.list()
-    if there and MARK not in there:
-        raise ExportError(f"{target.root} holds other files already: name an empty folder")
+    ours = re.compile("|".join([re.escape(MARK), "ATTRIBUTION", *(known.files for known in formats().values())]))
+    others = [name for name in there if not ours.fullmatch(name)] if MARK in there else there
+    if others:
+        raise ExportError(f"{target.root} holds other files already, as {others[0]}: name an empty folder")
     for name in there:
         target.remove(name)
-    target.write_bytes(MARK, b'{"unfinished": true}')
+    target.write_bytes(MARK, UNFINISHED)
 
 
 def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advance) -> Iterator[Item]:
-    """The samples of shards, one shard in memory at a time."""
+    """The samples of shards, one in memory at a time. Raises ExportError for a shard that is not as it was written."""
     taken: dict[tuple[str, str], int] = {}
     for row in rows:
         of = row["task"], row["split"]
         if limit is not None and taken.get(of, 0) >= limit:
             continue
         with local_copy(store, row["shard"]) as path:
+            check(path, row)
             for item in read_tar(str(path), row["shard"]):
                 if limit is not None and taken.get(of, 0) >= limit:
                     break
@@ -82,19 +91,36 @@ def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advanc
                 advance(1)
 
 
+def check(path: Path, row: dict) -> None:
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != row["sha256"]:
+            raise ExportError(f"{row['shard']}: bytes are not those of the build")
+
+
 def import_folder(folder: str, format_name: str, out: str, reading: Reading = Reading()) -> Loss:  # noqa: B008
-    """Read a folder of a format, ours or of others, and write its samples as WebDataset shards to `out`."""
-    loss = Loss()
+    """Read a folder of a format, ours or of others, and write its samples as WebDataset shards to `out`.
+
+    Nothing at `out` is touched before a first sample is read. Raises ExportError for what is not such a folder.
+    """
+    source, target, loss = Store(folder), Store(out), Loss()
+    if os.path.realpath(source.uri()) == os.path.realpath(target.uri()):
+        raise ExportError(f"{folder} cannot be read and written at once: name another folder")
+    if source.exists(MARK) and source.read_bytes(MARK) == UNFINISHED:
+        raise ExportError(f"{folder} is an export that was not finished")
+    found = by_name(format_name).read(source, reading, loss)
+    first = next(found, None)
+    if first is None:
+        raise ExportError(f"{format_name}: no sample under {folder} can be read: {dict(loss.left_out)}")
+    clear(target)
     with progress(f"import {format_name}", None, "samples") as advance:
 
         def counted() -> Iterator[Item]:
-            for item in by_name(format_name).read(Store(folder), reading, loss):
+            for item in chain([first], found):
                 yield item
                 advance(1)
 
-        clear(Store(out))
-        loss.written = formats()["webdataset"].write(counted(), Store(out)).written
-    Store(out).write_bytes(MARK, json.dumps({"format": format_name, **loss.to_dict()}, indent=1).encode())
+        loss.written = formats()["webdataset"].write(counted(), target).written
+    target.write_bytes(MARK, json.dumps({"format": format_name, **loss.to_dict()}, indent=1).encode())
     return loss
 
 

@@ -6,15 +6,51 @@ from collections.abc import Sequence
 
 from codi2_datasets.exports.base import Loss, Reading
 from codi2_datasets.identity import digest
-from codi2_datasets.sample import Message, Sample
+from codi2_datasets.media import MediaError
+from codi2_datasets.media.audio import normalise_audio
+from codi2_datasets.media.image import decode_image, encode_image
+from codi2_datasets.sample import SAMPLE_RATE, Message, Sample
 
 SPLITS = ("train", "validation", "test")
+MAX_SECONDS = 600.0  # of a sound; what is longer is cut there
+
+
+class Unusable(ValueError):
+    """A sample of others cannot be had; the message is the reason, in few enough words to count by."""
 
 
 def sample_of(place: str, messages: Sequence[Message], split: str, reading: Reading, loss: Loss) -> Sample:
-    """A sample of these messages. `place` names it within the folder; media get no asset ids, parts no roles."""
+    """A sample of these messages. `place` names it within the folder, and nothing else there is named so."""
     for name in ("sample id", "seed", "in-context role", "asset id"):
         loss.lost[f"{name} (not told)"] += 1
+    loss.written += 1
     known = split if split in SPLITS else "train"
     name = digest([place, [[m.role, [[p.type, p.text, p.part] for p in m.content]] for m in messages]])[:32]
     return Sample(name, reading.task, known, tuple(messages), reading.licence, seed=0)  # type: ignore[arg-type]
+
+
+def medium(kind: str, data: bytes | None) -> bytes:
+    """A medium as samples hold it: WebP, mono FLAC of 16 kHz, MP4. What is so already comes back as it is.
+
+    Raises Unusable for what is not there, cannot be read, or is a clip in another format.
+    """
+    if not data:
+        raise Unusable(f"{kind} that is not there")
+    try:
+        if kind == "image":
+            picture = decode_image(data)
+            return data if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else encode_image(picture)
+        if kind == "audio":
+            again, _ = normalise_audio(data, SAMPLE_RATE, MAX_SECONDS)
+            return data if is_ours(data) else again
+    except MediaError as error:
+        raise Unusable(f"{kind} that cannot be read") from error
+    if data[4:8] != b"ftyp":
+        raise Unusable(f"{kind} that is not MP4")
+    return data
+
+
+def is_ours(data: bytes) -> bool:
+    """Whether a sound is FLAC of our rate with one channel, by its header: 20 bits of rate, then 3 of channels - 1."""
+    head = int.from_bytes(data[18:21], "big")
+    return data[:4] == b"fLaC" and head >> 4 == SAMPLE_RATE and (head >> 1) & 7 == 0

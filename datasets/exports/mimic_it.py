@@ -3,7 +3,8 @@
 Three JSON files a split: SPLIT_instructions.json (instruction, answer, image_ids, rel_ins_ids), SPLIT_images.json
 (pictures in base64), SPLIT_train.json (for each instruction its in-context examples). A demonstration becomes an
 instruction of its own to which the query's `rel_ins_ids` point; of a conversation each turn does, related to those
-before it. Where a picture stands within the text is lost. Answers are words: samples with pictures in replies are left out.
+before it. Where a picture stands within the text is lost, and what joins the examples to one another. Answers are words:
+samples with pictures in replies, of examples too, are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from codi2_datasets.exports.base import (
     roles_lost,
 )
 from codi2_datasets.exports.files import TextFiles
-from codi2_datasets.exports.foreign import sample_of
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
@@ -41,13 +42,14 @@ def write(items: Iterable[Item], store: Store) -> Loss:
     ):
         for item in items:
             sample = item.sample
-            answered = any(message.role == "assistant" for message in sample.messages)
-            reason = beyond_pictures(sample, in_replies=False) if answered else "no reply"
-            if not loss.keep(item, reason):
+            if not loss.keep(item, beyond_words(sample)):
                 continue
             roles_lost(sample, loss, "sample id", "split", "target")
             loss.lost["place of a picture in the text"] += len(media_parts(sample, "image"))
-            for name, entry in entries(sample).items():
+            found, rest = entries(sample)
+            for part in rest:
+                loss.lost[f"{part.type} part"] += 1
+            for name, entry in found.items():
                 instructions.add(sample.split, f"{json.dumps(name)}: {json.dumps(entry, ensure_ascii=False)}")
                 train.add(sample.split, f"{json.dumps(name)}: {json.dumps(entry['rel_ins_ids'])}")
             for part in media_parts(sample, "image"):
@@ -60,8 +62,17 @@ def picture(sample: Sample, part: Part) -> str:
     return f"CODI2_IMG_{sample.sample_id}_{part.part}"
 
 
-def entries(sample: Sample) -> dict[str, dict[str, Any]]:
-    """The instructions that one sample makes, examples first, by id."""
+def beyond_words(sample: Sample) -> str | None:
+    """Why the format cannot hold a sample."""
+    if not any(message.role == "assistant" for message in sample.messages):
+        return "no reply"
+    if any(part.icl_role == "demo_output" and part.type == "image" for part in sample.parts()):
+        return "a picture in a reply"
+    return beyond_pictures(sample, in_replies=False)
+
+
+def entries(sample: Sample) -> tuple[dict[str, dict[str, Any]], list[Part]]:
+    """The instructions that one sample makes, examples first, by id; and the parts that have no place in them."""
     found: dict[str, dict[str, Any]] = {}
 
     def add(kind: str, asked: list[Part], answer: list[Part], related: list[str], **more: Any) -> None:
@@ -73,24 +84,42 @@ def entries(sample: Sample) -> dict[str, dict[str, Any]]:
             **more,
         }
 
-    demos = [part for part in sample.parts() if part.icl_role in ("demo_input", "demo_output")]
     asked: list[Part] = []
-    for part in demos:
+    for part in sample.parts():
         if part.icl_role == "demo_input":
             asked.append(part)
-        else:
+        elif part.icl_role == "demo_output":
             add(f"{len(found):02d}", asked, [part], list(found))
             asked = []
-    turns = [message for message in sample.messages if message.role != "system"]
-    last = max((n for n, message in enumerate(turns) if message.role == "assistant"), default=-1)
-    for number, message in enumerate(turns):
-        if message.role != "assistant":
+    rest, asked = asked, []  # examples that were begun
+    replies = [number for number, message in enumerate(sample.messages) if message.role == "assistant"]
+    for number, message in enumerate(sample.messages):
+        own, joints = without_examples(message)
+        rest += joints
+        if message.role == "system":
+            rest += own
+        elif message.role == "user":
+            asked += own
+        else:
+            whole = {"codi2": sample.to_dict()} if number == replies[-1] else {}
+            add(f"{len(found):02d}", asked, own, list(found), **whole)
+            asked = []
+    return found, rest + asked
+
+
+def without_examples(message: Message) -> tuple[list[Part], list[Part]]:
+    """The parts of a message that belong to no example, less the words between the first and the last; and those."""
+    places = [n for n, part in enumerate(message.content) if part.icl_role in ("demo_input", "demo_output")]
+    if not places:
+        return list(message.content), []
+    own: list[Part] = []
+    joints: list[Part] = []
+    for number, part in enumerate(message.content):
+        if number in places:
             continue
-        question = turns[number - 1].content if number and turns[number - 1].role == "user" else ()
-        own = [part for part in question if part not in demos]
-        whole = {"codi2": sample.to_dict()} if number == last else {}
-        add(f"{len(found):02d}", own, list(message.content), list(found), **whole)
-    return found
+        inside = places[0] < number < places[-1] and part.icl_role is None and part.type == "text"
+        (joints if inside else own).append(part)
+    return own, joints
 
 
 def words(parts: list[Part]) -> str:
@@ -116,11 +145,16 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
                 loss.written += 1
                 yield Item(sample, shown)
             elif not ours:
-                yield foreign(key, data, images, split, reading, loss)
+                try:
+                    item = foreign(key, data, images, split, reading, loss)
+                except Unusable as error:
+                    loss.left_out[str(error)] += 1
+                    continue
+                yield item
 
 
 def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, reading: Reading, loss: Loss) -> Item:
-    """An instruction of others after those it is related to. Ids that lead nowhere are counted."""
+    """An instruction of others after those it is related to. Ids that lead nowhere are counted. Raises Unusable."""
     parts: list[Part] = []
     media: dict[str, bytes] = {}
 
@@ -130,7 +164,7 @@ def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, 
                 loss.lost["a picture that is not there"] += 1
                 continue
             member = f"{len(parts):03d}.webp"
-            media[member] = base64.b64decode(images[name])
+            media[member] = medium("image", base64.b64decode(images[name]))
             parts.append(Part("image", part=member, icl_role=role))  # type: ignore[arg-type]
         parts.append(Part("text", entry["instruction"], icl_role=role))  # type: ignore[arg-type]
 
@@ -142,8 +176,10 @@ def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, 
         parts.append(Part("text", data[name]["answer"], icl_role="demo_output"))
     show(data[key], None)
     reply = Message("assistant", (Part("text", data[key]["answer"], icl_role="target", target=True),))
-    loss.written += 1
     return Item(sample_of(key, [Message("user", tuple(parts)), reply], split, reading, loss), media)
 
 
-FORMAT = Format("mimic_it", "JSON instructions with related examples and pictures in base64, as MIMIC-IT", write, read)
+FILES = r"(train|validation|test)_(instructions|images|train)\.json"
+FORMAT = Format(
+    "mimic_it", "JSON instructions with related examples and pictures in base64, as MIMIC-IT", FILES, write, read
+)

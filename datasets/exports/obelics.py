@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, beyond_pictures, roles_lost
 from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.exports.foreign import sample_of
-from codi2_datasets.exports.trl import MEDIUM
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of
+from codi2_datasets.exports.trl import FILES, MEDIUM
 from codi2_datasets.exports.webdataset import lots
 from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
@@ -54,17 +54,24 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     if not names:
         raise ExportError(f"obelics: no .parquet under {store.root}")
     for name in names:
+        start = 0
         with local_copy(store, name) as path:
             for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
                 for number, row in enumerate(batch.to_pylist()):
-                    loss.written += 1
-                    yield item_of(row, reading, loss, name, number)
+                    try:
+                        item = item_of(row, reading, loss, name, start + number)
+                    except Unusable as error:
+                        loss.left_out[str(error)] += 1
+                        continue
+                    yield item
+                start += len(batch)
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number: int) -> Item:
     """A row as an item. A document of others becomes one reply without a question: text and pictures to be foretold."""
     if row.get("codi2"):
         sample = Sample.from_json(row["codi2"])
+        loss.written += 1
         shown = {image["path"]: image["bytes"] for image in row["images"] if image}
         return Item(sample, shown)
     parts, media = [], {}
@@ -73,7 +80,7 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number
             parts.append(Part("text", text, target=True))
         elif isinstance(image, dict) and image.get("bytes"):
             member = f"{place:03d}.webp"
-            media[member] = image["bytes"]
+            media[member] = medium("image", image["bytes"])
             parts.append(Part("image", part=member, target=True))
         elif image is not None:
             loss.lost["picture known by its address alone"] += 1
@@ -81,4 +88,4 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number
     return Item(sample_of(f"{name}:{number}", messages, name.split("-")[0], reading, loss), media)
 
 
-FORMAT = Format("obelics", "Parquet documents of interleaved texts and pictures, as OBELICS", write, read)
+FORMAT = Format("obelics", "Parquet documents of interleaved texts and pictures, as OBELICS", FILES, write, read)

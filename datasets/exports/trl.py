@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, roles_lost
 from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.exports.foreign import sample_of
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.exports.webdataset import lots
 from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
@@ -69,17 +69,24 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     if not names:
         raise ExportError(f"trl: no .parquet under {store.root}")
     for name in names:
+        start = 0
         with local_copy(store, name) as path:
             for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
                 for number, row in enumerate(batch.to_pylist()):
-                    loss.written += 1
-                    yield item_of(row, reading, loss, name.split("-")[0], f"{name}:{number}")
+                    try:
+                        item = item_of(row, reading, loss, name.split("-")[0], f"{name}:{start + number}")
+                    except Unusable as error:
+                        loss.left_out[str(error)] += 1
+                        continue
+                    yield item
+                start += len(batch)
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place: str) -> Item:
-    """A row as an item: by its field codi2, or, in a row of others, by its messages."""
+    """A row as an item: by its field codi2, or, in a row of others, by its messages. Raises ExportError, Unusable."""
     media = {kind: iter(row.get(column) or []) for kind, column in COLUMNS.items()}
     if row.get("codi2"):
+        loss.written += 1
         sample = Sample.from_json(row["codi2"])
         found = {part.part: next(media[part.type])["bytes"] for part in sample.parts() if part.part}
         return Item(sample, found)
@@ -91,13 +98,19 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
             target = message["role"] == "assistant"
             if piece["type"] == "text":
                 parts.append(Part("text", piece["text"] or "", target=target))
+            elif piece["type"] not in media:
+                raise ExportError(f"trl: {place}: unknown content part {piece['type']!r}")
             else:
                 member = f"{count:03d}.{EXTENSIONS[piece['type']]}"
-                found[member] = next(media[piece["type"]])["bytes"]
+                told = next(media[piece["type"]], None)
+                found[member] = medium(piece["type"], told["bytes"] if told else None)
                 parts.append(Part(piece["type"], part=member, target=target))  # type: ignore[arg-type]
             count += 1
         messages.append(Message(message["role"], tuple(parts)))
     return Item(sample_of(place, messages, split, reading, loss), found)
 
 
-FORMAT = Format("trl", "Parquet of chat messages with media columns, for TRL and Hugging Face datasets", write, read)
+FILES = r"(train|validation|test)-\d{5,}\.parquet"
+FORMAT = Format(
+    "trl", "Parquet of chat messages with media columns, for TRL and Hugging Face datasets", FILES, write, read
+)

@@ -12,6 +12,7 @@ from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
 SAMPLES = 1000  # a shard
+LOT_BYTES = 1 << 28  # of media, after which a lot is full whatever its number
 
 
 def write(items: Iterable[Item], store: Store) -> Loss:
@@ -23,19 +24,22 @@ def write(items: Iterable[Item], store: Store) -> Loss:
     return loss
 
 
-def lots(items: Iterable[Item], size: int) -> Iterator[tuple[str, int, list[Item]]]:
-    """Items in lots of one split each: (split, number of the lot, items). A few lots are held at a time."""
+def lots(items: Iterable[Item], size: int, most: int = LOT_BYTES) -> Iterator[tuple[str, int, list[Item]]]:
+    """Items in lots of one split each: (split, number of the lot, items). `most` is bytes of media. At most a lot of each split is held."""
     waiting: dict[str, list[Item]] = {}
     numbers: dict[str, int] = {}
+    held: dict[str, int] = {}
 
     def done(split: str) -> tuple[str, int, list[Item]]:
         numbers[split] = numbers.get(split, -1) + 1
+        held[split] = 0
         return split, numbers[split], waiting.pop(split)
 
     for item in items:
         split: str = item.sample.split
         waiting.setdefault(split, []).append(item)
-        if len(waiting[split]) == size:
+        held[split] = held.get(split, 0) + sum(len(data) for data in item.media.values())
+        if len(waiting[split]) == size or held[split] >= most:
             yield done(split)
     for left in sorted(waiting):
         yield done(left)
@@ -67,18 +71,30 @@ def read_tar(path: str, name: str) -> Iterator[Item]:
             sample: Sample | None = None
             media: dict[str, bytes] = {}
             for member in archive:
-                key, _, rest = member.name.partition(".")
+                if not member.isfile():
+                    continue
+                key, _, rest = member.name.removeprefix("./").partition(".")
                 data = archive.extractfile(member).read()  # type: ignore[union-attr]
                 if rest == "json":
                     if sample is not None:
-                        yield Item(sample, media)
+                        yield whole(sample, media, name)
                     sample, media = Sample.from_json(data), {}
-                elif sample is not None and key == sample.sample_id:
+                if sample is None or key != sample.sample_id:
+                    raise ExportError(f"webdataset: {name}: {member.name} does not follow the .json of its sample")
+                if rest != "json":
                     media[rest] = data
             if sample is not None:
-                yield Item(sample, media)
+                yield whole(sample, media, name)
     except (tarfile.TarError, SampleError) as error:
         raise ExportError(f"webdataset: {name}: {error}") from error
 
 
-FORMAT = Format("webdataset", "Tar shards for webdataset, with every field", write, read)
+def whole(sample: Sample, media: dict[str, bytes], name: str) -> Item:
+    missing = [part.part for part in sample.parts() if part.part is not None and part.part not in media]
+    if missing:
+        raise ExportError(f"webdataset: {name}: sample {sample.sample_id} lacks its member {missing[0]}")
+    return Item(sample, media)
+
+
+FILES = r"(train|validation|test)-\d{5,}\.tar"
+FORMAT = Format("webdataset", "Tar shards for webdataset, with every field", FILES, write, read)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import itertools
 import json
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -12,98 +13,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+import soundfile
+from PIL import Image
 
 from codi2_datasets.exports import ExportError, Item, Loss, Reading, formats
-from codi2_datasets.exports.exporting import import_folder
-from codi2_datasets.exports.trl import SCHEMA, item_of, row_of
-from codi2_datasets.exports.webdataset import write_tar
+from codi2_datasets.exports.exporting import MARK, UNFINISHED, clear, import_folder
+from codi2_datasets.exports.exporting import items as stored
+from codi2_datasets.exports.foreign import Unusable, medium
+from codi2_datasets.exports.webdataset import lots, write_tar
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import encode_video
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
-FOLDERS = itertools.count()
 DRAW = np.random.default_rng(4)
 MEDIA = {
     "image": [encode_image(DRAW.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(3)],
     "audio": [encode_audio(DRAW.standard_normal(800) * 0.1) for _ in range(3)],
     "video": [encode_video(DRAW.integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)) for _ in range(2)],
 }
-# what is told from what: words that formats use as marks, text without letters, any language
-WORDS = st.one_of(
-    st.sampled_from(["<image>", "a <image> b", "&lt;image&gt;", " ", "\n", "。", "'\"{}", "<|endofchunk|>"]),
-    st.text(max_size=12),
-)
-
-
-@st.composite
-def parts(draw: st.DrawFn, place: int, target: bool) -> tuple[Part, bytes | None]:
-    kind = draw(st.sampled_from(["text", "text", "image", "audio", "video"]))
-    role = "target" if target else draw(st.sampled_from([None, "query", "demo_input", "demo_output"]))
-    asset = draw(st.sampled_from([None, "a" * 64]))
-    if kind == "text":
-        return Part("text", draw(WORDS), None, asset, role, target), None  # type: ignore[arg-type]
-    member = f"{place:03d}.{EXTENSIONS[kind]}"
-    return Part(kind, None, member, asset, role, target), draw(st.sampled_from(MEDIA[kind]))  # type: ignore[arg-type]
-
-
-@st.composite
-def items(draw: st.DrawFn) -> Item:
-    media: dict[str, bytes] = {}
-    messages, place = [], 0
-    for turn in range(draw(st.integers(1, 4))):
-        content = []
-        for _ in range(draw(st.integers(1, 4))):
-            part, data = draw(parts(place, target=turn % 2 == 1))
-            content.append(part)
-            if part.part is not None and data is not None:
-                media[part.part] = data
-            place += 1
-        messages.append(Message("user" if turn % 2 == 0 else "assistant", tuple(content)))
-    head = (draw(st.uuids()).hex, draw(st.sampled_from(["image_editing", "text_icl", "multi_turn"])))
-    split = draw(st.sampled_from(["train", "validation", "test"]))
-    meta = draw(st.dictionaries(st.text(max_size=4), st.text(max_size=6), max_size=2))
-    return Item(Sample(*head, split, tuple(messages), "MIT", draw(st.integers(0, 2**31)), "", meta), media)
-
-
-def in_splits(found: list[Item]) -> dict[str, list[Item]]:
-    by_split: dict[str, list[Item]] = {}
-    for item in found:
-        by_split.setdefault(item.sample.split, []).append(item)
-    return by_split
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(st.lists(items(), min_size=1, max_size=5, unique_by=lambda item: item.sample.sample_id), st.data())
-def test_what_is_written_comes_back(written: list[Item], data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(formats())))
-    store = Store(f"memory://{name}-{next(FOLDERS)}")
-    loss = formats()[name].write(iter(written), store)
-    assert loss.written + loss.left_out.total() == len(written)
-    back = list(formats()[name].read(store, Reading(), Loss())) if loss.written else []
-    assert len(back) == loss.written
-    known = {item.sample.sample_id: item for item in written}
-    assert all(item == known[item.sample.sample_id] for item in back)
-    if not loss.left_out:
-        assert in_splits(back) == in_splits(written)
-
-
-@given(items())
-@settings(max_examples=60, deadline=None)
-def test_a_sample_goes_through_json_messages_and_parquet_unchanged(item: Item) -> None:
-    assert Sample.from_json(item.sample.to_json()) == item.sample
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([row_of(item)], schema=SCHEMA), buffer)
-    row = pq.read_table(io.BytesIO(buffer.getvalue())).to_pylist()[0]
-    assert item_of(row, Reading(), Loss(), item.sample.split, "0") == item
-    # the columns that others read say the same, less the roles: without ours, messages and media come back in order
-    again = item_of({**row, "codi2": None}, Reading(item.sample.task), Loss(), item.sample.split, "0")
-    told = [[(m.role, p.type, p.text) for p in m.content] for m in item.sample.messages]
-    assert [[(m.role, p.type, p.text) for p in m.content] for m in again.sample.messages] == told
-    assert list(again.media.values()) == [item.media[p.part] for p in item.sample.parts() if p.part]
 
 
 # --- a small set, and the readers of others ----------------------------------------------------------------------
@@ -280,3 +209,150 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="holds other files already"):
         import_folder(str(tmp_path / "in"), "webdataset", str(tmp_path / "out"))
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
+
+
+def llava_folder(folder: Path, pictures: dict[str, bytes], *shown: str) -> Store:
+    """A folder of others: one question for each picture named."""
+    for name, data in pictures.items():
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "images" / name).write_bytes(data)
+    turns = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A thing."}]
+    (folder / "train.json").write_text(
+        json.dumps([{"id": "1", "image": name, "conversations": turns} for name in shown])
+    )
+    return Store(folder)
+
+
+def test_pictures_of_others_become_webp_and_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    png = io.BytesIO()
+    Image.fromarray(DRAW.integers(0, 255, (9, 7, 3), dtype=np.uint8)).save(png, "PNG")
+    there = {"coco/a.png": png.getvalue(), "b.jpg": b"not a picture"}
+    source = llava_folder(tmp_path / "in", there, "coco/a.png", "b.jpg", "gone.png", "../train.json", "coco/a.png")
+    loss = Loss()
+    found = list(formats()["llava"].read(source, Reading(), loss))
+    assert [decode_image(item.media["000.webp"]).tobytes() for item in found] == [
+        decode_image(png.getvalue()).tobytes()
+    ] * 2
+    assert all(item.media["000.webp"][8:12] == b"WEBP" for item in found)
+    assert found[0].sample.sample_id != found[1].sample.sample_id  # the same words and id: two entries all the same
+    reasons = ("image that cannot be read", "image that is not there", "image out of the folder")
+    assert loss.left_out == Counter(dict.fromkeys(reasons, 1)) and loss.written == 2
+
+
+def test_messages_of_others_get_sounds_of_our_rate(tmp_path: Path) -> None:
+    wave = io.BytesIO()
+    soundfile.write(wave, DRAW.standard_normal((4410, 2)) * 0.1, 44_100, format="WAV")
+    asked = {"role": "user", "content": [{"type": "audio", "text": None}, {"type": "text", "text": "What is it?"}]}
+    told = [asked, {"role": "assistant", "content": [{"type": "text", "text": "Noise."}]}]
+    rows = [{"messages": told, "audios": [{"bytes": data, "path": "a.wav"}]} for data in (wave.getvalue(), None)]
+    pq.write_table(pa.Table.from_pylist([*rows, {"messages": told, "audios": []}]), tmp_path / "train-00000.parquet")
+    loss = Loss()
+    found = list(formats()["trl"].read(Store(tmp_path), Reading("audio_captioning"), loss))
+    assert len(found) == 1 and loss.left_out == {"audio that is not there": 2}
+    info = soundfile.info(io.BytesIO(found[0].media["000.flac"]))
+    assert (info.format, info.samplerate, info.channels, info.frames) == ("FLAC", 16_000, 1, 1600)
+
+
+def test_media_that_are_as_samples_hold_them_stay_as_they_are() -> None:
+    loud = encode_audio(np.array([-1.0, 0.5, 0.0]))  # would be lowered, were it made again
+    assert medium("audio", loud) == loud
+    for kind, data in MEDIA.items():
+        assert [medium(kind, one) for one in data] == data
+    with pytest.raises(Unusable, match="video that is not MP4"):
+        medium("video", MEDIA["image"][0])
+
+
+# --- what must not be lost ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_an_export_is_the_same_bytes_twice_and_replaces_itself(name: str, tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
+    for store in (first, second, second):
+        clear(store)
+        formats()[name].write(iter(sample_set()), store)
+    assert first.list() == second.list()
+    assert all(first.read_bytes(path) == second.read_bytes(path) for path in first.list())
+
+
+def test_a_shard_ends_where_its_media_grow_too_large() -> None:
+    items = sample_set()
+    assert [len(lot) for _, _, lot in lots(items, 1000)] == [2, 10]  # test, train
+    sizes = sum(len(data) for data in items[0].media.values())
+    by_bytes = list(lots([item for item in items if item.sample.split == "train"], 1000, most=sizes + 1))
+    assert all(len(lot) <= 2 for _, _, lot in by_bytes) and [number for _, number, _ in by_bytes] == [
+        *range(len(by_bytes))
+    ]
+
+
+def test_what_others_put_beside_an_export_is_not_removed(tmp_path: Path) -> None:
+    clear(Store(tmp_path))
+    exported("trl", tmp_path)
+    (tmp_path / "notes.md").write_text("mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ExportError, match=r"holds other files already, as notes\.md"):
+        clear(Store(tmp_path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("source", "name"), [("out", "webdataset"), ("none", "webdataset"), ("out", "nonsense")])
+def test_an_import_that_fails_removes_nothing(source: str, name: str, tmp_path: Path) -> None:
+    out = Store(tmp_path / "out")
+    clear(out)
+    formats()["webdataset"].write(iter(sample_set()), out)
+    out.write_bytes(MARK, b"{}")
+    before = {path: out.read_bytes(path) for path in out.list()}
+    with pytest.raises(ExportError):
+        import_folder(str(tmp_path / source), name, str(tmp_path / "out"))
+    assert {path: out.read_bytes(path) for path in out.list()} == before
+
+
+def test_an_unfinished_export_is_not_imported(tmp_path: Path) -> None:
+    exported("trl", tmp_path / "in")
+    (tmp_path / "in" / MARK).write_bytes(UNFINISHED)
+    with pytest.raises(ExportError, match="not finished"):
+        import_folder(str(tmp_path / "in"), "trl", str(tmp_path / "out"))
+
+
+def test_a_shard_that_is_not_as_it_was_written_is_an_error(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s.tar", sample_set()[:2])
+    data = (tmp_path / "s.tar").read_bytes()
+    row = {"shard": "s.tar", "task": "t", "split": "train", "sha256": hashlib.sha256(data).hexdigest()}
+    assert list(stored(Store(tmp_path), [row], None, lambda amount=1: None)) == sample_set()[:2]
+    (tmp_path / "s.tar").write_bytes(data[:-1] + b"x")
+    with pytest.raises(ExportError, match=r"s\.tar: bytes are not those of the build"):
+        list(stored(Store(tmp_path), [row], None, lambda amount=1: None))
+
+
+@pytest.mark.parametrize(
+    ("order", "message"), [([0], "lacks its member 000.webp"), ([1, 0], "does not follow the .json")]
+)
+def test_a_tar_with_members_missing_or_out_of_order_is_an_error(order: list[int], message: str, tmp_path: Path) -> None:
+    write_tar(tmp_path / "whole.tar", sample_set()[:1])
+    with tarfile.open(tmp_path / "whole.tar") as whole, tarfile.open(tmp_path / "train-00000.tar", "w") as other:
+        members = whole.getmembers()
+        for number in order:
+            other.addfile(members[number], whole.extractfile(members[number]))
+    (tmp_path / "whole.tar").unlink()
+    with pytest.raises(ExportError, match=message):
+        list(formats()["webdataset"].read(Store(tmp_path), Reading(), Loss()))
+
+
+def test_what_joins_examples_does_not_reach_the_instruction_of_mimic_it(tmp_path: Path) -> None:
+    says = [
+        ("hot", "demo_input"),
+        (" -> ", None),
+        ("cold", "demo_output"),
+        ("\n", None),
+        ("up", "query"),
+        (" ->", None),
+    ]
+    asked = (Part("text", "The opposite."), *(Part("text", text, icl_role=role) for text, role in says))  # type: ignore[arg-type]
+    messages = (Message("system", (Part("text", "Be brief."),)), Message("user", asked),
+                Message("assistant", (Part("text", "down", icl_role="target", target=True),)))  # fmt: skip
+    item = Item(Sample("0" * 32, "text_icl", "train", messages, "MIT", 1), {})
+    loss = formats()["mimic_it"].write([item], Store(tmp_path))
+    shown, query = json.loads((tmp_path / "train_instructions.json").read_text())["data"].values()
+    assert (shown["instruction"], shown["answer"]) == ("hot", "cold")
+    assert (query["instruction"], query["answer"]) == ("The opposite.\nup ->", "down")
+    assert loss.lost["text part"] == 2  # the arrow of the example, and what the system said
