@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
@@ -48,15 +48,9 @@ class Changed:
                 yield row
                 continue
             buffer = io.BytesIO()
-            ImageOps.mirror(Image.fromarray(_array(picture))).save(buffer, "PNG")
+            ImageOps.mirror(picture).save(buffer, "PNG")
             self.changed += 1
             yield replace(row, payload=buffer.getvalue(), media_type="image/png")
-
-
-def _array(picture):
-    import numpy as np
-
-    return np.asarray(picture)
 
 
 def timed(recipe: str, root: str) -> tuple[str, float]:

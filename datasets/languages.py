@@ -40,3 +40,19 @@ def translated(columns: str, options: dict) -> str:
     return f"""select {columns}, language, captions ->> ('$.' || language) as word_caption
                from (select *, attributes -> '$.captions' as captions from pictures), (values {languages}) l(language)
                where captions ->> ('$.' || language) <> ''"""
+
+
+def captioned(slot: str, options: dict) -> str:
+    """SQL: candidates of every picture with its caption in English, and in each of options['languages'] that it has.
+
+    The picture stands in `slot`. Kinds are plain, styled and the languages.
+    """
+    columns = f"""split, holdout, style as word_style, asset_id as {slot}, concept as meta_concept,
+                  family as meta_family, style as meta_style"""
+    english = f"""select asset_id as key, if(style is null, 'plain', 'styled') as kind,
+                         coalesce(style, corpus) as balance, {columns}, 'en' as language, caption as word_caption
+                  from pictures where caption <> ''"""
+    if not options["languages"]:
+        return english
+    own = "asset_id || language as key, language as kind, language as balance"
+    return f"{english} union all by name {translated(f'{own}, {columns}', options)}"

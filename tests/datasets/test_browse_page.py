@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from codi2_datasets.browse.server import at_home, make_app
 from codi2_datasets.browse.static_export import export_static
 
 
-def module_at(name: str, path: Path) -> Any:
-    """A module that no package path leads to, loaded once."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+def catalog_module() -> Any:
+    """test_browse.py, which no package path leads to."""
+    spec = importlib.util.spec_from_file_location("_codi2_test_browse", Path(__file__).with_name("test_browse.py"))
+    assert spec is not None and spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-HERE = Path(__file__)
-BROWSER = module_at("_codi2_test_browser", HERE.parents[1] / "codi2_model" / "serving" / "browser.py")
-CATALOG = module_at("_codi2_test_browse", HERE.with_name("test_browse.py"))
+CATALOG = catalog_module()
 root, client = CATALOG.root, CATALOG.client  # its fixtures
-pytestmark = pytest.mark.skipif(BROWSER.find_chromium() is None, reason="no chromium here")
 
 
 @pytest.fixture(scope="module")
-def address(root: Path) -> Iterator[str]:
+def address(root: Path, served: Any) -> Iterator[str]:
     app = at_home(make_app(str(root)))
 
     @app.middleware("http")
@@ -47,23 +40,8 @@ def address(root: Path) -> Iterator[str]:
             await asyncio.sleep(0.7)  # an answer that comes after the next question
         return await call_next(request)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join(timeout=10)
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
-    with BROWSER.browser(tmp_path / "profile") as found:
-        yield found
+    with served(app) as found:
+        yield f"{found}/"
 
 
 def opened(page: Any, url: str) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+import codi2_datasets.weights as weights
 import codi2_model.evaluation.judges as judges
-from codi2_model.evaluation.judges import AudioJudge, ImageJudge, JudgeUnavailable, aisfx_spectrogram
+from codi2_model.evaluation.judges import AudioJudge, ImageJudge, aisfx_spectrogram
 
 RATE = 16_000
 
@@ -89,6 +90,8 @@ def test_the_spectrogram_follows_the_judges_own_numbers() -> None:
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(JudgeUnavailable, match=r"needs the package aisfx: pip install .*requirements.weights.txt"):
-        judges._package_file("aisfx", "models/checkpoint.pth", "aisfx")
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(
+        weights.PackageMissing, match=r"needs the package aisfx: pip install .*requirements.weights.txt"
+    ):
+        weights.package_file("aisfx", "models/checkpoint.pth", "aisfx")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import socket
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,24 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import uvicorn
 from PIL import Image
 
 from codi2_model.serving.api import build_api
 from codi2_model.serving.protocol import ChatRequest, Reply, RequestError
 
 ENTER = ("Enter", 13)
-
-
-def browser_module() -> Any:
-    """tests/codi2_model/serving/browser.py, which no package path leads to."""
-    name = "_codi2_test_browser"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("browser.py"))
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 class Echo:
@@ -49,26 +32,16 @@ class Echo:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(build_api(Echo()), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+def address(served: Any) -> Iterator[str]:
+    with served(build_api(Echo())) as found:
+        yield found
 
 
-@pytest.mark.skipif(browser_module().find_chromium() is None, reason="no chromium on this machine")
-def test_a_person_converses_with_text_picture_and_sound(address: str, tmp_path: Path) -> None:
+def test_a_person_converses_with_text_picture_and_sound(address: str, chromium: Any, tmp_path: Path) -> None:
     picture, sound = tmp_path / "apple.png", tmp_path / "drum.wav"
     Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 60).save(picture)
     soundfile.write(sound, 0.2 * np.sin(np.arange(8000) / 9), 16_000)
-    with browser_module().browser(tmp_path / "profile") as page:
+    with chromium.browser(tmp_path / "profile") as page:
         page.open(address + "/")
         page.wait_for("document.querySelector('#model').textContent === 'codi2-tiny'")
         assert page.run("document.activeElement.id") == "text"  # ready to type, no click needed

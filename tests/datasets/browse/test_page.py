@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import socket
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from codi2_datasets.browse.server import make_app
 from codi2_datasets.browse.static_export import export_static
 
 
-def browser_module() -> Any:
-    """tests/codi2_model/serving/browser.py, which no package path leads to."""
-    name = "_codi2_test_browser"
-    if name not in sys.modules:
-        path = Path(__file__).parents[2] / "codi2_model" / "serving" / "browser.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-pytestmark = pytest.mark.skipif(browser_module().find_chromium() is None, reason="no chromium here")
-
-
 @pytest.fixture(scope="module")
-def address(browsed: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(make_app(str(browsed)), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join(timeout=10)
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Any]:
-    with browser_module().browser(tmp_path / "profile") as found:
-        yield found
+def address(browsed: Path, served: Any) -> Iterator[str]:
+    with served(make_app(str(browsed))) as found:
+        yield f"{found}/"
 
 
 def opened(page: Any, url: str) -> Any:
