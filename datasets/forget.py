@@ -158,7 +158,7 @@ def publish(
     schema = pa.schema([("asset_id", pa.string()), ("shard", pa.string()), ("member", pa.string()),
                         ("offset", pa.int64()), ("bytes", pa.int64())])  # fmt: skip
     connection.register("new_places", pa.Table.from_pylist(places, schema=schema))
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     own = f"* replace ('{build_id}' as build_id)"
     kept_sample = "sample_id not in (select sample_id from lost_samples)"
     # a derived medium that lay in a sample that is gone is looked for in the shards that were written again; those

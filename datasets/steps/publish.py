@@ -83,7 +83,7 @@ def publish(
            select * from planned_samples
            where sample_id not in (select subject from rejected where stage = 'write')"""
     )
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     samples = connection.execute("select count(*) from written").fetchone() or (0,)
     row = {**build, "status": "published", "samples": samples[0], "created_at": now}
     shards = [
