@@ -1,6 +1,8 @@
 """The one door to the model's shape: `CoDi2Config`, a transformers configuration with typed, validated parts.
 
-- every part (encoder, decoder, sound front end, loss weights) is a frozen dataclass; an unknown key is an error that names it;
+- every part (encoder, decoder, sound front end, head, loss weights) is a frozen dataclass of `codi2_model.options`; an
+  unknown key is an error that names it;
+- a part is replaced by config: an encoder by the name of a published family, a decoder by a published pipeline;
 - a preset is a JSON file in `presets/`; every field of it, nested ones too, can be overridden by name;
 - `save_pretrained` / `from_pretrained` as everywhere in transformers.
 """
@@ -9,123 +11,39 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import resources
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from transformers import PretrainedConfig
 
-MODALITIES = ("image", "audio")
+from codi2_model.options import (
+    AudioOptions,
+    DecoderOptions,
+    EncoderOptions,
+    FamilyOptions,
+    HeadOptions,
+    LoraOptions,
+    LossWeights,
+    PipelineOptions,
+    VideoOptions,
+    build_part,
+)
 
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderOptions:
-    """A small transformer over patches or tokens."""
-
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    patch: int = 4
-    """Pixels (or mel bins and frames) per side of a patch; a power of two, as the convolutional stem halves. Text has none."""
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        if self.patch < 2 or self.patch & (self.patch - 1):
-            raise ValueError(f"patch {self.patch} is no power of two above 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderOptions:
-    """A UNet with a diffusion schedule."""
-
-    patch: int = 2
-    """Pixels folded into channels before the UNet (space to depth), so that small machines can train it."""
-    channels: tuple[int, ...] = (64, 96, 128)
-    sketch: int = 16
-    """Input channels that the features fill, 8 x 8 stretched over the UNet's grid: layout is learnt far sooner with them."""
-    layers_per_block: int = 1
-    attention: bool = False
-    """Self-attention at the lowest resolution."""
-    norm_groups: int = 16
-    timesteps: int = 1000
-    beta_schedule: str = "squaredcos_cap_v2"
-    prediction_type: str = "sample"
-    """What the UNet predicts: "sample" (the clean medium) gives clean pictures after few steps, "v_prediction" and "epsilon" need more."""
-    feature_dropout: float = 0.1
-    """Share of training items whose features are dropped: what classifier-free guidance needs."""
-    feature_noise: float = 0.3
-    """Largest standard deviation (in units of a feature's) of the noise added to features in training: predicted features are inexact."""
-    reference_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.prediction_type not in ("sample", "v_prediction", "epsilon"):
-            raise ValueError(f"prediction_type '{self.prediction_type}' is none of sample, v_prediction, epsilon")
-        for channels in self.channels:
-            if channels % self.norm_groups:
-                raise ValueError(f"channels {channels} is no multiple of norm_groups {self.norm_groups}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioOptions:
-    """The sound front end: a clip of fixed length as a log-mel picture in [-1, 1]."""
-
-    sample_rate: int = 16000
-    clip_seconds: float = 2.0
-    frames: int = 64
-    mels: int = 32
-    n_fft: int = 1024
-    f_min: float = 30.0
-    f_max: float = 8000.0
-    floor_db: float = -50.0
-    ceiling_db: float = 40.0
-    """Power of a mel bin in dB that is written as -1 and as +1."""
-
-    def __post_init__(self) -> None:
-        if self.samples % self.frames:
-            raise ValueError(f"clip of {self.samples} samples is no multiple of frames {self.frames}")
-        if self.n_fft < 2 * self.hop:
-            raise ValueError(
-                f"n_fft {self.n_fft} is less than two hops of {self.hop}: the clip cannot be put together again"
-            )
-        if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
-            raise ValueError(
-                f"f_min {self.f_min} and f_max {self.f_max} do not fit a sample_rate of {self.sample_rate}"
-            )
-
-    @property
-    def samples(self) -> int:
-        """Samples of a clip."""
-        return round(self.sample_rate * self.clip_seconds)
-
-    @property
-    def hop(self) -> int:
-        """Samples between frames."""
-        return self.samples // self.frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """What the parts of the loss count; 0 leaves a part out (and saves its cost)."""
-
-    tokens: float = 1.0
-    feature_cosine: float = 1.0
-    feature_mse: float = 0.1
-    diffusion: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if value < 0:
-                raise ValueError(f"loss weight {name} is negative: {value}")
-
+MODALITIES = ("image", "audio", "video")
 
 _PARTS: dict[str, type] = {
     "image_encoder": EncoderOptions,
     "audio_encoder": EncoderOptions,
+    "video_encoder": EncoderOptions,
     "text_encoder": EncoderOptions,
     "image_decoder": DecoderOptions,
     "audio_decoder": DecoderOptions,
+    "video_decoder": DecoderOptions,
     "audio": AudioOptions,
+    "video": VideoOptions,
+    "head": HeadOptions,
+    "lora": LoraOptions,
     "loss_weights": LossWeights,
 }
 
@@ -135,6 +53,8 @@ class CoDi2Config(PretrainedConfig):
 
     model_type: ClassVar[str] = "codi2"  # type: ignore[misc]
 
+    modalities: tuple[str, ...] = MODALITIES
+    """Those that have an encoder and a decoder; text is always there."""
     vocab_size: int = 4096
     """Rows of the token embedding, media tokens included; the tokenizer may use fewer."""
     max_length: int = 512
@@ -150,12 +70,15 @@ class CoDi2Config(PretrainedConfig):
     )
     """Options of transformers' LlamaConfig; vocab_size and the positions come from here."""
     llm_source: str | None = None
-    """An installed package that carries a GGUF file of the language model and its tokenizer; None: from scratch."""
+    """An installed package that carries a GGUF file of the language model and its tokenizer, a folder as transformers saves
+    it, or a name on the hub; None: from scratch."""
+    lora: LoraOptions | None = None
+    """Train adapters in the language model instead of its own weights."""
     pad_token_id: int = 0
     eos_token_id: int = 4
     """The token that ends a turn."""
     first_media_token: int = 5
-    """Id of the slot token <media>; the begin and end tokens of image and audio follow it."""
+    """Id of the slot token <media>; the begin and end tokens of the modalities follow it."""
     feature_dim: int = 128
     feature_tokens: int = 1
     """Feature slots per medium."""
@@ -170,19 +93,38 @@ class CoDi2Config(PretrainedConfig):
     """Let the diffusion loss reach the LLM (through the aligner); else it trains the aligner alone."""
     max_media: int = 8
     """Media of one reply."""
+    self_contained: bool = True
+    """Checkpoints hold all weights. False: those of frozen published parts stay out, and are read from their sources again."""
     audio: AudioOptions = field(default_factory=AudioOptions)
-    image_encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    audio_encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(depth=3))
-    text_encoder: EncoderOptions = field(default_factory=lambda: EncoderOptions(depth=2))
-    image_decoder: DecoderOptions = field(default_factory=DecoderOptions)
-    audio_decoder: DecoderOptions = field(default_factory=lambda: DecoderOptions(channels=(48, 64, 96)))
+    video: VideoOptions = field(default_factory=VideoOptions)
+    head: HeadOptions = field(default_factory=HeadOptions)
+    families: dict[str, FamilyOptions] = field(default_factory=dict)
+    """Published encoders in use, by name."""
+    image_encoder: EncoderOptions | str = field(default_factory=EncoderOptions)
+    """Sizes of an encoder of our own, or the name of a family."""
+    audio_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=3))
+    video_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2, patch=8))
+    text_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2))
+    """Of our own it learns beside the others in the first stage, which published encoders have behind them."""
+    image_decoder: DecoderOptions | PipelineOptions = field(default_factory=DecoderOptions)
+    audio_decoder: DecoderOptions | PipelineOptions = field(
+        default_factory=lambda: DecoderOptions(channels=(48, 64, 96))
+    )
+    video_decoder: DecoderOptions | PipelineOptions = field(
+        default_factory=lambda: DecoderOptions(patch=4, channels=(64, 96))
+    )
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self, **kwargs: Any) -> None:
+        self.modalities = tuple(self.modalities)
         for name, cls in _PARTS.items():
             value = getattr(self, name)
             if isinstance(value, dict):
-                setattr(self, name, build_part(cls, value, name))
+                kind = PipelineOptions if name.endswith("_decoder") and "kind" in value else cls
+                setattr(self, name, build_part(kind, value, name))
+        for name, value in self.families.items():
+            if isinstance(value, dict):
+                self.families[name] = build_part(FamilyOptions, value, f"families.{name}")
         self._check()
         super().__post_init__(**kwargs)
 
@@ -190,18 +132,26 @@ class CoDi2Config(PretrainedConfig):
         for name in ("vocab_size", "max_length", "feature_dim", "feature_tokens", "image_size", "text_max_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"config: {name} is {getattr(self, name)}, must be at least 1")
+        for modality in self.modalities:
+            if modality not in MODALITIES:
+                raise ValueError(f"config: no modality '{modality}': known are {', '.join(MODALITIES)}")
         if max(self.pad_token_id, self.eos_token_id, self.end_id(MODALITIES[-1])) >= self.vocab_size:
             raise ValueError(f"config: vocab_size {self.vocab_size} leaves no room for the special tokens")
-        sides = {
-            "image_encoder": (self.image_size,),
-            "image_decoder": (self.image_size,),
-            "audio_encoder": (self.audio.mels, self.audio.frames),
-            "audio_decoder": (self.audio.mels, self.audio.frames),
-        }
-        for name, sizes in sides.items():
-            part = getattr(self, name)
+        for modality in self.modalities:
+            self._check_sides(modality)
+
+    def _check_sides(self, modality: str) -> None:
+        """Our own encoders and decoders halve a medium's sides; nothing may be left over."""
+        encoder = self.encoder(modality)
+        if isinstance(encoder, str) and encoder not in self.families:
+            raise ValueError(f"config: {modality}_encoder names the family '{encoder}', which `families` lacks")
+        for name, part in ((f"{modality}_encoder", encoder), (f"{modality}_decoder", self.decoder(modality))):
+            if not isinstance(part, EncoderOptions | DecoderOptions):
+                continue
+            if len(self.media_shape(modality)) < 3:
+                raise ValueError(f"config: {name} takes sounds as mel pictures, but audio.form is {self.audio.form}")
             fold = part.patch * (2 ** (len(part.channels) - 1) if isinstance(part, DecoderOptions) else 1)
-            for size in sizes:
+            for size in self.media_shape(modality)[-2:]:
                 if size % fold:
                     raise ValueError(f"config: {name} halves {size} down by {fold}, which leaves a rest")
 
@@ -225,25 +175,29 @@ class CoDi2Config(PretrainedConfig):
     def end_id(self, modality: str) -> int:
         return self.begin_id(modality) + 1
 
-    def encoder(self, modality: str) -> EncoderOptions:
+    def encoder(self, modality: str) -> EncoderOptions | str:
         return getattr(self, f"{modality}_encoder")
 
-    def decoder(self, modality: str) -> DecoderOptions:
+    def decoder(self, modality: str) -> DecoderOptions | PipelineOptions:
         return getattr(self, f"{modality}_decoder")
 
-    def media_shape(self, modality: str) -> tuple[int, int, int]:
-        """(channels, height, width) of a medium as tensor."""
+    def media_shape(self, modality: str) -> tuple[int, ...]:
+        """A medium as tensor: picture (3, S, S), sound (1, mels, frames) or (1, samples), clip (3, T, S, S)."""
         if modality == "image":
             return (3, self.image_size, self.image_size)
         if modality == "audio":
-            return (1, self.audio.mels, self.audio.frames)
+            return (1, self.audio.mels, self.audio.frames) if self.audio.form == "mel" else (1, self.audio.samples)
+        if modality == "video":
+            return (3, self.video.frames, self.video.size, self.video.size)
         raise ValueError(f"no modality '{modality}': known are {', '.join(MODALITIES)}")
 
     def to_dict(self) -> dict[str, Any]:
         output = super().to_dict()
         for name in _PARTS:
             if dataclasses.is_dataclass(output.get(name)):
-                output[name] = json.loads(json.dumps(dataclasses.asdict(output[name])))
+                output[name] = _plain(output[name])
+        output["families"] = {name: _plain(value) for name, value in self.families.items()}
+        output["modalities"] = list(self.modalities)
         return output
 
     @classmethod
@@ -268,16 +222,6 @@ class CoDi2Config(PretrainedConfig):
         return cls(**values)
 
 
-Part = TypeVar("Part")
-
-
-def build_part(cls: type[Part], values: dict[str, Any], name: str) -> Part:
-    """`cls(**values)`; lists become tuples, an unknown key is a ValueError that names it."""
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise ValueError(f"config: unknown key '{name}.{key}' (known: {', '.join(sorted(known))})")
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except ValueError as error:
-        raise ValueError(f"config: {name}: {error}") from None
+def _plain(part: Any) -> Any:
+    """A part as JSON would read it again; a pipeline's `kind` tells it from a decoder of our own."""
+    return json.loads(json.dumps(dataclasses.asdict(part)))

@@ -58,7 +58,7 @@ def generate(
     writer = Writer(model, processor, conversations, options, seeds)
     for _ in writer.write():
         pass
-    for modality in MODALITIES:
+    for modality in model.config.modalities:
         writer.decode(modality)
     return [content_of(processor, reply) for reply in writer.replies]
 
@@ -76,9 +76,18 @@ def stream(
 
     The same parts as `generate` gives with the same seed; a medium is decoded as soon as its features are there.
     """
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    settings = Options(**plain)
-    writer = Writer(model, processor, [conversation], settings, [seed])
+    yield from events(Writer(model, processor, [conversation], options_of(options), [seed]))
+
+
+def options_of(given: dict[str, Any]) -> Options:
+    """`Options`, whose sequences may come as lists. Raises ValueError for bad ones, TypeError for unknown ones."""
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return Options(**plain)
+
+
+def events(writer: Writer) -> Iterator[Event]:
+    """The reply to a writer's one conversation, as it is written."""
+    processor, slots = writer.processor, writer.config.feature_tokens
     reply = writer.replies[0]
     said = ""
     for _ in writer.write():
@@ -92,7 +101,7 @@ def stream(
             continue
         if part is None or part.value is not None:
             continue
-        if reply.slots_left == model.config.feature_tokens:
+        if reply.slots_left == slots:
             before = reply.parts[-2] if len(reply.parts) > 1 else []
             if isinstance(before, list) and (rest := processor.decode(before)[len(said) :]):
                 yield TextDelta(rest)

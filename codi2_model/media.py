@@ -1,4 +1,4 @@
-"""Pictures and sounds as people hold them <-> tensors as the model takes them."""
+"""Pictures, sounds and clips as people hold them <-> tensors as the model takes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from codi2_model.config import AudioOptions
 from codi2_model.encoders.mel import log_mel
+from codi2_model.options import AudioOptions, VideoOptions
+
+VIDEO_FPS = 8  # of clips in samples, as the data set writes them
 
 
 def image_tensor(value: Any, size: int) -> torch.Tensor:
@@ -68,5 +70,27 @@ def clip(value: Any, options: AudioOptions) -> torch.Tensor:
 
 
 def audio_tensor(value: Any, options: AudioOptions) -> torch.Tensor:
-    """A mono float waveform of any length -> normalised log-mel (1, mels, frames) in [-1, 1]."""
-    return log_mel(clip(value, options)[None], options)[0]
+    """A mono float waveform of any length -> log-mel (1, mels, frames) or wave (1, samples), by options.form, in [-1, 1]."""
+    wave = clip(value, options)[None]
+    return wave if options.form == "wave" else log_mel(wave, options)[0]
+
+
+def video_tensor(value: Any, options: VideoOptions) -> torch.Tensor:
+    """Frames (T, height, width, 3) of uint8, `VIDEO_FPS` a second -> (3, frames, size, size) in [-1, 1].
+
+    Frame k shows what the clip showed at k / options.fps seconds; a short clip stays on its last frame, a long one is cut.
+    Raises ValueError for another type or shape, or no frames.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != 3:
+        what = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise ValueError(f"clip is {what}, expected an array (frames, height, width, 3) of uint8")
+    if not len(value):
+        raise ValueError("clip has no frames")
+    chosen = [min(int(k * VIDEO_FPS / options.fps), len(value) - 1) for k in range(options.frames)]
+    made = {number: image_tensor(np.ascontiguousarray(value[number]), options.size) for number in set(chosen)}
+    return torch.stack([made[number] for number in chosen], dim=1)
+
+
+def frames(tensor: torch.Tensor) -> np.ndarray:
+    """(3, T, height, width) in [0, 1] -> (T, height, width, 3) of uint8. Raises ValueError for another range."""
+    return np.stack([np.asarray(picture(frame)) for frame in tensor.unbind(dim=1)])

@@ -1,37 +1,30 @@
-"""`CoDi2ForConditionalGeneration`: encoders, projections, a Llama, feature regression and decoders in one transformers model.
+"""`CoDi2ForConditionalGeneration`: encoders, projections, a Llama, a feature head and decoders in one transformers model.
 
 - slots' embeddings are replaced by in-projected features, of given media and of the model's own alike: `embed_features`
   is the only way in, in training and in inference;
-- the prediction for the slot at t is read from the hidden state at t - 1, through the out-projection;
+- the prediction for the slot at t is read from the hidden state at t - 1, by the head;
 - losses come unweighted and apart; `loss` is their sum by `config.loss_weights`;
 - a batch mixes any modalities; where slots and features do not match, the error names the sample.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    Cache,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModel, Cache, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
-from codi2_model.encoders import BindEncoders, to_sphere
-from codi2_model.losses import NO_LOSS, cosine_loss, mse_loss, token_loss
+from codi2_model.encoders import Encoders, to_sphere
+from codi2_model.heads import build_head, projection
+from codi2_model.llm import add_lora, llm_config, trained_parts
+from codi2_model.losses import NO_LOSS, token_loss
 from codi2_model.slots import MediaInputs, check_slots, gather, positions, references, slots_of
-from codi2_model.tokens import gguf_file
+from codi2_model.weights import Sources
 
 
 @dataclass
@@ -40,7 +33,7 @@ class CoDi2Output(ModelOutput):
 
     loss: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] | None = None
-    """tokens, feature_cosine, feature_mse, diffusion: scalars, unweighted."""
+    """tokens, feature_cosine and feature_mse (or feature_flow), diffusion: scalars, unweighted."""
     logits: torch.Tensor | None = None
     """(B, T, V); only without labels, or with return_logits."""
     predicted: dict[str, torch.Tensor] | None = None
@@ -71,25 +64,8 @@ class Aligner(nn.Module):
         return to_sphere(features + self.mlp(features), self.scale)
 
 
-def projection(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Linear, GELU, LayerNorm, Linear: both projections of CoDi-2 have this shape."""
-    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, outputs))
-
-
-def llm_config(config: CoDi2Config) -> LlamaConfig:
-    """The language model's own configuration."""
-    given = {
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_length,
-        "pad_token_id": config.pad_token_id,
-        "bos_token_id": None,
-        "eos_token_id": config.eos_token_id,
-    }
-    return LlamaConfig(**(given | config.llm))
-
-
-class CoDi2ForConditionalGeneration(PreTrainedModel):
-    """CoDi-2. `build(config)` makes a new model (with the LLM's pretrained weights, where the config names a source),
+class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[misc]
+    """CoDi-2. `build(config)` makes a new model (with published weights where the config names their sources),
     `from_pretrained(folder)` reads a saved one, strictly."""
 
     config_class = CoDi2Config
@@ -100,65 +76,28 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
 
     config: CoDi2Config
 
-    def __init__(self, config: CoDi2Config) -> None:
+    def __init__(self, config: CoDi2Config, llm: LlamaForCausalLM | None = None) -> None:
+        """llm: a language model that fits the config, to be taken as it is; None makes one."""
         super().__init__(config)
-        self.encoders = BindEncoders(config)
+        self.encoders = Encoders(config)
         self.in_projection = projection(config.feature_dim, config.hidden_size, config.hidden_size)
-        self.llm = LlamaForCausalLM(llm_config(config))
-        self.out_projection = projection(config.hidden_size, config.feature_dim, config.feature_dim)
-        self.aligners = nn.ModuleDict({m: Aligner(config.feature_dim, config.scale) for m in MODALITIES})
-        self.decoders = nn.ModuleDict({m: build_decoder(config, m) for m in MODALITIES})
+        self.head = build_head(config)
+        self.aligners = nn.ModuleDict({m: Aligner(config.feature_dim, config.scale) for m in config.modalities})
+        self.decoders = nn.ModuleDict({m: build_decoder(config, m) for m in config.modalities})
+        if llm is None:
+            self.llm = LlamaForCausalLM(llm_config(config))
         self.post_init()
+        if llm is not None:
+            self.llm = llm
+        if config.lora is not None:
+            add_lora(self.llm, config.lora)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: our parts start as torch and diffusers start them; the Llama has its own."""
 
-    @classmethod
-    def build(cls, config: CoDi2Config, seed: int = 0) -> CoDi2ForConditionalGeneration:
-        """A new model; the same seed gives the same weights, and the caller's random state stays as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = cls(config)
-            if config.llm_source is not None:
-                model._load_llm(config.llm_source)
-        return model.eval()
-
-    def _load_llm(self, package: str) -> None:
-        """Fill the LLM with a package's GGUF weights; the rows of added tokens get the mean embedding and a little noise."""
-        path = gguf_file(package)
-        source = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
-        weights = {name: value for name, value in source.state_dict().items() if name != "lm_head.weight"}
-        name = "model.embed_tokens.weight"
-        given = weights[name]
-        rows = self.llm.state_dict()[name].clone()
-        if given.shape[0] > rows.shape[0] or given.shape[1] != rows.shape[1]:
-            raise ValueError(
-                f"{path.name}: embedding {tuple(given.shape)} does not fit the config's {tuple(rows.shape)}"
-            )
-        rows[: len(given)] = given
-        rows[len(given) :] = given.mean(dim=0) + 0.02 * given.std() * torch.randn_like(rows[len(given) :])
-        weights[name] = rows
-        if not self.llm.config.tie_word_embeddings:
-            raise ValueError("config: llm.tie_word_embeddings must be true for a language model from a package")
-        missing, unexpected = self.llm.load_state_dict(weights, strict=False)
-        if unexpected or [key for key in missing if key != "lm_head.weight"]:
-            raise ValueError(f"{path.name} does not fit config.llm: missing {missing}, unexpected {unexpected}")
-
-    @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]
-        """As in transformers, but strict: FileNotFoundError where the folder or its config is missing, ValueError where weights
-        are missing, left over or of another shape."""
-        if not os.path.isfile(os.path.join(folder, "config.json")):
-            raise FileNotFoundError(f"no model in {folder}: config.json is missing")
-        wants_info = options.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(folder, *args, output_loading_info=True, **options)
-        model, info = loaded
-        faults = {
-            k: sorted(map(str, info[k])) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]
-        }
-        if faults:
-            raise ValueError(f"weights in {folder} do not fit the model: {faults}")
-        return (model, info) if wants_info else model
+    def trained_llm(self) -> list[nn.Module]:
+        """What the third stage trains of the language model."""
+        return trained_parts(self.llm, self.config)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.llm.get_input_embeddings()
@@ -173,9 +112,9 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         """Features (..., D), of an encoder or predicted, any length -> input embeddings (..., H) of slots."""
         return self.in_projection(to_sphere(features, self.config.scale))
 
-    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+    def predict(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Hidden states (..., H) one before the slots -> predicted features (..., D), as the feature losses compare them."""
-        return self.out_projection(hidden)
+        return self.head(hidden, generator)
 
     def decoder(self, modality: str) -> DiffusionDecoder:
         module = self.decoders[modality]
@@ -186,57 +125,43 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        images: torch.Tensor | None = None,
-        image_sample: torch.Tensor | None = None,
-        image_position: torch.Tensor | None = None,
-        image_target: torch.Tensor | None = None,
-        image_reference: torch.Tensor | None = None,
-        audios: torch.Tensor | None = None,
-        audio_sample: torch.Tensor | None = None,
-        audio_position: torch.Tensor | None = None,
-        audio_target: torch.Tensor | None = None,
-        audio_reference: torch.Tensor | None = None,
         sample_ids: list[str] | None = None,
         features: dict[str, torch.Tensor] | None = None,
         use_cache: bool = False,
         return_logits: bool = False,
         generator: torch.Generator | None = None,
-        **unused: Any,
+        **media_fields: Any,
     ) -> CoDi2Output:
         """A `CoDi2Batch` as keyword arguments; losses come where there are labels.
 
+        position_ids: of packed rows, counting from 0 for each sample; samples of a row do not see each other.
         features: modality -> (N, slots, D) to stand in the slots instead of the encoders' own.
-        generator: of the diffusion loss's noise. Raises ValueError where slots and features do not match.
+        generator: of the losses' noise. Raises ValueError where slots and features do not match.
         """
-        groups = [
-            MediaInputs("image", images, image_sample, image_position, image_target, image_reference)  # type: ignore[arg-type]
-            if images is not None
-            else None,
-            MediaInputs("audio", audios, audio_sample, audio_position, audio_target, audio_reference)  # type: ignore[arg-type]
-            if audios is not None
-            else None,
-        ]
-        media = [group for group in groups if group is not None and len(group.media)]
+        media = media_of(media_fields)
         check_slots(self.config, input_ids, media, sample_ids)
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
         true = {g.modality: self.encoders.features(g.modality, g.media) for g in media}
         given = features or {}
         embeddings = self._embed(input_ids, media, {m: given.get(m, true[m]) for m in true})
+        if position_ids is None:
+            attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            position_ids = positions(attention_mask)
+        else:
+            attention_mask = None  # transformers tells packed samples apart by their positions
         states = self.llm.model(
-            inputs_embeds=embeddings,
-            attention_mask=attention_mask,
-            position_ids=positions(attention_mask),
-            use_cache=use_cache,
+            inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, use_cache=use_cache
         )
         hidden = states.last_hidden_state
-        predicted = {g.modality: self.predict(gather(hidden, g, self.config.feature_tokens, shift=-1)) for g in media}
-        output = CoDi2Output(predicted=predicted, true=true, hidden=hidden, past_key_values=states.past_key_values)
+        before = {g.modality: gather(hidden, g, self.config.feature_tokens, shift=-1) for g in media}
+        output = CoDi2Output(true=true, hidden=hidden, past_key_values=states.past_key_values)
+        if not self.training or self.config.head.kind == "regression":  # a flow takes many steps to predict
+            output.predicted = {modality: self.predict(states) for modality, states in before.items()}
         if labels is None or return_logits:
             output.logits = self.llm.lm_head(hidden)
         if labels is not None:
-            output.losses = self._losses(hidden, labels, media, predicted, true, generator)
+            output.losses = self._losses(hidden, labels, media, before, true, generator)
             output.loss = self._total(output.losses, hidden)
         return output
 
@@ -255,11 +180,10 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         hidden: torch.Tensor,
         labels: torch.Tensor,
         media: list[MediaInputs],
-        predicted: dict[str, torch.Tensor],
+        before: dict[str, torch.Tensor],
         true: dict[str, torch.Tensor],
         generator: torch.Generator | None,
     ) -> dict[str, torch.Tensor]:
-        weights = self.config.loss_weights
         losses: dict[str, torch.Tensor] = {}
         marked = labels[:, 1:] != NO_LOSS
         if bool(marked.any()):
@@ -268,19 +192,21 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         targets = [group for group in media if bool(group.target.any())]
         if not targets:
             return losses
-        guesses = torch.cat([predicted[g.modality][g.target] for g in targets])
+        states = torch.cat([before[g.modality][g.target] for g in targets])
         rights = torch.cat([true[g.modality][g.target] for g in targets]).detach()
-        losses["feature_cosine"] = cosine_loss(guesses, rights)
-        losses["feature_mse"] = mse_loss(guesses, rights)
-        if weights.diffusion > 0:
+        scored = self.head.score(states, rights, generator)
+        losses |= scored.losses
+        if self.config.loss_weights.diffusion > 0:
             # each medium counts the same, whatever its modality
-            parts = [self._diffusion(g, predicted[g.modality], generator) * int(g.target.sum()) for g in targets]
-            losses["diffusion"] = torch.stack(parts).sum() / len(guesses)
+            counts = [int(g.target.sum()) for g in targets]
+            shares = scored.estimate.split(counts)
+            parts = [self._diffusion(g, e, generator) * n for g, e, n in zip(targets, shares, counts, strict=True)]
+            losses["diffusion"] = torch.stack(parts).sum() / len(rights)
         return losses
 
     def _diffusion(self, group: MediaInputs, features: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """Diffusion loss of a modality's targets, given features that the LLM predicted."""
-        chosen = features[group.target]
+        """Diffusion loss of a modality's targets, given the features (N, slots, D) that the LLM predicted for them."""
+        chosen = features
         if not self.config.diffusion_into_llm:
             chosen = chosen.detach()
         aligned = self.aligners[group.modality](chosen)
@@ -304,7 +230,7 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         guidance: float = 2.0,
         generator: Any = None,
     ) -> torch.Tensor:
-        """Predicted features (N, slots, D) -> media (N, C, height, width) in [0, 1]."""
+        """Predicted features (N, slots, D) -> media (N, *shape) in [0, 1]."""
         aligned = self.aligners[modality](features)
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
@@ -313,6 +239,17 @@ class CoDi2ForConditionalGeneration(PreTrainedModel):
         from codi2_model.generation import generate
 
         return generate(self, processor, conversations, **options)
+
+
+def media_of(fields: dict[str, Any]) -> list[MediaInputs]:
+    """The media in the fields of a `CoDi2Batch`, by modality; what a batch lacks is left out."""
+    found = []
+    for modality in MODALITIES:
+        media = fields.get(f"{modality}s")
+        if media is not None and len(media):
+            rest = [fields.get(f"{modality}_{name}") for name in ("sample", "position", "target", "reference")]
+            found.append(MediaInputs(modality, media, *rest))  # type: ignore[arg-type]
+    return found
 
 
 AutoConfig.register("codi2", CoDi2Config)

@@ -23,7 +23,8 @@ from transformers import PreTrainedTokenizerFast
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.losses import NO_LOSS
-from codi2_model.media import audio_tensor, image_tensor
+from codi2_model.media import audio_tensor, image_tensor, video_tensor
+from codi2_model.packing import pack
 from codi2_model.tokens import build_tokenizer
 
 Messages = Sequence[dict[str, Any]]
@@ -68,12 +69,21 @@ class Layout:
     media: list[Medium]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a conversation stands in a batch: its row, and the column of its first token."""
+
+    row: int
+    start: int
+
+
 class CoDi2Batch(dict[str, Any]):
     """Keyword arguments of the model's forward.
 
-    input_ids, attention_mask, labels (B, T); per modality m: `{m}s` (Nm, C, height, width) in [-1, 1], `{m}_sample`,
+    input_ids, attention_mask, labels (B, T), and of packed rows position_ids; per modality m: `{m}s` (Nm, *shape) in
+    [-1, 1], `{m}_sample` (row),
     `{m}_position` (first slot) and `{m}_reference` (row of `{m}s`, -1 for none), all (Nm,) int64, `{m}_target` (Nm,) bool;
-    sample_ids: list of B names.
+    sample_ids: list of B names, of a packed row all that stand in it.
     """
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> CoDi2Batch:
@@ -124,14 +134,18 @@ class CoDi2Processor:
         return image_tensor(value, self.config.image_size)
 
     def audio(self, value: Any) -> torch.Tensor:
-        """A mono float waveform at 16 kHz, of any length -> (1, mels, frames) in [-1, 1]."""
+        """A mono float waveform at 16 kHz, of any length -> (1, mels, frames), or (1, samples), in [-1, 1]."""
         return audio_tensor(value, self.config.audio)
 
+    def video(self, value: Any) -> torch.Tensor:
+        """Frames (T, height, width, 3) of uint8 at 8 a second -> (3, frames, size, size) in [-1, 1]."""
+        return video_tensor(value, self.config.video)
+
     def medium(self, modality: str, value: Any) -> torch.Tensor:
-        """`image` or `audio`, by name."""
-        if modality not in MODALITIES:
-            raise ValueError(f"no modality '{modality}': known are {', '.join(MODALITIES)}")
-        return self.image(value) if modality == "image" else self.audio(value)
+        """`image`, `audio` or `video`, by name."""
+        if modality not in self.config.modalities:
+            raise ValueError(f"no modality '{modality}': this model has {', '.join(self.config.modalities)}")
+        return {"image": self.image, "audio": self.audio, "video": self.video}[modality](value)
 
     def encode_captions(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Captions -> ids and mask (N, L) for the text encoder; cut at config.text_max_length. An empty one is an error."""
@@ -188,9 +202,10 @@ class CoDi2Processor:
                 marks = [part.target and part.role == "assistant", *[False] * (config.feature_tokens + 1)]
             template = self._template_ids(following)
             new += template
-            # the end of the turn is the assistant's own word too
-            closes = part.target and part.role == "assistant" and part.last
-            marks += [closes and n == 0 and token == config.eos_token_id for n, token in enumerate(template)]
+            # the end of the turn is the assistant's own word too, with the blank that some templates put before it
+            closes = part.target and part.role == "assistant" and part.last and config.eos_token_id in template
+            end = template.index(config.eos_token_id) if closes else -1
+            marks += [n <= end for n in range(len(template))]
             ids += new
             labels += [token if mark else NO_LOSS for token, mark in zip(new, marks, strict=True)]
         if len(ids) > config.max_length:
@@ -204,18 +219,25 @@ class CoDi2Processor:
         return len(self.layout(messages, name).ids)
 
     def __call__(
-        self, conversations: Sequence[Messages], training: bool = False, sample_ids: Sequence[str] | None = None
+        self,
+        conversations: Sequence[Messages],
+        training: bool = False,
+        sample_ids: Sequence[str] | None = None,
+        packed: bool = False,
     ) -> CoDi2Batch:
         """A batch of conversations, any modalities mixed. Media parts carry their `value`.
 
         training: padded on the right, with labels; else padded on the left and, where the last turn is not the
         assistant's, ended by the begin of its reply; then `{m}_reply_reference` (B,) says which medium is the reference of
-        a medium in the reply. Raises ConversationError, which names the sample by `sample_ids` or its number.
+        a medium in the reply. packed (training alone): several conversations a row, told apart by `position_ids`. Raises
+        ConversationError, which names the sample by `sample_ids` or its number.
         """
         if sample_ids is not None and len(sample_ids) != len(conversations):
             raise ValueError(f"{len(sample_ids)} sample_ids for {len(conversations)} conversations")
         if not conversations:
             raise ValueError("no conversations")
+        if packed and not training:
+            raise ValueError("only batches for training can be packed")
         names = (
             [f"sample {i}" for i in sample_ids]
             if sample_ids
@@ -225,43 +247,55 @@ class CoDi2Processor:
         for name, messages in zip(names, conversations, strict=True):
             reply = not training and bool(messages) and messages[-1].get("role") != "assistant"
             layouts.append(self.layout(messages, name, prompt=reply))
-        batch = self._pad(layouts, left=not training)
-        if training:
-            length = batch["input_ids"].shape[1]
-            batch["labels"] = torch.tensor([x.labels + [NO_LOSS] * (length - len(x.labels)) for x in layouts])
-        for modality in MODALITIES:
-            batch.update(self._media(modality, layouts, names, batch["attention_mask"], replies=not training))
-        batch["sample_ids"] = names
+        places = packed_places(layouts, self.config.max_length) if packed else row_places(layouts, left=not training)
+        batch = self._tokens(layouts, places, training, packed)
+        for modality in self.config.modalities:
+            batch.update(self._media(modality, layouts, names, places, replies=not training))
+        rows = len(batch["input_ids"])
+        batch["sample_ids"] = [
+            ", ".join(name for name, place in zip(names, places, strict=True) if place.row == row)
+            for row in range(rows)
+        ]
         return batch
 
-    def _pad(self, layouts: Sequence[Layout], left: bool) -> CoDi2Batch:
-        length = max(len(x.ids) for x in layouts)
-        ids = torch.full((len(layouts), length), self.config.pad_token_id)
-        mask = torch.zeros(len(layouts), length, dtype=torch.long)
-        for row, layout in enumerate(layouts):
-            where = slice(length - len(layout.ids), length) if left else slice(0, len(layout.ids))
-            ids[row, where] = torch.tensor(layout.ids)
-            mask[row, where] = 1
-        return CoDi2Batch(input_ids=ids, attention_mask=mask)
+    def _tokens(self, layouts: Sequence[Layout], places: Sequence[Place], training: bool, packed: bool) -> CoDi2Batch:
+        rows = 1 + max(place.row for place in places)
+        length = max(place.start + len(x.ids) for x, place in zip(layouts, places, strict=True))
+        ids = torch.full((rows, length), self.config.pad_token_id)
+        mask = torch.zeros(rows, length, dtype=torch.long)
+        labels = torch.full((rows, length), NO_LOSS)
+        order = torch.arange(length).repeat(rows, 1)  # what follows the last sample of a packed row counts on its own
+        for layout, place in zip(layouts, places, strict=True):
+            where = slice(place.start, place.start + len(layout.ids))
+            ids[place.row, where] = torch.tensor(layout.ids)
+            labels[place.row, where] = torch.tensor(layout.labels)
+            mask[place.row, where] = 1
+            order[place.row, place.start :] = torch.arange(length - place.start)
+            order[place.row, where.stop :] = torch.arange(length - where.stop)
+        batch = CoDi2Batch(input_ids=ids, attention_mask=mask)
+        if training:
+            batch["labels"] = labels
+        if packed:
+            batch["position_ids"] = order
+        return batch
 
     def _media(
-        self, modality: str, layouts: Sequence[Layout], names: Sequence[str], mask: torch.Tensor, replies: bool
+        self, modality: str, layouts: Sequence[Layout], names: Sequence[str], places: Sequence[Place], replies: bool
     ) -> dict[str, torch.Tensor]:
         tensors: list[torch.Tensor] = []
         sample, position, target, reference, reply = [], [], [], [], []
-        offsets = (mask.argmax(dim=1)).tolist()  # padding on the left
-        for row, layout in enumerate(layouts):
+        for layout, name, place in zip(layouts, names, places, strict=True):
             media = [medium for medium in layout.media if medium.part.modality == modality]
             start = len(tensors)
             for medium in media:
                 if medium.part.value is None:
-                    raise ConversationError(f"{names[row]}: a part of type {modality} has no value")
+                    raise ConversationError(f"{name}: a part of type {modality} has no value")
                 try:
                     tensors.append(self.medium(modality, medium.part.value))
                 except ValueError as error:
-                    raise ConversationError(f"{names[row]}: {error}") from None
-                sample.append(row)
-                position.append(medium.position + offsets[row])
+                    raise ConversationError(f"{name}: {error}") from None
+                sample.append(place.row)
+                position.append(medium.position + place.start)
                 target.append(medium.part.target)
                 found = reference_of(media, medium) if self.config.use_reference else None
                 reference.append(-1 if found is None else start + found)
@@ -278,6 +312,23 @@ class CoDi2Processor:
         if replies:
             fields[f"{modality}_reply_reference"] = torch.tensor(reply, dtype=torch.long)
         return fields
+
+
+def row_places(layouts: Sequence[Layout], left: bool) -> list[Place]:
+    """A row for each conversation, padded on the left or on the right."""
+    length = max(len(x.ids) for x in layouts)
+    return [Place(row, length - len(x.ids) if left else 0) for row, x in enumerate(layouts)]
+
+
+def packed_places(layouts: Sequence[Layout], limit: int) -> list[Place]:
+    """Several conversations a row, one behind the other."""
+    places: dict[int, Place] = {}
+    for row, numbers in enumerate(pack([len(x.ids) for x in layouts], limit)):
+        start = 0
+        for number in numbers:
+            places[number] = Place(row, start)
+            start += len(layouts[number].ids)
+    return [places[number] for number in range(len(layouts))]
 
 
 def conversation_parts(messages: Messages, name: str) -> list[Part]:

@@ -21,6 +21,8 @@ class Options:
     temperature: float = 0.0
     """0: the most likely token."""
     top_p: float = 1.0
+    preview_every: int = 0
+    """Steps of a decoder from one preview to the next, in a stream; 0: none."""
     force: tuple[str, ...] | None = None
     """The reply's skeleton, ("text", "image") say: its parts come in this order, whatever the model would choose."""
 
@@ -64,11 +66,13 @@ class Progress:
     number: int
     step: int
     steps: int
+    preview: Any = None
+    """The medium as it looks so far, where previews are asked for."""
 
 
 @dataclass(frozen=True)
 class MediumDone:
-    """A medium is there: a PIL picture, or float32 mono samples at the config's rate."""
+    """A medium is there: a PIL picture, float32 mono samples at the config's rate, or a clip's frames (T, S, S, 3) of uint8."""
 
     number: int
     modality: str

@@ -1,4 +1,4 @@
-"""Tokenizers: a byte-level BPE of our own, or the one inside a language model's package; media tokens are real tokens of both."""
+"""Tokenizers: a byte-level BPE of our own, or the one that comes with a language model; media tokens are real tokens of both."""
 
 from __future__ import annotations
 
@@ -35,11 +35,26 @@ def gguf_file(package: str) -> Path:
     return found[0]
 
 
+def is_package(source: str) -> bool:
+    """Whether a language model's source names a package rather than a folder or a model on the hub."""
+    return source.isidentifier() and not Path(source).is_dir()
+
+
+def source_tokenizer(source: str) -> Any:
+    """The tokenizer of a language model's source. Raises ValueError where it lacks a chat template."""
+    if is_package(source):
+        path = gguf_file(source)
+        return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    tokenizer: Any = AutoTokenizer.from_pretrained(source)
+    if not tokenizer.chat_template:
+        raise ValueError(f"{source}: the tokenizer has no chat template, so conversations cannot be laid out")
+    return tokenizer
+
+
 def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrainedTokenizerFast:
     """The tokenizer that fits a config, media tokens added; raises ValueError where ids do not come out as the config says."""
     if config.llm_source is not None:
-        path = gguf_file(config.llm_source)
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        tokenizer = source_tokenizer(config.llm_source)
         tokenizer.add_special_tokens({"extra_special_tokens": list(MEDIA_TOKENS)})
     elif texts is None:
         raise ValueError("a tokenizer from scratch needs texts to train on: CoDi2Processor.build(config, texts=...)")

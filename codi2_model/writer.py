@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import Reference, to_waveform
 from codi2_model.encoders import to_sphere
-from codi2_model.media import picture
+from codi2_model.media import frames, picture
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
 from codi2_model.replies import Event, MediumDone, Options, Progress
@@ -43,6 +43,8 @@ class Reply:
     slots_left: int = 0
     """Feature slots of the open medium that still have to be predicted."""
     done: bool = False
+    written: list[int] = field(default_factory=list)
+    """Tokens that the language model has read of the reply, slots included."""
 
     def media(self) -> list[Medium]:
         return [part for part in self.parts if isinstance(part, Medium)]
@@ -57,6 +59,21 @@ def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
         elif text := processor.decode(part):
             content.append({"type": "text", "text": text})
     return content
+
+
+Read = Callable[[dict[str, Any]], tuple[torch.Tensor, Any]]
+
+
+class Prefill:
+    """Reads prompts: the last hidden states (B, H), and the key-value cache."""
+
+    def __init__(self, model: CoDi2ForConditionalGeneration) -> None:
+        self.model = model
+
+    def __call__(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+        output = self.model(**batch, use_cache=True)
+        assert output.hidden is not None
+        return output.hidden[:, -1], output.past_key_values
 
 
 class Writer:
@@ -78,8 +95,12 @@ class Writer:
         self.model, self.processor, self.options = model, processor, options
         self.config: CoDi2Config = model.config
         self.batch = processor(conversations).to(model.device)
+        self.read: Read = Prefill(model)
         lengths = self.batch["attention_mask"].sum(dim=1).tolist()
         skeleton = options.skeleton()
+        for name in skeleton or ():
+            if name != "text" and name not in self.config.modalities:
+                raise ValueError(f"this model makes no {name}: it has {', '.join(self.config.modalities)}")
         self.replies = [
             Reply(
                 seed=int(seed),
@@ -95,12 +116,11 @@ class Writer:
         """Write all replies to their ends; gives control back after every token of the batch. Features are left to decode."""
         model, device = self.model, self.model.device
         model.eval()
-        fields = {k: v for k, v in self.batch.items() if not k.endswith("_reply_reference")}
-        output = model(**fields, use_cache=True)
-        assert output.hidden is not None
-        hidden, cache, mask = output.hidden[:, -1], output.past_key_values, self.batch["attention_mask"]
+        hidden, cache = self.read(self.batch)
+        mask = self.batch["attention_mask"]
         while True:
             logits = model.llm.lm_head(hidden).float().cpu()
+            self.tokens: list[int] = []
             embeddings = torch.stack([self._next(r, logits[n], hidden[n]) for n, r in enumerate(self.replies)])
             yield
             if all(reply.done for reply in self.replies):
@@ -115,6 +135,9 @@ class Writer:
                 use_cache=True,
             )
             hidden, cache = states.last_hidden_state[:, -1], states.past_key_values
+            for reply, token in zip(self.replies, self.tokens, strict=True):
+                if not reply.done:
+                    reply.written.append(token)
 
     def _next(self, reply: Reply, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Take a reply's next step; the embedding (H,) of what it wrote."""
@@ -123,9 +146,11 @@ class Writer:
             return self._embed_token(self.config.pad_token_id)
         reply.room -= 1
         if isinstance(last, Medium) and reply.slots_left:
-            feature = to_sphere(self.model.predict(hidden), self.config.scale)
+            # a flow draws its noise; regression has none
+            feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
             last.features.append(feature)
             reply.slots_left -= 1
+            self.tokens.append(self.config.slot_id)
             return self.model.embed_features(feature)
         if isinstance(last, Medium):
             reply.parts.append([])  # the medium is whole: what follows its end token is text until another begins
@@ -156,7 +181,7 @@ class Writer:
         text_fits = reply.room >= 1 and reply.text_tokens < options.max_new_tokens
         if reply.skeleton is not None:
             return self._choose_in_skeleton(reply, logits, medium_fits, text_fits)
-        allowed = [m for m in MODALITIES if m in options.modalities] if medium_fits else []
+        allowed = [m for m in config.modalities if m in options.modalities] if medium_fits else []
         begins = [config.begin_id(m) for m in allowed]
         text = "text" in options.modalities
         may_end = text or bool(reply.media()) or not begins
@@ -171,7 +196,7 @@ class Writer:
             token = config.eos_token_id
             if text_fits:
                 # a wish to begin a medium, or to end the turn, ends the text and no more
-                stops = [config.begin_id(m) for m in MODALITIES]
+                stops = [config.begin_id(m) for m in config.modalities]
                 token = self._sample(reply, logits, True, [*stops, config.eos_token_id])
                 if token not in (*stops, config.eos_token_id):
                     return token
@@ -198,6 +223,7 @@ class Writer:
         return int(order[torch.multinomial(chances, 1, generator=reply.generator)])
 
     def _embed_token(self, token: int) -> torch.Tensor:
+        self.tokens.append(token)
         embed = self.model.get_input_embeddings()
         return embed(torch.tensor(token, device=self.model.device))
 
@@ -221,13 +247,17 @@ class Writer:
         number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
         features = self.model.aligners[medium.modality](torch.stack(medium.features)[None])
         reference = self._reference(medium.modality, [0])
-        sampler = self.model.decoder(medium.modality).sample_steps(
+        decoder = self.model.decoder(medium.modality)
+        sampler = decoder.sample_steps(
             features, reference, self.options.steps, self.options.guidance, [self._generator(0, number)]
         )
         made = torch.zeros(0)
-        for step, made in enumerate(sampler, start=1):  # noqa: B007
-            yield Progress(number, step, self.options.steps)
-        medium.value = self._values(medium.modality, made)[0]
+        every = self.options.preview_every
+        for step, made in enumerate(sampler, start=1):
+            shown = every and step % every == 0 and step < self.options.steps
+            preview = self._values(medium.modality, decoder.finish(made))[0] if shown else None
+            yield Progress(number, step, self.options.steps, preview)
+        medium.value = self._values(medium.modality, decoder.finish(made))[0]
         yield MediumDone(number, medium.modality, medium.value)
 
     def _generator(self, row: int, number: int) -> torch.Generator:
@@ -245,4 +275,7 @@ class Writer:
     def _values(self, modality: str, made: torch.Tensor) -> list[Any]:
         if modality == "image":
             return [picture(one) for one in made]
-        return list(to_waveform(made, self.config.audio).cpu().numpy().astype(np.float32))
+        if modality == "video":
+            return [frames(one) for one in made]
+        waves = made[:, 0] * 2 - 1 if self.config.audio.form == "wave" else to_waveform(made, self.config.audio)
+        return list(waves.cpu().numpy().astype(np.float32))

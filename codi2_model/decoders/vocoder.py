@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import torch
 
-from codi2_model.config import AudioOptions
 from codi2_model.encoders.mel import mel_filters, mel_power
+from codi2_model.options import AudioOptions
 
 
 @lru_cache(maxsize=8)

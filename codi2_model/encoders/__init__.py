@@ -1,9 +1,12 @@
-"""Encoders that bind pictures, sounds and captions to one feature space.
+"""Encoders that turn pictures, sounds, clips and captions into features.
 
-`BindEncoders` holds one `BindEncoder` per modality; a feature vector has length `config.scale` whatever it came from.
+`Encoders` holds one of our own per modality, or a published family; a feature vector has length `config.scale` whatever it
+came from.
 """
 
-from codi2_model.encoders.bind import BindEncoder, BindEncoders, PatchEncoder, TextEncoder, to_sphere
+from codi2_model.encoders.bind import BindEncoder, Encoders, PatchEncoder, TextEncoder, family_class, to_sphere
 from codi2_model.encoders.mel import log_mel, mel_filters
 
-__all__ = ["BindEncoder", "BindEncoders", "PatchEncoder", "TextEncoder", "log_mel", "mel_filters", "to_sphere"]
+__all__ = [
+    "BindEncoder", "Encoders", "PatchEncoder", "TextEncoder", "family_class", "log_mel", "mel_filters", "to_sphere",
+]  # fmt: skip

@@ -1,6 +1,6 @@
 """Small encoders of our own, one per modality, that share a feature space through a contrastive loss (CLIP, ImageBind).
 
-- pictures and log-mel sounds: a convolutional stem, a pre-norm transformer over the patches;
+- pictures, log-mel sounds and clips: a convolutional stem, a pre-norm transformer over the patches (of all frames);
 - captions: a transformer over the tokenizer's ids;
 - pooling: the patches' mean plus attention by one learned query per feature slot, then Linear to D and a fixed length.
 """
@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from codi2_model.config import MODALITIES, CoDi2Config, EncoderOptions
+from codi2_model.config import CoDi2Config
+from codi2_model.options import EncoderOptions
 
 
 def to_sphere(features: torch.Tensor, scale: float) -> torch.Tensor:
@@ -58,14 +60,14 @@ class BindEncoder(nn.Module):
 
 
 class PatchEncoder(BindEncoder):
-    """Pictures or log-mel sounds: (N, C, height, width) in [-1, 1] -> (N, slots, D)."""
+    """Pictures, log-mel sounds or clips: (N, C, height, width) or (N, C, T, height, width) in [-1, 1] -> (N, slots, D)."""
 
     def __init__(
-        self, options: EncoderOptions, shape: tuple[int, int, int], slots: int, feature_dim: int, scale: float
+        self, options: EncoderOptions, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float
     ) -> None:
         super().__init__(options, slots, feature_dim, scale)
         self.shape = shape
-        channels, height, width = shape
+        channels, height, width = shape[0], *shape[-2:]
         halvings = int(math.log2(options.patch))
         stem: list[nn.Module] = []
         for step in range(halvings):
@@ -77,14 +79,21 @@ class PatchEncoder(BindEncoder):
         self.stem = nn.Sequential(*stem)
         patches = (height // options.patch) * (width // options.patch)
         self.positions = nn.Parameter(torch.randn(1, patches, options.width) * 0.02)
+        if len(shape) == 4:
+            self.times = nn.Parameter(torch.randn(1, shape[1], 1, options.width) * 0.02)
 
     def forward(self, media: torch.Tensor) -> torch.Tensor:
         if tuple(media.shape[1:]) != self.shape:
             raise ValueError(
                 f"encoder: media have shape {tuple(media.shape)}, expected (N, {', '.join(map(str, self.shape))})"
             )
-        patches = self.stem(media).flatten(2).transpose(1, 2)  # (N, L, width)
-        return self.pool(self.blocks(patches + self.positions))
+        if media.ndim == 4:
+            return self.pool(self.blocks(self._patches(media)))
+        frames = self._patches(media.transpose(1, 2).flatten(0, 1)).unflatten(0, media.shape[:1] + media.shape[2:3])
+        return self.pool(self.blocks((frames + self.times).flatten(1, 2)))
+
+    def _patches(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.stem(pictures).flatten(2).transpose(1, 2) + self.positions  # (N, L, width)
 
 
 class TextEncoder(BindEncoder):
@@ -109,34 +118,62 @@ class TextEncoder(BindEncoder):
         return self.pool(states, padding)
 
 
-class BindEncoders(nn.Module):
-    """The encoders of all modalities and the temperature of the contrastive loss that binds them."""
+class Encoders(nn.Module):
+    """The encoders of all modalities, and the temperature of the contrastive loss that binds ours."""
 
     def __init__(self, config: CoDi2Config) -> None:
         super().__init__()
+        self.scale, self.slots = config.scale, config.feature_tokens
         common = (config.feature_tokens, config.feature_dim, config.scale)
-        self.scale = config.scale
+        chosen = {name: config.encoder(name) for name in config.modalities}
+        self.family_of = {name: part for name, part in chosen.items() if isinstance(part, str)}
         self.media = nn.ModuleDict(
-            {name: PatchEncoder(config.encoder(name), config.media_shape(name), *common) for name in MODALITIES}
+            {
+                name: PatchEncoder(part, config.media_shape(name), *common)
+                for name, part in chosen.items()
+                if isinstance(part, EncoderOptions)
+            }
         )
-        self.text = TextEncoder(config.text_encoder, config.vocab_size, config.text_max_length, *common)
+        self.families = nn.ModuleDict(
+            {name: self._family(name, config) for name in sorted(set(self.family_of.values()))}
+        )
+        words = config.text_encoder
+        self.text: TextEncoder | None = None
+        if isinstance(words, EncoderOptions):
+            self.text = TextEncoder(words, config.vocab_size, config.text_max_length, *common)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP's initial value
 
+    @staticmethod
+    def _family(name: str, config: CoDi2Config) -> nn.Module:
+        family = family_class(name)({"config": config.families[name].config})
+        if family.width != config.feature_dim:
+            raise ValueError(
+                f"config: feature_dim is {config.feature_dim}, but {name} gives features of {family.width}"
+            )
+        return family
+
     def features(self, modality: str, media: torch.Tensor) -> torch.Tensor:
-        """Media (N, C, height, width) in [-1, 1] -> what stands in a medium's slots, (N, slots, D)."""
-        return self.media[modality](media)
+        """Media (N, ...) in [-1, 1] -> what stands in a medium's slots, (N, slots, D), each of length `scale`."""
+        family = self.family_of.get(modality)
+        if family is None:
+            return self.media[modality](media)
+        return to_sphere(self.families[family].features(modality, media, self.slots), self.scale)  # type: ignore[operator]
 
-    def _bound(self, features: torch.Tensor) -> torch.Tensor:
-        return to_sphere(features.mean(dim=1), self.scale)
-
-    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) in [-1, 1] -> (N, D) of length `scale`."""
-        return self._bound(self.features("image", images))
-
-    def encode_audio(self, mels: torch.Tensor) -> torch.Tensor:
-        """(N, 1, mels, frames) in [-1, 1] -> (N, D) of length `scale`."""
-        return self._bound(self.features("audio", mels))
+    def encode(self, modality: str, media: torch.Tensor) -> torch.Tensor:
+        """Media -> one vector each, (N, D) of length `scale`."""
+        return to_sphere(self.features(modality, media).mean(dim=1), self.scale)
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Ids and mask (N, L) -> (N, D) of length `scale`."""
-        return self._bound(self.text(ids, mask))
+        """Ids and mask (N, L) -> (N, D) of length `scale`. Raises ValueError where the text encoder is not ours."""
+        if self.text is None:
+            raise ValueError("the encoders are published ones, aligned already: leave the align stage out (steps: 0)")
+        return to_sphere(self.text(ids, mask).mean(dim=1), self.scale)
+
+
+def family_class(name: str) -> Any:
+    """A published family of encoders; imported when it is asked for."""
+    from codi2_model.encoders.pretrained import FAMILIES
+
+    if name not in FAMILIES:
+        raise ValueError(f"no family of encoders '{name}': known are {', '.join(FAMILIES)}")
+    return FAMILIES[name]

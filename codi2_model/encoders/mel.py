@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import torch
 
-from codi2_model.config import AudioOptions
+from codi2_model.options import AudioOptions
 
 
 def _hz_to_mel(hz: torch.Tensor) -> torch.Tensor:

@@ -43,8 +43,7 @@ def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
 
 
 def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    encode = encoders.encode_image if modality == "image" else encoders.encode_audio
-    return encode(batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
+    return encoders.encode(modality, batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
 
 
 def align_stage(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from codi2_model.config import MODALITIES
 from codi2_model.decoders import Reference
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.loop import Runtime, Stage, move
@@ -37,5 +36,6 @@ def decoders_stage(
         batch = move(held_out.load(draws), runtime.device)
         return {modality: float(value) for modality, value in losses(batch).items()}
 
-    weights = {name: options.loss_weights.get(name, 1.0) for name in MODALITIES}
-    return Stage("decoders", [model.decoders], source, losses, weights, evaluate)
+    weights = {name: options.loss_weights.get(name, 1.0) for name in model.config.modalities}
+    modules = [part for decoder in model.decoders.values() for part in decoder.trained()]
+    return Stage("decoders", modules, source, losses, weights, evaluate)

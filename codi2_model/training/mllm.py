@@ -61,5 +61,5 @@ def mllm_stage(
         return {name: sum(values) / len(values) for name, values in sums.items()} | scores
 
     weights = dataclasses.asdict(model.config.loss_weights)
-    modules = [model.in_projection, model.llm, model.out_projection, model.aligners]
+    modules = [model.in_projection, *model.trained_llm(), model.head, model.aligners]
     return Stage("mllm", modules, source, losses, weights, evaluate)

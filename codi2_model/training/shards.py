@@ -22,6 +22,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from codi2_datasets.media.video import decode_video
 from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
 
 
@@ -113,7 +114,7 @@ class ShardSet:
             raise ShardError(f"{self.paths[record.shard]}: {record.key}.json: {error}") from error
 
     def medium(self, record: Record, part: Part) -> Any:
-        """A picture as PIL image (RGB), a sound as float32 mono array at 16 kHz."""
+        """A picture as PIL image (RGB), a sound as float32 mono array at 16 kHz, a clip as frames (T, H, W, 3) of uint8."""
         where = f"{self.paths[record.shard]}: {record.key}.{part.part}"
         span = record.media.get(part.part or "")
         if span is None:
@@ -129,6 +130,8 @@ def decode(modality: str, data: bytes) -> Any:
     if modality == "image":
         with Image.open(io.BytesIO(data)) as image:
             return image.convert("RGB")
+    if modality == "video":
+        return decode_video(data)
     if modality == "audio":
         values, rate = soundfile.read(io.BytesIO(data), dtype="float32")
         if rate != SAMPLE_RATE or values.ndim != 1:
@@ -152,7 +155,7 @@ class MediaCache:
         if key is not None and key in self._held:
             return _unpack(self._held[key])
         value = self.prepare(part.type, self.shards.medium(record, part))
-        packed = _pack(value) if part.type == "image" else value
+        packed = value if part.type == "audio" else _pack(value)
         with self._lock:
             if key is not None and packed.nbytes <= self.room and key not in self._held:
                 self._held[key] = packed

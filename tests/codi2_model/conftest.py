@@ -33,8 +33,11 @@ def make_config(**overrides: Any) -> CoDi2Config:
             "image_encoder": {"width": 32, "depth": 2},
             "audio_encoder": {"width": 32, "depth": 2},
             "text_encoder": {"width": 32, "depth": 1},
+            "video_encoder": {"width": 32, "depth": 1, "patch": 8},
             "image_decoder": SMALL_DECODER,
             "audio_decoder": SMALL_DECODER,
+            "video_decoder": {"channels": [16, 32], "norm_groups": 8, "patch": 4},
+            "video": {"frames": 4, "fps": 4},
             **overrides,
         },
     )
@@ -51,6 +54,12 @@ def make_sound(pitch: float = 440.0, seconds: float = 1.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * pitch * time) * np.exp(-2 * time)).astype(np.float32)
 
 
+def make_clip(colour: str = "red", seconds: float = 1.0) -> np.ndarray:
+    """A disc that grows."""
+    frames = round(8 * seconds)
+    return np.stack([np.asarray(make_image(colour).resize((16 + 4 * n,) * 2).resize((64, 64))) for n in range(frames)])
+
+
 def text(words: str, **fields: Any) -> dict[str, Any]:
     return {"type": "text", "text": words, **fields}
 
@@ -61,6 +70,10 @@ def image(colour: str = "red", **fields: Any) -> dict[str, Any]:
 
 def audio(pitch: float = 440.0, **fields: Any) -> dict[str, Any]:
     return {"type": "audio", "value": make_sound(pitch), **fields}
+
+
+def video(colour: str = "red", **fields: Any) -> dict[str, Any]:
+    return {"type": "video", "value": make_clip(colour), **fields}
 
 
 def user(*parts: dict[str, Any]) -> dict[str, Any]:
@@ -74,8 +87,9 @@ def assistant(*parts: dict[str, Any]) -> dict[str, Any]:
 class Parts:
     """The makers above, as one fixture."""
 
-    text, image, audio, user, assistant = map(staticmethod, (text, image, audio, user, assistant))
-    config, picture, sound = map(staticmethod, (make_config, make_image, make_sound))
+    text, image, audio, video = map(staticmethod, (text, image, audio, video))
+    user, assistant = map(staticmethod, (user, assistant))
+    config, picture, sound, clip = map(staticmethod, (make_config, make_image, make_sound, make_clip))
     small = staticmethod(lambda: CoDi2Config.preset("small"))
 
 
@@ -119,6 +133,7 @@ def mixed() -> list[list[dict[str, Any]]]:
             user(text("Draw a red dog.")), assistant(image("red")),
             user(text("Now a blue one.")), assistant(text("Here it is: "), image("blue")),
         ],
+        [user(text("Let this move: "), image("green"), audio(250)), assistant(video("green"), text("A blue square."))],
     ]  # fmt: skip
 
 

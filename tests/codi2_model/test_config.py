@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from codi2_model import CoDi2Config
-from codi2_model.config import DecoderOptions
+from codi2_model.options import DecoderOptions
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
@@ -49,7 +49,7 @@ def test_a_config_that_cannot_work_is_refused_by_name(overrides, named):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"no model preset 'huge': known are small, tiny"):
+    with pytest.raises(ValueError, match=r"no model preset 'huge': known are paper, small, tiny"):
         CoDi2Config.preset("huge")
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codi2_model.config import AudioOptions
 from codi2_model.decoders import Reference, build_decoder, to_waveform
 from codi2_model.encoders import log_mel
+from codi2_model.options import AudioOptions
 
 
 @pytest.fixture(scope="module", params=["image", "audio"])

@@ -3,22 +3,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codi2_model.config import AudioOptions
-from codi2_model.encoders import BindEncoders, log_mel, mel_filters
+from codi2_model.encoders import Encoders, log_mel, mel_filters
 from codi2_model.losses import align_loss, cosine_loss, token_loss
+from codi2_model.options import AudioOptions
 
 
 @pytest.fixture(scope="module")
 def encoders(config):
     torch.manual_seed(0)
-    return BindEncoders(config).eval()
+    return Encoders(config).eval()
 
 
 def test_every_modality_gives_features_of_the_configured_length(encoders, config, processor, parts):
     ids, mask = processor.encode_captions(["a dog", "a much longer caption of a red duck"])
     found = [
-        encoders.encode_image(torch.stack([processor.image(parts.picture()), processor.image(parts.picture("blue"))])),
-        encoders.encode_audio(torch.stack([processor.audio(parts.sound()), processor.audio(parts.sound(900))])),
+        encoders.encode(
+            "image", torch.stack([processor.image(parts.picture()), processor.image(parts.picture("blue"))])
+        ),
+        encoders.encode("audio", torch.stack([processor.audio(parts.sound()), processor.audio(parts.sound(900))])),
         encoders.encode_text(ids, mask),
     ]
     for features in found:
@@ -35,25 +37,25 @@ def test_padding_does_not_change_a_captions_features(encoders, processor):
 
 def test_several_slots_have_features_of_their_own(parts):
     config = parts.config(feature_tokens=3)
-    encoders = BindEncoders(config)
+    encoders = Encoders(config)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     assert encoders.features("image", images).shape == (2, 3, config.feature_dim)
-    assert encoders.encode_image(images).shape == (2, config.feature_dim)
+    assert encoders.encode("image", images).shape == (2, config.feature_dim)
 
 
 def test_media_of_another_shape_are_refused(encoders):
     with pytest.raises(ValueError, match=r"\(1, 3, 16, 16\), expected \(N, 3, 32, 32\)"):
-        encoders.encode_image(torch.zeros(1, 3, 16, 16))
+        encoders.encode("image", torch.zeros(1, 3, 16, 16))
 
 
 def test_contrast_brings_pairs_together(config, processor, parts, train_steps):
-    encoders = BindEncoders(config)
+    encoders = Encoders(config)
     colours = ["red", "blue", "green", "black"]
     images = torch.stack([processor.image(parts.picture(c)) for c in colours])
     ids, mask = processor.encode_captions([f"a {c} ball" for c in colours])
 
     def loss():
-        return align_loss(encoders.encode_image(images), encoders.encode_text(ids, mask), encoders.log_temperature)
+        return align_loss(encoders.encode("image", images), encoders.encode_text(ids, mask), encoders.log_temperature)
 
     seen = train_steps(encoders.parameters(), loss, 25, lr=2e-3)
     assert seen[-1] < 0.5 * seen[0]

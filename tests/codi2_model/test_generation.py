@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 
 from codi2_model import CoDi2ForConditionalGeneration
-from codi2_model.config import AudioOptions
 from codi2_model.encoders import log_mel
 from codi2_model.generation import (
     MediumBegun,
@@ -18,6 +17,7 @@ from codi2_model.generation import (
     stream,
 )
 from codi2_model.generation import Options as GenerationOptions
+from codi2_model.options import AudioOptions
 from codi2_model.writer import Writer
 
 QUICK = {"steps": 2, "max_new_tokens": 6}
@@ -157,8 +157,8 @@ def test_a_reply_ends_at_the_models_length(model, processor, parts):
 
 
 def test_bad_requests_are_refused_by_name(model, processor, prompts, mixed, parts):
-    with pytest.raises(ValueError, match="no modality 'video'"):
-        generate(model, processor, prompts, modalities=("video",))
+    with pytest.raises(ValueError, match="no modality 'smell'"):
+        generate(model, processor, prompts, modalities=("smell",))
     with pytest.raises(ValueError, match="conversation 1 ends with the assistant's turn"):
         generate(model, processor, [prompts[0], mixed[0]])
     with pytest.raises(ValueError, match="2 seeds for 1 conversations"):
@@ -190,7 +190,7 @@ def test_a_stream_tells_what_generate_gives(trained, processor, mixed):
 
 def test_predicted_features_are_those_of_the_feature_loss(model, processor, mixed):
     predicted, true = predict_features(model, processor, mixed)
-    assert [len(rows) for rows in predicted] == [2, 1, 0, 2, 2]
+    assert [len(rows) for rows in predicted] == [2, 1, 0, 2, 2, 1]
     assert all(p.shape == t.shape for p, t in zip(predicted, true, strict=True))
     with torch.no_grad():
         losses = model(**processor(mixed, training=True)).losses

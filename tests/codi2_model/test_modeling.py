@@ -16,7 +16,7 @@ from codi2_model.tokens import gguf_file
 @torch.no_grad()
 def test_a_mixed_batch_gives_what_each_sample_gives_alone(model, processor, mixed):
     whole = model(**processor(mixed, training=True), return_logits=True)
-    seen = {"image": 0, "audio": 0}
+    seen = {"image": 0, "audio": 0, "video": 0}
     for row, talk in enumerate(mixed):
         batch = processor([talk], training=True)
         alone = model(**batch, return_logits=True)
@@ -76,7 +76,7 @@ def test_a_batch_of_text_alone_or_without_targets_trains_too(model, processor, m
 
 def test_slots_without_features_and_features_without_slots_name_the_sample(model, processor, mixed, config):
     def broken(change):
-        batch = processor(mixed, training=True, sample_ids=list("abcde"))
+        batch = processor(mixed, training=True, sample_ids=list("abcdef"))
         change(batch)
         return batch
 
@@ -88,7 +88,7 @@ def test_slots_without_features_and_features_without_slots_name_the_sample(model
         batch["input_ids"][1][batch["input_ids"][1] == config.slot_id] = 99
 
     def move(batch):
-        batch["image_position"][-1] += 1
+        batch["image_position"][-2] += 1
 
     def outside(batch):
         batch["image_position"][0] = 10_000
@@ -101,7 +101,7 @@ def test_slots_without_features_and_features_without_slots_name_the_sample(model
         (erase, r"sample b: 0 feature slots but 2 features"),
         (move, r"sample e: 2 feature slots but 2 features, or not at the same places"),
         (outside, r"image 0 of the batch lies outside of it: sample 0"),
-        (uneven, r"audio_target has 2 entries for 3 audios"),
+        (uneven, r"audio_target has 3 entries for 4 audios"),
     ]:
         with pytest.raises(ValueError, match=said):
             model(**broken(change))
@@ -129,7 +129,7 @@ def test_the_diffusion_loss_reaches_the_llm_through_the_aligner_alone(parts, pro
         model.encoders.requires_grad_(False)
         model(**batch).loss.backward()
         assert model.aligners["image"].mlp[2].weight.grad.abs().sum() > 0
-        reached = model.out_projection[0].weight.grad
+        reached = model.head.out_projection[0].weight.grad
         assert (reached is not None and bool(reached.abs().sum() > 0)) == through
 
 

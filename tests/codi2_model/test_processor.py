@@ -66,11 +66,11 @@ def test_padding_is_right_in_training_and_left_in_inference_and_slots_are_found_
 def test_the_reference_of_a_medium_is_the_query_before_it(processor, mixed):
     batch = processor(mixed, training=True)
     # talk 0: demo_input 0, its output 1, query 2, target 3; talk 3: 4, 5; talk 4: 6, then 7 edits it
-    assert batch["image_reference"].tolist() == [-1, 0, 1, 2, -1, 4, -1, 6]
-    assert batch["audio_reference"].tolist() == [-1, 0, -1]
+    assert batch["image_reference"].tolist() == [-1, 0, 1, 2, -1, 4, -1, 6, -1]
+    assert batch["audio_reference"].tolist() == [-1, 0, -1, -1]
     prompts = processor([talk[:1] for talk in mixed])
-    assert prompts["image_reply_reference"].tolist() == [2, -1, -1, 3, -1]
-    assert prompts["audio_reply_reference"].tolist() == [-1, 0, -1, -1, -1]
+    assert prompts["image_reply_reference"].tolist() == [2, -1, -1, 3, -1, 4]
+    assert prompts["audio_reply_reference"].tolist() == [-1, 0, -1, -1, -1, 1]
 
 
 def test_no_reference_is_given_where_the_config_says_so(parts, processor, mixed):
@@ -98,7 +98,7 @@ def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(proce
     [
         ([], "no messages"),
         ([{"role": "robot", "content": "hi"}], "role 'robot'"),
-        ([{"role": "user", "content": [{"type": "video"}]}], "type 'video'"),
+        ([{"role": "user", "content": [{"type": "smell"}]}], "type 'smell'"),
         ([{"role": "user", "content": [{"type": "image"}]}], "type image has no value"),
         ([{"role": "user", "content": [{"type": "image", "value": "a.png"}]}], "picture is a str"),
         ([{"role": "user", "content": [{"type": "audio", "value": np.zeros((5, 2), np.float32)}]}], "sound is float32"),

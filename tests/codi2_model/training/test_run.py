@@ -105,14 +105,14 @@ def test_a_folder_of_another_run_is_refused(whole_run: Path, config: TrainConfig
 def test_a_run_whose_gradients_are_not_finite_stops_with_the_stage_and_the_step(
     config: TrainConfig, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi2_model.encoders import BindEncoders
+    from codi2_model.encoders import Encoders
 
-    right = BindEncoders.encode_text
+    right = Encoders.encode_text
 
-    def poisoned(self: BindEncoders, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def poisoned(self: Encoders, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return right(self, ids, mask) * float("nan")
 
-    monkeypatch.setattr(BindEncoders, "encode_text", poisoned)
+    monkeypatch.setattr(Encoders, "encode_text", poisoned)
     with pytest.raises(TrainingDiverged, match=r"stage align: 3 steps in a row .* step 3 .* lower align\.lr"):
         train(replace(config, max_bad_steps=3), shards, tmp_path, quiet=True)
 
@@ -120,14 +120,14 @@ def test_a_run_whose_gradients_are_not_finite_stops_with_the_stage_and_the_step(
 def test_one_bad_step_is_skipped_and_training_goes_on(
     config: TrainConfig, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codi2_model.encoders import BindEncoders
+    from codi2_model.encoders import Encoders
 
-    right, calls = BindEncoders.encode_text, iter(range(1000))
+    right, calls = Encoders.encode_text, iter(range(1000))
 
-    def sometimes(self: BindEncoders, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def sometimes(self: Encoders, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return right(self, ids, mask) * (float("nan") if next(calls) == 0 else 1.0)
 
-    monkeypatch.setattr(BindEncoders, "encode_text", sometimes)
+    monkeypatch.setattr(Encoders, "encode_text", sometimes)
     none = {name: replace(config.stage(name), steps=0) for name in ("decoders", "mllm")}
     train(replace(config, **none), shards, tmp_path, quiet=True)
     model = CoDi2ForConditionalGeneration.from_pretrained(tmp_path / "final")

@@ -1,0 +1,105 @@
+"""Canonical media -> what ImageBind's trunks take, in plain torch, on the media's device, in float32."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from codi2_model.encoders.imagebind.options import TrunkOptions
+
+PICTURE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
+PICTURE_STD = (0.26862954, 0.26130258, 0.27577711)
+SAMPLE_RATE = 16000
+SOUND_CLIPS = 3
+SOUND_CLIP_SAMPLES = 2 * SAMPLE_RATE
+SOUND_MEAN, SOUND_STD = -4.268, 9.138  # of AudioSet's log mels, as published
+FRAME, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
+PREEMPHASIS = 0.97
+LOW_HZ = 20.0
+EPSILON = 1.1920928955078125e-07  # float32's, Kaldi's floor under the logarithm
+
+
+def pictures(images: Tensor, size: int = 224) -> Tensor:
+    """(N, 3, height, width) in [-1, 1] -> (N, 3, size, size) with CLIP's mean 0 and deviation 1.
+
+    Resized by its shorter side with an antialiased bicubic filter, then cut at the centre.
+    """
+    pixels = (images.float() + 1.0) / 2.0
+    height, width = pixels.shape[-2:]
+    if min(height, width) != size or height != width:
+        short = min(height, width)
+        wanted = (max(size, size * height // short), max(size, size * width // short))
+        pixels = F.interpolate(pixels, wanted, mode="bicubic", antialias=True)
+        top, left = round((wanted[0] - size) / 2), round((wanted[1] - size) / 2)
+        # Bicubic overshoots; the published pipeline resizes bytes, which cannot.
+        pixels = pixels[..., top : top + size, left : left + size].clamp(0.0, 1.0)
+    mean = torch.tensor(PICTURE_MEAN, device=pixels.device)[:, None, None]
+    std = torch.tensor(PICTURE_STD, device=pixels.device)[:, None, None]
+    return (pixels - mean) / std
+
+
+def videos(clips: Tensor, options: TrunkOptions) -> Tensor:
+    """(N, 3, T, height, width) in [-1, 1] -> (N, clips, 3, frames, size, size): every frame once, the last clip filled up
+    with its last frame."""
+    frames, size = options.shape[0], options.shape[-1]
+    count, missing = clips.shape[0], -clips.shape[2] % frames
+    clips = torch.cat([clips, clips[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
+    prepared = pictures(clips.transpose(1, 2).flatten(0, 1), size)  # (N * T, 3, size, size)
+    return prepared.unflatten(0, (count, -1, frames)).transpose(2, 3)
+
+
+def clip_starts(samples: int) -> list[int]:
+    """Where the clips of a sound start: evenly from its start to its last whole clip."""
+    last = Fraction(max(samples - SOUND_CLIP_SAMPLES, 0), SOUND_CLIPS - 1)
+    return [int(last * index) for index in range(SOUND_CLIPS)]
+
+
+def sounds(waves: Tensor, options: TrunkOptions) -> Tensor:
+    """(N, samples) at 16 kHz in [-1, 1] -> normalised log mels (N, 3, 1, mels, frames).
+
+    Three clips of 2 s; of a shorter sound all three are the whole. What lies beyond its end is 0 *before* normalisation, as
+    published. Raises ValueError where a sound is shorter than one frame.
+    """
+    if waves.ndim != 2 or waves.shape[1] < FRAME:
+        raise ValueError(f"sounds have shape {tuple(waves.shape)}, expected (N, at least {FRAME} samples at 16 kHz)")
+    mels, frames = options.shape
+    cut = [waves[:, start : start + SOUND_CLIP_SAMPLES] for start in clip_starts(waves.shape[1])]
+    spectra = fbank(torch.stack(cut, dim=1).flatten(0, 1), mels).transpose(1, 2)[..., :frames]
+    padded = F.pad(spectra, (0, frames - spectra.shape[-1]))
+    return ((padded - SOUND_MEAN) / SOUND_STD).unflatten(0, (-1, SOUND_CLIPS))[:, :, None]
+
+
+def fbank(waves: Tensor, mels: int) -> Tensor:
+    """(N, samples) at 16 kHz -> log mel energies (N, frames, mels), as Kaldi's compute-fbank-feats without dither.
+
+    Options: window hanning, no energy, edges snipped, the rest Kaldi's defaults (low-freq 20, high-freq 8000).
+    """
+    with torch.autocast(waves.device.type, enabled=False):  # half precision would lose the quiet bins
+        waves = waves.float()
+        frames = (waves - waves.mean(dim=1, keepdim=True)).unfold(1, FRAME, HOP)
+        frames = frames - frames.mean(dim=2, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+        window = torch.hann_window(FRAME, periodic=False, device=waves.device)
+        power = torch.fft.rfft((frames - PREEMPHASIS * before) * window, n=FFT).abs().square()
+        return (power @ mel_banks(mels).to(waves.device).T).clamp_min(EPSILON).log()
+
+
+def _mel(hz: Tensor) -> Tensor:
+    return 1127.0 * torch.log1p(hz / 700.0)
+
+
+@lru_cache(maxsize=4)
+def mel_banks(mels: int) -> Tensor:
+    """Kaldi's filters (mels, FFT / 2 + 1): triangles over the mel scale from 20 Hz to Nyquist, whose own bin is left out."""
+    with torch.device("cpu"):
+        bins = _mel(torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT)
+        low, high = _mel(torch.tensor([LOW_HZ, SAMPLE_RATE / 2], dtype=torch.float64))
+        corners = low + torch.arange(mels + 2, dtype=torch.float64) * (high - low) / (mels + 1)
+        left, middle, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+        banks = torch.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)).clamp_min(0)
+        banks[:, -1] = 0
+        return banks.float()

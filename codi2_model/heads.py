@@ -1,0 +1,100 @@
+"""From the hidden state before a slot to the slot's feature.
+
+- regression, as published: the out-projection's output is the feature; cosine and squared error;
+- flow: the output steers a small network that carries noise to the feature along straight lines (flow matching, Lipman et
+  al. 2023; per token as in MAR, Li et al. 2024). It can answer with one of several right features, where regression answers
+  with their mean.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from codi2_model.config import CoDi2Config
+from codi2_model.losses import cosine_loss, mse_loss
+
+
+def projection(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """Linear, GELU, LayerNorm, Linear: both projections of CoDi-2 have this shape."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, outputs))
+
+
+class Scored(NamedTuple):
+    """What a head makes of targets: unweighted losses, and features (N, slots, D) for the diffusion loss."""
+
+    losses: dict[str, torch.Tensor]
+    estimate: torch.Tensor
+
+
+class RegressionHead(nn.Module):
+    """Hidden (..., H) -> features (..., D)."""
+
+    def __init__(self, config: CoDi2Config) -> None:
+        super().__init__()
+        self.out_projection = projection(config.hidden_size, config.feature_dim, config.feature_dim)
+
+    def forward(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        return self.out_projection(hidden)
+
+    def score(self, hidden: torch.Tensor, true: torch.Tensor, generator: torch.Generator | None = None) -> Scored:
+        """Hidden (N, slots, H) before the slots, true features (N, slots, D)."""
+        guess = self.out_projection(hidden)
+        return Scored({"feature_cosine": cosine_loss(guess, true), "feature_mse": mse_loss(guess, true)}, guess)
+
+
+class FlowHead(nn.Module):
+    """The velocity v(x, t, hidden) of straight paths x = (1 - t) noise + t feature; features in unit variance."""
+
+    def __init__(self, config: CoDi2Config) -> None:
+        super().__init__()
+        options, self.dim = config.head, config.feature_dim
+        self.steps, self.unit = options.steps, config.scale / config.feature_dim**0.5
+        self.out_projection = projection(config.hidden_size, config.feature_dim, options.width)
+        self.enter = nn.Linear(config.feature_dim, options.width)
+        self.time = nn.Sequential(nn.Linear(1, options.width), nn.SiLU(), nn.Linear(options.width, options.width))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(options.width),
+                nn.Linear(options.width, 2 * options.width),
+                nn.SiLU(),
+                nn.Linear(2 * options.width, options.width),
+            )
+            for _ in range(options.depth)
+        )
+        self.leave = nn.Sequential(nn.LayerNorm(options.width), nn.Linear(options.width, config.feature_dim))
+
+    def velocity(self, x: torch.Tensor, time: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+        """x (..., D), time (..., 1) in [0, 1], steer (..., width)."""
+        state = self.enter(x)
+        known = steer + self.time(time)
+        for block in self.blocks:
+            state = state + block(state + known)
+        return self.leave(state)
+
+    def forward(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Euler steps from noise; without a generator from zero, the middle of the noise, so that it is repeatable."""
+        steer = self.out_projection(hidden)
+        x = steer.new_zeros(*hidden.shape[:-1], self.dim)
+        if generator is not None:
+            x = torch.randn(x.shape, generator=generator, device=generator.device).to(x)
+        for step in range(self.steps):
+            x = x + self.velocity(x, x.new_full((*x.shape[:-1], 1), step / self.steps), steer) / self.steps
+        return x * self.unit
+
+    def score(self, hidden: torch.Tensor, true: torch.Tensor, generator: torch.Generator | None = None) -> Scored:
+        target = (true / self.unit).to(hidden.dtype)
+        home = target.device if generator is None else generator.device
+        noise = torch.randn(target.shape, generator=generator, device=home).to(target)
+        time = torch.rand(*target.shape[:-1], 1, generator=generator, device=home).to(target)
+        x = (1 - time) * noise + time * target
+        velocity = self.velocity(x, time, self.out_projection(hidden))
+        loss = F.mse_loss(velocity.float(), (target - noise).float())
+        return Scored({"feature_flow": loss}, (x + (1 - time) * velocity) * self.unit)
+
+
+def build_head(config: CoDi2Config) -> RegressionHead | FlowHead:
+    return FlowHead(config) if config.head.kind == "flow" else RegressionHead(config)

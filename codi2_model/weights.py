@@ -1,0 +1,115 @@
+"""Where a model's weights come from and go to: new, out of published sources, or saved ones; `Sources` is mixed into the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from codi2_model.config import CoDi2Config
+from codi2_model.decoders import pipeline_class
+from codi2_model.decoders.latent import LatentDecoder
+from codi2_model.encoders import family_class
+from codi2_model.llm import load_llm, published_prefix
+from codi2_model.options import PipelineOptions
+
+if TYPE_CHECKING:
+    from codi2_model.modeling import CoDi2ForConditionalGeneration
+
+
+def described(config: CoDi2Config) -> CoDi2Config:
+    """The config with the shapes of published parts as their sources say."""
+    values = config.to_dict()
+    for name, family in config.families.items():
+        if family.source is not None:
+            found = family_class(name).describe(family.source)["config"]
+            values["families"][name]["config"] = {
+                **found,
+                **family.config,
+            }  # ImageBind's file says nothing of its shape
+    for modality in config.modalities:
+        options = config.decoder(modality)
+        if isinstance(options, PipelineOptions) and options.source is not None:
+            components = pipeline_class(options.kind).describe(options.source)
+            values[f"{modality}_decoder"] = dataclasses.asdict(options) | {"components": components}
+    return CoDi2Config.from_dict(values)
+
+
+class Sources:
+    """`build`, `from_pretrained`, `save_pretrained`."""
+
+    config: Any
+
+    @classmethod
+    def build(cls, config: CoDi2Config, seed: int = 0) -> CoDi2ForConditionalGeneration:
+        """A new model; the same seed gives the same weights, and the caller's random state stays as it was.
+
+        Published parts are read from their sources, strictly.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            config = described(config)
+            # one after the other, and the LLM as it was read: memory stays near the weights' size
+            model: Any = cls(config, load_llm(config) if config.llm_source else None)  # type: ignore[call-arg]
+            model.load_sources()
+        return model.eval()
+
+    def load_sources(self, llm: bool = False) -> None:
+        """Read the published encoders and decoders, and with `llm` the frozen language model, from their sources again."""
+        model: Any = self
+        for name, family in model.config.families.items():
+            if family.source is not None and name in model.encoders.families:
+                model.encoders.families[name].load(family.source)
+        for modality in model.config.modalities:
+            options = model.config.decoder(modality)
+            if isinstance(options, PipelineOptions) and options.source is not None:
+                model.decoders[modality].load(options.source)
+        if llm:
+            own = model.llm.state_dict()
+            for key, value in load_llm(model.config).state_dict().items():
+                target = key if key in own else f"{key.removesuffix('.weight')}.base_layer.weight"
+                if published_prefix(f"llm.{target}", model.config):
+                    own[target].copy_(value)
+
+    def published_weights(self) -> set[str]:
+        """Names of the weights that stand in sources and that training leaves as they are."""
+        model: Any = self
+        prefixes = [f"encoders.families.{name}." for name, family in model.config.families.items() if family.source]
+        for modality, decoder in model.decoders.items():
+            if isinstance(decoder, LatentDecoder) and decoder.options.source is not None:
+                prefixes += [f"decoders.{modality}.{prefix}" for prefix in decoder.published()]
+        return {
+            name
+            for name in model.state_dict()
+            if name.startswith(tuple(prefixes)) or published_prefix(name, model.config)
+        }
+
+    def save_pretrained(self, folder: Any, **options: Any) -> None:
+        """As in transformers; with config.self_contained = False the published weights stay out."""
+        model: Any = self
+        if not model.config.self_contained and "state_dict" not in options:
+            kept = model.published_weights()
+            options["state_dict"] = {k: v for k, v in model.state_dict().items() if k not in kept}
+        super().save_pretrained(folder, **options)  # type: ignore[misc]
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:
+        """As in transformers, but strict: FileNotFoundError where the folder or its config is missing, ValueError where weights
+        are missing, left over or of another shape."""
+        if not os.path.isfile(os.path.join(folder, "config.json")):
+            raise FileNotFoundError(f"no model in {folder}: config.json is missing")
+        wants_info = options.pop("output_loading_info", False)
+        loaded: Any = super().from_pretrained(folder, *args, output_loading_info=True, **options)  # type: ignore[misc]
+        model, info = loaded
+        if not model.config.self_contained:
+            info["missing_keys"] = set(info["missing_keys"]) - model.published_weights()
+        faults = {
+            k: sorted(map(str, info[k])) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]
+        }
+        if faults:
+            raise ValueError(f"weights in {folder} do not fit the model: {faults}")
+        if not model.config.self_contained:
+            model.load_sources(llm=model.config.llm_source is not None and model.config.lora is not None)
+        return (model, info) if wants_info else model
