@@ -91,6 +91,9 @@ def video_tensor(value: Any, options: VideoOptions) -> torch.Tensor:
     return torch.stack([made[number] for number in chosen], dim=1)
 
 
-def frames(tensor: torch.Tensor) -> np.ndarray:
-    """(3, T, height, width) in [0, 1] -> (T, height, width, 3) of uint8. Raises ValueError for another range."""
-    return np.stack([np.asarray(picture(frame)) for frame in tensor.unbind(dim=1)])
+def frames(tensor: torch.Tensor, options: VideoOptions) -> np.ndarray:
+    """(3, T, height, width) in [0, 1] -> (frames, height, width, 3) of uint8, `VIDEO_FPS` a second: the way back of
+    `video_tensor`. Raises ValueError for another range."""
+    made = np.stack([np.asarray(picture(frame)) for frame in tensor.unbind(dim=1)])
+    count = max(1, len(made) * VIDEO_FPS // options.fps)
+    return made[[k * options.fps // VIDEO_FPS for k in range(count)]]

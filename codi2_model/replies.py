@@ -72,7 +72,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class MediumDone:
-    """A medium is there: a PIL picture, float32 mono samples at the config's rate, or a clip's frames (T, S, S, 3) of uint8."""
+    """A medium is there: a PIL picture, float32 mono samples at the config's rate, or a clip's frames
+    (T, S, S, 3) of uint8, 8 a second."""
 
     number: int
     modality: str

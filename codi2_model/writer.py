@@ -276,6 +276,6 @@ class Writer:
         if modality == "image":
             return [picture(one) for one in made]
         if modality == "video":
-            return [frames(one) for one in made]
+            return [frames(one, self.config.video) for one in made]
         waves = made[:, 0] * 2 - 1 if self.config.audio.form == "wave" else to_waveform(made, self.config.audio)
         return list(waves.cpu().numpy().astype(np.float32))

@@ -74,7 +74,7 @@ class AlignConfig(StageConfig):
 
     @staticmethod
     def losses() -> tuple[str, ...]:
-        return ("image", "audio")
+        return ("image", "audio", "video")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class DecodersConfig(StageConfig):
 
     @staticmethod
     def losses() -> tuple[str, ...]:
-        return ("image", "audio")
+        return ("image", "audio", "video")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,8 @@ class MllmConfig(StageConfig):
     `loss_weights` replace those of the model config.
     """
 
+    packed: bool = True
+    """Put several samples into a row of at most the model's max_length, so that no step computes on padding."""
     diffusion_every: int = 1
     """Steps from one with a diffusion loss to the next: on a CPU it costs as much as all the rest of a step."""
 

@@ -23,7 +23,7 @@ def mllm_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
     options = config.mllm
-    source = Conversations(shards, cache, processor, options.tasks, "train")
+    source = Conversations(shards, cache, processor, options.tasks, "train", options.packed)
     held_out = Conversations(shards, cache, processor, options.tasks, "validation")
 
     def losses(batch: Any, step: int) -> dict[str, torch.Tensor]:

@@ -171,12 +171,18 @@ class PreparedProcessor(CoDi2Processor):
 
 
 class Conversations:
-    """Whole samples, as the model's forward takes them."""
+    """Whole samples, as the model's forward takes them; `packed`: several to a row."""
 
     def __init__(
-        self, shards: ShardSet, cache: MediaCache, processor: CoDi2Processor, tasks: Iterable[str], split: str
+        self,
+        shards: ShardSet,
+        cache: MediaCache,
+        processor: CoDi2Processor,
+        tasks: Iterable[str],
+        split: str,
+        packed: bool = False,
     ) -> None:
-        self.shards, self.cache = shards, cache
+        self.shards, self.cache, self.packed = shards, cache, packed
         self.processor = PreparedProcessor(processor.config, processor.tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
         self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
@@ -184,7 +190,7 @@ class Conversations:
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
         samples = [self.sample(draw.task, draw.index) for draw in draws]
         names = [self.records[draw.task][draw.index].key for draw in draws]
-        return self.processor(samples, training=True, sample_ids=names)
+        return self.processor(samples, training=True, sample_ids=names, packed=self.packed)
 
     def sample(self, task: str, index: int) -> list[dict[str, Any]]:
         """Messages whose media parts carry their tensor as `value`."""

@@ -190,3 +190,21 @@ def test_the_small_preset_uses_the_chat_template_and_vocabulary_of_its_package(p
     batch = small(mixed, training=True)
     assert marked(small, batch, 0) == ["<image>", "<|im_end|>"]
     assert tokens(small, batch["input_ids"][2])[:2] == ["<|im_start|>", "system"]
+
+
+def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):
+    """Frames at 8 a second -> 4 frames at 4 a second -> 8 frames again, each of the four shown twice."""
+    from codi2_model.media import frames
+
+    shades = np.repeat(np.arange(10, dtype=np.uint8) * 20, 32 * 32 * 3).reshape(10, 32, 32, 3)
+    tensor = processor.video(shades)
+    assert tensor.shape == (3, 4, 32, 32)
+    assert ((tensor[0, :, 0, 0] + 1) * 127.5).round().tolist() == [0, 40, 80, 120]
+    again = frames((tensor + 1) / 2, config.video)
+    assert again[:, 0, 0, 0].tolist() == [0, 0, 40, 40, 80, 80, 120, 120]
+    assert torch.equal(processor.video(again), tensor)
+    short = processor.video(shades[:2])
+    assert torch.equal(short[:, 1], short[:, 3])  # it stays on its last frame
+    for wrong, said in [(shades[0], r"clip is uint8 \(32, 32, 3\)"), (shades[:0], "no frames"), ([1], "clip is list")]:
+        with pytest.raises(ValueError, match=said):
+            processor.video(wrong)

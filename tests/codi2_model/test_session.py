@@ -70,7 +70,7 @@ def test_previews_come_while_a_medium_is_made(model, processor, parts):
     previews = [e.preview for e in events if isinstance(e, Progress) and e.preview is not None]
     done = [e.value for e in events if isinstance(e, MediumDone)]
     assert len(previews) == 1 and len(done) == 1
-    assert previews[0].shape == done[0].shape == (4, 32, 32, 3)
+    assert previews[0].shape == done[0].shape == (8, 32, 32, 3)
 
 
 def test_media_of_a_batch_come_by_modality(processor, mixed):
