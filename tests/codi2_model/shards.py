@@ -18,7 +18,8 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageDraw
 
-from codi2_datasets.sample import Message, Part, Sample
+from codi2_datasets.media.video import encode_video
+from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 
 COLOURS = {
     "red": "#d32f2f",
@@ -95,6 +96,14 @@ def mixture(first: tuple[str, str], second: tuple[str, str]) -> Medium:
     return _flac((_wave(*first, 1.0) + _wave(*second, 1.0)) / 2)
 
 
+@cache
+def moving(colour: str, shape: str) -> Medium:
+    """A picture that crosses the clip in a second."""
+    with Image.open(io.BytesIO(picture(colour, shape, "flat").data)) as image:
+        frame = np.asarray(image.convert("RGB"))
+    return Medium("video", encode_video(np.stack([np.roll(frame, 8 * n, axis=1) for n in range(8)])))
+
+
 def make_sample(
     task: str, split: str, turns: list[tuple[str, list[str | tuple[Medium, str]]]], seed: int, **meta: str
 ) -> tuple[Sample, dict[str, Medium]]:
@@ -109,7 +118,7 @@ def make_sample(
                 content.append(Part("text", text=piece, target=target))
             else:
                 medium, icl_role = piece
-                name = f"{position:03d}.{'webp' if medium.modality == 'image' else 'flac'}"
+                name = f"{position:03d}.{EXTENSIONS[medium.modality]}"
                 members[name] = medium
                 content.append(Part(medium.modality, None, name, medium.asset_id, icl_role, target))  # type: ignore[arg-type]
             position += 1
@@ -156,6 +165,8 @@ def _samples(task: str, split: str, count: int, rng: np.random.Generator) -> Ite
             meta = {"concept": " ".join(extra), "style": "tone"}
             words = [f"Add a {extra[0]} {extra[1]} tone to ", (sound(*tone), "query")]
             turns = [("user", words), ("assistant", [(mixture(tone, extra), "target")])]
+        elif task == "text_to_video":
+            turns = [("user", [f"Move a {name}."]), ("assistant", [(moving(colour, shape), "target")])]
         else:
             turns = [("user", [f"Which colour has the {name}?"]), ("assistant", [f"It is {colour}."])]
         yield make_sample(task, split, turns, seed=number, **meta)
@@ -165,6 +176,7 @@ TASKS = (
     "text_to_image", "image_captioning", "image_editing", "exemplar_learning", "text_to_audio", "audio_editing",
     "text_instruction",
 )  # fmt: skip
+WITH_CLIPS = (*TASKS, "text_to_video")
 
 
 def write_tar(path: Path, samples: list[tuple[Sample, dict[str, Medium]]]) -> None:
@@ -190,7 +202,7 @@ def write_shards(
     paths = []
     for task in tasks:
         for split, count in (("train", train), ("validation", held_out), ("test", held_out)):
-            rng = np.random.default_rng([seed, TASKS.index(task), len(split)])
+            rng = np.random.default_rng([seed, WITH_CLIPS.index(task), len(split)])
             samples = list(_samples(task, split, count, rng))
             for index in range(0, count, per_shard):
                 part = samples[index : index + per_shard]
