@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from codi2_model.training.config import STAGES
 
@@ -37,6 +38,8 @@ class Progress:
     window: dict[str, Any] = field(default_factory=dict)
     """Sums of losses since the last row of metrics.jsonl."""
     bad_steps: int = 0
+    norms: list[float] = field(default_factory=list)
+    """Gradient norms of the last steps taken."""
     format: int = FORMAT
 
 
@@ -45,16 +48,32 @@ def name_of(progress: Progress) -> str:
     return f"{STAGES.index(progress.stage) + 1}-{progress.stage}-{progress.step:07d}"
 
 
-def save(folder: Path, model: Any, processor: Any, progress: Progress, optimizer: torch.optim.Optimizer | None) -> Path:
-    """Write a checkpoint that appears at `folder` at once, replacing what stood there."""
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint holds beside the model: the optimiser's state, and the moving average's."""
+
+    optimizer: dict[str, Any] | None = None
+    ema: dict[str, torch.Tensor] | None = None
+    weights: dict[str, torch.Tensor] | None = None
+    """The model's own, where they had to be gathered from several workers."""
+
+
+def save(
+    folder: Path, model: Any, processor: Any, progress: Progress, state: State | None = None, shard_mb: int = 4000
+) -> Path:
+    """Write a checkpoint that appears at `folder` at once, replacing what stood there; weights in files of `shard_mb`."""
+    state = state or State()
     temporary = folder.parent / f".tmp-{folder.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     trainer = temporary / "trainer"
     trainer.mkdir(parents=True)
-    model.save_pretrained(temporary)
+    gathered = {} if state.weights is None else {"state_dict": state.weights}
+    model.save_pretrained(temporary, max_shard_size=f"{shard_mb}MB", **gathered)
     processor.save_pretrained(temporary)
-    if optimizer is not None:
-        torch.save(optimizer.state_dict(), trainer / "optimizer.pt")
+    if state.optimizer is not None:
+        torch.save(state.optimizer, trainer / "optimizer.pt")
+    if state.ema is not None:
+        save_file(state.ema, trainer / "ema.safetensors")
     (trainer / "progress.json").write_text(json.dumps(asdict(progress), indent=1))
     for path in temporary.rglob("*"):
         if path.is_file():
@@ -76,11 +95,13 @@ def load_progress(folder: Path) -> Progress:
     return Progress(**data)
 
 
-def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    file = folder / "trainer" / "optimizer.pt"
+def load_state(folder: Path) -> State:
+    """The optimiser's state, mapped rather than read, and the moving average's. Raises CheckpointError without the first."""
+    file, average = folder / "trainer" / "optimizer.pt", folder / "trainer" / "ema.safetensors"
     if not file.exists():
         raise CheckpointError(f"{file}: missing, so the run cannot go on from here")
-    optimizer.load_state_dict(torch.load(file, weights_only=True))
+    optimizer = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
+    return State(optimizer, load_file(average) if average.exists() else None)
 
 
 def all_checkpoints(out_dir: Path) -> list[Path]:

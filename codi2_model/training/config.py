@@ -28,12 +28,18 @@ class StageConfig:
     lr: float
     warmup: int = 0
     """Steps in which the learning rate rises linearly from zero."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
+    """After the warm-up; wsd stays at `lr` and falls in a straight line over the last `decay` of the steps."""
+    decay: float = 0.2
     final_lr: float = 0.0
-    """Where the cosine ends, as a part of `lr`."""
+    """Where the learning rate ends, as a part of `lr`."""
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
+    spike_factor: float = 0.0
+    """Steps whose gradient norm exceeds this many times the median of the last ones are skipped; 0: none is."""
+    ema: float = 0.0
+    """Decay of a moving average of the trained weights, which is validated and kept at the stage's end; 0: none."""
     accumulation: int = 1
     """Backward passes for one optimiser step."""
     tasks: dict[str, float]
@@ -53,8 +59,11 @@ class StageConfig:
         for name in ("batch_size", "accumulation"):
             _check(getattr(self, name) >= 1, name, "must be at least 1")
         _check(self.lr > 0, "lr", "must be above 0")
-        for name in ("weight_decay", "clip", "final_lr"):
+        for name in ("weight_decay", "clip", "final_lr", "spike_factor"):
             _check(getattr(self, name) >= 0, name, "must not be negative")
+        _check(0 <= self.ema < 1, "ema", "must lie in [0, 1)")
+        _check(0 < self.decay <= 1, "decay", "must lie in (0, 1]")
+        _check(self.spike_factor == 0 or self.spike_factor > 1, "spike_factor", "must be above 1, or 0")
         _check(self.batch_size % self.accumulation == 0, "accumulation", "must divide batch_size")
         _check(bool(self.tasks) or self.steps == 0, "tasks", "must name a task")
         for task, weight in self.tasks.items():
@@ -121,6 +130,18 @@ class TrainConfig:
     """Threads that prepare batches ahead of the step; 0 prepares them in the loop. The order of samples is the same."""
     threads: int = 0
     """Threads of torch on a CPU, of all workers together; 0 leaves torch's own choice. Exact resume needs the same number."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the computation; weights stay in float32. auto: bfloat16 on a GPU, float32 on a CPU."""
+    gradient_checkpointing: bool = False
+    """Compute the language model's layers again in the backward pass instead of keeping what they computed."""
+    compile: bool = False
+    """Compile the language model's layers with torch.compile."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """With several workers: each holds the whole model, or (fsdp, in the mllm stage) a share of it."""
+    shard_mb: int = 4000
+    """Largest file of a checkpoint's weights."""
+    tensorboard: bool = True
+    """Write metrics for TensorBoard too, where tensorboardX is installed."""
     cache_mb: int = 2048
     """Decoded media kept in memory, at most."""
     keep_checkpoints: int = 2
@@ -136,7 +157,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("workers", "threads", "seed"):
             _check(getattr(self, name) >= 0, name, "must not be negative")
-        for name in ("keep_checkpoints", "max_bad_steps", "log_every", "cache_mb"):
+        for name in ("keep_checkpoints", "max_bad_steps", "log_every", "cache_mb", "shard_mb"):
             _check(getattr(self, name) >= 1, name, "must be at least 1")
 
     def stage(self, name: str) -> StageConfig:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from codi2_model.training.board import Board
 from codi2_model.training.config import STAGES
 
 Row = dict[str, Any]
@@ -34,8 +35,15 @@ def read_rows(path: Path) -> list[Row]:
 class Journal:
     """Appends rows and prints progress. Only rank 0 keeps one that writes."""
 
-    def __init__(self, path: Path | None, on_metrics: Callable[[Row], None] | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        on_metrics: Callable[[Row], None] | None = None,
+        quiet: bool = False,
+        board: Board | None = None,
+    ) -> None:
         self.path, self.on_metrics, self.quiet = path, on_metrics, quiet
+        self.board = board if path is not None else None
         self._said = 0.0
 
     def rewind(self, stage: str, step: int) -> None:
@@ -47,12 +55,16 @@ class Journal:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         temporary.replace(self.path)
+        if self.board is not None:
+            self.board.rewrite(kept)
 
     def write(self, row: Row) -> None:
         if self.path is None:
             return
         with open(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
+        if self.board is not None:
+            self.board.write(row)
         if self.on_metrics is not None:
             self.on_metrics(row)
 

@@ -20,8 +20,11 @@ from torch import nn
 
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, StageConfig, TrainConfig
+from codi2_model.training.ema import Ema, whole
+from codi2_model.training.guard import Guard
 from codi2_model.training.journal import Journal, losses_text
 from codi2_model.training.mixture import Draw, Loader, Mixture
+from codi2_model.training.parallel import average_gradients, is_sharded
 
 
 class TrainingDiverged(RuntimeError):
@@ -57,11 +60,15 @@ class Runtime:
     device: torch.device
     rank: int = 0
     world: int = 1
+    precision: str = "auto"
+
+    @property
+    def half(self) -> bool:
+        """Whether it computes in bfloat16."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and self.device.type == "cuda")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
 
 
 def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
@@ -71,14 +78,18 @@ def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
 
 
 def learning_rate(config: StageConfig, step: int) -> float:
-    """Linear warm-up, then a half cosine from `lr` to `final_lr * lr`. `step` counts from 0."""
+    """Linear warm-up, then the schedule from `lr` to `final_lr * lr`. `step` counts from 0."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return config.lr
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
     floor = config.final_lr * config.lr
-    return floor + (config.lr - floor) * 0.5 * (1 + math.cos(math.pi * done))
+    height = {
+        "constant": 1.0,
+        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+        "linear": 1.0 - done,
+        "wsd": min(1.0, (config.steps - step) / max(1.0, config.decay * config.steps)),
+    }[config.schedule]
+    return config.lr if config.schedule == "constant" else floor + (config.lr - floor) * height
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: StageConfig, device: torch.device) -> torch.optim.AdamW:
@@ -89,21 +100,6 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: StageConfig, devi
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=device.type in ("cpu", "cuda"))
-
-
-def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
-    """Replace every gradient by its mean over the workers; one message for all."""
-    if world == 1:
-        return
-    for p in parameters:  # a worker whose share lacked a modality has no gradient for its parts
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-    grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch._utils._flatten_dense_tensors(grads)  # type: ignore[attr-defined]
-    torch.distributed.all_reduce(flat)
-    flat /= world
-    for grad, mean in zip(grads, torch._utils._unflatten_dense_tensors(flat, grads), strict=True):  # type: ignore[attr-defined]
-        grad.copy_(mean)
 
 
 class Window:
@@ -132,8 +128,8 @@ class Window:
         return {"sums": self.sums, "counts": self.counts}
 
 
-Save = Callable[[Progress, torch.optim.Optimizer], None]
-Restore = Callable[[torch.optim.Optimizer], None]
+Save = Callable[[Progress, torch.optim.Optimizer, Ema | None], None]
+Restore = Callable[[torch.optim.Optimizer, Ema | None], None]
 
 
 def run_stage(
@@ -150,15 +146,18 @@ def run_stage(
     options = config.stage(stage.name)
     parameters = thaw(stage, model)
     optimizer = make_optimizer(parameters, options, runtime.device)
+    ema = Ema(parameters, options.ema) if options.ema else None
     mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
     micro = options.batch_size // options.accumulation
     loader = Loader(mixture, stage.source.load, micro, runtime.rank, runtime.world, config.workers)
-    step, bad, window = 0, 0, Window()
+    step, bad, window, guard = 0, 0, Window(), Guard(options.spike_factor)
     if start is not None:
         step, bad, window = start.step, start.bad_steps, Window(start.window)
+        guard = Guard(options.spike_factor, start.norms)
         loader.load_state_dict(start.loader)
     if restore is not None:
-        restore(optimizer)
+        restore(optimizer, ema)
+    sharded = is_sharded(model)
     meter = Meter(step)
     try:
         while step < options.steps:
@@ -168,16 +167,20 @@ def run_stage(
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             seen = backward(stage, loader, options.accumulation, step, runtime, meter)
-            average_gradients(parameters, runtime.world)
-            norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf))
+            if not sharded:  # else the gradients are averaged already
+                average_gradients(parameters, runtime.world)
+            norm = float(whole(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)))
             step += 1
-            if math.isfinite(norm):  # the same number on every worker, as the gradients are: all skip a step or none
+            fault = guard.fault(norm)
+            if not fault:  # the same norm on every worker, as the gradients are: all skip a step or none
                 optimizer.step()
+                if ema is not None:
+                    ema.update()
                 window.add({**seen, "grad_norm": norm})
                 bad = 0
             else:
                 bad += 1
-                journal.say(f"{stage.name} {step}: gradient norm {norm}, step skipped ({bad} in a row)")
+                journal.say(f"{stage.name} {step}: {fault}, step skipped ({bad} in a row)")
                 if bad >= config.max_bad_steps:
                     raise diverged(stage, step, bad, seen)
             last = step == options.steps
@@ -185,13 +188,17 @@ def run_stage(
                 means = window.means([*stage.weights, "loss", "grad_norm"], runtime)
                 report(stage, step, options.steps, means, rate, meter, journal)
             if last or (options.eval_every and step % options.eval_every == 0):
-                validate(stage, step, config, runtime, journal)
+                with ema.in_place() if ema is not None else nullcontext():
+                    validate(stage, step, config, runtime, journal, everywhere=sharded)
             if not last and options.checkpoint_every and step % options.checkpoint_every == 0:
-                save(Progress(stage.name, step, False, loader.state_dict(), window.state_dict(), bad), optimizer)
+                state = loader.state_dict(), window.state_dict()
+                save(Progress(stage.name, step, False, *state, bad, list(guard.norms)), optimizer, ema)
     finally:
         loader.close()
+    if ema is not None:
+        ema.apply()
     freeze(model)
-    save(Progress(stage.name, step, True), optimizer)
+    save(Progress(stage.name, step, True), optimizer, None)
 
 
 def freeze(model: nn.Module) -> None:
@@ -270,9 +277,11 @@ def diverged(stage: Stage, step: int, bad: int, seen: dict[str, float]) -> Train
     )
 
 
-def validate(stage: Stage, step: int, config: TrainConfig, runtime: Runtime, journal: Journal) -> None:
-    """Score the stage on rank 0; the same samples and noise each time."""
-    if runtime.rank or not config.stage(stage.name).eval_samples:
+def validate(
+    stage: Stage, step: int, config: TrainConfig, runtime: Runtime, journal: Journal, everywhere: bool = False
+) -> None:
+    """Score the stage on rank 0 (everywhere: on all, who each hold a share of the model); the same samples and noise each time."""
+    if (runtime.rank and not everywhere) or not config.stage(stage.name).eval_samples:
         return
     for module in stage.modules:
         module.eval()

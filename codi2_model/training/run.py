@@ -18,12 +18,22 @@ import torch
 
 from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.align import align_stage
+from codi2_model.training.board import Board
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, ConfigError, TrainConfig
 from codi2_model.training.decoders import decoders_stage
+from codi2_model.training.ema import Ema
 from codi2_model.training.journal import Journal, Row
 from codi2_model.training.loop import Runtime, TrainingDiverged, run_stage
 from codi2_model.training.mllm import mllm_stage
+from codi2_model.training.parallel import (
+    is_sharded,
+    load_whole_optimizer,
+    prepare,
+    shard,
+    whole_optimizer,
+    whole_weights,
+)
 from codi2_model.training.plot import plot_losses
 from codi2_model.training.shards import MediaCache, ShardError, ShardSet, expand
 
@@ -82,8 +92,9 @@ def _train(
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
     transformers_logging.disable_progress_bar()
-    runtime = Runtime(torch.device("cuda" if torch.cuda.is_available() else "cpu"), rank, world)
-    journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet)
+    runtime = Runtime(torch.device("cuda" if torch.cuda.is_available() else "cpu"), rank, world, config.precision)
+    board = Board(out / "tensorboard") if config.tensorboard and rank == 0 else None
+    journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet, board)
     if rank == 0 and ckpt.latest(out) is None:
         create(config, shards, out)
     barrier(world)
@@ -95,17 +106,32 @@ def _train(
     processor = CoDi2Processor.from_pretrained(start)
     cache = MediaCache(shards, processor.medium, config.cache_mb)
 
-    def save(progress: Progress, optimizer: torch.optim.Optimizer | None) -> None:
+    prepare(model, config)
+
+    def save(progress: Progress, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+        state = state_of(model, None if progress.finished else optimizer, ema)
         if rank == 0:
             folder = out / "checkpoints" / ckpt.name_of(progress)
-            ckpt.save(folder, model, processor, progress, None if progress.finished else optimizer)
+            ckpt.save(folder, model, processor, progress, state, config.shard_mb)
             ckpt.prune(out, config.keep_checkpoints)
         barrier(world)
+
+    def restore(optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+        state = ckpt.load_state(start)
+        if is_sharded(model):
+            load_whole_optimizer(model, optimizer, state.optimizer or {})
+        else:
+            optimizer.load_state_dict(state.optimizer or {})
+        if ema is not None and state.ema is not None:
+            ema.load_state_dict(state.ema)
 
     for name in STAGES[STAGES.index(progress.stage) :]:
         here = progress if name == progress.stage else None
         if config.stage(name).steps == 0 or (here is not None and here.finished):
             continue
+        if name == "mllm" and config.parallel == "fsdp":
+            alone()
+            shard(model, runtime.device, runtime.half)
         stage = MAKERS[name](model, processor, shards, cache, config, runtime)
         missing = sorted(set(config.stage(name).tasks) - set(stage.source.sizes))
         if missing:
@@ -113,12 +139,25 @@ def _train(
         resumed = here if here is not None and here.step else None
         if resumed is not None:
             journal.say(f"{name}: going on after step {resumed.step} of {start}")
-        restore = (lambda optimizer: ckpt.load_optimizer(start, optimizer)) if resumed is not None else None
-        run_stage(stage, config, model, runtime, journal, resumed, restore, save)
+        run_stage(stage, config, model, runtime, journal, resumed, restore if resumed is not None else None, save)
+    state = state_of(model, None, None)
     if rank == 0:
         plot(out, journal)
-        ckpt.save(out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), None)
+        ckpt.save(
+            out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), state, config.shard_mb
+        )
+    if board is not None:
+        board.close()
     barrier(world)
+
+
+def state_of(model: Any, optimizer: torch.optim.Optimizer | None, ema: Ema | None) -> ckpt.State:
+    """What a checkpoint holds; where the model is spread over workers, all of them take part in gathering it."""
+    average = None if ema is None else ema.state_dict()
+    if not is_sharded(model):
+        return ckpt.State(None if optimizer is None else optimizer.state_dict(), average)
+    moments = None if optimizer is None else whole_optimizer(model, optimizer)
+    return ckpt.State(moments, average, whole_weights(model))
 
 
 def create(config: TrainConfig, shards: ShardSet, out: Path) -> None:
@@ -129,7 +168,7 @@ def create(config: TrainConfig, shards: ShardSet, out: Path) -> None:
     model_config = CoDi2Config.preset(config.preset, **{**config.model, "loss_weights": weights})
     processor = CoDi2Processor.build(model_config, texts=train_texts(config, shards))
     model = CoDi2ForConditionalGeneration.build(model_config, seed=config.seed)
-    ckpt.save(out / "checkpoints" / "0-start", model, processor, Progress(STAGES[0], 0), None)
+    ckpt.save(out / "checkpoints" / "0-start", model, processor, Progress(STAGES[0], 0))
 
 
 def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
@@ -159,6 +198,13 @@ def claim(out: Path, config: TrainConfig, paths: Iterable[str]) -> None:
             old, new = found["config"], asked["config"]
             changed = [f"config {key}" for key in new if old.get(key) != new[key]]
         raise RunError(f"{out} holds a run with other {', '.join(changed)}; give another folder, or remove it")
+
+
+def alone() -> None:
+    """A process group of one, where there is none yet: a single GPU can use FSDP too."""
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
 
 
 def barrier(world: int) -> None:

@@ -22,7 +22,6 @@ import soundfile
 import torch
 from PIL import Image
 
-from codi2_datasets.media.video import decode_video
 from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
 
 
@@ -131,6 +130,8 @@ def decode(modality: str, data: bytes) -> Any:
         with Image.open(io.BytesIO(data)) as image:
             return image.convert("RGB")
     if modality == "video":
+        from codi2_datasets.media.video import decode_video  # PyAV: only where there are clips
+
         return decode_video(data)
     if modality == "audio":
         values, rate = soundfile.read(io.BytesIO(data), dtype="float32")

@@ -1,0 +1,89 @@
+"""How a step is spread over workers, and how its memory is spared: FSDP2, gradient checkpointing, compiling.
+
+Data parallelism averages gradients itself (`average_gradients`): the stages call parts of the model, not one forward that
+DistributedDataParallel could wrap, and one message at the end of a step is all that there is to send.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from codi2_model.training.config import ConfigError, TrainConfig
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
+    """Replace every gradient by its mean over the workers; one message for all."""
+    if world == 1:
+        return
+    for p in parameters:  # a worker whose share lacked a modality has no gradient for its parts
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch._utils._flatten_dense_tensors(grads)  # type: ignore[attr-defined]
+    torch.distributed.all_reduce(flat)
+    flat /= world
+    for grad, mean in zip(grads, torch._utils._unflatten_dense_tensors(flat, grads), strict=True):  # type: ignore[attr-defined]
+        grad.copy_(mean)
+
+
+def shard(model: Any, device: torch.device, half: bool) -> None:
+    """FSDP2: spread weights, gradients and optimiser state over the workers; each layer is gathered while it computes.
+
+    half: compute in bfloat16 and reduce gradients in float32. The process group must exist, of one worker at least.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+    for layer in model.llm.model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    return any(hasattr(p, "device_mesh") for p in model.parameters())
+
+
+def prepare(model: Any, config: TrainConfig) -> None:
+    """Gradient checkpointing and compiling of the language model's layers, as the config says; state dicts keep their names.
+
+    Raises ConfigError where nothing can compile.
+    """
+    if config.gradient_checkpointing:
+        model.llm.gradient_checkpointing_enable({"use_reentrant": False})
+    if config.compile:
+        if not torch.cuda.is_available() and not (shutil.which("g++") or shutil.which("clang++")):
+            raise ConfigError("compile: true needs a C++ compiler (g++ or clang++), and there is none")
+        for layer in model.llm.model.layers:
+            layer.compile(dynamic=True)
+
+
+def whole_weights(model: Any) -> dict[str, torch.Tensor]:
+    """A sharded model's state dict in one piece on the CPU of rank 0 (empty elsewhere), gathered weight by weight."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def whole_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A sharded optimiser's state in one piece on the CPU of rank 0."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    return get_optimizer_state_dict(
+        model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    )
+
+
+def load_whole_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """The way back of `whole_optimizer`; every worker gives the whole state."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+
+    set_optimizer_state_dict(
+        model, optimizer, state, options=StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
+    )
