@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu()
 
 
-def like(tensor: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+def like(tensor: torch.Tensor, spread: Any) -> torch.Tensor:
     """A tensor in one piece, spread over the workers as another is."""
     if not hasattr(spread, "device_mesh"):
         return tensor

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from codi2_model.training.config import ConfigError, TrainConfig
+from codi2_model.training.ema import like, whole
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
@@ -43,7 +44,8 @@ def shard(model: Any, device: torch.device, half: bool) -> None:
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     for layer in model.llm.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
+    scalars = {p for p in model.parameters() if p.ndim == 0}  # cannot be spread; the encoders' temperature, frozen here
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False, ignored_params=scalars)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -64,26 +66,35 @@ def prepare(model: Any, config: TrainConfig) -> None:
             layer.compile(dynamic=True)
 
 
-def whole_weights(model: Any) -> dict[str, torch.Tensor]:
-    """A sharded model's state dict in one piece on the CPU of rank 0 (empty elsewhere), gathered weight by weight."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-
-
-def whole_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A sharded optimiser's state in one piece on the CPU of rank 0."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-
-    return get_optimizer_state_dict(
-        model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-    )
+def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A sharded model's state dict in one piece on the CPU of rank 0, gathered weight by weight; empty elsewhere."""
+    first = torch.distributed.get_rank() == 0
+    found = {}
+    for name, value in model.state_dict().items():
+        gathered = whole(value)
+        if first:
+            found[name] = gathered
+    return found
 
 
-def load_whole_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """The way back of `whole_optimizer`; every worker gives the whole state."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
+def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A sharded optimiser's state dict, as one worker alone would have it."""
+    state = optimizer.state_dict()
+    moments = {
+        number: {name: whole(value) if torch.is_tensor(value) else value for name, value in entry.items()}
+        for number, entry in state["state"].items()
+    }
+    return {**state, "state": moments}
 
-    set_optimizer_state_dict(
-        model, optimizer, state, options=StateDictOptions(full_state_dict=True, ignore_frozen_params=True)
-    )
+
+def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """The way back of `whole_optimizer`: every worker keeps its share."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = {
+        number: {
+            name: like(value, parameters[number]) if torch.is_tensor(value) and value.ndim else value
+            for name, value in entry.items()
+        }
+        for number, entry in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": moments})

@@ -119,7 +119,7 @@ def _train(
     def restore(optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
         state = ckpt.load_state(start)
         if is_sharded(model):
-            load_whole_optimizer(model, optimizer, state.optimizer or {})
+            load_whole_optimizer(optimizer, state.optimizer or {})
         else:
             optimizer.load_state_dict(state.optimizer or {})
         if ema is not None and state.ema is not None:
@@ -156,7 +156,7 @@ def state_of(model: Any, optimizer: torch.optim.Optimizer | None, ema: Ema | Non
     average = None if ema is None else ema.state_dict()
     if not is_sharded(model):
         return ckpt.State(None if optimizer is None else optimizer.state_dict(), average)
-    moments = None if optimizer is None else whole_optimizer(model, optimizer)
+    moments = None if optimizer is None else whole_optimizer(optimizer)
     return ckpt.State(moments, average, whole_weights(model))
 
 

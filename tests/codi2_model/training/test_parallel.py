@@ -1,0 +1,191 @@
+"""Two workers come to what one comes to, whether each holds the model or a share of it; what spares memory changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.run import train
+
+from .conftest import curve, weights
+
+ROOT = Path(__file__).parents[3]
+
+
+def start_workers(config: TrainConfig, shards: list[str], out: Path, world: int) -> list[subprocess.Popen[str]]:
+    out.mkdir(parents=True, exist_ok=True)
+    file, store = out.parent / f"{out.name}.yaml", out.parent / f"{out.name}.store"
+    store.unlink(missing_ok=True)
+    file.write_text(yaml.safe_dump(config.to_dict()))
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.codi2_model.training.worker", str(file), str(out), str(rank), str(world),
+             str(store), *shards],
+            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+
+
+def finish(workers: list[subprocess.Popen[str]]) -> None:
+    for worker in workers:
+        _, said = worker.communicate(timeout=240)
+        assert worker.returncode == 0, said[-3000:]
+
+
+@pytest.fixture(scope="module")
+def later(config: TrainConfig) -> TrainConfig:
+    """The later stages alone, on pictures, so that both workers have every loss; one step of each is compared."""
+    tasks = {"image_editing": 1.0, "exemplar_learning": 1.0}
+    return replace(
+        config,
+        align=replace(config.align, steps=0),
+        decoders=replace(config.decoders, steps=2, tasks=tasks, checkpoint_every=0),
+        mllm=replace(config.mllm, steps=2, tasks=tasks, checkpoint_every=0, accumulation=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def features_alone(later: TrainConfig) -> TrainConfig:
+    """Without the diffusion loss and feature noise, which draw their noise per worker."""
+    quiet = {"feature_dropout": 0.0, "feature_noise": 0.0, "reference_dropout": 0.0}
+    model = {**later.model, "image_decoder": {**later.model["image_decoder"], **quiet}}
+    weights = {"tokens": 0.0, "feature_cosine": 1.0, "feature_mse": 0.1, "diffusion": 0.0}
+    return replace(
+        later,
+        model=model,
+        decoders=replace(later.decoders, steps=0),
+        mllm=replace(later.mllm, loss_weights=weights),
+    )
+
+
+def furthest(one: Path, two: Path, prefix: str) -> float:
+    left, right = (load_file(path / "final" / "model.safetensors") for path in (one, two))
+    return max(float((left[k] - right[k]).abs().max()) for k in left if k.startswith(prefix))
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_workers_equal_one_that_accumulates(
+    parallel: str, features_alone: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    one = replace(features_alone, mllm=replace(features_alone.mllm, accumulation=1))
+    train(one, shards, tmp_path / "one", quiet=True)
+    finish(start_workers(replace(features_alone, parallel=parallel), shards, tmp_path / "two", 2))
+    assert furthest(tmp_path / "one", tmp_path / "two", "llm.") < 4e-4  # AdamW moved them by about 2 * lr = 4e-3
+    assert furthest(tmp_path / "one", tmp_path / "two", "head.") < 4e-4
+    left, right = curve(tmp_path / "one"), curve(tmp_path / "two")
+    for a, b in zip(left, right, strict=True):
+        assert b["feature_cosine"] == pytest.approx(a["feature_cosine"], rel=1e-3)
+
+
+def test_two_workers_train_decoders_and_the_whole_model_and_resume(
+    later: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    """Losses are finite, weights alike on both, and a run stopped after the decoders goes on to the same end."""
+    finish(start_workers(later, shards, tmp_path / "whole", 2))
+    rows = curve(tmp_path / "whole")
+    assert {row["stage"] for row in rows} == {"decoders", "mllm"}
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "final")
+    for path in (tmp_path / "cut" / "checkpoints").glob("3-*"):
+        shutil.rmtree(path)
+    finish(start_workers(later, shards, tmp_path / "cut", 2))
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert curve(tmp_path / "cut") == rows
+
+
+def test_a_share_of_the_model_each_resumes_from_its_whole_checkpoint(
+    later: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    config = replace(
+        later, parallel="fsdp", decoders=replace(later.decoders, steps=0),
+        mllm=replace(later.mllm, steps=3, checkpoint_every=2, ema=0.9),
+    )  # fmt: skip
+    finish(start_workers(config, shards, tmp_path / "whole", 2))
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "final")
+    shutil.rmtree(tmp_path / "cut" / "checkpoints" / "3-mllm-0000003")
+    finish(start_workers(config, shards, tmp_path / "cut", 2))
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_kills_in_the_middle_of_checkpoints_change_no_bit(
+    whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    """The process dies, several times, while a checkpoint is half written; the last run is to the bit the undisturbed one."""
+    file, out = tmp_path / "config.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(config.to_dict()))
+    command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
+    kills = 0
+    for wanted in ("2-decoders", "3-mllm"):
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 200
+        while not list((out / "checkpoints").glob(f".tmp-{wanted}*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert not (out / "final").exists()
+    train(config, shards, out, quiet=True)
+    assert kills == 2
+    assert curve(out) == curve(whole_run)
+    assert weights(out) == weights(whole_run)
+
+
+@pytest.fixture(scope="module")
+def short(features_alone: TrainConfig) -> TrainConfig:
+    return replace(features_alone, mllm=replace(features_alone.mllm, steps=1))
+
+
+@pytest.fixture(scope="module")
+def plain(short: TrainConfig, shards: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain")
+    train(short, shards, out, quiet=True)
+    return out
+
+
+def test_gradient_checkpointing_gives_the_same_step(
+    short: TrainConfig, plain: Path, shards: list[str], tmp_path: Path
+) -> None:
+    train(replace(short, gradient_checkpointing=True), shards, tmp_path, quiet=True)
+    assert furthest(plain, tmp_path, "llm.") < 1e-6
+
+
+def test_bfloat16_trains_on_a_cpu_and_weights_stay_float32(
+    short: TrainConfig, plain: Path, shards: list[str], tmp_path: Path
+) -> None:
+    train(replace(short, precision="bfloat16"), shards, tmp_path, quiet=True)
+    kept = load_file(tmp_path / "final" / "model.safetensors")
+    assert all(value.dtype != torch.bfloat16 for value in kept.values())
+    a, b = (next(r["feature_cosine"] for r in curve(path) if r["split"] == "train") for path in (plain, tmp_path))
+    assert b == pytest.approx(a, rel=0.02) and b != a
+
+
+def test_compiled_layers_give_the_same_step(short: TrainConfig, plain: Path, shards: list[str], tmp_path: Path) -> None:
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("no C++ compiler for torch.compile")
+    train(replace(short, compile=True), shards, tmp_path, quiet=True)
+    assert furthest(plain, tmp_path, "llm.") < 2e-4
+
+
+def test_weights_come_in_several_files(short: TrainConfig, plain: Path, shards: list[str], tmp_path: Path) -> None:
+    from codi2_model import CoDi2ForConditionalGeneration
+
+    train(replace(short, shard_mb=1), shards, tmp_path, quiet=True)
+    assert len(list((tmp_path / "final").glob("model-*.safetensors"))) > 1
+    one, two = (CoDi2ForConditionalGeneration.from_pretrained(p / "final").state_dict() for p in (plain, tmp_path))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
