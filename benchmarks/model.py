@@ -6,13 +6,16 @@ usage: python benchmarks/model.py ROOT [PRESET]      (a root with a published bu
   without the decoders' own time;
 - packing: share of a batch's places that hold a token, packed and padded;
 - loader: share of a training step that waits for samples;
-- cache: tokens a second of a reply, with the key-value cache and reading everything anew each time.
+- cache: a reply of 200 tokens, with the key-value cache and reading everything anew each time;
+- memory: the most that saving and loading hold beside the weights, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -122,14 +125,41 @@ def cache(model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> No
         pass
     cached = time.perf_counter() - start
     ids = processor([talk])["input_ids"]
-    start = time.perf_counter()
+    start = then = time.perf_counter()
+    last = 0.0
     for _ in range(NEW_TOKENS):
         mask = torch.ones_like(ids)
         hidden = model.llm.model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
         model.llm.lm_head(hidden.last_hidden_state[:, -1])
         ids = torch.cat([ids, torch.full((1, 1), 100)], dim=1)
+        last, then = time.perf_counter() - then, time.perf_counter()
     plain = time.perf_counter() - start
     print(f"cache: {NEW_TOKENS} tokens in {cached:.1f} s, without {plain:.1f} s: {plain / cached:.1f} times as fast")
+    print(
+        f"  a token after {NEW_TOKENS} others: {cached / NEW_TOKENS:.3f} s and {last:.3f} s, {last * NEW_TOKENS / cached:.1f} times"
+    )
+
+
+MEMORY = """
+import resource, sys, torch
+from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+if sys.argv[2] == "save":
+    config = CoDi2Config.preset(sys.argv[3]); config.llm_source = None
+    model = CoDi2ForConditionalGeneration.build(config); before = peak()
+    model.save_pretrained(sys.argv[1], max_shard_size="100MB")
+else:
+    import codi2_model.modeling; before = peak()
+    model = CoDi2ForConditionalGeneration.from_pretrained(sys.argv[1])
+weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6
+print(f"memory: {sys.argv[2]}: {peak() - before:,.0f} MB more at most, for {weights:,.0f} MB of weights")
+"""
+
+
+def memory(preset: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for what in ("save", "load"):
+            subprocess.run([sys.executable, "-c", MEMORY, folder, what, preset], check=True)
 
 
 def main(root: str, preset: str = "small") -> None:
@@ -151,6 +181,7 @@ def main(root: str, preset: str = "small") -> None:
     step(model, batch)
     waiting(model, source)
     cache(model, processor)
+    memory(preset)
 
 
 if __name__ == "__main__":
