@@ -141,9 +141,12 @@ def cache(model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> No
 
 
 MEMORY = """
-import resource, sys, torch
+import re, sys
+from pathlib import Path
+from transformers.utils import logging
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+logging.disable_progress_bar()
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1e3
 if sys.argv[2] == "save":
     config = CoDi2Config.preset(sys.argv[3]); config.llm_source = None
     model = CoDi2ForConditionalGeneration.build(config); before = peak()
@@ -151,6 +154,7 @@ if sys.argv[2] == "save":
 else:
     import codi2_model.modeling; before = peak()
     model = CoDi2ForConditionalGeneration.from_pretrained(sys.argv[1])
+for p in model.parameters(): p.sum()  # loaded weights are mapped: touch them
 weights = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6
 print(f"memory: {sys.argv[2]}: {peak() - before:,.0f} MB more at most, for {weights:,.0f} MB of weights")
 """
