@@ -12,7 +12,6 @@ usage: python benchmarks/model.py ROOT [PRESET]      (a root with a published bu
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,8 +44,8 @@ TASKS = (
 )
 
 
-def median_seconds(runs: list[Callable[[], Any]], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each, taken in turns, so that a busy moment of the machine hits all alike."""
+def least_seconds(runs: list[Callable[[], Any]], repeats: int = REPEATS) -> list[float]:
+    """Least seconds of each, taken in turns: what else the machine does can only add."""
     seen: list[list[float]] = [[] for _ in runs]
     for turn in range(repeats + 1):
         for run, times in zip(runs, seen, strict=True):
@@ -54,7 +53,7 @@ def median_seconds(runs: list[Callable[[], Any]], repeats: int = REPEATS) -> lis
             run()
             if turn:  # the first warms up
                 times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in seen]
+    return [min(times) for times in seen]
 
 
 def step(model: CoDi2ForConditionalGeneration, batch: Any) -> None:
@@ -79,7 +78,7 @@ def step(model: CoDi2ForConditionalGeneration, batch: Any) -> None:
                 features = torch.randn(len(media), 1, model.config.feature_dim, requires_grad=True)
                 model.decoder(modality).loss(features, media).backward()
 
-    plain, whole, alone, own = median_seconds([lambda: ours(0.0), lambda: ours(0.5), llama, decoders])
+    plain, whole, alone, own = least_seconds([lambda: ours(0.0), lambda: ours(0.5), llama, decoders])
     tokens = int(batch["attention_mask"].sum())
     print(
         f"step of {tokens:,} tokens: bare Llama {alone:.2f} s, ours without decoders {plain:.2f} s: {plain / alone:.2f}"

@@ -52,16 +52,34 @@ def evaluate(
     *,
     root: Root = DEFAULT_ROOT,
     build: Annotated[str | None, Parameter(help="Dataset version; the latest if left out.")] = None,
-    limit: Annotated[int, Parameter(help="Test samples a task.")] = 24,
+    limit: Annotated[
+        int | None, Parameter(help="Test samples a task: 24 of the short suite, 100 of open, else all.")
+    ] = None,
     seed: int = 0,
+    suite: Annotated[
+        str, Parameter(help="short, open (every task), or published: dreambench, cobsat, coco30k, audiocaps, audit.")
+    ] = "short",
+    task: Annotated[list[str] | None, Parameter(help="Of the open suite these tasks alone.")] = None,
+    data: Annotated[str | None, Parameter(help="Folder with a published suite's data.")] = None,
+    weights: Annotated[str | None, Parameter(help="Folder with a published suite's judges.")] = None,
+    report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
     from codi2_model.checkpoints import resolve
 
     folder = str(resolve(root, checkpoint))
-    from codi2_flows.evaluate_model import evaluate_model
+    if report is not None:
+        from codi2_model.evaluation.bench.report import write_report
 
-    result = evaluate_model(folder, root, build, limit, seed)
+        print(write_report(folder, root, report, build))
+        return
+    from codi2_flows.evaluate_model import SAMPLES, evaluate_model
+
+    if suite not in SAMPLES:
+        from codi2_model.evaluation.suites.running import ready
+
+        ready(suite, data, weights)
+    result = evaluate_model(folder, root, build, limit, seed, suite, task, data, weights)
     show_metrics(result["rows"])
     print(result["page"])
 
@@ -174,6 +192,8 @@ def is_usage(error: Exception) -> bool:
         "ForgetError",
         "ExportError",
         "BrowseError",
+        "SuiteError",
+        "WeightsMissing",
         "FileNotFoundError",
     }
 

@@ -9,6 +9,9 @@ from prefect import flow, task
 
 from codi2_model.checkpoints import resolve
 
+SHORT, OPEN = "short", "open"
+SAMPLES = {SHORT: 24, OPEN: 100}  # of each task, where no other number is asked for; published suites: all they have
+
 
 @task(name="metrics")
 def metrics(checkpoint: str, root: str, build: str | None, limit: int, seed: int) -> dict[str, Any]:
@@ -25,12 +28,50 @@ def metrics(checkpoint: str, root: str, build: str | None, limit: int, seed: int
     }
 
 
+@task(name="bench")
+def bench(
+    checkpoint: str, root: str, build: str | None, limit: int, seed: int, tasks: list[str] | None
+) -> dict[str, Any]:
+    """The open suite. Returns the main rows: of the whole split, without the paired gains, which the catalog holds too."""
+    from codi2_model.evaluation.bench.bench import run_bench
+    from codi2_model.evaluation.bench.measures import GAIN
+
+    found = run_bench(checkpoint, root, build, limit, seed, tasks)
+    rows = [row for row in found.rows if row["split"] == "test" and not row["metric"].endswith(GAIN)]
+    return {"rows": rows, "page": found.page, "checkpoint_id": found.checkpoint_id}
+
+
+@task(name="published-suite")
+def published(
+    suite: str, checkpoint: str, root: str, data: str | None, weights: str | None, limit: int | None, seed: int
+) -> dict[str, Any]:
+    """A suite as others published it, from a folder with its data and one with its judges."""
+    from codi2_model.evaluation.suites.running import run_suite
+
+    found = run_suite(suite, checkpoint, root, data, weights, limit, seed)
+    return {"rows": found.rows, "page": found.page, "checkpoint_id": found.checkpoint_id}
+
+
 @flow(name="evaluate-model", validate_parameters=False)
 def evaluate_model(
-    checkpoint: str | None = None, root: str = "./data", build: str | None = None, limit: int = 24, seed: int = 0
+    checkpoint: str | None = None,
+    root: str = "./data",
+    build: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    suite: str = SHORT,
+    tasks: list[str] | None = None,
+    data: str | None = None,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint (the promoted one if none is named) on a build (the latest if none is named)."""
-    return metrics(str(resolve(root, checkpoint)), root, build, limit, seed)
+    folder = str(resolve(root, checkpoint))
+    if suite not in SAMPLES:
+        return published(suite, folder, root, data, weights, limit, seed)
+    samples = SAMPLES[suite] if limit is None else limit
+    if suite == OPEN:
+        return bench(folder, root, build, samples, seed, tasks)
+    return metrics(folder, root, build, samples, seed)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 
 from codi2_model.evaluation.text_scores import words
@@ -28,10 +29,18 @@ def copy_input(prompt: Sequence[Mapping[str, Any]], modality: str) -> Any | None
 
 
 def nearest_prompts(queries: Sequence[str], train: Sequence[str]) -> list[int]:
-    """For each query text the index of the nearest train text, by the cosine of TF-IDF vectors of lower-case words.
+    """For each query text the index of the nearest train text, see `prompt_similarity`.
 
-    A word weighs count x (1 + ln(N / df)) with N and df from train; words unknown to train do not count. Ties, and
-    queries that share no word with train, go to the lowest index, so the caller fixes the order of `train`.
+    Ties, and queries that share no word with train, go to the lowest index, so the caller fixes the order of `train`.
+    """
+    return [int(row.argmax()) for row in prompt_similarity(queries, train)]
+
+
+def prompt_similarity(queries: Sequence[str], train: Sequence[str]) -> NDArray[np.float64]:
+    """(queries, train): the cosine of TF-IDF vectors of lower-case words.
+
+    A word weighs count x (1 + ln(N / df)) with N and df from train; words unknown to train do not count.
+    Raises ValueError for no train texts.
     """
     if not train:
         raise ValueError("no train texts to search")
@@ -41,7 +50,7 @@ def nearest_prompts(queries: Sequence[str], train: Sequence[str]) -> list[int]:
     weight = diags(1.0 + np.log(len(train) / np.maximum(frequency, 1)))
     searched = _unit_rows(counts @ weight)
     asked = _unit_rows(_counts(queries, vocabulary) @ weight)
-    return [int((searched @ asked[i].T).toarray().argmax()) for i in range(len(queries))]
+    return np.asarray((asked @ searched.T).toarray())
 
 
 def _counts(texts: Sequence[str], vocabulary: Mapping[str, int]) -> csr_matrix:

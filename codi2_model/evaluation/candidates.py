@@ -66,7 +66,7 @@ class Candidates:
         truths = {i: self.targets[i] for i in sample_ids if i in self.targets and self.targets[i].style is not None}
         concepts = sorted({str(medium.concept) for medium in truths.values() if medium.concept})
         by_concept: dict[str, list[Medium]] = defaultdict(list)
-        for medium in _assets_of_concepts(self._catalog, self._build, concepts):
+        for medium in assets_of_concepts(self._catalog, self._build, concepts):
             by_concept[str(medium.concept)].append(medium)
         found = {}
         for sample_id, truth in truths.items():
@@ -137,7 +137,7 @@ def _targets(catalog: Catalog, build: str | None, rows: Sequence[SampleRow]) -> 
     return targets
 
 
-def _assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[str]) -> list[Medium]:
+def assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[str]) -> list[Medium]:
     """Pictures whose attributes name one of the concepts and a style, with bytes of their own; ordered by id."""
     table = catalog.sql(
         """select asset_id, min(attributes) as attributes, any_value(shard) as shard, any_value("offset") as "offset",

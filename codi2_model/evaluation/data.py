@@ -1,6 +1,7 @@
 """What an evaluation reads: held-out samples picked by hash, train answers, media by asset; all through the catalog.
 
-Nothing here knows a model. Media come as values: RGB `PIL.Image`, mono float32 arrays at 16 kHz.
+Nothing here knows a model. Media come as values: RGB `PIL.Image`, mono float32 arrays at 16 kHz, clips as uint8 arrays
+(frames, height, width, 3), 8 frames a second.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from codi2_datasets.media.video import decode_video
 from codi2_datasets.sample import Sample
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
@@ -77,6 +79,24 @@ def sample_rows(catalog: Catalog, build: str | None, split: str) -> list[SampleR
         SampleRow(**{**row, "holdout": row["holdout"] or "", "meta": json.loads(row["meta"] or "{}")})
         for row in table.to_pylist()
     ]
+
+
+def answerable(
+    catalog: Catalog, build: str | None, rows: Sequence[SampleRow], modalities: Iterable[str]
+) -> tuple[list[SampleRow], dict[str, str]]:
+    """The rows whose parts a model of these modalities can take and make; and for each task that loses all of its rows,
+    why it does."""
+    known = {"text", *modalities}
+    table = catalog.sql(
+        "select sample_id, list(distinct modality) as used from parts group by sample_id", build=build
+    ).to_pylist()
+    lacking = {row["sample_id"]: sorted(set(row["used"]) - known) for row in table}
+    kept = [row for row in rows if not lacking.get(row.sample_id)]
+    left_out: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        left_out[row.task] |= set(lacking.get(row.sample_id, ()))
+    lost = sorted({row.task for row in rows} - {row.task for row in kept})
+    return kept, {task: f"the model has no {' and no '.join(sorted(left_out[task]))}" for task in lost}
 
 
 def pick(rows: Sequence[SampleRow], limit: int, seed: int) -> list[SampleRow]:
@@ -145,6 +165,8 @@ def decode(modality: str, data: bytes) -> Any:
     if modality == "audio":
         wave, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
         return np.ascontiguousarray(wave.mean(axis=1))
+    if modality == "video":
+        return decode_video(data)
     raise EvaluationError(f"no way to decode a {modality} part")
 
 

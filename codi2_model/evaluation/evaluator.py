@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_datasets.progress import progress
 from codi2_model.checkpoints import checkpoint_folder, weights_digest
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, load, modalities_of, seed_of
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, read_media
 from codi2_model.evaluation.data import (
@@ -26,6 +27,7 @@ from codi2_model.evaluation.data import (
     LoadedSample,
     SampleRow,
     TrainAnswer,
+    answerable,
     leaks,
     load_samples,
     pick,
@@ -33,7 +35,7 @@ from codi2_model.evaluation.data import (
     text_of,
     train_answers,
 )
-from codi2_model.evaluation.judges import AudioJudge, ImageJudge, Judge
+from codi2_model.evaluation.judges import AudioJudge, ClipJudge, ImageJudge, Judge
 from codi2_model.evaluation.outputs import GenerationItem, write_generations
 from codi2_model.evaluation.scoring import (
     CONCEPT,
@@ -54,7 +56,7 @@ VERSION = 2  # raised whenever the same checkpoint and build would get other fig
 RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
 RETRIEVAL_SAMPLES = 200  # a task: nothing is generated, so many are cheap and make the p-value sharp
 QUESTIONS = {CONCEPT: "concept", STYLE: "style", EDIT: "edit"}  # as the page names them
-JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge}
+JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge, "video": ClipJudge}
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,6 @@ class EvaluationResult:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and cells for people: the model beside its baselines."""
         return summary(self.rows)
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """How answers are made. Greedy text; the same seed gives the same media."""
-
-    batch_size: int = 24
-    max_new_tokens: int = 40
-    steps: int = 12
-    guidance: float = 2.0
 
 
 def evaluate(
@@ -108,10 +100,14 @@ def evaluate(
     build_id = build or catalog.latest_build()
     if build_id is None:
         raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
-    rows = [row for row in sample_rows(catalog, build_id, "test") if tasks is None or row.task in tasks]
+    wanted = [row for row in sample_rows(catalog, build_id, "test") if tasks is None or row.task in tasks]
+    rows, left_out = answerable(catalog, build_id, wanted, modalities_of(folder))
+    for task, reason in left_out.items():
+        print(f"evaluate: {task} is left out: {reason}", file=sys.stderr)
     picked = pick(rows, limit, seed)
     if not picked:
-        raise EvaluationError(f"build {build_id} holds no test samples" + (f" of {', '.join(tasks)}" if tasks else ""))
+        that = " that the model can take" if left_out else f" of {', '.join(tasks)}" if tasks else ""
+        raise EvaluationError(f"build {build_id} holds no test samples{that}")
     checkpoint_id = checkpoint_id or weights_digest(folder)[:16]  # as the catalog names it
     described = [VERSION, checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__]
     run_id = "evaluate-" + digest(described)[:16]
@@ -124,7 +120,7 @@ def evaluate(
         )
         return EvaluationResult(run_id, checkpoint_id, build_id, len(picked), earlier, found, page, sheet)
 
-    model, processor = _load(folder)
+    model, processor = load(folder)
     loaded = load_samples(store, picked)
     samples = [loaded[row.sample_id] for row in picked]
     outputs = generate_answers(model, processor, samples, seed, settings)
@@ -155,24 +151,10 @@ def evaluate(
 def generate_answers(
     model: Any, processor: Any, samples: Sequence[LoadedSample], seed: int, settings: GenerationSettings
 ) -> dict[str, list[dict[str, Any]]]:
-    """sample id -> content list. Samples whose targets share a modality are generated together, in batches."""
-    from codi2_model.generation import generate
-
-    answers: dict[str, list[dict[str, Any]]] = {}
-    with progress("generate", len(samples), "samples") as advance:
-        for modality in sorted({sample.target["type"] for sample in samples}):
-            chosen = [sample for sample in samples if sample.target["type"] == modality]
-            chosen.sort(key=lambda sample: sum(len(message["content"]) for message in sample.prompt))
-            for start in range(0, len(chosen), settings.batch_size):
-                batch = chosen[start : start + settings.batch_size]
-                contents = generate(
-                    model, processor, [sample.prompt for sample in batch], modalities=(modality,),
-                    seed=[int(digest([seed, sample.row.sample_id])[:15], 16) for sample in batch],
-                    max_new_tokens=settings.max_new_tokens, steps=settings.steps, guidance=settings.guidance,
-                )  # fmt: skip
-                answers.update(zip((sample.row.sample_id for sample in batch), contents, strict=True))
-                advance(len(batch))
-    return answers
+    """sample id -> content list, empty where the model could not take the prompt."""
+    asks = [Ask(s.row.sample_id, s.prompt, (s.target["type"],), seed_of(seed, s.row.sample_id)) for s in samples]
+    answers, _ = answer_all(model, processor, asks, settings)
+    return {ask.key: answers.get(ask.key, []) for ask in asks}
 
 
 @dataclass(frozen=True)
@@ -327,14 +309,3 @@ def _earlier(catalog: Catalog, run_id: str) -> list[dict[str, Any]]:
     if committed(catalog.store, run_id, "run") is None or not catalog.store.exists(f"evaluations/{run_id}/index.html"):
         return []
     return catalog.sql("select * from metrics where run_id = ?", [run_id]).to_pylist()
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    import torch
-
-    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-
-    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval()
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    return model, CoDi2Processor.from_pretrained(folder)

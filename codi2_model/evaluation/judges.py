@@ -1,9 +1,9 @@
-"""Judges the model never trained on: EfficientNet-lite0 for pictures, aiSFX for sounds.
+"""Judges the model never trained on: EfficientNet-lite0 for pictures and clips, aiSFX for sounds, MiniLM for texts.
 
 Notable here:
 - both come as weights inside a package, see `codi2_datasets.networks`;
 - a judge answers only "how far apart are these two media": candidates are ranked by the cosine of the embeddings;
-- neither judge shares data, code or weights with `codi2_model.encoders`.
+- no judge shares data, code or weights with `codi2_model.encoders`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from PIL import Image
 from scipy.signal import resample_poly
 
 from codi2_datasets.networks import aisfx, efficientnet
+from codi2_datasets.operators.text_embedding import measure
+from codi2_model.evaluation.metrics.motion import at_moments
 
 Embeddings = NDArray[np.float32]
 
 IMAGE_SIZE = 224
+CLIP_FRAMES = 4
 AISFX_RATE = 44_100
 AISFX_WINDOW, AISFX_HOP, AISFX_MELS, AISFX_BLOCK = 2048, 1024, 96, 100
 AISFX_MAX = 9.457798957824707  # largest value in the spectrograms the judge was trained on ('original' normalisation)
@@ -63,6 +66,40 @@ class ImageJudge:
         return (
             self._model.extract_features(batch.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3)).numpy()
         )
+
+
+class ClipJudge:
+    """EfficientNet-lite0 on frames at even distances: the mean of their embeddings. What a clip shows, not how it moves."""
+
+    name = "efficientnet-lite0-frames"
+    modality = "video"
+
+    def __init__(self, frames: int = CLIP_FRAMES) -> None:
+        self.frames, self._judge = frames, ImageJudge()
+
+    def embed(self, media: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        """Clips (T, H, W, 3) -> (N, 1280), unit length; N may be 0."""
+        return unit(self.embed_frames(media).mean(1))
+
+    def embed_frames(self, media: Sequence[NDArray[np.uint8]]) -> Embeddings:
+        """Clips (T, H, W, 3) -> (N, frames, 1280), each frame of unit length."""
+        pictures = [Image.fromarray(frame) for clip in media for frame in at_moments(clip, self.frames)]
+        return self._judge.embed(pictures).reshape(len(media), self.frames, -1)
+
+
+class TextJudge:
+    """all-MiniLM-L6-v2: 384-d sentence embedding (Apache-2.0), English."""
+
+    name = "all-minilm-l6-v2"
+    modality = "text"
+
+    def embed(self, media: Sequence[str]) -> Embeddings:
+        """Texts -> (N, 384), unit length; an empty text is a zero row, as near to nothing as to anything."""
+        known: dict[str, Embeddings] = {"": np.zeros(384, np.float32)}
+        for text in media:
+            if text not in known:
+                known[text] = measure(text)["text_embedding"] if text.strip() else known[""]
+        return np.stack([known[text] for text in media]) if len(media) else np.zeros((0, 384), np.float32)
 
 
 class AudioJudge:

@@ -2,7 +2,7 @@
 
     <out>/index.html           the prompts as conversations, each output beside the truth
     <out>/contact_sheet.png    the same at a glance
-    <out>/media/<item>-<p|o|t><n>.png|wav
+    <out>/media/<item>-<p|o|t><n>.png|wav|mp4
 
 Every file appears whole (temporary name, then a rename); the page, which names the others, comes last.
 """
@@ -24,10 +24,14 @@ import soundfile
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
+from codi2_datasets.media.video import encode_video
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.sheet import contact_sheet
+from codi2_model.media import VIDEO_FPS
 
-Content = Sequence[Mapping[str, Any]]  # parts: {"type": "text", "text"} | {"type": "image" | "audio", "value"}
+Content = Sequence[
+    Mapping[str, Any]
+]  # parts: {"type": "text", "text"} | {"type": "image" | "audio" | "video", "value"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def render_page(**values: Any) -> str:
 
 
 def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
-    """A value as the bytes of a PNG or a 16-bit WAV, with the file extension."""
+    """A value as the bytes of a PNG, a 16-bit WAV or an MP4, with the file extension."""
     buffer = io.BytesIO()
     if modality == "image":
         value.save(buffer, format="PNG")
@@ -129,7 +133,15 @@ def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
     if modality == "audio":
         soundfile.write(buffer, clipped(value), SAMPLE_RATE, format="WAV", subtype="PCM_16")
         return buffer.getvalue(), "wav"
-    raise ValueError(f"no file format for {modality!r}: known are image and audio")
+    if modality == "video":
+        return encode_video(even_sides(value), VIDEO_FPS), "mp4"
+    raise ValueError(f"no file format for {modality!r}: known are image, audio and video")
+
+
+def even_sides(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(T, H, W, 3) with its last row or column shown twice where their number is odd: MP4 knows no odd sides."""
+    height, width = frames.shape[1:3]
+    return np.pad(frames, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
 
 
 def clipped(wave: Any) -> NDArray[np.float32]:

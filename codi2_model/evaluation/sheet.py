@@ -1,4 +1,5 @@
-"""A contact sheet: prompt | output | truth, one row an item. Sounds are drawn as waveform over spectrogram."""
+"""A contact sheet: prompt | output | truth, one row an item. Sounds are drawn as waveform over spectrogram,
+clips as a strip of frames."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.signal import stft
+
+from codi2_model.evaluation.metrics.motion import at_moments
 
 PAD, LINE, TEXT = 10, 19, 14
 COLUMNS = (("prompt", 620), ("output", 250), ("truth", 250))
@@ -87,6 +90,8 @@ def _pieces(content: Sequence[Mapping[str, Any]], side: int) -> list[Any]:
             pieces.append((part["text"], INK))
         elif part["type"] == "image":
             pieces.append(part["value"].convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+        elif part["type"] == "video":
+            pieces.append(clip_picture(part["value"], side // 2 if side > 64 else side))
         else:
             pieces.append(sound_picture(part["value"], 2 * side, side))
     return pieces or [("(nothing)", FAINT)]
@@ -137,6 +142,19 @@ def _fitted(word: str, width: int) -> str:
     while kept and _font().getlength(kept + "...") > width:
         kept = kept[:-1]
     return kept + "..."
+
+
+def clip_picture(frames: NDArray[np.uint8], side: int, count: int = 4) -> Image.Image:
+    """Frames at even distances side by side, the first and the last among them, with holes above and below as of film."""
+    rim = max(2, side // 12)
+    strip = Image.new("RGB", (count * side, side + 2 * rim), "#0f172a")
+    for n, frame in enumerate(at_moments(frames, count)):
+        strip.paste(Image.fromarray(frame).resize((side - 2, side), Image.Resampling.BICUBIC), (n * side + 1, rim))
+    draw = ImageDraw.Draw(strip)
+    for x in range(rim, strip.width, 4 * rim):
+        for y in (rim // 4, side + rim + rim // 4):
+            draw.rectangle((x, y, x + rim, y + rim // 2), fill="#94a3b8")
+    return strip
 
 
 def sound_picture(wave: NDArray[np.floating], width: int, height: int) -> Image.Image:

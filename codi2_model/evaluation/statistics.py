@@ -32,6 +32,14 @@ def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000
     return Estimate(float(values.mean()), float(low), float(high), int(values.size))
 
 
+def paired_gain(model: Sequence[float], baseline: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
+    """Mean of model - baseline over the same samples with its interval: samples are drawn in pairs, so that what is
+    hard for both does not widen it. Raises ValueError for unlike numbers of scores, or none."""
+    if len(model) != len(baseline):
+        raise ValueError(f"{len(model)} scores against {len(baseline)}: not pairs")
+    return bootstrap_mean(np.asarray(model, np.float64) - np.asarray(baseline, np.float64), seed, resamples)  # type: ignore[arg-type]
+
+
 def binomial_p(successes: int, n: int, chance: float) -> float:
     """P(X >= successes) for X ~ Binomial(n, chance): the one-sided exact test that a score beats chance."""
     if not 0 <= successes <= n:

@@ -28,3 +28,9 @@ def token_f1(answer: str, truth: str) -> float:
 def exact_match(answer: str, truth: str) -> float:
     """1.0 where the words are the same in the same order, else 0.0."""
     return float(words(answer) == words(truth))
+
+
+def names(answer: str, truth: str) -> float:
+    """1.0 where the truth's words occur in the answer, one after the other, else 0.0; an empty truth is never named."""
+    want, got = words(truth), words(answer)
+    return float(bool(want) and any(got[i : i + len(want)] == want for i in range(len(got) - len(want) + 1)))

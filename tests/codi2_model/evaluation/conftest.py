@@ -32,8 +32,41 @@ def shards_module() -> Any:
 
 @pytest.fixture(scope="session")
 def build_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("evaluation-root")
-    paths = shards_module().write_shards(root, tasks=TASKS, train=40, held_out=20)
+    return write_build(tmp_path_factory.mktemp("evaluation-root"), TASKS)
+
+
+@pytest.fixture(scope="session")
+def bench_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As `build_root`, with clips, and edits that say which relation they show."""
+    return write_build(tmp_path_factory.mktemp("bench-root"), (*TASKS, "text_to_video"), relations=True)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("evaluation") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def deaf_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of pictures alone."""
+    return write_checkpoint(tmp_path_factory.mktemp("evaluation") / "deaf", modalities=["image"])
+
+
+def write_checkpoint(folder: Path, **options: Any) -> Path:
+    import torch
+
+    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
+
+    torch.manual_seed(0)
+    config = CoDi2Config.preset("tiny", vocab_size=400, max_length=256, **options)
+    processor = CoDi2Processor.build(config, texts=["Draw a red circle in flat style.", "Play a low sine tone."] * 8)
+    CoDi2ForConditionalGeneration(processor.config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_build(root: Path, tasks: tuple[str, ...], relations: bool = False) -> str:
+    paths = shards_module().write_shards(root, tasks=tasks, train=40, held_out=20)
     store = Store(str(root))
     samples, parts, assets = [], [], {}
     for path in paths:
@@ -47,7 +80,8 @@ def build_root(tmp_path_factory: pytest.TempPathFactory) -> str:
                 assert content is not None
                 sample = Sample.from_json(content.read())
                 row = {"build_id": "b1", "sample_id": sample.sample_id, "task": sample.task, "split": sample.split}
-                row |= {"holdout": sample.holdout, "shard": shard, "meta": json.dumps(sample.meta), "seed": sample.seed}
+                told = {**sample.meta, "relation": f"style {sample.meta['style']}"} if relations else sample.meta
+                row |= {"holdout": sample.holdout, "shard": shard, "meta": json.dumps(told), "seed": sample.seed}
                 samples.append(row)
                 position = 0
                 for turn, message in enumerate(sample.messages):

@@ -17,21 +17,6 @@ TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learnin
 FEW = GenerationSettings(batch_size=4, max_new_tokens=4, steps=2)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-
-    torch.manual_seed(0)
-    config = CoDi2Config.preset("tiny", vocab_size=400, max_length=256)
-    processor = CoDi2Processor.build(config, texts=["Draw a red circle in flat style.", "Play a low sine tone."] * 8)
-    folder = tmp_path_factory.mktemp("evaluation") / "checkpoint"
-    CoDi2ForConditionalGeneration(processor.config).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
 def test_an_evaluation_commits_its_metrics_and_page_and_is_not_done_twice(
     checkpoint: Path, build_root: str, tmp_path: Path
 ) -> None:
@@ -67,6 +52,19 @@ def test_an_evaluation_commits_its_metrics_and_page_and_is_not_done_twice(
     elsewhere = evaluate(checkpoint, str(root), limit=3, settings=FEW, tasks=TASKS, out=tmp_path / "out")
     assert elsewhere.rows == first.rows  # made anew, and the same to the last digit
     assert elsewhere.page == str(tmp_path / "out" / "index.html")
+
+
+def test_a_task_that_the_model_cannot_do_is_left_out_and_said(
+    deaf_checkpoint: Path, build_root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ("image_captioning", "audio_editing", "text_to_audio")
+    result = evaluate(deaf_checkpoint, build_root, limit=1, settings=FEW, tasks=tasks, out=tmp_path / "out")
+    assert {row["task"] for row in result.rows if row["suite"] == "text"} == {
+        "image_captioning"
+    } and result.samples == 1
+    assert "audio_editing is left out: the model has no audio" in capsys.readouterr().err
+    with pytest.raises(EvaluationError, match="no test samples that the model can take"):
+        evaluate(deaf_checkpoint, build_root, tasks=["audio_editing"])
 
 
 def test_what_cannot_be_evaluated_is_said(checkpoint: Path, build_root: str, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from codi2_datasets.media.video import decode_video
 from codi2_model.evaluation.outputs import GenerationItem, evenly, write_generations
+from codi2_model.evaluation.sheet import clip_picture
 
 EVIL = "<script>alert('x')</script>"
 
@@ -57,6 +59,20 @@ def test_sounds_are_clipped_and_keep_their_rate(tmp_path: Path) -> None:
     written = write_generations(tmp_path, [item("a")])
     wave, rate = soundfile.read(next(path for path in written.media if "-t" in path.name))
     assert rate == 16_000 and np.abs(wave).max() <= 1.0 and len(wave) == 8_000
+
+
+def test_clips_are_films_on_the_page_and_strips_on_the_sheet(tmp_path: Path) -> None:
+    frames = np.zeros((8, 33, 33, 3), np.uint8)
+    frames[:4, :, :, 0], frames[4:, :, :, 2] = 255, 255
+    clip = GenerationItem("c", "text_to_video", [{"role": "user", "content": []}], [{"type": "video", "value": frames}])
+    written = write_generations(tmp_path, [clip])
+    assert '<video controls loop muted playsinline preload="metadata" src="media/c-o0.mp4"' in written.page.read_text()
+    shown = decode_video(written.media[0].read_bytes())
+    assert shown.shape == (8, 34, 34, 3)  # sides made even
+    assert shown[0, 16, 16, 0] > 200 and shown[-1, 16, 16, 2] > 200
+    strip = np.asarray(clip_picture(frames, 32)).astype(int)
+    assert strip.shape == (36, 128, 3)
+    assert strip[18, 16].tolist() == [255, 0, 0] and strip[18, 112].tolist() == [0, 0, 255]
 
 
 def test_the_same_items_give_the_same_bytes_and_leave_nothing_behind(tmp_path: Path) -> None:

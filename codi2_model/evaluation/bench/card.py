@@ -1,0 +1,109 @@
+"""A model card as Markdown, all of it from the catalog and the checkpoint's own files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codi2_model.evaluation.bench.figures import row_line, table_head
+from codi2_storage.catalog import Catalog
+
+LIMITS = (
+    "It learned from drawings, emoji, short sounds and short texts: photographs, speech and long texts are outside of it.",
+    "The hold-out is of concepts and of combinations from the same corpora; nothing here says how it does on other data.",
+    "Judges are small networks that the model never trained on; they are wrong at times, and what a judge cannot tell "
+    "apart no figure here can.",
+    "Texts are judged in English where an embedding is asked; other languages by their words alone.",
+    "It has no filter for what it is asked to make beyond what its data lack.",
+)
+
+
+def card_lines(catalog: Catalog, checkpoint_id: str, folder: Path, build_id: str, headline: Sequence[str]) -> list[str]:
+    """`headline`: the lines of the table of main figures."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return [
+        f"# Model card: {checkpoint_id}",
+        "",
+        "A CoDi-2: a language model that takes and makes text, pictures, sounds and clips, interleaved.",
+        "",
+        "## Model",
+        "",
+        *_model(config, folder),
+        "",
+        "## Training",
+        "",
+        *_training(catalog, checkpoint_id),
+        "",
+        "## Data",
+        "",
+        *_data(catalog, build_id),
+        "",
+        "## Figures",
+        "",
+        *headline,
+        "",
+        "All figures, with baselines and intervals: [figures.md](figures.md). Samples and failures: `sheets/`, `worst/`.",
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in LIMITS),
+    ]
+
+
+def _model(config: Mapping[str, Any], folder: Path) -> list[str]:
+    count, size = weights(folder)
+    kinds = ", ".join(["text", *config.get("modalities", ())])
+    lines = [
+        f"- takes and makes: {kinds}",
+        f"- parameters: {count:,} in {size / 1e6:.1f} MB of safetensors",
+        f"- feature slots a medium: {config.get('feature_tokens')}, of {config.get('feature_dim')} numbers each",
+    ]
+    if config.get("llm_source"):
+        lines.append(f"- language model: {config['llm_source']}")
+    return lines
+
+
+def weights(folder: Path) -> tuple[int, int]:
+    """(parameters, bytes) of a checkpoint's safetensors files, from their headers alone."""
+    count = size = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        count += sum(math.prod(shape) for shape in shapes)
+        size += path.stat().st_size
+    return count, size
+
+
+def _training(catalog: Catalog, checkpoint_id: str) -> list[str]:
+    found = catalog.sql(
+        """select c.run_id, c.step, r.build_id, r.code_version from checkpoints c join runs r using (run_id)
+           where c.checkpoint_id = ? order by c.run_id limit 1""",
+        [checkpoint_id],
+    ).to_pylist()
+    if not found:
+        return ["The catalog holds no training run of this checkpoint."]
+    row = found[0]
+    return [
+        f"- run {row['run_id']}, step {row['step']:,}, on build {row['build_id']}",
+        f"- code version {row['code_version']}; its config stands in the catalog's table `runs`",
+    ]
+
+
+def _data(catalog: Catalog, build_id: str) -> list[str]:
+    corpora = catalog.sql(
+        "select corpus, source, licence, rows from corpora group by all order by corpus", build=build_id
+    ).to_pylist()
+    splits = catalog.sql(
+        "select split, count(*) as n, count(distinct task) as tasks from samples group by 1 order by 1", build=build_id
+    ).to_pylist()
+    told = "; ".join(f"{row['split']} {row['n']:,} samples of {row['tasks']} tasks" for row in splits)
+    by_licence: dict[str, list[str]] = defaultdict(list)
+    for row in corpora:
+        by_licence[row["licence"]].append(row["corpus"])
+    lines = [f"Build {build_id}: {told}. Works keep their own licences:", "", *table_head(["licence", "corpora"])]
+    return lines + [row_line([licence, ", ".join(names)]) for licence, names in sorted(by_licence.items())]

@@ -1,0 +1,115 @@
+"""Every answer a task's questions get: the model's with all, fewer, foreign and no demonstrations, and the baselines'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, seed_of
+from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN
+from codi2_model.evaluation.bench.demonstrations import count, cut, exchange
+from codi2_model.evaluation.bench.questions import Question, answer_in, copied, skeleton_of
+from codi2_model.evaluation.bench.scoring import MODEL, Condition
+from codi2_model.evaluation.data import LoadedSample, SampleRow, by_hash
+
+REMOVED, SHUFFLED = "demos_removed", "demos_shuffled"
+LEVELS = (0, 1, 2, 4)
+Answers = dict[Condition, dict[str, Any]]
+
+
+def ladder_rows(
+    rows: Sequence[SampleRow], demos: Mapping[str, int], limit: int, seed: int
+) -> tuple[list[SampleRow], int]:
+    """Rows with as many demonstrations as the highest level that the task reaches, by hash, and that level (0: none)."""
+    top = max((level for level in LEVELS if level <= max((demos[r.sample_id] for r in rows), default=0)), default=0)
+    chosen = {row.sample_id: row for row in rows if top and demos[row.sample_id] >= top}
+    return [chosen[i] for i in by_hash(chosen, seed)[:limit]], top
+
+
+def asks_of(
+    samples: Sequence[LoadedSample], ladder: Sequence[LoadedSample], top: int, seed: int
+) -> dict[str, tuple[Ask, list[tuple[str, Condition]]]]:
+    """prompt key -> the prompt, and which (sample, condition) its answer serves: each prompt is answered once."""
+    found: dict[str, tuple[Ask, list[tuple[str, Condition]]]] = {}
+
+    def want(sample: LoadedSample, kind: str, prompt: Sequence[Mapping[str, Any]], condition: Condition) -> None:
+        sample_id = sample.row.sample_id
+        key = f"{sample_id}/{kind}"
+        if key not in found:
+            found[key] = Ask(key, prompt, skeleton_of(sample), seed_of(seed, sample_id)), []
+        found[key][1].append((sample_id, condition))
+
+    for sample in samples:
+        number = count(sample.prompt)
+        want(sample, str(number), sample.prompt, MODEL)
+        if number:
+            want(sample, "0", cut(sample.prompt, 0), (REMOVED, ""))
+            other = partner(sample, samples, seed)
+            if other is not None:
+                want(sample, "shuffled", exchange(sample.prompt, other.prompt), (SHUFFLED, ""))
+    for sample in ladder:
+        for level in (level for level in LEVELS if level <= top):
+            want(sample, str(level), cut(sample.prompt, level), (None, f"[demos={level}]"))
+    return found
+
+
+def partner(sample: LoadedSample, others: Sequence[LoadedSample], seed: int) -> LoadedSample | None:
+    """Another sample with as many demonstrations of the same kinds, that show another relation where they show one."""
+    wanted = _shape(sample)
+    fitting = {
+        other.row.sample_id: other
+        for other in others
+        if other.row.sample_id != sample.row.sample_id
+        and _shape(other) == wanted
+        and (not sample.row.meta.get("relation") or other.row.meta.get("relation") != sample.row.meta["relation"])
+    }
+    chosen = by_hash(fitting, seed_of(seed, sample.row.sample_id))
+    return fitting[chosen[0]] if chosen else None
+
+
+def _shape(sample: LoadedSample) -> tuple[tuple[str, str], ...]:
+    parts = [part for message in sample.prompt for part in message["content"]]
+    return tuple((p["icl_role"], p["type"]) for p in parts if str(p.get("icl_role")).startswith("demo"))
+
+
+def model_answers(
+    model: Any,
+    processor: Any,
+    asks: Mapping[str, tuple[Ask, list[tuple[str, Condition]]]],
+    questions: Sequence[Question],
+    settings: GenerationSettings,
+    label: str,
+) -> tuple[Answers, dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """(answers by condition and question, sample id -> the model's whole reply, sample id -> why it has none)."""
+    contents, failures = answer_all(model, processor, [ask for ask, _ in asks.values()], settings, label)
+    by_sample: dict[str, list[Question]] = {}
+    for question in questions:
+        by_sample.setdefault(question.sample.row.sample_id, []).append(question)
+    answers: Answers = {}
+    replies, reasons = {}, {}
+    for key, (_, served) in asks.items():
+        for sample_id, condition in served:
+            for question in by_sample[sample_id]:
+                given = answer_in(contents.get(key), question.modality)
+                answers.setdefault(condition, {})[question.key] = given
+            if condition == MODEL:
+                replies[sample_id] = contents.get(key, [])
+                if key in failures:
+                    reasons[sample_id] = failures[key]
+    return answers, replies, reasons
+
+
+def baseline_answers(questions: Sequence[Question], nearest: Mapping[str, LoadedSample], seed: int) -> Answers:
+    """What needs no model. Chance answers with another sample's truth of the same kind, by hash."""
+    answers: Answers = {(CHANCE, ""): {}, (COPY_INPUT, ""): {}, (NEAREST_TRAIN, ""): {}}
+    for question in questions:
+        sample_id = question.sample.row.sample_id
+        if (source := copied(question)) is not None:
+            answers[(COPY_INPUT, "")][question.key] = source
+        if sample_id in nearest:
+            answers[(NEAREST_TRAIN, "")][question.key] = answer_in(nearest[sample_id].reply, question.modality)
+        others = {q.key: q for q in questions if q.modality == question.modality and q.key != question.key}
+        blind = by_hash(others, seed_of(seed, question.key))
+        if blind:
+            answers[(CHANCE, "")][question.key] = others[blind[0]].truth
+    return answers

@@ -1,0 +1,75 @@
+"""What a task leaves to look at: a page, a sheet of samples chosen by seed, a sheet of its worst failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codi2_model.evaluation.bench.measures import bare
+from codi2_model.evaluation.bench.scoring import MODEL, Tally
+from codi2_model.evaluation.data import LoadedSample
+from codi2_model.evaluation.outputs import GenerationItem, encode_medium, write_atomic, write_generations
+from codi2_model.evaluation.scoring import summary
+from codi2_model.evaluation.sheet import contact_sheet
+
+SHOWN, WORST = 12, 12
+TOLD = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")
+
+
+def write_task(
+    folder: Path,
+    task: str,
+    checkpoint_id: str,
+    samples: Sequence[LoadedSample],
+    replies: Mapping[str, list[dict[str, Any]]],
+    reasons: Mapping[str, str],
+    tally: Tally,
+    rows: Sequence[Mapping[str, Any]],
+    seed: int,
+) -> None:
+    """index.html, media/, contact_sheet.png (the first samples by hash of the seed), worst.png, scores.json."""
+    own = own_scores(tally)
+    items = {
+        sample.row.sample_id: GenerationItem(
+            sample.row.sample_id,
+            task,
+            sample.prompt,
+            replies.get(sample.row.sample_id, []),
+            sample.reply,
+            reasons.get(sample.row.sample_id) or note(own.get(sample.row.sample_id, {})),
+        )
+        for sample in samples
+    }
+    ids = list(items)
+    worst = sorted(ids, key=lambda i: (badness(own.get(i, {})), i))[:WORST]
+    shown = ids[:SHOWN]
+    columns, cells = summary([row for row in rows if row["split"] == "test"])
+    table = {"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}
+    on_page = [items[i] for i in dict.fromkeys([*shown, *worst])]
+    write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
+    for name, chosen in (("contact_sheet.png", shown), ("worst.png", worst)):
+        write_atomic(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
+    told = {"seed": seed, "shown": shown, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
+    write_atomic(folder / "scores.json", json.dumps(told, indent=1, sort_keys=True).encode())
+
+
+def own_scores(tally: Tally) -> dict[str, dict[str, float]]:
+    """sample id -> measure -> the model's own score."""
+    found: dict[str, dict[str, float]] = {}
+    for (metric, condition), scores in tally.single.items():
+        if condition == MODEL:
+            for key, score in scores.items():
+                found.setdefault(key.split(":")[0], {})[metric] = round(score, 6)
+    return found
+
+
+def badness(scores: Mapping[str, float]) -> float:
+    """What failures are ordered by, lowest first: likeness to the truth, the mean over the kinds of medium."""
+    likeness = [score for metric, score in scores.items() if bare(metric) in ("similarity", "soft_match")]
+    return sum(likeness) / len(likeness) if likeness else 0.0
+
+
+def note(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{metric} {scores[metric]:.2f}" for metric in scores if bare(metric) in TOLD)

@@ -1,0 +1,144 @@
+"""Everything that a README or a release shows of a model, from the catalog: nothing is measured or made here.
+
+    <out>/figures.md            a table a task with baselines and intervals, demonstrations, published suites
+    <out>/MODEL_CARD.md         model, training, data, licences, main figures, limits
+    <out>/sheets/<task>.png     prompt | output | truth for samples chosen by the seed
+    <out>/worst/<task>.png      the failures that are worst by the judge
+The same catalog gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codi2_model.checkpoints import checkpoint_folder, weights_digest
+from codi2_model.evaluation.bench.card import card_lines
+from codi2_model.evaluation.bench.figures import (
+    cell,
+    ladder_table,
+    legend,
+    number,
+    published_table,
+    row_line,
+    table_head,
+    task_table,
+)
+from codi2_model.evaluation.bench.rows import SUITE
+from codi2_model.evaluation.data import EvaluationError
+from codi2_model.evaluation.outputs import write_atomic
+from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+
+MAIN = ("edit@1", "concept@1", "names_truth", "token_f1", "lsd", "motion_agreement")  # of each task the first it has
+SHEETS = {"sheets": "contact_sheet.png", "worst": "worst.png"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured task."""
+
+    task: str
+    run_id: str
+    config: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, build: str | None = None) -> Path:
+    """Write the folder; returns the path of the card. Raises EvaluationError where the bench was not run."""
+    store = root if isinstance(root, Store) else Store(root)
+    folder = checkpoint_folder(checkpoint)
+    checkpoint_id = weights_digest(folder)[:16]
+    catalog = Catalog(store)
+    build_id = build or catalog.latest_build() or ""
+    runs = bench_runs(catalog, checkpoint_id, build_id)
+    if not runs:
+        raise EvaluationError(
+            f"the catalog holds no figures of {checkpoint_id} on {build_id}: run `codi2 evaluate --suite open` first"
+        )
+    target = Path(out)
+    for name, file in SHEETS.items():
+        (target / name).mkdir(parents=True, exist_ok=True)
+        for run in runs:
+            write_atomic(target / name / f"{run.task}.png", store.read_bytes(f"evaluations/{run.run_id}/{file}"))
+    published = catalog.sql(
+        "select * from metrics where checkpoint_id = ? and starts_with(suite, 'published:')", [checkpoint_id]
+    ).to_pylist()
+    figures = [f"# Figures of {checkpoint_id}", "", *_about(build_id, runs), *_tasks(runs)]
+    if published:
+        figures += ["## Published suites", "", *published_table(published), ""]
+    _write(target / "figures.md", [*figures, "## Measures", "", *legend()])
+    card = target / "MODEL_CARD.md"
+    _write(card, card_lines(catalog, checkpoint_id, folder, build_id, headline(runs)))
+    return card
+
+
+def bench_runs(catalog: Catalog, checkpoint_id: str, build_id: str) -> list[Run]:
+    """The run with most samples of each task, ordered by task; of several the one with the lowest seed, then id."""
+    found = catalog.sql(
+        "select run_id, config from runs where kind = 'evaluation' and build_id = ? order by run_id", [build_id]
+    ).to_pylist()
+    best: dict[str, tuple[Any, str, dict[str, Any]]] = {}
+    for row in found:
+        config = json.loads(row["config"] or "{}")
+        if config.get("suite") == SUITE and config.get("checkpoint") == checkpoint_id:
+            rank = (-config["limit"], config["seed"], row["run_id"])
+            best[config["task"]] = min(
+                best.get(config["task"], (rank, row["run_id"], config)),
+                (rank, row["run_id"], config),
+                key=lambda entry: entry[0],
+            )
+    runs = []
+    for task, (_, run_id, config) in sorted(best.items()):
+        rows = catalog.sql("select * from metrics where run_id = ?", [run_id]).to_pylist()
+        runs.append(Run(task, run_id, config, rows))
+    return runs
+
+
+def headline(runs: list[Run]) -> list[str]:
+    """One line a task: its main measure beside the baselines."""
+    names = ("chance", "copy_input", "nearest_train")
+    lines = table_head(["task", "measure", "n", "model (95 %)", *names])
+    for run in runs:
+        found = {(row["metric"], row["baseline"]): row for row in run.rows if row["split"] == "test"}
+        prefixed = [
+            metric
+            for name in MAIN
+            for metric, who in sorted(found, key=str)
+            if who is None and metric.split(":")[-1] == name
+        ]
+        if prefixed:
+            metric = prefixed[0]
+            own = found[(metric, None)]
+            lines.append(
+                row_line([run.task, metric, str(own["n"]), cell(own), *(number(found.get((metric, n))) for n in names)])
+            )
+    return lines
+
+
+def _about(build_id: str, runs: list[Run]) -> list[str]:
+    seeds = sorted({run.config["seed"] for run in runs})
+    return [
+        f"Held-out samples of build {build_id}, seed {', '.join(map(str, seeds))}. Intervals: bootstrap, 95 %. Bold: a "
+        "baseline that the model beats with the interval of the paired difference above 0.",
+        "",
+    ]
+
+
+def _tasks(runs: list[Run]) -> list[str]:
+    lines: list[str] = []
+    for run in runs:
+        lines += [f"## {run.task}", "", f"![samples by seed](sheets/{run.task}.png)", "", *task_table(run.rows), ""]
+        for split in sorted({row["split"] for row in run.rows} - {"test"}):
+            lines += [f"Held-out {split.split('/')[-1]}s alone:", "", *task_table(run.rows, split), ""]
+        if ladder := ladder_table(run.rows):
+            lines += ["By number of demonstrations, the same samples in every column:", "", *ladder, ""]
+        lines += [f"The worst failures: [worst/{run.task}.png](worst/{run.task}.png)", ""]
+    return lines
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    write_atomic(path, ("\n".join(lines).rstrip() + "\n").encode())

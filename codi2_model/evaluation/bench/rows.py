@@ -1,0 +1,77 @@
+"""From scores of single answers to rows of the metrics table: means with intervals, gains in pairs, by kind of hold-out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codi2_model.evaluation.baselines import CHANCE
+from codi2_model.evaluation.bench.measures import GAIN, direction
+from codi2_model.evaluation.bench.scoring import MODEL, Tally, is_choice
+from codi2_model.evaluation.statistics import Estimate, bootstrap_mean, paired_gain
+
+SUITE = "open"
+RESAMPLES = 1000
+NONE = "[demos=0]"  # what the model's measures are called without demonstrations
+
+
+def rows_of(task: str, tally: Tally, holdouts: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
+    """Ordered rows. `holdouts`: question key -> what is held out ('concept', 'combination'); where a task has several,
+    each has rows of its own, in the split 'test/concept' say. Sets of answers (Frechet) have no interval: resampling
+    them with replacement makes doubles, which raise the distance by more than the interval is wide."""
+    kinds = sorted({kind for kind in holdouts.values() if kind})
+    splits = {"test": set(holdouts)}
+    if len(kinds) > 1:
+        splits |= {f"test/{kind}": {key for key, value in holdouts.items() if value == kind} for kind in kinds}
+    rows = []
+    for split, keys in splits.items():
+        rows += _split_rows(task, split, keys, tally, seed)
+    rows += _ladder_gains(task, tally, seed)
+    for (metric, (baseline, _)), (value, n) in tally.sets.items():
+        rows.append(_row(task, "test", metric, baseline, Estimate(value, 0.0, 0.0, n), interval=False))
+    return sorted(rows, key=lambda row: (row["split"], row["metric"], row["baseline"] or ""))
+
+
+def _split_rows(task: str, split: str, keys: set[str], tally: Tally, seed: int) -> list[dict[str, Any]]:
+    rows = []
+    for (metric, condition), scores in tally.single.items():
+        baseline, suffix = condition
+        chosen = {key: score for key, score in scores.items() if key in keys}
+        if not chosen or (suffix and split != "test"):
+            continue
+        exact = baseline == CHANCE and is_choice(metric)
+        estimate = bootstrap_mean(list(chosen.values()), seed, RESAMPLES)
+        rows.append(_row(task, split, metric, baseline, estimate, interval=not exact))
+        own = tally.single.get((metric, MODEL), {})
+        common = [key for key in chosen if key in own]
+        if baseline is not None and common:
+            sign = direction(metric)
+            better = paired_gain(
+                [sign * own[key] for key in common], [sign * chosen[key] for key in common], seed, RESAMPLES
+            )
+            rows.append(_row(task, split, metric + GAIN, baseline, better))
+    return rows
+
+
+def _ladder_gains(task: str, tally: Tally, seed: int) -> list[dict[str, Any]]:
+    """What each number of demonstrations gains over none, in pairs: METRIC[demos=4].gain beside the baseline of none."""
+    rows = []
+    for (metric, condition), scores in tally.single.items():
+        suffix = condition[1]
+        none = suffix and tally.single.get((metric.removesuffix(suffix) + NONE, (None, NONE)))
+        if not none or suffix == NONE:
+            continue
+        sign = direction(metric)
+        pairs = [sign * scores[key] for key in scores], [sign * none[key] for key in scores]
+        rows.append(
+            _row(task, "test", metric + GAIN, "demos_removed", paired_gain(*pairs, seed=seed, resamples=RESAMPLES))
+        )
+    return rows
+
+
+def _row(
+    task: str, split: str, metric: str, baseline: str | None, estimate: Estimate, interval: bool = True
+) -> dict[str, Any]:
+    about = {"suite": SUITE, "task": task, "split": split, "metric": metric, "baseline": baseline, "n": estimate.n}
+    low, high = (estimate.low, estimate.high) if interval else (None, None)
+    return {**about, "value": estimate.value, "low": low, "high": high}

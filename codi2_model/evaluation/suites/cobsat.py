@@ -1,0 +1,117 @@
+"""CoBSAT: text-to-image in-context learning (Zeng et al. 2024, arXiv 2402.01293), judged by CLIP.
+
+Ten tasks in which words name an object and the pictures share a detail, or the other way round; the last word is to be
+drawn with what the pictures have in common. Data: the folder of the published repository, with
+datasets/<detail kind>_<object>/<detail>_<object>.jpg and load_datasets/prompts_list*.json (else the list is drawn as
+theirs: Python's generator with seed 123). A task counts as done where CLIP picks the right object and the right detail
+among the ten of each kind; published figures judged by LLaVA differ.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from codi2_model.evaluation.data import by_hash
+from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
+from codi2_model.evaluation.suites.networks import Networks
+
+ITEMS: dict[str, list[str]] = {
+    name: words.split()
+    for name, words in {
+        "color": "yellow white red purple pink orange green brown blue black",
+        "object": "leaf hat cup chair car box book ball bag apple",
+        "animal": "zebra tiger sheep pig monkey lion dog cow cat bird",
+        "style": "watercolor sketch pixel origami lego icon graffiti futuristic 3d old",
+        "action": "swim sleep sing run read fly eat drink cry angry",
+        "background": "beach desert glacier volcano park gym waterfall space cave seafloor",
+        "texture": "wood wicker sequined plastic paper metal leather lace denim ceramic",
+    }.items()
+}
+PAIRS = (
+    ("color", "object"),
+    ("background", "animal"),
+    ("style", "object"),
+    ("action", "animal"),
+    ("texture", "object"),
+)
+# (kind of the words, kind that the pictures share); odd tasks infer the object, even ones the detail
+TASKS = [pair for detail, thing in PAIRS for pair in ((detail, thing), (thing, detail))]
+SHOTS = (2, 4, 6, 8)
+PROMPTS = 1000
+THINGS = ("object", "animal")
+
+
+def prompt_lists(data: Path) -> list[dict[str, list[int]]]:
+    for name in ("prompts_list.json", "prompts_list_default.json", "prompts_list_inference.json"):
+        path = data / "load_datasets" / name
+        if path.is_file():
+            return json.loads(path.read_text("utf-8"))
+    draw = random.Random(123)
+    words, shared, lists = list(range(10)), list(range(10)), []
+    for _ in range(PROMPTS):
+        draw.shuffle(words)
+        draw.shuffle(shared)
+        lists.append({"x_list": words.copy(), "theta_list": shared.copy()})
+    return lists
+
+
+def picture(data: Path, kinds: tuple[str, str], word: str, shared: str) -> Image.Image:
+    thing, detail = (word, shared) if kinds[0] in THINGS else (shared, word)
+    kind = kinds[1] if kinds[0] in THINGS else kinds[0]
+    path = data / "datasets" / f"{kind}_{thing}" / f"{detail}_{thing}.jpg"
+    with Image.open(needed(path, "a picture of CoBSAT")) as image:
+        return image.convert("RGB")
+
+
+def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
+    """`limit` counts prompts of each task and number of shots."""
+    lists = prompt_lists(data)
+    found = []
+    for number, kinds in enumerate(TASKS, 1):
+        for shots in SHOTS:
+            name = f"{number:02d}_{kinds[0]}_{kinds[1]}_{shots}shot"
+            chosen = by_hash(map(str, range(len(lists))), seed)[:limit]
+            for index in sorted(map(int, chosen)):
+                entry = lists[index]
+                words = [ITEMS[kinds[0]][i] for i in entry["x_list"][: shots + 1]]
+                shared = ITEMS[kinds[1]][entry["theta_list"][shots + 1]]
+                parts: list[Any] = []
+                for word in words[:-1]:
+                    value = picture(data, kinds, word, shared)
+                    parts += [f"{word}: ", {"type": "image", "value": value, "icl_role": "demo_output"}, "\n"]
+                about = {"kinds": kinds, "word": words[-1], "shared": shared}
+                found.append(Request(f"{name}/{index}", name, user(*parts, f"{words[-1]}: "), about, f"{name}/{index}"))
+    return found
+
+
+def score(data: Path, asked: Sequence[Request], answers: Sequence[Any | None], judges: Networks) -> list[Figure]:
+    """Right object, right detail, both; chance is 1/10, 1/10, 1/100."""
+    vocabulary = sorted({word for words in ITEMS.values() for word in words})
+    texts = dict(zip(vocabulary, judges.clip_texts(vocabulary), strict=True))
+    there = {n: answer for n, answer in enumerate(answers) if answer is not None}
+    rows = dict(zip(there, judges.clip_images(list(there.values())), strict=True)) if there else {}
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for n, request in enumerate(asked):
+        right = {}
+        for kind, truth in zip(request.about["kinds"], (request.about["word"], request.about["shared"]), strict=True):
+            likeness = {word: float(texts[word] @ rows[n]) for word in ITEMS[kind]} if n in rows else {}
+            best = max(likeness, key=lambda word: likeness[word]) if likeness else None
+            right["object" if kind in THINGS else "detail"] = float(best == truth)
+        right["both"] = right["object"] * right["detail"]
+        for name, value in right.items():
+            scores.setdefault((request.task, f"{name}_accuracy"), {})[request.group] = value
+    figures = [Figure(task, metric, by) for (task, metric), by in scores.items()]
+    chance = {"object_accuracy": 0.1, "detail_accuracy": 0.1, "both_accuracy": 0.01}
+    return figures + [
+        Figure(task, metric, value=chance[metric], n=len(by), baseline="chance")
+        for (task, metric), by in scores.items()
+    ]
+
+
+SUITE = Suite("cobsat", "image", "Zeng et al. 2024, arXiv 2402.01293", requests, score, ("clip",))

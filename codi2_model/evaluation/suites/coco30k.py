@@ -1,0 +1,84 @@
+"""COCO-30K: 30,000 captions of MS-COCO val2014 drawn; FID against the real pictures, and CLIPScore.
+
+Data: annotations/captions_val2014.json and val2014/*.jpg, as COCO publishes them. One caption a picture is drawn by hash
+of the seed. FID: Heusel et al. 2017, the Inception of 2015-12-05 (or the network that was given: the measure is then
+named after it), no shrinkage. CLIPScore: Hessel et al. 2021, 2.5 x max(cosine, 0).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from codi2_model.evaluation.data import by_hash
+from codi2_model.evaluation.metrics.frechet import frechet
+from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
+from codi2_model.evaluation.suites.networks import Networks
+from codi2_model.evaluation.suites.spool import Lazy, lazy
+
+CAPTIONS = 30_000
+WEIGHT = 2.5  # of CLIPScore
+
+
+def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
+    """`limit` instead of 30,000; fewer where the folder holds fewer pictures."""
+    path = needed(data / "annotations" / "captions_val2014.json", "the captions of COCO")
+    content = json.loads(path.read_text("utf-8"))
+    files = {image["id"]: image["file_name"] for image in content["images"]}
+    captions: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in content["annotations"]:
+        captions[str(row["image_id"])][str(row["id"])] = row["caption"].strip()
+    chosen = sorted(by_hash(captions, seed)[: CAPTIONS if limit is None else limit])
+    found = []
+    for image in chosen:
+        caption = captions[image][by_hash(captions[image], seed)[0]]
+        about = {"caption": caption, "file": files[int(image)]}
+        found.append(Request(image, "text_to_image", user(f"Draw this: {caption}"), about, image))
+    return found
+
+
+def real(data: Path, request: Request) -> Image.Image:
+    with Image.open(needed(data / "val2014" / request.about["file"], "a picture of COCO val2014")) as image:
+        return image.convert("RGB")
+
+
+def score(data: Path, asked: Sequence[Request], answers: Sequence[Any | None], judges: Networks) -> list[Figure]:
+    """Missing answers count as CLIPScore 0 and are left out of FID, whose n says so."""
+    given = lazy(answers)
+    there = [n for n in range(len(given)) if given[n] is not None]
+    made = given.part(there)
+    texts = judges.clip_texts([request.about["caption"] for request in asked])
+    truths = Lazy([partial(real, data, request) for request in asked])
+    figures = []
+    rows = list(judges.clip_images(made)) if there else []
+    own = dict.fromkeys((request.group for request in asked), 0.0)
+    own |= {asked[n].group: clip_score(float(row @ texts[n])) for n, row in zip(there, rows, strict=True)}
+    figures.append(Figure("text_to_image", "clip_score", own))
+    pairs = zip(asked, judges.clip_images(truths), texts, strict=True)
+    by_real = {request.group: clip_score(float(row @ text)) for request, row, text in pairs}
+    figures.append(Figure("text_to_image", "clip_score", by_real, baseline="real"))
+    if len(there) > 1:
+        name = "fid" if (judges.folder / "inception.pth").is_file() else "fid_other_network"
+        distance = frechet(judges.inception_images(made), judges.inception_images(truths), shrink=False)
+        figures.append(Figure("text_to_image", name, value=distance.value, n=len(there)))
+    return figures
+
+
+def clip_score(cosine: float) -> float:
+    return WEIGHT * max(cosine, 0.0)
+
+
+SUITE = Suite(
+    "coco30k",
+    "image",
+    "Lin et al. 2014; Heusel et al. 2017; Hessel et al. 2021",
+    requests,
+    score,
+    ("clip", "inception"),
+)

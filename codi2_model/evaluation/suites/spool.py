@@ -1,0 +1,81 @@
+"""Answers on disk: thirty thousand pictures fit no memory, and what was made before a stop is not made again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from PIL import Image
+
+from codi2_datasets.identity import digest
+from codi2_model.evaluation.outputs import write_atomic
+
+
+class Lazy(Sequence[Any]):
+    """A sequence whose items are made when they are asked for; a slice is a plain list."""
+
+    def __init__(self, makers: Sequence[Callable[[], Any]]) -> None:
+        self._makers = list(makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Any]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return [make() for make in self._makers[place]]
+        return self._makers[place]()
+
+    def part(self, places: Sequence[int]) -> Lazy:
+        """Some of the items, still unmade."""
+        return Lazy([self._makers[place] for place in places])
+
+
+def lazy(items: Sequence[Any]) -> Lazy:
+    """Any sequence as one whose parts can be taken without making them."""
+    return items if isinstance(items, Lazy) else Lazy([lambda item=item: item for item in items])  # type: ignore[misc]
+
+
+class Spool:
+    """One file an answer: pictures as PNG, sounds and clips as arrays; a text file says why there is none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, key: str) -> bool:
+        return any((self.folder / f"{digest(key)[:24]}{ending}").exists() for ending in (".png", ".npy", ".txt"))
+
+    def put(self, key: str, value: Any | None, reason: str = "") -> None:
+        name = digest(key)[:24]
+        buffer = io.BytesIO()
+        if value is None:
+            write_atomic(self.folder / f"{name}.txt", reason.encode())
+        elif isinstance(value, Image.Image):
+            value.save(buffer, "PNG")
+            write_atomic(self.folder / f"{name}.png", buffer.getvalue())
+        else:
+            np.save(buffer, value)
+            write_atomic(self.folder / f"{name}.npy", buffer.getvalue())
+
+    def get(self, key: str) -> Any | None:
+        """The answer, or None where there is none."""
+        name = self.folder / digest(key)[:24]
+        if name.with_suffix(".png").exists():
+            with Image.open(name.with_suffix(".png")) as image:
+                return image.convert("RGB")
+        return np.load(name.with_suffix(".npy")) if name.with_suffix(".npy").exists() else None
+
+    def there(self, key: str) -> bool:
+        """Whether there is an answer, without reading it."""
+        return self.has(key) and not (self.folder / f"{digest(key)[:24]}.txt").exists()
+
+    def reason(self, key: str) -> str:
+        path = self.folder / f"{digest(key)[:24]}.txt"
+        return path.read_text("utf-8") if path.exists() else ""

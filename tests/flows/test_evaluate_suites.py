@@ -1,0 +1,108 @@
+"""`codi2 evaluate` with its suites and its report, as people run it: on a tiny checkpoint and a build of words alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from codi2_datasets.sample import Message, Part, Sample
+from codi2_storage.manifests import Writer
+from codi2_storage.store import Store
+
+
+def codi2(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codi2_flows.cli", *arguments]
+    quiet = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=quiet)
+
+
+def asked(number: int, split: str) -> Sample:
+    messages = (
+        Message("user", (Part("text", f"Which number is {number}?"),)),
+        Message("assistant", (Part("text", f"Number {number}.", target=True),)),
+    )
+    return Sample(
+        f"{split}{number:03d}",
+        "text_instruction",
+        split,
+        messages,
+        "CC0-1.0",
+        number,
+        "concept",
+        {"family": f"n{number}"},
+    )  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("words")
+    rows, parts = [], []
+    for split in ("train", "test"):
+        samples = [asked(number, split) for number in range(6)]
+        shard = f"shards/text_instruction/{split}.tar"
+        (root / shard).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(root / shard, "w") as tar:
+            for sample in samples:
+                info = tarfile.TarInfo(f"{sample.sample_id}.json")
+                info.size = len(sample.to_json().encode())
+                tar.addfile(info, BytesIO(sample.to_json().encode()))
+                about = {"build_id": "b1", "sample_id": sample.sample_id}
+                told = {"holdout": "concept", "shard": shard, "meta": json.dumps(sample.meta)}
+                rows.append({**about, "task": sample.task, "split": split, **told})
+                for turn, message in enumerate(sample.messages):
+                    words = {"modality": "text", "text": message.content[0].text, "role": message.role}
+                    parts.append({**about, "turn": turn, "position": turn, **words})
+    with Writer(Store(str(root)), "b1", "build", info={"created_at": "2026-01-01"}) as writer:
+        writer.append("samples", rows)
+        writer.append("parts", parts)
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
+
+    config = CoDi2Config.preset("tiny", vocab_size=400, modalities=["image"])
+    processor = CoDi2Processor.build(config, texts=["Which number is 1? Number 1."] * 8)
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    CoDi2ForConditionalGeneration(processor.config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
+    root: Path, checkpoint: str, tmp_path: Path
+) -> None:
+    place = ("--root", str(root))
+    early = codi2("evaluate", checkpoint, *place, "--report", str(tmp_path / "early"))
+    assert early.returncode == 1 and "run `codi2 evaluate --suite open` first" in early.stderr
+    ran = codi2("evaluate", checkpoint, *place, "--suite", "open", "--limit", "4")
+    assert ran.returncode == 0, ran.stderr
+    assert "leak check: test_targets_in_train 0 of 0" in ran.stderr
+    assert "token_f1" in ran.stdout and "nearest_train" in ran.stdout and "copy_input" not in ran.stdout
+    page = Path(ran.stdout.strip().splitlines()[-1])
+    assert page.name == "index.html" and page.is_file()
+    drawn = codi2("evaluate", checkpoint, *place, "--report", str(tmp_path / "out"))
+    assert drawn.returncode == 0, drawn.stderr
+    card = Path(drawn.stdout.strip().splitlines()[-1])
+    assert "| text_instruction |" in card.read_text() and (card.parent / "worst" / "text_instruction.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "nope"], "no suite 'nope': known are short, open, audiocaps, audit, cobsat, coco30k, dreambench"),
+        (["--suite", "dreambench"], "needs --data (its files) and --weights (its judges: clip, dino)"),
+    ],
+)
+def test_bad_usage_is_one_line(root: Path, checkpoint: str, arguments: list[str], message: str) -> None:
+    result = codi2("evaluate", checkpoint, "--root", str(root), *arguments)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
