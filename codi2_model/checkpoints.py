@@ -17,6 +17,7 @@ from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
 SLOT = "default"  # the one place a model is promoted to
+SHIPPED = Path(__file__).parent / "shipped"  # weights that come with the package, where it was built with them
 
 
 class UsageError(ValueError):
@@ -110,12 +111,14 @@ def promote(store: Store, checkpoint_id: str, uri: str, reason: str) -> None:
 
 
 def resolve(root: str, checkpoint: str | None) -> Path:
-    """The local folder of a checkpoint: the one named (a folder, a URI or an id), else the promoted one."""
+    """The local folder of a checkpoint: the one named (a folder, a URI or an id), else the promoted one, else the shipped one."""
     if checkpoint is not None and (Path(checkpoint) / "config.json").is_file():
         return Path(checkpoint)
     store = Store(root)
     if checkpoint is None:
         row = promoted(store)
+        if row is None and (SHIPPED / "config.json").is_file():
+            return SHIPPED
         if row is None:
             raise UsageError(
                 f"no promoted checkpoint under {root}: run `codi2 retrain demo --root {root}`, or give --checkpoint"

@@ -97,7 +97,8 @@ class Sources:
     @classmethod
     def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:
         """As in transformers, but strict: FileNotFoundError where the folder or its config is missing, ValueError where weights
-        are missing, left over or of another shape."""
+        are missing, left over or of another shape. In float32 unless `dtype` says otherwise, whatever they were saved in."""
+        options.setdefault("dtype", torch.float32)
         if not os.path.isfile(os.path.join(folder, "config.json")):
             raise FileNotFoundError(f"no model in {folder}: config.json is missing")
         wants_info = options.pop("output_loading_info", False)

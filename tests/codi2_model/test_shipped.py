@@ -1,0 +1,30 @@
+"""The weights that come with the package: loaded where a root has none of its own, small enough, and able to answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+from codi2_model.checkpoints import SHIPPED, resolve
+
+pytestmark = pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="this copy comes without weights")
+
+
+def test_a_root_without_a_promoted_model_falls_back_on_them(tmp_path):
+    assert resolve(str(tmp_path), None) == SHIPPED
+
+
+def test_they_are_small_and_no_file_is_above_20_mb():
+    sizes = [path.stat().st_size for path in SHIPPED.iterdir()]
+    assert max(sizes) <= 20_000_000 and sum(sizes) <= 150_000_000
+
+
+def test_they_load_in_float32_and_answer_in_every_modality():
+    model = CoDi2ForConditionalGeneration.from_pretrained(SHIPPED).eval()
+    processor = CoDi2Processor.from_pretrained(SHIPPED)
+    assert next(model.parameters()).dtype == torch.float32
+    talk = [{"role": "user", "content": "Draw a red apple."}]
+    for modality in model.config.modalities:
+        reply = model.generate(processor, [talk], modalities=(modality,), steps=2)[0]
+        assert [part["type"] for part in reply] == [modality]
