@@ -57,9 +57,9 @@ def test_query_prints_a_table(root: str) -> None:
         (["explain", "nope", "--root", "{root}"], 2, "no sample 'nope'"),
         (["query", "select 1", "--build", "nope", "--root", "{root}"], 2, "published: b1"),
         (
-            ["generate", "{root}/requests.jsonl", "--out", "{root}/out", "--root", "{root}"],
+            ["generate", "{root}/requests.jsonl", "--out", "{root}/out", "--checkpoint", "{root}/nowhere"],
             2,
-            "no such file of requests",
+            "no checkpoint there",
         ),
         (["evaluate", "{root}/nowhere", "--root", "{root}"], 2, "no checkpoint there"),
         (["train", "{root}/nowhere.yaml", "--root", "{root}"], 2, "nowhere.yaml"),
