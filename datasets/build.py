@@ -9,7 +9,7 @@ from typing import Any
 
 from codi2_datasets.corpora import corpora
 from codi2_datasets.derive import derivations
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.engine import cluster_when_needed
 from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
 from codi2_datasets.publishing import describe_build
@@ -154,7 +154,7 @@ def build(settings: Settings) -> Built:
     if prepared.published:
         describe_build(prepared.store, prepared.build_id)
         return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
-    with local_cluster(settings.workers):
+    with cluster_when_needed(settings.workers):
         samples = assemble(prepared, ingest(prepared))
     return Built(prepared.build_id, samples, True, prepared.missing)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ LOOPBACK_ENVIRONMENT = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "PYTHONWARNINGS": "ignore",
 }
+FEW = 12  # items whose work is not worth the seconds that Ray takes to start
 SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
 
 
@@ -91,14 +94,54 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+class Pending:
+    """A cluster that starts when there is work for it."""
+
+    def __init__(self, num_cpus: int) -> None:
+        self.num_cpus = num_cpus
+        self.stack = ExitStack()
+        self.started = False
+
+    def start(self) -> None:
+        if not self.started:
+            self.stack.enter_context(local_cluster(self.num_cpus))
+            self.started = True
+
+
+_pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
+
+
+@contextmanager
+def cluster_when_needed(num_cpus: int) -> Iterator[None]:
+    """As `local_cluster`, but started by the first `spread` over more than a few items: a delta build may do without."""
+    pending = Pending(num_cpus)
+    token = _pending.set(pending)
+    try:
+        with pending.stack:
+            yield
+    finally:
+        _pending.reset(token)
+
+
 def spread(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, retries: int = 3
 ) -> Iterator[tuple[Item, Result]]:
     """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
 
     A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
-    here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`.
+    here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
+    `cluster_when_needed()`: there up to `FEW` items are run here, one after the other, unless Ray runs already.
     """
+    pending = _pending.get()
+    if pending is not None and not pending.started:
+        source = iter(items)
+        first = list(islice(source, FEW + 1))
+        if len(first) <= FEW:
+            for item in first:
+                yield item, function(item)
+            return
+        items = chain(first, source)
+        pending.start()
     import ray
 
     remote = ray.remote(num_cpus=1, max_retries=retries)(function)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,18 @@ def test_ray_is_told_that_it_is_local(ray_cluster: None) -> None:
     assert all(os.environ[name] == value for name, value in LOOPBACK_ENVIRONMENT.items())
     assert "provider: {type: local}" in (quiet_ray_home() / "ray_bootstrap_config.yaml").read_text()
     assert Path.home() != quiet_ray_home()
+
+
+def test_a_few_items_do_without_ray_and_more_start_it() -> None:
+    code = (
+        "import os, sys\n"
+        "from codi2_datasets.engine import FEW, cluster_when_needed, spread\n"
+        "with cluster_when_needed(2):\n"
+        "    few = dict(spread(abs, range(-FEW, 0), 2))\n"
+        "    assert few == {-n: n for n in range(1, FEW + 1)} and 'ray' not in sys.modules\n"
+        "    many = dict(spread(abs, range(-FEW - 1, 0), 2))\n"
+        "    assert len(many) == FEW + 1 and sys.modules['ray'].is_initialized()\n"
+        "assert not sys.modules['ray'].is_initialized()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
