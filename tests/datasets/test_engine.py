@@ -56,9 +56,9 @@ def test_a_few_items_do_without_ray_and_more_start_it() -> None:
         "import os, sys\n"
         "from codi2_datasets.engine import FEW, cluster_when_needed, spread\n"
         "with cluster_when_needed(2):\n"
-        "    few = dict(spread(abs, range(-FEW, 0), 2))\n"
+        "    few = dict(spread(lambda n: -n, range(-FEW, 0), 2))\n"
         "    assert few == {-n: n for n in range(1, FEW + 1)} and 'ray' not in sys.modules\n"
-        "    many = dict(spread(abs, range(-FEW - 1, 0), 2))\n"
+        "    many = dict(spread(lambda n: -n, range(-FEW - 1, 0), 2))\n"
         "    assert len(many) == FEW + 1 and sys.modules['ray'].is_initialized()\n"
         "assert not sys.modules['ray'].is_initialized()\n"
     )
