@@ -39,7 +39,10 @@ class _Gather(torch.autograd.Function):
 
 def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     """(n, …) of this worker -> (N, …) of all workers, so that the negatives are those of the whole batch."""
-    return rows if runtime.world == 1 else _Gather.apply(rows, runtime)
+    if runtime.world == 1:
+        return rows
+    # in bfloat16, a worker whose share has none of a modality would else send rows of another size than the others
+    return _Gather.apply(rows.float() if rows.is_floating_point() else rows, runtime)
 
 
 def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -76,11 +76,10 @@ def save(
         save_file(state.ema, trainer / "ema.safetensors")
     (trainer / "progress.json").write_text(json.dumps(asdict(progress), indent=1))
     for path in temporary.rglob("*"):
-        if path.is_file():
-            _flush(path)
-    if folder.exists():
-        shutil.rmtree(folder)
+        _flush(path)
+    discard(folder)
     temporary.rename(folder)
+    _flush(folder.parent)
     return folder
 
 
@@ -117,13 +116,24 @@ def latest(out_dir: Path) -> Path | None:
 def prune(out_dir: Path, keep: int) -> None:
     """Remove all but the `keep` latest checkpoints, and what a killed run left half written."""
     for old in all_checkpoints(out_dir)[:-keep]:
-        # renamed first, so that a kill in mid-removal leaves no half folder under a checkpoint's name
-        doomed = old.with_name(f".tmp-old-{old.name}")
-        old.rename(doomed)
+        discard(old)
     for leftover in (out_dir / "checkpoints").glob(".tmp-*"):
         shutil.rmtree(leftover)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder, if it is there; renamed first, so that a kill leaves no half folder under a checkpoint's name."""
+    if folder.exists():
+        doomed = folder.with_name(f".tmp-old-{folder.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
 def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    """Have a file, or a folder's list of names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""Which steps are not taken: those without a finite gradient, and those whose gradient jumps far above the last ones."""
+"""Which steps are not taken: those without finite losses and gradients, and those whose gradient jumps far above the last."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,12 +23,13 @@ from codi2_model.training.config import STAGES, StageConfig, TrainConfig
 from codi2_model.training.ema import Ema, whole
 from codi2_model.training.guard import Guard
 from codi2_model.training.journal import Journal, losses_text
+from codi2_model.training.meter import Meter, Window
 from codi2_model.training.mixture import Draw, Loader, Mixture
-from codi2_model.training.parallel import average_gradients, is_sharded
+from codi2_model.training.parallel import REACH, average_gradients, forget_gathered, is_sharded
 
 
 class TrainingDiverged(RuntimeError):
-    """Too many steps in a row had a loss or gradient that is not finite."""
+    """Too many steps in a row were skipped: no finite loss or gradient, or one far above the usual."""
 
 
 class Source(Protocol):
@@ -102,32 +103,6 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: StageConfig, devi
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=device.type in ("cpu", "cuda"))
 
 
-class Window:
-    """Means of losses since the last row; part of the resumable state."""
-
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self.sums: dict[str, float] = dict((state or {}).get("sums", {}))
-        self.counts: dict[str, int] = dict((state or {}).get("counts", {}))
-
-    def add(self, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self, names: Sequence[str], runtime: Runtime) -> dict[str, float]:
-        """Over all workers; a name nobody saw is left out."""
-        table = torch.tensor([[self.sums.get(n, 0.0), self.counts.get(n, 0)] for n in names], dtype=torch.float64)
-        if runtime.world > 1:
-            table = table.to(runtime.device)
-            torch.distributed.all_reduce(table)
-        found = {n: float(s / c) for n, (s, c) in zip(names, table.cpu(), strict=True) if c > 0}
-        self.sums, self.counts = {}, {}
-        return found
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": self.sums, "counts": self.counts}
-
-
 Save = Callable[[Progress, torch.optim.Optimizer, Ema | None], None]
 Restore = Callable[[torch.optim.Optimizer, Ema | None], None]
 
@@ -171,8 +146,8 @@ def run_stage(
                 average_gradients(parameters, runtime.world)
             norm = float(whole(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)))
             step += 1
-            fault = guard.fault(norm)
-            if not fault:  # the same norm on every worker, as the gradients are: all skip a step or none
+            fault = guard.fault(norm if finite_everywhere(seen["loss"], runtime) else math.nan)
+            if not fault:  # the same on every worker, as the gradients are: all skip a step or none
                 optimizer.step()
                 if ema is not None:
                     ema.update()
@@ -182,14 +157,16 @@ def run_stage(
                 bad += 1
                 journal.say(f"{stage.name} {step}: {fault}, step skipped ({bad} in a row)")
                 if bad >= config.max_bad_steps:
-                    raise diverged(stage, step, bad, seen)
+                    raise diverged(stage, step, bad, fault, seen)
             last = step == options.steps
             if step % config.log_every == 0 or last:
-                means = window.means([*stage.weights, "loss", "grad_norm"], runtime)
+                means = window.means([*stage.weights, "loss", "grad_norm"], runtime.device, runtime.world)
                 report(stage, step, options.steps, means, rate, meter, journal)
             if last or (options.eval_every and step % options.eval_every == 0):
+                forget_gathered(model)
                 with ema.in_place() if ema is not None else nullcontext():
                     validate(stage, step, config, runtime, journal, everywhere=sharded)
+                    forget_gathered(model)
             if not last and options.checkpoint_every and step % options.checkpoint_every == 0:
                 state = loader.state_dict(), window.state_dict()
                 save(Progress(stage.name, step, False, *state, bad, list(guard.norms)), optimizer, ema)
@@ -225,7 +202,8 @@ def backward(
             batch = loader.next()
         with runtime.autocast():
             losses = stage.losses(move(batch, runtime.device), step)
-        total = sum((stage.weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
+        weights = {**stage.weights, REACH: 1.0}
+        total = sum((weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
         if total.requires_grad:
             (total / accumulation).backward()
         for name, value in {**losses, "loss": total}.items():
@@ -233,30 +211,12 @@ def backward(
     return {name: sum(values) / len(values) for name, values in seen.items()}
 
 
-class Meter:
-    """Time since the last row, the part of it spent waiting for samples, and the speed since the start."""
-
-    def __init__(self, step: int) -> None:
-        self.first, self.began = step, time.monotonic()
-        self.since, self.waited = self.began, 0.0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        asked = time.monotonic()
-        yield
-        self.waited += time.monotonic() - asked
-
-    def read(self) -> dict[str, float]:
-        """{"data_wait": share, "seconds": …} since the last reading."""
-        now = time.monotonic()
-        seconds = now - self.since
-        found = {"data_wait": round(self.waited / max(seconds, 1e-9), 4), "seconds": round(seconds, 3)}
-        self.since, self.waited = now, 0.0
-        return found
-
-    def speed(self, step: int) -> float:
-        """Steps a second."""
-        return (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+def finite_everywhere(loss: float, runtime: Runtime) -> bool:
+    """Whether the loss is finite on all workers; a loss can be nan while the gradients that it leaves are not."""
+    bad = torch.tensor(float(not math.isfinite(loss)), device=runtime.device)
+    if runtime.world > 1:
+        torch.distributed.all_reduce(bad)
+    return not bad.item()
 
 
 def report(
@@ -269,10 +229,10 @@ def report(
     journal.say(text, every=0.0 if step == steps else 5.0)
 
 
-def diverged(stage: Stage, step: int, bad: int, seen: dict[str, float]) -> TrainingDiverged:
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in seen.items())
+def diverged(stage: Stage, step: int, bad: int, fault: str, seen: dict[str, float]) -> TrainingDiverged:
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in seen.items() if name != REACH)
     return TrainingDiverged(
-        f"stage {stage.name}: {bad} steps in a row had no finite gradient, the last was step {step} ({losses}); "
+        f"stage {stage.name}: {bad} steps in a row were skipped, the last was step {step} ({fault}; {losses}); "
         f"lower {stage.name}.lr or raise max_bad_steps"
     )
 

@@ -16,6 +16,9 @@ from torch import nn
 from codi2_model.training.config import ConfigError, TrainConfig
 from codi2_model.training.ema import like, whole
 
+REACH = "reach"
+"""Name of the zero among a sharded model's losses through which all that is trained has a gradient."""
+
 
 def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
     """Replace every gradient by its mean over the workers; one message for all."""
@@ -36,6 +39,7 @@ def shard(model: Any, device: torch.device, half: bool) -> None:
     """FSDP2: spread weights, gradients and optimiser state over the workers; each layer is gathered while it computes.
 
     half: compute in bfloat16 and reduce gradients in float32. The process group must exist, of one worker at least.
+    The model must be called as a whole, as the mllm stage does: elsewhere its parts are called, which gathers nothing.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -44,12 +48,37 @@ def shard(model: Any, device: torch.device, half: bool) -> None:
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     for layer in model.llm.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
+    model.register_forward_hook(_reach)  # before fully_shard's own hook, so while the weights are whole
     scalars = {p for p in model.parameters() if p.ndim == 0}  # cannot be spread; the encoders' temperature, frozen here
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False, ignored_params=scalars)
 
 
+def _reach(model: Any, args: Any, output: Any) -> None:
+    """Add a zero to the losses that depends on all that is trained, whatever the batch holds.
+
+    FSDP2 reduces the gradients that there are: workers whose batches differ (a sound here, a picture there, no target at
+    all) would else send messages of different sizes, which kills the run.
+    """
+    if output.losses is None or not torch.is_grad_enabled():
+        return
+    layers = {p for layer in model.llm.model.layers for p in layer.parameters()}  # reached through the hidden states
+    others = [p for p in model.parameters() if p.requires_grad and p not in layers and not is_spread(p)]
+    zero = output.hidden.sum() * 0.0 + sum(p.flatten()[0] * 0.0 for p in others)
+    output.losses = {**output.losses, REACH: zero}
+
+
+def forget_gathered(model: Any) -> None:
+    """Drop the root's gathered weights, which outlive a forward pass without a backward: its shares are about to change."""
+    if is_sharded(model):
+        model.reshard()
+
+
+def is_spread(tensor: torch.Tensor) -> bool:
+    return hasattr(tensor, "device_mesh")
+
+
 def is_sharded(model: nn.Module) -> bool:
-    return any(hasattr(p, "device_mesh") for p in model.parameters())
+    return any(is_spread(p) for p in model.parameters())
 
 
 def prepare(model: Any, config: TrainConfig) -> None:

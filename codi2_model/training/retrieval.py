@@ -31,7 +31,8 @@ def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, other
     Candidates equal to the own target are no candidates, and where fewer than `others` are left, all of them are used
     (chance is then their mean chance). A tie counts as wrong. Raises ValueError for fewer than two different targets.
     """
-    similar = (F.normalize(predicted.float(), dim=-1) @ F.normalize(true.float(), dim=-1).T).float().cpu().numpy()
+    with torch.autocast(predicted.device.type, enabled=False):  # bfloat16 rounds near ones to ties
+        similar = (F.normalize(predicted.float(), dim=-1) @ F.normalize(true.float(), dim=-1).T).cpu().numpy()
     apart = torch.cdist(true.float(), true.float(), compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal rows
     same = (apart < 1e-4 * true.float().norm(dim=-1).mean()).cpu().numpy()
     rng = np.random.default_rng(seed)

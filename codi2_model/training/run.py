@@ -68,13 +68,15 @@ def train(
     barrier(world)
     if final.exists():
         return final
-    threads = torch.get_num_threads()
+    threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
     if config.threads:
         torch.set_num_threads(max(1, config.threads // world))
     try:
         _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet)
     finally:
         torch.set_num_threads(threads)
+        if not grouped and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the group of one that `alone` made
     return final
 
 
@@ -132,6 +134,8 @@ def _train(
         if name == "mllm" and config.parallel == "fsdp":
             alone()
             shard(model, runtime.device, runtime.half)
+        elif config.parallel == "fsdp":
+            journal.say(f"{name}: not sharded, fsdp is for the mllm stage; every worker holds the whole model")
         stage = MAKERS[name](model, processor, shards, cache, config, runtime)
         missing = sorted(set(config.stage(name).tasks) - set(stage.source.sizes))
         if missing:

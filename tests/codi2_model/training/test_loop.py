@@ -14,7 +14,8 @@ from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.distributed import follow
 from codi2_model.training.journal import Journal, Row, read_rows
-from codi2_model.training.loop import Runtime, Window, learning_rate, make_optimizer, seed_step
+from codi2_model.training.loop import learning_rate, make_optimizer, seed_step
+from codi2_model.training.meter import Window
 from codi2_model.training.plot import plot_losses
 from codi2_model.training.retrieval import feature_retrieval, rank_first
 from codi2_model.training.shards import MediaCache, ShardSet
@@ -48,13 +49,13 @@ def test_only_matrices_are_decayed() -> None:
 
 
 def test_a_window_gives_means_and_goes_on_from_its_state() -> None:
-    runtime = Runtime(torch.device("cpu"))
+    device = torch.device("cpu")
     window = Window()
     window.add({"a": 1.0, "b": 5.0})
     window = Window(json.loads(json.dumps(window.state_dict())))
     window.add({"a": 2.0})
-    assert window.means(["a", "b", "never"], runtime) == {"a": 1.5, "b": 5.0}
-    assert window.means(["a"], runtime) == {}
+    assert window.means(["a", "b", "never"], device) == {"a": 1.5, "b": 5.0}
+    assert window.means(["a"], device) == {}
 
 
 def test_predictions_that_are_the_targets_are_always_nearest_and_noise_is_at_chance() -> None:

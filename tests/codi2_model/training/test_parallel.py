@@ -20,30 +20,7 @@ from codi2_model.training.config import TrainConfig
 from codi2_model.training.run import train
 
 from .conftest import curve, weights
-
-ROOT = Path(__file__).parents[3]
-
-
-def start_workers(config: TrainConfig, shards: list[str], out: Path, world: int) -> list[subprocess.Popen[str]]:
-    out.mkdir(parents=True, exist_ok=True)
-    file, store = out.parent / f"{out.name}.yaml", out.parent / f"{out.name}.store"
-    store.unlink(missing_ok=True)
-    file.write_text(yaml.safe_dump(config.to_dict()))
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.codi2_model.training.worker", str(file), str(out), str(rank), str(world),
-             str(store), *shards],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(world)
-    ]  # fmt: skip
-
-
-def finish(workers: list[subprocess.Popen[str]]) -> None:
-    for worker in workers:
-        _, said = worker.communicate(timeout=240)
-        assert worker.returncode == 0, said[-3000:]
+from .worker import run_workers
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +60,7 @@ def test_two_workers_equal_one_that_accumulates(
 ) -> None:
     one = replace(features_alone, mllm=replace(features_alone.mllm, accumulation=1))
     train(one, shards, tmp_path / "one", quiet=True)
-    finish(start_workers(replace(features_alone, parallel=parallel), shards, tmp_path / "two", 2))
+    run_workers(replace(features_alone, parallel=parallel), shards, tmp_path / "two")
     assert furthest(tmp_path / "one", tmp_path / "two", "llm.") < 4e-4  # AdamW moved them by about 2 * lr = 4e-3
     assert furthest(tmp_path / "one", tmp_path / "two", "head.") < 4e-4
     left, right = curve(tmp_path / "one"), curve(tmp_path / "two")
@@ -95,14 +72,14 @@ def test_two_workers_train_decoders_and_the_whole_model_and_resume(
     later: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
     """Losses are finite, weights alike on both, and a run stopped after the decoders goes on to the same end."""
-    finish(start_workers(later, shards, tmp_path / "whole", 2))
+    run_workers(later, shards, tmp_path / "whole")
     rows = curve(tmp_path / "whole")
     assert {row["stage"] for row in rows} == {"decoders", "mllm"}
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "final")
     for path in (tmp_path / "cut" / "checkpoints").glob("3-*"):
         shutil.rmtree(path)
-    finish(start_workers(later, shards, tmp_path / "cut", 2))
+    run_workers(later, shards, tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert curve(tmp_path / "cut") == rows
 
@@ -114,11 +91,11 @@ def test_a_share_of_the_model_each_resumes_from_its_whole_checkpoint(
         later, parallel="fsdp", decoders=replace(later.decoders, steps=0),
         mllm=replace(later.mllm, steps=3, checkpoint_every=2, ema=0.9),
     )  # fmt: skip
-    finish(start_workers(config, shards, tmp_path / "whole", 2))
+    run_workers(config, shards, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "final")
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / "3-mllm-0000003")
-    finish(start_workers(config, shards, tmp_path / "cut", 2))
+    run_workers(config, shards, tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
@@ -138,10 +115,12 @@ def test_kills_in_the_middle_of_checkpoints_change_no_bit(
             time.sleep(0.0005)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kills += 1
+        kills += bool(
+            list((out / "checkpoints").glob(f".tmp-{wanted}*"))
+        )  # half written, as it was when the process died
         assert not (out / "final").exists()
     train(config, shards, out, quiet=True)
-    assert kills == 2
+    assert kills > 0
     assert curve(out) == curve(whole_run)
     assert weights(out) == weights(whole_run)
 
