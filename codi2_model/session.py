@@ -41,12 +41,16 @@ class Session:
         """As `reply`, in events as they happen. Given up halfway, or failed, the turn counts as never said."""
         said = content if isinstance(content, str) else list(content)
         self.messages.append({"role": "user", "content": said})
+        self._before = self._ids, self._features
         try:
             writer = Writer(self.model, self.processor, [self.messages], options_of(options), [seed])
             writer.read = self._read
             yield from events(writer)
         except BaseException:
             self.messages.pop()
+            # what the cache holds from before this turn stays; the media that it brought are forgotten with it
+            before, self._features = self._before
+            self._ids = self._ids[: common_prefix(self._ids, before)]
             raise
         reply = writer.replies[0]
         self._ids += reply.written

@@ -64,6 +64,17 @@ def test_a_turn_given_up_halfway_was_never_said(model, processor, parts):
     assert len(session.messages) == 4
 
 
+def test_a_picture_of_a_turn_given_up_is_never_taken_for_the_next(model, processor, parts):
+    session, fresh = Session(model, processor), Session(model, processor)
+    events = session.stream([parts.text("Turn "), parts.image("red")], modalities=("image",), steps=4)
+    next(event for event in events if isinstance(event, Progress))
+    events.close()
+    for one in (session, fresh):
+        one.reply([parts.text("Turn "), parts.image("blue")], modalities=("image",), steps=1)
+    torch.testing.assert_close(session._features["image"][0], fresh._features["image"][0])
+    torch.testing.assert_close(session._features["image"][1], fresh._features["image"][1], atol=1e-3, rtol=1e-3)
+
+
 def test_previews_come_while_a_medium_is_made(model, processor, parts):
     session = Session(model, processor)
     events = list(session.stream("Draw.", modalities=("video",), steps=4, preview_every=2))
