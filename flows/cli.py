@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
+from codi2_flows.cli_serve import SERVE_COMMANDS
 
 app = App(
     name="codi2",
@@ -21,10 +22,8 @@ app = App(
     help_epilogue="Add --debug to any command to see the whole trace of an error.",
     version_flags=["--version"],
 )
-Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
 
-
-for command in DATA_COMMANDS:
+for command in (*DATA_COMMANDS, *SERVE_COMMANDS):
     app.command(command)
 app.command(import_, name="import")
 
@@ -82,40 +81,6 @@ def evaluate(
     result = evaluate_model(folder, root, build, limit, seed, suite, task, data, weights)
     show_metrics(result["rows"])
     print(result["page"])
-
-
-@app.command
-def generate(
-    requests: Annotated[str, Parameter(help="JSONL of requests: {messages: [...], id?, seed?, modalities?}.")],
-    *,
-    out: Annotated[str, Parameter(help="Folder for media, page and contact sheet.")],
-    checkpoint: Checkpoint = None,
-    root: Root = DEFAULT_ROOT,
-) -> None:
-    """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
-    from codi2_model.checkpoints import resolve
-
-    folder = str(resolve(root, checkpoint))
-    from codi2_flows.generate_batch import generate_batch
-
-    print(generate_batch(requests, out, folder, root))
-
-
-@app.command
-def serve(
-    *,
-    checkpoint: Checkpoint = None,
-    root: Root = DEFAULT_ROOT,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-) -> None:
-    """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
-    from codi2_model.checkpoints import resolve
-
-    folder = str(resolve(root, checkpoint))
-    from codi2_flows.serve_model import serve_model
-
-    serve_model(folder, root, host, port)
 
 
 @app.command

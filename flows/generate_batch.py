@@ -1,21 +1,70 @@
-"""Flow: a file of requests -> media, a page and rows in `generations`. A rerun goes on where it stopped."""
+"""Flow: requests -> samples in shards, a page and rows in `generations`. A rerun goes on where it stopped."""
 
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from prefect import flow, task
+
+from codi2_model.serving.batch import Lot, Run, Worker
 
 
 @task(name="generations")
-def generations(requests: str, out: str, checkpoint: str | None, root: str) -> str:
+def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
     """Answer every request. Returns the page's URI."""
     from codi2_model.serving.batch import generate_requests
 
-    return generate_requests(requests, out, checkpoint, root)
+    return generate_requests(requests, out, checkpoint, root, workers, seed, split, on_ray)
 
 
 @flow(name="generate-batch", validate_parameters=False)
-def generate_batch(requests: str, out: str, checkpoint: str | None = None, root: str = "./data") -> str:
-    """Generate for every request of a JSONL file; the promoted checkpoint is used if none is named."""
-    return generations(requests, out, checkpoint, root)
+def generate_batch(
+    requests: str,
+    out: str,
+    checkpoint: str | None = None,
+    root: str = "./data",
+    workers: int = 1,
+    seed: int = 0,
+    split: str = "train",
+) -> str:
+    """Generate for every request of a file; the promoted checkpoint is used if none is named."""
+    return generations(requests, out, checkpoint, root, workers, seed, split)
+
+
+class Answering:
+    """A worker as Ray Data calls it. Lots travel as bytes: their messages are too unlike for columns."""
+
+    def __init__(self, run: Run) -> None:
+        self.worker = Worker(run)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"rows": self.worker(pickle.loads(row["lot"]))}
+
+
+def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
+    """Answer lots on a pool of Ray actors, each with a model of its own. A worker that dies has its lot done again."""
+    from codi2_datasets.engine import local_cluster
+
+    with local_cluster(max(workers, os.cpu_count() or 1)):
+        import ray
+
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        gpus = ray.cluster_resources().get("GPU", 0)
+        dataset = ray.data.from_items([{"lot": pickle.dumps(lot)} for lot in lots], override_num_blocks=len(lots))
+        answered = dataset.map(
+            Answering,  # type: ignore[arg-type]  # a class stands for its instances
+            fn_constructor_args=(run,),
+            # a pool may shrink: one that may not hangs when a node is lost
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+            num_cpus=1,
+            num_gpus=min(1.0, gpus / workers) if gpus else None,
+        )
+        for row in answered.iter_rows():
+            yield int(row["rows"])

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 
+from dataclasses import replace
+
 from prefect import flow, task
 
 from codi2_model.checkpoints import resolve
+from codi2_model.serving.settings import ServerSettings, read_token
 
 
 @task(name="server")
-def server(checkpoint: str, host: str, port: int) -> None:
-    """Serve until stopped."""
+def server(checkpoint: str, host: str, port: int, settings: ServerSettings | None, token_file: str | None) -> None:
+    """Serve until stopped. The token is read here, so that it goes through no record of runs."""
     from codi2_model.serving.app import serve
 
-    serve(checkpoint, host=host, port=port, blocking=True)
+    chosen = replace(settings or ServerSettings(), token=read_token(token_file))
+    serve(checkpoint, host=host, port=port, blocking=True, settings=chosen)
 
 
 @flow(name="serve-model", validate_parameters=False)
-def serve_model(checkpoint: str | None = None, root: str = "./data", host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve_model(
+    checkpoint: str | None = None,
+    root: str = "./data",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    settings: ServerSettings | None = None,
+    token_file: str | None = None,
+) -> None:
     """Serve a checkpoint (the promoted one if none is named)."""
-    server(str(resolve(root, checkpoint)), host, port)
+    server(str(resolve(root, checkpoint)), host, port, settings, token_file)
 
 
 if __name__ == "__main__":

@@ -5,116 +5,186 @@ Errors have OpenAI's shape and name the field at fault; what goes wrong inside i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import ChatRequest, Reply, RequestError, completion, parse_request, sse, stream_chunks
+from codi2_model.serving import schema
+from codi2_model.serving.access import Gate
+from codi2_model.serving.answers import Answers, respond
+from codi2_model.serving.images import ROUTES, generation_json, parse_generation
+from codi2_model.serving.metrics import CONTENT_TYPE, Metrics
+from codi2_model.serving.pipeline import Backend
+from codi2_model.serving.protocol import RequestError, parse_object, parse_request
+from codi2_model.serving.remote import Remote
+from codi2_model.serving.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 # The page needs nothing from elsewhere, and must not be made to ask for it.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+PAGE_TYPES = {"js": "text/javascript", "css": "text/css", "json": "application/json"}
+BODY_SECONDS = 60.0  # how long a client may take to send what it asks
 
 
-class Backend(Protocol):
-    """What answers. `complete` raises RequestError for what the client can mend, anything else is an internal error."""
+def build_api(backend: Backend, settings: ServerSettings | None = None, side: int | None = None) -> FastAPI:
+    """The app. `side`: pixels of the pictures that the model makes, for those who ask for a size."""
+    chosen = settings or ServerSettings()
+    api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    metrics = Metrics()
+    answers = Answers(backend, metrics)
+    _add_errors(api)
+    _add_plain(api, backend, metrics)
+    _add_chat(api, backend, chosen, answers)
+    _add_generations(api, backend, chosen, answers, side)
+    _add_page(api)
+    api.add_middleware(Gate, settings=chosen)
+    if chosen.origins:
+        verbs, headers = ["GET", "POST"], ["authorization", "content-type"]
+        api.add_middleware(
+            CORSMiddleware, allow_origins=list(chosen.origins), allow_methods=verbs, allow_headers=headers
+        )
+    return api
 
-    model_id: str
 
-    async def complete(self, request: ChatRequest) -> Reply: ...
-
-
-def build_api(backend: Backend, limits: Limits | None = None) -> FastAPI:
-    """The app: /v1/chat/completions, /v1/models, /health and the page at /."""
-    caps = limits or Limits()
-    api = FastAPI(title="CoDi-2", docs_url=None, redoc_url=None, openapi_url=None)
-    started = int(time.time())
-
+def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(RequestError)
     async def refused(_: Request, error: RequestError) -> JSONResponse:
-        return JSONResponse(error.to_json(), error.status)
+        return respond(error)
 
     @api.exception_handler(HTTPException)
     async def unknown_route(_: Request, error: HTTPException) -> JSONResponse:
         shown = RequestError(str(error.detail), code="not_found", status=error.status_code)
         return JSONResponse(shown.to_json(), error.status_code, headers=error.headers)
 
-    @api.get("/health")
+    @api.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return respond(RequestError("the address is not a valid one", status=404, code="not_found"))
+
+
+def _add_plain(api: FastAPI, backend: Backend, metrics: Metrics) -> None:
+    started = int(time.time())
+
+    @api.get("/health", summary="Whether the server runs.")
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": backend.model_id}
 
-    @api.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model(backend.model_id, started)]}
+    @api.get("/ready", summary="Whether the server takes on requests; 503 while it shuts down.")
+    async def ready() -> Response:
+        good = await backend.ready()
+        return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @api.get("/v1/models/{model_id}")
+    @api.get("/metrics", summary="Counters in Prometheus' text format.")
+    async def read_metrics() -> Response:
+        return Response(metrics.text(await backend.stats()), media_type=CONTENT_TYPE)
+
+    @api.get("/v1/models", summary="The models: one.")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [_model(backend, started)]}
+
+    @api.get("/v1/models/{model_id}", summary="A model.", responses=schema.refusals())
     async def model(model_id: str) -> dict[str, Any]:
         if model_id != backend.model_id:
-            raise RequestError(f"no model {model_id!r} here", "model", "model_not_found", 404)
-        return _model(model_id, started)
+            raise RequestError(f"no model {model_id[:80]!r} here", "model", "model_not_found", 404)
+        return _model(backend, started)
 
-    @api.post("/v1/chat/completions")
+
+def _model(backend: Backend, created: int) -> dict[str, Any]:
+    modalities = ["text", *backend.modalities]
+    about = {"id": backend.model_id, "object": "model", "created": created, "owned_by": "codi2-open"}
+    return {**about, "input_modalities": modalities, "output_modalities": modalities}
+
+
+def _add_chat(api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers) -> None:
+    limits = settings.limits
+    fetch = Remote(settings.remote_hosts) if settings.remote_hosts else None
+
+    @api.post(
+        "/v1/chat/completions",
+        summary="The reply to a conversation of text, pictures, sounds and clips; whole, or as server-sent events.",
+        openapi_extra=schema.body(schema.CHAT),
+        responses=schema.refusals(),
+    )
     async def chat(request: Request) -> Response:
-        body = await _read(request, caps.body_bytes)
-        asked = await run_in_threadpool(parse_request, body, backend.model_id, caps)
-        try:
-            reply = await backend.complete(asked)
-        except RequestError:
-            raise
-        except Exception:
-            reference = uuid.uuid4().hex[:12]
-            log.exception("request %s failed", reference)
-            message = f"the model failed on this request; the server's log has it as {reference}"
-            raise RequestError(message, code="internal_error", status=500) from None
-        request_id, created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
-        if asked.stream:
-            events = _events(asked, reply, backend.model_id, request_id, created)
-            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        return JSONResponse(await run_in_threadpool(completion, reply, backend.model_id, request_id, created))
+        async with answers.measured("chat") as measure:
+            body = await read_body(request, limits.body_bytes)
+            asked = await answers.parsed(parse_request, body, backend.model_id, limits, backend.modalities, fetch)
+            return await answers.chat(request, asked, measure)
 
-    @api.get("/")
+
+def _add_generations(
+    api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers, side: int | None
+) -> None:
+    limits = settings.limits
+
+    def add(route: str, modality: str) -> None:
+        @api.post(
+            f"/v1/{route}/generations",
+            summary=f"Media of kind {modality} for a prompt.",
+            openapi_extra=schema.body(schema.GENERATION),
+            responses=schema.refusals(),
+            name=f"{route}_generations",
+        )
+        async def generations(request: Request) -> Response:
+            async with answers.measured(route):
+                data = parse_object(await read_body(request, limits.body_bytes))
+                asked = parse_generation(data, modality, backend.model_id, limits, backend.modalities, side)
+                replies = await answers.until_gone(request, asyncio.gather(*map(answers.whole, asked)))
+                as_url = data.get("response_format") == "url"
+                return JSONResponse(await answers.parsed(generation_json, replies, modality, int(time.time()), as_url))
+
+    for route, modality in ROUTES.items():
+        add(route, modality)
+
+
+def _add_page(api: FastAPI) -> None:
+    @api.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(page_html(), headers={"Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(page_file("index.html"), headers={"Content-Security-Policy": PAGE_POLICY})
 
-    return api
-
-
-def page_html() -> str:
-    """The page, one file without a build step."""
-    return resources.files("codi2_model.serving").joinpath("page", "index.html").read_text("utf-8")
-
-
-def _model(model_id: str, created: int) -> dict[str, Any]:
-    return {"id": model_id, "object": "model", "created": created, "owned_by": "codi2-open"}
+    @api.get("/page/{name}", include_in_schema=False)
+    async def file(name: str) -> Response:
+        kind = PAGE_TYPES.get(name.rpartition(".")[2])
+        if kind is None or name not in page_files():
+            raise HTTPException(404, "Not Found")
+        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+        return Response(page_file(name), media_type=kind, headers=headers)
 
 
-async def _read(request: Request, cap: int) -> bytes:
-    """The body, refused as soon as it is larger than the cap, whatever its declared length."""
+def page_files() -> set[str]:
+    return {entry.name for entry in resources.files("codi2_model.serving").joinpath("page").iterdir()}
+
+
+def page_file(name: str) -> str:
+    """A file of the page, which needs no build step."""
+    return resources.files("codi2_model.serving").joinpath("page", name).read_text("utf-8")
+
+
+async def read_body(request: Request, cap: int) -> bytes:
+    """The body, refused as soon as it is larger than the cap, whatever its declared length, or too slow to come."""
     too_large = RequestError(f"the request is larger than {cap / 1024 / 1024:g} MiB", code="too_large", status=413)
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > cap:
+    if declared.isascii() and declared.isdigit() and (len(declared) > 15 or int(declared) > cap):
         raise too_large
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestError("compressed bodies are not read", code="unsupported_encoding", status=415)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > cap:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > cap:
+                    raise too_large
+    except TimeoutError:
+        raise RequestError(f"not sent within {BODY_SECONDS:g} s", code="timeout", status=408) from None
     return bytes(body)
-
-
-async def _events(asked: ChatRequest, reply: Reply, model_id: str, request_id: str, created: int) -> AsyncIterator[str]:
-    for chunk in stream_chunks(reply, model_id, request_id, created, asked.include_usage):
-        yield sse(chunk)
-    yield sse(None)

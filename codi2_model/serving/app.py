@@ -1,7 +1,11 @@
-"""The model on Ray Serve: one deployment that parses, batches and generates. The only file of serving that knows Ray.
+"""The model on Ray Serve, as deployments that scale apart. The only file of serving that knows Ray.
+
+    ingress (HTTP, checks, media)  ->  model (words and features; decoders too, unless they are split off)
+                                           ->  image, audio, video (each with batches of its own)
 
     serve("checkpoints/final")                                   # until SIGTERM or Ctrl-C
     with serve("checkpoints/final", port=0, blocking=False) as server: ...server.url...
+    serve deploy codi2_model/serving/serve.yaml                  # on a cluster
 
 Ray is imported inside the functions: importing this module is cheap, and the local cluster sets Ray's environment first.
 """
@@ -11,45 +15,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack
+from dataclasses import fields, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from codi2_datasets.engine import local_cluster
 from codi2_model.checkpoints import checkpoint_folder
-from codi2_model.serving.protocol import ChatRequest, Reply, RequestError
+from codi2_model.replies import Progress
+from codi2_model.serving.launch import PortTaken, Server, Signals, free_port, url_host
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.settings import LOOPBACK, ServerSettings, read_token
+from codi2_model.serving.wire import Failed, ServerEvent
 
+__all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
-MAX_BATCH = 8
-BATCH_WAIT_S = 0.02
-
-
-class PortTaken(OSError):
-    """Another program listens on the port; the message says what to do."""
-
-
-class Server:
-    """A running server. `stop` (or leaving the `with` block) ends the application and the cluster it started."""
-
-    def __init__(self, url: str, stack: ExitStack) -> None:
-        self.url = url
-        self._stack = stack
-
-    def stop(self) -> None:
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+LOST = "the replica that held this request was lost: send it again"
 
 
 def serve(
@@ -59,6 +42,7 @@ def serve(
     blocking: bool = True,
     model_id: str | None = None,
     num_cpus: int | None = None,
+    settings: ServerSettings | None = None,
 ) -> Server | None:
     """Serve a checkpoint over HTTP. Port 0 takes a free one.
 
@@ -66,12 +50,15 @@ def serve(
     that is not there and PortTaken for a port in use, both before anything is started.
     """
     folder = checkpoint_folder(checkpoint).absolute()
-    port = _free_port(host, port)
+    port = free_port(host, port)
+    chosen = settings or ServerSettings()
+    if host in LOOPBACK:
+        chosen = replace(chosen, hosts=(*LOOPBACK, *chosen.hosts))
     with ExitStack() as stack:
-        stopped = stack.enter_context(_Signals()) if blocking else None
-        server = _start(stack, folder, host, port, model_id or folder.name, num_cpus)
+        stopped = stack.enter_context(Signals()) if blocking else None
+        server = _start(stack, folder, host, port, model_id or folder.name, num_cpus, chosen)
         if stopped is None:
-            server._stack = stack.pop_all()
+            server.stack = stack.pop_all()
             return server
         stopped.arm()
         print(f"serving {folder.name} on {server.url} (Ctrl-C stops it)", flush=True)
@@ -80,46 +67,210 @@ def serve(
     return None
 
 
-def application(checkpoint: Path, model_id: str, gpu: bool = False) -> Any:
+def build(arguments: dict[str, Any]) -> Any:
+    """For `serve deploy`: arguments are checkpoint, model_id, gpu, token_file and the fields of ServerSettings."""
+    known = {field.name for field in fields(ServerSettings)} - {"token", "limits"}
+    unknown = set(arguments) - known - {"checkpoint", "model_id", "gpu", "token_file"}
+    if unknown or "checkpoint" not in arguments:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}" if unknown else "the checkpoint is missing")
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
+    settings = ServerSettings(token=read_token(arguments.get("token_file")), **given)
+    folder = checkpoint_folder(arguments["checkpoint"]).absolute()
+    return application(folder, arguments.get("model_id") or folder.name, settings, bool(arguments.get("gpu")))
+
+
+def application(checkpoint: Path, model_id: str, settings: ServerSettings, gpu: bool = False) -> Any:
     """The Ray Serve application of a checkpoint. Call it where Ray is up."""
     from ray import serve as ray_serve
 
+    from codi2_model import CoDi2Config
+
+    config = CoDi2Config.from_pretrained(checkpoint)
+    modalities = tuple(config.modalities)
+    decoders = {}
+    if settings.split_decoders:
+        decoders = {name: _decoder(ray_serve, name, gpu).bind(str(checkpoint), model_id) for name in modalities}
+    model = _model(ray_serve, settings, gpu).bind(str(checkpoint), model_id, settings, decoders)
+    about = (model_id, modalities, settings, int(config.image_size))
+    return _ingress(ray_serve, settings).bind(model, *about)
+
+
+def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
+    """One decoder alone: orders of any replicas' requests, in batches of its own."""
+
     @ray_serve.deployment(
-        name=NAME, max_ongoing_requests=64, ray_actor_options={"num_cpus": 1, "num_gpus": 1 if gpu else 0}
+        name=modality, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0, "num_gpus": 0.2 if gpu else 0}
     )
-    @ray_serve.ingress()
-    class ChatServer:
+    class Decoder:
         def __init__(self, folder: str, model_id: str) -> None:
             from codi2_model.serving.engine import Engine
 
-            self.engine = Engine(folder, model_id, threads=os.cpu_count() or 1)
-            self.model_id = model_id
+            self.model = Engine(folder, model_id).model
+            self.model.llm = None  # words are written elsewhere
 
-        def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the engine is there
+        @ray_serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
+        async def decode(self, orders: list[Any]) -> list[Any]:
+            return await asyncio.to_thread(self._decode, orders)
+
+        def _decode(self, orders: list[Any]) -> list[Any]:
+            from codi2_model.serving.decoding import decode
+
+            made: list[Any] = [None] * len(orders)
+            for key in {order.key() for order in orders}:
+                places = [n for n, order in enumerate(orders) if order.key() == key]
+                for place, value in zip(places, decode(self.model, [orders[n] for n in places]), strict=True):
+                    made[place] = value
+            return made
+
+    return Decoder
+
+
+def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
+    scaling: dict[str, Any] = {"num_replicas": 1}
+    if settings.replicas > 1:
+        target = 2 * settings.max_batch
+        limits = {"min_replicas": 1, "max_replicas": settings.replicas, "target_ongoing_requests": target}
+        scaling = {"autoscaling_config": limits}
+
+    @ray_serve.deployment(
+        name="model",
+        max_ongoing_requests=settings.queue + 64,  # what is too much is refused by the replica, with when to come again
+        graceful_shutdown_timeout_s=settings.drain_s,
+        health_check_period_s=5,
+        ray_actor_options={"num_cpus": 1, "num_gpus": 1 if gpu and not settings.split_decoders else 0.2 if gpu else 0},
+        **scaling,
+    )
+    class Model:
+        def __init__(self, folder: str, model_id: str, settings: ServerSettings, decoders: dict[str, Any]) -> None:
+            from codi2_model.serving.engine import Engine
+            from codi2_model.serving.pipeline import Pipeline
+
+            engine = Engine(folder, model_id, threads=os.cpu_count() or 1)
+            self.decoders = decoders
+            self.pipeline = Pipeline(engine, settings, self.decode if decoders else None)
+
+        def decode(self, jobs: list[Any]) -> None:
+            """Have jobs decoded by the decoder's own deployment, which tells of no steps between."""
+            from codi2_model.replies import MediumDone
+
+            waiting = []
+            for job in jobs:
+                job.turn.push(Progress(job.order.number, 0, job.order.steps))
+                waiting.append(self.decoders[job.order.modality].decode.remote(job.order))
+            for job, response in zip(jobs, waiting, strict=True):
+                value = response.result(timeout_s=600)
+                job.turn.push(MediumDone(job.order.number, job.order.modality, value))
+
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+            events = self.pipeline.stream(request)
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await events.aclose()
+
+        async def answer(self, request: ChatRequest) -> list[ServerEvent]:
+            """All events at once, for those who wait for the whole: a message each would cost more than it tells."""
+            return [event async for event in self.stream(request) if not isinstance(event, Progress)]
+
+        async def stats(self) -> dict[str, float]:
+            return await self.pipeline.stats()
+
+        async def ready(self) -> bool:
+            return await self.pipeline.ready()
+
+        async def drain(self) -> None:
+            await self.pipeline.drain()
+
+    return Model
+
+
+def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
+    @ray_serve.deployment(
+        name="ingress",
+        max_ongoing_requests=4 * settings.queue * settings.replicas + 64,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        ray_actor_options={"num_cpus": 0},
+    )
+    @ray_serve.ingress()
+    class Ingress:
+        def __init__(
+            self, model: Any, model_id: str, modalities: tuple[str, ...], settings: ServerSettings, side: int
+        ) -> None:
+            self.backend = Replicas(model, model_id, modalities)
+            self.settings, self.side = settings, side
+
+        def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
             from codi2_model.serving.api import build_api
 
-            return build_api(self)
+            return build_api(self.backend, self.settings, self.side)
 
-        @ray_serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_WAIT_S)
-        async def batched(self, requests: list[ChatRequest]) -> list[Reply | RequestError]:
-            return await asyncio.to_thread(self.engine.complete, requests)
-
-        async def complete(self, request: ChatRequest) -> Reply:
-            reply = await self.batched(request)
-            if isinstance(reply, RequestError):
-                raise reply
-            return reply
-
-    deployment: Any = ChatServer
-    return deployment.bind(str(checkpoint), model_id)
+    return Ingress
 
 
-def _start(stack: ExitStack, folder: Path, host: str, port: int, model_id: str, num_cpus: int | None) -> Server:
-    # the proxy and the controller take no whole core, but Ray must be able to place the replica beside them
+class Replicas:
+    """A backend that hands each request to one of the model's replicas. What a lost one had not begun is asked anew."""
+
+    def __init__(self, handle: Any, model_id: str, modalities: tuple[str, ...]) -> None:
+        self.handle, self.model_id, self.modalities = handle, model_id, modalities
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+        from ray.exceptions import RayActorError
+        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+        for attempt in (1, 2):
+            told = False
+            handle = self.handle.options(stream=True).stream if request.stream else self.handle.answer
+            responses = handle.remote(request)
+            try:
+                if not request.stream:
+                    for event in await responses:
+                        yield event
+                    return
+                async for event in responses:
+                    told = True
+                    yield event
+                return
+            except BackPressureError:
+                yield Failed(
+                    RequestError("too many requests wait", code="rate_limit_exceeded", status=429, retry_after=5)
+                )
+                return
+            except (RayActorError, DeploymentUnavailableError):
+                if told or attempt == 2:
+                    yield Failed(RequestError(LOST, code="unavailable", status=503, retry_after=2))
+                    return
+            finally:
+                responses.cancel()
+
+    async def stats(self) -> dict[str, float]:
+        found: dict[str, float] = await self.handle.stats.remote()
+        return found
+
+    async def ready(self) -> bool:
+        try:
+            return bool(await asyncio.wait_for(self._ask(), 5))
+        except Exception:  # whatever keeps a replica from saying so
+            return False
+
+    async def _ask(self) -> bool:
+        return bool(await self.handle.ready.remote())
+
+
+def _start(
+    stack: ExitStack,
+    folder: Path,
+    host: str,
+    port: int,
+    model_id: str,
+    num_cpus: int | None,
+    settings: ServerSettings,
+) -> Server:
+    # the proxy and the controller take no whole core, but Ray must be able to place the replicas beside them
     shared = bool(os.environ.get("RAY_ADDRESS"))
     if "ray" in sys.modules:
         shared = shared or sys.modules["ray"].is_initialized()
-    stack.enter_context(local_cluster(num_cpus=num_cpus or max(2, os.cpu_count() or 2)))
+    stack.enter_context(local_cluster(num_cpus=num_cpus or max(2, settings.replicas, os.cpu_count() or 2)))
     import ray
     from ray import serve as ray_serve
 
@@ -128,69 +279,20 @@ def _start(stack: ExitStack, folder: Path, host: str, port: int, model_id: str, 
     stack.callback(_stop, shared)
     ray_serve.start(http_options={"host": host, "port": port, "location": "HeadOnly"})
     gpu = ray.cluster_resources().get("GPU", 0) >= 1
-    ray_serve.run(application(folder, model_id, gpu), name=NAME, route_prefix="/")
-    return Server(f"http://{_url_host(host)}:{port}", stack)
+    ray_serve.run(application(folder, model_id, settings, gpu), name=NAME, route_prefix="/")
+    return Server(f"http://{url_host(host)}:{port}", stack)
 
 
 def _stop(shared: bool) -> None:
-    """End our application after what it is answering. A cluster of our own ends right after; on another's, Serve stays
-    for as long as it has other applications."""
+    """End our application after what it is answering; meanwhile new requests get 503. A cluster of our own ends right
+    after; on another's, Serve stays for as long as it has other applications."""
     from ray import serve as ray_serve
 
+    try:
+        handle = ray_serve.get_deployment_handle("model", NAME)
+        handle.broadcast("drain").results()
+    except Exception as error:  # a model that never came up has nothing to finish
+        logging.getLogger(__name__).debug("nothing to drain: %s", error)
     ray_serve.delete(NAME)
     if shared and not ray_serve.status().applications:
         ray_serve.shutdown()
-
-
-def _url_host(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, proven free (0: any free one). Raises PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortTaken(
-                f"cannot listen on {host}:{port} ({error.strerror}): choose another port with --port"
-            ) from None
-        return int(probe.getsockname()[1])
-
-
-class _Signals:
-    """SIGTERM and SIGINT end the server in good order: while it starts by unwinding, later by ending the wait."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._armed = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._install()
-        return self
-
-    def _install(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before.setdefault(number, signal.signal(number, self._handle))
-
-    def arm(self) -> None:
-        """From now on signals end `wait`. Ray installs a handler of its own when it starts; this takes its place."""
-        self._install()
-        self._armed = True
-
-    def wait(self) -> None:
-        while not self._event.wait(timeout=0.5):
-            pass
-
-    def _handle(self, number: int, _: object) -> None:
-        self._event.set()
-        if not self._armed:
-            raise SystemExit(128 + number)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -1,130 +1,196 @@
-"""Batch generation: a file of requests in the API's own format -> media, a page, and rows in `generations`.
+"""Batch generation: requests in the API's own format -> samples in shards, a page, and rows in `generations`.
 
-Each reply is kept in a file of its own as soon as it is made, so that a rerun makes only those that are missing.
+    <out>/shards/<number>-<hash>.tar    samples: the request's conversation and the reply; .json beside it says of each row
+    <out>/failed.jsonl                  rows that could not be answered, with the reason
+    <out>/index.html, contact_sheet.png, media/    the first replies, to look at
+
+Rows go in lots of fixed size. A lot's name is the hash of its rows, the weights and the settings; its shard and then its
+receipt appear whole. So a rerun after any end makes what is missing and nothing else, and the bytes are the same for any
+number of workers, each of which writes lots of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
 from codi2_datasets.progress import progress
-from codi2_model.checkpoints import UsageError, resolve, weights_digest
-from codi2_model.evaluation.outputs import GenerationItem, write_generations
-from codi2_model.serving.engine import Engine
-from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import ChatRequest, Reply, RequestError, content_to_json, parse_request
+from codi2_model.checkpoints import resolve, weights_digest
+from codi2_model.serving.pages import write_page
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.requests import MODEL_ID, Row, read_requests
+from codi2_model.serving.samples import Made, as_sample, shard_of
+from codi2_model.serving.wire import Reply
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
-MODEL_ID = "codi2"
-BATCH = 16
+VERSION = "1"
+LOT = 32  # rows of a shard: what a kill costs at most, for each worker
+BATCH = 16  # rows generated at once
 
 
 @dataclass(frozen=True)
-class Line:
-    """One request of the file: parsed, or the reason why it cannot be."""
+class Run:
+    """What a worker must know; small, and goes to other machines."""
 
-    id: str
-    request: ChatRequest | None
-    asked: str = ""  # hash of the whole request: a changed one under the same id is asked anew
-    reason: str = ""
-
-
-def read_requests(path: str) -> Iterator[Line]:
-    """The requests of a JSONL file, in order. `id` is optional: the line's number stands in for it."""
-    file = Store(path)
-    if not file.exists(""):
-        raise UsageError(f"{path}: no such file of requests")
-    for number, line in enumerate(file.read_bytes("").splitlines(), 1):
-        if not line.strip():
-            continue
-        identity = f"line-{number}"
-        try:
-            data = json.loads(line)
-            identity = str(data.pop("id", identity))
-            request = parse_request(json.dumps({**data, "model": MODEL_ID}).encode(), MODEL_ID, Limits())
-            yield Line(identity, request, digest([identity, data]))
-        except (ValueError, AttributeError) as error:
-            yield Line(identity, None, reason=f"{Path(path).name}:{number}: {error}")
+    checkpoint: str
+    out: str
+    weights: str
+    seed: int = 0
+    split: str = "train"
 
 
-def generate_requests(requests: str, out: str, checkpoint: str | None, root: str) -> str:
+@dataclass(frozen=True)
+class Lot:
+    """Rows that become one shard."""
+
+    number: int
+    rows: tuple[Row, ...]
+
+    def name(self, run: Run) -> str:
+        what = [VERSION, run.weights, run.seed, run.split, BATCH, [row.asked() for row in self.rows]]
+        return f"shards/{self.number:05d}-{digest(what)[:16]}"
+
+
+Spread = Callable[[Run, Sequence[Lot], int], Iterable[int]]
+"""Has lots answered, giving the number of rows of each as it is done."""
+
+
+def generate_requests(
+    requests: str,
+    out: str,
+    checkpoint: str | None,
+    root: str,
+    workers: int = 1,
+    seed: int = 0,
+    split: str = "train",
+    spread: Spread | None = None,
+) -> str:
     """Answer every request that has no reply yet under `out`. Returns the page's URI."""
     folder = resolve(root, checkpoint)
-    lines = list(read_requests(requests))
-    names = [line.id for line in lines]
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{requests}: two requests have the id {doubled[0]!r}")
-    store, weights = Store(out), weights_digest(folder)[:16]
-    replies: dict[str, dict[str, Any]] = {}
-    todo = [line for line in lines if line.request and not store.exists(reply_path(weights, line))]
+    rows = read_requests(requests)
+    run = Run(str(Path(folder).absolute()), Store(out).uri(), weights_digest(folder)[:16], seed, split)
+    lots = [Lot(n // LOT, tuple(rows[n : n + LOT])) for n in range(0, len(rows), LOT)]
+    store = Store(run.out)
+    todo = [lot for lot in lots if not store.exists(f"{lot.name(run)}.json")]
     if todo:
-        engine = Engine(folder, MODEL_ID)
-        with progress("generate", len(todo), "requests") as advance:
-            for batch in (todo[n : n + BATCH] for n in range(0, len(todo), BATCH)):
-                answers = engine.complete([line.request for line in batch if line.request])
-                for line, answer in zip(batch, answers, strict=True):
-                    store.write_bytes(reply_path(weights, line), json.dumps(reply_row(line.id, answer)).encode())
-                advance(len(batch))
-    for line in lines:
-        failed = {"status": "failed", "reason": line.reason}
-        replies[line.id] = json.loads(store.read_bytes(reply_path(weights, line))) if line.request else failed
-    page = write_page(store, lines, replies)
-    rows = [
-        {"request_id": line.id, "checkpoint_id": weights, "seed": line.request.settings.seed if line.request else None}
-        | {"status": replies[line.id]["status"], "reason": replies[line.id].get("reason"), "uri": page}
-        for line in lines
-    ]
-    identity = digest([weights, store.uri(), names])[:16]
-    with Writer(Store(root), f"generate-{identity}", "generation") as writer:
-        writer.append("generations", rows)
+        with progress("generate", len(rows), "requests") as advance:
+            advance(len(rows) - sum(len(lot.rows) for lot in todo))
+            many = spread is not None and workers > 1 and len(todo) > 1
+            for done in spread(run, todo, min(workers, len(todo))) if spread and many else alone(run, todo):
+                advance(done)
+    receipts = [json.loads(store.read_bytes(f"{lot.name(run)}.json")) for lot in lots]
+    answers = [answer for receipt in receipts for answer in receipt["rows"]]
+    _forget_others(store, {lot.name(run) for lot in lots})
+    _list_failed(store, requests, answers)
+    page = write_page(store, rows, receipts)
+    _record(root, run, answers, page)
     return page
 
 
-def reply_path(weights: str, line: Line) -> str:
-    return f"replies/{weights}/{line.asked[:24]}.json"
+def alone(run: Run, lots: Sequence[Lot]) -> Iterator[int]:
+    """Answer lots in this process."""
+    worker = Worker(run)
+    for lot in lots:
+        yield worker(lot)
 
 
-def reply_row(identity: str, answer: Reply | RequestError) -> dict[str, Any]:
-    if isinstance(answer, RequestError):
-        return {"id": identity, "status": "failed", "reason": str(answer)}
-    return {"id": identity, "status": "done", "content": content_to_json(answer.content), "usage": answer.usage()}
+class Worker:
+    """Holds the model and answers lots. One thread each, so that the bytes do not hang on how many there are."""
+
+    def __init__(self, run: Run) -> None:
+        from codi2_model.serving.engine import Engine
+
+        self.run, self.store = run, Store(run.out)
+        self.engine = Engine(run.checkpoint, MODEL_ID, threads=1)
+
+    def __call__(self, lot: Lot) -> int:
+        """Write the lot's shard and receipt. Returns its number of rows."""
+        samples: list[Made] = []
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(lot.rows), BATCH):
+            rows = lot.rows[start : start + BATCH]
+            for row, (request, reply) in zip(rows, self._replies(rows), strict=True):
+                answers.append(self._answer(row, request, reply, samples))
+        name = lot.name(self.run)
+        shard = shard_of(samples)
+        receipt = {"shard": f"{name}.tar", "samples": len(samples), "bytes": len(shard), "rows": answers}
+        receipt["sha256"] = hashlib.sha256(shard).hexdigest()
+        self.store.write_bytes(f"{name}.tar", shard)
+        self.store.write_bytes(f"{name}.json", json.dumps(receipt, indent=1).encode(), durable=True)
+        return len(lot.rows)
+
+    def _replies(self, rows: Sequence[Row]) -> list[tuple[ChatRequest | None, Reply | RequestError]]:
+        found: dict[int, tuple[ChatRequest | None, Reply | RequestError]] = {}
+        good: list[tuple[int, ChatRequest]] = []
+        for n, row in enumerate(rows):
+            try:
+                good.append((n, row.request(self.run.seed, self.engine.modalities)))
+            except RequestError as error:
+                where = f"{error.param}: " if error.param else ""
+                found[n] = (None, RequestError(f"{row.place}: {where}{error}"))
+        replies = self.engine.complete([request for _, request in good]) if good else []
+        for (n, request), reply in zip(good, replies, strict=True):
+            found[n] = (request, reply)
+        return [found[n] for n in range(len(rows))]
+
+    def _answer(
+        self, row: Row, request: ChatRequest | None, reply: Reply | RequestError, samples: list[Made]
+    ) -> dict[str, Any]:
+        """The receipt's word on a row; its sample is added to the shard."""
+        seed = row.seed(self.run.seed)
+        failed = {"id": row.id, "status": "failed", "seed": seed if 0 <= seed < 2**63 else None, "prompt": ""}
+        if request is None or isinstance(reply, RequestError):
+            return {**failed, "reason": str(reply), "prompt": prompt_of(request)}
+        own = {key: row.data[key] for key in ("task", "licence", "split") if row.data.get(key)}
+        about = {"split": self.run.split, **own, "seed": request.settings.seed, "checkpoint": self.run.weights}
+        try:
+            sample, media = as_sample(row.id, request.messages, reply.content, about)
+        except ValueError as error:
+            return {**failed, "reason": f"{row.place}: {error}", "prompt": prompt_of(request)}
+        samples.append((sample, media))
+        done = {"id": row.id, "status": "done", "sample_id": sample.sample_id, "seed": request.settings.seed}
+        return {**done, "task": sample.task, "prompt": prompt_of(request), "usage": reply.usage()}
 
 
-def write_page(store: Store, lines: list[Line], replies: dict[str, dict[str, Any]]) -> str:
-    """Media files, page and contact sheet of every reply that was made, failed ones with their reason."""
-    import tempfile
-
-    items = []
-    for line in lines:
-        reply = replies[line.id]
-        prompt = line.request.messages if line.request else []
-        items.append(
-            GenerationItem(
-                line.id, "generation", prompt, as_values(reply.get("content", [])), None, reply.get("reason", "")
-            )
-        )
-    local = store.local_path("")
-    if local:
-        return str(write_generations(local.rstrip("/"), items).page)
-    with tempfile.TemporaryDirectory(prefix="codi2-generate-") as made:
-        write_generations(made, items)
-        for file in sorted(path for path in Path(made).rglob("*") if path.is_file()):
-            store.write_bytes(str(file.relative_to(made)), file.read_bytes())
-    return store.uri("index.html")
+def prompt_of(request: ChatRequest | None) -> str:
+    """A conversation in a line."""
+    if request is None:
+        return ""
+    parts = [part for message in request.messages for part in message["content"]]
+    return " ".join(part["text"].strip() if part["type"] == "text" else f"[{part['type']}]" for part in parts)[:500]
 
 
-def as_values(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A reply's JSON as parts with values again, the way a request's parts are read."""
-    if not content:
-        return []
-    said = [
-        part if part["type"] != "audio" else {"type": "input_audio", "input_audio": part["audio"]} for part in content
+def _forget_others(store: Store, names: set[str]) -> None:
+    """Remove lots of earlier runs whose rows, weights or settings were others: `out` holds each row once."""
+    for path in store.list("shards"):
+        if path.rpartition(".")[0] not in names:
+            store.remove(path)
+
+
+def _list_failed(store: Store, requests: str, answers: Sequence[dict[str, Any]]) -> None:
+    failed = [{"id": a["id"], "reason": a["reason"]} for a in answers if a["status"] == "failed"]
+    store.remove("failed.jsonl")
+    if failed:
+        store.write_bytes("failed.jsonl", "".join(json.dumps(row) + "\n" for row in failed).encode())
+        places = store.uri("failed.jsonl")
+        print(f"{len(failed):,} of {len(answers):,} requests failed: {places} says why", file=sys.stderr)
+
+
+def _record(root: str, run: Run, answers: Sequence[dict[str, Any]], page: str) -> None:
+    """Rows of `generations`; a rerun replaces those of the same requests."""
+    columns = ("sample_id", "status", "reason", "seed", "prompt")
+    rows = [
+        {"request_id": answer["id"], "checkpoint_id": run.weights, "uri": page}
+        | {column: answer.get(column) for column in columns}
+        for answer in answers
     ]
-    body = json.dumps({"messages": [{"role": "user", "content": said}]}).encode()
-    return parse_request(body, MODEL_ID, Limits()).messages[0]["content"]
+    identity = digest([run.weights, run.out, [answer["id"] for answer in answers]])[:16]
+    with Writer(Store(root), f"generate-{identity}", "generation") as writer:
+        writer.append("generations", rows)

@@ -1,20 +1,20 @@
-"""Holds the model and its processor, and answers batches of requests. Knows neither HTTP nor Ray."""
+"""Holds the model and its processor, and answers requests together. Knows neither HTTP nor Ray."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_model.serving.protocol import ChatRequest, Reply, RequestError, Settings
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.wire import Finished, Reply
 
-Content = list[dict[str, Any]]
+DECODE_BATCH = 32
 
 
 class Engine:
-    """A checkpoint ready to answer. Not safe for threads: one call of `complete` at a time."""
+    """A checkpoint ready to answer. `write` is not safe for threads; decoding beside it is."""
 
     def __init__(self, checkpoint: str | Path, model_id: str, threads: int | None = None) -> None:
         import torch
@@ -27,37 +27,101 @@ class Engine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint).eval().to(device)
         self.processor = CoDi2Processor.from_pretrained(checkpoint)
+        self.modalities: tuple[str, ...] = tuple(self.model.config.modalities)
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[Reply | RequestError]:
-        """Answer every request, in order; those with like settings are generated together.
+        """Answer every request, in order, as one batch.
 
         A request at fault gets its error and leaves the others alone. A reply depends on its own request and seed, not on
         what else is in the batch (up to the rounding of batched sums).
         """
-        replies: dict[int, Reply | RequestError] = {}
-        counts: dict[int, int] = {}
-        groups: dict[Settings, list[int]] = defaultdict(list)
-        for n, request in enumerate(requests):
-            try:
-                counts[n] = self._prompt_tokens(request)
-                groups[replace(request.settings, seed=0)].append(n)
-            except RequestError as error:
-                replies[n] = error
-        for members in groups.values():
-            for n, content in zip(members, self._contents([requests[n] for n in members]), strict=True):
-                if isinstance(content, RequestError):
-                    replies[n] = content
-                    continue
-                written = self._written(content)
-                finish = "length" if written >= requests[n].settings.max_tokens else "stop"
-                replies[n] = Reply(content, counts[n], written, finish)
-        return [replies[n] for n in range(len(requests))]
+        from codi2_model.serving.decoding import DecodeJob, run_jobs
+        from codi2_model.serving.turns import Turn
 
-    def _prompt_tokens(self, request: ChatRequest) -> int:
+        ends: dict[int, Any] = {}
+        turns = [Turn(request, lambda event, n=n: ends.__setitem__(n, event)) for n, request in enumerate(requests)]  # type: ignore[misc]
+        waiting: dict[tuple[Any, ...], list[DecodeJob]] = defaultdict(list)
+        self.write(turns, lambda job: waiting[job.order.key()].append(job))
+        for jobs in waiting.values():
+            for start in range(0, len(jobs), DECODE_BATCH):
+                run_jobs(self.model, jobs[start : start + DECODE_BATCH])
+        return [
+            _whole(turn.gathering.content, ends[n]) if isinstance(ends[n], Finished) else ends[n].error
+            for n, turn in enumerate(turns)
+        ]
+
+    def write(self, turns: Sequence[Any], decode: Callable[[Any], None]) -> None:
+        """Write the replies of turns together; `decode` gets each medium as soon as its features are whole."""
+        good = []
+        for turn in turns:
+            try:
+                turn.prompt_tokens = self.prompt_tokens(turn.conversation)
+                good.append(turn)
+            except RequestError as error:
+                turn.fail(error)
+        if not good:
+            return
+        try:
+            writer = self._writer(good)
+        except ValueError as error:  # a medium that the processor refuses, say
+            if len(good) == 1:
+                good[0].fail(RequestError(str(error), "messages"))
+                return
+            for turn in good:
+                self.write([turn], decode)
+            return
+        self._run(writer, good, decode)
+
+    def _writer(self, turns: Sequence[Any]) -> Any:
+        from codi2_model.serving.turns import RowWriter
+
+        writer = RowWriter(self.model, self.processor, turns)
+        if len(turns) == 1 and turns[0].session is not None:
+            writer.read = turns[0].session.read
+        return writer
+
+    def _run(self, writer: Any, turns: Sequence[Any], decode: Callable[[Any], None]) -> None:
+        import torch
+
+        from codi2_model.serving.turns import Teller
+
+        tellers = [Teller(self.processor, reply, self.processor.config.feature_tokens) for reply in writer.replies]
+        with torch.no_grad():
+            for _ in writer.write():
+                for row, (turn, teller) in enumerate(zip(turns, tellers, strict=True)):
+                    if teller.over:
+                        continue
+                    if turn.cancelled:
+                        writer.replies[row].done = teller.over = True
+                        continue
+                    self._tell(writer, row, turn, teller, decode)
+
+    def _tell(self, writer: Any, row: int, turn: Any, teller: Any, decode: Callable[[Any], None]) -> None:
+        from codi2_model.serving.decoding import DecodeJob
+        from codi2_model.writer import Medium
+
+        reply = writer.replies[row]
+        for event in teller.news():
+            if isinstance(event, Medium):
+                decode(DecodeJob(writer.order(row, event, turn.request.settings), turn))
+            else:
+                turn.push(event)
+        if not teller.over:
+            return
+        cached = 0
+        if turn.session is not None:
+            turn.session.wrote(reply)
+            cached = turn.prompt_tokens - turn.session.tokens_read
+        slots = self.processor.config.feature_tokens + 2
+        written = reply.text_tokens + slots * len(reply.media())
+        finish = "length" if reply.text_tokens >= turn.request.settings.max_tokens else "stop"
+        turn.push(Finished(turn.prompt_tokens, written, finish, cached))
+
+    def prompt_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
         """Tokens of the prompt, feature slots included. Raises RequestError where it leaves no room for a reply."""
         config = self.processor.config
         try:
-            count = len(self.processor.layout(request.messages, "the conversation", prompt=True).ids)
+            count = len(self.processor.layout(messages, "the conversation", prompt=True).ids)
         except ValueError as error:
             raise RequestError(str(error), "messages", "context_length_exceeded") from error
         if count + config.feature_tokens + 4 > config.max_length:
@@ -65,38 +129,6 @@ class Engine:
             raise RequestError(message, "messages", "context_length_exceeded")
         return count
 
-    def _contents(self, requests: Sequence[ChatRequest]) -> list[Content | RequestError]:
-        """The replies to requests of like settings. What fails for all together is tried one by one."""
-        try:
-            contents = self._generate(requests)
-        except ValueError as error:  # a medium that the processor refuses, say
-            if len(requests) == 1:
-                return [RequestError(str(error), "messages")]
-            return [content for request in requests for content in self._contents([request])]
-        required = requests[0].settings.required
-        return [
-            content
-            if required is None or any(part["type"] == required for part in content)
-            else self._generate([request], ("text", required))[0]
-            for request, content in zip(requests, contents, strict=True)
-        ]
 
-    def _generate(self, requests: Sequence[ChatRequest], force: tuple[str, ...] | None = None) -> list[Content]:
-        """With `force`, the reply has these parts in this order; its text then leaves room for the medium."""
-        from codi2_model.generation import generate
-
-        settings, config = requests[0].settings, self.processor.config
-        tokens = settings.max_tokens
-        if force is not None:
-            room = config.max_length - max(self._prompt_tokens(request) for request in requests)
-            tokens = max(0, min(tokens, room - config.feature_tokens - 4))
-        return generate(
-            self.model, self.processor, [request.messages for request in requests], modalities=settings.modalities,
-            seed=[request.settings.seed for request in requests], steps=settings.steps, guidance=settings.guidance,
-            max_new_tokens=tokens, temperature=settings.temperature, top_p=settings.top_p, force=force,
-        )  # fmt: skip
-
-    def _written(self, content: Content) -> int:
-        """Tokens of a reply: its words, and for each medium the begin, the feature slots and the end."""
-        medium = self.processor.config.feature_tokens + 2
-        return sum(len(self.processor.encode_text(p["text"])) if p["type"] == "text" else medium for p in content)
+def _whole(content: list[dict[str, Any]], end: Finished) -> Reply:
+    return Reply(content, end.prompt_tokens, end.completion_tokens, end.finish_reason, end.cached_tokens)

@@ -1,101 +1,262 @@
-"""The HTTP side, over a backend that answers with what it was sent."""
+"""The HTTP side: OpenAI's own client over the real, very small model, and over a backend that echoes."""
 
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
 
-import openai
+import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from codi2_model.serving.api import build_api, page_html
-from codi2_model.serving.media import Limits, image_to_url
-from codi2_model.serving.protocol import ChatRequest, Reply, RequestError
+from codi2_model.serving.api import build_api
+from codi2_model.serving.media import (
+    Limits,
+    audio_to_base64,
+    image_from_url,
+    image_to_url,
+    video_from_url,
+    video_to_url,
+)
+from codi2_model.serving.settings import ServerSettings
+
+openai = pytest.importorskip("openai", reason="the openai client is not installed")
+FAST = {"steps": 2}
 
 
-class Echo:
-    """Replies with the last message's parts."""
-
-    model_id = "echo"
-
-    async def complete(self, request: ChatRequest) -> Reply:
-        content = request.messages[-1]["content"]
-        first = content[0].get("text", "")
-        if first == "refuse":
-            raise RequestError("the conversation is too long", "messages", "context_length_exceeded")
-        if first == "fail":
-            raise RuntimeError("cannot open /secret/place/model.safetensors")
-        return Reply(list(content), prompt_tokens=len(content), completion_tokens=len(content))
+@pytest.fixture
+def url(pipeline: Any, served: Any) -> Iterator[str]:
+    with pipeline() as backend, served(build_api(backend, side=32)) as address:
+        yield address
 
 
-@pytest.fixture(scope="module")
-def http() -> TestClient:
-    return TestClient(build_api(Echo(), Limits(body_bytes=100_000)), base_url="http://127.0.0.1")
+@pytest.fixture
+def client(url: str) -> Any:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def client(http: TestClient) -> openai.OpenAI:
-    return openai.OpenAI(base_url="http://127.0.0.1/v1", api_key="x", http_client=http, max_retries=0)
+@pytest.fixture
+def http(echo: Any) -> TestClient:
+    api = build_api(echo, ServerSettings(limits=Limits(body_bytes=100_000)))
+    return TestClient(api, base_url="http://127.0.0.1")
 
 
-def parts() -> list[dict]:
-    url = image_to_url(Image.new("RGB", (8, 8), "green"))
-    return [{"type": "text", "text": "look at this: "}, {"type": "image_url", "image_url": {"url": url}}]
+def said(*parts: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
 
 
-def test_the_openai_client_gets_an_interleaved_reply(client: openai.OpenAI) -> None:
-    assert client.models.list().data[0].id == "echo"
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+RED = {"type": "image_url", "image_url": {"url": image_to_url(Image.new("RGB", (8, 8), "red"))}}
+HUM = {"type": "input_audio", "input_audio": {"data": audio_to_base64(np.sin(np.arange(8000) / 9)), "format": "wav"}}
+CLIP = {"type": "video_url", "video_url": {"url": video_to_url(np.full((8, 16, 16, 3), 90, np.uint8))}}
+
+
+def test_the_openai_client_sends_every_medium_and_gets_every_medium(client: Any) -> None:
+    model = client.models.list().data[0].id
+    for kind, wanted in (("image", "image_url"), ("audio", "audio"), ("video", "video_url")):
+        reply = client.chat.completions.create(
+            model=model, messages=said(text("Turn "), RED, text(" to "), HUM, CLIP), seed=1,
+            extra_body={"modalities": [kind], **FAST},
+        )  # fmt: skip
+        content = reply.model_dump()["choices"][0]["message"]["content"]
+        assert [part["type"] for part in content] == [wanted] and reply.usage.prompt_tokens > 10
+    assert video_from_url(content[0]["video_url"]["url"], Limits()).shape == (8, 256, 256, 3)
+
+
+def test_a_reply_of_text_alone_is_a_plain_string(client: Any) -> None:
     reply = client.chat.completions.create(
-        model="echo",
-        messages=[{"role": "user", "content": parts()}],
-        seed=1,
-        extra_body={"modalities": ["text", "image"]},
+        model="codi2-test", messages=said(text("hi")), max_tokens=4, modalities=["text"]
     )
-    content = reply.model_dump()["choices"][0]["message"]["content"]
-    assert [part["type"] for part in content] == ["text", "image_url"]
-    assert content[1] == parts()[1] and reply.usage.total_tokens == 4
+    assert isinstance(reply.choices[0].message.content, str)
 
 
-def test_the_openai_client_streams_text_and_media(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(
-        model="echo",
-        messages=[{"role": "user", "content": parts()}],
-        stream=True,
-        stream_options={"include_usage": True},
+def test_text_and_one_medium_asked_for_hold_that_medium(client: Any) -> None:
+    reply = client.chat.completions.create(
+        model="codi2-test", messages=said(text("Draw a red apple.")), seed=1, max_tokens=6,
+        extra_body={"modalities": ["text", "image"], "views": True, **FAST},
+    )  # fmt: skip
+    message = reply.model_dump()["choices"][0]["message"]
+    assert "image_url" in [part["type"] for part in message["content"]] and len(message["images"]) == 1
+
+
+def test_a_stream_tells_what_happens_and_gives_the_same_as_a_whole_reply(client: Any) -> None:
+    asked: dict[str, Any] = {"model": "codi2-test", "messages": said(text("Draw a red apple.")), "max_tokens": 6}
+    body = {"modalities": ["text", "image"], "steps": 4, "preview_every": 2}
+    whole = client.chat.completions.create(**asked, extra_body=body).model_dump()["choices"][0]["message"]["content"]
+    chunks = list(
+        client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}, extra_body=body)
     )
-    chunks = list(stream)
     deltas = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    assert "".join(piece for piece in deltas if isinstance(piece, str)) == "look at this: "
-    media = [piece for piece in deltas if isinstance(piece, list)]
-    assert len(media) == 1 and media[0][0] == parts()[1]
-    assert chunks[-1].usage.total_tokens == 4
+    assert "".join(d for d in deltas if isinstance(d, str)) == "".join(p.get("text", "") for p in whole)
+    assert [d[0] for d in deltas if isinstance(d, list)] == [p for p in whole if p["type"] == "image_url"]
+    events = [chunk.model_extra["codi2"] for chunk in chunks if "codi2" in (chunk.model_extra or {})]
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "medium_begun" and kinds[-1] == "medium_done" and kinds.count("progress") == 4
+    assert sum("preview" in event for event in events) == 1
+    assert chunks[-1].usage.completion_tokens > 0 and chunks[-2].choices[0].finish_reason in ("stop", "length")
 
 
-def test_a_stream_ends_with_done(http: TestClient) -> None:
-    body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "hi there"}]}
-    response = http.post("/v1/chat/completions", json=body)
-    assert response.headers["content-type"].startswith("text/event-stream")
-    assert response.text.endswith("data: [DONE]\n\n")
+def test_words_come_before_the_reply_is_whole(url: str) -> None:
+    body = {"messages": said(text("Draw.")), "stream": True, "modalities": ["video"], "steps": 60}
+    arrived = []
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as response:
+        for line in response.iter_lines():
+            if line.startswith("data"):
+                arrived.append(time.monotonic())
+    assert len(arrived) > 60 and arrived[-1] - arrived[2] > 0.1
 
 
-def test_the_openai_client_raises_its_own_errors_with_the_field_at_fault(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError) as caught:
-        part = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
-        client.chat.completions.create(model="echo", messages=[{"role": "user", "content": [part]}])
-    assert caught.value.param == "messages[0].content[0].image_url.url"
+def test_a_client_that_leaves_frees_its_place(pipeline: Any, served: Any) -> None:
+    slow = {"messages": said(text("Draw.")), "modalities": ["video"], "steps": 100}
+    with pipeline(queue=1) as backend, served(build_api(backend)) as url:
+        for stream in (True, False):
+            with pytest.raises(httpx.ReadTimeout):
+                if stream:
+                    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**slow, "stream": True}) as response:
+                        next(response.iter_lines())
+                        raise httpx.ReadTimeout("left")
+                httpx.post(f"{url}/v1/chat/completions", json=slow, timeout=0.3)
+            end = time.monotonic() + 5
+            while httpx.get(f"{url}/metrics").text.find("requests_under_way 0") < 0 and time.monotonic() < end:
+                time.sleep(0.05)
+            quick = {"messages": said(text("Draw.")), "modalities": ["image"], "steps": 1}
+            assert httpx.post(f"{url}/v1/chat/completions", json=quick, timeout=20).status_code == 200
+        assert 'status="499"' in httpx.get(f"{url}/metrics").text
+
+
+def test_more_than_the_queue_holds_is_told_when_to_come_again(pipeline: Any, served: Any) -> None:
+    body = {"messages": said(text("Draw.")), "modalities": ["video"], "steps": 40}
+    answers: list[httpx.Response] = []
+    with pipeline(queue=2) as backend, served(build_api(backend)) as url:
+
+        def ask() -> None:
+            answers.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    codes = sorted(answer.status_code for answer in answers)
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert codes.count(200) >= 2 and set(codes) == {200, 429}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_reply_that_takes_too_long_ends_with_the_reason(pipeline: Any, served: Any) -> None:
+    body = {"messages": said(text("Draw.")), "modalities": ["video"], "steps": 100}
+    with pipeline(timeout_s=0.2) as backend, served(build_api(backend)) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        assert answer.status_code == 504 and "0.2 s" in answer.json()["error"]["message"]
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json={**body, "stream": True}) as response:
+            lines = [line for line in response.iter_lines() if line]
+        assert json.loads(lines[-2][6:])["error"]["code"] == "timeout" and lines[-1] == "data: [DONE]"
+
+
+def test_a_server_that_drains_finishes_what_it_has_and_refuses_more(pipeline: Any, served: Any) -> None:
+    body = {"messages": said(text("Draw.")), "modalities": ["video"], "steps": 30}
+    answers: list[httpx.Response] = []
+    with pipeline() as backend, served(build_api(backend)) as url:
+        thread = threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+        )
+        thread.start()
+        time.sleep(0.3)
+        backend.draining = True
+        refused = httpx.post(f"{url}/v1/chat/completions", json=body)
+        assert refused.status_code == 503 and refused.headers["retry-after"]
+        assert httpx.get(f"{url}/ready").status_code == 503 and httpx.get(f"{url}/health").status_code == 200
+        thread.join()
+    assert answers[0].status_code == 200
+
+
+def test_a_session_reads_only_what_is_new(client: Any) -> None:
+    def ask(messages: list[dict[str, Any]]) -> Any:
+        return client.chat.completions.create(
+            model="codi2-test", messages=messages, seed=3, extra_body={"session": "a", "modalities": ["image"], **FAST}
+        ).model_dump()
+
+    first = ask(said(text("Draw a red apple like "), RED))
+    assert first["session"] == "a" and first["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+    history = [*said(text("Draw a red apple like "), RED), first["choices"][0]["message"]]
+    kept = {k: v for k, v in history[1].items() if k in ("role", "content")}
+    second = ask([history[0], kept, *said(text("Now a leaf."))])
+    read = second["usage"]["prompt_tokens"] - second["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert read < second["usage"]["prompt_tokens"] / 2
+    green = {"type": "image_url", "image_url": {"url": image_to_url(Image.new("RGB", (8, 8), "green"))}}
+    edited = ask([*said(text("Draw a red apple like "), green), kept, *said(text("Now a leaf."))])
+    assert edited["usage"]["prompt_tokens_details"]["cached_tokens"] == 0  # another picture: nothing may be reused
+    fresh = client.chat.completions.create(
+        model="codi2-test", messages=[*said(text("Draw a red apple like "), green), kept, *said(text("Now a leaf."))],
+        seed=3, extra_body={"modalities": ["image"], **FAST},
+    ).model_dump()  # fmt: skip
+    pictures = [reply["choices"][0]["message"]["content"][0]["image_url"]["url"] for reply in (edited, fresh)]
+    assert pictures[0] == pictures[1]
+
+
+def test_sessions_are_bounded(pipeline: Any, served: Any) -> None:
+    with pipeline(sessions=2) as backend, served(build_api(backend)) as url:
+        for name in "abcd":
+            body = {"messages": said(text("hi")), "session": name, "modalities": ["text"], "max_tokens": 2}
+            assert httpx.post(f"{url}/v1/chat/completions", json=body, timeout=30).status_code == 200
+        assert len(backend.sessions) == 2
+
+
+def test_pictures_sounds_and_clips_are_generated_by_the_client_s_own_calls(client: Any, url: str) -> None:
+    made = client.images.generate(model="codi2-test", prompt="a red apple", n=2, extra_body={"seed": 5, **FAST})
+    assert len(made.data) == 2 and made.data[0].b64_json != made.data[1].b64_json
+    again = client.images.generate(
+        model="codi2-test", prompt="a red apple", size="32x32", extra_body={"seed": 6, **FAST}
+    )
+    one, same = (
+        np.asarray(image_from_url(f"data:image/png;base64,{found.b64_json}", Limits())).astype(int)
+        for found in (made.data[1], again.data[0])
+    )
+    assert np.abs(one - same).max() <= 2  # rounding of batched sums
+    for route in ("audio", "videos"):
+        answer = httpx.post(f"{url}/v1/{route}/generations", json={"prompt": "a drum", **FAST}, timeout=60).json()
+        assert answer["data"][0]["b64_json"] and answer["output_format"] in ("wav", "mp4")
+    with pytest.raises(openai.BadRequestError, match="32x32"):
+        client.images.generate(model="codi2-test", prompt="x", size="1024x1024")
+    with pytest.raises(openai.BadRequestError, match="not empty"):
+        client.images.generate(model="codi2-test", prompt=" ")
+
+
+def test_the_openai_client_raises_its_own_errors_with_the_field_at_fault(client: Any) -> None:
+    def ask(part: dict[str, Any], **other: Any) -> None:
+        client.chat.completions.create(**{"model": "codi2-test", "messages": said(part), **other})
+
+    for bad in ("https://example.org/a.png", "data:image/png;base64,AAAA"):
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask({"type": "image_url", "image_url": {"url": bad}})
+        assert caught.value.param == "messages[0].content[0].image_url.url"
     with pytest.raises(openai.NotFoundError):
-        client.chat.completions.create(model="nothing", messages=[{"role": "user", "content": "x"}])
-    with pytest.raises(openai.BadRequestError, match="too long"):
-        client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "refuse"}])
+        ask(text("x"), model="nothing")
+    with pytest.raises(openai.BadRequestError) as empty:
+        ask(text("x"), messages=[])
+    assert empty.value.param == "messages"
+    with pytest.raises(openai.BadRequestError, match="at most 160 fit"):
+        ask(text("word " * 800))
+    with pytest.raises(openai.APIStatusError) as large:
+        ask({"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000_000}})
+    assert large.value.status_code == 413
 
 
 def test_a_failure_inside_tells_no_paths(http: TestClient) -> None:
-    body = {"model": "echo", "messages": [{"role": "user", "content": "fail"}]}
-    response = http.post("/v1/chat/completions", json=body)
-    assert response.status_code == 500
-    error = response.json()["error"]
-    assert error["type"] == "server_error" and "secret" not in response.text and "safetensors" not in response.text
+    for stream in (False, True):
+        response = http.post("/v1/chat/completions", json={"messages": said(text("fail")), "stream": stream})
+        assert response.status_code == 500
+        error = response.json()["error"]
+        assert error["type"] == "server_error" and "secret" not in response.text and "safetensors" not in response.text
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -112,12 +273,43 @@ def test_unknown_addresses_get_an_error_of_the_same_shape(http: TestClient) -> N
     assert http.get("/v1/models/other").status_code == 404
 
 
-def test_health_names_the_model(http: TestClient) -> None:
-    assert http.get("/health").json() == {"status": "ok", "model": "echo"}
+def test_openapi_describes_the_routes_and_metrics_count(http: TestClient) -> None:
+    http.post("/v1/chat/completions", json={"messages": said(text("hi"), RED)})
+    routes = http.get("/openapi.json").json()["paths"]
+    assert {"/v1/chat/completions", "/v1/images/generations", "/v1/audio/generations", "/v1/models"} <= set(routes)
+    schema = routes["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert "messages" in schema["properties"]
+    metrics = http.get("/metrics").text
+    assert 'codi2_requests_total{route="chat",status="200"} 1.0' in metrics
+    assert 'codi2_media_total{modality="image"} 1.0' in metrics and "codi2_requests_under_way 0" in metrics
+
+
+def test_a_token_is_asked_for_where_one_is_set(echo: Any) -> None:
+    http = TestClient(build_api(echo, ServerSettings(token="s3cret")), base_url="http://127.0.0.1")
+    assert http.get("/health").status_code == http.get("/").status_code == http.get("/ready").status_code == 200
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}, {"Authorization": "Bearer "}):
+        answer = http.get("/v1/models", headers=headers)
+        assert answer.status_code == 401 and answer.json()["error"]["type"] == "authentication_error"
+    assert http.get("/metrics").status_code == 401
+    assert http.get("/v1/models", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+
+
+def test_other_origins_and_host_names_are_refused_unless_allowed(echo: Any) -> None:
+    closed = TestClient(build_api(echo, ServerSettings(hosts=("127.0.0.1",))), base_url="http://127.0.0.1")
+    assert closed.get("/health", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert closed.get("/health", headers={"Origin": "null"}).status_code == 403
+    assert closed.get("/health", headers={"Origin": "http://127.0.0.1"}).status_code == 200
+    assert closed.get("/health", headers={"Host": "evil.example"}).status_code == 421
+    assert closed.get("/health", headers={"Host": "127.0.0.1:99"}).status_code == 200
+    allowed = TestClient(build_api(echo, ServerSettings(origins=("https://app.example",))), base_url="http://127.0.0.1")
+    answer = allowed.get("/health", headers={"Origin": "https://app.example"})
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert "access-control-allow-origin" not in closed.get("/health").headers
 
 
 def test_the_page_asks_nothing_of_other_places(http: TestClient) -> None:
     response = http.get("/")
     assert response.headers["content-type"].startswith("text/html")
-    assert "default-src 'none'" in response.headers["content-security-policy"]
-    assert "http://" not in page_html() and "https://" not in page_html()
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert http.get("/page/..%2fapi.py").status_code == 404 and http.get("/page/__init__.py").status_code == 404

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
 from codi2_model.serving.media import (
     Limits,
     MediaRefused,
@@ -20,7 +21,8 @@ from codi2_model.serving.media import (
     image_from_url,
     image_to_url,
 )
-from codi2_model.serving.protocol import Reply, RequestError, completion, parse_request, sse, stream_chunks
+from codi2_model.serving.protocol import ChatRequest, RequestError, Settings, parse_request
+from codi2_model.serving.wire import Finished, Reply, chunks, completion, opening, sse
 
 LIMITS = Limits(
     medium_bytes=200_000, image_pixels=256 * 256, audio_seconds=3.0, media=4, messages=5, text_characters=200
@@ -126,7 +128,10 @@ def test_remote_and_local_addresses_are_refused_and_the_remedy_is_named(url: str
         ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, "input_audio.data"),
         ({"type": "input_audio", "input_audio": {"format": "wav"}}, "input_audio.data"),
         ({"type": "input_audio", "input_audio": {"data": "A" * 300_000, "format": "wav"}}, "input_audio.data"),
-        ({"type": "video_url", "video_url": {"url": "x"}}, "type"),
+        ({"type": "video_url", "video_url": {"url": "x"}}, "video_url.url"),
+        ({"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}, "video_url.url"),
+        ({"type": "text", "text": "\ud800"}, "text"),
+        ({"type": "smell"}, "type"),
         ({"type": "text"}, "text"),
         ({"type": ["text"]}, "type"),
     ],
@@ -154,6 +159,9 @@ def test_a_part_at_fault_is_named(part: dict[str, Any], param: str) -> None:
         ({"n": 2}, "n"),
         ({"colour": "red"}, "colour"),
         ({"model": "other"}, "model"),
+        ({"session": ""}, "session"),
+        ({"views": 1}, "views"),
+        ({"frequency_penalty": 1}, "frequency_penalty"),
     ],
 )
 def test_a_setting_at_fault_is_named(fields: dict[str, Any], param: str) -> None:
@@ -201,26 +209,45 @@ def reply() -> Reply:
     return Reply(content, prompt_tokens=5, completion_tokens=9)
 
 
+HEAD = {"id": "chatcmpl-1", "created": 0, "model": MODEL}
+ASKED = ChatRequest([], Settings(), include_usage=True)
+
+
 def test_a_reply_keeps_the_order_of_its_parts() -> None:
-    body = json.loads(json.dumps(completion(reply(), MODEL, "chatcmpl-1", 0)))
+    body = json.loads(json.dumps(completion(reply(), ASKED, HEAD)))
     content = body["choices"][0]["message"]["content"]
     assert [part["type"] for part in content] == ["text", "image_url", "text", "audio"]
     assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
     assert content[3]["audio"]["format"] == "wav"
-    assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14}
+    assert body["usage"]["total_tokens"] == 14
 
 
 def test_a_stream_gives_text_in_deltas_and_each_medium_whole() -> None:
-    chunks = list(stream_chunks(reply(), MODEL, "chatcmpl-1", 0, include_usage=True))
-    deltas = [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
-    assert "".join(piece for piece in deltas if isinstance(piece, str)) == "Here it is: and its sound"
-    assert [piece[0]["type"] for piece in deltas if isinstance(piece, list)] == ["image_url", "audio"]
-    assert deltas.index(next(piece for piece in deltas if isinstance(piece, list))) > deltas.index("Here")
-    assert chunks[-1]["usage"]["total_tokens"] == 14 and chunks[-2]["choices"][0]["finish_reason"] == "stop"
+    image = Image.new("RGB", (8, 8), "blue")
+    events = [
+        TextDelta("Here "), MediumBegun(0, "image"), Progress(0, 1, 2, image), MediumDone(0, "image", image),
+        TextDelta("it is"), Finished(5, 9),
+    ]  # fmt: skip
+    made = [opening(HEAD), *(chunk for event in events for chunk in chunks(event, ASKED, HEAD))]
+    deltas = [chunk["choices"][0]["delta"].get("content") for chunk in made if chunk["choices"]]
+    assert "".join(piece for piece in deltas if isinstance(piece, str)) == "Here it is"
+    assert [piece[0]["type"] for piece in deltas if isinstance(piece, list)] == ["image_url"]
+    assert [chunk["codi2"]["event"] for chunk in made if "codi2" in chunk] == [
+        "medium_begun",
+        "progress",
+        "medium_done",
+    ]
+    assert made[3]["codi2"]["preview"]["type"] == "image_url"
+    assert made[-1]["usage"]["total_tokens"] == 14 and made[-2]["choices"][0]["finish_reason"] == "stop"
     assert sse(None) == "data: [DONE]\n\n"
 
 
 def test_a_reply_can_be_sent_back_as_history() -> None:
-    sent = completion(reply(), MODEL, "chatcmpl-1", 0)["choices"][0]["message"]
+    sent = completion(reply(), ASKED, HEAD)["choices"][0]["message"]
     request = parse([{"role": "user", "content": "draw"}, sent, {"role": "user", "content": "again"}])
     assert [part["type"] for part in request.messages[1]["content"]] == ["text", "image", "text", "audio"]
+
+
+def test_what_openai_clients_send_without_meaning_it_is_accepted() -> None:
+    neutral = {"frequency_penalty": 0, "tools": None, "response_format": {"type": "text"}, "service_tier": "auto"}
+    assert parse([{"role": "user", "content": "x"}], **neutral).settings.seed == 0

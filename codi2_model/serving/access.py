@@ -1,0 +1,89 @@
+"""Who may call: host names, web origins, the bearer token. The outermost layer, before anything is read.
+
+- Host: on loopback only this machine's names are answered, so that a name that resolves to loopback gets a web page nowhere;
+- Origin: browsers send it with what a page asks for; another's is refused unless it is allowed;
+- token: compared in constant time; the page and the health checks need none.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+
+from codi2_model.serving.protocol import RequestError
+from codi2_model.serving.settings import ServerSettings
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+OPEN = ("/", "/health", "/ready")
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Gate:
+    """ASGI middleware that lets a request through, or answers why not."""
+
+    def __init__(self, app: App, settings: ServerSettings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *HEADERS]
+            await send(message)
+
+        refusal = self.refusal(scope)
+        if refusal is None:
+            await self.app(scope, receive, send_with_headers)
+            return
+        headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+        await JSONResponse(refusal.to_json(), refusal.status, headers)(scope, receive, send_with_headers)
+
+    def refusal(self, scope: Scope) -> RequestError | None:
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        host = headers.get(b"host", [])
+        if len(host) > 1 or (self.settings.hosts and not self._known_host(host)):
+            return RequestError("this server does not answer to that host name", code="unknown_host", status=421)
+        origin = headers.get(b"origin", [])
+        if origin and not all(self._known_origin(one, host) for one in origin):
+            return RequestError("pages of that origin may not call this server", code="forbidden_origin", status=403)
+        if self._needs_token(scope["path"]) and not self._has_token(headers.get(b"authorization", [])):
+            return RequestError("a bearer token is wanted", code="invalid_api_key", status=401)
+        return None
+
+    def _known_host(self, host: list[bytes]) -> bool:
+        try:
+            name = urlsplit(f"//{host[0].decode('ascii')}").hostname if host else None
+        except ValueError:  # among them characters that are no ASCII
+            return False
+        return name in self.settings.hosts
+
+    def _known_origin(self, origin: bytes, host: list[bytes]) -> bool:
+        text = origin.decode("latin-1")
+        if text in self.settings.origins:
+            return True
+        return bool(host) and text.partition("://")[2] == host[0].decode("latin-1")
+
+    def _needs_token(self, path: str) -> bool:
+        return self.settings.token is not None and path not in OPEN and not path.startswith("/page/")
+
+    def _has_token(self, authorization: list[bytes]) -> bool:
+        if len(authorization) != 1:
+            return False
+        scheme, _, given = authorization[0].partition(b" ")
+        expected = (self.settings.token or "").encode()
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), expected)

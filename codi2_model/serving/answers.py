@@ -1,0 +1,196 @@
+"""From a request to its answer: whole or streamed, measured, and given up when the client leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from codi2_model.replies import MediumDone
+from codi2_model.serving.metrics import Metrics
+from codi2_model.serving.pipeline import Backend
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.wire import Failed, Finished, Gathering, Reply, ServerEvent, chunks, completion, opening, sse
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+AT_ONCE = 4  # bodies that are parsed, or replies that are encoded, at once: media take memory
+QUIET_SECONDS = 15.0  # after which a stream says that it still lives
+
+
+class Gone(RequestError):
+    """The client has left; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has left", code="client_closed_request", status=499)
+
+
+@dataclass
+class Measure:
+    """One request's time."""
+
+    route: str
+    begun: float = field(default_factory=time.monotonic)
+    streams: bool = False
+
+
+def respond(error: RequestError) -> JSONResponse:
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return JSONResponse(error.to_json(), error.status, headers)
+
+
+class Answers:
+    """Answers over a backend."""
+
+    def __init__(self, backend: Backend, metrics: Metrics) -> None:
+        self.backend, self.metrics = backend, metrics
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def parsed(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Work on media, beside the event loop."""
+        async with self._room:
+            return await asyncio.to_thread(function, *arguments)
+
+    @asynccontextmanager
+    async def measured(self, route: str) -> AsyncIterator[Measure]:
+        """Counts an answer, and makes of any error one that tells nothing of what is inside."""
+        measure = Measure(route)
+        try:
+            yield measure
+        except RequestError as error:
+            self.count(measure, error.status)
+            raise
+        except ClientDisconnect:
+            self.count(measure, 499)
+            raise Gone() from None
+        except Exception as error:
+            self.count(measure, 500)
+            raise hidden(error) from None
+        else:
+            if not measure.streams:
+                self.count(measure, 200)
+
+    def count(self, measure: Measure, status: int) -> None:
+        self.metrics.requests.labels(measure.route, str(status)).inc()
+        self.metrics.seconds.labels(measure.route).observe(time.monotonic() - measure.begun)
+        if status == 499:
+            self.metrics.given_up.inc()
+
+    async def chat(self, request: Request, asked: ChatRequest, measure: Measure) -> Response:
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
+        if not asked.stream:
+            reply = await self.until_gone(request, self.whole(asked))
+            return JSONResponse(await self.parsed(completion, reply, asked, head))
+        events = self.events(asked)
+        # the first event decides on the status: a refusal is an answer of its own, not the end of a stream
+        first = await self.until_gone(request, anext(events))
+        if isinstance(first, Failed):
+            raise first.error
+        measure.streams = True
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        stream = self.stream(first, events, asked, head, measure)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    async def whole(self, asked: ChatRequest) -> Reply:
+        gathering = Gathering()
+        async with aclosing(self.events(asked)) as events:
+            async for event in events:
+                if (reply := gathering.take(event)) is not None:
+                    return reply
+        raise RuntimeError("the reply has no end")
+
+    async def events(self, asked: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+        """The backend's events, counted."""
+        begun, first = time.monotonic(), True
+        async with aclosing(self.backend.stream(asked)) as events:
+            async for event in events:
+                if first:
+                    self.metrics.first.observe(time.monotonic() - begun)
+                    first = False
+                if isinstance(event, MediumDone):
+                    self.metrics.media.labels(event.modality).inc()
+                elif isinstance(event, Finished):
+                    for kind in ("prompt", "cached", "completion"):
+                        self.metrics.tokens.labels(kind).inc(getattr(event, f"{kind}_tokens"))
+                yield event
+
+    async def stream(
+        self,
+        first: ServerEvent,
+        events: AsyncGenerator[ServerEvent, None],
+        asked: ChatRequest,
+        head: dict,
+        measure: Measure,
+    ) -> AsyncIterator[str]:
+        """A reply as server-sent events. Closed halfway (the client left), it gives the request up."""
+        status = 499
+        try:
+            yield sse(opening(head))
+            event: ServerEvent | None = first
+            while event is not None:
+                for data in await self.parsed(chunks, event, asked, head):
+                    yield sse(data)
+                if isinstance(event, Finished | Failed):
+                    status = event.error.status if isinstance(event, Failed) else 200
+                    break
+                async for event in _with_signs(events):
+                    if event is not None:
+                        break
+                    yield ": still at it\n\n"
+            yield sse(None)
+        except Exception as error:
+            status = 500
+            yield sse(hidden(error).to_json())
+        finally:
+            self.count(measure, status)
+            await events.aclose()
+
+    async def until_gone(self, request: Request, work: Awaitable[T]) -> T:
+        """The result, or `Gone` as soon as the client leaves, with the work given up."""
+        task: asyncio.Future[T] = asyncio.ensure_future(work)
+        watch = asyncio.ensure_future(_left(request))
+        try:
+            both: set[asyncio.Future[Any]] = {task, watch}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Gone()
+        finally:
+            for one in (task, watch):
+                one.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _with_signs(events: AsyncIterator[ServerEvent]) -> AsyncIterator[ServerEvent | None]:
+    """The next event; None whenever it is a while in coming."""
+    task: asyncio.Future[ServerEvent] = asyncio.ensure_future(anext(events))
+    try:
+        while not (await asyncio.wait({task}, timeout=QUIET_SECONDS))[0]:
+            yield None
+        yield task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def hidden(error: BaseException) -> RequestError:
+    """What a client is told of an error inside: where to find it in the log, and nothing else."""
+    reference = uuid.uuid4().hex[:12]
+    log.error("request %s failed", reference, exc_info=error)
+    message = f"the model failed on this request; the server's log has it as {reference}"
+    return RequestError(message, code="internal_error", status=500)

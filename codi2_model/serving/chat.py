@@ -1,0 +1,260 @@
+"""A conversation with the model in a terminal: words are streamed, media become files, and pictures are shown.
+
+codi2 chat                       /image dog.png turns the next message into one that holds the picture
+printf 'Draw a dog.\n' | codi2 chat --out made    each line is a message
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from codi2_datasets.sample import SAMPLE_RATE
+from codi2_model.evaluation.outputs import encode_medium, write_atomic
+from codi2_model.media import VIDEO_FPS
+from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
+from codi2_model.serving.media import Limits, MediaRefused, read_medium
+from codi2_model.serving.terminal import drawn
+
+HELP = """\
+/image PATH   put a picture into your next message, where you are in it
+/audio PATH   the same with a sound            /video PATH   the same with a clip
+/with text,image,audio,video                   what a reply may hold (one medium alone: exactly one of it)
+/seed N       seed of the next replies         /steps N   /guidance X
+/save DIR     from now on files go there       /new    a new conversation
+/help         this                             /quit   or end of input
+Words after a path go into the message too: /image dog.png make it blue
+"""
+SETTINGS: dict[str, Callable[[str], Any]] = {"seed": int, "steps": int, "guidance": float}
+
+
+class ChatError(ValueError):
+    """What was typed cannot be done; the message says why."""
+
+
+@dataclass
+class Chat:
+    """One conversation: what was typed so far, where files go, how replies are made."""
+
+    session: Any
+    out: Path
+    graphics: str = "none"
+    options: dict[str, Any] = field(default_factory=dict)
+    screen: IO[str] = field(default_factory=lambda: sys.stdout)
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    made: int = 0
+    failed: int = 0
+
+    def run(self, lines: Iterable[str], interactive: bool = False) -> int:
+        """Answer line by line until the input ends or /quit. Returns how many lines could not be done."""
+        for line in lines:
+            try:
+                if self.line(line.rstrip("\r\n")):
+                    break
+            except (ChatError, ValueError, OSError) as error:
+                self.failed += 1
+                self.say(f"! {' '.join(str(error).split())}\n")
+            except KeyboardInterrupt:  # ends the reply; where nobody types, everything
+                if not interactive:
+                    raise
+                self.say("\n(stopped)\n")
+        return self.failed
+
+    def prompt(self) -> str:
+        media = "".join(f"[{part['type']}]" for part in self.pending if part["type"] != "text")
+        return f"{media}> "
+
+    def line(self, line: str) -> bool:
+        """One line as it was typed. True where it ends the conversation."""
+        words = line.strip()
+        if not words:
+            return False
+        if not words.startswith("/"):
+            self.pending.append({"type": "text", "text": words})
+            self.answer()
+            return False
+        name, _, rest = words[1:].partition(" ")
+        if name in ("quit", "exit"):
+            return True
+        self.command(name, rest.strip())
+        return False
+
+    def command(self, name: str, rest: str) -> None:
+        if name == "help":
+            self.say(HELP)
+        elif name in ("image", "audio", "video"):
+            self.attach(name, rest)
+        elif name == "save":
+            self.out = Path(self.wanted(name, rest, "a folder")).expanduser()
+        elif name == "with":
+            self.options["modalities"] = tuple(word.strip() for word in rest.split(",") if word.strip())
+        elif name in SETTINGS:
+            self.set(name, rest)
+        elif name == "new":
+            self.session.restart()
+            self.pending.clear()
+        else:
+            raise ChatError(f"/{name}: no such command; /help lists them")
+
+    def set(self, name: str, value: str) -> None:
+        try:
+            number = SETTINGS[name](value)
+        except ValueError:
+            raise ChatError(f"/{name}: {value!r} is not a number") from None
+        if number < 0:
+            raise ChatError(f"/{name}: {value} is below 0")
+        self.options[name] = number
+
+    def attach(self, modality: str, rest: str) -> None:
+        """Put a file into the message; words that follow the path go after it, and send it."""
+        path, words = split_path(self.wanted(modality, rest, "a path"))
+        self.pending.append({"type": modality, "value": read_file(modality, path)})
+        if words:
+            self.line(words)
+
+    def wanted(self, name: str, rest: str, what: str) -> str:
+        if not rest:
+            raise ChatError(f"/{name}: {what} is missing")
+        return rest
+
+    def answer(self) -> None:
+        """Send what was typed and show the reply as it comes. A turn that fails was never said."""
+        content, self.pending = self.pending, []
+        try:
+            for event in self.session.stream(content, **self.options):
+                self.tell(event)
+        except BaseException:
+            self.pending = [part for part in content if part["type"] != "text"]  # files need not be named again
+            raise
+        self.say("\n")
+
+    def tell(self, event: Event) -> None:
+        """Show what happens while a reply is made."""
+        if isinstance(event, TextDelta):
+            self.say(event.text)
+        elif isinstance(event, MediumBegun):
+            self.say(f"\n[{event.modality} ")
+        elif isinstance(event, MediumDone):
+            self.show(event)
+        elif event.step % max(1, event.steps // 10) == 0:
+            self.say(".")
+
+    def show(self, event: MediumDone) -> None:
+        """Write a medium as a file, say where, and show it where the terminal can."""
+        data, extension = encode_medium(event.modality, event.value)
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.free_path(event.modality, extension)
+        write_atomic(path, data)
+        self.say(f"] {path}{about(event)}\n")
+        if (picture := as_picture(event)) is not None:
+            self.say(drawn(picture, self.graphics))
+
+    def free_path(self, modality: str, extension: str) -> Path:
+        while True:
+            self.made += 1
+            path = self.out / f"{modality}-{self.made:03d}.{extension}"
+            if not path.exists():
+                return path
+
+    def say(self, text: str) -> None:
+        self.screen.write(text)
+        self.screen.flush()
+
+
+class Talk:
+    """A `Session` that can be begun again."""
+
+    def __init__(self, model: Any, processor: Any, system: str = "") -> None:
+        self.model, self.processor, self.system = model, processor, system
+        self.restart()
+
+    def restart(self) -> None:
+        from codi2_model.session import Session
+
+        self.session = Session(self.model, self.processor, self.system)
+
+    def stream(self, content: list[dict[str, Any]], **options: Any) -> Iterator[Any]:
+        yield from self.session.stream(content, **options)
+
+
+def split_path(rest: str) -> tuple[str, str]:
+    """The path, quoted where it holds blanks, and the words that follow it. A file's whole name needs no quotes."""
+    if Path(rest).expanduser().is_file():
+        return rest, ""
+    if rest[0] in "'\"":
+        end = rest.find(rest[0], 1)
+        if end < 0:
+            raise ChatError(f"{rest}: the quotation mark is not closed")
+        return shlex.split(rest[: end + 1])[0], rest[end + 1 :].strip()
+    path, _, words = rest.partition(" ")
+    return path, words.strip()
+
+
+def read_file(modality: str, name: str) -> Any:
+    """A file's value. Raises ChatError naming the file."""
+    path = Path(name).expanduser()
+    limits = Limits()
+    try:
+        if path.stat().st_size > limits.medium_bytes:
+            raise ChatError(f"{name}: larger than {limits.medium_bytes / 1024 / 1024:g} MiB")
+        return read_medium(modality, path.read_bytes(), limits)
+    except MediaRefused as error:
+        raise ChatError(f"{name}: {error}") from None
+    except OSError as error:
+        raise ChatError(f"{name}: {error.strerror or error}") from None
+
+
+def about(event: MediumDone) -> str:
+    if event.modality == "image":
+        return f" ({event.value.width} x {event.value.height})"
+    rate = SAMPLE_RATE if event.modality == "audio" else VIDEO_FPS
+    return f" ({len(event.value) / rate:.1f} s)"
+
+
+def as_picture(event: MediumDone) -> Image.Image | None:
+    """What of a medium can be looked at: a picture, or four frames of a clip side by side."""
+    if event.modality == "image":
+        return event.value
+    if event.modality == "video":
+        chosen = event.value[np.linspace(0, len(event.value) - 1, 4).round().astype(int)]
+        return Image.fromarray(np.concatenate(list(chosen), axis=1))
+    return None
+
+
+def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str = "") -> int:
+    """Talk on standard input and output. Returns how many lines could not be done."""
+    import torch
+
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+    from codi2_model.checkpoints import checkpoint_folder
+    from codi2_model.serving.terminal import protocol
+
+    folder = checkpoint_folder(checkpoint)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval().to(device)
+    talk = Talk(model, CoDi2Processor.from_pretrained(folder), system)
+    found = Chat(talk, Path(out), protocol(terminal=sys.stdout.isatty()), options)
+    interactive = sys.stdin.isatty()
+    if interactive:
+        with suppress(ImportError):
+            import readline  # noqa: F401  (the line can be edited, and older ones come back)
+        found.say(f"{folder.name}: {', '.join(model.config.modalities)}. /help lists what you can do.\n")
+    lines = typed(found) if interactive else sys.stdin
+    return found.run(lines, interactive)
+
+
+def typed(talk: Chat) -> Iterator[str]:
+    while True:
+        try:
+            yield input(talk.prompt())
+        except EOFError:
+            talk.say("\n")
+            return

@@ -1,0 +1,101 @@
+"""Features -> media, for any requests together: an order says all that a decoder needs, so it may run anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from codi2_model.decoders import Reference, to_waveform
+from codi2_model.media import frames, picture
+from codi2_model.replies import MediumDone, Progress
+
+Step = Callable[[int, list[Any] | None], bool]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One medium to decode: its features (slots, D), the source it keeps to (or None), and how."""
+
+    modality: str
+    number: int
+    features: torch.Tensor
+    reference: torch.Tensor | None
+    steps: int
+    guidance: float
+    noise: int
+    preview_every: int = 0
+
+    def key(self) -> tuple[Any, ...]:
+        """Orders of like keys share a batch."""
+        return self.modality, self.steps, self.guidance
+
+
+class DecodeJob:
+    """An order of a turn, on its way through a decoder's stage."""
+
+    def __init__(self, order: Order, turn: Any) -> None:
+        self.order, self.turn = order, turn
+
+    @property
+    def cancelled(self) -> bool:
+        return bool(self.turn.cancelled)
+
+    def fail(self, error: BaseException) -> None:
+        self.turn.fail(error)
+
+
+def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
+    """Decode jobs of like keys together, telling each turn how far its medium is."""
+
+    def step(number: int, previews: list[Any] | None) -> bool:
+        for n, job in enumerate(jobs):
+            order = job.order
+            shown = previews[n] if previews and order.preview_every and number % order.preview_every == 0 else None
+            job.turn.push(Progress(order.number, number, order.steps, shown))
+        return not all(job.cancelled for job in jobs)
+
+    values = decode(model, [job.order for job in jobs], step)
+    for job, value in zip(jobs, values, strict=False):  # none where all were cancelled
+        job.turn.push(MediumDone(job.order.number, job.order.modality, value))
+
+
+@torch.no_grad()
+def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> list[Any]:
+    """Values of orders of like keys. `step` hears of every step, with what there is so far, and may end it: then none."""
+    first = orders[0]
+    device = model.device
+    features = model.aligners[first.modality](torch.stack([order.features.to(device) for order in orders]))
+    generators = [torch.Generator().manual_seed(order.noise) for order in orders]
+    decoder = model.decoder(first.modality)
+    made = None
+    sampler = decoder.sample_steps(features, _reference(orders, device), first.steps, first.guidance, generators)
+    for number, made in enumerate(sampler, start=1):
+        shown = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in orders)
+        previews = values(model.config, first.modality, decoder.finish(made)) if step and shown else None
+        if step is not None and not step(number, previews):
+            return []
+    return values(model.config, first.modality, decoder.finish(made))
+
+
+def _reference(orders: Sequence[Order], device: torch.device) -> Reference | None:
+    present = [order.reference for order in orders if order.reference is not None]
+    if not present:
+        return None
+    nothing = torch.zeros_like(present[0])
+    media = torch.stack([nothing if order.reference is None else order.reference for order in orders])
+    there = torch.tensor([order.reference is not None for order in orders])
+    return Reference(media.to(device), there.to(device))
+
+
+def values(config: Any, modality: str, made: torch.Tensor) -> list[Any]:
+    """What a decoder made, as people hold it."""
+    if modality == "image":
+        return [picture(one) for one in made]
+    if modality == "video":
+        return [frames(one, config.video) for one in made]
+    waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)
+    return list(waves.cpu().numpy().astype(np.float32))

@@ -1,0 +1,55 @@
+// The API: a request body, and a reply as it is streamed.
+import { $ } from "./dom.js";
+
+let all = ["text", "image", "audio", "video"];
+
+function headers() {
+  const token = $("token").value.trim();
+  return { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+}
+
+export async function models() {
+  const answer = await fetch("v1/models", { headers: headers() });
+  if (!answer.ok) throw new Error((await answer.json()).error?.message || answer.statusText);
+  const model = (await answer.json()).data[0];
+  all = model.output_modalities || all;
+  return { id: model.id, modalities: all };
+}
+
+export function body(messages, session, seed = +$("seed").value) {
+  const chosen = [...document.querySelectorAll("[name=modality]:checked")].map((box) => box.value);
+  const number = (id) => +$(id).value;
+  return {
+    messages, seed, steps: number("steps"), guidance: number("guidance"), max_tokens: number("max_tokens"),
+    ...(number("temperature") ? { temperature: number("temperature") } : {}),
+    ...(chosen.length && chosen.length < all.length ? { modalities: chosen } : {}),
+    ...(session ? { session } : {}),
+  };
+}
+
+export async function stream(request, signal, take) {
+  const every = $("previews").checked ? Math.max(1, Math.floor(request.steps / 5)) : 0;
+  const answer = await fetch("v1/chat/completions", {
+    method: "POST", headers: headers(), signal, body: JSON.stringify({ ...request, stream: true, preview_every: every }),
+  });
+  if (!answer.ok) throw refusal(await answer.json().catch(() => ({})), answer.statusText);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      if (!line.startsWith("data: ") || line === "data: [DONE]") continue;
+      const chunk = JSON.parse(line.slice(6));
+      if (chunk.error) throw refusal(chunk, "");
+      take(chunk.choices[0]?.delta?.content, chunk.codi2);
+    }
+  }
+}
+
+function refusal(answer, otherwise) {
+  const error = answer.error;
+  return new Error(error ? `${error.param ? error.param + ": " : ""}${error.message}` : otherwise || "the server failed");
+}

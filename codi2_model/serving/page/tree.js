@@ -1,0 +1,55 @@
+// A conversation with its branches: nodes that know their parent, and the leaf that is shown. Kept in IndexedDB.
+export function fresh() {
+  return { id: crypto.randomUUID?.() || String(Math.random()).slice(2), title: "", at: Date.now(), nodes: [], leaf: -1 };
+}
+
+export function add(tree, parent, role, content) {
+  tree.nodes.push({ parent, role, content });
+  tree.leaf = tree.nodes.length - 1;
+  if (!tree.title) tree.title = content.map((part) => part.text || `[${part.type.split("_")[0]}]`).join(" ").slice(0, 80);
+  return tree.leaf;
+}
+
+export function path(tree, leaf = tree.leaf) {         // numbers of nodes from the first turn to the leaf
+  const found = [];
+  for (let n = leaf; n >= 0; n = tree.nodes[n].parent) found.unshift(n);
+  return found;
+}
+
+export const messages = (tree, leaf) => path(tree, leaf).map((n) => ({ role: tree.nodes[n].role, content: tree.nodes[n].content }));
+
+export function siblings(tree, n) {
+  const { parent, role } = tree.nodes[n];
+  return tree.nodes.map((_, k) => k).filter((k) => tree.nodes[k].parent === parent && tree.nodes[k].role === role);
+}
+
+export function choose(tree, n) {                      // show the branch that goes through n, as far as it goes
+  let leaf = n;
+  for (;;) {
+    const next = tree.nodes.findLastIndex((node) => node.parent === leaf);
+    if (next < 0) break;
+    leaf = next;
+  }
+  tree.leaf = leaf;
+}
+
+function store(mode) {
+  return new Promise((resolve, reject) => {
+    const open = indexedDB.open("codi2", 1);
+    open.onupgradeneeded = () => open.result.createObjectStore("conversations", { keyPath: "id" });
+    open.onerror = () => reject(open.error);
+    open.onsuccess = () => resolve(open.result.transaction("conversations", mode).objectStore("conversations"));
+  });
+}
+
+async function ask(mode, act) {
+  const request = act(await store(mode));
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+export const keep = (tree) => ask("readwrite", (s) => s.put(JSON.parse(JSON.stringify({ ...tree, at: Date.now() }))));
+export const kept = async () => (await ask("readonly", (s) => s.getAll())).sort((a, b) => b.at - a.at);
+export const forget = (id) => ask("readwrite", (s) => s.delete(id));

@@ -1,0 +1,70 @@
+"""What a batch made, to look at: the first replies as media files, a page and a contact sheet."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from codi2_datasets.sample import Sample
+from codi2_datasets.shards import decode
+from codi2_model.evaluation.outputs import GenerationItem, write_generations
+from codi2_model.serving.requests import Row
+from codi2_storage.store import Store
+
+MOST = 200  # replies on the page
+
+
+def write_page(store: Store, rows: Sequence[Row], receipts: Sequence[Mapping[str, Any]]) -> str:
+    """Write the page under `store`. Returns its URI."""
+    items: list[GenerationItem] = []
+    for receipt in receipts:
+        if len(items) >= MOST:
+            break
+        items += shard_items(store, receipt)
+    count = sum(len(receipt["rows"]) for receipt in receipts)
+    title = "Generations" if count <= MOST else f"Generations: the first {MOST} of {count:,}"
+    local = store.local_path("")
+    if local:
+        return str(write_generations(local.rstrip("/"), items[:MOST], title).page)
+    with tempfile.TemporaryDirectory(prefix="codi2-generate-") as made:
+        write_generations(made, items[:MOST], title)
+        for file in sorted(path for path in Path(made).rglob("*") if path.is_file()):
+            store.write_bytes(str(file.relative_to(made)), file.read_bytes())
+    return store.uri("index.html")
+
+
+def shard_items(store: Store, receipt: Mapping[str, Any]) -> list[GenerationItem]:
+    """The rows of a lot: those answered with their media, the others with their reasons."""
+    with tarfile.open(fileobj=io.BytesIO(store.read_bytes(receipt["shard"]))) as archive:
+        members = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
+    items = []
+    for row in receipt["rows"]:
+        if row["status"] == "failed":
+            prompt = [{"role": "user", "content": [{"type": "text", "text": row["prompt"]}]}]
+            items.append(GenerationItem(row["id"], "failed", prompt, [], None, row["reason"]))
+            continue
+        sample = Sample.from_json(members[f"{row['sample_id']}.json"])
+        messages = as_messages(sample, members)
+        items.append(GenerationItem(row["id"], sample.task, messages[:-1], messages[-1]["content"]))
+    return items
+
+
+def as_messages(sample: Sample, members: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """A sample's conversation with values in place of member names."""
+    messages = []
+    for message in sample.messages:
+        content: list[dict[str, Any]] = []
+        for part in message.content:
+            if part.type == "text":
+                content.append({"type": "text", "text": part.text})
+                continue
+            value: Any = decode(members[f"{sample.sample_id}.{part.part}"])
+            content.append({"type": part.type, "value": Image.fromarray(value) if part.type == "image" else value})
+        messages.append({"role": message.role, "content": content})
+    return messages

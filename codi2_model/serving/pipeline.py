@@ -1,0 +1,143 @@
+"""The model as stages: one that writes words and features, one decoder each for pictures, sounds and clips.
+
+    request -> [language: up to 8 turns at once] -> features -> [image] [audio] [video] -> events, in the reply's order
+
+Each stage batches for itself, over all requests: while decoders work on the media of some turns the language model
+writes others. What is under way is bounded: beyond it a request is refused at once, with when to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Protocol
+
+from codi2_model.serving.decoding import DecodeJob, run_jobs
+from codi2_model.serving.engine import Engine
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.sessions import Sessions
+from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.stage import Stage
+from codi2_model.serving.turns import Turn
+from codi2_model.serving.wire import Failed, Finished, ServerEvent
+
+DRAINING = "the server is shutting down: send the request again in a moment"
+
+
+class Backend(Protocol):
+    """What answers. The last event is `Finished` or `Failed`; closing the iterator gives the request up."""
+
+    model_id: str
+    modalities: tuple[str, ...]
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]: ...
+
+    async def stats(self) -> dict[str, float]: ...
+
+    async def ready(self) -> bool: ...
+
+
+class Pipeline:
+    """A backend in this process. Its threads end with `close`."""
+
+    def __init__(
+        self, engine: Engine, settings: ServerSettings, decoder: Callable[[list[DecodeJob]], None] | None = None
+    ) -> None:
+        self.engine, self.settings = engine, settings
+        self.model_id, self.modalities = engine.model_id, engine.modalities
+        self.sessions = Sessions(engine.model, engine.processor, settings.sessions)
+        self.draining = False
+        self._under_way = 0
+        self._seconds = 1.0  # that a reply takes, on average of late
+        run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
+        self.language: Stage[Turn] = Stage("language", self._write, turn_key, settings.max_batch, settings.batch_wait_s)
+        self.decoders: dict[str, Stage[DecodeJob]] = {
+            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, 0.0) for name in engine.modalities
+        }
+
+    def _write(self, turns: list[Turn]) -> None:
+        for turn in turns:
+            if (name := turn.request.session) is None:
+                continue
+            try:
+                turn.session = self.sessions.take(name)
+            except RequestError as error:
+                turn.fail(error)
+                return  # turns of sessions come alone
+            turn.conversation = turn.session.conversation(turn.request.messages, turn.request.marks)
+        self.engine.write(turns, lambda job: self.decoders[job.order.modality].put(job))
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+        """The events of a reply, as they happen."""
+        if (refusal := self._refusal()) is not None:
+            yield Failed(refusal)
+            return
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[ServerEvent]()
+
+        def send(event: ServerEvent) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        turn = Turn(request, send)
+        begun = time.monotonic()
+        self._under_way += 1
+        self.language.put(turn)
+        try:
+            while True:
+                event = await self._next(events, begun)
+                if isinstance(event, Finished):
+                    self._seconds += 0.1 * (time.monotonic() - begun - self._seconds)
+                yield event
+                if isinstance(event, Finished | Failed):
+                    return
+        finally:
+            self._under_way -= 1
+            turn.cancel()
+
+    async def _next(self, events: asyncio.Queue[ServerEvent], begun: float) -> ServerEvent:
+        try:
+            async with asyncio.timeout(self.settings.timeout_s - (time.monotonic() - begun)):
+                return await events.get()
+        except TimeoutError:
+            message = f"not answered within {self.settings.timeout_s:g} s; {self._under_way} requests are under way"
+            return Failed(RequestError(message, code="timeout", status=504))
+
+    def _refusal(self) -> RequestError | None:
+        if self.draining:
+            return RequestError(DRAINING, code="unavailable", status=503, retry_after=5)
+        if self._under_way < self.settings.queue:
+            return None
+        wait = math.ceil(self._seconds * self._under_way / self.settings.max_batch / 2)
+        message = f"{self._under_way} requests are under way, as many as this server takes on"
+        return RequestError(message, code="rate_limit_exceeded", status=429, retry_after=min(60, max(1, wait)))
+
+    async def stats(self) -> dict[str, float]:
+        found: dict[str, float] = {"requests_under_way": self._under_way, "sessions": len(self.sessions)}
+        for stage in self._stages():
+            found[f"{stage.name}_waiting"] = stage.waiting()
+            found[f"{stage.name}_batches_total"] = stage.batches
+            found[f"{stage.name}_jobs_total"] = stage.jobs
+        return found
+
+    async def ready(self) -> bool:
+        return not self.draining
+
+    async def drain(self) -> None:
+        """Take on nothing more, and wait until what is under way is answered, or for as long as the settings say."""
+        self.draining = True
+        end = time.monotonic() + self.settings.drain_s
+        while self._under_way and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+
+    def _stages(self) -> list[Stage[Any]]:
+        return [self.language, *self.decoders.values()]
+
+    def close(self) -> None:
+        for stage in self._stages():
+            stage.close()
+
+
+def turn_key(turn: Turn) -> Any:
+    """Turns of sessions are written alone, over their own cache; all others together."""
+    return id(turn) if turn.request.session is not None else None

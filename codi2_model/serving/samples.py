@@ -1,0 +1,99 @@
+"""A request and its reply as a sample of our shard format: what was generated can be browsed, trained on and built from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from codi2_datasets.identity import digest
+from codi2_datasets.media.audio import encode_audio
+from codi2_datasets.media.image import encode_image
+from codi2_datasets.media.video import encode_video
+from codi2_datasets.sample import EXTENSIONS, TASKS, Message, Part, Sample, SampleError
+from codi2_datasets.tar import add_member
+from codi2_model.evaluation.outputs import clipped, even_sides
+
+Made = tuple[Sample, dict[str, bytes]]
+OF_KINDS = {  # what is made of what, where the row does not say its task
+    ("", "image"): "text_to_image", ("", "audio"): "text_to_audio", ("", "video"): "text_to_video",
+    ("image", "image"): "image_editing", ("audio", "audio"): "audio_editing", ("image", "audio"): "image_to_audio",
+    ("audio", "image"): "audio_to_image", ("image", "text"): "visual_question_answering",
+    ("audio", "text"): "audio_captioning", ("video", "text"): "video_captioning", ("", "text"): "text_instruction",
+}  # fmt: skip
+
+
+def as_sample(
+    name: str, messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]], about: dict[str, Any]
+) -> Made:
+    """The sample and its media by member name. `about`: task?, split, licence?, seed, checkpoint."""
+    said = [*messages, {"role": "assistant", "content": list(reply)}]
+    media: dict[str, bytes] = {}
+    made, position = [], 0
+    for number, message in enumerate(said):
+        parts = []
+        for part in message["content"]:
+            parts.append(_part(part, position, media, target=number == len(messages)))
+            position += 1
+        made.append(Message(message["role"], tuple(parts)))
+    task = about.get("task") or task_of(messages, reply)
+    if task not in TASKS:
+        raise SampleError(f"unknown task {task!r}")
+    identity = digest([name, about["checkpoint"], about["seed"], [m["role"] for m in said], sorted(media)])
+    texts = [part.text for message in made for part in message.content if part.text is not None]
+    assets = [part.asset_id for message in made for part in message.content if part.asset_id is not None]
+    sample = Sample(
+        sample_id=digest([identity, texts, assets])[:32],
+        task=task,
+        split=about["split"],
+        messages=tuple(made),
+        licence=str(about.get("licence") or "unknown"),
+        seed=int(about["seed"]),
+        meta={"request_id": name, "checkpoint_id": about["checkpoint"], "generated": True},
+    )
+    return sample, media
+
+
+def _part(part: dict[str, Any], position: int, media: dict[str, bytes], target: bool) -> Part:
+    role: Any = "target" if target else None
+    if part["type"] == "text":
+        return Part("text", part["text"], icl_role=role, target=target)
+    data = encoded(part["type"], part["value"])
+    member = f"{position:03d}.{EXTENSIONS[part['type']]}"
+    media[member] = data
+    return Part(part["type"], None, member, hashlib.sha256(data).hexdigest(), role, target)
+
+
+def encoded(modality: str, value: Any) -> bytes:
+    """A value as the file that samples hold: WebP, FLAC or MP4."""
+    if modality == "image":
+        return encode_image(value)
+    return encode_audio(clipped(value)) if modality == "audio" else encode_video(even_sides(np.asarray(value)))
+
+
+def task_of(messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]]) -> str:
+    """The task that a conversation comes nearest to."""
+    given = {part["type"] for message in messages for part in message["content"]} - {"text"}
+    made = {part["type"] for part in reply} - {"text"} or {"text"}
+    if sum(message["role"] == "user" for message in messages) > 1:
+        return "multi_turn"
+    if len(made) > 1:
+        return "joint_image_audio"
+    kind = next(iter(made))
+    source = kind if kind in given else next(iter(sorted(given)), "")
+    return OF_KINDS.get((source, kind), "text_to_video" if kind == "video" else "reasoning")
+
+
+def shard_of(samples: Sequence[Made]) -> bytes:
+    """A shard of the samples, in order: the same samples make the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for sample, media in samples:
+            add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
+            for member, data in sorted(media.items()):
+                add_member(archive, f"{sample.sample_id}.{member}", data)
+    return buffer.getvalue()

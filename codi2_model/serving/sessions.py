@@ -1,0 +1,88 @@
+"""Conversations whose reading is kept: a turn that sends the whole conversation again is read from where it is new.
+
+A session is only a memory of what was read. It is found by name, but used only as far as the messages sent are, word for
+word and byte for byte, those that it has read: an edited or branched conversation is read anew from the change on, and
+nobody can get at another's conversation by its name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from codi2_model.modeling import CoDi2ForConditionalGeneration
+from codi2_model.processor import CoDi2Processor
+from codi2_model.serving.messages import mark
+from codi2_model.serving.protocol import RequestError
+from codi2_model.serving.wire import content_to_json
+from codi2_model.session import Session, common_prefix
+from codi2_model.writer import Reply
+
+
+class KeptSession(Session):
+    """A `Session` that can go back to any of its messages."""
+
+    def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
+        super().__init__(model, processor)
+        self.marks: list[str] = []
+        self.busy = False
+
+    def conversation(self, messages: Sequence[dict[str, Any]], marks: Sequence[str]) -> list[dict[str, Any]]:
+        """The messages to read, those that were read before in the session's own form."""
+        known = 0
+        while known < min(len(self.marks), len(marks) - 1) and self.marks[known] == marks[known]:
+            known += 1
+        self._rewind(known)
+        return [*self.messages, *messages[known:]]
+
+    def _rewind(self, count: int) -> None:
+        """Forget all but the first messages. What a turn given up halfway has left in the cache goes as well."""
+        self.messages, self.marks = self.messages[:count], self.marks[:count]
+        ids = self.processor.layout(self.messages, "the session").ids if self.messages else []
+        self._ids = self._ids[: common_prefix(self._ids, ids)]
+        parts = [part["type"] for message in self.messages for part in message["content"]]
+        self._features = {name: rows[: parts.count(name)] for name, rows in self._features.items()}
+
+    def read(self, batch: dict[str, Any]) -> tuple[Any, Any]:
+        return self._read(batch)
+
+    def wrote(self, reply: Reply) -> None:
+        """The language model has written a reply: it is in the cache."""
+        self._ids = self._ids + reply.written
+        for medium in reply.media():
+            known = self._features.get(medium.modality, [])
+            self._features[medium.modality] = [*known, _stacked(medium.features)]
+
+    def keep(self, messages: Sequence[dict[str, Any]], marks: Sequence[str], content: list[dict[str, Any]]) -> None:
+        """A turn is whole: the messages it was asked with, and its reply, are known from now on."""
+        self.messages = [*messages, {"role": "assistant", "content": content}]
+        self.marks = [*marks, mark("assistant", content_to_json(content))]
+
+
+def _stacked(features: Sequence[Any]) -> Any:
+    import torch
+
+    return torch.stack(list(features))
+
+
+class Sessions:
+    """The sessions of a replica; the least recently used goes where there are too many."""
+
+    def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, most: int) -> None:
+        self.model, self.processor, self.most = model, processor, most
+        self._kept: OrderedDict[str, KeptSession] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, name: str) -> KeptSession:
+        """The session of that name, new where there is none. Give it back by setting `busy` to False."""
+        session = self._kept.pop(name, None) or KeptSession(self.model, self.processor)
+        self._kept[name] = session
+        if session.busy:
+            raise RequestError("the session is answering another request: wait for it", "session", "busy", 409)
+        session.busy = True
+        for old in [key for key, kept in self._kept.items() if not kept.busy][: max(0, len(self._kept) - self.most)]:
+            del self._kept[old]
+        return session

@@ -1,0 +1,62 @@
+"""How a server is run: who may call it, what it may fetch, how much it takes on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codi2_model.checkpoints import UsageError
+from codi2_model.serving.media import Limits
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TOKEN_VARIABLE = "CODI2_API_TOKEN"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Closed unless opened: no token is asked on loopback alone, no other origin may call, nothing remote is fetched."""
+
+    token: str | None = None
+    origins: tuple[str, ...] = ()
+    """Web origins (https://app.example.org) whose pages may call the API."""
+    hosts: tuple[str, ...] = ()
+    """Host names that the server answers to. Empty: any; on loopback `serve` adds the names of this machine alone."""
+    remote_hosts: tuple[str, ...] = ()
+    """Hosts whose media are fetched for URLs in requests: example.org, or *.example.org. Empty: none at all."""
+    queue: int = 64
+    """Requests under way in a replica, those that wait for others included; more are refused with 429."""
+    max_batch: int = 8
+    batch_wait_s: float = 0.01
+    timeout_s: float = 300.0
+    drain_s: float = 60.0
+    sessions: int = 16
+    """Conversations whose key-value cache is kept; the least recently used goes first."""
+    replicas: int = 1
+    split_decoders: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name in ("queue", "max_batch", "replicas", "sessions"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: {getattr(self, name)} is below 1")
+        if self.timeout_s <= 0:
+            raise UsageError(f"timeout: {self.timeout_s} s is not above 0")
+        if self.token is not None and not self.token.isascii():
+            raise UsageError("the token holds other than ASCII characters, which no header can carry")
+        for origin in self.origins:
+            if not origin.startswith(("http://", "https://")):
+                raise UsageError(f"{origin}: an origin begins with http:// or https://")
+
+
+def read_token(path: str | None) -> str | None:
+    """The bearer token of a file, else of the environment; None where there is neither."""
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"{path}: the token cannot be read ({error.strerror})") from None
+    if not token:
+        raise UsageError(f"{path}: the file of the token is empty")
+    return token

@@ -1,0 +1,101 @@
+"""A stage of the pipeline: a queue and a thread that takes what waits there together, as batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """What goes through a stage."""
+
+    @property
+    def cancelled(self) -> bool: ...
+
+    def fail(self, error: BaseException) -> None: ...
+
+
+J = TypeVar("J", bound=Job)
+
+
+class Stage(Generic[J]):
+    """Runs jobs of like `key` together, up to `max_batch`, oldest first; jobs that were cancelled are dropped.
+
+    A job may come while a batch runs: it is taken with the next. `run` failing fails the jobs of its batch alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[J]], None],
+        key: Callable[[J], Hashable],
+        max_batch: int = 8,
+        wait_s: float = 0.01,
+    ) -> None:
+        self.name, self.max_batch, self.batches, self.jobs = name, max_batch, 0, 0
+        self._run, self._key, self._wait = run, key, wait_s
+        self._waiting: deque[J] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"codi2-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, job: J) -> None:
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """End the thread after the batch it is at."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+            if len(self._waiting) < self.max_batch and self._wait:
+                time.sleep(self._wait)  # others may come at the same moment
+            if batch := self._take():
+                self._guarded(batch)
+
+    def _take(self) -> list[J]:
+        with self._changed:
+            batch: list[J] = []
+            kept: deque[J] = deque()
+            key: Hashable = None
+            while self._waiting:
+                job = self._waiting.popleft()
+                if job.cancelled:
+                    continue
+                if not batch:
+                    key = self._key(job)
+                if len(batch) < self.max_batch and (not batch or self._key(job) == key):
+                    batch.append(job)
+                else:
+                    kept.append(job)
+            self._waiting = kept
+            return batch
+
+    def _guarded(self, batch: list[J]) -> None:
+        self.batches, self.jobs = self.batches + 1, self.jobs + len(batch)
+        try:
+            self._run(batch)
+        except Exception as error:
+            log.exception("stage %s failed on %d jobs", self.name, len(batch))
+            for job in batch:
+                job.fail(error)

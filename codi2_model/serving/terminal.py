@@ -1,0 +1,97 @@
+"""Pictures in a terminal: its own graphics protocol where it has one, half blocks in true colour, else nothing.
+
+What a terminal can is read off its environment, never asked of it: an answer that does not come would hang the chat.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from PIL import Image
+
+CHUNK = 4096  # characters of one kitty command
+COLUMNS = 40  # of a picture made of half blocks
+
+
+def protocol(environment: Mapping[str, str] = os.environ, terminal: bool = True) -> str:
+    """kitty, iterm2, sixel, blocks or none."""
+    program, name = environment.get("TERM_PROGRAM", ""), environment.get("TERM", "")
+    if chosen := environment.get("CODI2_GRAPHICS"):
+        return chosen if chosen in DRAWERS else "none"
+    if not terminal or name == "dumb":
+        return "none"
+    if environment.get("KITTY_WINDOW_ID") or name == "xterm-kitty" or program in ("ghostty", "kitty"):
+        return "kitty"
+    if program in ("iTerm.app", "WezTerm", "mintty", "vscode"):
+        return "iterm2"
+    if "sixel" in name or name in ("mlterm", "foot", "foot-extra", "yaft-256color"):
+        return "sixel"
+    return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else "none"
+
+
+def drawn(image: Image.Image, way: str) -> str:
+    """The characters that show a picture; empty where the terminal cannot."""
+    drawer = DRAWERS.get(way)
+    return "" if drawer is None else drawer(image.convert("RGB"))
+
+
+def kitty(image: Image.Image) -> str:
+    data = _png(image)
+    pieces = [data[n : n + CHUNK] for n in range(0, len(data), CHUNK)]
+    made = []
+    for n, piece in enumerate(pieces):
+        head = "a=T,f=100,q=2," if n == 0 else ""
+        made.append(f"\x1b_G{head}m={int(n < len(pieces) - 1)};{piece}\x1b\\")
+    return "".join(made) + "\n"
+
+
+def iterm2(image: Image.Image) -> str:
+    return f"\x1b]1337;File=inline=1;width={min(image.width, 320)}px:{_png(image)}\x07\n"
+
+
+def sixel(image: Image.Image) -> str:
+    """Six rows a band, one pass a colour of a palette of 64."""
+    small = image.quantize(64)
+    palette = small.getpalette() or []
+    pixels = np.asarray(small)
+    out = [f'\x1bPq"1;1;{image.width};{image.height}']
+    for colour in range(len(palette) // 3):
+        red, green, blue = (round(value * 100 / 255) for value in palette[colour * 3 : colour * 3 + 3])
+        out.append(f"#{colour};2;{red};{green};{blue}")
+    for top in range(0, image.height, 6):
+        band = pixels[top : top + 6]
+        weights = (1 << np.arange(len(band)))[:, None]
+        for colour in np.unique(band):
+            bits = ((band == colour) * weights).sum(axis=0) + 63
+            out.append(f"#{colour}{bits.astype(np.uint8).tobytes().decode('ascii')}$")
+        out.append("-")
+    return "".join(out) + "\x1b\\\n"
+
+
+def blocks(image: Image.Image) -> str:
+    """Two pixels a character: the upper half block's own colour, and what is behind it."""
+    width = min(COLUMNS, image.width)
+    height = max(2, round(image.height * width / image.width) // 2 * 2)
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    return "".join(_block_row(pixels[y], pixels[y + 1]) for y in range(0, height, 2))
+
+
+def _block_row(upper: np.ndarray, lower: np.ndarray) -> str:
+    def cells() -> Iterator[str]:
+        for (r, g, b), (s, h, c) in zip(upper, lower, strict=True):
+            yield f"\x1b[38;2;{r};{g};{b};48;2;{s};{h};{c}m▀"
+
+    return "".join(cells()) + "\x1b[0m\n"
+
+
+def _png(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+DRAWERS = {"kitty": kitty, "iterm2": iterm2, "sixel": sixel, "blocks": blocks}

@@ -1,0 +1,183 @@
+"""A turn: one request on its way through the stages, and the writing of many turns at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from codi2_model.processor import CoDi2Processor
+from codi2_model.replies import MediumBegun, MediumDone, Options, Progress, TextDelta
+from codi2_model.serving.decoding import Order
+from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
+from codi2_model.serving.wire import Failed, Finished, Gathering, ServerEvent
+from codi2_model.writer import Medium, Reply, Writer
+
+
+class Turn:
+    """A request and where its events go, in the reply's own order whatever the order they happen in.
+
+    Decoders run while the language model writes on: what follows a medium is held until the medium is there.
+    """
+
+    def __init__(self, request: ChatRequest, send: Callable[[ServerEvent], None]) -> None:
+        self.request = request
+        self.cancelled = False
+        self.ended = False
+        self.session: Any = None
+        self.conversation = request.messages
+        self.prompt_tokens = 0
+        self.gathering = Gathering()
+        self._send = send
+        self._held: deque[ServerEvent] = deque()
+        self._done: dict[int, MediumDone] = {}
+        self._open: int | None = None
+        self._lock = threading.Lock()
+
+    def push(self, event: ServerEvent) -> None:
+        with self._lock:
+            if isinstance(event, Progress):
+                if event.number == self._open:
+                    self._give(event)
+                return
+            if isinstance(event, MediumDone):
+                self._done[event.number] = event
+            else:
+                self._held.append(event)
+            self._flush()
+
+    def _flush(self) -> None:
+        while True:
+            if self._open is not None:
+                if self._open not in self._done:
+                    return
+                self._give(self._done.pop(self._open))
+                self._open = None
+            if not self._held:
+                return
+            event = self._held.popleft()
+            self._give(event)
+            if isinstance(event, MediumBegun):
+                self._open = event.number
+
+    def _give(self, event: ServerEvent) -> None:
+        if self.ended or self.cancelled:
+            return
+        if isinstance(event, Finished):
+            self._keep()
+        if not isinstance(event, Finished | Failed):
+            self.gathering.take(event)
+        else:
+            self.ended = True
+            self._release()
+        self._send(event)
+
+    def _keep(self) -> None:
+        if self.session is not None:
+            self.session.keep(self.conversation, self.request.marks, self.gathering.content)
+
+    def _release(self) -> None:
+        if self.session is not None:
+            self.session.busy = False
+
+    def cancel(self) -> None:
+        """Nobody waits for the reply any longer: its place in the batch and in the queues is free."""
+        with self._lock:
+            if not self.ended:
+                self.cancelled = True
+                self._release()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error: what the client can mend as it is, anything else without what is inside."""
+        if not isinstance(error, RequestError):
+            error = RequestError("the model failed on this request", code="internal_error", status=500)
+        with self._lock:
+            self._give(Failed(error))
+
+
+class RowWriter(Writer):
+    """A `Writer` each of whose rows has settings of its own."""
+
+    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[Turn]) -> None:
+        settings = [turn.request.settings for turn in turns]
+        options = [options_of(one) for one in settings]
+        seeds = [one.seed for one in settings]
+        super().__init__(model, processor, [turn.conversation for turn in turns], options[0], seeds)
+        self.rows = {id(r): (o, s.required) for r, o, s in zip(self.replies, options, settings, strict=True)}
+        for reply, option in zip(self.replies, options, strict=True):
+            skeleton = option.skeleton()
+            reply.skeleton = None if skeleton is None else list(skeleton)
+
+    def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
+        """As `Writer`'s, but a reply that would end without the medium asked for begins it instead."""
+        self.options, required = self.rows[id(reply)]
+        there = required is None or any(medium.modality == required for medium in reply.media())
+        if there or reply.skeleton is not None:
+            return super()._choose(reply, logits)
+        assert required is not None
+        begin = self.config.begin_id(required)
+        if reply.room <= self.config.feature_tokens + 3:  # words leave room for it
+            return begin
+        token = super()._choose(reply, logits)
+        return begin if token == self.config.eos_token_id else token
+
+    def order(self, row: int, medium: Medium, settings: Settings) -> Order:
+        """What the decoder of a medium has to do."""
+        number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)
+        found = self._reference(medium.modality, [row])
+        source = found.media[0].cpu() if found is not None and bool(found.present[0]) else None
+        noise = self._generator(row, number).initial_seed()
+        features = torch.stack(medium.features).cpu()
+        how = settings.steps, settings.guidance, noise, settings.preview_every
+        return Order(medium.modality, number, features, source, *how)
+
+
+def options_of(settings: Settings) -> Options:
+    return Options(
+        modalities=settings.modalities,
+        max_new_tokens=settings.max_tokens,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+    )
+
+
+class Teller:
+    """Tells what is new in a reply since it was last asked."""
+
+    def __init__(self, processor: CoDi2Processor, reply: Reply, slots: int) -> None:
+        self.processor, self.reply, self.slots = processor, reply, slots
+        self.over = False
+        self._at = 0  # the part that is being told
+        self._said = ""
+
+    def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
+        """New words, a medium begun, a medium whose features are whole: in order."""
+        parts = self.reply.parts
+        while self._at < len(parts):
+            part = parts[self._at]
+            closed = self._at < len(parts) - 1  # others have followed
+            if isinstance(part, Medium):
+                if not self._said:
+                    self._said = "begun"
+                    yield MediumBegun(sum(isinstance(p, Medium) for p in parts[: self._at]), part.modality)
+                if len(part.features) < self.slots:
+                    break
+                yield part
+            else:
+                yield from self._words(part, closed or self.reply.done)
+                if not closed:
+                    break
+            self._at, self._said = self._at + 1, ""
+        self.over = self.reply.done
+
+    def _words(self, part: list[int], closed: bool) -> Iterator[TextDelta]:
+        text = self.processor.decode(part)
+        # half a character (bytes that do not yet decode) waits for its rest
+        if (closed or not text.endswith("\ufffd")) and len(text) > len(self._said):
+            yield TextDelta(text[len(self._said) :])
+            self._said = text

@@ -1,0 +1,105 @@
+"""The commands that let people and programs use a model: serve, chat, generate."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from codi2_flows.cli_common import DEFAULT_ROOT, Root
+
+Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
+
+
+def generate(
+    requests: Annotated[
+        str,
+        Parameter(help="JSONL, Parquet or shards of requests: {messages: [...], id?, seed?, modalities?, task?}."),
+    ],
+    *,
+    out: Annotated[str, Parameter(help="Folder for shards, media, page and contact sheet.")],
+    checkpoint: Checkpoint = None,
+    root: Root = DEFAULT_ROOT,
+    workers: Annotated[int, Parameter(help="Models at once, a core each; more than one run on Ray.")] = 1,
+    seed: Annotated[int, Parameter(help="Rows without a seed get one made of this and their id.")] = 0,
+    split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
+) -> None:
+    """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
+    from codi2_model.checkpoints import UsageError, resolve
+
+    if split not in ("train", "validation", "test"):
+        raise UsageError(f"--split {split}: train, validation or test are wanted")
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1 is wanted")
+    folder = str(resolve(root, checkpoint))
+    from codi2_flows.generate_batch import generate_batch
+
+    print(generate_batch(requests, out, folder, root, workers, seed, split))
+
+
+def serve(
+    *,
+    checkpoint: Checkpoint = None,
+    root: Root = DEFAULT_ROOT,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Annotated[str | None, Parameter(help="File with the bearer token; or CODI2_API_TOKEN.")] = None,
+    allow_origin: Annotated[list[str] | None, Parameter(help="Web origins whose pages may call the API.")] = None,
+    allow_host: Annotated[
+        list[str] | None, Parameter(help="Host names the server answers to, besides its own.")
+    ] = None,
+    allow_remote: Annotated[
+        list[str] | None, Parameter(help="Hosts whose media may be fetched: example.org, *.example.org. None.")
+    ] = None,
+    replicas: Annotated[int, Parameter(help="Model replicas; Ray adds them as load grows.")] = 1,
+    split_decoders: Annotated[bool, Parameter(help="Decoders as deployments of their own, for clusters.")] = False,
+    queue: Annotated[int, Parameter(help="Requests under way in a replica; more are answered 429.")] = 64,
+    timeout: Annotated[float, Parameter(help="Seconds until a request is given up with 504.")] = 300.0,
+) -> None:
+    """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
+    from codi2_model.checkpoints import resolve
+    from codi2_model.serving.settings import ServerSettings, read_token
+
+    read_token(token_file)  # a file that is not there is said now
+    settings = ServerSettings(
+        origins=tuple(allow_origin or ()),
+        hosts=tuple(allow_host or ()),
+        remote_hosts=tuple(allow_remote or ()),
+        replicas=replicas,
+        split_decoders=split_decoders,
+        queue=queue,
+        timeout_s=timeout,
+    )
+    folder = str(resolve(root, checkpoint))
+    from codi2_flows.serve_model import serve_model
+
+    serve_model(folder, root, host, port, settings, token_file)
+
+
+def chat(
+    *,
+    checkpoint: Checkpoint = None,
+    root: Root = DEFAULT_ROOT,
+    out: Annotated[str, Parameter(help="Folder for what the model makes.")] = "./codi2-chat",
+    modalities: Annotated[str | None, Parameter(help="What a reply may hold: text,image,audio,video.")] = None,
+    system: Annotated[str, Parameter(help="A system message.")] = "",
+    seed: int = 0,
+    steps: int = 20,
+    guidance: float = 2.0,
+    max_tokens: Annotated[int, Parameter(help="Text tokens of a reply.")] = 64,
+) -> None:
+    """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
+    from codi2_model.checkpoints import resolve
+
+    folder = resolve(root, checkpoint)
+    from codi2_model.serving.chat import chat as talk
+
+    options = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
+    if modalities is not None:
+        options["modalities"] = tuple(word.strip() for word in modalities.split(","))  # type: ignore[assignment]
+    if talk(folder, out, options, system) and not sys.stdin.isatty():
+        sys.exit(1)
+
+
+SERVE_COMMANDS = (generate, serve, chat)

@@ -1,0 +1,96 @@
+"""A real, very small checkpoint for everything that serves, its engine, and backends for what is HTTP alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
+from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.wire import Failed, Finished, ServerEvent
+
+TEXTS = ["Draw a red apple in the flat style.", "Play a low drum.", "What is this? A green leaf."] * 4
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, parts: Any) -> Path:
+    import torch
+
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+
+    torch.manual_seed(0)
+    processor = CoDi2Processor.build(parts.config(max_length=160), texts=TEXTS)
+    folder = tmp_path_factory.mktemp("serving") / "codi2-test"
+    CoDi2ForConditionalGeneration.build(processor.config, seed=1).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint: Path) -> Any:
+    from codi2_model.serving.engine import Engine
+
+    return Engine(checkpoint, "codi2-test", threads=1)
+
+
+@pytest.fixture
+def pipeline(engine: Any) -> Any:
+    """`with pipeline(queue=2) as backend`: the real model behind stages, without Ray."""
+    from codi2_model.serving.pipeline import Pipeline
+
+    @contextmanager
+    def made(**settings: Any) -> Iterator[Pipeline]:
+        found = Pipeline(engine, ServerSettings(**settings))
+        yield found
+        found.close()
+
+    return made
+
+
+class Echo:
+    """Replies with the last message's parts; "refuse" and "fail" are taken at their word."""
+
+    model_id = "codi2-tiny"
+    modalities = ("image", "audio", "video")
+
+    def __init__(self) -> None:
+        self.seen: list[ChatRequest] = []
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+        self.seen.append(request)
+        content = request.messages[-1]["content"]
+        first = content[0].get("text", "")
+        if first == "refuse me":
+            yield Failed(RequestError("must be kinder", "messages[0].content[0].text"))
+            return
+        if first == "fail":
+            raise RuntimeError("cannot open /secret/place/model.safetensors")
+        number = 0
+        yield TextDelta(f"Turn {len(request.messages)} <b>not bold</b>: ")
+        for part in content:
+            if part["type"] == "text":
+                for word in part["text"].split(" "):
+                    yield TextDelta(word + " ")
+                continue
+            yield MediumBegun(number, part["type"])
+            yield Progress(number, 1, 2, part["value"] if request.settings.preview_every else None)
+            yield Progress(number, 2, 2)
+            yield MediumDone(number, part["type"], part["value"])
+            number += 1
+        yield Finished(len(content), len(content))
+
+    async def stats(self) -> dict[str, float]:
+        return {"requests_under_way": 0}
+
+    async def ready(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()

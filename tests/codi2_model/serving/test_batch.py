@@ -1,0 +1,172 @@
+"""Batch generation with a real, very small model: formats, order, resumption, reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codi2_datasets.sheets import read_samples
+from codi2_model.checkpoints import UsageError
+from codi2_model.serving import batch
+from codi2_model.serving.media import audio_to_base64, image_to_url, video_to_url
+from codi2_model.serving.requests import read_requests
+from codi2_storage.catalog import Catalog
+
+
+def rows_of(parts: Any, count: int = 40) -> list[dict[str, Any]]:
+    """Requests of every kind; the last but one cannot be answered."""
+    media = [
+        {"type": "image_url", "image_url": {"url": image_to_url(parts.picture())}},
+        {"type": "input_audio", "input_audio": {"data": audio_to_base64(parts.sound()), "format": "wav"}},
+        {"type": "video_url", "video_url": {"url": video_to_url(parts.clip())}},
+    ]
+    rows: list[dict[str, Any]] = []
+    for n in range(count):
+        content = [{"type": "text", "text": f"Draw {n}."}, *([media[n % 3]] if n % 2 else [])]
+        kind = ("image", "audio", "text", "video")[n % 4]
+        messages = [{"role": "user", "content": content}]
+        rows.append({"id": f"r{n}", "messages": messages, "modalities": [kind], "steps": 1, "max_tokens": 4})
+    rows[-2]["messages"] = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/passwd"}}]}]
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((out / "shards").iterdir())}
+
+
+def test_every_row_becomes_a_sample_or_a_reason(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts))
+    page = batch.generate_requests(requests, str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
+    assert Path(page).read_text().count("Draw 1.") >= 1
+    samples = []
+    for shard in sorted((tmp_path / "out" / "shards").glob("*.tar")):
+        samples += read_samples(shard.read_bytes(), 100, 0)
+    assert len(samples) == 39 and len({sample.sample_id for sample, _ in samples}) == 39
+    kinds = {sample.meta["request_id"]: [part.type for part in sample.messages[-1].content] for sample, _ in samples}
+    assert kinds["r0"] == ["image"] and kinds["r1"] == ["audio"] and kinds["r3"] == ["video"]
+    tasks = {sample.meta["request_id"]: sample.task for sample, _ in samples}
+    assert tasks["r0"] == "text_to_image" and tasks["r1"] == "audio_editing"
+    for sample, media in samples:
+        for part in sample.parts():
+            assert part.part is None or hashlib.sha256(media[part.part]).hexdigest() == part.asset_id
+    failed = [json.loads(line) for line in (tmp_path / "out" / "failed.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in failed] == ["r38"] and "data: URL" in failed[0]["reason"]
+    table = Catalog(str(tmp_path / "root")).sql("select * from generations order by request_id").to_pylist()
+    assert len(table) == 40 and sum(row["status"] == "done" for row in table) == 39
+    assert len({row["seed"] for row in table}) == 40  # a seed a row
+
+
+def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
+    checkpoint: Path, parts: Any, tmp_path: Path
+) -> None:
+    rows, out = rows_of(parts), tmp_path / "out"
+    requests = write(tmp_path / "requests.jsonl", rows)
+
+    def run() -> None:
+        batch.generate_requests(requests, str(out), str(checkpoint), str(tmp_path / "root"))
+
+    run()
+    first, times = hashes(out), {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    run()
+    assert times == {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    lost = sorted((out / "shards").glob("*.json"))[0]
+    lost.unlink()
+    run()
+    assert hashes(out) == first
+    rows[39]["seed"] = 99
+    requests = write(tmp_path / "requests.jsonl", rows)
+    run()
+    second = hashes(out)
+    assert len(second) == len(first) and len(set(second) & set(first)) == 2  # the first lot stays, the last is new
+    table = Catalog(str(tmp_path / "root")).sql("select count(*) as n from generations").to_pylist()
+    assert table[0]["n"] == 40
+
+
+def test_a_kill_loses_and_doubles_nothing(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 96))
+    code = "import sys; from codi2_model.serving.batch import generate_requests as g; g(*sys.argv[1:])"
+
+    def command(name: str) -> list[str]:
+        return [sys.executable, "-c", code, requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root")]
+
+    subprocess.run(command("whole"), check=True)
+    process = subprocess.Popen(command("killed"))
+    end = time.monotonic() + 60
+    while not list((tmp_path / "killed").glob("shards/*.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list((tmp_path / "killed").glob("shards/*.json"))) < 3
+    subprocess.run(command("killed"), check=True)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+
+
+def test_parquet_and_shards_ask_the_same_as_lines(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
+    rows = rows_of(parts, 8)[:6]
+    write(tmp_path / "a.jsonl", rows)
+    nested = [
+        {k: v for k, v in row.items() if k != "messages"} | {"messages": json.dumps(row["messages"])} for row in rows
+    ]
+    pq.write_table(pa.Table.from_pylist(nested), tmp_path / "b.parquet")
+    plain = [{"id": "p", "messages": [{"role": "user", "content": "hi"}], "modalities": ["text"]}]
+    pq.write_table(pa.Table.from_pylist(plain), tmp_path / "c.parquet")
+    lines, table = read_requests(str(tmp_path / "a.jsonl")), read_requests(str(tmp_path / "b.parquet"))
+    assert [row.data for row in lines] == [row.data for row in table]
+    assert read_requests(str(tmp_path / "c.parquet"))[0].request(0, ("image",)).messages[0]["role"] == "user"
+    batch.generate_requests(str(tmp_path / "a.jsonl"), str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
+    again = read_requests(str(tmp_path / "out" / "shards"))  # its own output, asked anew
+    asked = [row.request(0, ("image", "audio", "video")) for row in again]
+    assert len(asked) == 6 and {request.settings.modalities for request in asked} >= {
+        ("image",),
+        ("audio",),
+        ("video",),
+    }
+    write(tmp_path / "d.jsonl", [rows[0], rows[0]])
+    with pytest.raises(UsageError, match=r"d.jsonl:2: two requests have the id 'r0'"):
+        read_requests(str(tmp_path / "d.jsonl"))
+    with pytest.raises(UsageError, match="no such file"):
+        read_requests(str(tmp_path / "e.jsonl"))
+
+
+def test_lines_that_are_no_requests_are_listed_with_their_place(checkpoint: Path, tmp_path: Path) -> None:
+    bad = [
+        "{",
+        "[]",
+        '{"messages": []}',
+        '{"messages": [{"role": "user", "content": "x"}], "task": "dance", "max_tokens": 1}',
+    ]
+    (tmp_path / "bad.jsonl").write_text("\n".join(bad))
+    out = tmp_path / "out"
+    batch.generate_requests(str(tmp_path / "bad.jsonl"), str(out), str(checkpoint), str(tmp_path / "root"))
+    reasons = [json.loads(line)["reason"] for line in (out / "failed.jsonl").read_text().splitlines()]
+    assert len(reasons) == 4 and all(f"bad.jsonl:{n}" in reason for n, reason in enumerate(reasons, 1))
+    assert "messages" in reasons[2] and "dance" in reasons[3]
+
+
+def test_a_pool_of_workers_writes_the_same_bytes(
+    checkpoint: Path, parts: Any, tmp_path: Path, ray_cluster: None
+) -> None:
+    from codi2_flows.generate_batch import on_ray
+
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 70))
+    for name, workers in (("one", 1), ("two", 2)):
+        batch.generate_requests(
+            requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, spread=on_ray
+        )
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")

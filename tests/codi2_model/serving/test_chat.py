@@ -1,0 +1,122 @@
+"""The terminal chat over a real, very small model."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from codi2_datasets.media.video import decode_video, encode_video
+from codi2_model.serving import terminal
+from codi2_model.serving.chat import Chat, Talk, split_path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a dog.png")
+    soundfile.write(tmp_path / "drum.wav", 0.2 * np.sin(np.arange(8000) / 9), 16_000)
+    (tmp_path / "clip.mp4").write_bytes(encode_video(np.full((8, 32, 32, 3), 90, np.uint8)))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.fixture
+def talk(model: Any, processor: Any, files: Path) -> Chat:
+    options = {"steps": 2, "max_new_tokens": 4, "modalities": ("image",), "seed": 1}
+    return Chat(Talk(model, processor), files / "made", "none", options, io.StringIO())
+
+
+def shown(talk: Chat) -> str:
+    assert isinstance(talk.screen, io.StringIO)
+    return talk.screen.getvalue()
+
+
+def test_media_stand_inline_in_the_next_message_and_replies_become_files(talk: Chat, files: Path) -> None:
+    script = [f'/image "{files}/a dog.png" like this', f"/audio {files}/drum.wav", "with this sound"]
+    assert talk.run(script) == 0
+    first, second = (m["content"] for m in talk.session.session.messages if m["role"] == "user")
+    assert [part["type"] for part in first] == ["image", "text"] and first[1]["text"] == "like this"
+    assert [part["type"] for part in second] == ["audio", "text"]
+    made = sorted(path.name for path in (files / "made").iterdir())
+    assert made == ["image-001.png", "image-002.png"] and "image-002.png (32 x 32)" in shown(talk)
+
+
+def test_a_clip_goes_in_and_a_sound_and_a_clip_come_out(talk: Chat, files: Path) -> None:
+    script = [f"/save {files}/clips", "/with video", f"/video {files}/clip.mp4 again", "/with audio", "play"]
+    assert talk.run(script) == 0
+    assert decode_video((files / "clips" / "video-001.mp4").read_bytes()).shape == (8, 32, 32, 3)
+    assert soundfile.info(files / "clips" / "audio-002.wav").duration == pytest.approx(2.0)
+
+
+def test_new_forgets_the_conversation_and_the_seed_decides_the_picture(talk: Chat, files: Path) -> None:
+    assert talk.run(["draw", "/new", "draw", "/new", "/seed 2", "draw"]) == 0
+    one, same, other = (np.asarray(Image.open(path)) for path in sorted((files / "made").iterdir()))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert len(talk.session.session.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/image nowhere.png", "nowhere.png: No such file"),
+        ("/image {0}/broken.png", "broken.png: the picture cannot be read"),
+        ("/audio {0}/broken.png", "broken.png: the sound cannot be read"),
+        ("/video {0}/broken.png", "broken.png: the clip cannot be read"),
+        ("/image", "/image: a path is missing"),
+        ("/seed many", "'many' is not a number"),
+        ("/dance", "/dance: no such command"),
+    ],
+)
+def test_errors_name_the_file_and_the_chat_goes_on(talk: Chat, files: Path, line: str, said: str) -> None:
+    assert talk.run([line.format(files), "draw"]) == 1
+    assert said in shown(talk) and (files / "made" / "image-001.png").exists()
+
+
+def test_a_refused_turn_keeps_its_media_for_the_next(talk: Chat, files: Path) -> None:
+    assert talk.run([f"/image {files}/a dog.png", "/with smell", "draw", "/with image", "draw"]) == 1
+    message = talk.session.session.messages[0]["content"]
+    assert [part["type"] for part in message] == ["image", "text"]
+
+
+def test_a_path_may_hold_blanks(files: Path) -> None:
+    assert split_path(f"{files}/a dog.png") == (f"{files}/a dog.png", "")
+    assert split_path("'a b.png' make it") == ("a b.png", "make it")
+    assert split_path("dog.png make it") == ("dog.png", "make it")
+
+
+def test_the_terminal_is_known_by_its_environment() -> None:
+    assert terminal.protocol({"KITTY_WINDOW_ID": "1"}) == "kitty"
+    assert terminal.protocol({"TERM_PROGRAM": "WezTerm"}) == "iterm2"
+    assert terminal.protocol({"TERM": "foot"}) == "sixel"
+    assert terminal.protocol({"COLORTERM": "truecolor", "TERM": "xterm-256color"}) == "blocks"
+    assert terminal.protocol({"TERM": "dumb", "COLORTERM": "truecolor"}) == "none"
+    assert terminal.protocol({"KITTY_WINDOW_ID": "1"}, terminal=False) == "none"
+
+
+def test_pictures_are_drawn_in_each_way() -> None:
+    image = Image.new("RGB", (16, 12), (255, 0, 0))
+    blocks = terminal.drawn(image, "blocks")
+    assert blocks.count("▀") == 16 * 6 and "38;2;255;0;0;48;2;255;0;0" in blocks
+    assert terminal.drawn(image, "kitty").startswith("\x1b_Ga=T,f=100,q=2,m=0;")
+    assert terminal.drawn(image, "iterm2").startswith("\x1b]1337;File=inline=1")
+    sixel = terminal.drawn(image, "sixel")
+    assert sixel.startswith('\x1bPq"1;1;16;12') and "#0;2;100;0;0" in sixel and "~" * 16 in sixel
+    assert terminal.drawn(image, "none") == ""
+
+
+def test_the_command_reads_piped_lines(checkpoint: Path, files: Path) -> None:
+    command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--steps", "2"]
+    command += ["--out", str(files / "piped"), "--modalities", "image"]
+    given = f"/image {files}/a dog.png\nmake it blue\n/image nowhere.png\n"
+    environment = {**os.environ, "CODI2_GRAPHICS": "blocks"}
+    result = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, env=environment)
+    assert result.returncode == 1 and "nowhere.png: No such file" in result.stdout  # one line could not be done
+    assert "▀" in result.stdout and (files / "piped" / "image-001.png").exists() and "Traceback" not in result.stderr
