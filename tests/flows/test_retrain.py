@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from codi2_datasets.sample import Sample
+from codi2_datasets.sheets import read_samples
 from codi2_flows.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
 from codi2_flows.retrain import gate, retrain
@@ -70,19 +72,23 @@ def test_generation_is_resumable_and_lists_what_failed(line: tuple[str, dict], t
     found = Catalog(root).sql("select request_id, status, reason from generations order by request_id").to_pylist()
     assert {row["request_id"]: row["status"] for row in found}["bad"] == "failed"
     assert sum(row["status"] == "done" for row in found) == 5
-    replies = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "replies").rglob("*.json")}
-    assert len(replies) == 5
-    next(iter(replies)).unlink()
+    assert "bad" in (tmp_path / "out" / "failed.jsonl").read_text()
+    shards = tmp_path / "out" / "shards"
+    tars = {path.name: path.read_bytes() for path in shards.glob("*.tar")}
+    receipt = next(shards.glob("*.json"))
+    receipt.unlink()
     generate_batch(str(requests), str(tmp_path / "out"), None, root)
-    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "replies").rglob("*.json")}
-    assert set(again) == set(replies) and sum(again[path] != time for path, time in replies.items()) == 1
+    assert receipt.exists() and {path.name: path.read_bytes() for path in shards.glob("*.tar")} == tars
     wanted = {json.loads(text)["id"]: json.loads(text)["modalities"] for text in requests.read_text().splitlines()[:-1]}
-    for path in again:
-        reply = json.loads(path.read_text())
-        assert reply["status"] == "done"
-        if wanted[reply["id"]] != ["text"]:  # a model this young may have no words
-            kinds = {{"image": "image_url"}.get(kind, kind) for kind in wanted[reply["id"]]}
-            assert kinds <= {part["type"] for part in reply["content"]}
+    made = {sample.meta["request_id"]: sample for sample, _ in samples_in(shards)}
+    assert set(made) == set(wanted)
+    for name, sample in made.items():
+        if wanted[name] != ["text"]:  # a model this young may have no words
+            assert set(wanted[name]) <= {part.type for part in sample.messages[-1].content}
+
+
+def samples_in(shards: Path) -> list[tuple[Sample, dict[str, bytes]]]:
+    return [found for path in sorted(shards.glob("*.tar")) for found in read_samples(path.read_bytes(), 100, 0)]
 
 
 def test_a_changed_request_is_asked_anew(line: tuple[str, dict], tmp_path: Path) -> None:
@@ -92,4 +98,5 @@ def test_a_changed_request_is_asked_anew(line: tuple[str, dict], tmp_path: Path)
         message = {"role": "user", "content": f"Draw a {colour} apple."}
         asked.write_text(json.dumps({"id": "apple", "messages": [message], "modalities": ["image"]}) + "\n")
         generate_batch(str(asked), str(tmp_path / "out"), None, root)
-    assert len(list((tmp_path / "out" / "replies").rglob("*.json"))) == 2
+        [(sample, _)] = samples_in(tmp_path / "out" / "shards")
+        assert colour in str(sample.messages[0].content[0].text)
