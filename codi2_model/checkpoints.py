@@ -150,5 +150,15 @@ def local_copy(uri: str) -> Path:
     return target
 
 
+def load_model(folder: str | Path) -> tuple[Any, Any]:
+    """(model, processor) of a checkpoint, ready to answer, on the GPU where there is one."""
+    import torch
+
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+
+    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), CoDi2Processor.from_pretrained(folder)
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -17,7 +17,8 @@ from codi2_model.config import MODALITIES
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
 from codi2_model.replies import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
-from codi2_model.writer import Content, Writer, content_of
+from codi2_model.telling import Teller
+from codi2_model.writer import Content, Medium, Writer, content_of
 
 __all__ = [
     "Content", "Event", "MediumBegun", "MediumDone", "Options", "Progress", "TextDelta",
@@ -87,32 +88,13 @@ def options_of(given: dict[str, Any]) -> Options:
 
 def events(writer: Writer) -> Iterator[Event]:
     """The reply to a writer's one conversation, as it is written."""
-    processor, slots = writer.processor, writer.config.feature_tokens
-    reply = writer.replies[0]
-    said = ""
+    teller = Teller(writer.processor, writer.replies[0], writer.config.feature_tokens)
     for _ in writer.write():
-        part = reply.parts[-1] if reply.parts else None
-        if isinstance(part, list):
-            text = processor.decode(part)
-            # half a character (bytes that do not yet decode) waits for its rest
-            if not text.endswith("\ufffd") and len(text) > len(said):
-                yield TextDelta(text[len(said) :])
-                said = text
-            continue
-        if part is None or part.value is not None:
-            continue
-        if reply.slots_left == slots:
-            before = reply.parts[-2] if len(reply.parts) > 1 else []
-            if isinstance(before, list) and (rest := processor.decode(before)[len(said) :]):
-                yield TextDelta(rest)
-            said = ""
-            yield MediumBegun(len(reply.media()) - 1, part.modality)
-        elif reply.slots_left == 0:
-            yield from writer.decode_one(part)
-    if reply.parts and isinstance(reply.parts[-1], list):
-        rest = processor.decode(reply.parts[-1])[len(said) :]
-        if rest:
-            yield TextDelta(rest)
+        for new in teller.news():
+            if isinstance(new, Medium):
+                yield from writer.decode_one(new)
+            else:
+                yield new
 
 
 @torch.no_grad()

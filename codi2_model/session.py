@@ -15,7 +15,7 @@ from codi2_model.generation import events, options_of
 from codi2_model.modeling import CoDi2ForConditionalGeneration, media_of
 from codi2_model.processor import CoDi2Processor
 from codi2_model.replies import Event
-from codi2_model.writer import Content, Writer, content_of
+from codi2_model.writer import Content, Reply, Writer, content_of
 
 
 class Session:
@@ -23,7 +23,10 @@ class Session:
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, system: str = "") -> None:
         self.model, self.processor = model, processor
-        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+        self.messages: list[dict[str, Any]] = []
+        if system:
+            self.messages.append({"role": "system", "content": [{"type": "text", "text": system}]})
+        self._begun = len(self.messages)
         self.tokens_read = 0
         """Tokens that the last turn's prompt cost."""
         self._ids: list[int] = []
@@ -39,26 +42,39 @@ class Session:
     @torch.no_grad()
     def stream(self, content: str | Sequence[dict[str, Any]], *, seed: int = 0, **options: Any) -> Iterator[Event]:
         """As `reply`, in events as they happen. Given up halfway, or failed, the turn counts as never said."""
-        said = content if isinstance(content, str) else list(content)
+        said = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
         self.messages.append({"role": "user", "content": said})
-        self._before = self._ids, self._features
         try:
             writer = Writer(self.model, self.processor, [self.messages], options_of(options), [seed])
-            writer.read = self._read
+            writer.read = self.read
             yield from events(writer)
         except BaseException:
-            self.messages.pop()
-            # what the cache holds from before this turn stays; the media that it brought are forgotten with it
-            before, self._features = self._before
-            self._ids = self._ids[: common_prefix(self._ids, before)]
+            self.rewind(len(self.messages) - 1)
             raise
         reply = writer.replies[0]
-        self._ids += reply.written
-        for medium in reply.media():
-            self._features.setdefault(medium.modality, []).append(torch.stack(medium.features))
+        self.wrote(reply)
         self.messages.append({"role": "assistant", "content": content_of(self.processor, reply)})
 
-    def _read(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Any]:
+    def restart(self) -> None:
+        """Begin the conversation again."""
+        self.rewind(self._begun)
+
+    def rewind(self, count: int) -> None:
+        """Forget all but the first messages. What a turn given up halfway has left in the cache goes as well."""
+        self.messages = self.messages[:count]
+        ids = self.processor.layout(self.messages, "the session").ids if self.messages else []
+        self._ids = self._ids[: common_prefix(self._ids, ids)]
+        parts = [part["type"] for message in self.messages for part in message["content"]]
+        self._features = {name: rows[: parts.count(name)] for name, rows in self._features.items()}
+
+    def wrote(self, reply: Reply) -> None:
+        """The language model has written a reply: it is in the cache."""
+        self._ids = self._ids + reply.written
+        for medium in reply.media():
+            known = self._features.get(medium.modality, [])
+            self._features[medium.modality] = [*known, torch.stack(medium.features)]
+
+    def read(self, batch: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """The prompt's last hidden state (1, H) and the cache; tokens that the cache holds already are not read again."""
         ids = batch["input_ids"][0].tolist()
         known = min(common_prefix(ids, self._ids), len(ids) - 1)

@@ -239,7 +239,7 @@ class Writer:
         reference = self._reference(modality, [row for row, _, _ in found])
         options = self.options
         made = self.model.decode(modality, features, reference, options.steps, options.guidance, generators)
-        for (_, _, medium), value in zip(found, self._values(modality, made), strict=True):
+        for (_, _, medium), value in zip(found, values(self.config, modality, made), strict=True):
             medium.value = value
 
     def decode_one(self, medium: Medium) -> Iterator[Event]:
@@ -255,9 +255,9 @@ class Writer:
         every = self.options.preview_every
         for step, made in enumerate(sampler, start=1):
             shown = every and step % every == 0 and step < self.options.steps
-            preview = self._values(medium.modality, decoder.finish(made))[0] if shown else None
+            preview = values(self.config, medium.modality, decoder.finish(made))[0] if shown else None
             yield Progress(number, step, self.options.steps, preview)
-        medium.value = self._values(medium.modality, decoder.finish(made))[0]
+        medium.value = values(self.config, medium.modality, decoder.finish(made))[0]
         yield MediumDone(number, medium.modality, medium.value)
 
     def _generator(self, row: int, number: int) -> torch.Generator:
@@ -272,10 +272,12 @@ class Writer:
             return None
         return Reference(media[index.clamp_min(0)], index >= 0)
 
-    def _values(self, modality: str, made: torch.Tensor) -> list[Any]:
-        if modality == "image":
-            return [picture(one) for one in made]
-        if modality == "video":
-            return [frames(one, self.config.video) for one in made]
-        waves = made[:, 0] * 2 - 1 if self.config.audio.form == "wave" else to_waveform(made, self.config.audio)
-        return list(waves.cpu().numpy().astype(np.float32))
+
+def values(config: CoDi2Config, modality: str, made: torch.Tensor) -> list[Any]:
+    """What a decoder made, (N, *shape) in [0, 1], as people hold it: PIL pictures, float32 samples, frames of uint8."""
+    if modality == "image":
+        return [picture(one) for one in made]
+    if modality == "video":
+        return [frames(one, config.video) for one in made]
+    waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)
+    return list(waves.cpu().numpy().astype(np.float32))

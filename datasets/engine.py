@@ -130,7 +130,7 @@ def spread(
 
     A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
     here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
-    `cluster_when_needed()`: there up to `FEW` items are run here, one after the other, unless Ray runs already.
+    `cluster_when_needed()`: there up to `FEW` items are run here, one after the other, until more have started Ray.
     """
     pending = _pending.get()
     if pending is not None and not pending.started:

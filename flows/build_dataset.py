@@ -8,7 +8,7 @@ import json
 from prefect import flow, task
 
 from codi2_datasets import build as library
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.engine import cluster_when_needed
 from codi2_storage.store import Store
 
 
@@ -42,7 +42,7 @@ def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Bu
     if prepared.published:
         library.describe_build(prepared.store, prepared.build_id)
         return library.Built(prepared.build_id, library.samples_of(prepared), False, prepared.missing)
-    with local_cluster(workers):
+    with cluster_when_needed(workers):
         samples = dataset_version(settings, ingests(settings))
     return library.Built(prepared.build_id, samples, True, prepared.missing)
 

@@ -93,18 +93,6 @@ def _answer(
     answers.update(zip((ask.key for ask in batch), contents, strict=True))
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """(model, processor) of a checkpoint, on the GPU where there is one."""
-    import torch
-
-    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-
-    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval()
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    return model, CoDi2Processor.from_pretrained(folder)
-
-
 def modalities_of(folder: Path) -> tuple[str, ...]:
     """What a checkpoint hears, sees and makes besides text, without loading its weights."""
     from codi2_model import CoDi2Config

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codi2_model.evaluation.data import SampleRow, by_hash, decode
+from codi2_model.evaluation.data import SampleRow, by_hash, decode, load_samples
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -168,4 +168,14 @@ def read_media(store: Store, media: Sequence[Medium]) -> dict[str, Any]:
         ranges = [(m.offset or 0, (m.offset or 0) + (m.size or 0)) for m in listed]
         for medium, data in zip(listed, store.read_ranges(shard, ranges), strict=True):
             values[medium.asset_id] = decode(medium.modality, data)
+    return values
+
+
+def candidate_values(store: Store, media: Iterable[Medium], known: Mapping[str, Any]) -> dict[str, Any]:
+    """asset id -> value: `known` ones, then from asset shards, else (derived media) from the reply of their sample."""
+    missing = {medium.asset_id: medium for medium in media if medium.asset_id not in known}
+    values = {**known, **read_media(store, list(missing.values()))}
+    rest = {m.sample.sample_id: m.sample for i, m in missing.items() if i not in values and m.sample}
+    for sample in load_samples(store, rest.values()).values():
+        values |= {part["asset_id"]: part["value"] for part in sample.reply if part["type"] != "text"}
     return values

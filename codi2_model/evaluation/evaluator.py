@@ -11,17 +11,16 @@ from __future__ import annotations
 import json
 import random
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, weights_digest
-from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, load, modalities_of, seed_of
+from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
-from codi2_model.evaluation.candidates import Candidates, Medium, read_media
+from codi2_model.evaluation.candidates import Candidates, Medium, candidate_values
 from codi2_model.evaluation.data import (
     EvaluationError,
     LoadedSample,
@@ -36,7 +35,7 @@ from codi2_model.evaluation.data import (
     train_answers,
 )
 from codi2_model.evaluation.judges import AudioJudge, ClipJudge, ImageJudge, Judge
-from codi2_model.evaluation.outputs import GenerationItem, write_generations
+from codi2_model.evaluation.outputs import GenerationItem, put_generations, write_generations
 from codi2_model.evaluation.scoring import (
     CONCEPT,
     EDIT,
@@ -120,7 +119,7 @@ def evaluate(
         )
         return EvaluationResult(run_id, checkpoint_id, build_id, len(picked), earlier, found, page, sheet)
 
-    model, processor = load(folder)
+    model, processor = load_model(folder)
     loaded = load_samples(store, picked)
     samples = [loaded[row.sample_id] for row in picked]
     outputs = generate_answers(model, processor, samples, seed, settings)
@@ -224,7 +223,9 @@ def _judge(
         if modality == "image":
             for sample_id, listed in candidates.styles(list(lists)).items():
                 lists[sample_id][STYLE] = listed
-        values = _values(store, [m for by in lists.values() for listed in by.values() for m in listed], chosen)
+        listed_media = [m for by in lists.values() for listed in by.values() for m in listed]
+        own = {sample.target["asset_id"]: sample.target["value"] for sample in chosen}
+        values = candidate_values(store, listed_media, own)
         questions = [_question(s, lists[s.row.sample_id], outputs, nearest) for s in chosen]
         scores = Scores(f"judge:{modality}")
         verdicts = score_media(questions, values, make_judge(), scores)
@@ -251,19 +252,6 @@ def _question(
         answers[NEAREST_TRAIN] = nearest[sample_id].medium
     choices = {name: [medium.asset_id for medium in listed] for name, listed in lists.items() if len(listed) > 1}
     return MediaQuestion(sample_id, sample.row.task, sample.target["asset_id"], choices, answers, source)
-
-
-def _values(store: Store, media: Iterable[Medium], loaded: Sequence[LoadedSample]) -> dict[str, Any]:
-    """Values of all candidates: from the samples at hand, from asset shards, else (derived media) from their sample."""
-    values = {sample.target["asset_id"]: sample.target["value"] for sample in loaded}
-    missing = {medium.asset_id: medium for medium in media if medium.asset_id not in values}
-    values |= read_media(store, list(missing.values()))
-    rest = {
-        medium.sample.sample_id: medium.sample for a, medium in missing.items() if a not in values and medium.sample
-    }
-    for sample in load_samples(store, rest.values()).values():
-        values[sample.target["asset_id"]] = sample.target["value"]
-    return values
 
 
 def _retrieval(model: Any, processor: Any, store: Store, rows: Sequence[SampleRow], seed: int) -> list[dict[str, Any]]:
@@ -298,10 +286,7 @@ def _write_page(
         written = write_generations(out, items, title, tables)
         return str(written.page), str(written.contact_sheet)
     name = f"evaluations/{run_id}"
-    with tempfile.TemporaryDirectory(prefix="codi2-evaluation-") as folder:
-        write_generations(folder, items, title, tables)
-        store.put_folder(folder, name)
-    return store.uri(f"{name}/index.html"), store.uri(f"{name}/contact_sheet.png")
+    return put_generations(store, name, items, title, tables), store.uri(f"{name}/contact_sheet.png")
 
 
 def _earlier(catalog: Catalog, run_id: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from codi2_datasets.media.video import encode_video
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.sheet import contact_sheet
 from codi2_model.media import VIDEO_FPS
+from codi2_storage.store import Store
 
 Content = Sequence[
     Mapping[str, Any]
@@ -104,6 +106,16 @@ def write_generations(
     tasks = sorted({item.task for item in items})
     write_atomic(page, render_page(title=title, items=shown, tasks=tasks, tables=list(tables)).encode())
     return Written(page, sheet, media)
+
+
+def put_generations(
+    store: Store, name: str, items: Sequence[GenerationItem], title: str, tables: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """As `write_generations`, into the folder `name` of a store. Returns the page's URI."""
+    with tempfile.TemporaryDirectory(prefix="codi2-evaluation-") as folder:
+        write_generations(folder, items, title, tables)
+        store.put_folder(folder, name)
+    return store.uri(f"{name}/index.html")
 
 
 def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:

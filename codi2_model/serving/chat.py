@@ -169,22 +169,6 @@ class Chat:
         self.screen.flush()
 
 
-class Talk:
-    """A `Session` that can be begun again."""
-
-    def __init__(self, model: Any, processor: Any, system: str = "") -> None:
-        self.model, self.processor, self.system = model, processor, system
-        self.restart()
-
-    def restart(self) -> None:
-        from codi2_model.session import Session
-
-        self.session = Session(self.model, self.processor, self.system)
-
-    def stream(self, content: list[dict[str, Any]], **options: Any) -> Iterator[Any]:
-        yield from self.session.stream(content, **options)
-
-
 def split_path(rest: str) -> tuple[str, str]:
     """The path, quoted where it holds blanks, and the words that follow it. A file's whole name needs no quotes."""
     if Path(rest).expanduser().is_file():
@@ -231,17 +215,13 @@ def as_picture(event: MediumDone) -> Image.Image | None:
 
 def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str = "") -> int:
     """Talk on standard input and output. Returns how many lines could not be done."""
-    import torch
-
-    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-    from codi2_model.checkpoints import checkpoint_folder
+    from codi2_model.checkpoints import checkpoint_folder, load_model
     from codi2_model.serving.terminal import protocol
+    from codi2_model.session import Session
 
     folder = checkpoint_folder(checkpoint)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = CoDi2ForConditionalGeneration.from_pretrained(folder).eval().to(device)
-    talk = Talk(model, CoDi2Processor.from_pretrained(folder), system)
-    found = Chat(talk, Path(out), protocol(terminal=sys.stdout.isatty()), options)
+    model, processor = load_model(folder)
+    found = Chat(Session(model, processor, system), Path(out), protocol(terminal=sys.stdout.isatty()), options)
     interactive = sys.stdin.isatty()
     if interactive:
         with suppress(ImportError):

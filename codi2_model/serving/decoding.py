@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from codi2_model.decoders import Reference, to_waveform
-from codi2_model.media import frames, picture
+from codi2_model.decoders import Reference
 from codi2_model.replies import MediumDone, Progress
+from codi2_model.writer import values
 
 Step = Callable[[int, list[Any] | None], bool]
 
@@ -89,13 +88,3 @@ def _reference(orders: Sequence[Order], device: torch.device) -> Reference | Non
     media = torch.stack([nothing if order.reference is None else order.reference for order in orders])
     there = torch.tensor([order.reference is not None for order in orders])
     return Reference(media.to(device), there.to(device))
-
-
-def values(config: Any, modality: str, made: torch.Tensor) -> list[Any]:
-    """What a decoder made, as people hold it."""
-    if modality == "image":
-        return [picture(one) for one in made]
-    if modality == "video":
-        return [frames(one, config.video) for one in made]
-    waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)
-    return list(waves.cpu().numpy().astype(np.float32))

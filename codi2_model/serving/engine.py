@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from codi2_model.checkpoints import load_model
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.wire import Finished, Reply
 
@@ -19,14 +20,10 @@ class Engine:
     def __init__(self, checkpoint: str | Path, model_id: str, threads: int | None = None) -> None:
         import torch
 
-        from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-
         if threads is not None:
             torch.set_num_threads(threads)
         self.model_id = model_id
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint).eval().to(device)
-        self.processor = CoDi2Processor.from_pretrained(checkpoint)
+        self.model, self.processor = load_model(checkpoint)
         self.modalities: tuple[str, ...] = tuple(self.model.config.modalities)
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[Reply | RequestError]:
@@ -83,7 +80,7 @@ class Engine:
     def _run(self, writer: Any, turns: Sequence[Any], decode: Callable[[Any], None]) -> None:
         import torch
 
-        from codi2_model.serving.turns import Teller
+        from codi2_model.telling import Teller
 
         tellers = [Teller(self.processor, reply, self.processor.config.feature_tokens) for reply in writer.replies]
         with torch.no_grad():

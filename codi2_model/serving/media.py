@@ -11,16 +11,16 @@ import binascii
 import io
 import re
 from dataclasses import dataclass
-from math import ceil, gcd
+from math import ceil
 from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from scipy.signal import resample_poly
 
 from codi2_datasets.media import MediaError
+from codi2_datasets.media.audio import resample
 from codi2_datasets.media.image import fit
 from codi2_datasets.media.video import animation, video
 from codi2_datasets.sample import SAMPLE_RATE
@@ -132,9 +132,7 @@ def read_audio(data: bytes, limits: Limits, form: str | None = None) -> NDArray[
         raise MediaRefused(f"the sound cannot be read{f' as {form}' if form else ''}") from error
     if not len(wave):
         raise MediaRefused("the sound is empty")
-    shared = gcd(rate, SAMPLE_RATE)
-    if rate != SAMPLE_RATE:
-        wave = resample_poly(wave, SAMPLE_RATE // shared, rate // shared)
+    wave = resample(wave, rate, SAMPLE_RATE)
     return np.clip(np.nan_to_num(np.ascontiguousarray(wave, np.float32)), -1.0, 1.0)
 
 
@@ -174,11 +172,6 @@ def image_to_url(image: Image.Image) -> str:
     return f"data:image/png;base64,{encoded('image', image)}"
 
 
-def audio_to_base64(wave: Any) -> str:
-    """A mono 16 kHz waveform as the base64 of a 16-bit WAV file."""
-    return encoded("audio", wave)
-
-
 def video_to_url(frames: Any) -> str:
     """A clip as an MP4 data URL."""
     return f"data:video/mp4;base64,{encoded('video', frames)}"
@@ -187,18 +180,3 @@ def video_to_url(frames: Any) -> str:
 def encoded(modality: str, value: Any) -> str:
     """Base64 of a value's file: PNG, WAV or MP4."""
     return base64.b64encode(encode_medium(modality, value)[0]).decode()
-
-
-def image_from_url(url: str, limits: Limits) -> Image.Image:
-    """A `data:image/...;base64,` URL -> RGB picture, alpha over white. Raises MediaRefused."""
-    return read_image(bytes_of_url(url, "image", limits), limits)
-
-
-def audio_from_base64(data: str, form: str, limits: Limits) -> NDArray[np.float32]:
-    """Base64 of a sound file -> mono float32 at 16 kHz. Raises MediaRefused."""
-    return read_audio(decode_base64(data, limits), limits, form)
-
-
-def video_from_url(url: str, limits: Limits) -> NDArray[np.uint8]:
-    """A `data:video/...;base64,` URL -> frames, eight a second. Raises MediaRefused."""
-    return read_video(bytes_of_url(url, "video", limits), limits)

@@ -16,12 +16,11 @@ from codi2_model.processor import CoDi2Processor
 from codi2_model.serving.messages import mark
 from codi2_model.serving.protocol import RequestError
 from codi2_model.serving.wire import content_to_json
-from codi2_model.session import Session, common_prefix
-from codi2_model.writer import Reply
+from codi2_model.session import Session
 
 
 class KeptSession(Session):
-    """A `Session` that can go back to any of its messages."""
+    """A `Session` that knows its messages by what they say."""
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
         super().__init__(model, processor)
@@ -33,37 +32,14 @@ class KeptSession(Session):
         known = 0
         while known < min(len(self.marks), len(marks) - 1) and self.marks[known] == marks[known]:
             known += 1
-        self._rewind(known)
+        self.marks = self.marks[:known]
+        self.rewind(known)
         return [*self.messages, *messages[known:]]
-
-    def _rewind(self, count: int) -> None:
-        """Forget all but the first messages. What a turn given up halfway has left in the cache goes as well."""
-        self.messages, self.marks = self.messages[:count], self.marks[:count]
-        ids = self.processor.layout(self.messages, "the session").ids if self.messages else []
-        self._ids = self._ids[: common_prefix(self._ids, ids)]
-        parts = [part["type"] for message in self.messages for part in message["content"]]
-        self._features = {name: rows[: parts.count(name)] for name, rows in self._features.items()}
-
-    def read(self, batch: dict[str, Any]) -> tuple[Any, Any]:
-        return self._read(batch)
-
-    def wrote(self, reply: Reply) -> None:
-        """The language model has written a reply: it is in the cache."""
-        self._ids = self._ids + reply.written
-        for medium in reply.media():
-            known = self._features.get(medium.modality, [])
-            self._features[medium.modality] = [*known, _stacked(medium.features)]
 
     def keep(self, messages: Sequence[dict[str, Any]], marks: Sequence[str], content: list[dict[str, Any]]) -> None:
         """A turn is whole: the messages it was asked with, and its reply, are known from now on."""
         self.messages = [*messages, {"role": "assistant", "content": content}]
         self.marks = [*marks, mark("assistant", content_to_json(content))]
-
-
-def _stacked(features: Sequence[Any]) -> Any:
-    import torch
-
-    return torch.stack(list(features))
 
 
 class Sessions:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from codi2_model.processor import CoDi2Processor
-from codi2_model.replies import MediumBegun, MediumDone, Options, Progress, TextDelta
+from codi2_model.replies import MediumBegun, MediumDone, Options, Progress
 from codi2_model.serving.decoding import Order
 from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
 from codi2_model.serving.wire import Failed, Finished, Gathering, ServerEvent
@@ -144,40 +144,3 @@ def options_of(settings: Settings) -> Options:
         temperature=settings.temperature,
         top_p=settings.top_p,
     )
-
-
-class Teller:
-    """Tells what is new in a reply since it was last asked."""
-
-    def __init__(self, processor: CoDi2Processor, reply: Reply, slots: int) -> None:
-        self.processor, self.reply, self.slots = processor, reply, slots
-        self.over = False
-        self._at = 0  # the part that is being told
-        self._said = ""
-
-    def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
-        """New words, a medium begun, a medium whose features are whole: in order."""
-        parts = self.reply.parts
-        while self._at < len(parts):
-            part = parts[self._at]
-            closed = self._at < len(parts) - 1  # others have followed
-            if isinstance(part, Medium):
-                if not self._said:
-                    self._said = "begun"
-                    yield MediumBegun(sum(isinstance(p, Medium) for p in parts[: self._at]), part.modality)
-                if len(part.features) < self.slots:
-                    break
-                yield part
-            else:
-                yield from self._words(part, closed or self.reply.done)
-                if not closed:
-                    break
-            self._at, self._said = self._at + 1, ""
-        self.over = self.reply.done
-
-    def _words(self, part: list[int], closed: bool) -> Iterator[TextDelta]:
-        text = self.processor.decode(part)
-        # half a character (bytes that do not yet decode) waits for its rest
-        if (closed or not text.endswith("\ufffd")) and len(text) > len(self._said):
-            yield TextDelta(text[len(self._said) :])
-            self._said = text

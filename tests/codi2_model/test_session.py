@@ -19,7 +19,7 @@ def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, pro
     assert [part["type"] for part in first] == ["image"]
     read = session.tokens_read
     seen = {}
-    whole = session._read
+    whole = session.read
 
     def watched(batch):
         features = session._all_features(batch)
@@ -31,7 +31,7 @@ def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, pro
         return hidden, cache
 
     written = session._features["image"][1]
-    session._read = watched
+    session.read = watched
     session.reply("Now say what you see.", modalities=("text",), max_new_tokens=4)
     assert seen["difference"] < 1e-4
     assert torch.equal(seen["own"], written)  # the features it wrote, not those of the decoded picture

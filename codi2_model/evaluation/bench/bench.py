@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, weights_digest
-from codi2_model.evaluation.answering import GenerationSettings, load, modalities_of
+from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.evaluation.answering import GenerationSettings, modalities_of
 from codi2_model.evaluation.bench import leakage
 from codi2_model.evaluation.bench.conditions import asks_of, baseline_answers, ladder_rows, model_answers
 from codi2_model.evaluation.bench.embedding import Embedder
@@ -27,7 +27,7 @@ from codi2_model.evaluation.bench.questions import questions_of
 from codi2_model.evaluation.bench.rivals import Choices, Rivals
 from codi2_model.evaluation.bench.rows import SUITE, rows_of
 from codi2_model.evaluation.bench.scoring import score
-from codi2_model.evaluation.candidates import read_media
+from codi2_model.evaluation.candidates import candidate_values
 from codi2_model.evaluation.data import (
     EvaluationError,
     LoadedSample,
@@ -179,7 +179,7 @@ class Bench:
 
     def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            self._loaded = load(self._folder)
+            self._loaded = load_model(self._folder)
         return self._loaded
 
     def _values(self, choices: Choices, samples: Sequence[LoadedSample]) -> dict[str, Any]:
@@ -189,12 +189,7 @@ class Bench:
         for sample in samples:
             content = [part for message in sample.prompt for part in message["content"]] + sample.reply
             values |= {part["asset_id"]: part["value"] for part in content if part["type"] != "text"}
-        missing = {i: medium for i, medium in choices.media.items() if i not in values}
-        values |= read_media(self.catalog.store, list(missing.values()))
-        rest = {m.sample.sample_id: m.sample for i, m in missing.items() if i not in values and m.sample}
-        for sample in load_samples(self.catalog.store, rest.values()).values():
-            values |= {part["asset_id"]: part["value"] for part in sample.reply if part["type"] != "text"}
-        return values
+        return candidate_values(self.catalog.store, choices.media.values(), values)
 
 
 def _demo_numbers(catalog: Catalog, build: str) -> dict[str, int]:

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import resample_poly
 
+from codi2_datasets.media.audio import resample
 from codi2_datasets.progress import progress
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.judges import Embeddings, unit
@@ -222,5 +222,4 @@ def pooled(output: Any) -> torch.Tensor:
 
 def at_rate(wave: NDArray[np.floating], rate: int) -> NDArray[np.float32]:
     """Mono 16 kHz -> another rate."""
-    step = int(np.gcd(rate, SAMPLE_RATE))
-    return resample_poly(np.asarray(wave, np.float64), rate // step, SAMPLE_RATE // step).astype(np.float32)
+    return resample(np.asarray(wave, np.float64), SAMPLE_RATE, rate).astype(np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,9 +11,9 @@ from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, weights_digest
-from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, load, modalities_of, seed_of
-from codi2_model.evaluation.outputs import GenerationItem, write_generations
+from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of
+from codi2_model.evaluation.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.statistics import bootstrap_mean
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, suites
@@ -109,7 +108,7 @@ def make_answers(
     todo = [request for request in asked if not spool.has(request.key)]
     if not todo:
         return
-    model, processor = load(folder)
+    model, processor = load_model(folder)
     for start in range(0, len(todo), PIECE):
         piece = todo[start : start + PIECE]
         label = f"{suite.name}, {start:,} of {len(todo):,} done" if len(todo) > PIECE else suite.name
@@ -145,8 +144,4 @@ def write_page(
         items.append(GenerationItem(request.key, request.task, request.prompt, output, request.truth, note))
     columns, cells = summary(rows)
     table = {"title": f"{suite.name} ({suite.source})", "columns": columns, "rows": cells}
-    name = f"evaluations/{run_id}"
-    with tempfile.TemporaryDirectory(prefix="codi2-suite-") as folder:
-        write_generations(folder, items, suite.name, [table])
-        store.put_folder(folder, name)
-    return store.uri(f"{name}/index.html")
+    return put_generations(store, f"evaluations/{run_id}", items, suite.name, [table])

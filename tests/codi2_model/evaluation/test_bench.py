@@ -91,7 +91,7 @@ def test_a_second_run_reads_back_what_the_first_one_wrote(
     def not_again(*_: Any) -> None:
         raise AssertionError("the model was loaded again")
 
-    monkeypatch.setattr(bench, "load", not_again)
+    monkeypatch.setattr(bench, "load_model", not_again)
     again = run_bench(checkpoint, root, limit=3, tasks=TASKS, settings=FEW, allow_leaks=True)
     assert again == result
     config = Catalog(root).sql("select config from runs where kind = 'evaluation' order by run_id").to_pylist()[0]

@@ -15,15 +15,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from codi2_model.serving.api import build_api
-from codi2_model.serving.media import (
-    Limits,
-    audio_to_base64,
-    image_from_url,
-    image_to_url,
-    video_from_url,
-    video_to_url,
-)
+from codi2_model.serving.media import Limits, image_to_url, video_to_url
 from codi2_model.serving.settings import ServerSettings
+from tests.codi2_model.serving.wire_media import audio_to_base64, image_from_url, video_from_url
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
 FAST = {"steps": 2}

@@ -21,9 +21,10 @@ from PIL import Image
 
 from codi2_model.serving.app import PortTaken, serve
 from codi2_model.serving.engine import Engine
-from codi2_model.serving.media import Limits, audio_from_base64, audio_to_base64, image_from_url, image_to_url
+from codi2_model.serving.media import Limits, image_to_url
 from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
 from codi2_model.serving.wire import Reply
+from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url
 
 
 def asking(text: str, **settings: object) -> ChatRequest:

@@ -19,9 +19,10 @@ import pytest
 from codi2_datasets.sheets import read_samples
 from codi2_model.checkpoints import UsageError
 from codi2_model.serving import batch
-from codi2_model.serving.media import audio_to_base64, image_to_url, video_to_url
+from codi2_model.serving.media import image_to_url, video_to_url
 from codi2_model.serving.requests import read_requests
 from codi2_storage.catalog import Catalog
+from tests.codi2_model.serving.wire_media import audio_to_base64
 
 
 def rows_of(parts: Any, count: int = 40) -> list[dict[str, Any]]:

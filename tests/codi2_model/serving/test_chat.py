@@ -16,7 +16,8 @@ from PIL import Image
 
 from codi2_datasets.media.video import decode_video, encode_video
 from codi2_model.serving import terminal
-from codi2_model.serving.chat import Chat, Talk, split_path
+from codi2_model.serving.chat import Chat, split_path
+from codi2_model.session import Session
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def files(tmp_path: Path) -> Path:
 @pytest.fixture
 def talk(model: Any, processor: Any, files: Path) -> Chat:
     options = {"steps": 2, "max_new_tokens": 4, "modalities": ("image",), "seed": 1}
-    return Chat(Talk(model, processor), files / "made", "none", options, io.StringIO())
+    return Chat(Session(model, processor), files / "made", "none", options, io.StringIO())
 
 
 def shown(talk: Chat) -> str:
@@ -42,7 +43,7 @@ def shown(talk: Chat) -> str:
 def test_media_stand_inline_in_the_next_message_and_replies_become_files(talk: Chat, files: Path) -> None:
     script = [f'/image "{files}/a dog.png" like this', f"/audio {files}/drum.wav", "with this sound"]
     assert talk.run(script) == 0
-    first, second = (m["content"] for m in talk.session.session.messages if m["role"] == "user")
+    first, second = (m["content"] for m in talk.session.messages if m["role"] == "user")
     assert [part["type"] for part in first] == ["image", "text"] and first[1]["text"] == "like this"
     assert [part["type"] for part in second] == ["audio", "text"]
     made = sorted(path.name for path in (files / "made").iterdir())
@@ -60,7 +61,7 @@ def test_new_forgets_the_conversation_and_the_seed_decides_the_picture(talk: Cha
     assert talk.run(["draw", "/new", "draw", "/new", "/seed 2", "draw"]) == 0
     one, same, other = (np.asarray(Image.open(path)) for path in sorted((files / "made").iterdir()))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-    assert len(talk.session.session.messages) == 2
+    assert len(talk.session.messages) == 2
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_errors_name_the_file_and_the_chat_goes_on(talk: Chat, files: Path, line
 
 def test_a_refused_turn_keeps_its_media_for_the_next(talk: Chat, files: Path) -> None:
     assert talk.run([f"/image {files}/a dog.png", "/with smell", "draw", "/with image", "draw"]) == 1
-    message = talk.session.session.messages[0]["content"]
+    message = talk.session.messages[0]["content"]
     assert [part["type"] for part in message] == ["image", "text"]
 
 

@@ -13,16 +13,10 @@ import soundfile
 from PIL import Image
 
 from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.media import (
-    Limits,
-    MediaRefused,
-    audio_from_base64,
-    audio_to_base64,
-    image_from_url,
-    image_to_url,
-)
+from codi2_model.serving.media import Limits, MediaRefused, image_to_url
 from codi2_model.serving.protocol import ChatRequest, RequestError, Settings, parse_request
 from codi2_model.serving.wire import Finished, Reply, chunks, completion, opening, sse
+from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url
 
 LIMITS = Limits(
     medium_bytes=200_000, image_pixels=256 * 256, audio_seconds=3.0, media=4, messages=5, text_characters=200

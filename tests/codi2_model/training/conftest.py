@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +51,17 @@ def whole_run(shards: list[str], config: TrainConfig, tmp_path_factory: pytest.T
     out = tmp_path_factory.mktemp("whole")
     train(config, shards, out, quiet=True)
     return out
+
+
+def kill_when(due: Callable[[], bool], command: list[str]) -> None:
+    """Start a training process and kill it, with no chance to tidy up, at the first moment that is `due`."""
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not due():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def curve(out: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +15,7 @@ from safetensors.torch import load_file
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.run import train
 
-from .conftest import curve, weights
+from .conftest import curve, kill_when, weights
 from .worker import run_workers
 
 
@@ -108,16 +104,12 @@ def test_kills_in_the_middle_of_checkpoints_change_no_bit(
     command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
     kills = 0
     for wanted in ("2-decoders", "3-mllm"):
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 200
-        while not list((out / "checkpoints").glob(f".tmp-{wanted}*")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.0005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += bool(
-            list((out / "checkpoints").glob(f".tmp-{wanted}*"))
-        )  # half written, as it was when the process died
+
+        def half_written(wanted: str = wanted) -> bool:
+            return bool(list((out / "checkpoints").glob(f".tmp-{wanted}*")))
+
+        kill_when(half_written, command)
+        kills += half_written()  # as it was when the process died
         assert not (out / "final").exists()
     train(config, shards, out, quiet=True)
     assert kills > 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +19,7 @@ from codi2_model.training.journal import Row
 from codi2_model.training.loop import TrainingDiverged
 from codi2_model.training.run import RunError, main, train
 
-from .conftest import curve, weights
+from .conftest import curve, kill_when, weights
 
 
 class Interrupted(Exception):
@@ -74,13 +72,7 @@ def test_a_killed_process_goes_on_to_the_bit(
     file, out = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config.to_dict()))
     command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not any(row["stage"] == "decoders" for row in curve(out)):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(lambda: any(row["stage"] == "decoders" for row in curve(out)), command)
     assert not (out / "final").exists()
     train(config, shards, out, quiet=True)
     assert curve(out) == curve(whole_run)

@@ -1,0 +1,27 @@
+"""Media as requests hold them, and back: what the server reads and writes, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from codi2_model.serving.media import Limits, bytes_of_url, decode_base64, encoded, read_audio, read_image, read_video
+
+
+def audio_to_base64(wave: Any) -> str:
+    return encoded("audio", wave)
+
+
+def image_from_url(url: str, limits: Limits) -> Image.Image:
+    return read_image(bytes_of_url(url, "image", limits), limits)
+
+
+def audio_from_base64(data: str, form: str, limits: Limits) -> NDArray[np.float32]:
+    return read_audio(decode_base64(data, limits), limits, form)
+
+
+def video_from_url(url: str, limits: Limits) -> NDArray[np.uint8]:
+    return read_video(bytes_of_url(url, "video", limits), limits)
