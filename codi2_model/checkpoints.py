@@ -84,6 +84,25 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     return identity
 
 
+def record_variant(store: Store, checkpoint: str, folder: Path) -> str:
+    """Put another form of a recorded checkpoint (smaller numbers, say), at `folder`, into the catalog under the same run.
+
+    Returns its id. Raises UsageError where the catalog does not know the checkpoint's weights.
+    """
+    digest = weights_digest(folder)
+    found = Catalog(store).sql(
+        "select run_id, step from checkpoints where checkpoint_id = ? order by run_id",
+        [weights_digest(checkpoint)[:16]],
+    )
+    if not found.num_rows:
+        raise UsageError(f"{checkpoint}: the catalog of {store.uri()} does not know these weights")
+    row = {**found.to_pylist()[0], "checkpoint_id": digest[:16], "uri": Store(str(folder)).uri(), "sha256": digest}
+    if committed(store, f"variant-{digest[:16]}", "run") is None:
+        with Writer(store, f"variant-{digest[:16]}", "run") as writer:
+            writer.append("checkpoints", [row])
+    return digest[:16]
+
+
 def finished(store: Store, run_id: str) -> dict[str, Any] | None:
     """The checkpoint of a run that was recorded before, as its row of `checkpoints`."""
     if committed(store, run_id, "run") is None:

@@ -56,6 +56,9 @@ class DecoderOptions:
     feature_noise: float = 0.3
     """Largest standard deviation (in units of a feature's) of the noise added to features in training: predicted features are inexact."""
     reference_dropout: float = 0.1
+    blend: bool = True
+    """Also predict, pixel by pixel, how much of an edit's source stays: what an edit leaves alone is copied, not learnt.
+    With prediction_type "sample" alone."""
 
     def __post_init__(self) -> None:
         if self.prediction_type not in ("sample", "v_prediction", "epsilon"):
@@ -63,6 +66,10 @@ class DecoderOptions:
         for channels in self.channels:
             if channels % self.norm_groups:
                 raise ValueError(f"channels {channels} is no multiple of norm_groups {self.norm_groups}")
+
+    @property
+    def blends(self) -> bool:
+        return self.blend and self.prediction_type == "sample"
 
 
 PIPELINES = ("unclip", "audioldm2", "zeroscope", "ip_adapter")

@@ -45,7 +45,15 @@ class UNetDecoder(DiffusionDecoder):
     def _channels(self) -> tuple[int, int]:
         """Channels into the UNet (noise, source, its presence, sketch) and out of it."""
         fold = self.options.patch**2
-        return (2 * self.shape[0] + 1) * fold + self.options.sketch, self.shape[0] * fold
+        return (2 * self.shape[0] + 1) * fold + self.options.sketch, (self.shape[0] + self.options.blends) * fold
+
+    def _blended(self, output: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        """What the UNet draws (N, C + 1, ...), its last channel says where, laid over the source (N, C + 1, ...), if any."""
+        if not self.options.blends:
+            return output
+        present = source[:, -1:]
+        kept = torch.sigmoid(output[:, -1:]) * present
+        return output[:, :-1] * (1.0 - kept) + source[:, :-1] * kept
 
     def build_unet(self, height: int, side: int) -> Any:
         options, (inputs, outputs) = self.options, self._channels()
@@ -90,7 +98,7 @@ class UNetDecoder(DiffusionDecoder):
         folded = F.pixel_unshuffle(torch.cat([noisy, source], dim=1), self.options.patch)
         inputs = torch.cat([folded, condition["sketch"]], dim=1)
         output = self.unet(inputs, times, class_labels=condition["embedding"]).sample
-        return F.pixel_shuffle(output, self.options.patch)
+        return self._blended(F.pixel_shuffle(output, self.options.patch), source)
 
 
 class ClipUNetDecoder(UNetDecoder):
@@ -120,7 +128,7 @@ class ClipUNetDecoder(UNetDecoder):
         sketch = condition["sketch"].unsqueeze(2).expand(-1, -1, folded.shape[2], -1, -1)
         inputs = torch.cat([folded, sketch], dim=1)
         output = self.unet(inputs, times, encoder_hidden_states=condition["embedding"][:, None]).sample
-        return fold(output, self.options.patch)
+        return self._blended(fold(output, self.options.patch), source)
 
 
 def unfold(clips: torch.Tensor, patch: int) -> torch.Tensor:

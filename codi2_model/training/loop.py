@@ -28,6 +28,10 @@ from codi2_model.training.mixture import Draw, Loader, Mixture
 from codi2_model.training.parallel import REACH, average_gradients, forget_gathered, is_sharded
 
 
+class OutOfTime(Exception):
+    """The time given to this piece of a run is over; what was done is saved."""
+
+
 class TrainingDiverged(RuntimeError):
     """Too many steps in a row were skipped: no finite loss or gradient, or one far above the usual."""
 
@@ -116,8 +120,12 @@ def run_stage(
     start: Progress | None,
     restore: Restore | None,
     save: Save,
+    until: float = math.inf,
 ) -> None:
-    """Train a stage from `start` (None: from its beginning) to its end, saving as its config says."""
+    """Train a stage from `start` (None: from its beginning) to its end, saving as its config says.
+
+    Raises OutOfTime, the state saved, after the step in which the monotonic clock passes `until`.
+    """
     options = config.stage(stage.name)
     parameters = thaw(stage, model)
     optimizer = make_optimizer(parameters, options, runtime.device)
@@ -167,15 +175,29 @@ def run_stage(
                 with ema.in_place() if ema is not None else nullcontext():
                     validate(stage, step, config, runtime, journal, everywhere=sharded)
                     forget_gathered(model)
-            if not last and options.checkpoint_every and step % options.checkpoint_every == 0:
+            late = over(until, runtime)
+            due = options.checkpoint_every and step % options.checkpoint_every == 0
+            if not last and (due or late):
                 state = loader.state_dict(), window.state_dict()
                 save(Progress(stage.name, step, False, *state, bad, list(guard.norms)), optimizer, ema)
+                if late:
+                    raise OutOfTime(f"{stage.name} {step}/{options.steps}")
     finally:
         loader.close()
     if ema is not None:
         ema.apply()
     freeze(model)
     save(Progress(stage.name, step, True), optimizer, None)
+
+
+def over(until: float, runtime: Runtime) -> bool:
+    """Whether the clock of the first worker has passed `until`: all stop after the same step."""
+    if until == math.inf:
+        return False
+    late = torch.tensor(float(time.monotonic() >= until), device=runtime.device)
+    if runtime.world > 1:
+        torch.distributed.broadcast(late, 0)
+    return bool(late.item())
 
 
 def freeze(model: nn.Module) -> None:

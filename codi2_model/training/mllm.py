@@ -4,6 +4,7 @@ the diffusion loss through the frozen decoders."""
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -56,8 +57,10 @@ def mllm_stage(
                         target = batch[f"{modality}_target"]
                         guesses.append(output.predicted[modality][target].flatten(1))
                         rights.append(output.true[modality][target].flatten(1))
-            if sum(map(len, guesses)) > 1:
-                scores[f"{task}_retrieval"] = rank_first(torch.cat(guesses), torch.cat(rights), config.seed).accuracy
+            with suppress(ValueError):  # all targets are one and the same: nothing to tell apart
+                if guesses:
+                    found = rank_first(torch.cat(guesses), torch.cat(rights), config.seed)
+                    scores[f"{task}_retrieval"] = found.accuracy
         return {name: sum(values) / len(values) for name, values in sums.items()} | scores
 
     weights = dataclasses.asdict(model.config.loss_weights)

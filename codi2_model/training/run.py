@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from codi2_model.training.config import STAGES, ConfigError, TrainConfig
 from codi2_model.training.decoders import decoders_stage
 from codi2_model.training.ema import Ema
 from codi2_model.training.journal import Journal, Row
-from codi2_model.training.loop import Runtime, TrainingDiverged, run_stage
+from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.mllm import mllm_stage
 from codi2_model.training.parallel import (
     is_sharded,
@@ -53,13 +55,17 @@ def train(
     world: int = 1,
     on_metrics: Callable[[Row], None] | None = None,
     quiet: bool = False,
+    minutes: float = math.inf,
 ) -> Path:
     """Run all stages, or what is left of them. Returns the folder of the final checkpoint.
+
+    minutes: after about so many the state is saved and OutOfTime raised; the same call goes on there.
 
     shards: paths or globs of local tars; train and validation splits are told apart by their samples. With `world` > 1
     every worker calls this inside an initialised torch.distributed group, and `out_dir` is a folder that all see.
     Raises ConfigError, ShardError, RunError or TrainingDiverged with a message that names the cause.
     """
+    until = time.monotonic() + 60 * minutes
     out = Path(out_dir)
     paths = expand(shards)
     final = out / "final"
@@ -72,7 +78,7 @@ def train(
     if config.threads:
         torch.set_num_threads(max(1, config.threads // world))
     try:
-        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet)
+        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until)
     finally:
         torch.set_num_threads(threads)
         if not grouped and torch.distributed.is_initialized():
@@ -88,6 +94,7 @@ def _train(
     world: int,
     on_metrics: Callable[[Row], None] | None,
     quiet: bool,
+    until: float,
 ) -> None:
     from transformers.utils import logging as transformers_logging
 
@@ -143,7 +150,9 @@ def _train(
         resumed = here if here is not None and here.step else None
         if resumed is not None:
             journal.say(f"{name}: going on after step {resumed.step} of {start}")
-        run_stage(stage, config, model, runtime, journal, resumed, restore if resumed is not None else None, save)
+        run_stage(
+            stage, config, model, runtime, journal, resumed, restore if resumed is not None else None, save, until
+        )
     state = state_of(model, None, None)
     if rank == 0:
         plot(out, journal)
@@ -229,9 +238,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", help="training config: a YAML file, or a preset (demo, test)")
     parser.add_argument("--shards", nargs="+", required=True, help="paths or globs of shard tars, all splits")
     parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after so many, state saved, exit status 3: call it again"
+    )
     given: Any = parser.parse_args(arguments)
     try:
-        print(train(TrainConfig.from_yaml(given.config), given.shards, given.out))
+        print(train(TrainConfig.from_yaml(given.config), given.shards, given.out, minutes=given.minutes))
+    except OutOfTime as where:
+        print(f"time is over at {where}; the same command goes on there", file=sys.stderr)
+        return 3
     except (ConfigError, ShardError, RunError, TrainingDiverged, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

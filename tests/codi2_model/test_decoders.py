@@ -133,3 +133,19 @@ def test_silence_stays_silent_and_wrong_pictures_are_refused():
         to_waveform(torch.full((1, 1, 32, 64), -0.5), options)
     with pytest.raises(ValueError, match="expected"):
         to_waveform(torch.zeros(1, 1, 16, 64), options)
+
+
+def test_what_an_edit_leaves_alone_is_copied_from_the_source(parts):
+    config = parts.config()
+    torch.manual_seed(0)
+    decoder = build_decoder(config, "image").eval()
+    fold = config.image_decoder.patch**2
+    with torch.no_grad():  # the last channels out of the UNet say how much of the source stays: all of it
+        decoder.unet.conv_out.weight.zero_()
+        decoder.unet.conv_out.bias.zero_()
+        decoder.unet.conv_out.bias[-fold:] = 40.0
+    features, source = torch.randn(2, config.feature_dim), torch.rand(2, *config.media_shape("image")) * 2 - 1
+    reference = Reference(source, torch.tensor([True, False]))
+    made = decoder.sample(features, reference, steps=3, guidance=1.0, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(made[0], (source[0] + 1) / 2)
+    torch.testing.assert_close(made[1], torch.full_like(made[1], 0.5))  # no source: only what is drawn, here nothing

@@ -16,7 +16,7 @@ from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training import checkpoint
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import Row
-from codi2_model.training.loop import TrainingDiverged
+from codi2_model.training.loop import OutOfTime, TrainingDiverged
 from codi2_model.training.run import RunError, main, train
 
 from .conftest import curve, kill_when, weights
@@ -79,6 +79,20 @@ def test_a_killed_process_goes_on_to_the_bit(
     assert weights(out) == weights(whole_run)
 
 
+def test_a_run_in_pieces_comes_to_the_same_bits(
+    whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    pieces = 0
+    while not (tmp_path / "final").exists():
+        try:
+            train(config, shards, tmp_path, quiet=True, minutes=0)  # a step each
+        except OutOfTime:
+            pieces += 1
+    assert pieces == 8  # the last step of a stage ends no piece
+    assert curve(tmp_path) == curve(whole_run)
+    assert weights(tmp_path) == weights(whole_run)
+
+
 def test_threads_that_load_ahead_change_nothing(
     whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
@@ -134,6 +148,15 @@ def test_tasks_without_samples_are_left_out_and_named(
     train(replace(config, **none), pictures, tmp_path)
     assert "align: no train samples for text_to_audio, left out" in capsys.readouterr().err
     assert all("audio" not in row for row in curve(tmp_path))
+
+
+def test_the_command_line_stops_after_its_minutes_and_says_so(
+    config: TrainConfig, shards: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config.to_dict()))
+    assert main([str(file), "--shards", *shards, "--out", str(tmp_path / "run"), "--minutes", "0"]) == 3
+    assert "time is over at align 1/4; the same command goes on there" in capsys.readouterr().err
 
 
 def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
