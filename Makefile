@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup demo test lint types bench lock clean
+.PHONY: setup demo speedrun test lint types bench lock clean
 
 setup: $(STAMP) build/links
 
@@ -38,6 +38,9 @@ chromium:
 
 demo: setup npm
 	$(BIN)/codi2 demo --root $(or $(ROOT),data)
+
+speedrun: setup npm
+	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 
 test: setup npm chromium lint
 	$(BIN)/python -m pytest $(ARGS)

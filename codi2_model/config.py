@@ -91,6 +91,9 @@ class CoDi2Config(PretrainedConfig):
     """Give decoders the source of an edit as reference channels."""
     diffusion_into_llm: bool = True
     """Let the diffusion loss reach the LLM (through the aligner); else it trains the aligner alone."""
+    sampling_steps: int = 12
+    guidance: float = 2.0
+    """How decoders sample where nothing else is asked for: a model young in its training does best with few steps."""
     max_media: int = 8
     """Media of one reply."""
     self_contained: bool = True
@@ -129,7 +132,15 @@ class CoDi2Config(PretrainedConfig):
         super().__post_init__(**kwargs)
 
     def _check(self) -> None:
-        for name in ("vocab_size", "max_length", "feature_dim", "feature_tokens", "image_size", "text_max_length"):
+        for name in (
+            "vocab_size",
+            "max_length",
+            "feature_dim",
+            "feature_tokens",
+            "image_size",
+            "text_max_length",
+            "sampling_steps",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"config: {name} is {getattr(self, name)}, must be at least 1")
         for modality in self.modalities:

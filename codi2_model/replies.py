@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codi2_model.config import MODALITIES
+from codi2_model.config import MODALITIES, CoDi2Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,9 @@ class Options:
     """What it may hold. One medium alone, without text: exactly one of it is forced."""
     max_new_tokens: int = 64
     """Text tokens of a reply, its end-of-turn token not counted."""
-    steps: int = 20
-    guidance: float = 2.0
+    steps: int | None = None
+    guidance: float | None = None
+    """Of the decoders; None: as the model's config says."""
     temperature: float = 0.0
     """0: the most likely token."""
     top_p: float = 1.0
@@ -37,6 +38,11 @@ class Options:
             raise ValueError("force: the skeleton is empty")
         if self.max_new_tokens < 0 or self.temperature < 0 or not 0 < self.top_p <= 1:
             raise ValueError("max_new_tokens and temperature must not be negative, top_p must lie in (0, 1]")
+
+    def sampling(self, config: CoDi2Config) -> tuple[int, float]:
+        """(steps, guidance) of the decoders of such a model."""
+        steps = config.sampling_steps if self.steps is None else self.steps
+        return steps, config.guidance if self.guidance is None else self.guidance
 
     def skeleton(self) -> tuple[str, ...] | None:
         if self.force is not None:

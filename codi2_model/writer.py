@@ -237,8 +237,8 @@ class Writer:
         features = torch.stack([torch.stack(m.features) for _, _, m in found])
         generators = [self._generator(row, number) for row, number, _ in found]
         reference = self._reference(modality, [row for row, _, _ in found])
-        options = self.options
-        made = self.model.decode(modality, features, reference, options.steps, options.guidance, generators)
+        steps, guidance = self.options.sampling(self.config)
+        made = self.model.decode(modality, features, reference, steps, guidance, generators)
         for (_, _, medium), value in zip(found, values(self.config, modality, made), strict=True):
             medium.value = value
 
@@ -248,15 +248,14 @@ class Writer:
         features = self.model.aligners[medium.modality](torch.stack(medium.features)[None])
         reference = self._reference(medium.modality, [0])
         decoder = self.model.decoder(medium.modality)
-        sampler = decoder.sample_steps(
-            features, reference, self.options.steps, self.options.guidance, [self._generator(0, number)]
-        )
+        steps, guidance = self.options.sampling(self.config)
+        sampler = decoder.sample_steps(features, reference, steps, guidance, [self._generator(0, number)])
         made = torch.zeros(0)
         every = self.options.preview_every
         for step, made in enumerate(sampler, start=1):
-            shown = every and step % every == 0 and step < self.options.steps
+            shown = every and step % every == 0 and step < steps
             preview = values(self.config, medium.modality, decoder.finish(made))[0] if shown else None
-            yield Progress(number, step, self.options.steps, preview)
+            yield Progress(number, step, steps, preview)
         medium.value = values(self.config, medium.modality, decoder.finish(made))[0]
         yield MediumDone(number, medium.modality, medium.value)
 

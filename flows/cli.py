@@ -106,6 +106,25 @@ def retrain(
 
 
 @app.command
+def speedrun(
+    *,
+    recipe: Annotated[str, Parameter(help="Recipe of the dataset.")] = "full",
+    config: Annotated[str, Parameter(help="Training config: cpu (an hour of two cores), gpu, or a file.")] = "cpu",
+    root: Root = DEFAULT_ROOT,
+    workers: Workers = CPUS,
+    limit: Annotated[int, Parameter(help="Held-out samples a task of the evaluation.")] = 100,
+    out: Annotated[str | None, Parameter(help="Also copy the weights and their card here.")] = None,
+) -> None:
+    """From nothing to a model: dataset, training, weights made small, every figure, the card. Goes on where it stopped."""
+    from codi2_model.training.config import TrainConfig
+
+    TrainConfig.from_yaml(config)
+    from codi2_flows.speedrun import speedrun as flow
+
+    show([{"": key, " ": value} for key, value in flow(recipe, config, root, workers, limit, out).items()], ["", " "])
+
+
+@app.command
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
     from codi2_flows.demo import run_demo

@@ -17,12 +17,12 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How answers are made. Greedy text; the same seed gives the same media."""
+    """How answers are made. Greedy text; the same seed gives the same media. None: as the model's config says."""
 
     batch_size: int = 24
     max_new_tokens: int = 40
-    steps: int = 12
-    guidance: float = 2.0
+    steps: int | None = None
+    guidance: float | None = None
 
 
 @dataclass(frozen=True)
