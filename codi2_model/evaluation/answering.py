@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,18 @@ class GenerationSettings:
     max_new_tokens: int = 40
     steps: int | None = None
     guidance: float | None = None
+
+
+def settled(settings: GenerationSettings | None, folder: Path) -> GenerationSettings:
+    """The settings with the numbers of the checkpoint's config where none are given: a run is known by them."""
+    from codi2_model import CoDi2Config
+
+    found, config = settings or GenerationSettings(), CoDi2Config.from_pretrained(folder)
+    return replace(
+        found,
+        steps=config.sampling_steps if found.steps is None else found.steps,
+        guidance=config.guidance if found.guidance is None else found.guidance,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
-from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, candidate_values
 from codi2_model.evaluation.data import (
@@ -93,8 +93,8 @@ def evaluate(
     build holds no test samples, FileNotFoundError for a checkpoint that is not there.
     """
     store = root if isinstance(root, Store) else Store(root)
-    settings = settings or GenerationSettings()
     folder = checkpoint_folder(checkpoint)
+    settings = settled(settings, folder)
     catalog = Catalog(store)
     build_id = build or catalog.latest_build()
     if build_id is None:

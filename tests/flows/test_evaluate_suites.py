@@ -92,7 +92,7 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
     drawn = codi2("evaluate", checkpoint, *place, "--report", str(tmp_path / "out"))
     assert drawn.returncode == 0, drawn.stderr
     card = Path(drawn.stdout.strip().splitlines()[-1])
-    assert "| text_instruction |" in card.read_text() and (card.parent / "worst" / "text_instruction.png").is_file()
+    assert "| text_instruction |" in card.read_text() and (card.parent / "worst" / "text_instruction.webp").is_file()
 
 
 @pytest.mark.parametrize(

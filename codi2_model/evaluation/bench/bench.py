@@ -17,7 +17,7 @@ from typing import Any
 
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
-from codi2_model.evaluation.answering import GenerationSettings, modalities_of
+from codi2_model.evaluation.answering import GenerationSettings, modalities_of, settled
 from codi2_model.evaluation.bench import leakage
 from codi2_model.evaluation.bench.conditions import asks_of, baseline_answers, ladder_rows, model_answers
 from codi2_model.evaluation.bench.embedding import Embedder
@@ -117,7 +117,7 @@ def run_bench(
     left_out = {task: reason for task, reason in lost.items() if task in chosen}
     for task, reason in left_out.items():
         print(f"{task}: left out, {reason}", file=sys.stderr)
-    setting = Setting(weights_digest(folder)[:16], build_id, limit, seed, settings or GenerationSettings())
+    setting = Setting(weights_digest(folder)[:16], build_id, limit, seed, settled(settings, folder))
     bench = Bench(catalog, folder, setting, rows, kept)
     runs, found = {}, []
     todo = [task for task in chosen if task not in left_out]

@@ -2,18 +2,21 @@
 
     <out>/figures.md            a table a task with baselines and intervals, demonstrations, published suites
     <out>/MODEL_CARD.md         model, training, data, licences, main figures, limits
-    <out>/sheets/<task>.png     prompt | output | truth for samples chosen by the seed
-    <out>/worst/<task>.png      the failures that are worst by the judge
+    <out>/sheets/<task>.webp    prompt | output | truth for samples chosen by the seed
+    <out>/worst/<task>.webp     the failures that are worst by the judge
 The same catalog gives the same bytes.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from codi2_model.checkpoints import checkpoint_folder, weights_digest
 from codi2_model.evaluation.bench.card import card_lines
@@ -63,7 +66,8 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     for name, file in SHEETS.items():
         (target / name).mkdir(parents=True, exist_ok=True)
         for run in runs:
-            write_atomic(target / name / f"{run.task}.png", store.read_bytes(f"evaluations/{run.run_id}/{file}"))
+            sheet = Image.open(io.BytesIO(store.read_bytes(f"evaluations/{run.run_id}/{file}"))).convert("RGB")
+            write_atomic(target / name / f"{run.task}.webp", _webp(sheet))
     published = catalog.sql(
         "select * from metrics where checkpoint_id = ? and starts_with(suite, 'published:')", [checkpoint_id]
     ).to_pylist()
@@ -131,13 +135,20 @@ def _about(build_id: str, runs: list[Run]) -> list[str]:
 def _tasks(runs: list[Run]) -> list[str]:
     lines: list[str] = []
     for run in runs:
-        lines += [f"## {run.task}", "", f"![samples by seed](sheets/{run.task}.png)", "", *task_table(run.rows), ""]
+        lines += [f"## {run.task}", "", f"![samples by seed](sheets/{run.task}.webp)", "", *task_table(run.rows), ""]
         for split in sorted({row["split"] for row in run.rows} - {"test"}):
             lines += [f"Held-out {split.split('/')[-1]}s alone:", "", *task_table(run.rows, split), ""]
         if ladder := ladder_table(run.rows):
             lines += ["By number of demonstrations, the same samples in every column:", "", *ladder, ""]
-        lines += [f"The worst failures: [worst/{run.task}.png](worst/{run.task}.png)", ""]
+        lines += [f"The worst failures: [worst/{run.task}.webp](worst/{run.task}.webp)", ""]
     return lines
+
+
+def _webp(sheet: Image.Image) -> bytes:
+    """A sheet in a tenth of its bytes: reports are kept under version control."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=82, method=4)
+    return buffer.getvalue()
 
 
 def _write(path: Path, lines: list[str]) -> None:

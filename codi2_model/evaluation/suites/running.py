@@ -12,7 +12,7 @@ from typing import Any
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
-from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of
+from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.statistics import bootstrap_mean
@@ -57,7 +57,7 @@ def run_suite(
     judges = Networks(weights)
     judges.check(suite.judges)
     store = root if isinstance(root, Store) else Store(root)
-    settings = settings or GenerationSettings()
+    settings = settled(settings, folder)
     asked = suite.requests(Path(data), limit, seed)
     checkpoint_id = weights_digest(folder)[:16]
     keys = [request.key for request in asked]
