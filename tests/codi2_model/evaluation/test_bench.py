@@ -161,7 +161,7 @@ def test_the_report_is_drawn_from_the_catalog_and_the_same_each_time(
     figures, card = first["figures.md"].decode(), first["MODEL_CARD.md"].decode()
     for task in TASKS:
         assert f"## {task}" in figures and f"| {task} |" in card
-        for link in (f"sheets/{task}.webp", f"worst/{task}.png"):
+        for link in (f"sheets/{task}.webp", f"worst/{task}.webp"):
             assert link in figures
     value = tabled(result)[("text_to_image", "similarity", None)]
     assert f"| similarity | more | 3 | {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})" in figures
