@@ -1,25 +1,35 @@
-"""What serving costs: requests together against one by one, and batch generation against the bare loop.
+"""What serving costs and what it withstands, on the real Ray Serve application.
 
-    python benchmarks/serving.py [CHECKPOINT] [--requests 64] [--at-once 32]
+    python benchmarks/serving.py [CHECKPOINT] [--requests 64] [--at-once 32]             together against one by one
+    python benchmarks/serving.py [CHECKPOINT] --soak 300 [--kill-every 30] [--replicas 2]   under load, replicas killed
 
-Without a checkpoint a tiny model with random weights is made: the figures are about the machinery, not the media.
+Without a checkpoint a tiny model with random weights is made: the figures are about the machinery, not the media. Exit
+status 1 where a request failed without a reason.
 """
 
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (quiet, offline)
 import argparse
-import json
+import os
+import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import torch
+import numpy as np
+from PIL import Image
+from soak import soak
 
-KINDS = ("text", "image", "audio", "video")
+from codi2_model.serving.media import encoded, image_to_url
+
+Body = dict[str, Any]
 
 
 def tiny(folder: Path) -> Path:
@@ -32,85 +42,85 @@ def tiny(folder: Path) -> Path:
     return folder
 
 
-def request(n: int) -> dict[str, Any]:
-    kind = KINDS[n % len(KINDS)]
-    messages = [{"role": "user", "content": f"Make number {n}."}]
-    return {"messages": messages, "modalities": [kind], "seed": n, "steps": 10, "max_tokens": 32}
+def media_in_turn(n: int) -> Body:
+    """A text, a picture, a sound, a clip."""
+    return asking(n, ("text", "image", "audio", "video")[n % 4])
 
 
-def served(checkpoint: Path, count: int, at_once: int) -> None:
-    """The same mixed requests through the whole server, one by one and together."""
+def tasks_in_turn(n: int) -> Body:
+    """Eight tasks of the model: words, a picture and a sound described, a question, and four that make media."""
+    picture = {"type": "image_url", "image_url": {"url": image_to_url(Image.new("RGB", (64, 48), (n % 256, 90, 40)))}}
+    wave = np.sin(np.arange(16_000) / (9 + n % 5)).astype(np.float32)
+    sound = {"type": "input_audio", "input_audio": {"data": encoded("audio", wave), "format": "wav"}}
+    kinds: list[tuple[str, list[Body]]] = [
+        ("text", []), ("text", [picture]), ("text", [sound]), ("text", [picture, picture]),
+        ("image", []), ("image", [picture]), ("audio", []), ("video", []),
+    ]  # fmt: skip
+    return asking(n, *kinds[n % len(kinds)])
+
+
+def asking(n: int, modality: str, media: list[Body] | None = None) -> Body:
+    content = [{"type": "text", "text": f"This is number {n}."}, *(media or [])]
+    messages = [{"role": "user", "content": content}]
+    return {"messages": messages, "modalities": [modality], "seed": n, "steps": 10, "max_tokens": 32}
+
+
+MIXES: dict[str, Callable[[int], Body]] = {"tasks": tasks_in_turn, "media": media_in_turn}
+
+
+@contextmanager
+def serving(checkpoint: Path, at_once: int, replicas: int = 1) -> Iterator[str]:
+    """The address of the application, warm."""
     from codi2_model.serving.app import serve
     from codi2_model.serving.settings import ServerSettings
 
-    settings = ServerSettings(max_batch=16, queue=2 * at_once)
+    settings = ServerSettings(max_batch=16, queue=2 * at_once, replicas=replicas)
     server = serve(checkpoint, port=0, blocking=False, model_id="codi2", settings=settings)
     assert server is not None
-    with server, httpx.Client(timeout=300) as client:
-
-        def ask(n: int) -> int:
-            return client.post(f"{server.url}/v1/chat/completions", json=request(n)).status_code
-
+    with server:
         for n in range(8):
-            ask(n)  # warm
-        found = {}
-        for name, width in (("one by one", 1), (f"{at_once} at once", at_once)):
+            httpx.post(f"{server.url}/v1/chat/completions", json=tasks_in_turn(n), timeout=300).raise_for_status()
+        yield server.url
+
+
+def together(url: str, mix: str, count: int, at_once: int) -> bool:
+    """The same requests one by one and at once. Whether all were answered."""
+    bodies = [MIXES[mix](n) for n in range(count)]
+    rates, codes = [], Counter[int]()
+    with httpx.Client(timeout=300, limits=httpx.Limits(max_connections=at_once)) as client:
+        for width in (1, at_once):
             begun = time.perf_counter()
             with ThreadPoolExecutor(width) as pool:
-                codes = list(pool.map(ask, range(count)))
-            seconds = time.perf_counter() - begun
-            found[name] = count / seconds
-            print(f"served, {name:<12} {count / seconds:7.2f} requests/s   statuses {sorted(set(codes))}")
-        slow, fast = found.values()
-        print(f"together / one by one  {fast / slow:.2f}")
-
-
-def batched(checkpoint: Path, count: int, folder: Path) -> None:
-    """`codi2 generate` beside a loop over the model's own generate with the same rows in the same batches."""
-    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-    from codi2_model.serving.batch import BATCH, generate_requests
-
-    torch.set_num_threads(1)
-    rows = [{**request(n), "id": str(n), "modalities": ["image"]} for n in range(count)]
-    model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint).eval()
-    processor = CoDi2Processor.from_pretrained(checkpoint)
-
-    def bare(some: list[dict[str, Any]]) -> None:
-        for start in range(0, len(some), BATCH):
-            chosen = some[start : start + BATCH]
-            seeds = [row["seed"] for row in chosen]
-            model.generate(
-                processor, [row["messages"] for row in chosen], modalities=("image",), seed=seeds, steps=10,
-                max_new_tokens=32,
-            )  # fmt: skip
-
-    bare(rows[:BATCH])
-    begun = time.perf_counter()
-    bare(rows)
-    loop = time.perf_counter() - begun
-    requests = folder / "requests.jsonl"
-    requests.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    begun = time.perf_counter()
-    generate_requests(str(requests), str(folder / "out"), str(checkpoint), str(folder / "root"))
-    whole = time.perf_counter() - begun
+                answers = pool.map(lambda body: client.post(f"{url}/v1/chat/completions", json=body), bodies)
+                codes.update(answer.status_code for answer in answers)
+            rates.append(count / (time.perf_counter() - begun))
     print(
-        f"bare loop    {1000 * loop / count:7.1f} ms a row\ncodi2 generate {1000 * whole / count:5.1f} ms a row, loading and page included"
+        f"{mix + ' in turn':<14} one by one {rates[0]:6.2f} requests/s   {at_once} at once {rates[1]:6.2f} requests/s"
+        f"   {rates[1] / rates[0]:5.2f} times   statuses {dict(codes)}"
     )
-    print(f"generate / bare loop  {whole / loop:.2f}")
+    return set(codes) == {200}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?")
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--at-once", type=int, default=32)
-    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--mix", choices=MIXES, action="append", help="may be repeated; both by default")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--kill-every", type=float, default=0.0, metavar="SECONDS", help="0: no replica is killed")
+    parser.add_argument("--replicas", type=int, default=1)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="codi2-bench-") as folder:
         checkpoint = Path(chosen.checkpoint) if chosen.checkpoint else tiny(Path(folder) / "checkpoint")
-        served(checkpoint, chosen.requests, chosen.at_once)
-        batched(checkpoint, chosen.rows, Path(folder))
+        with serving(checkpoint, chosen.at_once, chosen.replicas) as url:
+            if chosen.soak:
+                good = soak(url, tasks_in_turn, chosen.soak, chosen.at_once, chosen.kill_every)
+            else:
+                print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
+                good = all([together(url, mix, chosen.requests, chosen.at_once) for mix in chosen.mix or MIXES])
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

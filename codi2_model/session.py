@@ -68,8 +68,8 @@ class Session:
         self._features = {name: rows[: parts.count(name)] for name, rows in self._features.items()}
 
     def wrote(self, reply: Reply) -> None:
-        """The language model has written a reply: it is in the cache."""
-        self._ids = self._ids + reply.written
+        """The language model has written a reply: as far as the cache holds it, it need not be read again."""
+        self._ids = (self._ids + reply.written)[: self._cache.get_seq_length()]
         for medium in reply.media():
             known = self._features.get(medium.modality, [])
             self._features[medium.modality] = [*known, torch.stack(medium.features)]

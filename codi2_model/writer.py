@@ -16,7 +16,7 @@ from codi2_model.media import frames, picture
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
 from codi2_model.replies import Event, MediumDone, Options, Progress
-from codi2_model.slots import positions
+from codi2_model.rows import Rows
 
 Content = list[dict[str, Any]]
 
@@ -44,7 +44,7 @@ class Reply:
     """Feature slots of the open medium that still have to be predicted."""
     done: bool = False
     written: list[int] = field(default_factory=list)
-    """Tokens that the language model has read of the reply, slots included."""
+    """Tokens of the reply, slots included, without the one that ends the turn."""
 
     def media(self) -> list[Medium]:
         return [part for part in self.parts if isinstance(part, Medium)]
@@ -59,6 +59,14 @@ def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
         elif text := processor.decode(part):
             content.append({"type": "text", "text": text})
     return content
+
+
+def plain_tokens(processor: CoDi2Processor, size: int) -> torch.Tensor:
+    """Which of the embedding's rows (size,) are words: those that the tokenizer knows and that are nothing special."""
+    plain = torch.zeros(size, dtype=torch.bool)
+    plain[: len(processor.tokenizer)] = True
+    plain[processor.tokenizer.all_special_ids] = False
+    return plain
 
 
 Read = Callable[[dict[str, Any]], tuple[torch.Tensor, Any]]
@@ -110,51 +118,47 @@ class Writer:
             )
             for seed, length in zip(seeds, lengths, strict=True)
         ]
-        self.vocabulary = len(processor.tokenizer)
+        self.plain = plain_tokens(processor, self.config.vocab_size)
+
+    def begin(self) -> Rows:
+        """Read the prompts."""
+        self.model.eval()
+        return Rows(*self.read(self.batch), self.batch["attention_mask"])
 
     def write(self) -> Iterator[None]:
         """Write all replies to their ends; gives control back after every token of the batch. Features are left to decode."""
-        model, device = self.model, self.model.device
-        model.eval()
-        hidden, cache = self.read(self.batch)
-        mask = self.batch["attention_mask"]
+        rows = self.begin()
         while True:
-            logits = model.llm.lm_head(hidden).float().cpu()
-            self.tokens: list[int] = []
-            embeddings = torch.stack([self._next(r, logits[n], hidden[n]) for n, r in enumerate(self.replies)])
+            logits = rows.logits(self.model)
+            steps = [self.take(r, logits[n], rows.hidden[n]) for n, r in enumerate(self.replies)]
             yield
             if all(reply.done for reply in self.replies):
                 return
-            alive = torch.tensor([[0 if reply.done else 1] for reply in self.replies], device=device)
-            mask = torch.cat([mask, alive], dim=1)
-            states = model.llm.model(
-                inputs_embeds=embeddings[:, None],
-                attention_mask=mask,
-                position_ids=positions(mask)[:, -1:],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            hidden, cache = states.last_hidden_state[:, -1], states.past_key_values
-            for reply, token in zip(self.replies, self.tokens, strict=True):
-                if not reply.done:
-                    reply.written.append(token)
+            rows = rows.read(self.model, torch.stack(steps), [not reply.done for reply in self.replies])
 
-    def _next(self, reply: Reply, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """Take a reply's next step; the embedding (H,) of what it wrote."""
-        last = reply.parts[-1] if reply.parts else None
+    def take(self, reply: Reply, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Take a reply's next step; the embedding (H,) of what it wrote, which the language model is to read next."""
         if reply.done:
             return self._embed_token(self.config.pad_token_id)
+        last = reply.parts[-1] if reply.parts else None
         reply.room -= 1
         if isinstance(last, Medium) and reply.slots_left:
             # a flow draws its noise; regression has none
             feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
             last.features.append(feature)
             reply.slots_left -= 1
-            self.tokens.append(self.config.slot_id)
+            reply.written.append(self.config.slot_id)
             return self.model.embed_features(feature)
         if isinstance(last, Medium):
             reply.parts.append([])  # the medium is whole: what follows its end token is text until another begins
-            return self._embed_token(self.config.end_id(last.modality))
+            token = self.config.end_id(last.modality)
+        else:
+            token = self._take_token(reply, logits)
+        if not reply.done:
+            reply.written.append(token)
+        return self._embed_token(token)
+
+    def _take_token(self, reply: Reply, logits: torch.Tensor) -> int:
         token = self._choose(reply, logits)
         for modality in MODALITIES:
             if token == self.config.begin_id(modality):
@@ -162,16 +166,17 @@ class Writer:
                     reply.skeleton.pop(0)
                 reply.parts.append(Medium(modality))
                 reply.slots_left = self.config.feature_tokens
-                return self._embed_token(token)
+                return token
         if token == self.config.eos_token_id:
             reply.done = True
-        else:
-            if last is None:
-                last = []
-                reply.parts.append(last)
-            last.append(token)
-            reply.text_tokens += 1
-        return self._embed_token(token)
+            return token
+        if not reply.parts:
+            reply.parts.append([])
+        words = reply.parts[-1]
+        assert isinstance(words, list)
+        words.append(token)
+        reply.text_tokens += 1
+        return token
 
     def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
         """The next token among those that may come here: text, a medium's begin, the end of the turn."""
@@ -210,10 +215,7 @@ class Writer:
 
     def _sample(self, reply: Reply, logits: torch.Tensor, text: bool, special: Sequence[int]) -> int:
         """A token out of `special` and, if `text`, all plain ones; ids the tokenizer does not know never come."""
-        allowed = torch.zeros_like(logits, dtype=torch.bool)
-        if text:
-            allowed[: self.vocabulary] = True
-            allowed[self.processor.tokenizer.all_special_ids] = False
+        allowed = self.plain.clone() if text else torch.zeros_like(self.plain)
         allowed[list(special)] = True
         logits = logits.masked_fill(~allowed, float("-inf"))
         if self.options.temperature == 0:
@@ -223,7 +225,6 @@ class Writer:
         return int(order[torch.multinomial(chances, 1, generator=reply.generator)])
 
     def _embed_token(self, token: int) -> torch.Tensor:
-        self.tokens.append(token)
         embed = self.model.get_input_embeddings()
         return embed(torch.tensor(token, device=self.model.device))
 

@@ -85,8 +85,10 @@ def chat(
     modalities: Annotated[str | None, Parameter(help="What a reply may hold: text,image,audio,video.")] = None,
     system: Annotated[str, Parameter(help="A system message.")] = "",
     seed: int = 0,
-    steps: int = 20,
-    guidance: float = 2.0,
+    steps: Annotated[int | None, Parameter(help="Decoder steps; the model's own number if left out.")] = None,
+    guidance: Annotated[
+        float | None, Parameter(help="How closely decoders follow; the model's own if left out.")
+    ] = None,
     max_tokens: Annotated[int, Parameter(help="Text tokens of a reply.")] = 64,
 ) -> None:
     """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""

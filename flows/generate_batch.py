@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from prefect import flow, task
 
-from codi2_model.serving.batch import Lot, Run, Worker
+from codi2_model.serving.batch import Answering, Lot, Run
 
 
 @task(name="generations")
@@ -36,16 +36,6 @@ def generate_batch(
     return generations(requests, out, checkpoint, root, workers, seed, split)
 
 
-class Answering:
-    """A worker as Ray Data calls it. Lots travel as bytes: their messages are too unlike for columns."""
-
-    def __init__(self, run: Run) -> None:
-        self.worker = Worker(run)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"rows": self.worker(pickle.loads(row["lot"]))}
-
-
 def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
     """Answer lots on a pool of Ray actors, each with a model of its own. A worker that dies has its lot done again."""
     from codi2_datasets.engine import local_cluster
@@ -54,6 +44,7 @@ def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
         import ray
 
         context = ray.data.DataContext.get_current()
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # how far it is, the driver tells
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         gpus = ray.cluster_resources().get("GPU", 0)
@@ -62,7 +53,9 @@ def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
             Answering,  # type: ignore[arg-type]  # a class stands for its instances
             fn_constructor_args=(run,),
             # a pool may shrink: one that may not hangs when a node is lost
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=2
+            ),
             num_cpus=1,
             num_gpus=min(1.0, gpus / workers) if gpus else None,
         )

@@ -9,19 +9,20 @@ import asyncio
 import logging
 import time
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from prometheus_client import Metric
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from codi2_model.serving import schema
+from codi2_model.serving import described, schema
 from codi2_model.serving.access import Gate
 from codi2_model.serving.answers import Answers, respond
-from codi2_model.serving.images import ROUTES, generation_json, parse_generation
-from codi2_model.serving.metrics import CONTENT_TYPE, Metrics
+from codi2_model.serving.images import MOST, ROUTES, generation_json, parse_generation
+from codi2_model.serving.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.pipeline import Backend
 from codi2_model.serving.protocol import RequestError, parse_object, parse_request
 from codi2_model.serving.remote import Remote
@@ -33,21 +34,45 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGE_TYPES = {"js": "text/javascript", "css": "text/css", "json": "application/json"}
+PAGE_TYPES = {
+    "js": "text/javascript", "css": "text/css", "json": "application/json", "md": "text/markdown", "webp": "image/webp",
+    "flac": "audio/flac", "mp4": "video/mp4",
+}  # fmt: skip
 BODY_SECONDS = 60.0  # how long a client may take to send what it asks
 
 
-def build_api(backend: Backend, settings: ServerSettings | None = None, side: int | None = None) -> FastAPI:
+class Counts(Protocol):
+    """What this side counts, and what all sides have counted, by their names."""
+
+    metrics: Metrics
+
+    async def families(self) -> dict[str, list[Metric]]: ...
+
+
+class OwnCounts:
+    """Of a server that is the only one."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+
+    async def families(self) -> dict[str, list[Metric]]:
+        return {"": self.metrics.families()}
+
+
+def build_api(
+    backend: Backend, settings: ServerSettings | None = None, side: int | None = None, counts: Counts | None = None
+) -> FastAPI:
     """The app. `side`: pixels of the pictures that the model makes, for those who ask for a size."""
     chosen = settings or ServerSettings()
     api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    metrics = Metrics()
-    answers = Answers(backend, metrics)
+    counts = counts or OwnCounts()
+    answers = Answers(backend, counts.metrics)
     _add_errors(api)
-    _add_plain(api, backend, metrics)
+    _add_plain(api, backend, counts)
     _add_chat(api, backend, chosen, answers)
     _add_generations(api, backend, chosen, answers, side)
     _add_page(api)
+    described.describe(api)
     api.add_middleware(Gate, settings=chosen)
     if chosen.origins:
         verbs, headers = ["GET", "POST"], ["authorization", "content-type"]
@@ -72,27 +97,35 @@ def _add_errors(api: FastAPI) -> None:
         return respond(RequestError("the address is not a valid one", status=404, code="not_found"))
 
 
-def _add_plain(api: FastAPI, backend: Backend, metrics: Metrics) -> None:
+def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
     started = int(time.time())
 
-    @api.get("/health", summary="Whether the server runs.")
+    @api.get("/health", summary="Whether the server runs.", responses=described.answers(described.HEALTH))
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": backend.model_id}
 
-    @api.get("/ready", summary="Whether the server takes on requests; 503 while it shuts down.")
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: {"description": "It shuts down.", "content": {"application/json": {"schema": described.READY}}}
+    }
+
+    @api.get(
+        "/ready",
+        summary="Whether the server takes on requests; 503 while it shuts down.",
+        responses=described.answers(described.READY) | not_ready,
+    )
     async def ready() -> Response:
         good = await backend.ready()
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @api.get("/metrics", summary="Counters in Prometheus' text format.")
+    @api.get("/metrics", summary="Counters in Prometheus' text format.", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
-        return Response(metrics.text(await backend.stats()), media_type=CONTENT_TYPE)
+        return Response(text(await counts.families(), await backend.stats()), media_type=CONTENT_TYPE)
 
-    @api.get("/v1/models", summary="The models: one.")
+    @api.get("/v1/models", summary="The models: one.", responses=described.answers(described.MODELS))
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(backend, started)]}
 
-    @api.get("/v1/models/{model_id}", summary="A model.", responses=schema.refusals())
+    @api.get("/v1/models/{model_id}", summary="A model.", responses=described.answers(described.MODEL))
     async def model(model_id: str) -> dict[str, Any]:
         if model_id != backend.model_id:
             raise RequestError(f"no model {model_id[:80]!r} here", "model", "model_not_found", 404)
@@ -112,8 +145,8 @@ def _add_chat(api: FastAPI, backend: Backend, settings: ServerSettings, answers:
     @api.post(
         "/v1/chat/completions",
         summary="The reply to a conversation of text, pictures, sounds and clips; whole, or as server-sent events.",
-        openapi_extra=schema.body(schema.CHAT),
-        responses=schema.refusals(),
+        openapi_extra=schema.body(schema.chat(limits)),
+        responses=described.answers(described.COMPLETION, described.GATE | described.ASKING, stream=True),
     )
     async def chat(request: Request) -> Response:
         async with answers.measured("chat") as measure:
@@ -131,8 +164,8 @@ def _add_generations(
         @api.post(
             f"/v1/{route}/generations",
             summary=f"Media of kind {modality} for a prompt.",
-            openapi_extra=schema.body(schema.GENERATION),
-            responses=schema.refusals(),
+            openapi_extra=schema.body(schema.generation(limits, MOST)),
+            responses=described.answers(described.GENERATED, described.GATE | described.ASKING),
             name=f"{route}_generations",
         )
         async def generations(request: Request) -> Response:
@@ -152,7 +185,7 @@ def _add_page(api: FastAPI) -> None:
     async def page() -> HTMLResponse:
         return HTMLResponse(page_file("index.html"), headers={"Content-Security-Policy": PAGE_POLICY})
 
-    @api.get("/page/{name}", include_in_schema=False)
+    @api.get("/page/{name:path}", include_in_schema=False)
     async def file(name: str) -> Response:
         kind = PAGE_TYPES.get(name.rpartition(".")[2])
         if kind is None or name not in page_files():
@@ -162,12 +195,15 @@ def _add_page(api: FastAPI) -> None:
 
 
 def page_files() -> set[str]:
-    return {entry.name for entry in resources.files("codi2_model.serving").joinpath("page").iterdir()}
+    """Names of the page's files, and of its examples: nothing else is given out."""
+    page = resources.files("codi2_model.serving").joinpath("page")
+    examples = (f"examples/{entry.name}" for entry in page.joinpath("examples").iterdir())
+    return {*(entry.name for entry in page.iterdir()), *examples}
 
 
-def page_file(name: str) -> str:
+def page_file(name: str) -> bytes:
     """A file of the page, which needs no build step."""
-    return resources.files("codi2_model.serving").joinpath("page", name).read_text("utf-8")
+    return resources.files("codi2_model.serving").joinpath("page", *name.split("/")).read_bytes()
 
 
 async def read_body(request: Request, cap: int) -> bytes:

@@ -32,6 +32,7 @@ from codi2_model.serving.wire import Failed, ServerEvent
 
 __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
+ANSWER_SECONDS = 5.0  # that a replica may take to say how it is
 LOST = "the replica that held this request was lost: send it again"
 
 
@@ -145,7 +146,7 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             from codi2_model.serving.engine import Engine
             from codi2_model.serving.pipeline import Pipeline
 
-            engine = Engine(folder, model_id, threads=os.cpu_count() or 1)
+            engine = Engine(folder, model_id, threads=max(1, (os.cpu_count() or 1) // settings.workers))
             self.decoders = decoders
             self.pipeline = Pipeline(engine, settings, self.decode if decoders else None)
 
@@ -173,8 +174,8 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             """All events at once, for those who wait for the whole: a message each would cost more than it tells."""
             return [event async for event in self.stream(request) if not isinstance(event, Progress)]
 
-        async def stats(self) -> dict[str, float]:
-            return await self.pipeline.stats()
+        async def numbers(self) -> tuple[str, dict[str, float]]:
+            return replica_name(), self.pipeline.numbers()
 
         async def ready(self) -> bool:
             return await self.pipeline.ready()
@@ -197,13 +198,24 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
         def __init__(
             self, model: Any, model_id: str, modalities: tuple[str, ...], settings: ServerSettings, side: int
         ) -> None:
+            from codi2_model.serving.metrics import Metrics
+
             self.backend = Replicas(model, model_id, modalities)
             self.settings, self.side = settings, side
+            self.metrics = Metrics()
 
         def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
             from codi2_model.serving.api import build_api
 
-            return build_api(self.backend, self.settings, self.side)
+            return build_api(self.backend, self.settings, self.side, self)
+
+        async def counted(self) -> tuple[str, Any]:
+            return replica_name(), self.metrics.families()
+
+        async def families(self) -> dict[str, Any]:
+            """The counters of all its replicas, whichever of them is asked."""
+            handle = ray_serve.get_deployment_handle("ingress", ray_serve.get_replica_context().app_name)
+            return await of_all(handle, "counted")
 
     return Ingress
 
@@ -243,18 +255,33 @@ class Replicas:
             finally:
                 responses.cancel()
 
-    async def stats(self) -> dict[str, float]:
-        found: dict[str, float] = await self.handle.stats.remote()
-        return found
+    async def stats(self) -> dict[str, dict[str, float]]:
+        return await of_all(self.handle, "numbers")
 
     async def ready(self) -> bool:
         try:
-            return bool(await asyncio.wait_for(self._ask(), 5))
+            return bool(await asyncio.wait_for(self._ask(), ANSWER_SECONDS))
         except Exception:  # whatever keeps a replica from saying so
             return False
 
     async def _ask(self) -> bool:
         return bool(await self.handle.ready.remote())
+
+
+def replica_name() -> str:
+    """Of the replica that this process is."""
+    from ray import serve as ray_serve
+
+    return str(ray_serve.get_replica_context().replica_id.unique_id)
+
+
+async def of_all(handle: Any, method: str) -> dict[str, Any]:
+    """What all replicas of a deployment say, by their names; those that do not answer within seconds are left out."""
+    try:
+        said = await handle.broadcast(method).results_async(timeout_s=ANSWER_SECONDS, return_exceptions=True)
+    except TimeoutError:
+        return {}
+    return dict(one for one in said if not isinstance(one, BaseException))
 
 
 def _start(

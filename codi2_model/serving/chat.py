@@ -6,10 +6,10 @@ printf 'Draw a dog.\n' | codi2 chat --out made    each line is a message
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,7 @@ from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.outputs import encode_medium, write_atomic
 from codi2_model.media import VIDEO_FPS
 from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
+from codi2_model.serving.completion import with_completion
 from codi2_model.serving.media import Limits, MediaRefused, read_medium
 from codi2_model.serving.terminal import drawn
 
@@ -28,12 +29,16 @@ HELP = """\
 /image PATH   put a picture into your next message, where you are in it
 /audio PATH   the same with a sound            /video PATH   the same with a clip
 /with text,image,audio,video                   what a reply may hold (one medium alone: exactly one of it)
-/seed N       seed of the next replies         /steps N   /guidance X
+/seed N       seed of the next replies         /steps N   /guidance X   (alone: what it is)
 /save DIR     from now on files go there       /new    a new conversation
 /help         this                             /quit   or end of input
 Words after a path go into the message too: /image dog.png make it blue
 """
-SETTINGS: dict[str, Callable[[str], Any]] = {"seed": int, "steps": int, "guidance": float}
+SETTINGS: dict[str, tuple[Callable[[str], Any], float, float]] = {  # how it is read, from, to
+    "seed": (int, 0, 2**63 - 1), "steps": (int, 1, 1000), "guidance": (float, 0, 30),
+}  # fmt: skip
+FILES = ("image", "audio", "video")
+COMMANDS = (*FILES, "with", *SETTINGS, "save", "new", "help", "quit")
 
 
 class ChatError(ValueError):
@@ -52,6 +57,8 @@ class Chat:
     pending: list[dict[str, Any]] = field(default_factory=list)
     made: int = 0
     failed: int = 0
+    fresh: bool = True
+    """Whether the screen is at the beginning of a line."""
 
     def run(self, lines: Iterable[str], interactive: bool = False) -> int:
         """Answer line by line until the input ends or /quit. Returns how many lines could not be done."""
@@ -65,7 +72,7 @@ class Chat:
             except KeyboardInterrupt:  # ends the reply; where nobody types, everything
                 if not interactive:
                     raise
-                self.say("\n(stopped)\n")
+                self.say("(stopped)\n")
         return self.failed
 
     def prompt(self) -> str:
@@ -90,12 +97,12 @@ class Chat:
     def command(self, name: str, rest: str) -> None:
         if name == "help":
             self.say(HELP)
-        elif name in ("image", "audio", "video"):
+        elif name in FILES:
             self.attach(name, rest)
         elif name == "save":
             self.out = Path(self.wanted(name, rest, "a folder")).expanduser()
         elif name == "with":
-            self.options["modalities"] = tuple(word.strip() for word in rest.split(",") if word.strip())
+            self.choose(rest)
         elif name in SETTINGS:
             self.set(name, rest)
         elif name == "new":
@@ -104,13 +111,29 @@ class Chat:
         else:
             raise ChatError(f"/{name}: no such command; /help lists them")
 
+    def choose(self, rest: str) -> None:
+        """What replies may hold; without a list, say what it is."""
+        has = ("text", *self.session.model.config.modalities)
+        chosen = tuple(word.strip() for word in rest.split(",") if word.strip())
+        if unknown := [word for word in chosen if word not in has]:
+            raise ChatError(f"/with: no modality {unknown[0]!r}: this model has {', '.join(has)}")
+        if chosen:
+            self.options["modalities"] = chosen
+        else:
+            self.say(f"with {','.join(self.options.get('modalities', has))}\n")
+
     def set(self, name: str, value: str) -> None:
+        """A setting of the replies to come; without a value, say what it is."""
+        read, low, high = SETTINGS[name]
+        if not value:
+            self.say(f"{name} {self.options.get(name, 'as the model has it')}\n")
+            return
         try:
-            number = SETTINGS[name](value)
+            number = read(value)
         except ValueError:
             raise ChatError(f"/{name}: {value!r} is not a number") from None
-        if number < 0:
-            raise ChatError(f"/{name}: {value} is below 0")
+        if not low <= number <= high:
+            raise ChatError(f"/{name}: {value} is not from {low} to {high}")
         self.options[name] = number
 
     def attach(self, modality: str, rest: str) -> None:
@@ -134,14 +157,18 @@ class Chat:
         except BaseException:
             self.pending = [part for part in content if part["type"] != "text"]  # files need not be named again
             raise
-        self.say("\n")
+        finally:
+            if not self.fresh:
+                self.say("\n")
+        if not self.session.messages[-1]["content"]:
+            self.say("(an empty reply)\n")
 
     def tell(self, event: Event) -> None:
         """Show what happens while a reply is made."""
         if isinstance(event, TextDelta):
             self.say(event.text)
         elif isinstance(event, MediumBegun):
-            self.say(f"\n[{event.modality} ")
+            self.say(f"{'' if self.fresh else chr(10)}[{event.modality} ")
         elif isinstance(event, MediumDone):
             self.show(event)
         elif event.step % max(1, event.steps // 10) == 0:
@@ -167,6 +194,7 @@ class Chat:
     def say(self, text: str) -> None:
         self.screen.write(text)
         self.screen.flush()
+        self.fresh = text.endswith("\n") if text else self.fresh
 
 
 def split_path(rest: str) -> tuple[str, str]:
@@ -223,18 +251,23 @@ def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str 
     model, processor = load_model(folder)
     found = Chat(Session(model, processor, system), Path(out), protocol(terminal=sys.stdout.isatty()), options)
     interactive = sys.stdin.isatty()
-    if interactive:
-        with suppress(ImportError):
-            import readline  # noqa: F401  (the line can be edited, and older ones come back)
-        found.say(f"{folder.name}: {', '.join(model.config.modalities)}. /help lists what you can do.\n")
-    lines = typed(found) if interactive else sys.stdin
-    return found.run(lines, interactive)
+    if not interactive:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")  # a line that is no text is still one line
+        return found.run(sys.stdin)
+    found.say(f"{folder.name}: {', '.join(('text', *model.config.modalities))}. /help lists what you can do.\n")
+    return found.run(typed(found), interactive=True)
 
 
 def typed(talk: Chat) -> Iterator[str]:
+    """Lines as they are typed, until the input ends. Ctrl-C clears what the message holds so far."""
+    with_completion(COMMANDS, FILES)
     while True:
         try:
             yield input(talk.prompt())
         except EOFError:
             talk.say("\n")
             return
+        except KeyboardInterrupt:
+            talk.say("\n(message cleared)\n" if talk.pending else "\n(/quit or Ctrl-D ends)\n")
+            talk.pending.clear()

@@ -41,7 +41,7 @@ class DecodeJob:
 
     @property
     def cancelled(self) -> bool:
-        return bool(self.turn.cancelled)
+        return bool(self.turn.gone)
 
     def fail(self, error: BaseException) -> None:
         self.turn.fail(error)

@@ -47,8 +47,31 @@ class Engine:
             for n, turn in enumerate(turns)
         ]
 
-    def write(self, turns: Sequence[Any], decode: Callable[[Any], None]) -> None:
-        """Write the replies of turns together; `decode` gets each medium as soon as its features are whole."""
+    def write(
+        self, turns: Sequence[Any], decode: Callable[[Any], None], more: Callable[[int], Sequence[Any]] | None = None
+    ) -> None:
+        """Write the replies of turns together; `decode` gets each medium as soon as its features are whole.
+
+        `more`, told how many rows are being written, gives the turns that join them; it ends when none are left.
+        """
+        import torch
+
+        from codi2_model.serving.running import Running
+
+        running = Running(self.model, self.processor, decode)
+        try:
+            with torch.no_grad():
+                running.join(self._good(turns))
+                while len(running):
+                    running.step()
+                    if more is not None and (others := more(len(running))):
+                        running.join(self._good(others))
+        except Exception as error:
+            running.fail(error)
+            raise
+
+    def _good(self, turns: Sequence[Any]) -> list[Any]:
+        """The turns whose prompts leave room for a reply; the others are told."""
         good = []
         for turn in turns:
             try:
@@ -56,63 +79,7 @@ class Engine:
                 good.append(turn)
             except RequestError as error:
                 turn.fail(error)
-        if not good:
-            return
-        try:
-            writer = self._writer(good)
-        except ValueError as error:  # a medium that the processor refuses, say
-            if len(good) == 1:
-                good[0].fail(RequestError(str(error), "messages"))
-                return
-            for turn in good:
-                self.write([turn], decode)
-            return
-        self._run(writer, good, decode)
-
-    def _writer(self, turns: Sequence[Any]) -> Any:
-        from codi2_model.serving.turns import RowWriter
-
-        writer = RowWriter(self.model, self.processor, turns)
-        if len(turns) == 1 and turns[0].session is not None:
-            writer.read = turns[0].session.read
-        return writer
-
-    def _run(self, writer: Any, turns: Sequence[Any], decode: Callable[[Any], None]) -> None:
-        import torch
-
-        from codi2_model.telling import Teller
-
-        tellers = [Teller(self.processor, reply, self.processor.config.feature_tokens) for reply in writer.replies]
-        with torch.no_grad():
-            for _ in writer.write():
-                for row, (turn, teller) in enumerate(zip(turns, tellers, strict=True)):
-                    if teller.over:
-                        continue
-                    if turn.cancelled:
-                        writer.replies[row].done = teller.over = True
-                        continue
-                    self._tell(writer, row, turn, teller, decode)
-
-    def _tell(self, writer: Any, row: int, turn: Any, teller: Any, decode: Callable[[Any], None]) -> None:
-        from codi2_model.serving.decoding import DecodeJob
-        from codi2_model.writer import Medium
-
-        reply = writer.replies[row]
-        for event in teller.news():
-            if isinstance(event, Medium):
-                decode(DecodeJob(writer.order(row, event, turn.request.settings), turn))
-            else:
-                turn.push(event)
-        if not teller.over:
-            return
-        cached = 0
-        if turn.session is not None:
-            turn.session.wrote(reply)
-            cached = turn.prompt_tokens - turn.session.tokens_read
-        slots = self.processor.config.feature_tokens + 2
-        written = reply.text_tokens + slots * len(reply.media())
-        finish = "length" if reply.text_tokens >= turn.request.settings.max_tokens else "stop"
-        turn.push(Finished(turn.prompt_tokens, written, finish, cached))
+        return good
 
     def prompt_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
         """Tokens of the prompt, feature slots included. Raises RequestError where it leaves no room for a reply."""

@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from codi2_model.serving.media import Limits, encoded
-from codi2_model.serving.protocol import ChatRequest, RequestError, Settings, check_model, known_fields, number, shown
+from codi2_model.serving.protocol import (
+    ChatRequest,
+    RequestError,
+    Settings,
+    check_model,
+    known_fields,
+    number,
+    sampling,
+    shown,
+)
 from codi2_model.serving.wire import Reply
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
@@ -43,8 +52,7 @@ def parse_generation(
     settings = Settings(
         modalities=(modality,),
         required=modality,
-        steps=int(number(data, "steps", 20, 1, limits.steps, whole=True)),
-        guidance=number(data, "guidance", 2.0, 0, 30),
+        **sampling(data, limits),
     )
     messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
     return [ChatRequest(messages, replace(settings, seed=seed + n)) for n in range(count)]

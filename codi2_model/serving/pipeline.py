@@ -3,7 +3,8 @@
     request -> [language: up to 8 turns at once] -> features -> [image] [audio] [video] -> events, in the reply's order
 
 Each stage batches for itself, over all requests: while decoders work on the media of some turns the language model
-writes others. What is under way is bounded: beyond it a request is refused at once, with when to come again.
+writes others, and turns that come join those that are being written. What is under way is bounded: beyond it a request
+is refused at once, with when to come again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 
 from codi2_model.serving.decoding import DecodeJob, run_jobs
 from codi2_model.serving.engine import Engine
+from codi2_model.serving.metrics import Numbers
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.sessions import Sessions
 from codi2_model.serving.settings import ServerSettings
@@ -34,7 +36,7 @@ class Backend(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]: ...
 
-    async def stats(self) -> dict[str, float]: ...
+    async def stats(self) -> Numbers: ...
 
     async def ready(self) -> bool: ...
 
@@ -51,23 +53,36 @@ class Pipeline:
         self.draining = False
         self._under_way = 0
         self._seconds = 1.0  # that a reply takes, on average of late
+        workers = settings.workers if engine.model.device.type == "cpu" else 1  # a GPU does one thing at a time best
         run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
-        self.language: Stage[Turn] = Stage("language", self._write, turn_key, settings.max_batch, settings.batch_wait_s)
+        self.language: Stage[Turn] = Stage("language", self._write, lambda _: None, settings.max_batch, 0.0)
         self.decoders: dict[str, Stage[DecodeJob]] = {
-            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, 0.0) for name in engine.modalities
+            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, 0.0, workers)
+            for name in engine.modalities
         }
 
     def _write(self, turns: list[Turn]) -> None:
+        self.engine.write(self._opened(turns), self._decode, self._more)
+
+    def _more(self, written: int) -> list[Turn]:
+        return self._opened(self.language.more(self.settings.max_batch - written))
+
+    def _decode(self, job: DecodeJob) -> None:
+        self.decoders[job.order.modality].put(job)
+
+    def _opened(self, turns: list[Turn]) -> list[Turn]:
+        """The turns, those of sessions with what these know; a turn whose session is busy is told so and left out."""
+        opened = []
         for turn in turns:
-            if (name := turn.request.session) is None:
-                continue
-            try:
-                turn.session = self.sessions.take(name)
-            except RequestError as error:
-                turn.fail(error)
-                return  # turns of sessions come alone
-            turn.conversation = turn.session.conversation(turn.request.messages, turn.request.marks)
-        self.engine.write(turns, lambda job: self.decoders[job.order.modality].put(job))
+            if (name := turn.request.session) is not None:
+                try:
+                    turn.session = self.sessions.take(name)
+                except RequestError as error:
+                    turn.fail(error)
+                    continue
+                turn.conversation = turn.session.conversation(turn.request.messages, turn.request.marks)
+            opened.append(turn)
+        return opened
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
         """The events of a reply, as they happen."""
@@ -112,7 +127,11 @@ class Pipeline:
         message = f"{self._under_way} requests are under way, as many as this server takes on"
         return RequestError(message, code="rate_limit_exceeded", status=429, retry_after=min(60, max(1, wait)))
 
-    async def stats(self) -> dict[str, float]:
+    async def stats(self) -> Numbers:
+        return {"": self.numbers()}
+
+    def numbers(self) -> dict[str, float]:
+        """What is under way and waits, and what each stage has done."""
         found: dict[str, float] = {"requests_under_way": self._under_way, "sessions": len(self.sessions)}
         for stage in self._stages():
             found[f"{stage.name}_waiting"] = stage.waiting()
@@ -136,8 +155,3 @@ class Pipeline:
     def close(self) -> None:
         for stage in self._stages():
             stage.close()
-
-
-def turn_key(turn: Turn) -> Any:
-    """Turns of sessions are written alone, over their own cache; all others together."""
-    return id(turn) if turn.request.session is not None else None

@@ -67,8 +67,9 @@ class Settings:
     required: str | None = None
     """A medium the reply must hold: set where the request lists text and that medium, so that asking is enough."""
     seed: int = 0
-    steps: int = 20
-    guidance: float = 2.0
+    steps: int | None = None
+    guidance: float | None = None
+    """Of the decoders; None: as the model's config says."""
     max_tokens: int = 64
     temperature: float = 0.0
     top_p: float = 1.0
@@ -103,7 +104,7 @@ def parse_request(
     data = parse_object(body)
     known_fields(data, SETTINGS)
     check_model(data, model_id)
-    if data.get("n") not in (None, 1):
+    if data.get("n") not in (None, 1) or data.get("n") is True:
         raise RequestError("one choice a request: n must be 1", "n")
     settings = parse_settings(data, limits, has)
     options = data.get("stream_options") or {}
@@ -115,7 +116,7 @@ def parse_request(
     stream, views = boolean(data, "stream"), boolean(data, "views")
     messages = parse_messages(data.get("messages"), limits, has, fetch)
     marks = marks_of(data["messages"]) if session else ()
-    return ChatRequest(messages, settings, stream, bool(options.get("include_usage")), views, session, marks)
+    return ChatRequest(messages, settings, stream, boolean(options, "include_usage"), views, session, marks)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -143,6 +144,8 @@ def check_model(data: Mapping[str, Any], model_id: str) -> None:
     if model != model_id:
         message = f"no model {shown(repr(model), 80)} here; this server has {model_id!r}"
         raise RequestError(message, "model", "model_not_found", 404)
+    if not isinstance(data.get("user", ""), str | None):
+        raise RequestError("must be a text", "user")
 
 
 def parse_settings(data: Mapping[str, Any], limits: Limits, has: tuple[str, ...]) -> Settings:
@@ -161,13 +164,22 @@ def parse_settings(data: Mapping[str, Any], limits: Limits, has: tuple[str, ...]
         modalities=tuple(name for name in can if name in asked),
         required=media[0] if len(media) == 1 else None,
         seed=int(number(data, "seed", default.seed, 0, 2**63 - 1, whole=True)),
-        steps=int(number(data, "steps", default.steps, 1, limits.steps, whole=True)),
-        guidance=number(data, "guidance", default.guidance, 0, 30),
+        **sampling(data, limits),
         max_tokens=int(number(data, tokens, default.max_tokens, 1, limits.new_tokens, whole=True)),
         temperature=number(data, "temperature", default.temperature, 0, 2),
         top_p=number(data, "top_p", default.top_p, 0.01, 1),
         preview_every=int(number(data, "preview_every", 0, 0, limits.steps, whole=True)),
     )
+
+
+def sampling(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """`steps` and `guidance` of the decoders, where they are asked for."""
+    found: dict[str, Any] = {}
+    if data.get("steps") is not None:
+        found["steps"] = int(number(data, "steps", 0, 1, limits.steps, whole=True))
+    if data.get("guidance") is not None:
+        found["guidance"] = number(data, "guidance", 0, 0, 30)
+    return found
 
 
 def number(data: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False) -> float:

@@ -27,7 +27,9 @@ class ServerSettings:
     queue: int = 64
     """Requests under way in a replica, those that wait for others included; more are refused with 429."""
     max_batch: int = 8
-    batch_wait_s: float = 0.01
+    """Replies written at once, and media in one batch of a decoder."""
+    workers: int = 2
+    """Batches that each decoder has under way at once, on as many shares of the processor's cores; on a GPU one."""
     timeout_s: float = 300.0
     drain_s: float = 60.0
     sessions: int = 16
@@ -37,7 +39,7 @@ class ServerSettings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        for name in ("queue", "max_batch", "replicas", "sessions"):
+        for name in ("queue", "max_batch", "workers", "replicas", "sessions"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}: {getattr(self, name)} is below 1")
         if self.timeout_s <= 0:

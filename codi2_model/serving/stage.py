@@ -1,4 +1,4 @@
-"""A stage of the pipeline: a queue and a thread that takes what waits there together, as batches."""
+"""A stage of the pipeline: a queue, and threads that take what waits there together, as batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ J = TypeVar("J", bound=Job)
 class Stage(Generic[J]):
     """Runs jobs of like `key` together, up to `max_batch`, oldest first; jobs that were cancelled are dropped.
 
-    A job may come while a batch runs: it is taken with the next. `run` failing fails the jobs of its batch alone.
+    A job may come while a batch runs: it is taken with the next, or by `run` itself, which may ask with `more` for jobs to
+    join. `workers` share what waits. `run` failing fails the jobs of its batch alone.
     """
 
     def __init__(
@@ -37,14 +38,18 @@ class Stage(Generic[J]):
         key: Callable[[J], Hashable],
         max_batch: int = 8,
         wait_s: float = 0.01,
+        workers: int = 1,
     ) -> None:
         self.name, self.max_batch, self.batches, self.jobs = name, max_batch, 0, 0
-        self._run, self._key, self._wait = run, key, wait_s
+        self._run, self._key, self._wait, self._workers = run, key, wait_s, workers
         self._waiting: deque[J] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"codi2-{name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"codi2-{name}-{n}", daemon=True) for n in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, job: J) -> None:
         with self._changed:
@@ -55,11 +60,16 @@ class Stage(Generic[J]):
         return len(self._waiting)
 
     def close(self) -> None:
-        """End the thread after the batch it is at."""
+        """End the threads after the batches they are at."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout=30)
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def more(self, most: int) -> list[J]:
+        """Up to `most` jobs that wait, for the batch that asks."""
+        return self._take(most) if most > 0 and self._waiting else []
 
     def _work(self) -> None:
         while True:
@@ -70,10 +80,11 @@ class Stage(Generic[J]):
                     return
             if len(self._waiting) < self.max_batch and self._wait:
                 time.sleep(self._wait)  # others may come at the same moment
-            if batch := self._take():
+            if batch := self._take(min(self.max_batch, -(-len(self._waiting) // self._workers))):
+                self.batches += 1
                 self._guarded(batch)
 
-    def _take(self) -> list[J]:
+    def _take(self, most: int) -> list[J]:
         with self._changed:
             batch: list[J] = []
             kept: deque[J] = deque()
@@ -84,15 +95,15 @@ class Stage(Generic[J]):
                     continue
                 if not batch:
                     key = self._key(job)
-                if len(batch) < self.max_batch and (not batch or self._key(job) == key):
+                if len(batch) < most and (not batch or self._key(job) == key):
                     batch.append(job)
                 else:
                     kept.append(job)
             self._waiting = kept
+            self.jobs += len(batch)
             return batch
 
     def _guarded(self, batch: list[J]) -> None:
-        self.batches, self.jobs = self.batches + 1, self.jobs + len(batch)
         try:
             self._run(batch)
         except Exception as error:

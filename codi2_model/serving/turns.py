@@ -37,10 +37,15 @@ class Turn:
         self._open: int | None = None
         self._lock = threading.Lock()
 
+    @property
+    def gone(self) -> bool:
+        """Whether work on it would be for nobody."""
+        return self.cancelled or self.ended
+
     def push(self, event: ServerEvent) -> None:
         with self._lock:
             if isinstance(event, Progress):
-                if event.number == self._open:
+                if event.number == self._open and self.request.stream:  # nobody else listens
                     self._give(event)
                 return
             if isinstance(event, MediumDone):
@@ -131,7 +136,7 @@ class RowWriter(Writer):
         source = found.media[0].cpu() if found is not None and bool(found.present[0]) else None
         noise = self._generator(row, number).initial_seed()
         features = torch.stack(medium.features).cpu()
-        how = settings.steps, settings.guidance, noise, settings.preview_every
+        how = *options_of(settings).sampling(self.config), noise, settings.preview_every
         return Order(medium.modality, number, features, source, *how)
 
 

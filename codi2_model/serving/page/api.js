@@ -8,28 +8,33 @@ function headers() {
   return { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
 }
 
+async function reached(address, options) {
+  try { return await fetch(address, options); } catch (error) {
+    throw error.name === "AbortError" ? error : new Error("the server cannot be reached");
+  }
+}
+
 export async function models() {
-  const answer = await fetch("v1/models", { headers: headers() });
+  const answer = await reached("v1/models", { headers: headers() });
   if (!answer.ok) throw new Error((await answer.json()).error?.message || answer.statusText);
   const model = (await answer.json()).data[0];
   all = model.output_modalities || all;
   return { id: model.id, modalities: all };
 }
 
-export function body(messages, session, seed = +$("seed").value) {
+export function body(messages, seed = +$("seed").value) {
   const chosen = [...document.querySelectorAll("[name=modality]:checked")].map((box) => box.value);
   const number = (id) => +$(id).value;
   return {
     messages, seed, steps: number("steps"), guidance: number("guidance"), max_tokens: number("max_tokens"),
     ...(number("temperature") ? { temperature: number("temperature") } : {}),
     ...(chosen.length && chosen.length < all.length ? { modalities: chosen } : {}),
-    ...(session ? { session } : {}),
   };
 }
 
 export async function stream(request, signal, take) {
   const every = $("previews").checked ? Math.max(1, Math.floor(request.steps / 5)) : 0;
-  const answer = await fetch("v1/chat/completions", {
+  const answer = await reached("v1/chat/completions", {
     method: "POST", headers: headers(), signal, body: JSON.stringify({ ...request, stream: true, preview_every: every }),
   });
   if (!answer.ok) throw refusal(await answer.json().catch(() => ({})), answer.statusText);

@@ -2,12 +2,12 @@
 import { body, models, stream } from "./api.js";
 import * as composer from "./composer.js";
 import { $, button, element, kindOf, NAMES, say } from "./dom.js";
-import { cards, openGallery } from "./gallery.js";
-import { recorder } from "./media.js";
+import { firstCards, openGallery } from "./gallery.js";
+import { copier, recording, settings } from "./panel.js";
 import * as trees from "./tree.js";
 import { Coming, turn } from "./view.js";
 
-let tree = trees.fresh(), running = null, parentOfNext = null, known = ["text"];
+let tree = trees.fresh(), running = null, parentOfNext = null;
 
 function complain(error) {
   turn("error", [{ type: "text", text: error.message }]).setAttribute("role", "alert");
@@ -15,55 +15,69 @@ function complain(error) {
 
 function draw() {
   $("log").replaceChildren();
-  const shown = trees.path(tree);
-  let before = null;
+  const shown = trees.path(tree), before = {};          // the last medium of each kind, to compare with
   for (const n of shown) {
     const node = tree.nodes[n], mine = node.role === "user";
-    turn(node.role, node.content, { use: mine ? null : composer.insert, before: mine ? null : before, tools: tools(n) });
-    before = node.content.findLast((part) => kindOf(part) === "image") || before;
+    turn(node.role, node.content, { use: mine ? null : composer.insert, before: mine ? null : { ...before }, tools: tools(n) });
+    for (const part of node.content) before[kindOf(part)] = part;
   }
   if (!shown.length) hint();
 }
 
 function hint() {
-  const box = element("div", { className: "cards" });
-  cards(box, template);
-  const words = "Write, and put pictures, sounds and clips between the words. The reply may hold any of them.";
-  $("log").append(element("div", { className: "hint" }, element("p", { textContent: words }), box));
+  const words = "Write, and put pictures, sounds and clips between the words. The reply may hold any of them. Or begin with one of these:";
+  const more = button("All templates", () => openGallery(template, complain));
+  $("log").append(element("div", { className: "hint" }, element("p", { textContent: words }), firstCards(template, complain), more));
 }
 
 function tools(n) {
-  const mine = tree.nodes[n].role === "user", parent = tree.nodes[n].parent;
-  const row = element("div", { className: `tools ${mine ? "user" : "assistant"}` });
-  const same = trees.siblings(tree, n), at = same.indexOf(n);
-  if (same.length > 1) {
-    const go = (step) => () => { trees.choose(tree, same[at + step]); save(); draw(); };
-    row.append(button("‹", go(-1), { disabled: at === 0, ariaLabel: "Earlier branch" }), `${at + 1} / ${same.length}`,
-      button("›", go(1), { disabled: at === same.length - 1, ariaLabel: "Later branch" }));
-  }
-  if (mine) row.append(button("Edit", () => { parentOfNext = parent; composer.fill(tree.nodes[n].content); say("Editing: sending starts a branch"); }));
-  else row.append(button("Regenerate", () => again(parent)));
-  const asked = () => body(trees.messages(tree, mine ? n : parent));
-  row.append(button("Copy JSON", () => copy(JSON.stringify(asked(), null, 1))), button("Copy curl", () => copy(curl(asked()))));
+  const node = tree.nodes[n], mine = node.role === "user";
+  const row = element("div", { className: `tools ${node.role}` });
+  row.append(...branches(n));
+  if (mine) row.append(button("Edit", () => edit(n)));
+  else row.append(button("Regenerate", () => again(node.parent)));
+  const asked = () => ({ ...body(trees.messages(tree, mine ? n : node.parent)), ...node.asked });
+  row.append(button("Copy JSON", () => copier(JSON.stringify(asked(), null, 1))), button("Copy curl", () => copier(curl(asked()))));
+  if (node.asked) row.append(element("span", { textContent: `seed ${node.asked.seed}, ${node.asked.steps} steps` }));
   return row;
 }
 
-const curl = (request) =>
-  `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json' -d @- <<'JSON'\n${JSON.stringify(request)}\nJSON\n`;
+function branches(n) {                                  // steps from one branch to the next, where there are several
+  const same = trees.siblings(tree, n), at = same.indexOf(n);
+  if (same.length < 2) return [];
+  const step = (by, sign, label) => button(sign, () => {
+    trees.choose(tree, same[at + by]);
+    save();
+    draw();
+    const [wanted, other] = by < 0 ? ["Earlier branch", "Later branch"] : ["Later branch", "Earlier branch"];
+    const row = $("log").querySelectorAll(".tools.user, .tools.assistant")[trees.path(tree).indexOf(same[at + by])];
+    (row.querySelector(`[aria-label="${wanted}"]:enabled`) || row.querySelector(`[aria-label="${other}"]`)).focus();
+  }, { disabled: !same[at + by] && same[at + by] !== 0, ariaLabel: label });
+  return [step(-1, "‹", "Earlier branch"), `${at + 1} / ${same.length}`, step(1, "›", "Later branch")];
+}
 
-async function copy(words) {
-  try { await navigator.clipboard.writeText(words); say("Copied"); } catch {
-    $("copied").querySelector("textarea").value = words;
-    $("copied").showModal();
-    $("copied").querySelector("textarea").select();
-  }
+function curl(request) {
+  const token = $("token").value.trim() ? ` -H "Authorization: Bearer $CODI2_API_TOKEN"` : "";
+  return `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json'${token} -d @- <<'JSON'\n${JSON.stringify(request)}\nJSON\n`;
+}
+
+function edit(n) {
+  parentOfNext = tree.nodes[n].parent;
+  $("editing").hidden = false;
+  composer.fill(tree.nodes[n].content);
+  say("", "Editing: sending starts a branch");
+}
+
+function unedit() {
+  parentOfNext = null;
+  $("editing").hidden = true;
 }
 
 async function send() {
   const content = composer.content();
   if (running || !content.length) return;
   const parent = parentOfNext ?? tree.leaf;
-  parentOfNext = null;
+  unedit();
   trees.add(tree, parent, "user", content);
   composer.clear();
   const home = tree, failure = await reply(tree.leaf);
@@ -86,30 +100,36 @@ async function again(parent) {
 async function reply(parent, seed) {
   if (running) return null;
   tree.leaf = parent;
-  const home = tree, request = body(trees.messages(tree, parent), tree.id, seed);
+  const home = tree, request = body(trees.messages(tree, parent), seed);
+  const { messages: _, ...asked } = request;
   running = new AbortController();
   $("send").hidden = !($("stop").hidden = false);
   draw();
+  say("Being answered …");
   const coming = new Coming();
   let failure = null;
-  try { await stream(request, running.signal, (delta, event) => coming.take(delta, event)); } catch (error) { failure = error; }
-  const stopped = running.signal.aborted;
+  try { await stream({ ...request, session: tree.id }, running.signal, (delta, event) => coming.take(delta, event)); } catch (error) { failure = error; }
+  const stopped = running.signal.aborted, focused = $("form").contains(document.activeElement) || document.activeElement === document.body;
   running = null;
   $("send").hidden = !($("stop").hidden = true);
   coming.end();
-  if (!failure || (stopped && coming.content.length)) trees.add(home, parent, "assistant", coming.content);
-  else home.leaf = parent;
+  const failed = Boolean(failure) && !(stopped && coming.content.length);
+  if (failed) home.leaf = parent;
+  else trees.add(home, parent, "assistant", coming.content, asked);
   trees.keep(home).catch(() => {});
   if (home === tree) draw();
-  const failed = Boolean(failure) && !(stopped && coming.content.length);
-  say(failed && !stopped ? "" : stopped ? "Stopped" : `The reply is whole: ${coming.content.map((part) => NAMES[kindOf(part)]).join(", ") || "empty"}`);
-  $("text").focus();
+  if (stopped) say("Stopped");
+  else say("", failed ? "" : `CoDi-2: ${spoken(coming.content)}`);
+  if (focused && !document.querySelector("dialog[open]")) $("text").focus();
   return failed ? (stopped ? new Error("stopped") : failure) : null;
 }
+
+const spoken = (content) => content.map((part) => (part.type === "text" ? part.text : `[${NAMES[kindOf(part)]}]`)).join(" ") || "an empty reply";
 
 const save = () => trees.keep(tree).catch(() => {});
 
 function template(content, modalities) {
+  unedit();
   composer.fill(content);
   for (const box of document.querySelectorAll("[name=modality]")) box.checked = modalities.includes(box.value);
 }
@@ -117,7 +137,7 @@ function template(content, modalities) {
 function begin(next = trees.fresh()) {
   running?.abort();
   tree = next;
-  parentOfNext = null;
+  unedit();
   draw();
   $("text").focus();
 }
@@ -129,7 +149,7 @@ async function showKept() {
     return row;
   });
   $("kept").querySelector("ul").replaceChildren(...(rows.length ? rows : [element("li", { textContent: "None yet." })]));
-  $("kept").showModal();
+  if (!$("kept").open) $("kept").showModal();
 }
 
 function exported() {
@@ -139,42 +159,41 @@ function exported() {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-let stopRecording = null;
-async function record() {
-  try {
-    if (!stopRecording) stopRecording = await recorder();
-    else { const stop = stopRecording; stopRecording = null; composer.insert(await stop(), "recording"); }
-  } catch (error) { stopRecording = null; complain(new Error(`no recording: ${error.message}`)); }
-  $("record").textContent = stopRecording ? "Stop recording" : "Record";
-  $("record").setAttribute("aria-pressed", String(Boolean(stopRecording)));
+async function bringIn(event) {
+  const [file] = event.target.files;
+  event.target.value = "";
+  if (!file) return;
+  $("kept").close();
+  try { begin(trees.imported(await file.text())); save(); } catch (error) { complain(error); }
 }
 
 async function meet() {
   try {
     const { id, modalities } = await models();
     $("model").textContent = id;
-    if (modalities.join() === known.join() && $("modalities").children.length) return;
-    known = modalities;
+    const shown = [...document.querySelectorAll("[name=modality]")].map((box) => box.value);
+    if (modalities.join() === shown.join()) return;
     $("modalities").replaceChildren(...modalities.map((name) => element("label", {},
       element("input", { type: "checkbox", name: "modality", value: name, checked: true }), ` ${NAMES[name]}`)));
   } catch (error) { complain(error); }
 }
 
 composer.start(send, complain);
+settings(meet);
+recording((part) => composer.insert(part), complain);
 $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
 $("stop").addEventListener("click", () => running?.abort());
-document.addEventListener("keydown", (event) => { if (event.key === "Escape" && running) running.abort(); });
-$("new").addEventListener("click", () => begin());
-$("open-gallery").addEventListener("click", () => openGallery(template));
-$("open-kept").addEventListener("click", () => showKept().catch(complain));
-$("export").addEventListener("click", exported);
-$("record").addEventListener("click", record);
-$("open-settings").addEventListener("click", () => {
-  $("settings").hidden = !$("settings").hidden;
-  $("open-settings").setAttribute("aria-expanded", String(!$("settings").hidden));
+$("unedit").addEventListener("click", () => { unedit(); composer.clear(); $("text").focus(); });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+  if (running) running.abort();
+  else if (parentOfNext !== null) $("unedit").click();
 });
-$("token").value = sessionStorage.getItem("token") || "";
-$("token").addEventListener("change", () => { sessionStorage.setItem("token", $("token").value); meet(); });
+$("new").addEventListener("click", () => begin());
+$("open-gallery").addEventListener("click", () => openGallery(template, complain));
+$("open-kept").addEventListener("click", () => showKept().catch(complain));
+$("import").addEventListener("change", bringIn);
+$("export").addEventListener("click", exported);
 draw();
 meet();
 trees.kept().then((all) => { if (all.length && !tree.nodes.length && !composer.content().length) begin(all[0]); }).catch(() => {});

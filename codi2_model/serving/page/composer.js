@@ -6,17 +6,17 @@ const parts = new Map();
 let number = 0, complain = () => {};
 const field = $("text");
 
-function chip(part, name) {
-  const id = `medium-${++number}`, kind = kindOf(part), label = name || NAMES[kind];
+function chip(part) {
+  const id = `medium-${++number}`, kind = kindOf(part), label = part.label || NAMES[kind];
   parts.set(id, part);
   const node = element("span", { className: "chip", contentEditable: "false", title: label });
   node.dataset.part = id;
-  node.setAttribute("role", "img");
-  node.setAttribute("aria-label", `${NAMES[kind]} ${label}`);
+  node.setAttribute("role", "group");
+  node.setAttribute("aria-label", `${NAMES[kind]}: ${label}`);
   if (kind === "image") node.append(element("img", { src: source(part), alt: "" }));
   else if (kind === "video") node.append(element("video", { src: source(part), muted: true }));
   else node.append("♪");
-  const remove = button("×", () => { node.remove(); field.focus(); }, { ariaLabel: `Remove ${label}`, tabIndex: -1 });
+  const remove = button("×", () => { node.remove(); field.focus(); }, { ariaLabel: `Remove ${label}` });
   node.append(element("i", { textContent: label }), remove);
   return node;
 }
@@ -30,8 +30,8 @@ function caret() {                                     // where to insert: the s
   return range;
 }
 
-export function insert(part, name, range = caret()) {
-  const node = chip(part, name);
+export function insert(part, range = caret()) {
+  const node = chip(part);
   range.deleteContents();
   range.insertNode(node);
   const after = document.createTextNode("\u200b");     // a place for the caret behind a chip
@@ -45,7 +45,7 @@ export function insert(part, name, range = caret()) {
 
 export async function attach(files, range = caret()) {
   for (const file of files)
-    try { range = insert(await partOf(file), file.name, range); } catch (error) { complain(error); }
+    try { range = insert(await partOf(file), range); } catch (error) { complain(error); }
   field.focus();
 }
 

@@ -27,6 +27,8 @@ export const kindOf = (part) =>
   ({ text: "text", image_url: "image", video_url: "video", input_audio: "audio", audio: "audio" })[part.type];
 export const NAMES = { image: "picture", audio: "sound", video: "clip", text: "text" };
 
-export function say(words) {
-  $("status").textContent = words;
+// What happened: shortly for the eye, and in full for those who listen.
+export function say(words, spoken = words) {
+  $("note").textContent = words;
+  $("status").textContent = spoken;
 }

@@ -1,4 +1,4 @@
-// Files, recordings and drawn examples -> content parts of the API.
+// Files and recordings -> content parts of the API, each with a label for people; spectrograms.
 const SOUNDS = ["wav", "mp3", "flac", "ogg", "opus"];
 
 function dataUrl(blob) {
@@ -11,13 +11,21 @@ function dataUrl(blob) {
 }
 
 export async function partOf(file) {
-  const kind = file.type.split("/")[0];
-  const ending = (file.name || "").split(".").pop().toLowerCase();
-  if (kind === "audio" || SOUNDS.includes(ending)) return soundPart(file, ending);
+  const kind = file.type.split("/")[0], label = (file.name || "").slice(0, 80);
+  const ending = label.split(".").pop().toLowerCase();
+  if (kind === "audio" || SOUNDS.includes(ending)) return { ...(await soundPart(file, ending)), label };
   const url = await dataUrl(file);
-  if (kind === "image") return { type: "image_url", image_url: { url } };
-  if (kind === "video") return { type: "video_url", video_url: { url } };
+  if (kind === "image") return { type: "image_url", image_url: { url }, label };
+  if (kind === "video") return { type: "video_url", video_url: { url }, label };
   throw new Error(`${file.name || "this"}: not a picture, a sound or a clip`);
+}
+
+// A file of this page, as a part.
+export async function fileAt(address, label) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.statusText}`);
+  const blob = await answer.blob();
+  return { ...(await partOf(new File([blob], address.split("/").pop(), { type: blob.type }))), label };
 }
 
 async function soundPart(file, ending) {
@@ -55,6 +63,7 @@ export function wavPart(samples, rate = 16000) {
 
 // A recorder over the microphone: start() -> stop() -> part.
 export async function recorder() {
+  if (!navigator.mediaDevices) throw new Error("the browser lends a microphone to pages of https or of this machine alone");
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const media = new MediaRecorder(stream), pieces = [];
   media.ondataavailable = (event) => pieces.push(event.data);
@@ -62,7 +71,10 @@ export async function recorder() {
   return () => new Promise((resolve, reject) => {
     media.onstop = async () => {
       stream.getTracks().forEach((track) => track.stop());
-      try { resolve(wavPart(await mono(await new Blob(pieces).arrayBuffer()))); } catch (error) { reject(error); }
+      try {
+        const samples = await mono(await new Blob(pieces).arrayBuffer());
+        resolve({ ...wavPart(samples), label: `recording, ${(samples.length / 16000).toFixed(1)} s` });
+      } catch (error) { reject(error); }
     };
     media.stop();
   });
@@ -102,22 +114,4 @@ function transform(samples, start, size) {              // power of a windowed p
       }
     }
   return re.map((value, n) => value * value + im[n] * im[n]);
-}
-
-export function drawing(draw, size = 96) {             // a picture drawn here, as a part
-  const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
-  const pen = canvas.getContext("2d");
-  pen.fillStyle = "#fff"; pen.fillRect(0, 0, size, size);
-  draw(pen, size);
-  return { type: "image_url", image_url: { url: canvas.toDataURL("image/png") } };
-}
-
-export function tone(pitches, seconds = 1) {
-  const samples = new Float32Array(16000 * seconds);
-  pitches.forEach((pitch, k) => {
-    const begin = Math.floor((k * samples.length) / pitches.length);
-    for (let n = begin; n < samples.length; n++)
-      samples[n] += 0.3 * Math.sin((2 * Math.PI * pitch * n) / 16000) * Math.exp((begin - n) / 4000);
-  });
-  return wavPart(samples);
 }

@@ -3,8 +3,8 @@ export function fresh() {
   return { id: crypto.randomUUID?.() || String(Math.random()).slice(2), title: "", at: Date.now(), nodes: [], leaf: -1 };
 }
 
-export function add(tree, parent, role, content) {
-  tree.nodes.push({ parent, role, content });
+export function add(tree, parent, role, content, asked) { // asked: the settings that a reply was made with
+  tree.nodes.push({ parent, role, content, ...(asked ? { asked } : {}) });
   tree.leaf = tree.nodes.length - 1;
   if (!tree.title) tree.title = content.map((part) => part.text || `[${part.type.split("_")[0]}]`).join(" ").slice(0, 80);
   return tree.leaf;
@@ -16,7 +16,9 @@ export function path(tree, leaf = tree.leaf) {         // numbers of nodes from 
   return found;
 }
 
-export const messages = (tree, leaf) => path(tree, leaf).map((n) => ({ role: tree.nodes[n].role, content: tree.nodes[n].content }));
+const plain = ({ label, ...part }) => part;               // labels are for this page
+
+export const messages = (tree, leaf) => path(tree, leaf).map((n) => ({ role: tree.nodes[n].role, content: tree.nodes[n].content.map(plain) }));
 
 export function siblings(tree, n) {
   const { parent, role } = tree.nodes[n];
@@ -31,6 +33,29 @@ export function choose(tree, n) {                      // show the branch that g
     leaf = next;
   }
   tree.leaf = leaf;
+}
+
+// A conversation that was exported, as one of this browser's. Throws where it is none.
+export function imported(text) {
+  const wrong = (why) => { throw new Error(`not an exported conversation: ${why}`); };
+  let found;
+  try { found = JSON.parse(text); } catch { wrong("no JSON"); }
+  const tree = { ...fresh(), title: String(found?.title || "").slice(0, 80) };
+  if (!Array.isArray(found?.nodes)) wrong("no turns");
+  for (const [n, { parent, role, content, asked }] of found.nodes.entries()) {
+    if (!Number.isInteger(parent) || parent < -1 || parent >= n) wrong(`turn ${n} follows none before it`);
+    if (!["user", "assistant"].includes(role) || !Array.isArray(content) || !content.every(isPart)) wrong(`turn ${n}`);
+    tree.nodes.push({ parent, role, content, ...(asked ? { asked } : {}) });
+  }
+  tree.leaf = Number.isInteger(found.leaf) && found.nodes[found.leaf] ? found.leaf : tree.nodes.length - 1;
+  return tree;
+}
+
+function isPart(part) {
+  if (part?.type === "text") return typeof part.text === "string";
+  if (part?.type === "image_url" || part?.type === "video_url") return typeof part[part.type]?.url === "string";
+  const sound = part?.input_audio || part?.audio;
+  return ["input_audio", "audio"].includes(part?.type) && typeof sound?.data === "string";
 }
 
 function store(mode) {

@@ -2,43 +2,52 @@
 import { $, button, element, kindOf, NAMES, source } from "./dom.js";
 import { spectrogram } from "./media.js";
 
-function player(part) {
+function player(part, name = part.label || NAMES[kindOf(part)]) {
   const kind = kindOf(part);
-  if (kind === "image") return element("img", { src: source(part), alt: NAMES[kind] });
-  if (kind === "video") return element("video", { src: source(part), controls: true, loop: true, muted: true });
+  if (kind === "image") return element("img", { src: source(part), alt: name });
+  if (kind === "video") return element("video", { src: source(part), controls: true, loop: true, muted: true, ariaLabel: name });
   const canvas = element("canvas", { className: "spectrogram" });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "spectrogram of the sound");
+  canvas.setAttribute("aria-label", `spectrogram of ${name}`);
   spectrogram(canvas, (part.input_audio || part.audio).data).catch(() => canvas.remove());
-  return element("div", {}, element("audio", { src: source(part), controls: true }), canvas);
+  return element("div", {}, element("audio", { src: source(part), controls: true, ariaLabel: name }), canvas);
 }
 
 export function medium(part, use, before) {
-  const figure = element("figure", {}, player(part)), kind = kindOf(part);
-  const row = element("div", { className: "tools" });
+  const kind = kindOf(part), name = part.label || NAMES[kind];
+  const figure = element("figure", { className: kind }, player(part)), row = element("div", { className: "tools" });
   if (use) row.append(button("Use as input", () => use(part)));
-  if (before && kind === "image") row.append(button("Before / after", () => compare(figure, before, part)));
+  if (before) row.append(button("Before / after", (event) => compare(event.target, figure, before, part), { ariaPressed: "false" }));
   const file = { image: "png", audio: "wav", video: "mp4" }[kind];
-  row.append(button("Save", () => element("a", { href: source(part), download: `codi2.${file}` }).click()));
-  figure.append(row);
+  if (use) row.append(button("Save", () => element("a", { href: source(part), download: `codi2.${file}` }).click(), { ariaLabel: `Save the ${name}` }));
+  if (row.childNodes.length) figure.append(row);
   return figure;
 }
 
-function compare(figure, before, after) {
-  if (figure.querySelector(".compare")) { figure.firstChild.replaceWith(player(after)); return; }
-  const over = element("img", { src: source(after), alt: "after" });
-  const slider = element("input", { type: "range", min: 0, max: 100, value: 50, ariaLabel: "From before to after" });
-  const move = () => { over.style.clipPath = `inset(0 0 0 ${slider.value}%)`; };
-  slider.addEventListener("input", move);
-  move();
-  const pair = element("div", { className: "compare" }, element("img", { src: source(before), alt: "before" }), over);
-  figure.firstChild.replaceWith(element("div", { className: "compare" }, pair, slider));
+function compare(toggle, figure, before, after) {
+  const shown = toggle.ariaPressed === "true";
+  toggle.ariaPressed = String(!shown);
+  figure.firstChild.replaceWith(shown ? player(after) : kindOf(after) === "image" ? slider(before, after) : beside(before, after));
 }
 
+function slider(before, after) {                        // two pictures, one over the other
+  const over = element("img", { src: source(after), alt: "after" });
+  const range = element("input", { type: "range", min: 0, max: 100, value: 50, ariaLabel: "From before to after" });
+  const move = () => { over.style.clipPath = `inset(0 0 0 ${range.value}%)`; };
+  range.addEventListener("input", move);
+  move();
+  return element("div", { className: "compare" },
+    element("div", { className: "pair" }, element("img", { src: source(before), alt: "before" }), over), range);
+}
+
+const beside = (before, after) => element("div", { className: "compare beside" },
+  element("span", { textContent: "before" }), player(before, "before"), element("span", { textContent: "after" }), player(after, "after"));
+
 export function turn(role, content, options = {}) {
-  const node = element("div", { className: `turn ${role}` });
+  const node = element("article", { className: `turn ${role}`, ariaLabel: { user: "You", assistant: "CoDi-2", error: "Error" }[role] });
   for (const part of content)
-    node.append(part.type === "text" ? element("span", { className: "said", textContent: part.text }) : medium(part, options.use, options.before));
+    node.append(part.type === "text" ? element("span", { className: "said", textContent: part.text })
+      : medium(part, options.use, options.before?.[kindOf(part)]));
   if (!content.length) node.append(element("span", { className: "said", textContent: "(an empty reply)" }));
   $("log").append(node);
   if (options.tools) $("log").append(options.tools);
@@ -50,7 +59,7 @@ export function turn(role, content, options = {}) {
 export class Coming {
   constructor() {
     this.content = [];
-    this.node = element("div", { className: "turn assistant wait" }, element("span", { className: "dots" }));
+    this.node = element("article", { className: "turn assistant wait", ariaLabel: "CoDi-2" }, element("span", { className: "dots" }));
     this.node.setAttribute("aria-busy", "true");
     $("log").append(this.node);
     this.waiting = null;
@@ -76,7 +85,7 @@ export class Coming {
 
   begin(event) {
     const bar = element("progress", { max: 1, value: 0, ariaLabel: `${NAMES[event.modality]} being made` });
-    this.waiting = element("figure", { className: "waiting" }, bar, `${NAMES[event.modality]} …`);
+    this.waiting = element("figure", { className: `waiting ${event.modality}` }, bar, `${NAMES[event.modality]} …`);
     this.node.lastChild.before(this.waiting);
   }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -20,6 +22,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
     "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=900,900",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",  # a microphone that beeps, and may be used
 )  # fmt: skip
 
 
@@ -69,7 +72,7 @@ class Page:
         self.call("Input.insertText", text=text)
 
     def press(self, key: str, code: int, shift: bool = False) -> None:
-        about = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        about: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
         self.call("Input.dispatchKeyEvent", type="keyDown", text="\r" if key == "Enter" else "", **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
@@ -77,6 +80,41 @@ class Page:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+
+    def drop(self, selector: str, *files: Path) -> None:
+        """Drag files from elsewhere over the middle of an element, and let go."""
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        x, y = self.run(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def click(self, label: str, within: str = "body") -> None:
+        """Click the first button that is called so."""
+        script = (
+            f"[...document.querySelectorAll({within + ' button'!r})].find((b) => b.textContent === {label!r}"
+            f" || b.ariaLabel === {label!r} || b.textContent.startsWith({label!r})).click()"
+        )
+        self.run(script)
+
+    def unnamed(self) -> list[str]:
+        """What people can use or must be told of, and that has no name for those who do not see it."""
+        wanted = {
+            "button",
+            "textbox",
+            "link",
+            "image",
+            "slider",
+            "checkbox",
+            "spinbutton",
+            "article",
+            "dialog",
+            "group",
+        }
+        wanted |= {"Audio", "Video", "progressbar", "region", "navigation"}
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        shown = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in wanted]
+        return [node["role"]["value"] for node in shown if not node.get("name", {}).get("value", "").strip()]
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
@@ -102,6 +140,7 @@ def browser(profile: Path) -> Iterator[Page]:
         [chromium, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         port_file = profile / "DevToolsActivePort"
@@ -116,9 +155,5 @@ def browser(profile: Path) -> Iterator[Page]:
         with connect(target["webSocketDebuggerUrl"], max_size=None) as socket:
             yield Page(socket)
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        os.killpg(process.pid, signal.SIGKILL)  # it and all that it started; its profile is thrown away
+        process.wait()

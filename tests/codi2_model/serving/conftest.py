@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
+from codi2_datasets.media.video import encode_video
 from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.settings import ServerSettings
@@ -84,8 +88,8 @@ class Echo:
             number += 1
         yield Finished(len(content), len(content))
 
-    async def stats(self) -> dict[str, float]:
-        return {"requests_under_way": 0}
+    async def stats(self) -> dict[str, dict[str, float]]:
+        return {"": {"requests_under_way": 0}}
 
     async def ready(self) -> bool:
         return True
@@ -94,3 +98,30 @@ class Echo:
 @pytest.fixture
 def echo() -> Echo:
     return Echo()
+
+
+@pytest.fixture
+def address(served: Any, echo: Any) -> Iterator[str]:
+    """Where the echo is served."""
+    from codi2_model.serving.api import build_api
+
+    with served(build_api(echo)) as found:
+        yield found
+
+
+@pytest.fixture
+def opened(address: str, page: Any) -> Any:
+    """The page of a server that echoes, in a fresh browser."""
+    page.open(address + "/")
+    page.wait_for("document.querySelector('#model').textContent === 'codi2-tiny'")
+    return page
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """A picture, a sound and a clip."""
+    Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 60).save(tmp_path / "apple.png")
+    soundfile.write(tmp_path / "drum.wav", 0.2 * np.sin(np.arange(8000) / 9), 16_000)
+    frames = np.stack([np.full((32, 32, 3), 20 * n, np.uint8) for n in range(8)])
+    (tmp_path / "clip.mp4").write_bytes(encode_video(frames))
+    return [tmp_path / name for name in ("apple.png", "drum.wav", "clip.mp4")]

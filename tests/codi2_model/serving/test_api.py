@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import httpx
@@ -16,7 +16,9 @@ from PIL import Image
 
 from codi2_model.serving.api import build_api
 from codi2_model.serving.media import Limits, image_to_url, video_to_url
+from codi2_model.serving.protocol import RequestError
 from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.wire import Failed, ServerEvent
 from tests.codi2_model.serving.wire_media import audio_to_base64, image_from_url, video_from_url
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
@@ -243,6 +245,61 @@ def test_the_openai_client_raises_its_own_errors_with_the_field_at_fault(client:
     with pytest.raises(openai.APIStatusError) as large:
         ask({"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000_000}})
     assert large.value.status_code == 413
+
+
+def test_the_openai_client_cancels_a_stream_and_the_place_is_free(client: Any, url: str) -> None:
+    """Where the client stops listening halfway, the decoder stops at its next step."""
+    stream = client.chat.completions.create(
+        model="codi2-test",
+        messages=said(text("Draw.")),
+        stream=True,
+        extra_body={"modalities": ["video"], "steps": 100},
+    )
+    steps = 0
+    for chunk in stream:
+        steps += (chunk.model_extra or {}).get("codi2", {}).get("event") == "progress"
+        if steps == 3:
+            break
+    stream.close()
+    end = time.monotonic() + 5
+    while "codi2_requests_under_way 0" not in (metrics := httpx.get(f"{url}/metrics").text):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert 'codi2_requests_total{route="chat",status="499"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "BadRequestError"), (401, "AuthenticationError"), (403, "PermissionDeniedError"), (404, "NotFoundError"),
+        (409, "ConflictError"), (429, "RateLimitError"), (503, "InternalServerError"), (504, "InternalServerError"),
+    ],
+)  # fmt: skip
+def test_every_refusal_is_an_error_of_the_client_s_own(echo: Any, served: Any, status: int, kind: str) -> None:
+    async def refuse(request: Any) -> AsyncGenerator[ServerEvent, None]:
+        yield Failed(RequestError("not now", "messages", "some_code", status, retry_after=3))
+
+    echo.stream = refuse
+    with served(build_api(echo)) as address:
+        for stream in (False, True):
+            asking = openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0).chat.completions
+            with pytest.raises(getattr(openai, kind)) as caught:
+                asking.create(model="codi2-tiny", messages=said(text("x")), stream=stream)
+            found = caught.value
+            assert (found.status_code, found.code, found.param) == (status, "some_code", "messages")
+            assert "not now" in str(found) and found.response.headers["retry-after"] == "3"
+
+
+def test_a_reply_mixes_words_and_media_in_the_order_they_were_made(echo: Any, served: Any) -> None:
+    with served(build_api(echo)) as address:
+        chat = openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0).chat.completions
+        asked: dict[str, Any] = {"model": "codi2-tiny", "messages": said(text("one"), RED, text("two"), HUM, CLIP)}
+        whole = chat.create(**asked).model_dump()["choices"][0]["message"]["content"]
+        assert [part["type"] for part in whole] == ["text", "image_url", "text", "audio", "video_url"]
+        pieces = [chunk.choices[0].delta.content for chunk in chat.create(**asked, stream=True) if chunk.choices]
+        media = [piece[0]["type"] for piece in pieces if isinstance(piece, list)]
+        assert media == ["image_url", "audio", "video_url"]
+        assert "".join(piece for piece in pieces if isinstance(piece, str)).endswith("one two ")
 
 
 def test_a_failure_inside_tells_no_paths(http: TestClient) -> None:

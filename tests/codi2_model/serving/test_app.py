@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -150,7 +151,7 @@ def test_a_client_that_leaves_frees_its_place_through_the_deployments(url: str) 
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}/v1/chat/completions", json=body, timeout=0.3)
     end = time.monotonic() + 20
-    while "codi2_requests_under_way 0" not in httpx.get(f"{url}/metrics").text:
+    while not re.search(r"codi2_requests_under_way{replica=\"\w+\"} 0", httpx.get(f"{url}/metrics").text):
         assert time.monotonic() < end
         time.sleep(0.1)
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from codi2_model.serving import batch
 from codi2_model.serving.media import image_to_url, video_to_url
 from codi2_model.serving.requests import read_requests
 from codi2_storage.catalog import Catalog
+from tests.codi2_model.serving import killing
 from tests.codi2_model.serving.wire_media import audio_to_base64
 
 
@@ -99,22 +101,59 @@ def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     assert table[0]["n"] == 40
 
 
-def test_a_kill_loses_and_doubles_nothing(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
-    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 96))
+def as_parquet(requests: str, path: Path) -> str:
+    rows = [json.loads(line) for line in Path(requests).read_text().splitlines()]
+    told = [{**row, "messages": json.dumps(row["messages"])} for row in rows]
+    pq.write_table(pa.Table.from_pylist(told), path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "moments"),
+    [("jsonl", ["1-", "1+", "2-", "3+", "4-", "5+", "1-", "2-", "3-", "3+"]), ("parquet", ["3-", "4+", "1-"])],
+)
+def test_a_kill_at_any_write_loses_and_doubles_nothing(
+    form: str, moments: list[str], checkpoint: Path, parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run goes on where the last was killed: at shards, receipts, the list of failures, the catalog's rows."""
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 14))
+    if form == "parquet":
+        requests = as_parquet(requests, tmp_path / "requests.parquet")
+
+    def arguments(name: str) -> tuple[str, ...]:
+        return requests, str(tmp_path / name), str(checkpoint), str(tmp_path / f"root-{name}")
+
+    def told(name: str) -> tuple[str, list[dict[str, Any]]]:
+        columns = "request_id, sample_id, status, reason, seed, checkpoint_id"
+        table = Catalog(str(tmp_path / f"root-{name}")).sql(f"select {columns} from generations order by request_id")
+        return (tmp_path / name / "failed.jsonl").read_text(), table.to_pylist()
+
+    monkeypatch.setattr(batch, "LOT", killing.SMALL_LOT)
+    batch.generate_requests(*arguments("whole"))
+    assert killing.run(arguments("killed"), moments) == [-signal.SIGKILL] * len(moments) + [0]
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+    assert told("killed") == told("whole") and len(told("whole")[1]) == 14
+    assert not [path for path in (tmp_path / "killed").rglob("*") if path.name.startswith(".")]  # no half files
+
+
+def test_a_kill_from_outside_while_rows_are_answered_loses_nothing(
+    checkpoint: Path, parts: Any, tmp_path: Path
+) -> None:
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 72))
     code = "import sys; from codi2_model.serving.batch import generate_requests as g; g(*sys.argv[1:])"
 
-    def command(name: str) -> list[str]:
-        return [sys.executable, "-c", code, requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root")]
+    def arguments(name: str) -> tuple[str, ...]:
+        return requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root")
 
-    subprocess.run(command("whole"), check=True)
-    process = subprocess.Popen(command("killed"))
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments("killed")])
     end = time.monotonic() + 60
     while not list((tmp_path / "killed").glob("shards/*.json")) and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(list((tmp_path / "killed").glob("shards/*.json"))) < 3
-    subprocess.run(command("killed"), check=True)
+    assert 1 <= len(list((tmp_path / "killed").glob("shards/*.json"))) < 3
+    for name in ("killed", "whole"):
+        batch.generate_requests(*arguments(name))
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
 
 
@@ -160,14 +199,44 @@ def test_lines_that_are_no_requests_are_listed_with_their_place(checkpoint: Path
     assert "messages" in reasons[2] and "dance" in reasons[3]
 
 
-def test_a_pool_of_workers_writes_the_same_bytes(
+def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
     checkpoint: Path, parts: Any, tmp_path: Path, ray_cluster: None
 ) -> None:
     from codi2_flows.generate_batch import on_ray
 
-    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 70))
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 160))
+    killed: list[int] = []
+
+    def losing_one(run: batch.Run, lots: Any, workers: int) -> Iterator[int]:
+        for done in on_ray(run, lots, workers):
+            if not killed:
+                killed.extend(killing.ray_workers(os.getpid())[:1])
+                os.kill(killed[0], signal.SIGKILL)
+            yield done
+
     for name, workers in (("one", 1), ("two", 2)):
         batch.generate_requests(
-            requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, spread=on_ray
+            requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, spread=losing_one
         )
-    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    assert killed and hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_the_command_is_killed_with_its_workers_and_goes_on(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 320))
+
+    def command(name: str, workers: int) -> list[str]:
+        where = ["--out", str(tmp_path / name), "--root", str(tmp_path / "root"), "--checkpoint", str(checkpoint)]
+        start = [sys.executable, "-m", "codi2_flows.cli", "generate", requests]
+        return [*start, *where, "--workers", str(workers)]
+
+    process = subprocess.Popen(command("killed", 2), start_new_session=True)
+    end = time.monotonic() + 240
+    while not list((tmp_path / "killed").glob("shards/*.json")) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)  # its workers end a moment later, and may write until then
+    process.wait()
+    assert len(list((tmp_path / "killed").glob("shards/*.json"))) < 10
+    subprocess.run(command("killed", 2), check=True)
+    subprocess.run(command("whole", 1), check=True)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")

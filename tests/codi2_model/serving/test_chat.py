@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ from PIL import Image
 
 from codi2_datasets.media.video import decode_video, encode_video
 from codi2_model.serving import terminal
-from codi2_model.serving.chat import Chat, split_path
+from codi2_model.serving.chat import COMMANDS, FILES, Chat, split_path
+from codi2_model.serving.completion import completions
 from codi2_model.session import Session
 
 
@@ -73,6 +78,8 @@ def test_new_forgets_the_conversation_and_the_seed_decides_the_picture(talk: Cha
         ("/video {0}/broken.png", "broken.png: the clip cannot be read"),
         ("/image", "/image: a path is missing"),
         ("/seed many", "'many' is not a number"),
+        ("/steps 0", "/steps: 0 is not from 1 to 1000"),
+        ("/with smell", "no modality 'smell': this model has text, image"),
         ("/dance", "/dance: no such command"),
     ],
 )
@@ -82,7 +89,7 @@ def test_errors_name_the_file_and_the_chat_goes_on(talk: Chat, files: Path, line
 
 
 def test_a_refused_turn_keeps_its_media_for_the_next(talk: Chat, files: Path) -> None:
-    assert talk.run([f"/image {files}/a dog.png", "/with smell", "draw", "/with image", "draw"]) == 1
+    assert talk.run([f"/image {files}/a dog.png", "x" * 2000, "draw"]) == 1  # longer than the model reads
     message = talk.session.messages[0]["content"]
     assert [part["type"] for part in message] == ["image", "text"]
 
@@ -91,6 +98,66 @@ def test_a_path_may_hold_blanks(files: Path) -> None:
     assert split_path(f"{files}/a dog.png") == (f"{files}/a dog.png", "")
     assert split_path("'a b.png' make it") == ("a b.png", "make it")
     assert split_path("dog.png make it") == ("dog.png", "make it")
+
+
+def test_settings_say_what_they_are_and_lines_begin_where_they_should(talk: Chat) -> None:
+    assert talk.run(["/seed 7", "/seed", "/with", "/with text", "/with", "hm", "/with image", "draw"]) == 0
+    lines = shown(talk).splitlines()
+    assert lines[:3] == ["seed 7", "with image", "with text"] and lines[-1].startswith("[image ")
+    assert "" not in lines
+
+
+def test_tab_completes_commands_and_paths(files: Path) -> None:
+    def found(line: str) -> list[str]:
+        return completions(line, line.split(" ")[-1], COMMANDS, FILES)
+
+    assert found("/s") == ["/seed ", "/steps ", "/save "]
+    assert found(f"/audio {files}/d") == [f"{files}/drum.wav "] and found(f"/seed {files}/d") == []
+    (files / "drums").mkdir()
+    assert found(f"/audio {files}/drums") == [f"{files}/drums/"]
+    assert found("draw a d") == []
+
+
+def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -> None:
+    """In a terminal of its own: Tab, Ctrl-C at the prompt, Ctrl-D."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--out", str(files)]
+    environment = {**os.environ, "TERM": "xterm", "CODI2_GRAPHICS": "none"}
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
+    )
+    os.close(slave)
+    screen = ""
+
+    def wait_for(text: str) -> None:
+        nonlocal screen
+        while text not in screen:
+            assert select.select([master], [], [], 30)[0], f"never said {text!r}: {screen}"
+            screen += os.read(master, 4096).decode(errors="replace")
+        screen = screen.partition(text)[2]
+
+    def interrupt() -> None:
+        time.sleep(0.5)  # the prompt is written before it listens
+        os.kill(process.pid, signal.SIGINT)
+
+    try:
+        wait_for("/help lists what you can do.")
+        wait_for("> ")
+        os.write(master, f"/audio {files}/dr\t\r".encode())
+        wait_for("drum.wav")
+        wait_for("[audio]> ")
+        interrupt()
+        wait_for("(message cleared)")
+        wait_for("> ")
+        interrupt()
+        wait_for("(/quit or Ctrl-D ends)")
+        wait_for("> ")
+        os.write(master, b"\x04")
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
 
 
 def test_the_terminal_is_known_by_its_environment() -> None:
@@ -116,8 +183,15 @@ def test_pictures_are_drawn_in_each_way() -> None:
 def test_the_command_reads_piped_lines(checkpoint: Path, files: Path) -> None:
     command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--steps", "2"]
     command += ["--out", str(files / "piped"), "--modalities", "image"]
-    given = f"/image {files}/a dog.png\nmake it blue\n/image nowhere.png\n"
+    given = f"/image {files}/a dog.png\nmake it blue \udcff\n/image nowhere.png\n"  # and a byte that is no text
     environment = {**os.environ, "CODI2_GRAPHICS": "blocks"}
-    result = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, env=environment)
+    result = subprocess.run(
+        command, input=given, capture_output=True, text=True, errors="surrogateescape", timeout=120, env=environment
+    )
     assert result.returncode == 1 and "nowhere.png: No such file" in result.stdout  # one line could not be done
-    assert "▀" in result.stdout and (files / "piped" / "image-001.png").exists() and "Traceback" not in result.stderr
+    assert (
+        result.stderr == ""
+        and "▀" in result.stdout
+        and (files / "piped" / "image-001.png").exists()
+        and "Traceback" not in result.stderr
+    )

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
-from PIL import Image
 
-from codi2_datasets.media.video import encode_video
 from codi2_model.serving.api import build_api
+from tests.codi2_model.serving.on_page import CHIPS, ENTER, ESCAPE, SECOND, WHOLE, screenshot, sent
 
-ENTER = ("Enter", 13)
-WHOLE = "document.querySelectorAll('.turn.assistant:not(.wait)').length === {}"
 PASTE = """(async () => {
   const canvas = Object.assign(document.createElement('canvas'), {width: 20, height: 20});
   canvas.getContext('2d').fillRect(2, 2, 9, 9);
@@ -29,37 +22,6 @@ PASTE = """(async () => {
 })()"""
 
 
-@pytest.fixture
-def address(served: Any, echo: Any) -> Iterator[str]:
-    with served(build_api(echo)) as found:
-        yield found
-
-
-@pytest.fixture
-def opened(address: str, page: Any) -> Any:
-    page.open(address + "/")
-    page.wait_for("document.querySelector('#model').textContent === 'codi2-tiny'")
-    return page
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 60).save(tmp_path / "apple.png")
-    soundfile.write(tmp_path / "drum.wav", 0.2 * np.sin(np.arange(8000) / 9), 16_000)
-    frames = np.stack([np.full((32, 32, 3), 20 * n, np.uint8) for n in range(8)])
-    (tmp_path / "clip.mp4").write_bytes(encode_video(frames))
-    return [tmp_path / name for name in ("apple.png", "drum.wav", "clip.mp4")]
-
-
-def screenshot(page: Any, name: str) -> None:
-    if folder := os.environ.get("CODI2_SCREENSHOTS"):
-        page.screenshot(Path(folder) / name)
-
-
-def sent(echo: Any) -> list[str]:
-    return [part.get("text") or part["type"] for part in echo.seen[-1].messages[-1]["content"]]
-
-
 def test_media_stand_between_the_words_and_the_reply_comes_in_its_order(
     opened: Any, echo: Any, files: list[Path], address: str
 ) -> None:
@@ -67,11 +29,11 @@ def test_media_stand_between_the_words_and_the_reply_comes_in_its_order(
     assert page.run("document.activeElement.id") == "text"  # ready to type, no click needed
     page.type("Turn ")
     page.attach("#file", *files[:1])
-    page.wait_for("document.querySelectorAll('.chip').length === 1")
+    page.wait_for(CHIPS.format(1))
     page.type("into this")
     page.press(*ENTER, shift=True)  # a line break, nothing is sent
     page.attach("#file", *files[1:])
-    page.wait_for("document.querySelectorAll('.chip').length === 3")
+    page.wait_for(CHIPS.format(3))
     page.type("please")
     assert page.run("document.querySelectorAll('.turn').length") == 0
     screenshot(page, "page-composer.png")
@@ -102,13 +64,11 @@ def test_a_picture_is_pasted_mid_sentence_and_an_output_is_taken_as_input(opened
     page.type("Make  blue")
     page.run("getSelection().collapse(document.querySelector('#text').firstChild, 5)")
     page.run(PASTE)
-    page.wait_for("document.querySelectorAll('.chip').length === 1")
+    page.wait_for(CHIPS.format(1))
     page.press(*ENTER)
     page.wait_for(WHOLE.format(1))
     assert sent(echo) == ["Make ", "image", " blue"]
-    page.run(
-        "[...document.querySelectorAll('.assistant figure button')].find((b) => b.textContent === 'Use as input').click()"
-    )
+    page.click("Use as input", ".assistant figure")
     page.type("again")
     page.press(*ENTER)
     page.wait_for(WHOLE.format(2))
@@ -125,7 +85,7 @@ def test_a_turn_is_edited_branched_and_regenerated(opened: Any, echo: Any) -> No
     page.type("one")
     page.press(*ENTER)
     page.wait_for(WHOLE.format(1))
-    page.run("[...document.querySelectorAll('.tools.user button')].find((b) => b.textContent === 'Edit').click()")
+    page.click("Edit", ".tools.user")
     assert page.run("document.querySelector('#text').textContent") == "one"
     page.type(" more")
     page.press(*ENTER)
@@ -135,10 +95,8 @@ def test_a_turn_is_edited_branched_and_regenerated(opened: Any, echo: Any) -> No
     page.run("document.querySelector('[aria-label=\"Earlier branch\"]').click()")
     page.wait_for("document.querySelector('.turn.user').textContent === 'one'")
     first = echo.seen[-1].settings.seed
-    page.run(
-        "[...document.querySelectorAll('.tools.assistant button')].find((b) => b.textContent === 'Regenerate').click()"
-    )
-    page.wait_for("document.querySelector('.tools.assistant')?.textContent.includes('2 / 2')")
+    page.click("Regenerate", ".tools.assistant")
+    page.wait_for(SECOND)
     assert echo.seen[-1].settings.seed != first and sent(echo) == ["one"]
 
 
@@ -157,7 +115,7 @@ def test_conversations_are_kept_listed_exported_and_copied(opened: Any, address:
     page.press(*ENTER)
     page.wait_for(WHOLE.format(1))
     page.run("window.copied = null; navigator.clipboard.writeText = async (text) => { window.copied = text; }")
-    page.run("[...document.querySelectorAll('.tools.user button')].find((b) => b.textContent === 'Copy JSON').click()")
+    page.click("Copy JSON", ".tools.user")
     copied = json.loads(page.wait_for("window.copied"))
     assert copied["messages"][0]["content"][0]["text"] == "<img src=x onerror=alert(1)>"
     page.open(address + "/")
@@ -173,10 +131,9 @@ def test_conversations_are_kept_listed_exported_and_copied(opened: Any, address:
 def test_templates_are_ready_to_send_and_set_what_is_asked_for(opened: Any, echo: Any) -> None:
     page = opened
     screenshot(page, "page-empty.png")
-    page.run(
-        "[...document.querySelectorAll('.hint button')].find((b) => b.textContent.startsWith('By example')).click()"
-    )
-    assert page.run("document.querySelectorAll('#text .chip').length") == 3
+    page.wait_for("[...document.querySelectorAll('.hint small')].some((s) => s.textContent.includes('MIT'))")
+    page.click("By example", ".hint")
+    page.wait_for(CHIPS.format(3))
     page.press(*ENTER)
     page.wait_for(WHOLE.format(1))
     assert echo.seen[-1].settings.modalities == ("image",) and sent(echo)[::2][0].startswith("We apply")
@@ -205,3 +162,45 @@ def test_a_reply_is_streamed_with_previews_and_can_be_stopped(pipeline: Any, ser
         page.press(*ENTER)
         page.wait_for(WHOLE.format(1))
         assert page.wait_for("document.querySelector('.assistant video').videoWidth") == 32
+
+
+def test_an_edit_is_shown_and_can_be_given_up(opened: Any, echo: Any) -> None:
+    page = opened
+    page.type("one")
+    page.press(*ENTER)
+    page.wait_for(WHOLE.format(1))
+    page.click("Edit")
+    assert page.run("document.querySelector('#editing').checkVisibility()")
+    page.press(*ESCAPE)
+    assert page.run("document.querySelector('#editing').hidden && document.querySelector('#text').textContent === ''")
+    page.type("two")
+    page.press(*ENTER)
+    page.wait_for(WHOLE.format(2))
+    assert len(echo.seen[-1].messages) == 3  # no branch: the conversation goes on
+
+
+def test_sounds_are_heard_before_and_after(opened: Any, files: list[Path]) -> None:
+    page = opened
+    page.attach("#file", files[1])
+    page.wait_for(CHIPS.format(1))
+    page.press(*ENTER)
+    page.wait_for(WHOLE.format(1))
+    page.click("Before / after")
+    assert page.run("[...document.querySelectorAll('.beside audio')].map((a) => a.ariaLabel)") == ["before", "after"]
+    page.click("Before / after")
+    assert page.run("document.querySelectorAll('.assistant audio').length") == 1
+
+
+def test_settings_are_remembered_and_mistakes_in_them_put_right(opened: Any, echo: Any, address: str) -> None:
+    page = opened
+    change = (
+        "(() => {{ const n = document.querySelector('#{}'); n.value = {!r}; n.dispatchEvent(new Event('change')); }})()"
+    )
+    page.run(change.format("seed", "41"))
+    page.run(change.format("steps", "5000"))  # more than the server takes
+    page.open(address + "/")
+    page.wait_for("document.querySelector('#seed')?.value === '41' && document.querySelector('#steps').value === '4'")
+    page.type("one")
+    page.press(*ENTER)
+    page.wait_for(WHOLE.format(1))
+    assert (echo.seen[-1].settings.seed, echo.seen[-1].settings.steps) == (41, 4)

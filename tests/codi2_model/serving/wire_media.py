@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codi2_model.serving.media import Limits, bytes_of_url, decode_base64, encoded, read_audio, read_image, read_video
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def audio_to_base64(wave: Any) -> str:

@@ -1,0 +1,62 @@
+// What stands around the message: settings that are remembered, the microphone, the clipboard.
+import { $, say } from "./dom.js";
+import { recorder } from "./media.js";
+
+const KEPT = ["seed", "steps", "guidance", "max_tokens", "temperature"];
+const LONGEST = 60;                                     // seconds of a recording: what the server takes
+
+// The settings' panel: numbers are kept in this browser, the token for as long as the tab is open.
+export function settings(onToken) {
+  const kept = JSON.parse(localStorage.getItem("settings") || "{}");
+  for (const id of KEPT) {
+    if (Number.isFinite(kept[id])) $(id).value = kept[id];
+    $(id).addEventListener("change", () => {
+      if (!$(id).value || !$(id).checkValidity()) $(id).value = $(id).defaultValue;
+      localStorage.setItem("settings", JSON.stringify(Object.fromEntries(KEPT.map((name) => [name, +$(name).value]))));
+    });
+  }
+  $("open-settings").addEventListener("click", () => {
+    $("settings").hidden = !$("settings").hidden;
+    $("open-settings").setAttribute("aria-expanded", String(!$("settings").hidden));
+  });
+  $("token").value = sessionStorage.getItem("token") || "";
+  $("token").addEventListener("change", () => { sessionStorage.setItem("token", $("token").value); onToken(); });
+}
+
+// The microphone's button: once to begin, once more to put the recording into the message.
+export function recording(insert, complain) {
+  let stop = null, clock = 0, busy = false;
+  const show = (seconds) => { $("record").textContent = stop ? `Stop recording (${seconds} s)` : "Record"; };
+  async function press() {
+    if (busy) return;
+    busy = true;
+    try {
+      if (!stop) {
+        stop = await recorder();
+        let seconds = 0;
+        clock = setInterval(() => { show(++seconds); if (seconds >= LONGEST) press(); }, 1000);
+        say("", "Recording");
+      } else {
+        const end = stop;
+        stop = null;
+        clearInterval(clock);
+        insert(await end());
+        say("", "The recording is in the message");
+      }
+    } catch (error) { stop = null; clearInterval(clock); complain(new Error(`no recording: ${error.message}`)); }
+    busy = false;
+    show(0);
+    $("record").setAttribute("aria-pressed", String(Boolean(stop)));
+  }
+  $("record").addEventListener("click", press);
+}
+
+// Words into the clipboard, or where the browser refuses, into a box to copy them from.
+export async function copier(words) {
+  try { await navigator.clipboard.writeText(words); say("Copied"); } catch {
+    const box = $("copied").querySelector("textarea");
+    box.value = words;
+    $("copied").showModal();
+    box.select();
+  }
+}

@@ -1,0 +1,135 @@
+"""The turns that are being written, all a token further at each step. Turns join and leave between steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from codi2_model.rows import Rows
+from codi2_model.serving.decoding import DecodeJob
+from codi2_model.serving.protocol import RequestError
+from codi2_model.serving.turns import RowWriter, Turn
+from codi2_model.serving.wire import Finished
+from codi2_model.telling import Teller
+from codi2_model.writer import Medium, Reply
+
+log = logging.getLogger(__name__)
+Decode = Callable[[DecodeJob], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A turn, and where its reply stands: row `number` of the writer that it came with."""
+
+    turn: Turn
+    writer: RowWriter
+    number: int
+    teller: Teller
+
+    @property
+    def reply(self) -> Reply:
+        return self.writer.replies[self.number]
+
+
+class Running:
+    """A batch of turns. `decode` gets each medium as soon as its features are whole."""
+
+    def __init__(self, model: Any, processor: Any, decode: Decode) -> None:
+        self.model, self.processor, self.decode = model, processor, decode
+        self.rows: list[Row] = []
+        self._state: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def join(self, turns: Sequence[Turn]) -> None:
+        """Read the prompts of turns, those of sessions over their own caches, and take them into the batch."""
+        self._keep(self._staying())  # a row given up may hold the cache of a session that is back
+        try:
+            for turn in turns:
+                if turn.session is not None:
+                    self._join([turn])
+            if together := [turn for turn in turns if turn.session is None]:
+                self._join(together)
+        except Exception as error:
+            for turn in turns:
+                turn.fail(error)
+            raise
+
+    def _join(self, turns: Sequence[Turn]) -> None:
+        try:
+            writer = RowWriter(self.model, self.processor, turns)
+        except ValueError as error:  # a medium that the processor refuses, say
+            if len(turns) == 1:
+                turns[0].fail(RequestError(str(error), "messages"))
+                return
+            for turn in turns:
+                self._join([turn])
+            return
+        if (session := turns[0].session) is not None:
+            writer.read = session.read
+        read = writer.begin()
+        self._state = read if self._state is None else self._state.join(read)
+        slots = self.processor.config.feature_tokens
+        for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
+            self.rows.append(Row(turn, writer, number, Teller(self.processor, reply, slots)))
+
+    def step(self) -> None:
+        """Write one token of every reply and tell what is new; replies that are whole, or that nobody waits for, leave."""
+        assert self._state is not None
+        logits = self._state.logits(self.model)
+        chosen = [self._take(row, logits[n], self._state.hidden[n]) for n, row in enumerate(self.rows)]
+        for row in self.rows:
+            self._tell(row)
+        stay = self._staying()
+        self._keep(stay)
+        if self._state is not None:
+            self._state = self._state.read(self.model, torch.stack([chosen[n] for n in stay]), [True] * len(stay))
+
+    def _take(self, row: Row, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """A row's next step; one that fails ends its own turn and no other."""
+        try:
+            return row.writer.take(row.reply, logits, hidden)
+        except Exception as error:
+            log.exception("a reply cannot be written on")
+            row.turn.fail(error)
+            return hidden  # read by nobody: the row leaves
+
+    def _staying(self) -> list[int]:
+        return [n for n, row in enumerate(self.rows) if not row.teller.over and not row.turn.gone]
+
+    def _keep(self, places: list[int]) -> None:
+        if not places:
+            self.rows, self._state = [], None
+        elif len(places) < len(self.rows) and self._state is not None:
+            self.rows, self._state = [self.rows[n] for n in places], self._state.keep(places)
+
+    def _tell(self, row: Row) -> None:
+        turn, reply = row.turn, row.reply
+        if turn.gone:
+            return
+        for event in row.teller.news():
+            if isinstance(event, Medium):
+                self.decode(DecodeJob(row.writer.order(row.number, event, turn.request.settings), turn))
+            else:
+                turn.push(event)
+        if not row.teller.over:
+            return
+        cached = 0
+        if turn.session is not None:
+            turn.session.wrote(reply)
+            cached = turn.prompt_tokens - turn.session.tokens_read
+        slots = self.processor.config.feature_tokens + 2
+        written = reply.text_tokens + slots * len(reply.media())
+        finish = "length" if reply.text_tokens >= turn.request.settings.max_tokens else "stop"
+        turn.push(Finished(turn.prompt_tokens, written, finish, cached))
+
+    def fail(self, error: BaseException) -> None:
+        """End all turns with an error."""
+        for row in self.rows:
+            row.turn.fail(error)
+        self.rows, self._state = [], None
