@@ -124,6 +124,8 @@ def decoded(payload: bytes) -> Iterator[Any]:
             if not container.streams.video:
                 raise MediaError("no stream of pictures")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise MediaError("the pictures' coding is unknown")
             stream.codec_context.thread_count = 1
             check_size(stream.codec_context.width, stream.codec_context.height)
             for frame in container.decode(stream):
