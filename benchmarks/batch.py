@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny import tiny
 
 from codi2_flows.generate_batch import on_ray
-from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
+from codi2_model.checkpoints import load_model
 from codi2_model.serving.batch import BATCH, LOT, generate_requests
 
 
@@ -45,14 +46,6 @@ class Cost:
         return f"{told}   {self.whole:7.1f} s in all: start-up {self.start:.1f}, page and catalog {self.page:.1f}"
 
 
-def tiny(folder: Path) -> Path:
-    texts = ["Draw a red apple in the flat style.", "Play a low drum.", "What is this? A green leaf."] * 4
-    processor = CoDi2Processor.build(CoDi2Config.preset("tiny", vocab_size=512), texts=texts)
-    CoDi2ForConditionalGeneration.build(processor.config, seed=1).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
 def row(n: int, kind: str) -> dict[str, Any]:
     messages = [{"role": "user", "content": f"Make number {n}."}]
     return {"id": str(n), "messages": messages, "modalities": [kind], "seed": n, "steps": 10, "max_tokens": 32}
@@ -61,8 +54,7 @@ def row(n: int, kind: str) -> dict[str, Any]:
 def bare(checkpoint: Path, rows: list[dict[str, Any]], ready: Callable[[], Any] = lambda: None) -> Cost:
     """The model's own `generate` over the same rows in the same batches; nothing is kept. `ready`: called when warm."""
     torch.set_num_threads(1)
-    model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint).eval()
-    processor = CoDi2Processor.from_pretrained(checkpoint)
+    model, processor = load_model(checkpoint)
 
     def run(some: list[dict[str, Any]]) -> None:
         for start in range(0, len(some), BATCH):

@@ -26,20 +26,11 @@ import httpx
 import numpy as np
 from PIL import Image
 from soak import soak
+from tiny import tiny
 
 from codi2_model.serving.media import encoded, image_to_url
 
 Body = dict[str, Any]
-
-
-def tiny(folder: Path) -> Path:
-    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-
-    texts = ["Draw a red apple in the flat style.", "Play a low drum.", "What is this? A green leaf."] * 4
-    processor = CoDi2Processor.build(CoDi2Config.preset("tiny", vocab_size=512), texts=texts)
-    CoDi2ForConditionalGeneration.build(processor.config, seed=1).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
 
 
 def media_in_turn(n: int) -> Body:

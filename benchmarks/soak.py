@@ -10,12 +10,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
+REPLICA = "ray::ServeReplica:codi2:"  # how Ray names their processes
 ROLES = ("model", "image", "audio", "video", "ingress")
 SAMPLE_SECONDS = 1.0
 SETTLED_SECONDS = 15.0  # how long a new process may take to reach its size
@@ -131,29 +133,18 @@ def _refused(answer: httpx.Response) -> tuple[str, str]:
 
 def replicas(parent: int) -> dict[int, str]:
     """pid -> role of the application's replicas among the processes that descend from `parent`."""
-    parents, roles = {}, {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            name = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):  # it has ended meanwhile
-            continue
-        if name.startswith("ray::ServeReplica:codi2:"):
-            roles[int(folder.name)] = name.removeprefix("ray::ServeReplica:codi2:").partition(".")[0]
-    return {pid: role for pid, role in sorted(roles.items()) if role in ROLES and _descends(pid, parent, parents)}
-
-
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    while pid and pid != ancestor:
-        pid = parents.get(pid, 0)
-    return pid == ancestor
+    roles = {}
+    for process in psutil.Process(parent).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            name = "".join(process.cmdline()[:1])
+            if name.startswith(REPLICA):
+                roles[process.pid] = name.removeprefix(REPLICA).partition(".")[0]
+    return {pid: role for pid, role in sorted(roles.items()) if role in ROLES}
 
 
 def resident(pid: int) -> float:
     """MiB; 0 for a process that has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:
+        return float(psutil.Process(pid).memory_info().rss / 2**20)
+    except psutil.Error:
         return 0.0

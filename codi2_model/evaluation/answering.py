@@ -28,13 +28,12 @@ class GenerationSettings:
 def settled(settings: GenerationSettings | None, folder: Path) -> GenerationSettings:
     """The settings with the numbers of the checkpoint's config where none are given: a run is known by them."""
     from codi2_model import CoDi2Config
+    from codi2_model.replies import Options
 
-    found, config = settings or GenerationSettings(), CoDi2Config.from_pretrained(folder)
-    return replace(
-        found,
-        steps=config.sampling_steps if found.steps is None else found.steps,
-        guidance=config.guidance if found.guidance is None else found.guidance,
-    )
+    found = settings or GenerationSettings()
+    asked = Options(steps=found.steps, guidance=found.guidance)
+    steps, guidance = asked.sampling(CoDi2Config.from_pretrained(folder))
+    return replace(found, steps=steps, guidance=guidance)
 
 
 @dataclass(frozen=True)

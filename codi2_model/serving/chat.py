@@ -23,6 +23,7 @@ from codi2_model.media import VIDEO_FPS
 from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
 from codi2_model.serving.completion import with_completion
 from codi2_model.serving.media import Limits, MediaRefused, read_medium
+from codi2_model.serving.requests import LIMITS
 from codi2_model.serving.terminal import drawn
 
 HELP = """\
@@ -35,7 +36,7 @@ HELP = """\
 Words after a path go into the message too: /image dog.png make it blue
 """
 SETTINGS: dict[str, tuple[Callable[[str], Any], float, float]] = {  # how it is read, from, to
-    "seed": (int, 0, 2**63 - 1), "steps": (int, 1, 1000), "guidance": (float, 0, 30),
+    "seed": (int, 0, 2**63 - 1), "steps": (int, 1, LIMITS.steps), "guidance": (float, 0, 30),
 }  # fmt: skip
 FILES = ("image", "audio", "video")
 COMMANDS = (*FILES, "with", *SETTINGS, "save", "new", "help", "quit")

@@ -57,8 +57,8 @@ def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
             job.turn.push(Progress(order.number, number, order.steps, shown))
         return not all(job.cancelled for job in jobs)
 
-    values = decode(model, [job.order for job in jobs], step)
-    for job, value in zip(jobs, values, strict=False):  # none where all were cancelled
+    made = decode(model, [job.order for job in jobs], step)
+    for job, value in zip(jobs, made, strict=False):  # none where all were cancelled
         job.turn.push(MediumDone(job.order.number, job.order.modality, value))
 
 

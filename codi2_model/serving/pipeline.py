@@ -55,9 +55,9 @@ class Pipeline:
         self._seconds = 1.0  # that a reply takes, on average of late
         workers = settings.workers if engine.model.device.type == "cpu" else 1  # a GPU does one thing at a time best
         run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
-        self.language: Stage[Turn] = Stage("language", self._write, lambda _: None, settings.max_batch, 0.0)
+        self.language: Stage[Turn] = Stage("language", self._write, lambda _: None, settings.max_batch)
         self.decoders: dict[str, Stage[DecodeJob]] = {
-            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, 0.0, workers)
+            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, workers)
             for name in engine.modalities
         }
 

@@ -114,7 +114,7 @@ class Running:
             return
         for event in row.teller.news():
             if isinstance(event, Medium):
-                self.decode(DecodeJob(row.writer.order(row.number, event, turn.request.settings), turn))
+                self.decode(DecodeJob(row.writer.order(row.number, event), turn))
             else:
                 turn.push(event)
         if not row.teller.over:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
@@ -37,11 +36,10 @@ class Stage(Generic[J]):
         run: Callable[[list[J]], None],
         key: Callable[[J], Hashable],
         max_batch: int = 8,
-        wait_s: float = 0.01,
         workers: int = 1,
     ) -> None:
         self.name, self.max_batch, self.batches, self.jobs = name, max_batch, 0, 0
-        self._run, self._key, self._wait, self._workers = run, key, wait_s, workers
+        self._run, self._key, self._workers = run, key, workers
         self._waiting: deque[J] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -78,8 +76,6 @@ class Stage(Generic[J]):
                     self._changed.wait()
                 if self._closed:
                     return
-            if len(self._waiting) < self.max_batch and self._wait:
-                time.sleep(self._wait)  # others may come at the same moment
             if batch := self._take(min(self.max_batch, -(-len(self._waiting) // self._workers))):
                 self.batches += 1
                 self._guarded(batch)

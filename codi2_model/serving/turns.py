@@ -129,15 +129,17 @@ class RowWriter(Writer):
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
 
-    def order(self, row: int, medium: Medium, settings: Settings) -> Order:
+    def order(self, row: int, medium: Medium) -> Order:
         """What the decoder of a medium has to do."""
+        options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)
         found = self._reference(medium.modality, [row])
         source = found.media[0].cpu() if found is not None and bool(found.present[0]) else None
         noise = self._generator(row, number).initial_seed()
         features = torch.stack(medium.features).cpu()
-        how = *options_of(settings).sampling(self.config), noise, settings.preview_every
-        return Order(medium.modality, number, features, source, *how)
+        return Order(
+            medium.modality, number, features, source, *options.sampling(self.config), noise, options.preview_every
+        )
 
 
 def options_of(settings: Settings) -> Options:
@@ -148,4 +150,5 @@ def options_of(settings: Settings) -> Options:
         guidance=settings.guidance,
         temperature=settings.temperature,
         top_p=settings.top_p,
+        preview_every=settings.preview_every,
     )

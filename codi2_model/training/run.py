@@ -59,10 +59,9 @@ def train(
 ) -> Path:
     """Run all stages, or what is left of them. Returns the folder of the final checkpoint.
 
-    minutes: after about so many the state is saved and OutOfTime raised; the same call goes on there.
-
     shards: paths or globs of local tars; train and validation splits are told apart by their samples. With `world` > 1
     every worker calls this inside an initialised torch.distributed group, and `out_dir` is a folder that all see.
+    minutes: after about so many the state is saved and OutOfTime raised; the same call goes on there.
     Raises ConfigError, ShardError, RunError or TrainingDiverged with a message that names the cause.
     """
     until = time.monotonic() + 60 * minutes

@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from codi2_datasets.media.image import decode_image
 from codi2_model.checkpoints import checkpoint_folder, weights_digest
 from codi2_model.evaluation.bench.card import card_lines
 from codi2_model.evaluation.bench.figures import (
@@ -66,7 +67,7 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     for name, file in SHEETS.items():
         (target / name).mkdir(parents=True, exist_ok=True)
         for run in runs:
-            sheet = Image.open(io.BytesIO(store.read_bytes(f"evaluations/{run.run_id}/{file}"))).convert("RGB")
+            sheet = decode_image(store.read_bytes(f"evaluations/{run.run_id}/{file}"))
             write_atomic(target / name / f"{run.task}.webp", _webp(sheet))
     published = catalog.sql(
         "select * from metrics where checkpoint_id = ? and starts_with(suite, 'published:')", [checkpoint_id]

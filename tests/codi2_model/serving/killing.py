@@ -60,24 +60,5 @@ def generate(arguments: Sequence[str], moment: str) -> None:
     batch.generate_requests(*arguments)
 
 
-def ray_workers(of: int) -> list[int]:
-    """Pids of the Ray Data actors of a cluster that process `of` started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (folder / "cmdline").read_bytes()
-            raylet = parent(folder)
-            if name.startswith(b"ray::MapWorker") and parent(Path(f"/proc/{raylet}")) == of:
-                found.append(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return found
-
-
-def parent(process: Path) -> int:
-    """The parent's pid, which follows the name in brackets and the state."""
-    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
-
-
 if __name__ == "__main__":
     main(sys.argv[1:5], sys.argv[5:])

@@ -25,6 +25,7 @@ from codi2_model.serving.requests import read_requests
 from codi2_storage.catalog import Catalog
 from tests.codi2_model.serving import killing
 from tests.codi2_model.serving.wire_media import audio_to_base64
+from tests.processes import descendants
 
 
 def rows_of(parts: Any, count: int = 40) -> list[dict[str, Any]]:
@@ -210,7 +211,7 @@ def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
     def losing_one(run: batch.Run, lots: Any, workers: int) -> Iterator[int]:
         for done in on_ray(run, lots, workers):
             if not killed:
-                killed.extend(killing.ray_workers(os.getpid())[:1])
+                killed.extend(descendants(os.getpid(), "ray::MapWorker")[:1])
                 os.kill(killed[0], signal.SIGKILL)
             yield done
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from codi2_model.serving.api import build_api
@@ -160,8 +161,7 @@ def raw(url: str, request: bytes) -> bytes:
 
 def memory() -> float:
     """Resident MiB of this process."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+    return float(psutil.Process().memory_info().rss / 2**20)
 
 
 def test_a_picture_is_refused_by_its_header_before_it_is_unpacked() -> None:

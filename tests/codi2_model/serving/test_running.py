@@ -228,7 +228,7 @@ def test_workers_share_what_waits_and_a_batch_that_fails_takes_no_other_along() 
         if len(sizes) <= 2:
             both.wait(10)  # two batches are under way at once
 
-    stage: Stage[Job] = Stage("test", lambda jobs: jobs[0].work(len(jobs)), lambda job: id(job.work), 8, 0.0, workers=2)
+    stage: Stage[Job] = Stage("test", lambda jobs: jobs[0].work(len(jobs)), lambda job: id(job.work), 8, workers=2)
     bad, good = [Job(fails), Job(fails)], [Job(works) for _ in range(8)]
     stage.put(bad[0])
     stage.put(bad[1])

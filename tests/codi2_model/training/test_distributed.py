@@ -17,6 +17,7 @@ from codi2_model.training.config import TrainConfig
 from codi2_model.training.distributed import train_distributed
 from codi2_model.training.journal import Row
 from codi2_model.training.run import RunError, train
+from tests.processes import descendants
 
 from .conftest import curve, weights
 
@@ -27,14 +28,6 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def descendants(pid: int) -> Iterator[tuple[int, str]]:
-    """(pid, command) of all processes that descend from one."""
-    for child in Path(f"/proc/{pid}/task").glob("*/children"):
-        for number in map(int, child.read_text().split()):
-            yield number, Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            yield from descendants(number)
-
-
 def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
     whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
@@ -42,7 +35,7 @@ def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
 
     def kill_once(row: Row) -> None:
         if row["stage"] == "decoders" and not killed:
-            workers = [pid for pid, command in descendants(os.getpid()) if "TrainWorker" in command]
+            workers = descendants(os.getpid(), "TrainWorker")
             killed.extend(workers)
             for pid in workers:
                 os.kill(pid, signal.SIGKILL)
