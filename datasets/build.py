@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from codi2_datasets.corpora import corpora
+from codi2_datasets.connectors import Connector, connectors
+from codi2_datasets.corpora import Corpus, corpora
 from codi2_datasets.derive import derivations
 from codi2_datasets.engine import cluster_when_needed
 from codi2_datasets.identity import canonical, digest
@@ -47,7 +48,7 @@ class Prepared:
     settings: Settings
     recipe: Recipe
     build_id: str
-    sources: list[ingest_step.Source]
+    sources: list[ingest_step.Source | ingest_step.Published]
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -81,7 +82,10 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def build_id(
-    recipe: Recipe, sources: list[ingest_step.Source], limit: int | None, opted_out: Sequence[str] = ()
+    recipe: Recipe,
+    sources: Sequence[ingest_step.Source | ingest_step.Published],
+    limit: int | None,
+    opted_out: Sequence[str] = (),
 ) -> str:
     """The hash of everything that decides the build's bytes."""
     steps = [partitions.VERSION, ledger.VERSION, write_step.VERSION]
@@ -165,18 +169,21 @@ def samples_of(prepared: Prepared) -> int:
 
 
 def corpus_list(root: str) -> list[dict[str, Any]]:
-    """Every known corpus and whether the root holds it."""
+    """Every known corpus and connector, and the rows of it that the root holds."""
     store = Store(root)
-    held = {row["corpus"]: row for row in Catalog(store).sql("select corpus, rows from corpora").to_pylist()}
+    found = Catalog(store).sql("select corpus, sum(rows)::bigint as rows from corpora group by corpus").to_pylist()
+    held = {row["corpus"]: row["rows"] for row in found}
+    told: list[tuple[Corpus | Connector, str]] = [(corpus, corpus.source) for corpus in corpora().values()]
+    told += [(connector, f"your copy of {connector.homepage}") for connector in connectors().values()]
     return [
         {
-            "corpus": corpus.name,
-            "licence": corpus.licence,
-            "source": corpus.source,
-            "size": corpus.size,
-            "tasks": ", ".join(corpus.tasks),
-            "rows": held[corpus.name]["rows"] if corpus.name in held else None,
-            "description": corpus.description,
+            "corpus": item.name,
+            "licence": item.licence,
+            "source": source,
+            "size": item.size,
+            "tasks": ", ".join(item.tasks),
+            "rows": held.get(item.name),
+            "description": item.description,
         }
-        for corpus in corpora().values()
+        for item, source in told
     ]

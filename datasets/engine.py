@@ -124,19 +124,19 @@ def cluster_when_needed(num_cpus: int) -> Iterator[None]:
 
 
 def spread(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int, retries: int = 3
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, retries: int = 3, few: int = FEW
 ) -> Iterator[tuple[Item, Result]]:
     """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
 
     A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
     here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
-    `cluster_when_needed()`: there up to `FEW` items are run here, one after the other, until more have started Ray.
+    `cluster_when_needed()`: there up to `few` items are run here, one after the other, until more have started Ray.
     """
     pending = _pending.get()
     if pending is not None and not pending.started:
         source = iter(items)
-        first = list(islice(source, FEW + 1))
-        if len(first) <= FEW:
+        first = list(islice(source, few + 1))
+        if len(first) <= few:
             for item in first:
                 yield item, function(item)
             return

@@ -5,6 +5,8 @@ Captions stand after a colon or in quotation marks: so they need no article, no 
 
 from __future__ import annotations
 
+from codi2_datasets.captions import captioned_rows
+
 DRAW = {
     "de": ("Zeichne das: {caption}", "Ich möchte ein Bild, das dies zeigt: {caption}", "Mach ein Bild: {caption}"),
     "es": ("Dibuja esto: {caption}", "Quiero una imagen que muestre esto: {caption}", "Haz una imagen: {caption}"),
@@ -43,15 +45,15 @@ def translated(columns: str, options: dict) -> str:
 
 
 def captioned(slot: str, options: dict) -> str:
-    """SQL: candidates of every picture with its caption in English, and in each of options['languages'] that it has.
+    """SQL: candidates of every picture with each of its captions in English, and in each of options['languages'] that it has.
 
     The picture stands in `slot`. Kinds are plain, styled and the languages.
     """
     columns = f"""split, holdout, style as word_style, asset_id as {slot}, concept as meta_concept,
                   family as meta_family, style as meta_style"""
-    english = f"""select asset_id as key, if(style is null, 'plain', 'styled') as kind,
+    english = f"""select said_key as key, if(style is null, 'plain', 'styled') as kind,
                          coalesce(style, corpus) as balance, {columns}, 'en' as language, caption as word_caption
-                  from pictures where caption <> ''"""
+                  from {captioned_rows("pictures")}"""
     if not options["languages"]:
         return english
     own = "asset_id || language as key, language as kind, language as balance"

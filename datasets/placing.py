@@ -11,7 +11,7 @@ from codi2_datasets.kinds import COUNTABLE, things
 SCENES = ("desert", "national park", "bridge at night", "cityscape", "cityscape at dusk", "foggy", "night with stars",
           "sunrise", "sunrise over mountains", "sunset", "milky way", "motorway")  # fmt: skip
 SCENIC = ("EmojiOne", "Fluent", "Fluent 3D", "Fluent flat", "FxEmoji", "Noto", "Noto v1", "Twemoji")
-CUT_OUT = ("costume", "stamp", "drawing", "photo or drawing", "cartoon", "clip-art", "clipart")
+CUT_OUT = ("costume", "stamp", "drawing", "photo or drawing", "cartoon", "clip-art", "clipart", "cut-out")
 # words -> the middle of the thing, in shares of the scene's sides
 PLACES = {
     "at the top left": (0.25, 0.25), "at the top": (0.5, 0.25), "at the top right": (0.75, 0.25),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -12,6 +13,8 @@ import yaml
 from codi2_datasets.identity import digest
 from codi2_datasets.sample import SAMPLE_RATE
 
+PLACES = ("segment", "ontology")  # options of corpora that say where files lie: what is in these is looked at
+
 
 class RecipeError(ValueError):
     """A recipe cannot be used; the message names the file and the key at fault."""
@@ -19,8 +22,26 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class CorpusChoice:
+    """A corpus, or a connector with the place of the published files (see `codi2_datasets.connectors`)."""
+
     name: str
     optional: bool = False  # the build goes on without it where its source cannot be had
+    label: str = ""  # its name in the dataset, where one connector is used twice
+    path: str = ""  # of the published files; $NAME stands for an environment variable
+    media: str = ""  # of the media, where they lie elsewhere
+    limit: int = 0  # rows at most, the first; 0 for all
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def corpus(self) -> str:
+        """What the catalog calls it."""
+        return self.label or self.name
+
+    def told(self) -> dict[str, Any]:
+        """What decides the dataset: not where the files lie, since their content is looked at, and nothing left out."""
+        options = {key: value for key, value in self.options.items() if key not in PLACES}
+        more = {"label": self.label, "limit": self.limit, "options": options}
+        return {"name": self.name, "optional": self.optional, **{key: value for key, value in more.items() if value}}
 
 
 @dataclass(frozen=True)
@@ -144,7 +165,7 @@ class Recipe:
 
     def digest(self) -> str:
         """The same for recipes that say the same, whatever the order and the comments of the file."""
-        return digest(asdict(self))[:16]
+        return digest({**asdict(self), "corpora": [choice.told() for choice in self.corpora]})[:16]
 
     def limited(self, limit: int | None) -> Recipe:
         """The recipe with at most `limit` samples of each task and split."""
@@ -190,12 +211,11 @@ def check(recipe: Recipe) -> None:
     from codi2_datasets.operators import operators
     from codi2_datasets.tasks import planners
 
-    known_corpora, known_tasks = corpora(), planners()
-    check_choices(recipe, set(known_corpora), set(operators()))
+    known_tasks = planners()
     for choice in recipe.corpora:
-        if choice.name not in known_corpora:
-            raise ValueError(f"corpora: unknown corpus {choice.name!r}; known: {', '.join(sorted(known_corpora))}")
-    names = [choice.name for choice in recipe.corpora]
+        check_corpus(choice)
+    names = [choice.corpus for choice in recipe.corpora]
+    check_choices(recipe, {*corpora(), *names}, set(operators()))
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"corpora: {', '.join(doubled)} named twice")
     for name, task in recipe.tasks.items():
@@ -221,9 +241,30 @@ def check(recipe: Recipe) -> None:
         raise ValueError("shards.samples: at least 1")
 
 
+def check_corpus(choice: CorpusChoice) -> None:
+    """A known corpus with nothing beside its name; or a connector with a place and options that it knows."""
+    from codi2_datasets.connectors import connectors
+    from codi2_datasets.corpora import corpora
+
+    if choice.name in corpora():
+        if told := next((key for key in ("label", "path", "media", "limit", "options") if getattr(choice, key)), None):
+            raise ValueError(f"corpora: {choice.name} is fetched whole, and takes no {told}")
+        return
+    if choice.name not in connectors():
+        known = ", ".join([*corpora(), *connectors()])
+        raise ValueError(f"corpora: unknown corpus {choice.name!r}; known: {known}")
+    if not (choice.path or choice.media):
+        raise ValueError(f"corpora: {choice.name} needs a path: where its published files lie")
+    if choice.limit < 0 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", choice.corpus) or choice.label in corpora():
+        raise ValueError(f"corpora: {choice.corpus}: a limit below zero, or a label that is taken or no plain name")
+    allowed = {"licence": "", "segment": "", **connectors()[choice.name].options}
+    if unknown := sorted(set(choice.options) - set(allowed)):
+        raise ValueError(f"corpora: {choice.corpus}: unknown option {unknown[0]!r}; known: {', '.join(allowed)}")
+
+
 def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[str]) -> None:
     """Names and words that a recipe may hold beside its corpora and tasks."""
-    used = {choice.name for choice in recipe.corpora}
+    used = {choice.corpus for choice in recipe.corpora}
 
     def known(where: str, name: str, names: set[str]) -> None:
         if name not in names:

@@ -1,7 +1,8 @@
 """Pairs of pictures that differ in one thing: the raw material of edits and of in-context examples.
 
 `edits` has one row for each ordered pair (query, target):
-  kind       style, tone, gender or direction
+  kind       style, tone, gender or direction; told, where a corpus of edits says it in words: columns
+             instruction, and told_by, the text that says it
   relation   the edit itself, the same for every pair to which the same was done: 'style:Noto>Twemoji'
   split      of the target; a pair whose split forbids the query is left out (see `PAIR_SPLIT`)
 """
@@ -9,6 +10,8 @@
 from __future__ import annotations
 
 import duckdb
+
+from codi2_datasets.links import EMPTY
 
 # changes of gender that can be asked for in words: to a man or a woman, where one alone has a gender
 SAYABLE_GENDER = (
@@ -33,6 +36,7 @@ def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
            create temp table texts as select * from selected where modality = 'text';
            create temp table dialogues as select * from texts where kind = 'dialogue'"""
     )
+    connection.execute(EMPTY)  # where nothing was selected that speaks of media
     connection.execute("create temp table tones (tone integer, tone_word varchar)")
     connection.executemany("insert into tones values (?, ?)", list(TONES.items()))
     relations = [
@@ -55,10 +59,21 @@ def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
             f"{SAME_STYLE_FAMILY} and q.gender is not distinct from t.gender and q.direction <> t.direction",
         ),
     ]
-    connection.execute(f"create temp table edits as {' union all by name '.join(relations)}")
+    connection.execute(f"create temp table edits as {' union all by name '.join([*relations, TOLD])}")
 
 
 SAME_STYLE_FAMILY = 'q.style = t.style and q.family = t.family and q.tone = t.tone and q."group" = t."group"'
+
+
+# Edits that a corpus asks for in words. To whom the same was said, the same was done. Of rows that repeat each other one.
+TOLD = f"""
+    select 'told' as kind, 'told:' || lower(rtrim(turns[1], '. ')) as relation, q.asset_id as query, t.asset_id as target,
+           coalesce(t.family, t.asset_id) as family, t.concept as concept, q.concept as source_concept,
+           t.style as style, q.style as source_style, turns[1] as instruction, e.asset_id as told_by, {PAIR_SPLIT} as split, t.holdout as holdout
+    from (select * from spoken where kind = 'edit' and len(media) = 2) e
+    join pictures q on q.asset_id = e.media[1] join pictures t on t.asset_id = e.media[2]
+    where ({PAIR_SPLIT}) is not null and q.near <> t.near
+    qualify row_number() over (partition by q.asset_id, t.asset_id order by e.asset_id) = 1"""
 
 
 def facing(picture: str) -> str:

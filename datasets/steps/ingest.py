@@ -8,7 +8,7 @@ normalised before, from the same bytes in the same way, are copied and not made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,24 +18,20 @@ from codi2_datasets.identity import digest
 from codi2_datasets.progress import Advance, progress
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.sources import Fetched, SourceUnavailable, fetch
+from codi2_datasets.steps.ingest_published import Published, ingest_published, look_at
 from codi2_datasets.steps.normalise import ingest_partition
-from codi2_datasets.steps.partitions import PARTITION_ROWS, VERSION, Known, Media, Partition, partitions, source_row_id
+from codi2_datasets.steps.partitions import (
+    PARTITION_ROWS,
+    VERSION,
+    Known,
+    Media,
+    Partition,
+    Revision,
+    partitions,
+    source_rows,
+)
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A corpus as it was fetched."""
-
-    corpus: str
-    source: str
-    version: str
-    sha256: str
-
-    @property
-    def revision(self) -> str:
-        return f"{self.version}-{self.sha256[:12]}"
 
 
 @dataclass(frozen=True)
@@ -52,30 +48,40 @@ class Source:
         return Revision(self.corpus.name, self.corpus.source, self.package.version, digest(digests)[:64])
 
 
-def fetch_sources(recipe: Recipe) -> tuple[list[Source], dict[str, SourceUnavailable]]:
-    """Fetch every corpus of the recipe. An optional one that cannot be had is returned by name; others raise."""
-    found: list[Source] = []
+def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, SourceUnavailable]]:
+    """Fetch every corpus of the recipe, and look at the files of those that lie with the user. An optional one that
+    cannot be had is returned by name; others raise."""
+    found: list[Source | Published] = []
     missing: dict[str, SourceUnavailable] = {}
     known = corpora()
     with progress("fetch", len(recipe.corpora), "corpora") as advance:
         for choice in recipe.corpora:
-            corpus = known[choice.name]
             try:
+                if choice.name not in known:
+                    found.append(look_at(choice))
+                    advance(1)
+                    continue
+                corpus = known[choice.name]
                 companions = {source: fetch(source) for source in corpus.companions}
                 found.append(Source(corpus, fetch(corpus.source), companions))
             except SourceUnavailable as error:
                 if not choice.optional:
                     raise
-                missing[choice.name] = error
+                missing[choice.corpus] = error
             advance(1)
     return found, missing
 
 
-def ingest(store: Store, recipe: Recipe, sources: list[Source], workers: int, limit: int | None) -> list[str]:
+def ingest(
+    store: Store, recipe: Recipe, sources: Sequence[Source | Published], workers: int, limit: int | None
+) -> list[str]:
     """Bring every source into the store. Returns the ids of the commits that hold them."""
     media = Media.of(recipe)
     ids, todo = [], []
     for source in sources:
+        if isinstance(source, Published):
+            ids += ingest_published(store, source, media, workers, limit)
+            continue
         commit_id = corpus_commit_id(source, media, limit)
         commit = committed(store, commit_id, "ingest")
         if commit is None:
@@ -134,22 +140,3 @@ def first_concepts(rows: Iterable[SourceRow | RejectedRow], limit: int) -> list[
     order = sorted(everything, key=lambda row: (digest(row.attributes.get("family")), row.locator))
     kept = {id(row) for row in order[:limit]}
     return [row for row in everything if id(row) in kept]
-
-
-def source_rows(
-    revision: Revision, rows: Iterable[SourceRow | RejectedRow], hashes: Iterable[str | None]
-) -> list[dict[str, Any]]:
-    """Rows of `source_rows`, for those that have a payload."""
-    return [
-        {
-            "source_row_id": source_row_id(row, content),
-            "corpus": row.corpus,
-            "revision": revision.revision,
-            "locator": row.locator,
-            "sha256": content,
-            "licence": row.licence,
-            "author": row.author,
-        }
-        for row, content in zip(rows, hashes, strict=True)
-        if isinstance(row, SourceRow) and content
-    ]

@@ -16,7 +16,22 @@ from codi2_storage.store import Store
 
 OP, VERSION = "normalise", "2"
 PARTITION_ROWS = 256  # rows of a partition on average; at least a quarter of that, at most four times as many
+PARTITION_BYTES = 256 * 2**20  # of payloads, from which on a partition ends: all of them are in memory at once
 COPIED = ["asset_id", "media_type", "bytes", "width", "height", "duration_s", "member"]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A corpus as it was fetched."""
+
+    corpus: str
+    source: str
+    version: str
+    sha256: str
+
+    @property
+    def revision(self) -> str:
+        return f"{self.version}-{self.sha256[:12]}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ def partitions(
     """
     chunk: list[SourceRow | RejectedRow] = []
     hashes: list[str | None] = []
+    size = 0
 
     def cut() -> tuple[Partition, list[str | None]]:
         key = digest(
@@ -70,10 +86,11 @@ def partitions(
     for row in rows:
         chunk.append(row)
         hashes.append(sha256(row.payload) if isinstance(row, SourceRow) else None)
+        size += len(row.payload) if isinstance(row, SourceRow) else 0
         ends = len(chunk) >= PARTITION_ROWS // 4 and int(sha256(row.locator)[:8], 16) % PARTITION_ROWS == 0
-        if ends or len(chunk) >= 4 * PARTITION_ROWS:
+        if ends or len(chunk) >= 4 * PARTITION_ROWS or size >= PARTITION_BYTES:
             yield cut()
-            chunk, hashes = [], []
+            chunk, hashes, size = [], [], 0
     if chunk:
         yield cut()
 
@@ -86,6 +103,25 @@ def described(row: SourceRow | RejectedRow, content: str | None) -> list[Any]:
 
 def source_row_id(row: SourceRow, content: str) -> str:
     return digest([row.corpus, row.locator, content])[:32]
+
+
+def source_rows(
+    revision: Revision, rows: Iterable[SourceRow | RejectedRow], hashes: Iterable[str | None]
+) -> list[dict[str, Any]]:
+    """Rows of `source_rows`, for those that have a payload."""
+    return [
+        {
+            "source_row_id": source_row_id(row, content),
+            "corpus": row.corpus,
+            "revision": revision.revision,
+            "locator": row.locator,
+            "sha256": content,
+            "licence": row.licence,
+            "author": row.author,
+        }
+        for row, content in zip(rows, hashes, strict=True)
+        if isinstance(row, SourceRow) and content
+    ]
 
 
 class Known:

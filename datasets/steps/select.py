@@ -13,6 +13,7 @@ import time
 
 import duckdb
 
+from codi2_datasets.links import make_links
 from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
 from codi2_datasets.steps.deduplicate import group_near, keep_apart
@@ -37,13 +38,14 @@ def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe)
     drop_contaminated(connection, build_id, recipe)
     assign_splits(connection, recipe)
     keep_apart(connection, build_id)
+    make_links(connection)
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
     """Keep one row of each asset: of the corpus named first in the recipe, then the first by place."""
     start = time.perf_counter()
     connection.execute("create temp table corpus_rank (corpus varchar, rank integer)")
-    ranks = [(choice.name, rank) for rank, choice in enumerate(recipe.corpora)]
+    ranks = [(choice.corpus, rank) for rank, choice in enumerate(recipe.corpora)]
     connection.executemany("insert into corpus_rank values (?, ?)", ranks)
     connection.execute(
         """create temp table candidates as

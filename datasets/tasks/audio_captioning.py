@@ -1,5 +1,6 @@
 """Sound -> words: what is heard, or what is said; with examples or without."""
 
+from codi2_datasets.captions import captioned_rows
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -20,10 +21,10 @@ SPEECH = (
 
 
 def candidates(options: dict) -> str:
-    return """select asset_id as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus as balance, split, holdout,
+    return f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus as balance, split, holdout,
                      null::varchar as relation, coalesce(family, asset_id) as family, asset_id as slot_query,
                      caption as text_target, asset_id as source_asset, concept as meta_concept, family as meta_family
-              from sounds where caption <> ''"""
+              from {captioned_rows("sounds")}"""
 
 
 PLANNER = Planner(

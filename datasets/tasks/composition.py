@@ -6,6 +6,7 @@ three    a man, a woman and a girl make a family
 placed   a thing put on a scene where the words say; `said` names the thing, `two` puts two of them
 whole    a thing drawn for its scene, at the place that it was drawn for
 styled   the subject of one picture in the style of another
+cut      things cut out of a captioned picture, and its caption -> the picture
 """
 
 from codi2_datasets.joining import joined
@@ -61,6 +62,22 @@ TEMPLATES = {
         ("Where does [thing] belong in [scene]? Put it there.", "[made]"),
         ("[scene] Add this: {caption}", "[made]"),
         ("The scene [scene] wants this: [thing]", "Here it is: [made]"),
+    ),
+    "cut1": (
+        ("{caption} Draw this with exactly this one: [e1]", "[target]"),
+        ("This is {n1}: [e1] Make a picture with it: {caption}", "[target]"),
+        ("[e1] Show it in this scene: {caption}", "[target]"),
+        ("Make a picture of this: {caption} The {n1} looks like this: [e1]", "Here it is: [target]"),
+    ),
+    "cut2": (
+        ("Put [e1] and [e2] into one picture: {caption}", "[target]"),
+        ("This is {n1}: [e1] This is {n2}: [e2] Make a picture of both: {caption}", "[target]"),
+        ("[e1] [e2] Show them in this scene: {caption}", "Here they are: [target]"),
+    ),
+    "cut3": (
+        ("Put [e1], [e2] and [e3] into one picture: {caption}", "[target]"),
+        ("These are {n1}, {n2} and {n3}: [e1] [e2] [e3] Make a picture of all: {caption}", "[target]"),
+        ("[e1] [e2] [e3] Show them in this scene: {caption}", "Here they are: [target]"),
     ),
     "styled": (
         ("Draw [query] in the style of [ref].", "[target]"),
@@ -122,6 +139,22 @@ def wholes() -> str:
         where fusable(s.licence, t.licence) and ({split}) is not null"""
 
 
+def cut_out() -> str:
+    """SQL: captioned pictures with the things that their row says are in them (attribute entities: name, mask)."""
+    made = ", ".join(
+        f"""if(len(things) < {n}, null, {{'op': 'cut', 'params': json_object('mask', things[{n}].mask)::varchar,
+            'inputs': [asset_id]}}) as derive_e{n}, things[{n}].name as word_n{n}"""
+        for n in (1, 2, 3)
+    )
+    return f"""
+        select 'cut' || asset_id as key, 'cut' || least(len(things), 3) as kind, 'cut' as balance, split, holdout,
+               'cut' || asset_id as relation, coalesce(family, asset_id) as family, caption as word_caption, {made},
+               asset_id as slot_target, concept as meta_concept, family as meta_family, 'cut' as meta_relation
+        from (select *, from_json(attributes -> '$.entities', '[{{"name": "VARCHAR", "mask": "VARCHAR"}}]') as things
+              from pictures where caption <> '' and contains(attributes, '"entities": ') and not contains(licence, '-ND-'))
+        where len(things) > 0"""
+
+
 def candidates(options: dict) -> str:
     one, both = overlay({"thing": "x, y"}), overlay({"thing": "0.25, 0.6", "other": "0.75, 0.6"})
     meta = "concept as meta_concept, family as meta_family, style as meta_style"
@@ -151,6 +184,7 @@ def candidates(options: dict) -> str:
                'two' || scene || thing as relation, family, scene as slot_scene, thing as slot_thing,
                other as slot_other, {both} as derive_made, {meta}
         from put where other_family <> family and fusable(licence, other_licence)
+        union all by name {cut_out()}
         union all by name {wholes()}
         union all by name
         select 'styled' || e.query || e.target as key, 'styled' as kind, 'styled' as balance, e.split, e.holdout,

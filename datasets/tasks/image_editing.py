@@ -1,4 +1,6 @@
-"""Picture and instruction -> the picture, changed in that one thing: style, skin tone, gender or direction."""
+"""Picture and instruction -> the picture, changed in that one thing: style, skin tone, gender or direction; or as a corpus
+of edits tells it.
+"""
 
 from codi2_datasets.relations import SAYABLE_GENDER
 from codi2_datasets.tasks import Planner
@@ -26,12 +28,18 @@ TEMPLATES = {
         ("[query] Turn the figure to the {direction}.", "[target]"),
         ("Make this face the {direction} side: [query]", "[target]"),
     ),
+    "told": (
+        ("[query] [instruction]", "[target]"),
+        ("[instruction] [query]", "[target]"),
+        ("Edit this picture: [query] This is what I want: [instruction]", "Here it is: [target]"),
+        ("Here is my picture: [query] [instruction]", "Done: [target]"),
+    ),
 }
 
 
 def candidates(options: dict) -> str:
     return f"""select query || '>' || target as key, kind, kind as balance, split, holdout, style as word_style,
-                      tone_word as word_tone, gender as word_gender, direction as word_direction,
+                      tone_word as word_tone, gender as word_gender, direction as word_direction, instruction as text_instruction, told_by as source_instruction,
                       query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
                       style as meta_style, source_style as meta_source_style, relation as meta_relation
                from edits where kind <> 'gender' or {SAYABLE_GENDER}"""

@@ -4,6 +4,7 @@ edits    a drawing is asked for, or shown, and then changed: its style, skin ton
          in some a question about it comes between
 scenes   a thing is put on a scene, then another, then the first is taken away
 sounds   a sound is played, another is added, and the first is taken out again
+told     a picture changed twice or three times, as a corpus of edits tells it; or a conversation about one that it brings
 
 Option `kinds` says which of these.
 """
@@ -49,6 +50,14 @@ SOUNDS = (
     ("[heard1] Add this sound to mine: {other}.", "[heard2]", "I no longer want my own sound in it.",
      "Then this is left: [heard3]"),
 )  # fmt: skip
+
+TOLD = (
+    ("[step0] [told1]", "[step1]"),
+    ("[told1] [step0]", "Here you are: [step1]"),
+    ("I want to change this picture, step by step: [step0] [told1]", "[step1]"),
+)
+ROUNDS = (2, 3, 4)  # of a conversation
+TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
 # how each kind of change is asked for
 ASKED = {
@@ -147,8 +156,31 @@ def sounds() -> str:
         where other_family <> family and fusable(licence, other_licence)"""
 
 
+def told() -> str:
+    """SQL: edits that follow one another, and conversations of several rounds, cut after the last that is counted."""
+    turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in range(1, 2 * ROUNDS[-1] + 1))
+    return f"""
+        select 'told' || a.query || b.target || coalesce(c.target, '') as key,
+               'told' || if(c.target is null, 2, 3) as kind, 'told' as balance, b.split, b.holdout,
+               a.instruction as text_told1, b.instruction as text_told2, c.instruction as text_told3,
+               a.told_by as source_told1, b.told_by as source_told2, c.told_by as source_told3,
+               a.query as slot_step0, a.target as slot_step1, b.target as slot_step2, c.target as slot_step3,
+               b.family as meta_family, 'told' as meta_relation
+        from edits a join edits b on b.kind = 'told' and b.query = a.target and b.split = a.split
+             and b.holdout = a.holdout and b.target <> a.query
+        left join edits c on c.kind = 'told' and c.query = b.target and c.split = b.split and c.holdout = b.holdout
+             and c.target not in (a.query, a.target)
+        where a.kind = 'told'
+        qualify row_number() over (partition by a.query, a.target, b.target order by md5(a.query || c.target)) = 1
+        union all by name
+        select 'talk' || asset_id as key, 'talk' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance, split,
+               holdout, media[1] as slot_query, {turns}, family as meta_family,
+               'talk' as meta_relation
+        from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}"""
+
+
 def candidates(options: dict) -> str:
-    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds()}
+    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": told()}
     chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
     return f"with {changes()}, {placing()} {chosen}"
 
@@ -160,8 +192,13 @@ def templates() -> list[Template]:
         for asked, between in (("", ()), (" asked", QUESTION)):
             found += [Template(*first, *STEPS[1], *between, *rest, kind=f"drawn{n}{asked}") for first in DRAWN]
             found += [Template(*first, *between, *rest, kind=f"shown{n}{asked}") for first in SHOWN]
+        later = [turn for step in range(2, n + 1) for turn in (f"[told{step}]", f"[step{step}]")]
+        found += [Template(*first, *later, kind=f"told{n}") for first in TOLD]
+    for rounds in ROUNDS:
+        rest = [f"[turn{n}]" for n in range(2, 2 * rounds + 1)]
+        found += [Template(opening, *rest, kind=f"talk{rounds}") for opening in TALKS]
     found += [Template(*turns, kind="scenes") for turns in SCENES]
     return found + [Template(*turns, kind="sounds") for turns in SOUNDS]
 
 
-PLANNER = Planner("multi_turn", "2", tuple(templates()), candidates, options={"kinds": ["edits", "scenes"]})
+PLANNER = Planner("multi_turn", "2", tuple(templates()), candidates, options={"kinds": ["edits", "scenes", "told"]})

@@ -6,6 +6,7 @@ sum, rest  so many things and so many more, or less
 odd        three pictures of one kind of thing and one of another
 hand       three pictures in one style and one in another
 analogy    a is to b as c is to ?: the same edit done to another family
+told       a question about several pictures that a corpus brings, with its answer in words
 """
 
 import json
@@ -62,6 +63,14 @@ TEMPLATES = {
         ("Do to [c] what was done from [a] to [b].", "[target]"),
     ),
 }
+PICTURES_TOLD = (2, 3, 4, 5)
+for _n in PICTURES_TOLD:
+    _shown = " ".join(f"[image{k}]" for k in range(1, _n + 1))
+    TEMPLATES[f"told{_n}"] = (
+        (f"{_shown} [question]", "[answer]"),
+        (f"[question] {_shown}", "[answer]"),
+        (f"Look at all of these, in their order: {_shown} [question]", "[answer]"),
+    )
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 # name -> what is in order, the steps to go by, and whether the first follows the last
 ORDERS = {
@@ -233,8 +242,18 @@ def analogies() -> str:
         where next_family <> family"""
 
 
+def told() -> str:
+    """SQL: what MIMIC-IT asks of pairs, stories and frames."""
+    images = ", ".join(f"media[{n}] as slot_image{n}" for n in range(1, PICTURES_TOLD[-1] + 1))
+    return f"""
+        select 'told' || asset_id as key, 'told' || len(media) as kind, 'told' as balance, split, holdout, {images},
+               turns[1] as text_question, turns[2] as text_answer, asset_id as source_asset, family as meta_family,
+               'told' as meta_relation
+        from spoken where kind = 'related' and len(turns) = 2 and len(media) in {PICTURES_TOLD}"""
+
+
 def candidates(options: dict) -> str:
-    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies())
+    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), told())
     return f"""with {order_tables()}, {odd_tables()},
         countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
         {" union all by name ".join(parts)}"""

@@ -1,6 +1,7 @@
 """Examples in words, then a word or a text -> what the examples do with it.
 
-Meanings, wider terms, opposites and topics; and labels that mean nothing until the examples give them a meaning.
+Meanings, wider terms, opposites and topics; labels that mean nothing until the examples give them a meaning; and the tasks
+of corpora that are made for this (MetaICL, Natural Instructions).
 """
 
 from typing import Any
@@ -29,6 +30,11 @@ SAID = {
         ("<demo>Text: [demo_in] Topic: [demo_out]\n</demo>Text: [query] Topic:", "[target]"),
         ("Sort these. <demo>[demo_in] => [demo_out]\n</demo>[query] =>", "[target]"),
     ),
+    "task": (
+        ("<demo>[demo_in]\n[demo_out]\n\n</demo>[query]", "[target]"),
+        ("<demo>Input: [demo_in]\nOutput: [demo_out]\n</demo>Input: [query]\nOutput:", "[target]"),
+        ("Do as in these examples.\n<demo>[demo_in] -> [demo_out]\n</demo>[query] ->", "[target]"),
+    ),
     "description": (
         ("<demo>[demo_in]: [demo_out]\n</demo>[query]:", "[target]"),
         ("In a few words. <demo>[demo_in] -> [demo_out]\n</demo>[query] ->", "[target]"),
@@ -43,6 +49,7 @@ LABELLED = (
     (" ".join(f"[demo{n}_in] goes with [demo{n}_out]." for n in range(1, SHOWN + 1))
      + " What does [query] go with?", "It goes with [target]."),
 )  # fmt: skip
+LONGEST = 1_000  # characters of an example's input, and of its output
 CLASSES = ("noun.animal", "noun.artifact", "noun.food", "noun.plant", "noun.body", "noun.person", "noun.feeling",
            "noun.location")  # fmt: skip
 LABELS = (("foo", "bar"), ("red", "blue"), ("A", "B"), ("left", "right"), ("1", "2"), ("cold", "warm"), ("x", "y"))
@@ -120,7 +127,11 @@ def candidates(options: dict[str, Any]) -> str:
             select *, from_json(text, '["varchar"]')[1] as title,
                    split_part(from_json(text, '["varchar"]')[2], '. ', 1) as opening,
                    attributes ->> '$.topic' as topic, attributes ->> '$.description' as description
-            from texts where kind = 'summary')"""
+            from texts where kind = 'summary'),
+        examples as (
+            select *, from_json(text, '["varchar"]')[1] as asked, from_json(text, '["varchar"]')[2] as answer,
+                   attributes ->> '$.task' as task
+            from texts where kind = 'icl')"""
     lexname = "'{0}' || lexname"
     short = r"len(opening) between 30 and 240 and regexp_matches(opening, ' (is|was|are|were) .*[a-z)]{3}\.?$')"
     parts = [
@@ -129,6 +140,14 @@ def candidates(options: dict[str, Any]) -> str:
         pairs("wider", "senses", "word", "hypernym", "'wider'", "lexname like 'noun.%' and hypernym is not null"),
         pairs("opposite", "senses", "word", "antonym", "'opposite'", "antonym is not null and tagged > 1"),
         pairs("topic", "summaries", "opening", "topic", "'topic'", f"topic is not null and {short}"),
+        pairs(
+            "task",
+            "examples",
+            "asked",
+            "answer",
+            "'task ' || task",
+            f"length(asked) <= {LONGEST} and length(answer) <= {LONGEST}",
+        ),
         pairs("description", "summaries", "title", "description", "'description'", "description is not null"),
     ]
     asked = " union all by name ".join(parts)

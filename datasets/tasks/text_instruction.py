@@ -23,6 +23,12 @@ SUMMARIES = (
     ("Write a few sentences on [turn1].", "[turn2]"),
 )
 LONGEST = 600  # characters of a summary
+TOLD = 2_000  # characters of an instruction, and of its answer
+DEFINED = (
+    ("[definition]\n\n[turn1]", "[turn2]"),
+    ("[turn1]\n\n[definition]", "[turn2]"),
+    ("Task: [definition]\nInput: [turn1]\nOutput:", "[turn2]"),
+)
 
 
 def candidates(options: dict[str, Any]) -> str:
@@ -30,7 +36,7 @@ def candidates(options: dict[str, Any]) -> str:
     lengths = ", ".join(f"({n})" for n in LENGTHS)
     return f"""with told as (
                    select *, from_json(text, '["varchar"]') as turns from texts
-                   where kind in ('dialogue', 'definition', 'summary')),
+                   where kind in ('dialogue', 'definition', 'summary', 'instruction', 'icl')),
                dialogues as (
                    select t.*, l.n, unnest(range(0, len(turns) - l.n + 1, 2)) as start
                    from told t, (values {lengths}) l(n) where kind = 'dialogue'),
@@ -45,7 +51,13 @@ def candidates(options: dict[str, Any]) -> str:
                union all by name
                select asset_id as key, kind, kind as balance, split, holdout, asset_id as source_asset,
                       turns[1] as text_turn1, turns[2] as text_turn2, family as meta_family
-               from (from senses union all by name from told where kind = 'summary' and len(turns[2]) <= {LONGEST})"""
+               from (from senses union all by name from told where kind = 'summary' and len(turns[2]) <= {LONGEST})
+               union all by name
+               select asset_id as key, if(kind = 'icl', 'defined', 'told') as kind, kind || corpus as balance, split, holdout,
+                      asset_id as source_asset, turns[1] as text_turn1, turns[2] as text_turn2,
+                      attributes ->> '$.definition' as text_definition, family as meta_family
+               from told where (kind = 'instruction' or kind = 'icl' and (attributes ->> '$.definition') is not null)
+                           and len(turns[1]) <= {TOLD} and len(turns[2]) <= {TOLD}"""
 
 
 PLANNER = Planner(
@@ -59,6 +71,8 @@ PLANNER = Planner(
         ),
         *(Template(*turns, kind="definition") for turns in MEANINGS),
         *(Template(*turns, kind="summary") for turns in SUMMARIES),
+        Template("[turn1]", "[turn2]", kind="told"),
+        *(Template(*turns, kind="defined") for turns in DEFINED),
     ),
     candidates,
 )

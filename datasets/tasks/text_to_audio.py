@@ -1,5 +1,6 @@
 """Words -> sound; spoken words too."""
 
+from codi2_datasets.captions import captioned_rows
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
 
@@ -22,10 +23,10 @@ SPEECH = (
 
 
 def candidates(options: dict) -> str:
-    return """select asset_id as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
+    return f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
                      holdout, caption as word_caption, asset_id as slot_target, concept as meta_concept,
                      family as meta_family
-              from sounds where caption <> ''"""
+              from {captioned_rows("sounds")}"""
 
 
 PLANNER = Planner(

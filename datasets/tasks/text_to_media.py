@@ -2,6 +2,9 @@
 
 A word is replaced where the sentence itself says that it names one thing: after an article or the like, and before
 what cannot go on with the name ('the dog barks' may be, 'the dog house' not).
+
+photo     the word replaced by a photograph of one thing (COCO), instead of a drawing of a style
+document  a page that had pictures, as plain text -> the page with its pictures in place (OBELICS, MMC4)
 """
 
 from typing import Any
@@ -31,6 +34,13 @@ PICTURES = (
     ("Show {words} instead of writing it. [sentence]", "Here it is: {reply}"),
     ("Rewrite this with {style} pictures for {words}: [sentence]", "{reply}"),
 )
+PHOTOS = PICTURES[:3]
+PER_WORD = 8  # photographs of each word, by hash
+DOCUMENTS = (
+    ("Put pictures into this text where they belong.\n[sentence]", "{reply}"),
+    ("[sentence]\nIllustrate this.", "{reply}"),
+    ("This page has lost its pictures:\n[sentence]\nBring them back.", "Here it is:\n{reply}"),
+)
 SOUNDS = (
     ("Put a sound in the place of {words}: [sentence]", "{reply}"),
     ("[sentence] Write this again with a sound instead of {words}.", "{reply}"),
@@ -47,8 +57,10 @@ def sentences() -> str:
                    unnest(list_sort(list_distinct(string_split(
                        case kind when 'definition' then attributes ->> '$.example'
                             when 'summary' then replace(from_json(text, '["varchar"]')[2], '. ', '.\n')
+                            when 'instruction' then replace(array_to_string(from_json(text, '["varchar"]'), '\n'), '. ', '.\n')
+                            when 'icl' then replace(array_to_string(from_json(text, '["varchar"]')[1:2], '\n'), '. ', '.\n')
                             else array_to_string(from_json(text, '["varchar"]'), '\n') end, '\n')))) as sentence
-            from texts where kind in ('definition', 'summary', 'dialogue')),
+            from texts where kind in ('definition', 'summary', 'dialogue', 'instruction', 'icl')),
         tokens as (
             select *, string_split(sentence, ' ') as t from sentences
             where length(sentence) between {LENGTH[0]} and {LENGTH[1]} and not contains(sentence, '  ')),
@@ -66,13 +78,19 @@ def replaced() -> str:
     """SQL for `replaced`: each sentence with the pictures of one style, or with one sound, for its first words."""
     ambiguous = ", ".join(f"'{word}'" for word in AMBIGUOUS)
     return f"""
+        photos as (
+            select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
+            from pictures where style is null and kind = 'photo' and concept is not null
+            qualify row_number() over (partition by word, split, holdout order by md5(asset_id), asset_id) <= {PER_WORD}),
         shown as (
             select lower(concept) as word, style as hand, asset_id, modality, split, holdout, licence, family
             from ({things()}) where tone = 0 or tone is null
             union all by name
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
             from sounds where kind is distinct from 'speech' and caption <> ''
-              and lower(concept) in (select lower(concept) from ({things()}))),
+              and lower(concept) in (select lower(concept) from ({things()}) union select word from photos)
+            union all by name
+            select * from photos),
         known as (
             select * from shown where regexp_full_match(word, '[a-z]+') and word not in ({ambiguous})
             qualify row_number() over (partition by word, hand order by asset_id) = 1),
@@ -85,7 +103,7 @@ def replaced() -> str:
                    any_value(holdout) as holdout, any_value(licence) as licence, any_value(t) as t, list(i order by i) as places,
                    list(word order by i) as words, list(rest order by i) as rests
             from first_words group by source_asset, sentence),
-        told as (  -- the words of a sentence that a style, or a sound, shows; sounds one word alone
+        told as (  -- the words of a sentence that a style, a photograph or a sound shows; the last two one word alone
             select c.source_asset, c.sentence, k.hand, k.modality, list(f.i order by f.i) as places,
                    list(k.asset_id order by f.i) as media, list(f.word order by f.i) as words,
                    list_distinct(list(k.family)) as families, list(k.split) as splits, list(k.holdout) as holdouts
@@ -96,7 +114,7 @@ def replaced() -> str:
             select r.*, c.* exclude (source_asset, sentence, places, words),
                    list_distinct(list_filter(list_append(r.splits, c.split), s -> s <> 'train')) as unseen
             from told r join counted c using (source_asset, sentence)
-            where (len(r.places) = len(c.places) or r.modality = 'audio')
+            where (len(r.places) = len(c.places) or r.hand = r.media[1])
               -- the words stand nowhere else in the sentence, so that all of them are replaced
               and len(list_filter(c.t, x -> list_contains(r.words, regexp_extract(lower(x), '[a-z]+')))) = len(r.places))"""
 
@@ -120,15 +138,22 @@ def candidates(options: dict[str, Any]) -> str:
                                   when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
                    from replaced)
                select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
-                      if(modality = 'audio', 'sound', 'picture') || len(places) as kind,
-                      if(modality = 'audio', 'sound', 'picture') || len(places) as balance, side as split,
+                      case when modality = 'audio' then 'sound' when hand = media[1] then 'photo' else 'picture' end
+                          || len(places) as kind,
+                      kind as balance, side as split,
                       case when side = 'train' then ''
                            when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
                            else 'combination' end as holdout,
                       sentence as text_sentence, {texts}, {media}, source_asset, hand as word_style,
                       array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
                       array_to_string(words, ', ') as meta_concept, families[1] as meta_family
-               from fitting where side is not null"""
+               from fitting where side is not null
+               union all by name
+               select 'document' || asset_id as key, 'document' || len(media) as kind, 'document' as balance, split, holdout,
+                      array_to_string(list_filter(turns, t -> t <> ''), '\n') as text_sentence,
+                      {", ".join(f"turns[{n}] as text_t{n}" for n in range(1, MOST + 2))}, {media}, asset_id as source_asset,
+                      family as meta_family
+               from spoken where kind = 'document' and len(media) <= {MOST}"""
 
 
 def reply(words: int) -> str:
@@ -140,7 +165,7 @@ PLANNER = Planner(
     "1",
     tuple(
         Template(user, answer.format(reply=reply(n)), kind=f"{kind}{n}")
-        for kind, said in (("picture", PICTURES), ("sound", SOUNDS))
+        for kind, said in (("picture", PICTURES), ("sound", SOUNDS), ("photo", PHOTOS), ("document", DOCUMENTS))
         for n in range(1, MOST + 1)
         for user, answer in said
     ),

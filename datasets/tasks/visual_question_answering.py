@@ -87,6 +87,12 @@ TEMPLATES = {
         ('In which part of [made] do you see "{asked}"?', "I see it {answer}."),
         ("This is [thing]. Where was it put in this picture? [made]", "It was put {answer}."),
     ),
+    "told": (
+        ("[query] [question]", "[answer]"),
+        ("[question] [query]", "[answer]"),
+        ("Look at this: [query] [question]", "[answer]"),
+        ("I have a question about this picture. [question] [query]", "[answer]"),
+    ),
     "colour": (
         ("Is this drawn in colour or in black and white? [query]", "{answer}"),
         ("[query] Black and white, or in colour?", "{answer}"),
@@ -99,6 +105,7 @@ HEAD = "split, holdout, concept as meta_concept, family as meta_family, style as
 MUTE = "('flags', 'symbols')"
 # subgroups that no name of another member fits as well
 EXACT = "('food-fruit', 'musical-instrument')"
+LONGEST = 1_000  # characters of a question, and of an answer, that a corpus brings
 COLOURFUL = "('food-fruit', 'face-smiling')"
 
 
@@ -238,9 +245,19 @@ def choices() -> str:
         from put"""
 
 
+def told() -> str:
+    """SQL: the first question of each conversation about one picture that a corpus brings (LLaVA-Instruct, MIMIC-IT)."""
+    return f"""
+        select 'told' || asset_id as key, 'told' as kind, 'told ' || corpus as balance, split, holdout,
+               media[1] as slot_query, turns[1] as text_question, turns[2] as text_answer, asset_id as source_asset,
+               family as meta_family, 'told' as meta_relation
+        from spoken where kind in ('conversation', 'related') and len(media) = 1
+                      and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}"""
+
+
 def candidates(options: dict) -> str:
     return f"""with {drawings()}, {placing()}
-        {records()} union all by name {yes_or_no()} union all by name {choices()}"""
+        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {told()}"""
 
 
 PLANNER = Planner(

@@ -1,0 +1,66 @@
+"""AudioCaps: sentences for sounds of AudioSet. CSV (audiocap_id, youtube_id, start_time, caption).
+
+One audio row a sound, with the first of its captions; the others of validation and test stand in the attribute `more`.
+Attributes: kind 'sound', video, start, more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Place
+from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.sounds import heard, youtube_names
+from codi2_datasets.connectors.reading.values import Bad, known, need, number, text
+from codi2_datasets.corpora.base import SourceRow
+
+LICENCE = "LicenseRef-AudioSet"
+
+
+def read(file: str) -> tables.Numbered:
+    """Sounds with all their captions, in the order of the first; the whole list is 50,000 rows."""
+    found: dict[Any, dict[str, Any] | Bad] = {}
+    for n, row in tables.delimited_rows(file):
+        if isinstance(row, Bad):
+            found[n] = row
+            continue
+        own = found.setdefault((row.get("youtube_id"), row.get("start_time")), {**row, "captions": []})
+        if isinstance(own, dict) and (caption := text(row.get("caption"))) and caption not in own["captions"]:
+            own["captions"].append(caption)
+    yield from enumerate(found.values())
+
+
+def names(row: Mapping[str, Any]) -> Sequence[str]:
+    return [*youtube_names(row["youtube_id"].strip(), number(row.get("start_time"))), text(row.get("audiocap_id"))]
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+    first, *more = row["captions"] or [""]
+    attributes = known(video=row["youtube_id"].strip(), start=number(row.get("start_time")), more=more)
+    return heard(place, locator, found, first, attributes, LICENCE)
+
+
+LISTING = listed.Listing(
+    files=lambda place: listed.lists(place, "train.csv", "val.csv", "test.csv", "audiocaps*.csv"),
+    read=read,
+    names=names,
+    describe=describe,
+    check=lambda file: need(file, tables.header_of(file), ("youtube_id",), ("caption",)),
+)
+
+
+CONNECTOR = Connector(
+    name="audiocaps",
+    version="1",
+    description="AudioCaps: sounds of AudioSet in whole sentences",
+    homepage="https://audiocaps.github.io",
+    licence=LICENCE,
+    terms="Captions are MIT (academic use by their makers' word); the sounds are those of the videos' owners.",
+    size="51 thousand sounds",
+    tasks=("text_to_audio", "audio_captioning"),
+    pieces=partial(listed.pieces, how=LISTING),
+    rows=partial(listed.rows, how=LISTING),
+)

@@ -1,0 +1,60 @@
+"""Conceptual Captions: CC3M (caption, then address) and CC12M (address, then caption), TSV without a header.
+
+One image row a fetched picture. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M were
+replaced by <PERSON>: said as 'someone'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.reading.files import find
+from codi2_datasets.connectors.reading.values import WEB, known, pick, text, web_address
+from codi2_datasets.corpora.base import RejectedRow
+
+
+def describe(row: Mapping[str, Any]) -> pairs.Told:
+    url = web_address(pick(row, "url"))
+    caption = text(pick(row, "caption")).replace("<PERSON>", "someone")
+    return pairs.Told(url=url, caption=caption, attributes=known(url=url))
+
+
+def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
+    """The lists as the hub has them too: with a header line, which is no row."""
+    for file in find(place.path, ("*.tsv", "*.tsv.gz", "*.tsv.zst")):
+        rows = tables.delimited_rows(file, "\t", header, quoted=False)
+        named = (found for found in rows if not (found[0] == 0 and found[1] == dict(zip(header, header, strict=True))))
+        yield from pairs.links(place, iter([(file, named)]), describe)
+
+
+def rows(piece: Piece) -> Rows:
+    return pairs.tar_rows(piece, describe, ("image",), WEB)
+
+
+CC3M = Connector(
+    name="cc3m",
+    version="1",
+    description="Conceptual Captions: pictures of the web with tidied alternative texts",
+    homepage="https://ai.google.com/research/ConceptualCaptions",
+    licence=WEB,
+    terms="The lists may be used freely for any purpose, with acknowledgment of Google; the pictures are their owners'.",
+    size="3.3 million addresses",
+    tasks=("text_to_image", "image_captioning"),
+    pieces=pairs.tar_pieces,
+    rows=rows,
+    links=partial(links, header=("caption", "url")),
+)
+CC12M = replace(
+    CC3M,
+    name="cc12m",
+    description="Conceptual 12M: more pictures of the web, with looser alternative texts",
+    homepage="https://github.com/google-research-datasets/conceptual-12m",
+    size="12.4 million addresses",
+    links=partial(links, header=("url", "caption")),
+)
+CONNECTORS = (CC3M, CC12M)

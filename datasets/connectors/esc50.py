@@ -1,0 +1,59 @@
+"""ESC-50: two thousand sounds of fifty kinds, five seconds each. meta/esc50.csv and audio/.
+
+One audio row a file, its caption the kind in words. Attributes: concept and family (the kind), kind 'sound', fold, url.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Place
+from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading.files import stem
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.sounds import heard
+from codi2_datasets.connectors.reading.values import Bad, known, need, number, text
+from codi2_datasets.corpora.base import SourceRow
+
+LICENCE = "CC-BY-NC-3.0"
+FREE = "CC-BY-3.0"  # of the ten kinds that make ESC-10
+
+
+def names(row: Mapping[str, Any]) -> Sequence[str]:
+    return [stem(row["filename"])]
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+    words = text(row["category"]).replace("_", " ")
+    source = text(row.get("src_file"))
+    attributes = known(concept=words, family=words, fold=number(row.get("fold")),
+                       url=f"https://freesound.org/s/{source}/" if source.isdecimal() else "")  # fmt: skip
+    licence = FREE if text(row.get("esc10")).lower() == "true" else LICENCE
+    return heard(
+        place, locator, found, words, attributes, licence, f"Freesound {source}, by K. J. Piczak" if source else ""
+    )
+
+
+LISTING = listed.Listing(
+    files=lambda place: listed.lists(place, "esc50.csv"),
+    read=tables.delimited_rows,
+    names=names,
+    describe=describe,
+    check=lambda file: need(file, tables.header_of(file), ("filename",), ("category",)),
+)
+
+
+CONNECTOR = Connector(
+    name="esc50",
+    version="1",
+    description="ESC-50: sounds of fifty kinds",
+    homepage="https://github.com/karolpiczak/ESC-50",
+    licence=LICENCE,
+    terms="CC-BY-NC-3.0; the 400 sounds of ESC-10 are CC-BY-3.0.",
+    size="2,000 sounds",
+    tasks=("text_to_audio", "audio_captioning", "audio_editing"),
+    pieces=partial(listed.pieces, how=LISTING),
+    rows=partial(listed.rows, how=LISTING),
+)

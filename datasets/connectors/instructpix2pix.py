@@ -1,0 +1,93 @@
+"""InstructPix2Pix: pictures made by a diffusion model, an instruction, and the picture after it.
+
+As published: folders shard-NN/NNNNNNN/ with prompt.json (input, edit, output), {seed}_0.jpg before and {seed}_1.jpg after; or
+the hub's Parquet (original_prompt, original_image, edit_prompt, edited_prompt, edited_image).
+Two image rows and one text row an edit. Attributes: kind 'photo', 'edit'; family (the prompt: all its seeds), ref, media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codi2_datasets.clients import SourceUnavailable
+from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.reading import tables
+from codi2_datasets.connectors.reading.edits import Edit, edit_rows
+from codi2_datasets.connectors.reading.files import find, folder_identity, opened, short, stem
+from codi2_datasets.connectors.reading.values import Bad, text
+from codi2_datasets.connectors.reading.words import family_of
+from codi2_datasets.corpora.base import RejectedRow
+
+LICENCE, AUTHOR = "LicenseRef-InstructPix2Pix", "Tim Brooks, Aleksander Holynski, Alexei A. Efros"
+NEEDED = (("original_image",), ("edit_prompt",), ("edited_image",))
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    """Row groups of Parquet; of folders one piece for each shard."""
+    try:
+        prompts = find(place.path, ("prompt.json",))
+    except SourceUnavailable:
+        prompts = []
+    if not any(name.endswith("prompt.json") for name in prompts):
+        yield from tables.parquet_pieces(place, *NEEDED)
+        return
+    for shard in sorted({up(name, 2) for name in prompts}):
+        yield Piece(place, shard, folder_identity(shard, ("prompt.json", "*.jpg")), kind="folder")
+
+
+def up(path: str, levels: int) -> str:
+    return "/".join(path.split("/")[:-levels])
+
+
+def rows(piece: Piece) -> Rows:
+    yield from folder_rows(piece) if piece.kind == "folder" else parquet_rows(piece)
+
+
+def parquet_rows(piece: Piece) -> Rows:
+    place = piece.place
+    for number, row in tables.parquet_rows(piece.file, piece.part or 0):
+        locator = f"{short(piece.file)}#{number}"
+        if isinstance(row, Bad):
+            yield RejectedRow(place.corpus, locator, row.reason)
+            continue
+        before, after = text(row.get("original_prompt")), text(row.get("edited_prompt"))
+        family = family_of(before or locator)
+        first, second = (tables.image_bytes(row.get(name)) for name in ("original_image", "edited_image"))
+        edit = Edit(locator, first, second, row.get("edit_prompt"), family, LICENCE, AUTHOR, (before, after))
+        yield from edit_rows(place, edit)
+
+
+def folder_rows(piece: Piece) -> Rows:
+    place = piece.place
+    for prompt in find(piece.file, ("prompt.json",)):
+        locator = short(up(prompt, 1))
+        told = tables.json_object(read(prompt))
+        if isinstance(told, Bad):
+            yield RejectedRow(place.corpus, locator, f"prompt.json: {told.reason}")
+            continue
+        captions = text(told.get("input")), text(told.get("output"))
+        found = {stem(name): name for name in find(up(prompt, 1), ("*.jpg", "prompt.json"))}
+        for seed in sorted({name.rpartition("_")[0] for name in found} - {""}):
+            before, after = (read(side) if (side := found.get(f"{seed}_{n}")) else None for n in (0, 1))
+            family = family_of(captions[0] or locator)
+            edit = Edit(f"{locator}/{seed}", before, after, told.get("edit"), family, LICENCE, AUTHOR, captions)
+            yield from edit_rows(place, edit)
+
+
+def read(path: str) -> bytes:
+    with opened(path, seekable=True) as file:
+        return file.read()
+
+
+CONNECTOR = Connector(
+    name="instructpix2pix",
+    version="1",
+    description="InstructPix2Pix: pictures edited as an instruction says, all made by models",
+    homepage="https://github.com/timothybrooks/instruct-pix2pix",
+    licence=LICENCE,
+    terms="Made with Stable Diffusion and GPT-3, and published with the project under MIT; both models' terms go with them.",
+    size="313,010 edits (CLIP-filtered)",
+    tasks=("image_editing", "exemplar_learning", "reasoning", "text_to_image", "image_captioning"),
+    pieces=pieces,
+    rows=rows,
+)

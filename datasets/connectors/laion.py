@@ -1,0 +1,60 @@
+"""LAION-400M, LAION-2B and Re-LAION: addresses and alternative texts of pictures on the web, in Parquet.
+
+The columns have been called by several names; URL (url) and TEXT (caption, text) are needed. One image row a fetched picture.
+Attributes: kind 'photo' or 'cut-out', url; where known similarity, punsafe, pwatermark, aesthetic, nsfw, language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.reading.values import WEB, known, licence_of, number, pick, text, web_address
+from codi2_datasets.corpora.base import RejectedRow
+
+URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
+
+
+def describe(row: Mapping[str, Any]) -> pairs.Told:
+    url = web_address(pick(row, *URL))
+    return pairs.Told(
+        url=url,
+        caption=text(pick(row, *TEXT)),
+        licence=licence_of(pick(row, "LICENSE", "license")),
+        md5=text(pick(row, "md5", "MD5")),
+        attributes=known(
+            url=url,
+            similarity=number(pick(row, "similarity", "SIMILARITY")),
+            punsafe=number(pick(row, "punsafe")),
+            pwatermark=number(pick(row, "pwatermark")),
+            aesthetic=number(pick(row, "AESTHETIC_SCORE", "aesthetic", "aesthetic_score")),
+            nsfw=text(pick(row, "NSFW")).lower(),
+            language=text(pick(row, "LANGUAGE")),
+        ),
+    )
+
+
+def links(place: Place) -> Iterator[Link | RejectedRow]:
+    found = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
+    return pairs.links(place, found, describe)
+
+
+def rows(piece: Piece) -> Rows:
+    return pairs.tar_rows(piece, describe, ("image",), WEB)
+
+
+CONNECTOR = Connector(
+    name="laion",
+    version="1",
+    description="LAION: pictures of the web with their alternative texts",
+    homepage="https://laion.ai",
+    licence=WEB,
+    terms="The lists are CC-BY-4.0; the pictures are their owners', each under terms of its own.",
+    size="400 million (LAION-400M), 2.3 thousand million (LAION-2B-en) addresses",
+    tasks=("text_to_image", "image_captioning"),
+    pieces=pairs.tar_pieces,
+    rows=rows,
+    links=links,
+)

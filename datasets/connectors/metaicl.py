@@ -1,0 +1,70 @@
+"""MetaICL and CrossFit: examples of many tasks in words. JSON lines (task, input, output, options), or TSV (input, output).
+
+One text row an example: [input, output, task]. Attributes: kind 'icl', task, family, options.
+The files of one task differ in their number of examples and seed: the same example again is a duplicate, and counted so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.reading import tables
+from codi2_datasets.connectors.reading.files import find, short, stem
+from codi2_datasets.connectors.reading.values import Bad, known, lines, need, text
+from codi2_datasets.connectors.reading.words import family_of, words
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+
+LICENCE, AUTHOR = "LicenseRef-CrossFit", "the makers of the tasks, collected by MetaICL and CrossFit"
+DRAW = re.compile(r"(_\d+_\d+)?_(train|dev|test)$")
+
+
+def read(file: str) -> tables.Numbered:
+    if ".tsv" not in file:
+        yield from tables.json_lines(file)
+        return
+    task = DRAW.sub("", stem(file.removesuffix(".gz")))
+    for n, row in tables.delimited_rows(file, "\t", ("input", "output"), quoted=False):
+        yield n, row if isinstance(row, Bad) else {**row, "task": task}
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
+    for file in files:
+        first = next((row for _, row in read(file) if isinstance(row, dict)), None)
+        if first is not None:
+            need(file, first, ("task",), ("input",), ("output",))
+    yield from tables.slices(place, files, lambda file: sum(1 for _ in read(file)))
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+    task, asked, answer = text(row.get("task")), lines(row.get("input")), lines(row.get("output"))
+    if not (task and asked and answer):
+        return Bad("no task, input or output")
+    options = row.get("options")
+    choices = [text(item) for item in options if text(item)] if isinstance(options, list) else None
+    attributes = known(kind="icl", task=task, family=family_of(task, asked), options=choices)
+    return words(place, locator, [asked, answer, task], attributes, LICENCE, AUTHOR)
+
+
+def rows(piece: Piece) -> Rows:
+    for n, row in tables.sliced(piece, read(piece.file)):
+        locator = f"{short(piece.file)}#{n}"
+        told = row if isinstance(row, Bad) else describe(piece.place, locator, row)
+        yield RejectedRow(piece.place.corpus, locator, told.reason) if isinstance(told, Bad) else told
+
+
+CONNECTOR = Connector(
+    name="metaicl",
+    version="1",
+    description="MetaICL and CrossFit: examples of 142 tasks in words",
+    homepage="https://github.com/facebookresearch/MetaICL",
+    licence=LICENCE,
+    terms="The collection is CC-BY-NC-4.0; each task is under the terms of its own set.",
+    size="142 tasks",
+    tasks=("text_icl", "text_to_media"),
+    pieces=pieces,
+    rows=rows,
+)

@@ -1,0 +1,105 @@
+"""MMC4: web pages as sentences, and pictures matched to them. JSON lines, one zip a shard.
+
+{url, text_list, image_info: [{image_name, raw_url, matched_text_index, matched_sim}]}. Pictures are addresses: the fetcher's
+tars are named under `media`. A picture stands before the sentence that it is matched to, which is its caption.
+Attributes: kind 'document' or 'photo', family (the page), ref (the address), media, similarity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, ConnectorError, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.reading.documents import stretches
+from codi2_datasets.connectors.reading.files import find, short
+from codi2_datasets.connectors.reading.values import WEB, Bad, known, number, pick, text, web_address
+from codi2_datasets.connectors.reading.words import words
+from codi2_datasets.corpora.base import RejectedRow
+
+AUTHOR = "web pages, collected by the Allen Institute for AI"
+PATTERNS = ("*.jsonl", "*.jsonl.zip", "*.jsonl.gz", "*.jsonl.zst")
+
+
+def images_of(row: Mapping[str, Any]) -> Iterator[tuple[int, str, float | None]]:
+    """(sentence, address, similarity) of each picture that says where it belongs."""
+    sentences = row.get("text_list")
+    for info in row["image_info"] if isinstance(row.get("image_info"), list) else []:
+        if isinstance(info, dict) and isinstance(sentences, list):
+            place, url = info.get("matched_text_index"), web_address(info.get("raw_url"))
+            if url and isinstance(place, int) and 0 <= place < len(sentences):
+                yield place, url, number(info.get("matched_sim"))
+
+
+def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
+    if not isinstance(row.get("text_list"), list) or not isinstance(row.get("image_info"), list):
+        return Bad("no 'text_list' or no 'image_info'")
+    images = list(images_of(row))
+    found: list[tuple[str, str]] = []
+    for n, sentence in enumerate(row["text_list"]):
+        found += [("image", url) for at, url, _ in images if at == n]
+        found += [("text", text(sentence))] if text(sentence) else []
+    return found
+
+
+def links(place: Place) -> Iterator[Link | RejectedRow]:
+    for file in find(place.path, PATTERNS):
+        for n, row in tables.json_lines(file):
+            locator = f"{short(file)}#{n}"
+            if isinstance(row, Bad):
+                yield RejectedRow(place.corpus, locator, row.reason)
+                continue
+            page = web_address(row.get("url"))
+            for k, (at, url, similarity) in enumerate(images_of(row)):
+                attributes = known(url=url, ref=url, page=page, family=page, similarity=similarity)
+                yield Link(f"{locator}/{k}", url, text(row["text_list"][at]), attributes)
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    yield from pairs.tar_pieces(place)
+    files = find(place.path, PATTERNS)
+    for file in files:
+        first = next(tables.json_lines(file), (0, {}))[1]
+        if isinstance(first, dict) and first and "text_list" not in first:
+            raise ConnectorError(f"{file}: the field 'text_list' is missing; it has: {', '.join(first)}")
+    yield from tables.slices(place, files, lambda file: sum(1 for _ in tables.json_lines(file)), kind="documents")
+
+
+def describe(record: Mapping[str, Any]) -> pairs.Told:
+    url = web_address(pick(record, "url", "raw_url"))
+    return pairs.Told(url, text(record.get("caption")), known(url=url, ref=url))
+
+
+def rows(piece: Piece) -> Rows:
+    if piece.kind != "documents":
+        yield from pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
+        return
+    place = piece.place
+    for n, row in tables.sliced(piece, tables.json_lines(piece.file)):
+        locator = f"{short(piece.file)}#{n}"
+        parts = row if isinstance(row, Bad) else parts_of(row)
+        found = [] if isinstance(parts, Bad) else list(stretches(parts))
+        if not found or isinstance(row, Bad):
+            yield RejectedRow(
+                place.corpus, locator, parts.reason if isinstance(parts, Bad) else "no pictures among words"
+            )
+            continue
+        attributes = {"kind": "document", "family": web_address(row.get("url")) or locator}
+        for k, stretch in enumerate(found):
+            yield words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+
+
+CONNECTOR = Connector(
+    name="mmc4",
+    version="1",
+    description="MMC4: web pages with pictures matched to their sentences",
+    homepage="https://github.com/allenai/mmc4",
+    licence=WEB,
+    terms="The collection is ODC-BY; texts and pictures are those of the pages' owners.",
+    size="103 million pages, 585 million addresses",
+    tasks=("text_to_media", "text_to_image", "image_captioning"),
+    pieces=pieces,
+    rows=rows,
+    links=links,
+)

@@ -1,0 +1,72 @@
+"""Natural Instructions: 1,600 tasks, each with its definition and examples. One JSON file a task.
+
+{Definition: [..], Instances: [{id, input, output: [..]}], Categories, Input_language, ...}. One text row an instance:
+[input, first output, task, definition]. Attributes: kind 'icl', task, family, definition, category, language.
+Option `instances`: how many of each task at most, the first; 0 for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.reading.files import find, identity, short, stem
+from codi2_datasets.connectors.reading.json_items import json_items
+from codi2_datasets.connectors.reading.values import Bad, known, lines, text
+from codi2_datasets.connectors.reading.words import family_of, words
+from codi2_datasets.corpora.base import RejectedRow
+
+LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    for file in find(place.path, ("task*.json", "task*.json.gz")):
+        keys = [name for name, _ in islice(json_items(file, skip=True), 40)]
+        if keys != [-1] and not {"Definition", "Instances"} <= set(keys):
+            raise ConnectorError(f"{file}: 'Definition' or 'Instances' is missing; it has: {', '.join(map(str, keys))}")
+        yield Piece(place, file, identity(file))
+
+
+def first(value: Any) -> str:
+    """The text, or the first of a list of texts."""
+    return lines(next(iter(value), None) if isinstance(value, list) else value)
+
+
+def head(file: str) -> dict[str, str]:
+    """What a file says of its task, wherever in it that stands."""
+    wanted = ("Definition", "Categories", "Input_language")
+    return dict.fromkeys(wanted, "") | {str(name): first(value) for name, value in json_items(file, only=wanted)}
+
+
+def rows(piece: Piece) -> Rows:
+    place, task, told = piece.place, stem(piece.file.removesuffix(".gz")), head(piece.file)
+    most = int(place.options.get("instances") or 0) or None
+    for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)):
+        locator = f"{short(piece.file)}#{n}"
+        if not isinstance(entry, dict):
+            yield RejectedRow(place.corpus, locator, entry.reason if isinstance(entry, Bad) else "no JSON object")
+            continue
+        asked, answer = lines(entry.get("input")), first(entry.get("output"))
+        if not (asked and answer and told["Definition"]):
+            yield RejectedRow(place.corpus, locator, "no definition, input or output")
+            continue
+        attributes = known(kind="icl", task=task, family=family_of(task, asked), definition=told["Definition"],
+                           category=text(told["Categories"]), language=text(told["Input_language"]))  # fmt: skip
+        yield words(place, locator, [asked, answer, task, told["Definition"]], attributes, LICENCE, AUTHOR)
+
+
+CONNECTOR = Connector(
+    name="natural-instructions",
+    version="1",
+    description="Natural Instructions: definitions and examples of 1,600 tasks",
+    homepage="https://github.com/allenai/natural-instructions",
+    licence=LICENCE,
+    terms="Apache-2.0; each task's instances are under the terms of the set that they are from.",
+    size="1,616 tasks, 5 million instances",
+    tasks=("text_icl", "text_instruction", "text_to_media"),
+    pieces=pieces,
+    rows=rows,
+    options={"instances": 0},
+)

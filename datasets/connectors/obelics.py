@@ -1,0 +1,114 @@
+"""OBELICS: web pages as pictures and texts in turn. Parquet (images, texts, metadata, general_metadata), two lists as long.
+
+Pictures are addresses: the fetcher's tars are named under `media`. One text row a stretch of a page with up to three pictures,
+one image row a fetched picture, its alternative text as caption where it has one.
+Attributes: kind 'document' or 'photo', family (the page), ref (the address), media.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.reading.documents import stretches
+from codi2_datasets.connectors.reading.files import short
+from codi2_datasets.connectors.reading.values import WEB, Bad, known, lines, text, web_address
+from codi2_datasets.connectors.reading.words import words
+from codi2_datasets.corpora.base import RejectedRow
+
+AUTHOR = "web pages, collected by Hugging Face"
+COLUMNS = ("images", "texts", "metadata", "general_metadata")
+
+
+def page_of(row: Mapping[str, Any]) -> str:
+    try:
+        return web_address(json.loads(row.get("general_metadata") or "{}").get("url"))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return ""
+
+
+def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
+    images, texts = row.get("images"), row.get("texts")
+    if not isinstance(images, list) or not isinstance(texts, list) or len(images) != len(texts):
+        return Bad("images and texts are not as long as each other")
+    found = [
+        ("image", web_address(image)) if image else ("text", lines(said))
+        for image, said in zip(images, texts, strict=True)
+    ]
+    return [(kind, value) for kind, value in found if value]
+
+
+def told(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
+    """Every picture of a page, with its alternative text."""
+    try:
+        metadata = json.loads(row.get("metadata") or "[]")
+    except (ValueError, TypeError, RecursionError):
+        metadata = []
+    page = page_of(row)
+    for n, image in enumerate(row.get("images") or []):
+        if url := web_address(image):
+            about = metadata[n] if isinstance(metadata, list) and n < len(metadata) else None
+            caption = text(about.get("alt_text")) if isinstance(about, dict) else ""
+            yield pairs.Told(url, caption, known(url=url, ref=url, page=page, family=page))
+
+
+def links(place: Place) -> Iterator[Link | RejectedRow]:
+    for piece in document_pieces(place):
+        for n, row in tables.parquet_rows(piece.file, piece.part or 0, COLUMNS):
+            locator = f"{short(piece.file)}#{n}"
+            if isinstance(row, Bad):
+                yield RejectedRow(place.corpus, locator, row.reason)
+                continue
+            for k, found in enumerate(told(place, row)):
+                yield Link(f"{locator}/{k}", found.url, found.caption, found.attributes)
+
+
+def document_pieces(place: Place) -> Iterator[Piece]:
+    return tables.parquet_pieces(place, ("images",), ("texts",))
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    yield from pairs.tar_pieces(place)
+    yield from document_pieces(place)
+
+
+def describe(record: Mapping[str, Any]) -> pairs.Told:
+    url = web_address(record.get("url"))
+    return pairs.Told(url, text(record.get("caption") or record.get("alt_text")), known(url=url, ref=url))
+
+
+def rows(piece: Piece) -> Rows:
+    if piece.part is None:
+        yield from pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
+        return
+    place = piece.place
+    for n, row in tables.parquet_rows(piece.file, piece.part, COLUMNS):
+        locator = f"{short(piece.file)}#{n}"
+        parts = row if isinstance(row, Bad) else parts_of(row)
+        found = [] if isinstance(parts, Bad) else list(stretches(parts))
+        if not found:
+            yield RejectedRow(
+                place.corpus, locator, parts.reason if isinstance(parts, Bad) else "no pictures among words"
+            )
+        for k, stretch in enumerate(found):
+            family = page_of(row) if isinstance(row, dict) else ""
+            attributes = {"kind": "document", "family": family or locator}
+            yield words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+
+
+CONNECTOR = Connector(
+    name="obelics",
+    version="1",
+    description="OBELICS: web pages with their pictures in place",
+    homepage="https://huggingface.co/datasets/HuggingFaceM4/OBELICS",
+    licence=WEB,
+    terms="The collection is CC-BY-4.0; texts and pictures are those of the pages' owners. Use the version without opted-out pages.",
+    size="141 million pages, 353 million addresses",
+    tasks=("text_to_media", "text_to_image", "image_captioning"),
+    pieces=pieces,
+    rows=rows,
+    links=links,
+)

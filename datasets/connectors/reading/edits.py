@@ -1,0 +1,48 @@
+"""Edits: a picture, what was asked for, and the picture after it -> two image rows and the text that joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from codi2_datasets.connectors.base import Place, Rows
+from codi2_datasets.connectors.reading.media import medium
+from codi2_datasets.connectors.reading.values import Bad, text
+from codi2_datasets.connectors.reading.words import content_ref, shown, words
+from codi2_datasets.corpora.base import RejectedRow
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One row of a corpus of edits. `captions` are of the pictures before and after, '' where they have none."""
+
+    locator: str
+    before: bytes | None
+    after: bytes | None
+    instruction: Any
+    family: str
+    licence: str
+    author: str
+    captions: tuple[str, str] = ("", "")
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def edit_rows(place: Place, edit: Edit) -> Rows:
+    instruction = text(edit.instruction)
+    sides = [medium(data, edit.locator, ("image",)) for data in (edit.before, edit.after)]
+    reason = "" if instruction else "no instruction"
+    if edit.before is not None and edit.before == edit.after:
+        reason = "nothing was changed"
+    if bad := next((side for side in sides if isinstance(side, Bad)), None):
+        reason = bad.reason
+    if reason:
+        yield RejectedRow(place.corpus, edit.locator, reason)
+        return
+    refs = []
+    for name, side, caption in zip(("before", "after"), sides, edit.captions, strict=True):
+        if not isinstance(side, Bad):
+            refs.append(content_ref(side.data))
+            attributes = {**edit.attributes, "family": edit.family}
+            yield shown(place, f"{edit.locator}/{name}", side, refs[-1], attributes, edit.licence, edit.author, caption)
+    told = {**edit.attributes, "kind": "edit", "family": edit.family}
+    yield words(place, f"{edit.locator}/edit", [instruction], told, edit.licence, edit.author, refs)

@@ -1,0 +1,197 @@
+"""Files of a published corpus: found over fsspec, named by what they hold, opened whatever they are packed with."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import lru_cache
+from typing import IO, Any, TypeVar, cast
+
+import fsspec
+import pyarrow as pa
+from fsspec.core import url_to_fs
+
+from codi2_datasets.clients import SourceUnavailable
+
+# what decompressors and file systems raise for files that are cut off or corrupt
+DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
+NOT_THE_STORE = (None, errno.EINVAL)  # decompressors give no number, and damaged tables make readers seek to nowhere
+VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
+HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that says what they hold
+
+
+Kept = TypeVar("Kept", bound=Callable[..., Any])
+_kept: list[Any] = []
+_kept_for = ""
+
+
+def kept(maxsize: int) -> Callable[[Kept], Kept]:
+    """As `lru_cache`, for what pieces of one corpus have in common; forgotten when the corpus has other content."""
+
+    def keep(function: Kept) -> Kept:
+        _kept.append(lru_cache(maxsize=maxsize)(function))
+        return _kept[-1]
+
+    return keep
+
+
+def keep_for(content: str) -> None:
+    """Forget all that is kept, unless it was kept for the same content; '' forgets in any case. Workers live for long."""
+    global _kept_for
+    if not content or content != _kept_for:
+        for function in _kept:
+            function.cache_clear()
+    _kept_for = content
+
+
+def damage(error: BaseException) -> str:
+    """What is wrong with a file, in a line. An error of the store (no network, no rights) is raised again: it says
+    nothing of the file, and the next run may find it whole."""
+    if isinstance(error, OSError) and error.errno not in NOT_THE_STORE:
+        raise error
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def expand(path: str) -> str:
+    """The path with environment variables and ~ filled in. Raises SourceUnavailable for a variable that is not set."""
+    for plain, braced in VARIABLE.findall(path):
+        if (name := plain or braced) not in os.environ:
+            raise SourceUnavailable(path, f"the environment variable {name} is not set", f"export {name}=FOLDER")
+    return os.path.expanduser(os.path.expandvars(path))
+
+
+def parts_of(path: str) -> list[str]:
+    return [part.strip() for part in path.split(";") if part.strip()]
+
+
+def find(path: str, patterns: Sequence[str]) -> list[str]:
+    """URIs of the files of a path, sorted: of a folder those that match a pattern, at any depth; of a pattern all.
+
+    Several paths are parted by semicolons. Raises SourceUnavailable where there is none.
+    """
+    found: set[str] = set()
+    for one in parts_of(path):
+        fs, base = open_system(one)
+        try:
+            if any(mark in base for mark in "*?["):
+                names = [str(name) for name in fs.glob(base)]
+            elif fs.isdir(base):
+                names = [str(n) for n in fs.find(base) if any(fnmatch(n.rpartition("/")[2], p) for p in patterns)]
+            else:
+                names = [base] if fs.exists(base) else []
+        except Exception as error:  # every file system of fsspec raises its own client's errors
+            raise SourceUnavailable(
+                one, f"cannot be listed: {error}", "check the address and the rights to it"
+            ) from error
+        found |= {uri(fs, name) for name in names if not fs.isdir(name)}
+    if not found:
+        wanted = ", ".join(patterns)
+        raise SourceUnavailable(path, f"no file there ({wanted})", "name the folder that holds the published files")
+    return sorted(found)
+
+
+def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    try:
+        fs, base = url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise SourceUnavailable(path, str(error), "write a path or a URI that fsspec knows") from error
+    return fs, str(base)
+
+
+def exists(path: str) -> bool:
+    fs, base = open_system(path)
+    return bool(fs.exists(base))
+
+
+def uri(fs: fsspec.AbstractFileSystem, name: str) -> str:
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    return name if protocol in ("file", "local", "http", "https") else str(fs.unstrip_protocol(name))
+
+
+def identity(path: str) -> str:
+    """What tells whether a file has changed: its sha256 where it lies here, the store's tag and size elsewhere."""
+    fs, base = open_system(path)
+    return content_name(fs, base, None)
+
+
+def folder_identity(folder: str, patterns: Sequence[str]) -> str:
+    """The same for all files of a folder that match a pattern, or of a pattern's, with their names."""
+    total = hashlib.sha256()
+    for one in parts_of(folder):
+        fs, base = open_system(one)
+        magic = any(mark in base for mark in "*?[")
+        found = fs.glob(base, detail=True) if magic else fs.find(base, detail=True)
+        for name in sorted(found):
+            if found[name].get("type") != "directory" and any(fnmatch(name.rpartition("/")[2], p) for p in patterns):
+                total.update(f"{short(name)}\0{content_name(fs, name, found[name])}\n".encode())
+    return total.hexdigest()
+
+
+def content_name(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any] | None) -> str:
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    if protocol in HASHED:
+        with fs.open(name, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    info = info or fs.info(name)
+    tag = next((info[key] for key in ("ETag", "etag", "lfs", "blob_id", "LastModified") if info.get(key)), None)
+    told = [name, info.get("size"), str(tag) if tag else str(fs.ukey(name))]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def short(path: str) -> str:
+    """A file as locators name it: with its folder, without what lies before."""
+    return "/".join(re.split(r"[/\\]", path)[-2:])
+
+
+@contextmanager
+def opened(path: str, seekable: bool = False) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked where its first ones say gzip, zstd, bz2, xz or a zip of one file.
+
+    `seekable` leaves packed ones as they are, for readers that jump.
+    """
+    fs, base = open_system(path)
+    with fs.open(base, "rb") as file:
+        yield file if seekable else cast(IO[bytes], unpacked(file, path))
+
+
+def unpacked(file: IO[bytes], name: str) -> Any:
+    head = file.read(6)
+    file.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(file)
+    if head.startswith(b"PK\x03\x04") and not name.endswith(".npz"):
+        archive = zipfile.ZipFile(file)
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) == 1:
+            return archive.open(members[0])
+    return file
+
+
+@kept(4)
+def listing(folder: str, patterns: tuple[str, ...]) -> dict[str, list[str]]:
+    """Files of a folder of media by name without ending, about 200 bytes of memory each; kept for the next piece."""
+    found: dict[str, list[str]] = {}
+    for name in find(folder, patterns):
+        found.setdefault(stem(name), []).append(name)
+    return found
+
+
+def stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]

@@ -1,0 +1,193 @@
+"""The items of a large JSON file, one at a time: files of gigabytes whose outermost value is one list or one object.
+
+The outer value is never held, only the item that is being read. An item that is no JSON is `Bad` by itself; where its end
+cannot be found, the rest of the file is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+from codi2_datasets.connectors.reading.files import DAMAGE, damage, opened
+from codi2_datasets.connectors.reading.values import Bad
+
+CHUNK = 2**20  # bytes read at once
+LARGEST = 256 * 2**20  # characters of one item: more is damage
+DECODER = json.JSONDecoder()
+SPACE = re.compile(r"[\s,]*")
+MARKS = re.compile(r'["{}\[\]]')
+SCALAR_END = re.compile(r"[,\]}]")
+DELIMITERS = frozenset(" \t\r\n,]}:")
+STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.S)
+
+
+def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = ()) -> Iterator[tuple[str | int, Any]]:
+    """(index or key, value) of every item of the list or object that lies under `keys`, in order.
+
+    With `skip` the values are None: for those who want keys alone; `only` names the keys whose values are wanted, and
+    leaves out all others. Nothing where the keys lead nowhere. What is damaged comes as (-1, Bad).
+    """
+    try:
+        with opened(file) as stream:
+            yield from Reader(stream).items(keys, skip, only)
+    except DAMAGE as error:
+        yield -1, Bad(f"damaged file: {damage(error)}")
+
+
+class End(ValueError):
+    """The text ended, or went on for too long, before the value did."""
+
+
+class Reader:
+    """A window of the file's text that moves on."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.text, self.at, self.done, self.rest = stream, "", 0, False, b""
+
+    def more(self) -> bool:
+        """Add text to the window; False at the end of the file."""
+        if self.done:
+            return False
+        if len(self.text) - self.at > LARGEST:
+            raise End(f"an item of more than {LARGEST:,} characters")
+        # as much again as is held, so that a large item is looked at few times
+        data = self.stream.read(max(CHUNK, len(self.text) - self.at))
+        self.done = not data
+        data = self.rest + data
+        # a character that is cut at the end of the chunk waits for the next
+        begun = next((n for n in (1, 2, 3) if data[-n:][:1] >= b"\xc0"), 0) if not self.done else 0
+        whole = len(data) - begun
+        self.rest = data[whole:]
+        self.text = self.text[self.at :] + data[:whole].decode("utf-8", "surrogateescape")
+        self.at = 0
+        return True
+
+    def peek(self) -> str:
+        """The next character that is no blank and no comma; '' at the end."""
+        while True:
+            found = SPACE.match(self.text, self.at)
+            assert found is not None
+            self.at = found.end()
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def items(self, keys: tuple[str, ...], skip: bool, only: Sequence[str]) -> Iterator[tuple[str | int, Any]]:
+        if self.peek() == "\ufeff":
+            self.at += 1
+        opening = self.peek()
+        if opening not in ("[", "{"):
+            yield -1, Bad("no JSON list or object")
+            return
+        self.at += 1
+        number = 0
+        while (char := self.peek()) not in ("]", "}", ""):
+            name: str | int = number
+            if opening == "{":
+                key = self.value()
+                if not isinstance(key, str) or self.peek() != ":":
+                    yield -1, Bad("damaged file: no key where one should be")
+                    return
+                self.at += 1
+                name = key
+            if keys and name == keys[0]:
+                if self.peek() in ("[", "{"):
+                    yield from self.items(keys[1:], skip, only)
+                return  # what comes behind is not asked for
+            if keys or (only and name not in only):
+                self.skip()
+            elif skip:
+                self.skip()
+                yield name, None
+            else:
+                yield name, self.value()
+            number += 1
+        if not char:
+            yield -1, Bad("damaged file: it breaks off")
+        self.at += 1
+
+    def value(self) -> Any:
+        """The value that begins here, or Bad for one that is no JSON."""
+        self.peek()
+        while True:
+            try:
+                found, end = DECODER.raw_decode(self.text, self.at)
+            except (ValueError, RecursionError):
+                if self.ends() or not self.more():
+                    self.skip()
+                    return Bad("no JSON")
+                continue
+            ended = end < len(self.text) and self.text[end] in DELIMITERS
+            if not ended and isinstance(found, int | float | None) and self.more():  # a number may go on
+                continue
+            self.at = end
+            return Bad("broken UTF-8") if broken(found) else found
+
+    def ends(self) -> bool:
+        """Whether the value that begins here ends within the window."""
+        try:
+            end_of(self.text, self.at)
+        except End:
+            return False
+        return True
+
+    def skip(self) -> None:
+        """Pass over a value without making anything of it."""
+        if self.peek() not in ("[", "{", '"'):
+            while True:
+                found = SCALAR_END.search(self.text, self.at)
+                if found or not self.more():
+                    self.at = found.start() if found else len(self.text)
+                    return
+        depth = 0
+        while True:  # a container is passed in steps, so that it need not fit into memory
+            if (char := self.peek()) == "":
+                return
+            if char == '"':
+                self.past_string()
+            elif char in "[{":
+                depth, self.at = depth + 1, self.at + 1
+            elif char in "]}":
+                depth, self.at = depth - 1, self.at + 1
+            else:
+                found = MARKS.search(self.text, self.at)
+                self.at = found.start() if found else len(self.text)
+            if depth <= 0:
+                return
+
+    def past_string(self) -> None:
+        while not (found := STRING_END.match(self.text, self.at + 1)):
+            if not self.more():
+                self.at = len(self.text)
+                return
+        self.at = found.end()
+
+
+def end_of(text: str, at: int) -> int:
+    """Where the list, object or string that begins at `at` ends. Raises End where that lies beyond the text."""
+    depth = 0
+    while found := MARKS.search(text, at):
+        at = found.end()
+        if found[0] == '"':
+            closed = STRING_END.match(text, at)
+            if not closed:
+                break
+            at = closed.end()
+        else:
+            depth += 1 if found[0] in "[{" else -1
+        if depth <= 0:
+            return at
+    raise End("it breaks off")
+
+
+def broken(value: Any) -> bool:
+    """Whether bytes that are no UTF-8 stand in any text of it."""
+    if isinstance(value, str):
+        return not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value)
+    if isinstance(value, dict):
+        return any(broken(key) or broken(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(broken, value))

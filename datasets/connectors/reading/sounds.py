@@ -1,0 +1,53 @@
+"""Rows of a sound with its words; of a clip that has sound also the clip itself and the frame in its middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from codi2_datasets.connectors.base import Place
+from codi2_datasets.connectors.reading.media import Medium, sound_of, still_of
+from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.media import MediaError
+
+
+def heard(
+    place: Place, locator: str, found: Medium, caption: str, attributes: dict[str, Any], licence: str, author: str = ""
+) -> list[SourceRow] | Bad:
+    """One audio row; three rows that share the attribute `pair` where the medium is a clip with sound."""
+    if not caption:
+        return Bad("no caption")
+
+    def row(name: str, modality: str, payload: bytes, media_type: str, **more: Any) -> SourceRow:
+        return SourceRow(place.corpus, name, modality, payload, media_type, licence, author or "unknown",
+                         caption, {**attributes, **more})  # fmt: skip
+
+    if found.modality == "audio":
+        return [row(locator, "audio", found.data, found.media_type, kind="sound")]
+    try:
+        sound = sound_of(found.data)
+    except MediaError as error:
+        return Bad(f"no sound: {error}")
+    rows = [
+        row(f"{locator}/sound", "audio", sound, "audio/wav", kind="sound", pair=locator),
+        row(f"{locator}/clip", "video", found.data, found.media_type, kind="clip", pair=locator),
+    ]
+    if still := still_of(found.data):
+        rows.append(row(f"{locator}/still", "image", still, "image/png", kind="photo", pair=locator))
+    return rows
+
+
+def youtube_names(video: str, start: float | None, end: float | None = None) -> list[str]:
+    """The names under which people keep the ten seconds of a video that a corpus names."""
+    if not video:
+        return []
+    found = [video, f"Y{video}"]
+    if start is not None:
+        whole = int(start)
+        stop = end if end is not None else start + 10
+        found += [
+            f"{video}_{whole}", f"{video}_{whole:06d}", f"{video}_{start:g}", f"{video}_{start:.3f}",
+            f"{video}_{whole}_{int(stop)}", f"{video}_{int(start * 1000)}_{int(stop * 1000)}",
+            f"{video}_{start:.3f}_{stop:.3f}",
+        ]  # fmt: skip
+    return found

@@ -1,0 +1,61 @@
+"""VGGSound: ten seconds of video each, with the one sound that is heard and seen. CSV without a header.
+
+Files are named {video}_{start, six digits}, .mp4 as published; sounds alone will do. Rows as AudioSet's.
+Attributes: concept and family (the label), kind 'sound', 'clip' or 'photo', pair, video, start, half ('train' or 'test').
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Place
+from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.sounds import heard, youtube_names
+from codi2_datasets.connectors.reading.values import Bad, known, number, text
+from codi2_datasets.corpora.base import SourceRow
+
+LICENCE = "LicenseRef-VGGSound"
+COLUMNS = ("video", "start", "label", "half")
+
+
+def read(file: str) -> tables.Numbered:
+    return tables.delimited_rows(file, header=COLUMNS)
+
+
+def names(row: Mapping[str, Any]) -> Sequence[str]:
+    return youtube_names(row["video"].strip(), number(row["start"]))
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+    label = text(row["label"])
+    attributes = known(
+        concept=label, family=label, video=row["video"].strip(), start=number(row["start"]), half=text(row["half"])
+    )
+    return heard(place, locator, found, label, attributes, LICENCE)
+
+
+LISTING = listed.Listing(
+    files=lambda place: listed.lists(place, "vggsound*.csv", "vggsound*.csv.gz"),
+    read=read,
+    names=names,
+    describe=describe,
+    modalities=("audio", "video"),
+)
+
+
+CONNECTOR = Connector(
+    name="vggsound",
+    version="1",
+    description="VGGSound: clips in which what is heard is seen",
+    homepage="https://www.robots.ox.ac.uk/~vgg/data/vggsound",
+    licence=LICENCE,
+    terms="The list is CC-BY-4.0; sounds and pictures are those of the videos' owners.",
+    size="200 thousand clips",
+    tasks=("text_to_audio", "audio_captioning", "audio_editing", "text_to_video", "video_captioning", "image_to_audio",
+           "audio_to_image", "joint_image_audio"),
+    pieces=partial(listed.pieces, how=LISTING),
+    rows=partial(listed.rows, how=LISTING),
+)  # fmt: skip

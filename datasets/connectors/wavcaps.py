@@ -1,0 +1,71 @@
+"""WavCaps: sounds of Freesound, BBC, SoundBible and AudioSet with captions that a language model wrote. JSON a source.
+
+The files are called fsd_final.json, bbc_final.json, sb_final.json and as_final.json; sounds are named by their id.
+One audio row a sound. Attributes: kind 'sound', source, url, tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Place
+from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading.files import stem
+from codi2_datasets.connectors.reading.json_items import json_items
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.sounds import heard
+from codi2_datasets.connectors.reading.values import Bad, known, licence_of, pick, text, web_address
+from codi2_datasets.corpora.base import SourceRow
+
+LICENCE = "LicenseRef-WavCaps"
+SOURCES = {"fsd": "FreeSound", "bbc": "BBC_Sound_Effects", "sb": "SoundBible", "as": "AudioSet_SL"}
+ID_ENDINGS = (".wav", ".flac", ".mp3")
+
+
+def read(file: str) -> tables.Numbered:
+    source = SOURCES.get(stem(file).partition("_")[0], stem(file))
+    for n, (_, entry) in enumerate(json_items(file, "data")):
+        if isinstance(entry, dict):
+            yield n, {**entry, "source": source}
+        else:
+            yield n, entry if isinstance(entry, Bad) else Bad("no JSON object")
+
+
+def names(row: Mapping[str, Any]) -> Sequence[str]:
+    name = str(pick(row, "id") or "")
+    plain = stem(name) if name.endswith(ID_ENDINGS) else name
+    return [f"{row['source']}_flac/{plain}", f"{row['source']}/{plain}", plain] if plain else []
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+    caption = row.get("caption")
+    first = caption[0] if isinstance(caption, list) and caption else caption
+    tags = row.get("tags")
+    attributes = known(
+        source=row["source"],
+        url=web_address(pick(row, "download_link", "href")),
+        tags=[text(tag) for tag in tags if text(tag)] if isinstance(tags, list) else None,
+    )
+    licence = licence_of(row.get("license"), LICENCE)
+    return heard(place, locator, found, text(first), attributes, licence, text(row.get("author")))
+
+
+LISTING = listed.Listing(
+    files=lambda place: listed.lists(place, "*_final.json"), read=read, names=names, describe=describe
+)
+
+
+CONNECTOR = Connector(
+    name="wavcaps",
+    version="1",
+    description="WavCaps: sounds of four collections with captions written by a language model",
+    homepage="https://github.com/XinhaoMei/WavCaps",
+    licence=LICENCE,
+    terms="For academic use alone; each sound under the terms of the collection that it is from.",
+    size="403 thousand sounds",
+    tasks=("text_to_audio", "audio_captioning"),
+    pieces=partial(listed.pieces, how=LISTING),
+    rows=partial(listed.rows, how=LISTING),
+)

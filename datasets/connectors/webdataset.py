@@ -1,0 +1,53 @@
+"""Tars of anyone: img2dataset's output, and WebDataset tars with media and their words.
+
+A sample is any media with JSON (caption, text, url, licence, author) or a text file beside them. One row a medium;
+of several media in one sample, each names the others by the attribute pair.
+Attributes: kind 'photo', 'cut-out', 'sound' or 'clip', url; option `style` (or `kind`, `family`) names a field of the JSON
+that is taken over under that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Piece, Rows
+from codi2_datasets.connectors.reading import pairs
+from codi2_datasets.connectors.reading.values import WEB, text
+
+
+def rows(piece: Piece) -> Rows:
+    taken = {name: piece.place.options[name] for name in ("style", "kind", "family") if piece.place.options.get(name)}
+
+    def describe(record: Mapping[str, Any]) -> pairs.Told:
+        told = pairs.plain(record)
+        own = {name: text(record.get(field)) for name, field in taken.items()}
+        return replace(told, attributes={**told.attributes, **{name: value for name, value in own.items() if value}})
+
+    return pairs.tar_rows(piece, describe, ("image", "audio", "video"), WEB)
+
+
+CONNECTOR = Connector(
+    name="webdataset",
+    version="1",
+    description="Tars of media with captions, as img2dataset and WebDataset write them",
+    homepage="https://github.com/rom1504/img2dataset",
+    licence=WEB,
+    terms="Whatever the tars hold: say it by the option licence, or by a field licence in each sample's JSON.",
+    size="any",
+    tasks=(
+        "text_to_image",
+        "image_captioning",
+        "text_to_audio",
+        "audio_captioning",
+        "text_to_video",
+        "video_captioning",
+        "image_to_audio",
+        "audio_to_image",
+        "joint_image_audio",
+    ),
+    pieces=pairs.tar_pieces,
+    rows=rows,
+    options={"style": "", "kind": "", "family": ""},
+)

@@ -1,0 +1,101 @@
+"""WebVid: addresses and descriptions of stock footage, in CSV (videoid, contentUrl, duration, page_dir, name).
+
+Clips come from the fetcher's tars, or from a folder or tars of {page_dir}/{videoid}.mp4. One video row a clip.
+Attributes: kind 'clip', url, seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import listed, pairs, tables
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.tars import names
+from codi2_datasets.connectors.reading.values import Bad, known, need, number, pick, text, web_address
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+
+LICENCE = "LicenseRef-WebVid"
+CSV = ("*.csv", "*.csv.gz", "*.csv.zst")
+
+
+def told(row: Mapping[str, Any]) -> pairs.Told:
+    url = web_address(pick(row, "contentUrl", "url"))
+    attributes = known(url=url, seconds=iso_seconds(pick(row, "duration")))
+    return pairs.Told(url=url, caption=text(pick(row, "name", "caption")), attributes=attributes, licence=LICENCE)
+
+
+def iso_seconds(duration: Any) -> float | None:
+    """'PT00H00M26S' -> 26."""
+    if not isinstance(duration, str) or not duration.startswith("PT"):
+        return number(duration)
+    total, digits = 0, ""
+    for char in duration[2:]:
+        if char.isdecimal():
+            digits += char
+        else:
+            total, digits = total + int(digits or 0) * {"H": 3600, "M": 60, "S": 1}.get(char, 0), ""
+    return float(total)
+
+
+def file_names(row: Mapping[str, Any]) -> list[str]:
+    return [text(row.get("videoid"))]
+
+
+def describe(place: Place, locator: str, row: Mapping[str, Any], clip: Medium) -> list[SourceRow] | Bad:
+    found = told(row)
+    if not found.caption:
+        return Bad("no caption")
+    attributes = {"kind": "clip", **found.attributes}
+    return [SourceRow(place.corpus, locator, "video", clip.data, clip.media_type, LICENCE, "unknown",
+                      found.caption, attributes)]  # fmt: skip
+
+
+def check(file: str) -> None:
+    need(file, tables.header_of(file), ("videoid",), ("contentUrl",), ("name",))
+
+
+LISTING = listed.Listing(
+    files=lambda place: listed.lists(place, *CSV),
+    read=tables.delimited_rows,
+    names=file_names,
+    describe=describe,
+    modalities=("video",),
+    check=check,
+)
+
+
+def links(place: Place) -> Iterator[Link | RejectedRow]:
+    files = LISTING.files(place)
+    for file in files:
+        check(file)
+    return pairs.links(place, ((file, tables.delimited_rows(file)) for file in files), told)
+
+
+def pieces(place: Place) -> Iterator[Piece]:
+    tars = listed.tars_of(place)
+    if tars and any(name.endswith(".json") for name in names(tars[0])):  # fetched: each clip brings its own words
+        return pairs.tar_pieces(place)
+    return listed.pieces(place, LISTING)
+
+
+def rows(piece: Piece) -> Rows:
+    if piece.part is None and piece.kind == "":
+        return pairs.tar_rows(piece, told, ("video",), LICENCE)
+    return listed.rows(piece, LISTING)
+
+
+CONNECTOR = Connector(
+    name="webvid",
+    version="1",
+    description="WebVid: short stock clips with their descriptions",
+    homepage="https://github.com/m-bain/webvid",
+    licence=LICENCE,
+    terms="For non-commercial research by its makers' terms; the list was withdrawn in 2024, and the clips are their owners'.",
+    size="2.6 million (WebVid-2M), 10.7 million (WebVid-10M) addresses",
+    tasks=("text_to_video", "video_captioning"),
+    pieces=pieces,
+    rows=rows,
+    links=links,
+)

@@ -1,0 +1,169 @@
+"""Step 1 for published corpora that lie with the user: workers read the files themselves, one piece each.
+
+The driver sees names of pieces alone. A piece's id is the hash of its file's content and of how it is read: a rerun looks at
+no row of a piece that is there. The rows of one are cut into partitions as those of any corpus are, so that a file with
+a row more costs one partition's work. With a limit, one worker reads the first rows of all pieces in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from codi2_datasets.connectors import Connector, Piece, Place, connectors
+from codi2_datasets.connectors.reading.entities import segmented
+from codi2_datasets.connectors.reading.files import expand, folder_identity, keep_for, short
+from codi2_datasets.corpora import RejectedRow, SourceRow
+from codi2_datasets.engine import spread
+from codi2_datasets.identity import digest
+from codi2_datasets.licences import KNOWN
+from codi2_datasets.progress import progress
+from codi2_datasets.recipe import PLACES, CorpusChoice
+from codi2_datasets.steps.normalise import ingest_partition
+from codi2_datasets.steps.partitions import PARTITION_ROWS, VERSION, Media, Revision, partitions, source_rows
+from codi2_storage.manifests import Writer, committed
+from codi2_storage.store import Store
+
+FEW = 2  # pieces that are read here rather than on Ray: each may hold thousands of media
+HELD = 20_000  # rows of `source_rows` before they are written
+
+
+@dataclass(frozen=True)
+class Published:
+    """A connector of the recipe with its files at hand."""
+
+    place: Place
+    corpus: Connector
+    limit: int
+    pieces: tuple[Piece, ...]
+
+    how: dict[str, Any]
+    """What of the options decides the rows: not where files lie, but what is in them."""
+
+    @property
+    def revision(self) -> Revision:
+        content = digest([self.how, *map(named, self.pieces)])
+        return Revision(self.place.corpus, self.corpus.homepage, self.corpus.version, content)
+
+
+def named(piece: Piece) -> list[Any]:
+    return [short(piece.file), piece.identity, piece.part, piece.kind]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one worker does: pieces read one after the other, at most `limit` rows of them."""
+
+    root: Store
+    id: str
+    place: Place
+    connector: str
+    pieces: tuple[Piece, ...]
+    content: str
+    """Of the whole corpus: while it is the same, what workers keep of it holds."""
+    media: Media
+    limit: int | None
+
+
+def look_at(choice: CorpusChoice) -> Published:
+    """Find the files and check them. Raises SourceUnavailable where they are not there, ConnectorError where they lack
+    something."""
+    keep_for("")
+    connector = connectors()[choice.name]
+    options = {key: expand(value) if isinstance(value, str) else value for key, value in choice.options.items()}
+    place = Place(choice.corpus, expand(choice.path), expand(choice.media), {**connector.options, **options})
+    how: dict[str, Any] = {key: value for key, value in place.options.items() if key not in PLACES}
+    if folder := options.get("segment"):
+        how["segment"] = folder_identity(folder, ("*",))
+    return Published(place, connector, choice.limit, tuple(connector.pieces(place)), how)
+
+
+def ingest_published(
+    store: Store, source: Published, media: Media, workers: int, limit: int | None = None
+) -> list[str]:
+    """Bring one published corpus into the store. Returns the ids of the commits that hold it."""
+    limits = [number for number in (limit, source.limit) if number]
+    ids: list[str] = []
+    todo = []
+    for item in readings(store, source, media, min(limits) if limits else None):
+        commit = committed(store, item.id, "ingest")
+        if commit is None:
+            todo.append(item)
+        ids += [item.id, *(commit.uses if commit else [])]
+    if todo:
+        with progress(f"ingest {source.place.corpus}", len(todo), "pieces") as advance:
+            for _, done in spread(read_pieces, todo, workers, few=FEW):
+                ids += done
+                advance(1)
+    return ids
+
+
+def readings(store: Store, source: Published, media: Media, limit: int | None) -> Iterator[Reading]:
+    content = source.revision.sha256
+    groups = [source.pieces] if limit is not None else [(piece,) for piece in source.pieces]
+    for pieces in groups:
+        connector, place = source.corpus, source.place
+        parts = [
+            VERSION,
+            PARTITION_ROWS,
+            connector.name,
+            connector.version,
+            source.how,
+            [*map(named, pieces)],
+            media.params(),
+            limit,
+        ]
+        name = f"{place.corpus}-f{digest(parts)[:16]}"
+        yield Reading(store, name, place, connector.name, pieces, content, media, limit)
+
+
+def read_pieces(item: Reading) -> list[str]:
+    """Normalise and commit the rows of some pieces. Returns the ids of their partitions."""
+    keep_for(item.content)
+    connector = connectors()[item.connector]
+    content = digest([piece.identity for piece in item.pieces])
+    revision = Revision(item.place.corpus, connector.homepage, connector.version, content)
+    done: list[str] = []
+    waiting: list[dict[str, Any]] = []
+    total = 0
+    with Writer(item.root, item.id, "ingest") as writer:
+        rows = islice(rows_of(connector, item), item.limit)
+        for partition, hashes in partitions(item.root, item.place.corpus, item.media, rows):
+            if not committed(item.root, partition.id, "ingest"):
+                ingest_partition(partition)
+            done.append(partition.id)
+            total += len(hashes)
+            waiting += source_rows(revision, partition.rows, hashes)
+            if len(waiting) >= HELD:
+                writer.append("source_rows", waiting)
+                waiting = []
+        writer.append("source_rows", waiting)
+        row = {"corpus": item.place.corpus, "revision": revision.revision, "source": connector.homepage, "rows": total}
+        row |= {"version": revision.version, "sha256": content, "licence": connector.licence}
+        writer.append("corpora", [{**row, "description": connector.description, "ingest_id": item.id}])
+        writer.uses = sorted(set(done))
+    return done
+
+
+def rows_of(connector: Connector, item: Reading) -> Iterator[SourceRow | RejectedRow]:
+    """The connector's rows, under the licence that the user states, with the things that a model finds in pictures."""
+    for piece in item.pieces:
+        for row in connector.rows(piece):
+            if isinstance(row, RejectedRow):
+                yield row
+                continue
+            folder = item.place.options.get("segment")
+            looked_into = folder and row.modality == "image" and row.caption and isinstance(row.payload, bytes)
+            if looked_into and (found := segmented(bytes(row.payload), str(folder))):  # type: ignore[arg-type]
+                row = replace(row, attributes={**row.attributes, "entities": found})
+            yield held(row, str(item.place.options.get("licence") or ""))
+
+
+def held(row: SourceRow, stated: str) -> SourceRow:
+    """The row under the licence that the recipe states, where its own is none that works may be joined by. What the
+    corpus says stays in an attribute; a licence that forbids changes stays what it is."""
+    if not stated or row.licence in KNOWN or "-ND" in row.licence:
+        return row
+    return replace(row, licence=stated, attributes={**row.attributes, "published_licence": row.licence})
