@@ -45,6 +45,12 @@ def weights_digest(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
+def settings_digest(folder: str | Path) -> str:
+    """Hash over what decides a checkpoint's replies beside its weights: configuration, vocabulary, chat template."""
+    files = sorted(path for path in Path(folder).iterdir() if path.suffix in {".json", ".jinja"})
+    return sha256(b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files))[:16]
+
+
 def checkpoint_folder(path: str | Path) -> Path:
     """The folder of a checkpoint. Raises FileNotFoundError where there is none."""
     folder = Path(path)
@@ -84,8 +90,9 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     return identity
 
 
-def record_variant(store: Store, checkpoint: str, folder: Path) -> str:
-    """Put another form of a recorded checkpoint (smaller numbers, say), at `folder`, into the catalog under the same run.
+def record_variant(store: Store, checkpoint: str, folder: Path, uri: str) -> str:
+    """Put another form of a recorded checkpoint (smaller numbers, say) into the catalog under the same run: here it lies in
+    `folder`, for everyone at `uri`.
 
     Returns its id. Raises UsageError where the catalog does not know the checkpoint's weights.
     """
@@ -96,7 +103,7 @@ def record_variant(store: Store, checkpoint: str, folder: Path) -> str:
     )
     if not found.num_rows:
         raise UsageError(f"{checkpoint}: the catalog of {store.uri()} does not know these weights")
-    row = {**found.to_pylist()[0], "checkpoint_id": digest[:16], "uri": Store(str(folder)).uri(), "sha256": digest}
+    row = {**found.to_pylist()[0], "checkpoint_id": digest[:16], "uri": Store(uri).uri(), "sha256": digest}
     if committed(store, f"variant-{digest[:16]}", "run") is None:
         with Writer(store, f"variant-{digest[:16]}", "run") as writer:
             writer.append("checkpoints", [row])

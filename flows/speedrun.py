@@ -22,12 +22,18 @@ from codi2_storage.store import Store
 
 @task(name="ship")
 def shipped(checkpoint: str, root: str) -> str:
-    """The checkpoint in bfloat16, in files small enough for a package, beside it and in the catalog. Returns its folder."""
+    """The checkpoint in bfloat16, in files small enough for a package, beside it and in the catalog. Returns its folder on
+    this machine."""
     from codi2_model.shipping import ship
 
-    source = local_copy(checkpoint)
-    folder = ship(source, source.with_name("shipped"))
-    record_variant(Store(root), str(source), folder)
+    store, source = Store(root), local_copy(checkpoint)
+    folder = ship(source, source.with_name(f"{source.name}-shipped"))
+    uri = str(folder)
+    if not store.is_local:
+        name = Store(checkpoint).base.removeprefix(f"{store.base}/") + "-shipped"
+        store.put_folder(folder, name)
+        uri = store.uri(name)
+    record_variant(store, str(source), folder, uri)
     return str(folder)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from codi2_datasets.identity import digest
 from codi2_datasets.progress import progress
-from codi2_model.checkpoints import resolve, weights_digest
+from codi2_model.checkpoints import resolve, settings_digest, weights_digest
 from codi2_model.serving.pages import write_page
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.requests import MODEL_ID, Row, read_requests
@@ -43,6 +43,8 @@ class Run:
     checkpoint: str
     out: str
     weights: str
+    settings: str
+    """The hash of what decides replies beside the weights: the checkpoint's configuration and vocabulary."""
     seed: int = 0
     split: str = "train"
 
@@ -55,7 +57,7 @@ class Lot:
     rows: tuple[Row, ...]
 
     def name(self, run: Run) -> str:
-        what = [VERSION, run.weights, run.seed, run.split, BATCH, [row.asked() for row in self.rows]]
+        what = [VERSION, run.weights, run.settings, run.seed, run.split, BATCH, [row.asked() for row in self.rows]]
         return f"shards/{self.number:05d}-{digest(what)[:16]}"
 
 
@@ -76,7 +78,8 @@ def generate_requests(
     """Answer every request that has no reply yet under `out`. Returns the page's URI."""
     folder = resolve(root, checkpoint)
     rows = read_requests(requests)
-    run = Run(str(Path(folder).absolute()), Store(out).uri(), weights_digest(folder)[:16], seed, split)
+    made_by = weights_digest(folder)[:16], settings_digest(folder)
+    run = Run(str(Path(folder).absolute()), Store(out).uri(), *made_by, seed, split)
     lots = [Lot(n // LOT, tuple(rows[n : n + LOT])) for n in range(0, len(rows), LOT)]
     store = Store(run.out)
     todo = [lot for lot in lots if not store.exists(f"{lot.name(run)}.json")]

@@ -36,9 +36,9 @@ def test_the_catalog_knows_it_under_the_run_that_made_it(trained, tmp_path):
     store = Store(str(tmp_path / "root"))
     out = ship(trained, trained.with_name("shipped"))
     with pytest.raises(UsageError, match="does not know these weights"):
-        record_variant(store, str(trained), out)
+        record_variant(store, str(trained), out, str(out))
     whole = record(store, TrainedRun("run-1", "b1", {}, 7, 1.0), trained, [])
-    small = record_variant(store, str(trained), out)
-    assert small == record_variant(store, str(trained), out) == weights_digest(out)[:16] != whole
+    small = record_variant(store, str(trained), out, str(out))
+    assert small == record_variant(store, str(trained), out, str(out)) == weights_digest(out)[:16] != whole
     rows = Catalog(store).sql("select checkpoint_id, run_id, step from checkpoints order by checkpoint_id").to_pylist()
     assert rows == [{"checkpoint_id": name, "run_id": "run-1", "step": 7} for name in sorted((small, whole))]

@@ -1,6 +1,7 @@
 // The API: a request body, and a reply as it is streamed.
 import { $ } from "./dom.js";
 
+const USUAL_STEPS = 10;                                 // of a model that was not told how many
 let all = ["text", "image", "audio", "video"];
 
 function headers() {
@@ -25,15 +26,17 @@ export async function models() {
 export function body(messages, seed = +$("seed").value) {
   const chosen = [...document.querySelectorAll("[name=modality]:checked")].map((box) => box.value);
   const number = (id) => +$(id).value;
+  const asked = ["steps", "guidance"].filter((id) => $(id).value !== "");  // else the model's own numbers hold
   return {
-    messages, seed, steps: number("steps"), guidance: number("guidance"), max_tokens: number("max_tokens"),
+    messages, seed, max_tokens: number("max_tokens"),
+    ...Object.fromEntries(asked.map((id) => [id, number(id)])),
     ...(number("temperature") ? { temperature: number("temperature") } : {}),
     ...(chosen.length && chosen.length < all.length ? { modalities: chosen } : {}),
   };
 }
 
 export async function stream(request, signal, take) {
-  const every = $("previews").checked ? Math.max(1, Math.floor(request.steps / 5)) : 0;
+  const every = $("previews").checked ? Math.max(1, Math.floor((request.steps || USUAL_STEPS) / 5)) : 0;
   const answer = await reached("v1/chat/completions", {
     method: "POST", headers: headers(), signal, body: JSON.stringify({ ...request, stream: true, preview_every: every }),
   });

@@ -38,7 +38,7 @@ function tools(n) {
   else row.append(button("Regenerate", () => again(node.parent)));
   const asked = () => ({ ...body(trees.messages(tree, mine ? n : node.parent)), ...node.asked });
   row.append(button("Copy JSON", () => copier(JSON.stringify(asked(), null, 1))), button("Copy curl", () => copier(curl(asked()))));
-  if (node.asked) row.append(element("span", { textContent: `seed ${node.asked.seed}, ${node.asked.steps} steps` }));
+  if (node.asked) row.append(element("span", { textContent: `seed ${node.asked.seed}${node.asked.steps ? `, ${node.asked.steps} steps` : ""}` }));
   return row;
 }
 

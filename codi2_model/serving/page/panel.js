@@ -12,7 +12,8 @@ export function settings(onToken) {
     if (Number.isFinite(kept[id])) $(id).value = kept[id];
     $(id).addEventListener("change", () => {
       if (!$(id).value || !$(id).checkValidity()) $(id).value = $(id).defaultValue;
-      localStorage.setItem("settings", JSON.stringify(Object.fromEntries(KEPT.map((name) => [name, +$(name).value]))));
+      const set = KEPT.filter((name) => $(name).value !== "");
+      localStorage.setItem("settings", JSON.stringify(Object.fromEntries(set.map((name) => [name, +$(name).value]))));
     });
   }
   $("open-settings").addEventListener("click", () => {

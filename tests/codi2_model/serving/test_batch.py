@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,20 @@ def as_parquet(requests: str, path: Path) -> str:
     told = [{**row, "messages": json.dumps(row["messages"])} for row in rows]
     pq.write_table(pa.Table.from_pylist(told), path)
     return str(path)
+
+
+def test_the_same_weights_told_otherwise_answer_anew(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
+    """Steps and guidance stand in the configuration and change no weight."""
+    other = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "sampling_steps": config["sampling_steps"] + 1}))
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts)[:2])
+    names = []
+    for folder in (checkpoint, other):
+        batch.generate_requests(requests, str(tmp_path / "out"), str(folder), str(tmp_path / "root"))
+        names.append(sorted(path.name for path in (tmp_path / "out" / "shards").iterdir()))
+    assert names[0] != names[1] and len(names[0]) == len(names[1])
 
 
 @pytest.mark.parametrize(
