@@ -1,6 +1,6 @@
 """Local shard tars as a random-access table of samples.
 
-- an index (offsets of every member) is all that stays in memory; bytes are read when a sample is asked for, so that a
+- where each sample begins is all that stays in memory (`tars.py`); bytes are read when a sample is asked for, so that a
   run can jump to any sample and resume exactly, which a streaming reader cannot;
 - decoded media are cached by asset, since the same picture stands in many samples;
 - a broken tar, sample or medium is an error that names the shard and the member.
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import io
 import mmap
-import tarfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -23,27 +21,10 @@ import torch
 from PIL import Image
 
 from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
+from codi2_model.training.tars import Record, Records, ShardError, Span, record_at, sample_starts
 
-
-class ShardError(ValueError):
-    """A shard cannot be used; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Where one sample lies."""
-
-    shard: int
-    key: str
-    json: Span
-    media: dict[str, Span]
-    """Member name without the key ("003.webp") -> bytes in the shard."""
+__all__ = ["MediaCache", "Record", "ShardError", "ShardSet", "decode", "expand"]
+OPEN = 400  # shards held open at once
 
 
 def expand(patterns: Iterable[str | Path]) -> list[str]:
@@ -57,54 +38,45 @@ def expand(patterns: Iterable[str | Path]) -> list[str]:
     return sorted(found)
 
 
-def index_tar(path: str, shard: int) -> list[Record]:
-    """Read the headers of a tar. Members of a sample are adjacent, its JSON first."""
-    records: list[Record] = []
-    size = Path(path).stat().st_size
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                if not info.isreg():
-                    continue
-                span = Span(info.offset_data, info.offset_data + info.size)
-                if span.stop > size:
-                    raise ShardError(f"{path}: cut off within {info.name}; write the shard again")
-                key, _, name = info.name.partition(".")
-                if name == "json":
-                    records.append(Record(shard, key, span, {}))
-                elif not records or records[-1].key != key:
-                    raise ShardError(f"{path}: {info.name} does not follow {key}.json")
-                else:
-                    records[-1].media[name] = span
-    except tarfile.TarError as error:
-        raise ShardError(f"{path}: not a whole tar ({error}); write the shard again") from error
-    return records
-
-
 class ShardSet:
     """All samples of some shards, by (task, split)."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = sorted(paths)
-        self.samples: dict[tuple[str, str], list[Record]] = {}
+        self.samples: dict[tuple[str, str], Records] = {}
         self._maps: dict[int, mmap.mmap] = {}
+        self._lock = threading.Lock()
         for shard, path in enumerate(self.paths):
-            records = index_tar(path, shard)
-            if records:  # a shard holds one task and one split
-                first = self.sample(records[0])
-                self.samples.setdefault((first.task, first.split), []).extend(records)
+            if Path(path).stat().st_size == 0:
+                raise ShardError(f"{path}: empty; write the shard again")
+            starts = sample_starts(self._map(shard), path)
+            if len(starts) > 1:  # a shard holds one task and one split
+                first = self.sample(self._record(shard, int(starts[0]), int(starts[1])))
+                self.samples.setdefault((first.task, first.split), Records(self._record)).add(shard, starts)
 
-    def get(self, task: str, split: str) -> list[Record]:
-        return self.samples.get((task, split), [])
+    def _map(self, shard: int) -> mmap.mmap:
+        """The shard in memory. Each open one holds a file handle, of which a process may have about a thousand."""
+        found = self._maps.get(shard)
+        if found is None:
+            with open(self.paths[shard], "rb") as file:
+                found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with self._lock:
+                while len(self._maps) >= OPEN:
+                    self._maps.pop(next(iter(self._maps)))  # closed once nobody reads from it any more
+                self._maps[shard] = found
+        return found
+
+    def _record(self, shard: int, start: int, stop: int) -> Record:
+        return record_at(self._map(shard), self.paths[shard], shard, start, stop)
+
+    def get(self, task: str, split: str) -> Sequence[Record]:
+        return self.samples.get((task, split), ())
 
     def tasks(self, split: str) -> list[str]:
         return sorted(task for task, of in self.samples if of == split)
 
     def bytes(self, record: Record, span: Span) -> bytes:
-        if record.shard not in self._maps:
-            with open(self.paths[record.shard], "rb") as file:
-                self._maps[record.shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._maps[record.shard][span.start : span.stop]
+        return self._map(record.shard)[span.start : span.stop]
 
     def sample(self, record: Record) -> Sample:
         try:
