@@ -107,13 +107,14 @@ def main() -> int:
     parser.add_argument("--mix", choices=MIXES, action="append", help="may be repeated; tasks and media by default")
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--kill-every", type=float, default=0.0, metavar="SECONDS", help="0: no replica is killed")
+    parser.add_argument("--victim", choices=("model", "ingress"), default="model", help="of which deployment")
     parser.add_argument("--replicas", type=int, default=1, help="at most: Ray adds them as requests wait")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="codi2-bench-") as folder:
         checkpoint = Path(chosen.checkpoint) if chosen.checkpoint else tiny(Path(folder) / "checkpoint")
         with serving(checkpoint, chosen.at_once, chosen.replicas) as url:
             if chosen.soak:
-                good = soak(url, tasks_in_turn, chosen.soak, chosen.at_once, chosen.kill_every)
+                good = soak(url, tasks_in_turn, chosen.soak, chosen.at_once, chosen.kill_every, chosen.victim)
             else:
                 print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
                 good = all(

@@ -53,7 +53,14 @@ class Process:
         return (max(settled[:third]), max(settled[-third:])) if third else None
 
 
-def soak(url: str, body: Callable[[int], dict[str, Any]], seconds: float, at_once: int, kill_every: float) -> bool:
+def soak(
+    url: str,
+    body: Callable[[int], dict[str, Any]],
+    seconds: float,
+    at_once: int,
+    kill_every: float,
+    victim: str = "model",
+) -> bool:
     """Keep `at_once` requests under way, every second one streamed. Prints a table; whether no failure lacked a reason."""
     load, seen, killed = Load(), dict[int, Process](), list[int]()
     numbers, end, begun = itertools.count(), time.monotonic() + seconds, time.monotonic()
@@ -69,8 +76,8 @@ def soak(url: str, body: Callable[[int], dict[str, Any]], seconds: float, at_onc
             seen.setdefault(pid, Process(role)).sizes.append((now - begun, resident(pid)))
         if kill_every and now - due >= kill_every and now < end:
             due = now
-            models = [pid for pid, role in alive.items() if role == "model"]
-            killed.append(models[len(killed) % len(models)])
+            those = [pid for pid, role in alive.items() if role == victim]
+            killed.append(those[len(killed) % len(those)])
             os.kill(killed[-1], signal.SIGKILL)
         if now - shown >= max(5.0, seconds / 20):
             shown = now

@@ -33,6 +33,7 @@ from codi2_model.serving.wire import Failed, ServerEvent
 __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
 ANSWER_SECONDS = 5.0  # that a replica may take to say how it is
+FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.lost:middlewares")
 LOST = "the replica that held this request was lost: send it again"
 
 
@@ -293,6 +294,7 @@ def _start(
     num_cpus: int | None,
     settings: ServerSettings,
 ) -> Server:
+    os.environ.setdefault(*FOR_THE_LOST)
     # the proxy and the controller take no whole core, but Ray must be able to place the replicas beside them
     shared = bool(os.environ.get("RAY_ADDRESS"))
     if "ray" in sys.modules:
