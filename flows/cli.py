@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
+from codi2_flows.cli_fetch import FETCH_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 
 app = App(
@@ -23,7 +24,7 @@ app = App(
     version_flags=["--version"],
 )
 
-for command in (*DATA_COMMANDS, *SERVE_COMMANDS):
+for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *SERVE_COMMANDS):
     app.command(command)
 app.command(import_, name="import")
 
@@ -176,6 +177,7 @@ def is_usage(error: Exception) -> bool:
         "ForgetError",
         "ExportError",
         "BrowseError",
+        "FetchError",
         "SuiteError",
         "WeightsMissing",
         "FileNotFoundError",

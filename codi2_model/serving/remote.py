@@ -8,7 +8,6 @@ its mind in between; each redirect is checked anew; sizes and seconds are capped
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 import time
@@ -16,25 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from codi2_datasets.fetching.addresses import public
 from codi2_model.serving.media import Limits, MediaRefused
 
 REDIRECTS = 3
 SECONDS = 15.0
 PORTS = {"http": 80, "https": 443}
 AGENT = "codi2-open"
-
-
-def public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, in whatever spelling: mapped, translated or tunnelled."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return public(str(inner))
-    bad = ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved or ip.is_unspecified
-    return ip.is_global and not bad
 
 
 def resolve(host: str, port: int) -> list[str]:

@@ -1,0 +1,53 @@
+"""Which addresses are of the open internet: lists of strangers must not lead into the network that fetches them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from typing import Any
+
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+
+
+class PrivateAddress(OSError):
+    """A name leads into a private network."""
+
+
+def public(address: str) -> bool:
+    """Whether an IP address is one of the open internet, in whatever spelling: mapped, translated or tunnelled."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return public(str(inner))
+    bad = ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved or ip.is_unspecified
+    return ip.is_global and not bad
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is an IP address, and not one of the open internet. Names are left to the resolver."""
+    try:
+        return not public(host.strip("[]"))
+    except ValueError:
+        return False
+
+
+class Checked(AbstractResolver):
+    """Resolves names to addresses that may be connected to; the connection goes to the very address that was checked.
+    `allowed`: hosts that may lead anywhere."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self.allowed = frozenset(host.lower() for host in allowed)
+        self.inner = ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
+        found = await self.inner.resolve(host, port, family)
+        if host.lower() not in self.allowed and not all(public(one["host"]) for one in found):
+            raise PrivateAddress(f"{host} leads into a private network")
+        return list(found)
+
+    async def close(self) -> None:
+        await self.inner.close()

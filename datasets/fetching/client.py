@@ -1,0 +1,236 @@
+"""One address fetched: what must not be asked is not asked, redirects are followed one by one, what may pass is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from codi2_datasets.fetching import status
+from codi2_datasets.fetching.addresses import Checked, PrivateAddress, is_private
+from codi2_datasets.fetching.options import Options
+from codi2_datasets.fetching.rules import AGENT, Site, opted_out
+
+HOPS = 5
+MOVED = {301, 302, 303, 307, 308}
+LONGEST_WAIT = 10.0  # seconds that a Retry-After is waited for; a longer one is left to the next run
+RULES_BYTES, RULES_SECONDS = 512 * 1024, 10.0
+LARGE, LARGE_AT_ONCE = 2**20, 4  # bodies above so many bytes are read by so few: memory stays bounded
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: str
+    data: bytes = b""
+    code: int | None = None
+    error: str = ""
+    wait: float | None = None
+    """Seconds that the server asks to stay away."""
+    place: str = ""
+    """Where the next hop leads."""
+
+
+@dataclass
+class Partial:
+    """The beginning of a body that broke off, for a server that gives the rest."""
+
+    data: bytes = b""
+    tag: str = ""
+
+
+@dataclass
+class Client:
+    """Fetches over one session. Used inside one event loop; rules of sites are asked for once."""
+
+    options: Options
+    session: aiohttp.ClientSession
+    _hosts: defaultdict[str, asyncio.Semaphore] = field(init=False)
+    _rules: dict[str, asyncio.Task[Site | Answer]] = field(default_factory=dict)
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+
+    def __post_init__(self) -> None:
+        self._hosts = defaultdict(lambda: asyncio.Semaphore(self.options.per_host))
+
+    async def get(self, url: str) -> Answer:
+        """The body at an address, or why there is none; tried again while that may pass."""
+        partial, chance = Partial(), random.Random(url)
+        for attempt in range(self.options.retries + 1):
+            answer = await self.follow(url, partial)
+            wait = answer.wait if answer.wait is not None else 0.5 * 2**attempt * chance.uniform(0.5, 1.5)
+            if not status.transient(answer.status) or attempt == self.options.retries or wait > LONGEST_WAIT:
+                return answer
+            await asyncio.sleep(wait)
+        raise AssertionError("at least one try is made")
+
+    async def follow(self, url: str, partial: Partial) -> Answer:
+        seen: set[str] = set()
+        for _ in range(HOPS + 1):
+            if url in seen:
+                return Answer(status.REDIRECTS, error="a circle")
+            seen.add(url)
+            if refused := await self.refused(url):
+                return refused
+            host = urlsplit(url).netloc
+            async with self._hosts[host]:
+                answer = await told(lambda url=url: self.ask(url, partial))  # type: ignore[misc]
+            if not answer.place:
+                return answer
+            url = urljoin(url, answer.place)
+        return Answer(status.REDIRECTS, error=f"more than {HOPS}")
+
+    async def refused(self, url: str) -> Answer | None:
+        """Why an address is not asked at all; None where it may be."""
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            good = parts.scheme in ("http", "https") and host and parts.username is None and (parts.port or 80) > 0
+        except ValueError:
+            good = False
+        if not good:
+            return Answer(status.BAD_ADDRESS, error=url[:200])
+        if self.options.blocklist.holds(url, host):
+            return Answer(status.BLOCKED)
+        if host not in self.options.hosts and is_private(host):
+            return Answer(status.PRIVATE, error=host)
+        if not self.options.robots:
+            return None
+        rules = await self.rules(f"{parts.scheme}://{parts.netloc}")
+        if isinstance(rules, Answer):
+            return rules
+        if not rules.allows(url):
+            return Answer(status.ROBOTS)
+        return Answer(status.OPTED_OUT, error="tdmrep.json") if rules.reserves(url) else None
+
+    async def rules(self, site: str) -> Site | Answer:
+        """A site's rules, asked for once; an Answer where it must not be read today."""
+        if site not in self._rules:
+            self._rules[site] = asyncio.create_task(self.read_rules(site))
+        return await asyncio.shield(self._rules[site])
+
+    async def read_rules(self, site: str) -> Site | Answer:
+        robots = await told(lambda: self.ask_rules(f"{site}/robots.txt"))
+        if robots.status == status.PRIVATE:
+            return robots
+        if status.transient(robots.status):
+            return Answer(status.NO_ROBOTS, error=robots.status)
+        return Site.read(
+            text_of(robots), text_of(await told(lambda: self.ask_rules(f"{site}/.well-known/tdmrep.json")))
+        )
+
+    async def ask_rules(self, url: str) -> Answer:
+        timeout = aiohttp.ClientTimeout(total=RULES_SECONDS)
+        for _ in range(HOPS):
+            if (urlsplit(url).hostname or "") not in self.options.hosts and is_private(urlsplit(url).hostname or ""):
+                return Answer(status.PRIVATE)
+            async with self.session.get(url, allow_redirects=False, timeout=timeout) as response:
+                if response.status in MOVED:
+                    url = urljoin(url, response.headers.get("Location", ""))
+                    continue
+                if response.status != 200:
+                    return Answer(status.of_code(response.status))
+                found = bytearray()
+                async for piece in response.content.iter_any():
+                    found += piece
+                    if len(found) > RULES_BYTES:
+                        break
+                return Answer(status.OK, bytes(found[:RULES_BYTES]))
+        return Answer(status.REDIRECTS)
+
+    async def ask(self, url: str, partial: Partial) -> Answer:
+        """One request, without its redirects."""
+        headers = {"Range": f"bytes={len(partial.data)}-", "If-Range": partial.tag} if partial.data else {}
+        async with self.session.get(url, headers=headers, allow_redirects=False) as response:
+            code = response.status
+            if code in MOVED and "Location" in response.headers:
+                return Answer(status.REDIRECTS, code=code, place=response.headers["Location"])
+            if code not in (200, 206):
+                return Answer(status.of_code(code), code=code, wait=seconds(response.headers.get("Retry-After")))
+            if self.options.robots and opted_out(response.headers.items()):
+                return Answer(status.OPTED_OUT, code=code, error="a header")
+            if code == 200:
+                partial.data = b""
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {len(partial.data)}-"):
+                partial.data = b""
+                return Answer(status.TRUNCATED, code=code, error="another part than was asked for")
+            resumable = response.headers.get("Accept-Ranges") == "bytes"
+            partial.tag = response.headers.get("ETag", "") if resumable else ""
+            if (response.content_length or 0) + len(partial.data) > self.options.most_bytes:
+                return Answer(status.TOO_LARGE, code=code, error=f"{response.content_length:,} bytes")
+            return await self.body(response, partial)
+
+    async def body(self, response: aiohttp.ClientResponse, partial: Partial) -> Answer:
+        found, held = bytearray(partial.data), False
+        try:
+            async for piece in response.content.iter_any():
+                found += piece
+                if len(found) > self.options.most_bytes:
+                    partial.data = b""
+                    return Answer(
+                        status.TOO_LARGE, code=response.status, error=f"more than {self.options.most_bytes:,}"
+                    )
+                if len(found) > LARGE and not held:
+                    await self._large.acquire()
+                    held = True
+        except BaseException:
+            partial.data = bytes(found) if partial.tag else b""
+            raise
+        finally:
+            if held:
+                self._large.release()
+        return Answer(status.OK, bytes(found), response.status)
+
+
+async def told(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """An answer, or what went wrong as one."""
+    try:
+        return await ask()
+    except aiohttp.ClientPayloadError as error:
+        return Answer(status.TRUNCATED, error=plain(error))
+    except (TimeoutError, aiohttp.ServerTimeoutError) as error:
+        return Answer(status.TIMEOUT, error=plain(error))
+    except aiohttp.ClientConnectorError as error:
+        cause: BaseException | None = error.os_error
+        while cause is not None:
+            if isinstance(cause, PrivateAddress):
+                return Answer(status.PRIVATE, error=str(cause))
+            cause = cause.__cause__ or cause.__context__
+        return Answer(status.UNREACHABLE, error=plain(error))
+    except PrivateAddress as error:
+        return Answer(status.PRIVATE, error=str(error))
+    except aiohttp.InvalidURL:
+        return Answer(status.BAD_ADDRESS)
+    except (aiohttp.ClientConnectionError, ConnectionError) as error:
+        return Answer(status.RESET, error=plain(error))
+    except (aiohttp.ClientError, ValueError, OSError) as error:  # an answer that is no HTTP
+        return Answer(status.RESET, error=plain(error))
+
+
+def plain(error: BaseException) -> str:
+    """An error in a line without addresses of memory or ports, which would differ from run to run."""
+    return type(error).__name__
+
+
+def text_of(answer: Answer) -> str | None:
+    return answer.data.decode("utf-8", "replace") if answer.status == status.OK else None
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """Of a Retry-After in seconds; a date counts as long."""
+    if retry_after is None:
+        return None
+    return float(retry_after) if retry_after.strip().isdecimal() else LONGEST_WAIT + 1
+
+
+def session_of(options: Options) -> aiohttp.ClientSession:
+    """A session that connects to checked addresses alone and keeps names for five minutes."""
+    connector = aiohttp.TCPConnector(limit=options.at_once, resolver=Checked(options.hosts), ttl_dns_cache=300)
+    timeout = aiohttp.ClientTimeout(total=options.timeout, sock_connect=options.stall, sock_read=options.stall)
+    headers = {"User-Agent": AGENT, "Accept": f"{options.media}/*,*/*;q=0.5", "Accept-Encoding": "identity"}
+    return aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+    )

@@ -1,0 +1,52 @@
+"""How a list is fetched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from codi2_datasets.fetching.rules import Blocklist
+
+VERSION = "1"
+
+
+class FetchError(ValueError):
+    """The list or an option cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    media: str = "image"
+    """image, audio or video: what is kept of what comes."""
+    size: int = 256
+    """Pixels of a picture's shorter side, at most; 0 keeps pictures as they come."""
+    quality: int = 90
+    shard_rows: int = 1_000
+    at_once: int = 64
+    """Addresses under way in one worker."""
+    per_host: int = 8
+    timeout: float = 30.0
+    """Seconds of one try, from the connection to the last byte."""
+    stall: float = 10.0
+    """Seconds without a byte."""
+    retries: int = 2
+    most_bytes: int = 32 * 2**20
+    most_pixels: int = 100_000_000
+    robots: bool = True
+    """Heed robots.txt, tdmrep.json and the headers that opt out."""
+    hosts: tuple[str, ...] = ()
+    """Allowed by name to lie in a private network."""
+    blocklist: Blocklist = field(default_factory=Blocklist)
+
+    def __post_init__(self) -> None:
+        if self.media not in ("image", "audio", "video"):
+            raise FetchError(f"media {self.media!r}: image, audio or video is wanted")
+        for name in ("shard_rows", "at_once", "per_host", "timeout", "stall", "most_bytes", "most_pixels"):
+            if getattr(self, name) <= 0:
+                raise FetchError(f"{name.replace('_', ' ')}: more than 0 is wanted")
+
+    def deciding(self) -> dict[str, Any]:
+        """What changes the bytes; the rest changes how long it takes."""
+        names = ("media", "size", "quality", "shard_rows", "most_bytes", "most_pixels", "robots")
+        known = asdict(self)
+        return {"version": VERSION, **{name: known[name] for name in names}, "blocklist": self.blocklist.words()}

@@ -1,0 +1,54 @@
+"""The command that fetches what lists of addresses name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from codi2_flows.cli_common import CPUS, Workers, show
+
+
+def fetch(
+    source: Annotated[
+        str, Parameter(help="List: .parquet, .csv, .tsv, .jsonl or .txt, a folder or a pattern of them.")
+    ],
+    *,
+    out: Annotated[str, Parameter(help="Folder or fsspec URI for tars; name it under media in a recipe.")],
+    connector: Annotated[
+        str | None, Parameter(help="Read the list as this published corpus: laion, webvid, ...")
+    ] = None,
+    workers: Workers = CPUS,
+    media: Annotated[str, Parameter(help="image, audio or video.")] = "image",
+    size: Annotated[int, Parameter(help="Pixels of a picture's shorter side, at most; 0: as they come.")] = 256,
+    shard_rows: Annotated[int, Parameter(help="Rows of a tar.")] = 1_000,
+    at_once: Annotated[int, Parameter(help="Addresses under way in a worker.")] = 64,
+    per_host: Annotated[int, Parameter(help="Of them, of one host.")] = 8,
+    timeout: Annotated[float, Parameter(help="Seconds of one try.")] = 30.0,
+    stall: Annotated[float, Parameter(help="Seconds without a byte.")] = 10.0,
+    retries: Annotated[int, Parameter(help="Tries after the first, for what may pass.")] = 2,
+    blocklist: Annotated[
+        str | None, Parameter(help="File: hosts, *.domains, beginnings of addresses; one a line.")
+    ] = None,
+    allow_host: Annotated[list[str] | None, Parameter(help="Hosts that may lie in a private network.")] = None,
+    robots: Annotated[bool, Parameter(help="Heed robots.txt, tdmrep.json and headers that opt out.")] = True,
+) -> None:
+    """Fetch media from a list of addresses, politely. A rerun asks only for what failed and may have passed."""
+    from codi2_datasets.fetching.options import FetchError, Options
+    from codi2_datasets.fetching.rules import Blocklist
+
+    if workers < 1:
+        raise FetchError(f"--workers {workers}: at least 1")
+    blocked = Blocklist.read(blocklist) if blocklist else Blocklist()
+    options = Options(
+        media=media, size=size, shard_rows=shard_rows, at_once=at_once, per_host=per_host, timeout=timeout, stall=stall,
+        retries=retries, robots=robots, hosts=tuple(allow_host or ()), blocklist=blocked,
+    )  # fmt: skip
+    from codi2_flows.fetch_media import fetch_media
+
+    found = fetch_media(source, out, options, workers, connector)
+    show([{"status": name, "rows": count} for name, count in found.items()], ["status", "rows"])
+    print(out)
+
+
+FETCH_COMMANDS = (fetch,)
