@@ -36,17 +36,17 @@ from codi2_datasets.fetching.listing import read_list
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.tar import add_member
 
-PICTURES, SIZE = 200, (640, 480)
+PICTURES = 200
 
 
-def photographs(folder: Path) -> None:
-    """JPEGs with the detail of photographs: coarse shapes under fine noise, about 60 kB each."""
+def photographs(folder: Path, side: int, noise: float) -> None:
+    """Square JPEGs: coarse shapes under fine noise, which stands for the detail of photographs."""
     for n in range(PICTURES):
         rng = np.random.default_rng(n)
-        shapes = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize(
-            SIZE, Image.Resampling.BICUBIC
+        shapes = Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize(
+            (side, side), Image.Resampling.BICUBIC
         )
-        noisy = np.asarray(shapes).astype(np.int16) + rng.normal(0, 9, (SIZE[1], SIZE[0], 1)).astype(np.int16)
+        noisy = np.asarray(shapes).astype(np.int16) + rng.normal(0, noise, (side, side, 1)).astype(np.int16)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{n}.jpg", quality=85)
 
 
@@ -121,12 +121,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--side", type=int, default=640, help="pixels of the pictures")
+    parser.add_argument("--noise", type=float, default=2.0, help="how much detail they have")
     parser.add_argument("--img2dataset", metavar="PYTHON")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pictures").mkdir()
-        photographs(folder / "pictures")
+        photographs(folder / "pictures", chosen.side, chosen.noise)
         server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("web.py")), str(folder / "pictures")],
             stdout=subprocess.PIPE,
@@ -140,7 +142,7 @@ def main() -> int:
 
 
 def compare(address: str, folder: Path, chosen: argparse.Namespace) -> int:
-    options = Options(hosts=("127.0.0.1",), per_host=64, stall=2.0, timeout=10.0, retries=0)
+    options = Options(hosts=("127.0.0.1",), shard_rows=250, per_host=64, stall=2.0, timeout=10.0, retries=0)
     good = True
     rates = {"bare loop": bare(address, folder / "bare.tar", 2_000)}
     with local_cluster(chosen.workers):

@@ -78,7 +78,8 @@ class Web:
             assert request.transport is not None
             request.transport.write(head + picture[: len(picture) // 2])
             await asyncio.sleep(0.05)
-            request.transport.close()
+            if request.transport is not None:  # else the client went first
+                request.transport.close()
         elif request.transport is not None:
             request.transport.abort()
         return web.Response()

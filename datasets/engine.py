@@ -124,13 +124,19 @@ def cluster_when_needed(num_cpus: int) -> Iterator[None]:
 
 
 def spread(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int, retries: int = 3, few: int = FEW
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    retries: int = 3,
+    few: int = FEW,
+    cpus: float = 1.0,
 ) -> Iterator[tuple[Item, Result]]:
     """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
 
     A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
     here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
     `cluster_when_needed()`: there up to `few` items are run here, one after the other, until more have started Ray.
+    `cpus` of a core are set aside for an item: less than one for those that mostly wait.
     """
     pending = _pending.get()
     if pending is not None and not pending.started:
@@ -144,7 +150,7 @@ def spread(
         pending.start()
     import ray
 
-    remote = ray.remote(num_cpus=1, max_retries=retries)(function)
+    remote = ray.remote(num_cpus=cpus, max_retries=retries)(function)
     running: dict[Any, Item] = {}
     source = iter(items)
     try:

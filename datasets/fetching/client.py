@@ -232,5 +232,5 @@ def session_of(options: Options) -> aiohttp.ClientSession:
     timeout = aiohttp.ClientTimeout(total=options.timeout, sock_connect=options.stall, sock_read=options.stall)
     headers = {"User-Agent": AGENT, "Accept": f"{options.media}/*,*/*;q=0.5", "Accept-Encoding": "identity"}
     return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=2**19
     )

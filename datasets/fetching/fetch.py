@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from codi2_datasets.engine import cluster_when_needed, spread
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.listing import Row, slices
 from codi2_datasets.fetching.options import Options
-from codi2_datasets.fetching.shard import Job, fetch_shard
+from codi2_datasets.fetching.shard import Job, fetch_shards
 from codi2_datasets.progress import progress
 from codi2_storage.store import Store
 
-FEW = 1  # shards that are fetched here rather than on Ray
+FEW = 1  # groups that are fetched here rather than on Ray
+GROUP_ROWS = 2_000  # that a worker fetches in one go, several shards of them side by side
+AT_A_CORE = 2  # workers: while one waits for its last, slow addresses, another has the core
 
 
 def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2) -> dict[str, int]:
@@ -25,15 +28,17 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
     """
     store, total, names = Store(out), Counter[str](), set[str]()
 
-    def jobs() -> Iterable[Job]:
-        for piece in slices(rows, options.shard_rows):
-            names.add(piece.name)
-            yield Job(store, piece, options)
+    def groups() -> Iterator[list[Job]]:
+        source = slices(rows, options.shard_rows)
+        while group := list(islice(source, max(1, GROUP_ROWS // options.shard_rows))):
+            names.update(piece.name for piece in group)
+            yield [Job(store, piece, options) for piece in group]
 
     with cluster_when_needed(workers), progress("fetch", None, "rows") as advance:
-        for job, counts in spread(fetch_shard, jobs(), workers, few=FEW):
-            total.update(counts)
-            advance(len(job.rows.rows))
+        for group, found in spread(fetch_shards, groups(), AT_A_CORE * workers, few=FEW, cpus=1 / AT_A_CORE):
+            for counts in found:
+                total.update(counts)
+            advance(sum(len(job.rows.rows) for job in group))
     for name in store.list():
         if (
             name.endswith((".tar", ".parquet"))
@@ -42,12 +47,12 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
         ):
             store.remove(name)
     asked = total.pop("asked", 0)
-    found = dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
-    store.write_bytes("stats.json", json.dumps(found, indent=1).encode())
-    later = sum(count for name, count in found.items() if status.transient(name))
+    statuses = dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+    store.write_bytes("stats.json", json.dumps(statuses, indent=1).encode())
+    later = sum(count for name, count in statuses.items() if status.transient(name))
     print(
-        f"{asked:,} of {sum(found.values()):,} rows asked for; {later:,} may come another day",
+        f"{asked:,} of {sum(statuses.values()):,} rows asked for; {later:,} may come another day",
         file=sys.stderr,
         flush=True,
     )
-    return found
+    return statuses

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +38,7 @@ SCHEMA = pa.schema(
      ("height", pa.int32()), ("bytes", pa.int64()), ("sha256", pa.string())]
 )  # fmt: skip
 EMPTY_TAR = bytes(10_240)
+OPEN_SHARDS, THREADS = 3, 2  # in one process
 SPEC = b"codi2-fetch"
 
 
@@ -85,50 +88,58 @@ class Fetched:
         }  # fmt: skip
 
 
-def fetch_shard(job: Job) -> dict[str, int]:
-    """Fetch what this shard lacks and write it. Returns how many rows have which status, and under 'asked' how many were
-    asked for now."""
-    before = settled(job)
-    keys = [f"{job.rows.name}{n:05d}" for n in range(len(job.rows.rows))]
-    todo = [(key, row) for key, row in zip(keys, job.rows.rows, strict=True) if key not in before]
-    if todo:
-        fresh = asyncio.run(fetch_rows([row for _, row in todo], job.options))
-        for (key, row), (kept, code) in zip(todo, fresh, strict=True):
-            before[key] = Fetched(key, row, kept, code)
-        write(job, [before[key] for key in keys])
-    counts = {"asked": len(todo)}
-    for found in before.values():
-        counts[found.kept.status] = counts.get(found.kept.status, 0) + 1
-    return counts
+def fetch_shards(jobs: Sequence[Job]) -> list[dict[str, int]]:
+    """Fetch what shards lack and write them. Returns of each how many rows have which status, and under 'asked' how many
+    were asked for now."""
+    return asyncio.run(Fetching(jobs[0].options).shards(jobs))
 
 
-async def fetch_rows(rows: Sequence[Any], options: Options) -> list[tuple[Kept, int | None]]:
-    """Fetch rows side by side, in threads beside it make small what came."""
-    at_once = asyncio.Semaphore(options.at_once)
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(2) as pool:
-        async with session_of(options) as session:
-            client = Client(options, session)
+class Fetching:
+    """Shards fetched side by side in one event loop: while one waits for its last, slow addresses, the next goes on."""
 
-            async def one(row: Any) -> tuple[Kept, int | None]:
-                if not isinstance(row, Link):
-                    return Kept(status.BAD_ROW, row.reason), None
-                async with at_once:
-                    answer = await client.get(row.url)
-                    if answer.status != status.OK:
-                        return Kept(answer.status, answer.error), answer.code
-                    return await loop.run_in_executor(pool, keep, answer.data, row, options), answer.code
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.at_once = asyncio.Semaphore(options.at_once)
+        self.open = asyncio.Semaphore(OPEN_SHARDS)
 
-            return list(await asyncio.gather(*(one(row) for row in rows)))
+    async def shards(self, jobs: Sequence[Job]) -> list[dict[str, int]]:
+        with ThreadPoolExecutor(THREADS) as self.pool:
+            async with session_of(self.options) as session:
+                self.client = Client(self.options, session)
+                return list(await asyncio.gather(*map(self.shard, jobs)))
+
+    async def shard(self, job: Job) -> dict[str, int]:
+        async with self.open:
+            spec = job.spec()
+            rows = settled(job, spec)
+            keys = [f"{job.rows.name}{n:05d}" for n in range(len(job.rows.rows))]
+            todo = [(key, row) for key, row in zip(keys, job.rows.rows, strict=True) if key not in rows]
+            for found in await asyncio.gather(*(self.row(key, row) for key, row in todo)):
+                rows[found.key] = found
+            if todo:
+                write = partial(write_shard, job, spec, [rows[key] for key in keys])
+                await asyncio.get_running_loop().run_in_executor(self.pool, write)
+        return {"asked": len(todo), **Counter(found.kept.status for found in rows.values())}
+
+    async def row(self, key: str, row: Any) -> Fetched:
+        """Fetch one row, and have a thread make small what came."""
+        if not isinstance(row, Link):
+            return Fetched(key, row, Kept(status.BAD_ROW, row.reason))
+        async with self.at_once:
+            answer = await self.client.get(row.url)
+            if answer.status != status.OK:
+                return Fetched(key, row, Kept(answer.status, answer.error), answer.code)
+            kept = await asyncio.get_running_loop().run_in_executor(self.pool, keep, answer.data, row, self.options)
+            return Fetched(key, row, kept, answer.code)
 
 
-def settled(job: Job) -> dict[str, Fetched]:
+def settled(job: Job, spec: str) -> dict[str, Fetched]:
     """The rows that an earlier run settled, with their media; none where rows or options were others."""
     name = job.rows.name
     if not (job.out.exists(f"{name}.parquet") and job.out.exists(f"{name}.tar")):
         return {}
     table = pq.read_table(io.BytesIO(job.out.read_bytes(f"{name}.parquet")))
-    if (table.schema.metadata or {}).get(SPEC) != job.spec().encode():
+    if (table.schema.metadata or {}).get(SPEC) != spec.encode():
         return {}
     told = {line["key"]: line for line in table.to_pylist() if not status.transient(line["status"])}
     again = len(told) < len(table)  # else the media need not be looked at
@@ -151,10 +162,10 @@ def kept_of(line: dict[str, Any], sample: Sample | None) -> Kept:
     )
 
 
-def write(job: Job, rows: Sequence[Fetched]) -> None:
+def write_shard(job: Job, spec: str, rows: Sequence[Fetched]) -> None:
     archive, _ = pack([member for row in rows for member in row.member()])
     job.out.write_bytes(f"{job.rows.name}.tar", archive or EMPTY_TAR)
-    table = pa.Table.from_pylist([row.line() for row in rows], schema=SCHEMA.with_metadata({SPEC: job.spec().encode()}))
+    table = pa.Table.from_pylist([row.line() for row in rows], schema=SCHEMA.with_metadata({SPEC: spec.encode()}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     job.out.write_bytes(f"{job.rows.name}.parquet", buffer.getvalue(), durable=True)

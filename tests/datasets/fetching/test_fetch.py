@@ -206,6 +206,14 @@ def test_bytes_are_checked_against_the_list(tmp_path: Path) -> None:
     assert keep(data, Link("a#1", "http://x"), Options(media="audio")).status == "not_media"
 
 
+@pytest.mark.parametrize("size", [(128, 128), (129, 128), (96, 256), (700, 65), (64, 64), (40, 20)])
+def test_pictures_of_any_size_keep_their_shape(size: tuple[int, int]) -> None:
+    kept = keep(jpeg(1, *size), Link("a#1", "http://x"), Options(size=64))
+    with Image.open(io.BytesIO(kept.data)) as image:
+        assert (kept.status, image.size, image.mode) == ("ok", (kept.width, kept.height), "RGB")
+    assert min(image.size) == min(64, *size) and abs(image.width / image.height - size[0] / size[1]) < 0.5
+
+
 def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("name,text\na,b\n")
     with pytest.raises(ValueError, match=r"list\.csv.*url"):
