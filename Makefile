@@ -56,6 +56,11 @@ bench: setup
 	$(BIN)/python benchmarks/shards.py $(or $(ROOT),data)
 	$(BIN)/python benchmarks/planning.py $(or $(ROOT),data)
 
+# What breaks, and what comes of it: minutes for each. TIMES=5 breaks everything at five moments.
+.PHONY: drills
+drills: setup
+	$(BIN)/python benchmarks/drills.py --times $(or $(TIMES),2) --out build/drills.md
+
 lock:
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.lock
 	@sed -i 's/+cpu$$//' requirements.lock

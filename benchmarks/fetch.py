@@ -79,7 +79,7 @@ def bare(address: str, out: Path, rows: int) -> float:
 
 
 class Peak:
-    """The most memory that the Ray workers of this process held together, without the pages that they share."""
+    """The most memory that one of this process's Ray workers held, without the pages that they share."""
 
     def __enter__(self) -> Peak:
         self.mib, self.going = 0.0, True
@@ -89,14 +89,12 @@ class Peak:
 
     def watch(self) -> None:
         while self.going:
-            total = 0
             for process in psutil.Process().children(recursive=True):
                 try:
                     if process.name().startswith("ray::"):
-                        total += process.memory_info().rss - process.memory_info().shared
+                        self.mib = max(self.mib, (process.memory_info().rss - process.memory_info().shared) / 2**20)
                 except psutil.Error:
                     continue
-            self.mib = max(self.mib, total / 2**20)
             time.sleep(0.2)
 
     def __exit__(self, *_: object) -> None:
@@ -156,7 +154,7 @@ def compare(address: str, folder: Path, chosen: argparse.Namespace) -> int:
             right = found == {status: count for status, count in expected.items() if count}
             good = good and right
             print(f"{rows:,} rows: {rates['codi2 fetch']:.0f} pictures/s, every status right: {'yes' if right else 'NO'}, "
-                  f"workers' peak {peak.mib:.0f} MiB", flush=True)  # fmt: skip
+                  f"largest worker {peak.mib:.0f} MiB", flush=True)  # fmt: skip
             if not right:
                 print(f"  expected {expected}\n  found    {found}")
     if chosen.img2dataset:

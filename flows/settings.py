@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from codi2_flows.ephemeral import end_with_us
+
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -25,3 +27,5 @@ QUIET = {
 
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
+
+end_with_us()

@@ -17,7 +17,7 @@ from codi2_datasets.progress import progress
 from codi2_storage.store import Store
 
 FEW = 1  # groups that are fetched here rather than on Ray
-GROUP_ROWS = 2_000  # that a worker fetches in one go, several shards of them side by side
+GROUP_ROWS = 1_000  # that a worker fetches in one go, several shards of them side by side
 AT_A_CORE = 2  # workers: while one waits for its last, slow addresses, another has the core
 
 
