@@ -136,6 +136,25 @@ def promote(store: Store, checkpoint_id: str, uri: str, reason: str) -> None:
         writer.append("deployments", [row])
 
 
+def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
+    """Promote again what was in place before the present model, or the checkpoint whose id begins with `to`.
+
+    Nothing is taken out of the table. Returns what is in place now. Raises UsageError where there is nothing to go back to.
+    """
+    rows = Catalog(store).sql("select * from deployments where name = ? order by since desc, checkpoint_id", [SLOT])
+    present, *before = rows.to_pylist() or [None]
+    if present is None:
+        raise UsageError(f"no model was ever promoted under {store.uri()}: there is nothing to go back to")
+    found = [row for row in before if row["checkpoint_id"] != present["checkpoint_id"]]
+    if to is not None:
+        found = [row for row in found if row["checkpoint_id"].startswith(to)]
+    if not found:
+        why = f"{to} was never in place, or is now" if to else f"{present['checkpoint_id']} is the first model in place"
+        raise UsageError(f"{why} under {store.uri()}: nothing to go back to")
+    promote(store, found[0]["checkpoint_id"], found[0]["uri"], f"rolled back from {present['checkpoint_id']}")
+    return dict(found[0])
+
+
 def resolve(root: str, checkpoint: str | None) -> Path:
     """The local folder of a checkpoint: the one named (a folder, a URI or an id), else the promoted one, else the shipped one."""
     if checkpoint is not None and (Path(checkpoint) / "config.json").is_file():

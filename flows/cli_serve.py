@@ -104,4 +104,18 @@ def chat(
         sys.exit(1)
 
 
-SERVE_COMMANDS = (generate, serve, chat)
+def rollback(
+    *,
+    root: Root = DEFAULT_ROOT,
+    to: Annotated[str | None, Parameter(help="Checkpoint that was in place once; the one before if left out.")] = None,
+) -> None:
+    """Put the model back that was in place before. Prints its checkpoint last; a running server is started again by hand."""
+    from codi2_model.checkpoints import roll_back
+    from codi2_storage.store import Store
+
+    row = roll_back(Store(root), to)
+    print(f"in place since {row['since'][:19]} and again now ({row['reason']})", file=sys.stderr)
+    print(row["checkpoint_id"])
+
+
+SERVE_COMMANDS = (generate, serve, chat, rollback)
