@@ -12,7 +12,7 @@ import pytest
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
-COMMANDS = ("corpora", "build", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "demo")
+COMMANDS = ("corpora", "build", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "demo", "fetch", "rollback")
 
 
 def codi2(*arguments: str) -> subprocess.CompletedProcess[str]:
