@@ -12,7 +12,9 @@ import pytest
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
-COMMANDS = ("corpora", "build", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "demo", "fetch", "rollback")
+COMMANDS = (
+    "corpora", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "demo",
+)  # fmt: skip
 
 
 def codi2(*arguments: str) -> subprocess.CompletedProcess[str]:
