@@ -12,7 +12,7 @@ from codi2_datasets.engine import cluster_when_needed, spread
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.listing import Row, slices
 from codi2_datasets.fetching.options import Options
-from codi2_datasets.fetching.shard import Job, fetch_shards
+from codi2_datasets.fetching.shard import Job, fetch_shards, spec_of
 from codi2_datasets.progress import progress
 from codi2_storage.store import Store
 
@@ -24,7 +24,7 @@ AT_A_CORE = 2  # workers: while one waits for its last, slow addresses, another 
 def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2) -> dict[str, int]:
     """Fetch every row that is not settled yet. Returns the rows by status, most first, as `stats.json` keeps them.
 
-    Shards of an earlier, longer list are removed: `out` holds this list and nothing else.
+    Shards that an earlier, longer list left are removed; files that are not the fetcher's stay.
     """
     store, total, names = Store(out), Counter[str](), set[str]()
 
@@ -40,19 +40,14 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
                 total.update(counts)
             advance(sum(len(job.rows.rows) for job in group))
     for name in store.list():
-        if (
-            name.endswith((".tar", ".parquet"))
-            and name.rpartition(".")[0].isdecimal()
-            and name.rpartition(".")[0] not in names
-        ):
+        stem, _, kind = name.rpartition(".")
+        if kind == "parquet" and stem not in names and spec_of(store.read_bytes(name)) is not None:
+            store.remove(f"{stem}.tar")
             store.remove(name)
     asked = total.pop("asked", 0)
     statuses = dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
     store.write_bytes("stats.json", json.dumps(statuses, indent=1).encode())
     later = sum(count for name, count in statuses.items() if status.transient(name))
-    print(
-        f"{asked:,} of {sum(statuses.values()):,} rows asked for; {later:,} may come another day",
-        file=sys.stderr,
-        flush=True,
-    )
+    said = f"{asked:,} of {sum(statuses.values()):,} rows asked for; {later:,} may come another day"
+    print(said, file=sys.stderr, flush=True)
     return statuses

@@ -138,9 +138,10 @@ def settled(job: Job, spec: str) -> dict[str, Fetched]:
     name = job.rows.name
     if not (job.out.exists(f"{name}.parquet") and job.out.exists(f"{name}.tar")):
         return {}
-    table = pq.read_table(io.BytesIO(job.out.read_bytes(f"{name}.parquet")))
-    if (table.schema.metadata or {}).get(SPEC) != spec.encode():
+    data = job.out.read_bytes(f"{name}.parquet")
+    if spec_of(data) != spec.encode():
         return {}
+    table = pq.read_table(io.BytesIO(data))
     told = {line["key"]: line for line in table.to_pylist() if not status.transient(line["status"])}
     again = len(told) < len(table)  # else the media need not be looked at
     held = {one.key: one for one in samples(job.out.uri(f"{name}.tar")) if isinstance(one, Sample)} if again else {}
@@ -152,6 +153,14 @@ def settled(job: Job, spec: str) -> dict[str, Fetched]:
             continue
         found[key] = Fetched(key, row, kept_of(line, held.get(key)), line["code"])
     return found
+
+
+def spec_of(parquet: bytes) -> bytes | None:
+    """The hash of rows and options that a shard's Parquet was written for; None where it is damaged, or not ours."""
+    try:
+        return (pq.read_schema(io.BytesIO(parquet)).metadata or {}).get(SPEC)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def kept_of(line: dict[str, Any], sample: Sample | None) -> Kept:

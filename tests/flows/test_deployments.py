@@ -25,4 +25,6 @@ def test_entrypoints_load_and_take_their_parameters(deployment: dict, monkeypatc
 
 def test_every_flow_is_deployed() -> None:
     deployed = {deployment["entrypoint"].split(":")[1] for deployment in DEPLOYMENTS}
-    assert deployed == {"build_dataset", "train_model", "evaluate_model", "generate_batch", "serve_model", "retrain"}
+    assert deployed == {
+        "build_dataset", "fetch_media", "train_model", "evaluate_model", "generate_batch", "serve_model", "retrain",
+    }  # fmt: skip

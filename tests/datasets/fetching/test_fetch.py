@@ -180,6 +180,23 @@ def test_private_networks_are_not_reached_in_any_spelling(host: str, web: str, t
     assert status in ("private_address", "unreachable", "bad_address") and hits(web) == {}
 
 
+def test_what_others_wrote_stays_and_a_damaged_shard_is_made_anew(web: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{web}/ok/1\n{web}/ok/2\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("00007.tar", "notes.parquet"):
+        (out / name).write_bytes(b"of others")
+    fetch_list(read_list(str(tmp_path / "list.txt")), str(out), options(shard_rows=1))
+    whole = sums(out)
+    assert set(whole) == {"00007.tar", *(f"{n:06d}.{kind}" for n in range(2) for kind in ("tar", "parquet"))}
+    (out / "000001.parquet").write_bytes(b"PAR1 cut off")
+    fetch_list(read_list(str(tmp_path / "list.txt")), str(out), options(shard_rows=1))
+    assert sums(out) == whole and (out / "notes.parquet").exists()
+    (tmp_path / "list.txt").write_text(f"{web}/ok/1\n")
+    fetch_list(read_list(str(tmp_path / "list.txt")), str(out), options(shard_rows=1))
+    assert set(sums(out)) == {"00007.tar", "000000.tar", "000000.parquet"} and (out / "notes.parquet").exists()
+
+
 def test_what_is_blocked_or_of_no_address_is_said(web: str, tmp_path: Path) -> None:
     lines = [
         f"{web}/ok/1",
