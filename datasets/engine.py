@@ -27,6 +27,7 @@ LOOPBACK_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_prestart_worker_first_driver": "0",  # else a driver waits for good where its first worker dies before it is up
     "PYTHONWARNINGS": "ignore",
 }
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
