@@ -12,6 +12,7 @@ from typing import Any
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_storage.catalog import Catalog
+from codi2_storage.environment import environment
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
@@ -33,6 +34,10 @@ class TrainedRun:
     config: dict[str, Any]
     step: int
     seconds: float
+    seed: int = 0
+    workers: int = 1
+    start: str | None = None
+    """Checkpoint whose weights it began with; None: from scratch."""
 
 
 def weights_digest(folder: str | Path) -> str:
@@ -81,6 +86,7 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
         "uri": store.uri(name),
     }
     row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
+    row |= {"seed": run.seed, "workers": run.workers, "start": run.start, "environment": environment()}
     row |= {"created_at": now()}
     with Writer(store, run.run_id, "run") as writer:
         writer.append("runs", [row])

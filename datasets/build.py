@@ -26,6 +26,7 @@ from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_storage.catalog import Catalog
+from codi2_storage.environment import environment
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import commits, committed
 from codi2_storage.store import Store
@@ -141,6 +142,10 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
         "recipe_hash": prepared.recipe.digest(),
         "parent": parent,
         "spec": canonical(asdict(prepared.recipe)),
+        "row_limit": prepared.settings.limit,
+        "seed": prepared.recipe.seed,
+        "workers": prepared.settings.workers,
+        "environment": environment(),
         "code_version": code_version(),
     }
 

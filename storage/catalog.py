@@ -55,15 +55,21 @@ class Catalog:
         for commit in visible:
             for file in commit.files:
                 files.setdefault(file.table, []).append(file.path)
+        connection.execute("create schema columns")
         for table, schema in TABLES.items():
             paths = [self._duckdb_path(path) for path in sorted(set(files.get(table, [])))]
+            connection.register("schema", schema.empty_table())
             if paths:
+                connection.execute(f"create table columns."{table}" as select * from schema")
                 listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
                 source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-                connection.execute(f'create view "{table}" as select * from {source}')
+                rows = (
+                    f"select * from columns."{table}" union all by name select * from {source}"  # older files lack columns
+                )
+                connection.execute(f'create view "{table}" as {rows}')
             else:
-                connection.register(f"empty_{table}", schema.empty_table())
-                connection.execute(f'create view "{table}" as select * from empty_{table}')
+                connection.execute(f'create table "{table}" as select * from schema')
+        connection.unregister("schema")
         connection.execute("set enable_progress_bar = false")
         return connection
 

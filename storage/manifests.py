@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from codi2_storage.store import Store
 from codi2_storage.tables import as_table
 
-KINDS = ("ingest", "build", "forget", "run", "generation", "deployment")
+KINDS = ("ingest", "build", "forget", "run", "generation", "gate", "deployment")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ _ASSETS = _schema(
 
 TABLES: dict[str, pa.Schema] = {
     "builds": _schema(
-        build_id=S, recipe=S, recipe_hash=S, parent=S, status=S, samples=I, spec=S, code_version=S, created_at=S
+        build_id=S, recipe=S, recipe_hash=S, parent=S, status=S, samples=I, spec=S, row_limit=I, seed=I, workers=I,
+        environment=S, code_version=S, created_at=S,
     ),
     "corpora": _schema(
         corpus=S, revision=S, source=S, version=S, sha256=S, licence=S, description=S, rows=I, ingest_id=S
@@ -52,11 +53,19 @@ TABLES: dict[str, pa.Schema] = {
     ),
     "shards": _schema(build_id=S, shard=S, task=S, split=S, samples=I, bytes=I, sha256=S, plan_hash=S),
     "runs": _schema(
-        run_id=S, kind=S, config=S, build_id=S, code_version=S, status=S, uri=S, seconds=F, created_at=S
+        run_id=S, kind=S, config=S, build_id=S, seed=I, workers=I, environment=S, code_version=S, status=S, uri=S,
+        start=S, seconds=F, created_at=S,
     ),
     "checkpoints": _schema(checkpoint_id=S, run_id=S, step=I, uri=S, sha256=S),
     "metrics": _schema(
         run_id=S, checkpoint_id=S, suite=S, task=S, split=S, metric=S, value=F, low=F, high=F, n=I, baseline=S
+    ),
+    # the model's own scores, sample by sample: what two models are compared by
+    "scores": _schema(run_id=S, checkpoint_id=S, suite=S, task=S, metric=S, sample_id=S, value=F),
+    # a line for each metric that a decision looked at: `role` is chosen or guard, `gain` candidate less champion
+    "gates": _schema(
+        gate_id=S, build_id=S, candidate=S, champion=S, role=S, metric=S, candidate_value=F, champion_value=F, gain=F,
+        low=F, high=F, n=I, passed=B, promoted=B, reason=S, created_at=S,
     ),
     "generations": _schema(
         request_id=S, sample_id=S, status=S, reason=S, seed=I, checkpoint_id=S, uri=S, prompt=S

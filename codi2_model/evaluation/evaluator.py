@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ from codi2_storage.catalog import Catalog
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
-VERSION = 2  # raised whenever the same checkpoint and build would get other figures
+VERSION = 3  # raised whenever the same checkpoint and build would get other figures
+TOP1 = "feature_top1"  # the predicted features lie nearest their own target
 RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
 RETRIEVAL_SAMPLES = 200  # a task: nothing is generated, so many are cheap and make the p-value sharp
 QUESTIONS = {CONCEPT: "concept", STYLE: "style", EDIT: "edit"}  # as the page names them
@@ -124,10 +125,12 @@ def evaluate(
     samples = [loaded[row.sample_id] for row in picked]
     outputs = generate_answers(model, processor, samples, seed, settings)
     nearest = _nearest_train(catalog, store, build_id, samples, seed)
-    metrics, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
-    metrics += _retrieval(model, processor, store, rows, seed)
+    metrics, scores, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
+    for found_rows, own in _retrieval(model, processor, store, rows, seed):
+        metrics, scores = metrics + found_rows, scores + own
     metrics += [_row("leaks", x.task, "test_targets_in_train", float(x.leaked), n=x.targets) for x in leaked]
-    metrics = [{"run_id": run_id, "checkpoint_id": checkpoint_id, **row} for row in metrics]
+    whose = {"run_id": run_id, "checkpoint_id": checkpoint_id}
+    metrics = [{**whose, **row} for row in metrics]
 
     items = [
         GenerationItem(
@@ -144,6 +147,7 @@ def evaluate(
     with Writer(store, run_id, kind="run") as writer:
         writer.append("runs", [{**about, "config": json.dumps(config, sort_keys=True)}])
         writer.append("metrics", metrics)
+        writer.append("scores", [{**whose, **row} for row in scores])
     return EvaluationResult(run_id, checkpoint_id, build_id, len(samples), metrics, found, page, sheet)
 
 
@@ -201,8 +205,8 @@ def _judge(
     outputs: dict[str, list[dict[str, Any]]],
     nearest: dict[str, NearestTrain],
     seed: int,
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Metrics rows, and a note per sample for the page."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
+    """Metrics rows, the model's scores sample by sample, and a note per sample for the page."""
     texts = Scores("text")
     notes: dict[str, str] = {}
     for sample in samples:
@@ -211,9 +215,9 @@ def _judge(
             answers: dict[str | None, str] = {MODEL: text_of(outputs[sample_id])}
             if sample_id in nearest:
                 answers |= {NEAREST_TRAIN: nearest[sample_id].text, CHANCE: nearest[sample_id].random_text}
-            f1 = score_texts(sample.row.task, sample.target["text"], answers, texts)
+            f1 = score_texts(sample.row.task, sample.target["text"], answers, texts, sample_id)
             notes[sample_id] = f"token F1 {f1:.2f}"
-    metrics = texts.rows(seed)
+    metrics, own_scores = texts.rows(seed), texts.own
     candidates = Candidates(catalog, build, rows, seed)
     for modality, make_judge in JUDGES.items():
         chosen = [sample for sample in samples if sample.target["type"] == modality]
@@ -230,10 +234,11 @@ def _judge(
         scores = Scores(f"judge:{modality}")
         verdicts = score_media(questions, values, make_judge(), scores)
         metrics += scores.rows(seed)
+        own_scores = own_scores + scores.own
         for sample_id, verdict in verdicts.items():
             told = (f"{QUESTIONS[name]} {'right' if right else 'wrong'}" for name, right in verdict.items())
             notes[sample_id] = ", ".join(told)
-    return metrics, notes
+    return metrics, own_scores, notes
 
 
 def _question(
@@ -254,11 +259,15 @@ def _question(
     return MediaQuestion(sample_id, sample.row.task, sample.target["asset_id"], choices, answers, source)
 
 
-def _retrieval(model: Any, processor: Any, store: Store, rows: Sequence[SampleRow], seed: int) -> list[dict[str, Any]]:
-    """Predicted features against the true ones of the same task: does each find its own among some others?"""
+def _retrieval(
+    model: Any, processor: Any, store: Store, rows: Sequence[SampleRow], seed: int
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Predicted features against the true ones of the same task: does each find its own among some others?
+
+    Of each task its metrics rows, and its scores sample by sample.
+    """
     from codi2_model.training.retrieval import feature_retrieval
 
-    found = []
     for task in RETRIEVAL_TASKS:
         picked = pick([row for row in rows if row.task == task], RETRIEVAL_SAMPLES, seed)
         loaded = load_samples(store, picked)
@@ -267,10 +276,15 @@ def _retrieval(model: Any, processor: Any, store: Store, rows: Sequence[SampleRo
         if len(chosen) < 2:
             continue
         result = feature_retrieval(model, processor, chosen)
-        found.append(_row("features", task, "feature_top1", result.accuracy, n=result.n))
-        found.append(_row("features", task, "feature_top1_p_value", result.p_value, n=result.n))
-        found.append(_row("features", task, "feature_top1", result.chance, n=result.n, baseline=CHANCE))
-    return found
+        about = {"suite": "features", "task": task, "metric": TOP1}
+        yield (
+            [
+                _row("features", task, TOP1, result.accuracy, n=result.n),
+                _row("features", task, f"{TOP1}_p_value", result.p_value, n=result.n),
+                _row("features", task, TOP1, result.chance, n=result.n, baseline=CHANCE),
+            ],
+            [{**about, "sample_id": samples[of].row.sample_id, "value": float(hit)} for of, hit in result.right],
+        )
 
 
 def _row(suite: str, task: str, metric: str, value: float, n: int, baseline: str | None = None) -> dict[str, Any]:

@@ -40,13 +40,18 @@ class MediaQuestion:
 
 @dataclass
 class Scores:
-    """(task, metric, baseline) -> one score a sample, in the order of the samples."""
+    """(task, metric, baseline) -> one score a sample, in the order of the samples; the model's own with whose they are."""
 
     suite: str
     values: dict[tuple[str, str, str | None], list[float]] = field(default_factory=lambda: defaultdict(list))
+    own: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the table `scores`, less the run's ids."""
 
-    def add(self, task: str, metric: str, baseline: str | None, score: float) -> None:
+    def add(self, task: str, metric: str, baseline: str | None, score: float, sample_id: str) -> None:
         self.values[(task, metric, baseline)].append(float(score))
+        if baseline is MODEL:
+            about = {"suite": self.suite, "task": task, "metric": metric, "sample_id": sample_id}
+            self.own.append({**about, "value": float(score)})
 
     def rows(self, seed: int) -> list[dict[str, Any]]:
         """Metrics rows with intervals, ordered; chance has none. Questions add the exact test against chance."""
@@ -83,17 +88,19 @@ def score_media(
         if question.sample_id in started:
             listed[EDIT] = np.stack([known[question.truth], started[question.sample_id]])
         for name, choices in listed.items():
-            scores.add(question.task, name, CHANCE, 1 / len(choices))
+            scores.add(question.task, name, CHANCE, 1 / len(choices), question.sample_id)
         for who in question.answers:
             row = found.get((question.sample_id, who))
             for name, choices in listed.items():
                 right = row is not None and nearest_is_first(row, choices)
-                scores.add(question.task, name, who, right)
+                scores.add(question.task, name, who, right, question.sample_id)
                 if who is MODEL:
                     verdicts.setdefault(question.sample_id, {})[name] = right
-            scores.add(question.task, SIMILARITY, who, 0.0 if row is None else float(row @ known[question.truth]))
+            near = 0.0 if row is None else float(row @ known[question.truth])
+            scores.add(question.task, SIMILARITY, who, near, question.sample_id)
         if MODEL in question.answers:
-            scores.add(question.task, ANSWERED, MODEL, (question.sample_id, MODEL) in found)
+            answered = (question.sample_id, MODEL) in found
+            scores.add(question.task, ANSWERED, MODEL, answered, question.sample_id)
     return verdicts
 
 
@@ -103,11 +110,11 @@ def nearest_is_first(answer: Embeddings, choices: Embeddings) -> bool:
     return bool(len(similarity) > 1 and similarity[0] > similarity[1:].max() + 1e-6)
 
 
-def score_texts(task: str, truth: str, answers: Mapping[str | None, str], scores: Scores) -> float:
+def score_texts(task: str, truth: str, answers: Mapping[str | None, str], scores: Scores, sample_id: str) -> float:
     """Add token F1 and exact match of every answer; returns the model's F1."""
     for who, answer in answers.items():
-        scores.add(task, "token_f1", who, token_f1(answer, truth))
-        scores.add(task, "exact_match", who, exact_match(answer, truth))
+        scores.add(task, "token_f1", who, token_f1(answer, truth), sample_id)
+        scores.add(task, "exact_match", who, exact_match(answer, truth), sample_id)
     return token_f1(answers[MODEL], truth) if MODEL in answers else 0.0
 
 

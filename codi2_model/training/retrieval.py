@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,16 @@ OTHERS = 10
 
 @dataclass(frozen=True)
 class Retrieval:
-    """`n` predictions; chance is that of a blind guess; p_value of the exact one-sided binomial test against it."""
+    """`n` predictions; chance is that of a blind guess; p_value of the exact one-sided binomial test against it.
+
+    `right`: of each prediction that had rivals, its number and whether it was right.
+    """
 
     accuracy: float
     n: int
     chance: float
     p_value: float
+    right: tuple[tuple[int, bool], ...] = ()
 
 
 def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, others: int = OTHERS) -> Retrieval:
@@ -36,18 +40,19 @@ def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, other
     apart = torch.cdist(true.float(), true.float(), compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal rows
     same = (apart < 1e-4 * true.float().norm(dim=-1).mean()).cpu().numpy()
     rng = np.random.default_rng(seed)
-    hits, chances = 0, []
+    right: list[tuple[int, bool]] = []
+    chances = []
     for row in range(len(similar)):
         rest = np.flatnonzero(~same[row])
         if rest.size == 0:
             continue
         rivals = rng.permutation(rest)[:others]
-        hits += int(similar[row, row] > similar[row, rivals].max())
+        right.append((row, bool(similar[row, row] > similar[row, rivals].max())))
         chances.append(1.0 / (1 + rivals.size))
     if not chances:
         raise ValueError("feature retrieval needs at least two different targets")
-    chance = float(np.mean(chances))
-    return Retrieval(hits / len(chances), len(chances), chance, binomial_p(hits, len(chances), chance))
+    chance, hits = float(np.mean(chances)), sum(hit for _, hit in right)
+    return Retrieval(hits / len(right), len(right), chance, binomial_p(hits, len(right), chance), tuple(right))
 
 
 def feature_retrieval(
@@ -60,15 +65,18 @@ def feature_retrieval(
 ) -> Retrieval:
     """Predict the features of every target medium of conversations of one task and modality, and rank them.
 
+    `right` of what is returned counts by conversation: one with several targets occurs as often.
     conversations: messages with media parts that carry `value`, as the processor takes them.
     """
     from codi2_model.generation import predict_features
 
-    predicted, true = [], []
+    predicted, true, owners = [], [], []
     for start in range(0, len(conversations), batch_size):
         guessed, right = predict_features(model, processor, conversations[start : start + batch_size])
         predicted += [rows for rows in guessed if len(rows)]
+        owners += [start + number for number, rows in enumerate(guessed) for _ in range(len(rows))]
         true += [rows for rows in right if len(rows)]
     if not predicted:
         raise ValueError("feature retrieval: no conversation has a target medium")
-    return rank_first(torch.cat(predicted), torch.cat(true), seed, others)
+    found = rank_first(torch.cat(predicted), torch.cat(true), seed, others)
+    return replace(found, right=tuple((owners[row], hit) for row, hit in found.right))

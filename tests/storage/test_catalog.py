@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,17 @@ def test_rows_are_visible_after_the_commit_and_not_before(tmp_path: Path) -> Non
         writer.append("samples", [sample(1), sample(2)])
         assert Catalog(store).sql("select * from samples").num_rows == 0
     assert Catalog(store).sql("select * from samples").num_rows == 2
+
+
+def test_rows_written_before_a_table_had_all_its_columns_have_null_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with Writer(store, "b1", "build") as writer:
+        writer.append("builds", [{"build_id": "b1", "recipe": "demo"}])
+    [file] = tmp_path.glob("catalog/builds/*/*.parquet")
+    pq.write_table(pa.table({"build_id": ["b1"], "recipe": ["demo"]}), file)
+    assert Catalog(store).sql("select recipe, environment from builds").to_pylist() == [
+        {"recipe": "demo", "environment": None}
+    ]
 
 
 def test_an_exception_commits_nothing(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def samples(catalog: Catalog) -> list[Any]:
 def judged(catalog: Catalog, samples: list[Any], answers: dict[str, Any]) -> dict[tuple[str, str, str | None], Any]:
     rows = sample_rows(catalog, None, "test")
     nearest = _nearest_train(catalog, catalog.store, "b1", samples, seed=0)
-    metrics, notes = _judge(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
+    metrics, _, notes = _judge(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
     assert set(notes) == {sample.row.sample_id for sample in samples}
     return {(row["task"], row["metric"], row["baseline"]): row for row in metrics}
 
