@@ -60,12 +60,10 @@ class Catalog:
             paths = [self._duckdb_path(path) for path in sorted(set(files.get(table, [])))]
             connection.register("schema", schema.empty_table())
             if paths:
-                connection.execute(f"create table columns."{table}" as select * from schema")
+                connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
                 listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
                 source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-                rows = (
-                    f"select * from columns."{table}" union all by name select * from {source}"  # older files lack columns
-                )
+                rows = f'select * from columns."{table}" union all by name select * from {source}'
                 connection.execute(f'create view "{table}" as {rows}')
             else:
                 connection.execute(f'create table "{table}" as select * from schema')
