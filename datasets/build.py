@@ -145,6 +145,7 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
         "row_limit": prepared.settings.limit,
         "seed": prepared.recipe.seed,
         "workers": prepared.settings.workers,
+        "opted_out": [commit.id for commit in commits(prepared.store, "forget")],
         "environment": environment(),
         "code_version": code_version(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -192,6 +193,16 @@ def load_recipe(path: str | Path) -> Recipe:
         check(recipe)
     except ValueError as error:
         raise RecipeError(f"{file}: {error}") from error
+    return recipe
+
+
+def recipe_of_spec(spec: str, where: str) -> Recipe:
+    """The recipe as a build's row keeps it (`builds.spec`). Raises RecipeError where this code cannot use it any more."""
+    try:
+        recipe = build(Recipe, json.loads(spec))
+        check(recipe)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
     return recipe
 
 

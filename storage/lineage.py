@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from functools import cache
@@ -12,19 +13,44 @@ from typing import Any
 from codi2_storage.catalog import Catalog, CatalogError
 
 
+FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
+
+
 @cache
 def code_version() -> str:
-    """The package's version, with the commit where the code runs from a checkout."""
+    """The package's version, with the commit where the code runs from a checkout: 0.1.0+d6fe583a1b2c.
+
+    A checkout with changes says so, by a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081.
+    """
     try:
         release = version("codi2-open")
     except PackageNotFoundError:
         release = "0"
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        commit = ""
+    commit = checkout_version(Path(__file__).resolve().parents[1])
     return f"{release}+{commit}" if commit else release
+
+
+def checkout_version(folder: Path) -> str:
+    """The commit of a checkout and its changes; empty where the folder is none, or holds this code untracked."""
+    ours = [name for name in FOLDERS if (folder / name).is_dir()]
+    if not ours or not git(folder, "ls-files", "--", *ours):
+        return ""
+    commit = git(folder, "rev-parse", "--short=12", "HEAD").decode().strip()
+    changes = hashlib.sha256(git(folder, "diff", "HEAD", "--no-ext-diff", "--binary", "--", *ours))
+    new = git(folder, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours).decode().split("\0")[:-1]
+    for name in sorted(new):
+        changes.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    clean = changes.digest() == hashlib.sha256().digest()
+    return commit if clean else f"{commit}.dirty.{changes.hexdigest()[:8]}"
+
+
+def git(folder: Path, *arguments: str) -> bytes:
+    """What git says of a folder; nothing where it is not there, or does not know the folder."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return b""
 
 
 def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, Any]:

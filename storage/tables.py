@@ -26,7 +26,7 @@ _ASSETS = _schema(
 TABLES: dict[str, pa.Schema] = {
     "builds": _schema(
         build_id=S, recipe=S, recipe_hash=S, parent=S, status=S, samples=I, spec=S, row_limit=I, seed=I, workers=I,
-        environment=S, code_version=S, created_at=S,
+        opted_out=pa.list_(S), environment=S, code_version=S, created_at=S,
     ),
     "corpora": _schema(
         corpus=S, revision=S, source=S, version=S, sha256=S, licence=S, description=S, rows=I, ingest_id=S

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
-from codi2_datasets.recipe import RecipeError, load_recipe
+from codi2_datasets.identity import canonical
+from codi2_datasets.recipe import RecipeError, load_recipe, recipe_of_spec
 
 GOOD = {
     "name": "small",
@@ -75,3 +77,13 @@ def test_the_digest_ignores_order_and_sees_every_number(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("# said otherwise\n" + yaml.safe_dump(dict(reversed(GOOD.items()))))
     assert load_recipe(tmp_path / "recipe.yaml").digest() == first
     assert load_recipe(write(tmp_path, {"seed": 2})).digest() != first
+
+
+@pytest.mark.parametrize("name", ["demo", "full"])
+@pytest.mark.parametrize("limit", [None, 20])
+def test_a_recipe_comes_back_from_what_the_catalog_keeps_of_it(name: str, limit: int | None) -> None:
+    recipe = load_recipe(name).limited(limit)
+    again = recipe_of_spec(canonical(asdict(recipe)), "here")
+    assert again == recipe and again.digest() == recipe.digest() and again.limited(limit) == recipe
+    with pytest.raises(RecipeError, match="here: unknown key 'nope'"):
+        recipe_of_spec('{"nope": 1}', "here")
