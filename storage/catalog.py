@@ -37,9 +37,16 @@ class Catalog:
         return builds[-1].id if builds else None
 
     def connect(
-        self, build: str | None = None, all_builds: bool = False, only: Collection[str] | None = None
+        self,
+        build: str | None = None,
+        all_builds: bool = False,
+        only: Collection[str] | None = None,
+        tables: Collection[str] = tuple(TABLES),
     ) -> duckdb.DuckDBPyConnection:
-        """A fresh in-memory connection with one view a table. `only` names the commits to see, and no others."""
+        """A fresh in-memory connection with one view a table. `only` names the commits to see, and no others.
+
+        `tables`: those that will be asked; the fewer, the fewer files are opened.
+        """
         connection = duckdb.connect(":memory:")
         spill = (
             Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"
@@ -57,6 +64,8 @@ class Catalog:
                 files.setdefault(file.table, []).append(file.path)
         connection.execute("create schema columns")
         for table, schema in TABLES.items():
+            if table not in tables:
+                continue
             paths = [self._duckdb_path(path) for path in sorted(set(files.get(table, [])))]
             connection.register("schema", schema.empty_table())
             if paths:
