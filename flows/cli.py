@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
 from codi2_flows.cli_fetch import FETCH_COMMANDS
+from codi2_flows.cli_lineage import LINEAGE_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 
 app = App(
@@ -24,7 +25,7 @@ app = App(
     version_flags=["--version"],
 )
 
-for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *SERVE_COMMANDS):
+for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *LINEAGE_COMMANDS, *SERVE_COMMANDS):
     app.command(command)
 app.command(import_, name="import")
 

@@ -1,0 +1,143 @@
+"""What a build is made of: its tasks, the corpora that each draws on, and the licences of the works in it.
+
+Counted over the samples that a model is trained on. A medium that was made of others counts as the works it was made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from codi2_storage.catalog import Catalog
+
+TABLES = ("builds", "samples", "parts", "assets", "source_rows", "corpora", "shards")
+# a line for each sample and work in it; `works` leads from whatever a part shows to the works behind it
+PREPARE = """
+create temp table works as
+    with recursive origin(made, asset_id) as (
+        select asset_id, asset_id from assets
+        union select made, unnest(inputs) from origin join assets using (asset_id) where op is not null)
+    select made, asset_id, source_row_id, corpus from origin join assets using (asset_id) where op is null;
+create temp table shown as
+    select distinct sample_id, task, split, works.corpus, works.source_row_id
+    from samples join parts using (sample_id) join works on works.made = parts.asset_id;
+"""
+TRAINED = "split = 'train' and (? or list_contains(?, task))"
+
+
+@dataclass(frozen=True)
+class TaskUse:
+    """Samples of one task by split, bytes of its shards, and whether training drew from it."""
+
+    task: str
+    train: int
+    validation: int
+    test: int
+    shards: int
+    bytes: int
+    trained: bool
+
+
+@dataclass(frozen=True)
+class CorpusUse:
+    """One corpus at one revision: `works` of its rows were shown in training, in `samples` samples."""
+
+    corpus: str
+    revision: str
+    source: str
+    version: str
+    licence: str
+    description: str
+    rows: int
+    works: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Training samples of a task that show works of a corpus."""
+
+    task: str
+    corpus: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class LicenceUse:
+    """Works under a licence that were shown in training, and training samples that stand under it."""
+
+    licence: str
+    works: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A published build and everything in it, as a model that was trained on `trained` tasks saw it."""
+
+    build: dict[str, Any]
+    tasks: list[TaskUse]
+    corpora: list[CorpusUse]
+    shares: list[Share]
+    licences: list[LicenceUse]
+
+
+def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> Origin | None:
+    """What the build is made of; None where it is no longer in the catalog. `trained`: the tasks a run drew from, all if None."""
+    if build_id not in {commit.id for commit in catalog.builds()}:
+        return None
+    asked = [trained is None, sorted(trained or ())]
+    with catalog.connect(build_id, tables=TABLES) as connection:
+        connection.execute(PREPARE)
+        return Origin(
+            build=build_row(connection, build_id),
+            tasks=[TaskUse(**row) for row in rows(connection, TASKS, asked)],
+            corpora=[CorpusUse(**row) for row in rows(connection, CORPORA, asked)],
+            shares=[Share(**row) for row in rows(connection, SHARES, asked)],
+            licences=[LicenceUse(**row) for row in rows(connection, LICENCES, [*asked, *asked])],
+        )
+
+
+TASKS = """
+    with sizes as (select task, count(*) as shards, sum(bytes)::bigint as bytes from shards group by task)
+    select task, count(*) filter (where split = 'train') as train,
+           count(*) filter (where split = 'validation') as validation, count(*) filter (where split = 'test') as test,
+           coalesce(any_value(sizes.shards), 0) as shards, coalesce(any_value(sizes.bytes), 0) as bytes,
+           coalesce(? or list_contains(?, task), false) as trained
+    from samples left join sizes using (task) group by task order by task"""
+CORPORA = f"""
+    with used as (select corpus, count(distinct source_row_id) as works, count(distinct sample_id) as samples
+                  from shown where {TRAINED} group by corpus),
+         known as (select corpus, string_agg(distinct revision, ', ' order by revision) as revision,
+                          any_value(source) as source, any_value(version) as version, any_value(licence) as licence,
+                          any_value(description) as description, sum(rows)::bigint as rows
+                   from corpora group by corpus)
+    select coalesce(corpus, '') as corpus, coalesce(revision, '') as revision, coalesce(source, '') as source,
+           coalesce(version, '') as version, coalesce(licence, '') as licence, coalesce(description, '') as description,
+           coalesce(rows, 0) as rows, coalesce(works, 0) as works, coalesce(samples, 0) as samples
+    from known full join used using (corpus) order by corpus"""
+SHARES = f"""
+    select task, corpus, count(distinct sample_id) as samples from shown where {TRAINED} and corpus is not null
+    group by all order by task, corpus"""
+LICENCES = f"""
+    with of_works as (
+             select coalesce(licence, '') as licence, count(*) as works
+             from (select distinct source_row_id from shown where {TRAINED})
+                  left join (select source_row_id, any_value(licence) as licence from source_rows group by 1) using (source_row_id)
+             group by 1),
+         of_samples as (select coalesce(licence, '') as licence, count(*) as samples from samples where {TRAINED} group by 1)
+    select licence, coalesce(works, 0) as works, coalesce(samples, 0) as samples
+    from of_works full join of_samples using (licence) order by works desc, samples desc, licence"""
+
+
+def build_row(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Any]:
+    """The line of the build without its recipe; its id alone where the commit holds no line."""
+    found = rows(connection, "select * exclude (spec) from builds where build_id = ?", [build_id])
+    return found[0] if found else {"build_id": build_id}
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str, params: list[object]) -> list[dict[str, Any]]:
+    return connection.execute(query, params).to_arrow_table().to_pylist()
