@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from codi2_storage.manifests import Commit, commits
+from codi2_storage.manifests import Commit, Manifest, commits
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES
 
@@ -54,25 +54,23 @@ class Catalog:
         connection.execute(f"set temp_directory = '{spill.as_posix()}'")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
-        files: dict[str, list[str]] = {}
+        files: dict[str, list[Manifest]] = {}
         if only is None:
             visible = self._visible(build, all_builds)
         else:
-            visible = [commit for commit in self.commits if commit.id in set(only)]
+            named = set(only)
+            visible = [commit for commit in self.commits if commit.id in named]
         for commit in visible:
             for file in commit.files:
-                files.setdefault(file.table, []).append(file.path)
+                files.setdefault(file.table, []).append(file)
         connection.execute("create schema columns")
         for table, schema in TABLES.items():
             if table not in tables:
                 continue
-            paths = [self._duckdb_path(path) for path in sorted(set(files.get(table, [])))]
             connection.register("schema", schema.empty_table())
-            if paths:
+            if sources := rows_of(files.get(table, []), self._duckdb_path):
                 connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
-                listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-                source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-                rows = f'select * from columns."{table}" union all by name select * from {source}'
+                rows = " union all by name ".join([f'select * from columns."{table}"', *sources])
                 connection.execute(f'create view "{table}" as {rows}')
             else:
                 connection.execute(f'create table "{table}" as select * from schema')
@@ -114,3 +112,37 @@ class Catalog:
             raise CatalogError(f"no published build {build!r} under {self.store.root}; published: {known}")
         names = {chosen, *by_id[chosen].uses} if chosen else set()
         return [commit for commit in self.commits if commit.id in names or commit.kind not in ("build", "ingest")]
+
+
+def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[str]:
+    """Queries that give the manifests' rows: one over all files of which every row is wanted, one a file else."""
+    shares: dict[str, dict[int, Manifest]] = {}
+    for file in manifests:
+        shares.setdefault(file.path, {})[file.start] = file
+    whole, queries = [], []
+    for name, stretches in sorted(shares.items()):
+        ranges = joined((file.start, file.start + file.rows) for file in stretches.values())
+        literal = "'" + path(name).replace("'", "''") + "'"
+        if any(file.of is None or ranges == [(0, file.of)] for file in stretches.values()):
+            whole.append(literal)
+            continue
+        inside = ", ".join(f"({start}, {stop})" for start, stop in ranges)
+        queries.append(
+            f"""select * exclude (file_row_number) from read_parquet({literal}, file_row_number = true) semi join
+                (values {inside}) as wanted (start, stop) on file_row_number >= start and file_row_number < stop"""
+        )
+    if whole:
+        listed = ", ".join(whole)
+        queries.append(f"select * from read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
+    return queries
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges (start, stop) in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return found

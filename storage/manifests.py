@@ -9,49 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import uuid
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from itertools import groupby
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codi2_storage.commit import KINDS, Commit, Manifest
+from codi2_storage.packs import FOLDER as PACKS
+from codi2_storage.packs import find_packed, packs, read_pack
 from codi2_storage.store import Store
-from codi2_storage.tables import as_table
+from codi2_storage.tables import TABLES, as_table
 
-KINDS = ("ingest", "build", "forget", "run", "generation", "gate", "deployment")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """One Parquet file of one table."""
-
-    table: str
-    path: str
-    rows: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What one commit file says. `uses` names the commits whose rows belong to this one as well."""
-
-    id: str
-    kind: str
-    files: list[Manifest]
-    uses: list[str] = field(default_factory=list)
-    info: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Commit:
-        fields = json.loads(data)
-        return cls(**{**fields, "files": [Manifest(**file) for file in fields["files"]]})
-
+__all__ = ["KINDS", "Commit", "Manifest", "Writer", "commits", "committed", "publish", "read_rows", "write_manifest"]
 
 def write_manifest(store: Store, commit_id: str, table: str, rows: pa.Table | list[dict]) -> Manifest:
     """Write rows of one table as a Parquet file that is not visible yet."""
@@ -80,17 +54,59 @@ def publish(store: Store, commit: Commit) -> None:
 def committed(store: Store, commit_id: str, kind: str) -> Commit | None:
     """The commit of that id, or None."""
     path = _commit_path(kind, commit_id)
-    return Commit.from_json(store.read_bytes(path)) if store.exists(path) else None
+    with suppress(FileNotFoundError):  # it may be packed and removed at this moment
+        if store.exists(path):
+            return Commit.from_json(store.read_bytes(path))
+    return find_packed(store, kind, commit_id)
 
 
 def commits(store: Store, kind: str | None = None) -> list[Commit]:
     """Every commit (of a kind), ordered by kind and id."""
-    found = []
-    for path in store.list(f"catalog/commits/{kind}" if kind else "catalog/commits"):
+    names = store.list(f"catalog/commits/{kind}" if kind else "catalog/commits")
+    found: dict[tuple[str, str], Commit] = {}
+    for path in packs(store) if kind else [name for name in names if name.startswith(f"{PACKS}/")]:
+        with suppress(FileNotFoundError):  # replaced since it was listed
+            found |= {key: commit for key, commit in read_pack(store, path).items() if kind in (None, key[0])}
+    for path in names:
+        *_, folder, name = path.split("/")
+        if path.startswith(f"{PACKS}/") or (folder, name.removesuffix(".json")) in found:
+            continue
         try:
-            found.append(Commit.from_json(store.read_bytes(path)))
+            commit = Commit.from_json(store.read_bytes(path))
+        except FileNotFoundError:  # removed since it was listed
+            continue
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"damaged commit file {store.uri(path)}: {error}") from error
+        found[commit.kind, commit.id] = commit
+    return [found[key] for key in sorted(found)]
+
+
+def read_rows(store: Store, manifests: Iterable[Manifest], columns: Collection[str] | None = None) -> pa.Table:
+    """The rows of manifests of one table, each file opened once. Columns that a file lacks are null."""
+    ordered = sorted(manifests, key=lambda file: (file.path, file.start))
+    found = []
+    for path, shares in groupby(ordered, key=lambda file: file.path):
+        with store.open_read(path) as handle:
+            found += stretches(pq.ParquetFile(handle), list(shares), columns)
+    names = list(columns or TABLES[ordered[0].table].names) if ordered else list(columns or [])
+    return pa.concat_tables(found) if found else pa.table({name: [] for name in names})
+
+
+def stretches(file: pq.ParquetFile, shares: list[Manifest], columns: Collection[str] | None) -> list[pa.Table]:
+    """Stretches of a file, in the columns of their table; of its row groups those alone are read that hold some."""
+    table = shares[0].table
+    wanted = list(columns or TABLES[table].names)
+    present = [name for name in wanted if name in file.schema_arrow.names]
+    found, begin = [], 0
+    for number in range(file.num_row_groups):
+        end = begin + file.metadata.row_group(number).num_rows
+        inside = [share for share in shares if share.start < end and share.start + share.rows > begin]
+        if inside:
+            group = as_table(table, file.read_row_group(number, columns=present)).select(wanted)
+            for share in inside:
+                first, last = max(share.start, begin), min(share.start + share.rows, end)
+                found.append(group.slice(first - begin, last - first))
+        begin = end
     return found
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from codi2_datasets.engine import spread
 from codi2_datasets.identity import digest
@@ -24,7 +23,7 @@ from codi2_datasets.media.video import decode_video
 from codi2_datasets.operators import Operator, Signals, operators
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe
-from codi2_storage.manifests import Commit, Writer, commits
+from codi2_storage.manifests import Commit, Manifest, Writer, commits, read_rows
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, as_table
 
@@ -43,7 +42,7 @@ class Measurement:
     root: Store
     id: str
     partition: str
-    ingested: tuple[str, ...]
+    ingested: tuple[Manifest, ...]
     operators: tuple[str, ...]
     known: pa.Table | None = None
 
@@ -83,7 +82,7 @@ def operators_for(recipe: Recipe, partition: Commit) -> Iterator[Operator]:
 
 def measurement(store: Store, partition: Commit, names: list[str]) -> Measurement:
     versions = [[name, operators()[name].version] for name in names]
-    ingested = tuple(file.path for file in partition.files if file.table == "ingested")
+    ingested = tuple(file for file in partition.files if file.table == "ingested")
     return Measurement(store, f"{partition.id}-{digest(versions)[:8]}", partition.id, ingested, tuple(names))
 
 
@@ -91,20 +90,19 @@ class Known:
     """Signals that were measured in builds before this one."""
 
     def __init__(self, present: list[Commit]) -> None:
-        self.paths = [f.path for c in present if "measures" in c.info for f in c.files if f.table == "signals"]
+        self.files = [f for c in present if "measures" in c.info for f in c.files if f.table == "signals"]
         self.connection = duckdb.connect(":memory:")
         self.loaded = False
 
     def given_to(self, item: Measurement) -> Measurement:
         """The measurement, with what is known of its assets."""
-        if not self.paths:
+        if not self.files:
             return item
         if not self.loaded:
-            tables = [read_table(item.root, path) for path in self.paths]
-            self.connection.register("everything", pa.concat_tables(tables))
+            self.connection.register("everything", read_rows(item.root, self.files))
             self.connection.execute("create table signals as select distinct on (asset_id, op, name) * from everything")
             self.loaded = True
-        assets = pa.concat_tables([read_table(item.root, path, ["asset_id"]) for path in item.ingested])
+        assets = read_rows(item.root, item.ingested, ["asset_id"])
         versions = pa.table(
             {"op": list(item.operators), "op_version": [operators()[n].version for n in item.operators]}
         )
@@ -117,15 +115,10 @@ class Known:
         return Measurement(**{**item.__dict__, "known": known}) if len(known) else item
 
 
-def read_table(store: Store, path: str, columns: list[str] | None = None) -> pa.Table:
-    with store.open_read(path) as file:
-        return pq.read_table(file, columns=columns)
-
-
 def measure(item: Measurement) -> int:
     """Run operators over one partition and commit its signals. Returns the number of assets measured now."""
     start = time.perf_counter()
-    assets = [row for path in item.ingested for row in read_table(item.root, path).to_pylist()]
+    assets = read_rows(item.root, item.ingested).to_pylist()
     known = {(row["asset_id"], row["op"]) for row in item.known.to_pylist()} if item.known is not None else set()
     signals: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.identity import digest, sha256
 from codi2_datasets.recipe import Recipe
-from codi2_storage.manifests import commits
+from codi2_storage.manifests import commits, read_rows
 from codi2_storage.store import Store
 
 OP, VERSION = "normalise", "2"
@@ -137,16 +135,10 @@ class Known:
         return {name: self.rows[name] for name in hashes if name in self.rows}
 
     def load(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for commit in commits(self.store, "ingest"):
-            if {key: commit.info.get(key) for key in self.info} != self.info:
-                continue
-            for file in commit.files:
-                if file.table == "ingested":
-                    with self.store.open_read(file.path) as handle:
-                        table = pq.read_table(handle, columns=["shard", "offset", "source_sha256", *COPIED])
-                    found |= {row["source_sha256"]: row for row in table.to_pylist() if row["shard"]}
-        return found
+        made = [c for c in commits(self.store, "ingest") if {key: c.info.get(key) for key in self.info} == self.info]
+        files = [file for commit in made for file in commit.files if file.table == "ingested"]
+        table = read_rows(self.store, files, ["shard", "offset", "source_sha256", *COPIED])
+        return {row["source_sha256"]: row for row in table.to_pylist() if row["shard"]}
 
 
 def partition_info(corpus: str, media: Media) -> dict[str, Any]:
