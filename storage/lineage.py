@@ -12,7 +12,6 @@ from typing import Any
 
 from codi2_storage.catalog import Catalog, CatalogError
 
-
 FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
 
 

@@ -84,10 +84,9 @@ def ingest_published(
     store: Store, source: Published, media: Media, workers: int, limit: int | None = None
 ) -> list[str]:
     """Bring one published corpus into the store. Returns the ids of the commits that hold it."""
-    limits = [number for number in (limit, source.limit) if number]
     ids: list[str] = []
     todo = []
-    for item in readings(store, source, media, min(limits) if limits else None):
+    for item in readings(store, source, media, limit):
         commit = committed(store, item.id, "ingest")
         if commit is None:
             todo.append(item)
@@ -100,7 +99,20 @@ def ingest_published(
     return ids
 
 
+def revisions(store: Store, source: Published, media: Media, limit: int | None) -> set[str]:
+    """What the table `corpora` will call them, before any of the files is read."""
+    return {revision_of(item).revision for item in readings(store, source, media, limit)}
+
+
+def revision_of(item: Reading) -> Revision:
+    connector = connectors()[item.connector]
+    content = digest([piece.identity for piece in item.pieces])
+    return Revision(item.place.corpus, connector.homepage, connector.version, content)
+
+
 def readings(store: Store, source: Published, media: Media, limit: int | None) -> Iterator[Reading]:
+    limits = [number for number in (limit, source.limit) if number]
+    limit = min(limits) if limits else None
     content = source.revision.sha256
     groups = [source.pieces] if limit is not None else [(piece,) for piece in source.pieces]
     for pieces in groups:
@@ -122,9 +134,7 @@ def readings(store: Store, source: Published, media: Media, limit: int | None) -
 def read_pieces(item: Reading) -> list[str]:
     """Normalise and commit the rows of some pieces. Returns the ids of their partitions."""
     keep_for(item.content)
-    connector = connectors()[item.connector]
-    content = digest([piece.identity for piece in item.pieces])
-    revision = Revision(item.place.corpus, connector.homepage, connector.version, content)
+    connector, revision = connectors()[item.connector], revision_of(item)
     done: list[str] = []
     waiting: list[dict[str, Any]] = []
     total = 0
@@ -141,7 +151,7 @@ def read_pieces(item: Reading) -> list[str]:
                 waiting = []
         writer.append("source_rows", waiting)
         row = {"corpus": item.place.corpus, "revision": revision.revision, "source": connector.homepage, "rows": total}
-        row |= {"version": revision.version, "sha256": content, "licence": connector.licence}
+        row |= {"version": revision.version, "sha256": revision.sha256, "licence": connector.licence}
         writer.append("corpora", [{**row, "description": connector.description, "ingest_id": item.id}])
         writer.uses = sorted(set(done))
     return done

@@ -1,0 +1,152 @@
+"""A published build made again from what the catalog says of it: recipe, limit, corpus revisions, opt-outs in force.
+
+Made into a root of its own, from nothing. `comparing.py` then says whether the bytes are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from codi2_datasets import build as library
+from codi2_datasets.engine import cluster_when_needed
+from codi2_datasets.forget import forget
+from codi2_datasets.identity import digest
+from codi2_datasets.recipe import Recipe, RecipeError, recipe_of_spec
+from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.steps.ingest import Source, fetch_sources
+from codi2_datasets.steps.ingest_published import Published, revisions
+from codi2_datasets.steps.partitions import Media
+from codi2_storage.catalog import Catalog
+from codi2_storage.manifests import Writer, commits, committed
+from codi2_storage.store import Store
+
+
+class ReproduceError(ValueError):
+    """A build cannot be made again: what it was made from is not to be had. The message names it."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A published build as the catalog has it."""
+
+    row: dict[str, Any]
+    """Of `builds`."""
+    revisions: dict[str, dict[str, str]]
+    """By corpus: revision -> version."""
+    forgotten: str | None
+    """The opt-out that made it out of its parent; None where it was built from its recipe."""
+
+    @property
+    def build_id(self) -> str:
+        return str(self.row["build_id"])
+
+    @classmethod
+    def of(cls, catalog: Catalog, build_id: str) -> Original:
+        """Raises CatalogError where there is no such build."""
+        row = catalog.sql("select * from builds where build_id = ?", [build_id], build=build_id).to_pylist()[0]
+        found: dict[str, dict[str, str]] = {}
+        query = "select distinct corpus, revision, version from corpora order by all"
+        for line in catalog.sql(query, build=build_id).to_pylist():
+            found.setdefault(line["corpus"], {})[line["revision"]] = line["version"]
+        return cls(row, found, made_by_forgetting(catalog, row))
+
+
+def made_by_forgetting(catalog: Catalog, row: Mapping[str, Any]) -> str | None:
+    """The opt-out whose rows and the build's parent give the build's id, as `forget` names it."""
+    for name, gone in opt_outs(catalog.store).items():
+        if digest([row["parent"], sorted(gone["source_row_id"].to_pylist())])[:12] == row["build_id"]:
+            return name
+    return None
+
+
+def opt_outs(store: Store) -> dict[str, pa.Table]:
+    """What each opt-out took out (table `forgotten`), by its commit's id."""
+    found = {}
+    for commit in commits(store, "forget"):
+        with Catalog(store).connect(only=[commit.id]) as connection:
+            found[commit.id] = connection.execute("select * from forgotten").to_arrow_table()
+    return found
+
+
+def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
+    """Make a build of `catalog` once more under `root`, which holds nothing of another. Returns the id it has there.
+
+    Raises ReproduceError where a corpus, or the build it was made out of, is not to be had as it was.
+    """
+    original = Original.of(catalog, build_id)
+    if original.forgotten is not None:
+        make_again(catalog, original.row["parent"], root, workers)
+        gone = opt_outs(catalog.store)[original.forgotten]
+        return forget(root, sorted(set(gone["source_row_id"].to_pylist())))
+    take_over_opt_outs(catalog.store, original, Store(root))
+    prepared = prepare(original, root, workers)
+    if not prepared.published:
+        with cluster_when_needed(workers):
+            library.assemble(prepared, library.ingest(prepared))
+    return prepared.build_id
+
+
+def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
+    """Those that were in force when the build was made, word for word: their ids are part of its id."""
+    known = opt_outs(store)
+    names = original.row["opted_out"]
+    if names is None:  # an older build, whose row does not say
+        made = original.row["created_at"]
+        names = [name for name, gone in known.items() if str(gone["created_at"][0]) <= made]
+    for name in names:
+        if committed(target, name, "forget") is None:
+            with Writer(target, name, "forget") as writer:
+                writer.append("forgotten", known[name])
+
+
+def prepare(original: Original, root: str, workers: int) -> library.Prepared:
+    """The recipe with the corpora that the build had, each as it was then."""
+    row = original.row
+    where = f"the recipe of build {original.build_id}"
+    try:
+        recipe = recipe_of_spec(row["spec"] or "null", where)
+    except RecipeError as error:
+        raise ReproduceError(str(error)) from error
+    settings = library.Settings(row["recipe"], Store(root).uri(), workers, row["row_limit"])
+    sources = as_they_were(original, recipe, Store(root))
+    opted_out = [commit.id for commit in commits(Store(root), "forget")]
+    identity = library.build_id(recipe, sources, settings.limit, opted_out)
+    return library.Prepared(settings, recipe, identity, sources)
+
+
+def as_they_were(original: Original, recipe: Recipe, store: Store) -> list[Source | Published]:
+    """The build's corpora at its revisions. A corpus that it had to do without is left out again."""
+    had = [choice for choice in recipe.corpora if choice.corpus in original.revisions]
+    found, missing = fetch_sources(replace(recipe, corpora=tuple(replace(choice, optional=True) for choice in had)))
+    for name, error in missing.items():
+        raise ReproduceError(f"corpus {name} can no longer be had: {error.source}: {error.reason}; {error.remedy}")
+    media, limit = Media.of(recipe), original.row["row_limit"]
+    sources: list[Source | Published] = []
+    for source in found:
+        name = source.place.corpus if isinstance(source, Published) else source.corpus.name
+        then = original.revisions[name]
+        if isinstance(source, Source) and source.revision.revision not in then:
+            source = pinned(source, then.values())
+        now = {source.revision.revision} if isinstance(source, Source) else revisions(store, source, media, limit)
+        if now != set(then):
+            raise ReproduceError(
+                f"corpus {name} is not to be had as it was: the build stands on {', '.join(then)}, "
+                f"and {source.revision.source} holds {', '.join(sorted(now))}"
+            )
+        sources.append(source)
+    return sources
+
+
+def pinned(source: Source, then: Iterable[str]) -> Source:
+    """The same corpus from the version of its package that the build used, where its registry still has that one."""
+    address = source.corpus.source
+    for version in then:
+        if address.startswith("deb:") and "=" not in address:
+            with suppress(SourceUnavailable):
+                return replace(source, package=fetch(f"{address}={version}"))
+    return source
