@@ -11,21 +11,25 @@ import hashlib
 import io
 import re
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import groupby
-from typing import Self
+from typing import Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codi2_storage.commit import KINDS, Commit, Manifest
 from codi2_storage.packs import FOLDER as PACKS
-from codi2_storage.packs import find_packed, packs, read_pack
+from codi2_storage.packs import packs
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, as_table
 
 __all__ = ["KINDS", "Commit", "Manifest", "Writer", "commits", "committed", "publish", "read_rows", "write_manifest"]
+
+Found = TypeVar("Found")
+LOOKS = 5  # at a folder of commits from which a collector removes some
+
 
 def write_manifest(store: Store, commit_id: str, table: str, rows: pa.Table | list[dict]) -> Manifest:
     """Write rows of one table as a Parquet file that is not visible yet."""
@@ -54,31 +58,44 @@ def publish(store: Store, commit: Commit) -> None:
 def committed(store: Store, commit_id: str, kind: str) -> Commit | None:
     """The commit of that id, or None."""
     path = _commit_path(kind, commit_id)
-    with suppress(FileNotFoundError):  # it may be packed and removed at this moment
+
+    def look() -> Commit | None:
         if store.exists(path):
             return Commit.from_json(store.read_bytes(path))
-    return find_packed(store, kind, commit_id)
+        return next((found for pack in packs(store).values() if (found := pack.commits.get((kind, commit_id)))), None)
+
+    return settled(look)
 
 
 def commits(store: Store, kind: str | None = None) -> list[Commit]:
     """Every commit (of a kind), ordered by kind and id."""
+    return settled(lambda: _commits(store, kind))
+
+
+def _commits(store: Store, kind: str | None) -> list[Commit]:
     names = store.list(f"catalog/commits/{kind}" if kind else "catalog/commits")
     found: dict[tuple[str, str], Commit] = {}
-    for path in packs(store) if kind else [name for name in names if name.startswith(f"{PACKS}/")]:
-        with suppress(FileNotFoundError):  # replaced since it was listed
-            found |= {key: commit for key, commit in read_pack(store, path).items() if kind in (None, key[0])}
+    for pack in packs(store).values():
+        found |= {key: commit for key, commit in pack.commits.items() if kind in (None, key[0])}
     for path in names:
         *_, folder, name = path.split("/")
         if path.startswith(f"{PACKS}/") or (folder, name.removesuffix(".json")) in found:
             continue
+        data = store.read_bytes(path)
         try:
-            commit = Commit.from_json(store.read_bytes(path))
-        except FileNotFoundError:  # removed since it was listed
-            continue
+            commit = Commit.from_json(data)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"damaged commit file {store.uri(path)}: {error}") from error
         found[commit.kind, commit.id] = commit
     return [found[key] for key in sorted(found)]
+
+
+def settled(look: Callable[[], Found]) -> Found:
+    """What a look at the commits finds. One that met a file removed since it was listed looks again."""
+    for _ in range(LOOKS):
+        with suppress(FileNotFoundError):
+            return look()
+    return look()
 
 
 def read_rows(store: Store, manifests: Iterable[Manifest], columns: Collection[str] | None = None) -> pa.Table:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from codi2_storage.commit import Commit, Manifest
@@ -19,8 +20,16 @@ FOLDER = "catalog/commits/pack"
 REMEMBERED = 64  # packs that a process keeps in memory, about a megabyte for a thousand commits
 
 
-def pack_json(commits: Iterable[Commit]) -> bytes:
-    """Commits as a pack's content. Each file is told once, a commit's share of it as [number, start, rows]."""
+@dataclass(frozen=True)
+class Pack:
+    """Commits by (kind, id), and the paths of the packs that this one takes the place of."""
+
+    commits: dict[tuple[str, str], Commit]
+    replaces: tuple[str, ...] = ()
+
+
+def pack_json(commits: Iterable[Commit], replaces: Sequence[str] = ()) -> bytes:
+    """A pack's content. Each file is told once, a commit's share of it as [number, start, rows]."""
     numbers: dict[str, int] = {}
     files: list[list[str | int]] = []
     told = []
@@ -31,59 +40,46 @@ def pack_json(commits: Iterable[Commit]) -> bytes:
                 files.append([file.table, file.path, file.sha256, file.rows if file.of is None else file.of])
         shares = [[numbers[file.path], file.start, file.rows] for file in commit.files]
         told.append([commit.id, commit.kind, shares, commit.uses, commit.info])
-    return json.dumps({"files": files, "commits": told}, separators=(",", ":")).encode()
+    content = {"files": files, "commits": told, "replaces": sorted(replaces)}
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
-def unpacked(data: bytes) -> list[Commit]:
-    """The commits of a pack's content."""
+def unpacked(data: bytes) -> Pack:
     content = json.loads(data)
-    found = []
+    found = {}
     for name, kind, shares, uses, info in content["commits"]:
         manifests = []
         for number, start, rows in shares:
             table, path, sha256, of = content["files"][number]
             manifests.append(Manifest(table, path, rows, sha256, start, of))
-        found.append(Commit(name, kind, manifests, uses, info))
-    return found
+        found[kind, name] = Commit(name, kind, manifests, uses, info)
+    return Pack(found, tuple(content["replaces"]))
 
 
-def write_pack(store: Store, commits: Iterable[Commit]) -> str:
+def write_pack(store: Store, commits: Iterable[Commit], replaces: Sequence[str] = ()) -> str:
     """Publish commits as one pack, all at once. Returns its path."""
-    data = pack_json(commits)
+    data = pack_json(commits, replaces)
     path = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.json"
     store.write_bytes(path, data, durable=True)
     return path
 
 
-def packs(store: Store) -> list[str]:
-    """The paths of all packs, asked anew: others write them."""
+def packs(store: Store) -> dict[str, Pack]:
+    """The packs that count, by path: those that no other takes the place of. Asks the store anew: others write them.
+
+    Raises FileNotFoundError where one is removed at this moment, ValueError where one is damaged.
+    """
     store.fs.invalidate_cache(store.path(FOLDER))
-    return [path for path in store.list(FOLDER) if path.endswith(".json")]
-
-
-def read_pack(store: Store, path: str) -> dict[tuple[str, str], Commit]:
-    """The commits of a pack by (kind, id). Raises FileNotFoundError where it was removed meanwhile, ValueError where it is
-    damaged."""
-    return _read(store.uri(), path)
+    found = {path: _read(store.uri(), path) for path in store.list(FOLDER) if path.endswith(".json")}
+    replaced = {path for pack in found.values() for path in pack.replaces}
+    return {path: pack for path, pack in found.items() if path not in replaced}
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _read(root: str, path: str) -> dict[tuple[str, str], Commit]:
+def _read(root: str, path: str) -> Pack:
     store = Store(root)
     data = store.read_bytes(path)
     try:
-        return {(commit.kind, commit.id): commit for commit in unpacked(data)}
+        return unpacked(data)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"damaged commit file {store.uri(path)}: {error}") from error
-
-
-def find_packed(store: Store, kind: str, commit_id: str) -> Commit | None:
-    """A commit that lies in a pack, or None."""
-    for path in packs(store):
-        try:
-            found = read_pack(store, path).get((kind, commit_id))
-        except FileNotFoundError:  # replaced since it was listed, by one that is listed as well
-            continue
-        if found is not None:
-            return found
-    return None
