@@ -9,7 +9,10 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,8 +21,20 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 
+BULK = 1_000  # files that an object store removes in one request
+
+
 class StoreError(OSError):
     """A read or write on the store failed; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of a store. `modified`: when it was written, seconds since 1970 by the store's clock."""
+
+    name: str
+    bytes: int
+    modified: float
 
 
 class Store:
@@ -95,6 +110,30 @@ class Store:
         cut = len(self.base.rstrip("/")) + 1
         return sorted(path[cut:] for path in found if not path.endswith(".part"))
 
+    def files(self, prefix: str = "") -> list[Stored]:
+        """Every file under a folder with its size and time, half-written ones too; asked anew, in order of names."""
+        base = self.path(prefix)
+        self.fs.invalidate_cache(base)
+        if not self.fs.exists(base):
+            return []
+        cut = len(self.base.rstrip("/")) + 1
+        found = self.fs.find(base, detail=True)
+        return [Stored(name[cut:], int(info["size"] or 0), written(info)) for name, info in sorted(found.items())]
+
+    def remove_files(self, names: Sequence[str]) -> None:
+        """Remove files, in bulk where the store can. One that is gone already is no error."""
+        if not self.is_local:
+            paths = [self.path(name) for name in names]
+            for start in range(0, len(paths), BULK):
+                with suppress(FileNotFoundError):
+                    self.fs.rm([path for path in paths[start : start + BULK] if self.fs.exists(path)])
+            return
+        for name in names:
+            path = Path(self.path(name))
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something still
+                path.parent.rmdir()
+
     def remove(self, name: str) -> None:
         if self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
@@ -116,6 +155,15 @@ class Store:
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise explained(error, str(target)) from error
+
+
+def written(info: Mapping[str, Any]) -> float:
+    """When a file was written, as each file system of fsspec tells it."""
+    told = next(info[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created") if info.get(key))
+    if isinstance(told, int | float):
+        return float(told)
+    moment = datetime.fromisoformat(told) if isinstance(told, str) else told
+    return float((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def explained(error: OSError, path: str) -> StoreError:

@@ -54,7 +54,7 @@ TABLES: dict[str, pa.Schema] = {
     "shards": _schema(build_id=S, shard=S, task=S, split=S, samples=I, bytes=I, sha256=S, plan_hash=S),
     "runs": _schema(
         run_id=S, kind=S, config=S, build_id=S, seed=I, workers=I, environment=S, code_version=S, status=S, uri=S,
-        start=S, seconds=F, created_at=S,
+        start=S, seconds=F, created_at=S, ended_at=S, reason=S, attempt=I, parent=S, flow_run=S,
     ),
     "checkpoints": _schema(checkpoint_id=S, run_id=S, step=I, uri=S, sha256=S),
     "metrics": _schema(
@@ -71,6 +71,8 @@ TABLES: dict[str, pa.Schema] = {
         request_id=S, sample_id=S, status=S, reason=S, seed=I, checkpoint_id=S, uri=S, prompt=S
     ),
     "deployments": _schema(name=S, checkpoint_id=S, uri=S, since=S, until=S, reason=S),
+    # what a person keeps from being collected: `kind` is build or checkpoint
+    "pins": _schema(target=S, kind=S, reason=S, created_at=S),
 }  # fmt: skip
 
 
