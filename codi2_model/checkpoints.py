@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
+from codi2_model.digests import weights_digest
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
 from codi2_storage.lineage import code_version
@@ -38,22 +38,6 @@ class TrainedRun:
     workers: int = 1
     start: str | None = None
     """Checkpoint whose weights it began with; None: from scratch."""
-
-
-def weights_digest(folder: str | Path) -> str:
-    """sha256 over the safetensors files of a checkpoint, in order of name."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def settings_digest(folder: str | Path) -> str:
-    """Hash over what decides a checkpoint's replies beside its weights: configuration, vocabulary, chat template."""
-    files = sorted(path for path in Path(folder).iterdir() if path.suffix in {".json", ".jinja"})
-    return sha256(b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files))[:16]
 
 
 def checkpoint_folder(path: str | Path) -> Path:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, candidate_values

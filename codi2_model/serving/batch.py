@@ -22,7 +22,8 @@ from typing import Any
 
 from codi2_datasets.identity import digest
 from codi2_datasets.progress import progress
-from codi2_model.checkpoints import resolve, settings_digest, weights_digest
+from codi2_model.checkpoints import resolve
+from codi2_model.digests import settings_digest, weights_digest
 from codi2_model.serving.pages import write_page
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.requests import MODEL_ID, Row, read_requests

@@ -22,11 +22,12 @@ def train_distributed(
     on_metrics: Callable[[Row], None] | None = None,
     max_failures: int = 3,
     use_gpu: bool | None = None,
+    start: str | Path | None = None,
 ) -> Path:
     """`run.train` by `workers` Ray Train workers; the batch size of the config is that of all together.
 
     The run's folder (which all nodes must see) is its only state: after a failure the workers start again and go on
-    from the last checkpoint. Raises what Ray raises once `max_failures` are spent.
+    from the last checkpoint. `start`: folder of a checkpoint to begin with. Raises what Ray raises once `max_failures` are spent.
     """
     out = Path(out_dir).resolve()
     paths = [str(Path(path).resolve()) for path in expand(shards)]
@@ -34,8 +35,9 @@ def train_distributed(
     if final.exists():
         from codi2_model.training.run import claim
 
-        claim(out, config, paths)  # a folder of another run is an error all the same
+        claim(out, config, paths, start)  # a folder of another run is an error all the same
         return final
+    begin_with = None if start is None else str(Path(start).resolve())
     done = threading.Event()
     follower = threading.Thread(target=follow, args=(out / "metrics.jsonl", on_metrics, done), daemon=True)
     with local_cluster(num_cpus=workers + 1):
@@ -46,7 +48,7 @@ def train_distributed(
         gpu = bool(ray.cluster_resources().get("GPU")) if use_gpu is None else use_gpu
         trainer = TorchTrainer(
             work,
-            train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out)},
+            train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out), "start": begin_with},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
             run_config=RunConfig(
                 name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=max_failures)
@@ -70,7 +72,8 @@ def work(settings: dict[str, Any]) -> None:
 
     context = ray.train.get_context()
     config = TrainConfig.from_dict(settings["config"])
-    train(config, settings["shards"], settings["out"], context.get_world_rank(), context.get_world_size())
+    rank, world = context.get_world_rank(), context.get_world_size()
+    train(config, settings["shards"], settings["out"], rank, world, start=settings["start"])
 
 
 def follow(path: Path, on_metrics: Callable[[Row], None] | None, done: threading.Event, every: float = 1.0) -> None:

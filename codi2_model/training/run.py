@@ -18,8 +18,10 @@ from typing import Any
 
 import torch
 
+from codi2_model.digests import weights_digest
 from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.align import align_stage
+from codi2_model.training.begin import begin, model_config
 from codi2_model.training.board import Board
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, ConfigError, TrainConfig
@@ -56,20 +58,22 @@ def train(
     on_metrics: Callable[[Row], None] | None = None,
     quiet: bool = False,
     minutes: float = math.inf,
+    start: str | Path | None = None,
 ) -> Path:
     """Run all stages, or what is left of them. Returns the folder of the final checkpoint.
 
     shards: paths or globs of local tars; train and validation splits are told apart by their samples. With `world` > 1
     every worker calls this inside an initialised torch.distributed group, and `out_dir` is a folder that all see.
     minutes: after about so many the state is saved and OutOfTime raised; the same call goes on there.
-    Raises ConfigError, ShardError, RunError or TrainingDiverged with a message that names the cause.
+    start: folder of a checkpoint whose weights the run begins with; None: from scratch.
+    Raises ConfigError, ShardError, StartError, RunError or TrainingDiverged with a message that names the cause.
     """
     until = time.monotonic() + 60 * minutes
     out = Path(out_dir)
     paths = expand(shards)
     final = out / "final"
     if rank == 0:
-        claim(out, config, paths)
+        claim(out, config, paths, start)
     barrier(world)
     if final.exists():
         return final
@@ -77,7 +81,7 @@ def train(
     if config.threads:
         torch.set_num_threads(max(1, config.threads // world))
     try:
-        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until)
+        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until, start)
     finally:
         torch.set_num_threads(threads)
         if not grouped and torch.distributed.is_initialized():
@@ -94,6 +98,7 @@ def _train(
     on_metrics: Callable[[Row], None] | None,
     quiet: bool,
     until: float,
+    begin_with: str | Path | None,
 ) -> None:
     from transformers.utils import logging as transformers_logging
 
@@ -104,7 +109,7 @@ def _train(
     board = Board(out / "tensorboard") if config.tensorboard and rank == 0 else None
     journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet, board)
     if rank == 0 and ckpt.latest(out) is None:
-        create(config, shards, out)
+        create(config, shards, out, begin_with)
     barrier(world)
     start = ckpt.latest(out)
     assert start is not None
@@ -172,14 +177,16 @@ def state_of(model: Any, optimizer: torch.optim.Optimizer | None, ema: Ema | Non
     return ckpt.State(moments, average, whole_weights(model))
 
 
-def create(config: TrainConfig, shards: ShardSet, out: Path) -> None:
+def create(config: TrainConfig, shards: ShardSet, out: Path, start: str | Path | None = None) -> None:
     """Make the model and its processor, and write them as the run's first checkpoint: all workers start from it."""
-    from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
+    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
-    weights = config.model.get("loss_weights", {}) | config.mllm.loss_weights
-    model_config = CoDi2Config.preset(config.preset, **{**config.model, "loss_weights": weights})
-    processor = CoDi2Processor.build(model_config, texts=train_texts(config, shards))
-    model = CoDi2ForConditionalGeneration.build(model_config, seed=config.seed)
+    if start is not None:
+        model, processor = begin(start, config)
+    else:
+        asked = model_config(config)
+        processor = CoDi2Processor.build(asked, texts=train_texts(config, shards))
+        model = CoDi2ForConditionalGeneration.build(asked, seed=config.seed)
     ckpt.save(out / "checkpoints" / "0-start", model, processor, Progress(STAGES[0], 0))
 
 
@@ -192,10 +199,12 @@ def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
             yield from (part.text for part in shards.sample(record).parts() if part.text)
 
 
-def claim(out: Path, config: TrainConfig, paths: Iterable[str]) -> None:
+def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Path | None = None) -> None:
     """Write what this run is, or check that the folder's run is the same."""
     data = [["/".join(Path(path).parts[-2:]), Path(path).stat().st_size] for path in paths]
     asked = json.loads(json.dumps({"config": config.to_dict(), "shards": data}))
+    if start is not None:
+        asked["start"] = weights_digest(start)  # a copy of the weights elsewhere is the same start
     file = out / "run.json"
     if not file.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -205,7 +214,7 @@ def claim(out: Path, config: TrainConfig, paths: Iterable[str]) -> None:
         return
     found = json.loads(file.read_text())
     if found != asked:
-        changed = [k for k in ("config", "shards") if found.get(k) != asked[k]]
+        changed = [k for k in ("config", "shards", "start") if found.get(k) != asked.get(k)]
         if changed[0] == "config":
             old, new = found["config"], asked["config"]
             changed = [f"config {key}" for key in new if old.get(key) != new[key]]
@@ -240,9 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="stop after so many, state saved, exit status 3: call it again"
     )
+    parser.add_argument("--start", help="folder of a checkpoint to begin with; its parts must be those of the config")
     given: Any = parser.parse_args(arguments)
     try:
-        print(train(TrainConfig.from_yaml(given.config), given.shards, given.out, minutes=given.minutes))
+        config = TrainConfig.from_yaml(given.config)
+        print(train(config, given.shards, given.out, minutes=given.minutes, start=given.start))
     except OutOfTime as where:
         print(f"time is over at {where}; the same command goes on there", file=sys.stderr)
         return 3

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import TrainedRun, UsageError, finished, record, run_folder
+from codi2_model.checkpoints import TrainedRun, UsageError, finished, local_copy, promoted, record, resolve, run_folder
+from codi2_model.digests import weights_digest
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import Row, losses_text, read_rows
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
+
+SCRATCH, CHAMPION = "scratch", "champion"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,16 @@ class TrainRequest:
     root: str
     build: str | None = None
     workers: int = 1
+    start: str = SCRATCH
+    """What it begins with: scratch, champion (the promoted model) or a checkpoint's id, folder or URI."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a run begins with."""
+
+    checkpoint_id: str
+    folder: Path
 
 
 def train_and_record(request: TrainRequest) -> str:
@@ -39,7 +53,8 @@ def train_and_record(request: TrainRequest) -> str:
     build_id = request.build or catalog.latest_build()
     if build_id is None:
         raise UsageError(f"nothing to train on: no published build under {request.root}; run `codi2 build demo` first")
-    identity = run_id(config, build_id)
+    start_from = start_of(store, request.start, config)
+    identity = run_id(config, build_id, start_from.checkpoint_id if start_from else None)
     if known := finished(store, identity):
         return str(known["uri"])
     from codi2_model.training.distributed import train_distributed
@@ -48,10 +63,14 @@ def train_and_record(request: TrainRequest) -> str:
     start = time.monotonic()
     shards = local_shards(catalog, build_id)
     teller = Teller(config)
-    checkpoint = train_distributed(config, shards, folder, request.workers, on_metrics=teller)
+    begin_with = start_from.folder if start_from else None
+    checkpoint = train_distributed(config, shards, folder, request.workers, on_metrics=teller, start=begin_with)
     rows = read_rows(folder / "metrics.jsonl")
     seconds = round(time.monotonic() - start, 1)
-    run = TrainedRun(identity, build_id, config.to_dict(), config.mllm.steps, seconds, config.seed, request.workers)
+    run = TrainedRun(
+        identity, build_id, config.to_dict(), config.mllm.steps, seconds, config.seed, request.workers,
+        start_from.checkpoint_id if start_from else None,
+    )  # fmt: skip
     record(store, run, checkpoint, last_metrics(rows))
     known = finished(store, identity)
     return str(known["uri"]) if known else str(checkpoint)
@@ -77,8 +96,30 @@ class Teller:
         print(f"train {row['stage']} {of} {losses_text(row)}{left}", file=sys.stderr, flush=True)
 
 
-def run_id(config: TrainConfig, build_id: str) -> str:
-    return "train-" + digest([config.to_dict(), build_id])[:12]
+def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
+    """The weights to begin with; None: from scratch, as too where the champion is asked for and none is in place.
+
+    Raises UsageError for a checkpoint that nobody knows, StartError for one whose parts are not the config's.
+    """
+    from codi2_model.training.begin import check, model_config
+
+    if start == SCRATCH:
+        return None
+    if start == CHAMPION:
+        row = promoted(store)
+        if row is None:
+            print("train: no model is in place yet, so this one begins from scratch", file=sys.stderr)
+            return None
+        folder = local_copy(str(row["uri"]))
+    else:
+        folder = resolve(store.uri(), start)
+    check(folder, model_config(config))
+    return Start(weights_digest(folder)[:16], folder)
+
+
+def run_id(config: TrainConfig, build_id: str, start: str | None = None) -> str:
+    """The same config, build and start (a checkpoint's id) are the same run."""
+    return "train-" + digest([config.to_dict(), build_id, *([start] if start else [])])[:12]
 
 
 def local_shards(catalog: Catalog, build_id: str) -> list[str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import GenerationSettings, modalities_of, settled
 from codi2_model.evaluation.bench import leakage
 from codi2_model.evaluation.bench.conditions import asks_of, baseline_answers, ladder_rows, model_answers

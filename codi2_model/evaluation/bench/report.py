@@ -19,7 +19,8 @@ from typing import Any
 from PIL import Image
 
 from codi2_datasets.media.image import decode_image
-from codi2_model.checkpoints import checkpoint_folder, weights_digest
+from codi2_model.checkpoints import checkpoint_folder
+from codi2_model.digests import weights_digest
 from codi2_model.evaluation.bench.card import card_lines
 from codi2_model.evaluation.bench.figures import (
     cell,

@@ -11,7 +11,8 @@ from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, weights_digest
+from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.scoring import summary

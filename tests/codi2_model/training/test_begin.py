@@ -1,0 +1,73 @@
+"""A run that begins with the weights of another: it has them, says what does not fit, and is known by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codi2_model import CoDi2Processor
+from codi2_model.checkpoints import UsageError, promote
+from codi2_model.digests import weights_digest
+from codi2_model.training.begin import StartError, check, model_config
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.run import RunError, train
+from codi2_model.training.stage import CHAMPION, SCRATCH, run_id, start_of
+from codi2_storage.store import Store
+
+
+def one_step(config: TrainConfig, lr: float) -> TrainConfig:
+    """The config with a single step, of the last stage."""
+    align, decoders = replace(config.align, steps=0), replace(config.decoders, steps=0)
+    return replace(config, align=align, decoders=decoders, mllm=replace(config.mllm, steps=1, warmup=0, lr=lr))
+
+
+def test_a_run_that_learns_nothing_ends_with_the_weights_and_words_it_began_with(
+    whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    other = replace(one_step(config, 1e-30), seed=config.seed + 1, model={**config.model, "sampling_steps": 3})
+    final = train(other, shards, tmp_path, quiet=True, start=whole_run / "final")
+    assert weights_digest(final) == weights_digest(whole_run / "final")
+    made, given = CoDi2Processor.from_pretrained(final), CoDi2Processor.from_pretrained(whole_run / "final")
+    assert made.tokenizer.get_vocab() == given.tokenizer.get_vocab()
+    assert made.config.sampling_steps == 3 != given.config.sampling_steps
+    with pytest.raises(RunError, match="other start"):
+        train(other, shards, tmp_path, quiet=True)
+
+
+def test_a_run_goes_on_from_given_weights_and_not_from_its_own_seed(
+    whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    short = one_step(config, 1e-3)
+    started = train(short, shards, tmp_path / "started", quiet=True, start=whole_run / "final")
+    scratch = train(short, shards, tmp_path / "scratch", quiet=True)
+    assert len({weights_digest(folder) for folder in (started, scratch, whole_run / "final")}) == 3
+
+
+def test_weights_of_another_shape_are_refused_by_the_name_of_what_differs(whole_run: Path, config: TrainConfig) -> None:
+    check(whole_run / "final", model_config(config))
+    wider = replace(config, model={**config.model, "feature_dim": 2 * model_config(config).feature_dim})
+    with pytest.raises(StartError, match=r"feature_dim is \d+ there, \d+ here.*train from scratch instead"):
+        check(whole_run / "final", model_config(wider))
+    deeper = replace(config, model={**config.model, "image_encoder": {"depth": 7}})
+    with pytest.raises(StartError, match=r"image_encoder.depth is \d there, 7 here"):
+        check(whole_run / "final", model_config(deeper))
+    with pytest.raises(StartError, match="no checkpoint to start from"):
+        check(whole_run / "nowhere", model_config(config))
+
+
+def test_the_champion_is_found_by_its_name_and_names_the_run(
+    whole_run: Path, config: TrainConfig, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    assert start_of(store, SCRATCH, config) is None
+    assert start_of(store, CHAMPION, config) is None  # none is in place: from scratch
+    identity = weights_digest(whole_run / "final")[:16]
+    promote(store, identity, str(whole_run / "final"), "first")
+    found = start_of(store, CHAMPION, config)
+    assert found is not None and found.checkpoint_id == identity
+    assert start_of(store, str(whole_run / "final"), config) == found
+    assert len({run_id(config, "b1"), run_id(config, "b2"), run_id(config, "b1", identity)}) == 3
+    with pytest.raises(UsageError, match="no checkpoint there"):
+        start_of(store, "0123456789abcdef", config)
