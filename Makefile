@@ -39,6 +39,11 @@ chromium:
 demo: setup npm
 	$(BIN)/codi2 demo --root $(or $(ROOT),data)
 
+# Prefect, a worker, every deployment and our page, until Ctrl-C. EVERY=5m builds at once and every five minutes.
+.PHONY: server
+server: setup npm
+	@$(BIN)/codi2 server --root $(or $(ROOT),data) $(if $(EVERY),--every $(EVERY)) $(ARGS)
+
 speedrun: setup npm
 	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 

@@ -17,6 +17,7 @@ from codi2_flows.cli_data import DATA_COMMANDS, import_
 from codi2_flows.cli_fetch import FETCH_COMMANDS
 from codi2_flows.cli_lineage import LINEAGE_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
+from codi2_flows.cli_server import SERVER_COMMANDS
 
 app = App(
     name="codi2",
@@ -25,7 +26,7 @@ app = App(
     version_flags=["--version"],
 )
 
-for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *LINEAGE_COMMANDS, *SERVE_COMMANDS):
+for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *LINEAGE_COMMANDS, *SERVE_COMMANDS, *SERVER_COMMANDS):
     app.command(command)
 app.command(import_, name="import")
 
@@ -175,6 +176,8 @@ def is_usage(error: Exception) -> bool:
         "ConfigError",
         "CatalogError",
         "UsageError",
+        "DeployError",
+        "WebhookError",
         "ForgetError",
         "ExportError",
         "BrowseError",

@@ -1,0 +1,100 @@
+"""Long-running processes that belong to one command: started, kept running, and ended with it, whatever they started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from codi2_flows.ephemeral import WAIT
+
+MARK = "CODI2_SERVER"  # in the environment of every process that descends from a server; its value names the server
+RESTARTS, WINDOW = 5, 60.0  # a process that ends more often than that within seconds is given up
+
+
+class GivenUp(RuntimeError):
+    """A process ends again and again; the message names its log."""
+
+
+@dataclass
+class Child:
+    """A process in a session of its own, so that Ctrl-C reaches us alone and we end things in order."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    ends: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS))
+
+    def start(self) -> None:
+        """Start it, and see that it ends where we are killed and cannot end it."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        quiet = subprocess.DEVNULL
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, env=dict(self.environment), stdin=quiet, stdout=log, stderr=log, start_new_session=True
+            )
+        watch = ["/bin/sh", "-c", WAIT, str(os.getpid()), str(self.process.pid)]
+        subprocess.Popen(watch, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def keep(self) -> bool:
+        """Start it again where it ended. Returns whether that was so. Raises GivenUp where it ends too often."""
+        if self.process is None or self.running:
+            return False
+        now = time.monotonic()
+        if len(self.ends) == RESTARTS and now - self.ends[0] < WINDOW:
+            raise GivenUp(f"{self.name} ended {RESTARTS + 1} times within a minute; what it said: {self.log}")
+        self.ends.append(now)
+        self.start()
+        return True
+
+    def ask_to_end(self) -> None:
+        if self.running:
+            assert self.process is not None
+            self.process.terminate()
+
+    def end(self, seconds: float) -> None:
+        """SIGTERM, and SIGKILL to what is still there after so many seconds."""
+        if self.process is None:
+            return
+        self.ask_to_end()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Processes that carry a server's mark in their environment, ourselves left out: also those whose parents are gone."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended meanwhile, or is another user's
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def end_all(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """SIGTERM, and SIGKILL to those that are still there after so many seconds."""
+    alive = list(processes)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(alive, timeout=seconds)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

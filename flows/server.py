@@ -1,0 +1,238 @@
+"""`codi2 server`: a Prefect server, a pool, a worker, every deployment and our page, in the foreground, for one root.
+
+What Prefect keeps lies in the cache, in a folder for the root, never in the user's profile: a later call finds its history.
+"""
+
+from __future__ import annotations
+
+import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from codi2_datasets.engine import cache_home
+from codi2_datasets.identity import sha256
+from codi2_flows.notify import WEBHOOK
+from codi2_flows.processes import MARK, Child, end_all, marked
+from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+
+HOST = "127.0.0.1"
+POOL = "default"
+READY = 120.0  # seconds that the server may take to answer
+FLOWS_END = 60.0  # seconds that runs may take to end: a model's server answers what it was asked before
+PAGE_EVERY = 3.0  # seconds between two looks at what goes on
+
+
+class ServerError(RuntimeError):
+    """The server cannot start, or did not; the message says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server stands. Ports are of the loopback address."""
+
+    root: str
+    port: int
+    page_port: int
+    webhook: str | None = None
+
+    @property
+    def home(self) -> Path:
+        """Of everything that is kept for this root's server."""
+        return cache_home() / "server" / sha256(self.root)[:12]
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def take_environment(self) -> None:
+        """Make this process, and those it starts, Prefect of this server, whatever the user's own settings say.
+
+        Prefect must not be imported yet.
+        """
+        for name in ("PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", WEBHOOK):
+            os.environ.pop(name, None)
+        os.environ |= {
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_API_URL": f"{self.address}/api",
+            "PREFECT_UI_URL": self.address,
+            "PREFECT_SERVER_UI_API_URL": f"{self.address}/api",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # the page shows what runs say
+            MARK: uuid.uuid4().hex,
+        }
+
+
+def free_port(wanted: int, option: str) -> int:
+    """The port itself where nobody listens on it; 0: any that is free. Raises ServerError where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one whose server has just ended is free
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            raise ServerError(
+                f"{option} {wanted} is taken: is a server running already? Open http://{HOST}:{wanted}, end it, or give "
+                f"another {option} (0: any that is free)"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def alone(place: Place) -> Iterator[None]:
+    """One server for a root: two would start every run twice. Raises ServerError where another runs."""
+    place.home.mkdir(parents=True, exist_ok=True)
+    lock: IO[str] = (place.home / "lock").open("a+")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ServerError(f"a server for {place.root} runs already: {lock.read().strip()}") from None
+        lock.truncate(0)
+        lock.write(f"{place.address} (process {os.getpid()})")
+        lock.flush()
+        yield
+
+
+class Stopped(BaseException):
+    """Someone asked us to end: Ctrl-C or SIGTERM."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block as Stopped; while things are being ended, more of them change nothing."""
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Server:
+    """The processes of one server. `start` brings them up in order, `watch` keeps them up, `end` ends them all."""
+
+    def __init__(self, place: Place, deployments: Path) -> None:
+        self.place, self.mark, self.environment = place, os.environ[MARK], dict(os.environ)
+        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
+        self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(place.port))
+        self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
+        browse = [sys.executable, "-m", "codi2_flows.cli", "browse", "--root", place.root]
+        self.page = self.child("page", *browse, "--port", str(place.page_port))
+        self.deploy = [*prefect, "deploy", "--all", "--prefect-file", str(deployments)]
+
+    def child(self, name: str, *command: str) -> Child:
+        return Child(name, command, self.environment, self.place.home / "logs" / f"{name}.log")
+
+    def start(self) -> None:
+        say("starting a Prefect server")
+        self.prefect.start()
+        self.wait_until_ready()
+        from codi2_flows.following import prepare
+
+        left = asyncio.run(prepare(self.place.webhook, POOL))
+        if left:
+            say(f"{left} runs of an earlier server had not ended: marked as crashed")
+        say("deploying every flow")
+        done = subprocess.run(self.deploy, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise ServerError(f"deploying failed: {last_line(done.stderr or done.stdout)}")
+        self.worker.start()
+
+    def wait_until_ready(self) -> None:
+        end = time.monotonic() + READY
+        while time.monotonic() < end and self.prefect.running:
+            try:
+                with urllib.request.urlopen(f"{self.place.address}/api/health", timeout=5) as answer:
+                    if json.load(answer) is True:
+                        return
+            except (urllib.error.URLError, TimeoutError, OSError):
+                time.sleep(0.3)
+        raise ServerError(f"Prefect's server did not start; what it said: {self.prefect.log}")
+
+    def watch(self) -> None:
+        """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
+        from codi2_flows.following import Follower
+
+        follower = Follower()
+        while True:
+            for child in (self.prefect, self.worker, self.page):
+                if child.keep():
+                    say(f"{child.name} had ended and was started again; what it said: {child.log}")
+            if self.page.process is None and Catalog(self.place.root).latest_build():
+                self.page.start()
+                say(f"our page: http://{HOST}:{self.place.page_port}")
+            for line in follower.news():
+                say(line)
+            time.sleep(PAGE_EVERY)
+
+    def end(self) -> None:
+        """First the worker, so that nothing starts, with the runs; the server last: it hears how they ended."""
+        runs = [process for process in marked(self.mark) if process.pid not in self.own()]
+        self.worker.ask_to_end()
+        end_all(runs, FLOWS_END)
+        for child in (self.worker, self.page, self.prefect):
+            child.end(15)
+        end_all(marked(self.mark), 5)
+
+    def own(self) -> set[int]:
+        return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}
+
+
+def run(place: Place, deployments: Path) -> None:
+    """Serve until Ctrl-C or SIGTERM, then end everything that was started."""
+    server = Server(place, deployments)
+    with ExitStack() as stack:
+        stack.enter_context(stoppable())
+        try:
+            server.start()
+            from codi2_flows.following import roll_out, schedule_lines
+
+            for line in (f"Prefect's page: {place.address}", *asyncio.run(schedule_lines())):
+                say(line)
+            if asyncio.run(roll_out(place.root)):
+                say("the promoted model is being served again")
+            say("Ctrl-C ends all of it")
+            server.watch()
+        except Stopped:
+            say("ending; runs under way are told to stop")
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            server.end()
+    say("ended")
+
+
+def say(line: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def absolute_root(root: str) -> str:
+    return Store(root).uri()
