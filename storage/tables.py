@@ -53,8 +53,8 @@ TABLES: dict[str, pa.Schema] = {
     ),
     "shards": _schema(build_id=S, shard=S, task=S, split=S, samples=I, bytes=I, sha256=S, plan_hash=S),
     "runs": _schema(
-        run_id=S, kind=S, config=S, build_id=S, seed=I, workers=I, environment=S, code_version=S, status=S, uri=S,
-        start=S, seconds=F, created_at=S, ended_at=S, reason=S, attempt=I, parent=S, flow_run=S,
+        run_id=S, kind=S, config=S, build_id=S, seed=I, workers=I, threads=I, device=S, environment=S, code_version=S,
+        status=S, uri=S, start=S, seconds=F, created_at=S, ended_at=S, reason=S, attempt=I, parent=S, flow_run=S,
     ),
     "checkpoints": _schema(checkpoint_id=S, run_id=S, step=I, uri=S, sha256=S),
     "metrics": _schema(

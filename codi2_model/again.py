@@ -1,0 +1,162 @@
+"""A checkpoint trained again from what the catalog says of its run, and compared tensor by tensor.
+
+On CPUs equal config, build, start, number of workers and threads give equal bits; on another kind of machine they need not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from codi2_datasets.comparing import Compared, file_hash
+from codi2_model.checkpoints import UsageError, local_copy, promoted, resolve, weights_digest
+from codi2_model.shipping import ship
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.stage import Teller, local_shards
+from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A recorded checkpoint and its run."""
+
+    checkpoint: dict[str, Any]
+    """Its row of `checkpoints`."""
+    run: dict[str, Any]
+    """Its run's row of `runs`."""
+    variant: bool
+    """It is another form of what the run ended with: smaller numbers, in smaller files."""
+
+    @property
+    def checkpoint_id(self) -> str:
+        return str(self.checkpoint["checkpoint_id"])
+
+    @property
+    def build_id(self) -> str:
+        return str(self.run["build_id"])
+
+
+def find_trained(store: Store, name: str) -> Trained:
+    """A checkpoint by id (or its beginning), folder, URI, or as 'promoted'. Raises UsageError where the catalog knows none."""
+    catalog = Catalog(store)
+    found = catalog.sql(
+        """select * from checkpoints where starts_with(checkpoint_id, ?) order by checkpoint_id, run_id""",
+        [checkpoint_id_of(store, name)],
+    ).to_pylist()
+    if not found:
+        raise UsageError(f"{name}: no checkpoint of these weights in the catalog of {store.uri()}")
+    if len({row["checkpoint_id"] for row in found}) > 1:
+        raise UsageError(f"{name}: several checkpoints begin so: {', '.join(row['checkpoint_id'] for row in found)}")
+    checkpoint = found[0]
+    runs = catalog.sql("select * from runs where run_id = ?", [checkpoint["run_id"]]).to_pylist()
+    if not runs:
+        raise UsageError(f"{name}: its run {checkpoint['run_id']} is not in the catalog of {store.uri()}")
+    with catalog.connect(only=[checkpoint["run_id"]]) as connection:
+        own = connection.execute("select checkpoint_id from checkpoints").fetchall()
+    return Trained(checkpoint, runs[0], (checkpoint["checkpoint_id"],) not in own)
+
+
+def checkpoint_id_of(store: Store, name: str) -> str:
+    if name == "promoted":
+        row = promoted(store)
+        if row is None:
+            raise UsageError(f"no model was ever promoted under {store.uri()}")
+        return str(row["checkpoint_id"])
+    if (Path(name) / "config.json").is_file() or "://" in name:
+        return weights_digest(local_copy(name))[:16]
+    return name
+
+
+def train_again(catalog: Catalog, trained: Trained, shards: Catalog, folder: Path) -> Path:
+    """Train once more in `folder`, which holds no other run, on the build's shards as `shards` has them.
+
+    Returns the checkpoint's folder, in the form of the original. Raises ConfigError where this code knows the config no more.
+    """
+    from codi2_model.training.distributed import train_distributed
+
+    run = trained.run
+    workers = run["workers"] or 1
+    config = TrainConfig.from_dict(json.loads(run["config"]), f"the config of run {run['run_id']}")
+    if run["threads"] and not config.threads:
+        config = replace(config, threads=run["threads"] * workers)
+    start = None if run["start"] is None else resolve(catalog.store.uri(), run["start"])
+    if start is not None and weights_digest(start)[:16] != run["start"]:
+        raise UsageError(f"{start} holds other weights than {run['start']}, which run {run['run_id']} began with")
+    paths = local_shards(shards, trained.build_id)
+    made = train_distributed(config, paths, folder, workers, on_metrics=Teller(config), start=start)
+    return ship(made, folder / "shipped") if trained.variant else made
+
+
+def shards_at_hand(catalog: Catalog, build_id: str) -> bool:
+    """Whether what the build's models are trained on is there as it was published."""
+    store = catalog.store
+    query = "select shard, sha256 from shards where split in ('train', 'validation') order by shard"
+    rows = catalog.sql(query, build=build_id).to_pylist()
+    return all(store.exists(row["shard"]) and file_hash(store, row["shard"]) == row["sha256"] for row in rows)
+
+
+def compare_checkpoints(trained: Trained, made: Path) -> list[Compared]:
+    """The weights by their hash, and where that differs tensor by tensor."""
+    digest, recorded = weights_digest(made), trained.checkpoint["sha256"]
+    said = "" if digest == recorded else f"sha256 {recorded[:16]}, made again {digest[:16]}"
+    weights = Compared("weights", 1, int(digest != recorded), said)
+    try:
+        original = local_copy(str(trained.checkpoint["uri"]))
+        found = weights_digest(original)
+    except OSError:
+        original, found = None, None
+    if original is None or not any(original.glob("*.safetensors")):
+        return [replace(weights, note="the original's files are gone; it is known by its recorded hash")]
+    if found != recorded:
+        weights = replace(
+            weights, different=1, first=f"{original} holds other weights than were recorded: {found}"[:200]
+        )
+    return [weights, compare_tensors(original, made)]
+
+
+def compare_tensors(original: Path, made: Path) -> Compared:
+    """Every tensor by name: the first that differs, and where the largest difference lies."""
+    old, new = tensor_files(original), tensor_files(made)
+    names, differing = sorted({*old, *new}), 0
+    first, largest, where = "", 0.0, ""
+    for name in names:
+        if name not in old or name not in new:
+            problem = f"{name} is in {'the original' if name in old else 'the new one'} alone"
+        else:
+            one, two = tensor(old[name], name), tensor(new[name], name)
+            problem, gap = difference(name, one, two)
+            if gap > largest:
+                largest, where = gap, name
+        differing += bool(problem)
+        first = first or problem
+    if where:
+        first = f"{first}; the largest difference is {largest:.3g}, in {where}"
+    return Compared("tensors", len(names), differing, first)
+
+
+def difference(name: str, one: torch.Tensor, two: torch.Tensor) -> tuple[str, float]:
+    """What differs in words (empty: nothing, to the bit), and by how much at most."""
+    if one.dtype != two.dtype or one.shape != two.shape:
+        return f"{name} is {one.dtype} {tuple(one.shape)}, made again {two.dtype} {tuple(two.shape)}", 0.0
+    if one.reshape(-1).view(torch.uint8).equal(two.reshape(-1).view(torch.uint8)):
+        return "", 0.0
+    return f"{name} differs", float((one.double() - two.double()).abs().max())
+
+
+def tensor_files(folder: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found |= dict.fromkeys(file.keys(), path)
+    return found
+
+
+def tensor(path: Path, name: str) -> torch.Tensor:
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name)

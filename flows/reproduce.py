@@ -1,0 +1,133 @@
+"""Flow: a build or a checkpoint made again from what the catalog says of it, and compared with the original byte by byte."""
+
+from __future__ import annotations
+
+import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+
+from codi2_datasets.again import ReproduceError, make_again
+from codi2_datasets.comparing import Compared, compare_builds
+from codi2_datasets.engine import cache_home
+from codi2_model.again import Trained, compare_checkpoints, find_trained, shards_at_hand, train_again
+from codi2_model.checkpoints import UsageError
+from codi2_storage.catalog import Catalog
+from codi2_storage.environment import differences, environment
+from codi2_storage.lineage import code_version
+from codi2_storage.store import Store
+
+CPUS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of it."""
+
+    kind: str
+    """build or checkpoint."""
+    id: str
+    compared: list[Compared]
+    changed: list[str]
+    """What differs in code, packages and machine, a line each."""
+    out: str
+    """Where the new one lies; it is gone by now where no place was named."""
+
+    @property
+    def identical(self) -> bool:
+        return not any(line.different for line in self.compared)
+
+
+@task(name="build made again")
+def build_again(root: str, build_id: str, scratch: str, workers: int) -> str:
+    """Returns the id that the build has in the scratch root."""
+    return make_again(Catalog(root), build_id, scratch, workers)
+
+
+@task(name="checkpoint made again")
+def checkpoint_again(root: str, trained: Trained, shards_root: str, folder: str) -> str:
+    """Returns the folder of the new checkpoint."""
+    return str(train_again(Catalog(root), trained, Catalog(shards_root), Path(folder)))
+
+
+@flow(name="reproduce", validate_parameters=False)
+def reproduce(target: str, root: str = "./data", out: str | None = None, workers: int = CPUS) -> Reproduced:
+    """Make a build or a checkpoint (by id; a checkpoint also by folder, or 'promoted') again, under `out` or for the moment.
+
+    Raises UsageError where the catalog knows no such thing, ReproduceError where what it was made from is not to be had.
+    """
+    root = Store(root).uri()
+    if out is not None and Store(out).uri() == root:
+        raise UsageError(f"--out {out} is the root itself: name another place")
+    build_id = build_named(root, target)
+    with scratch(out) as place:
+        return of_build(root, build_id, place, workers) if build_id else of_checkpoint(root, target, place, workers)
+
+
+def build_named(root: str, target: str) -> str | None:
+    """The build whose id begins so, or 'latest'; None where there is none, and a checkpoint may be meant."""
+    catalog = Catalog(root)
+    if target == "latest":
+        return catalog.latest_build()
+    found = [commit.id for commit in catalog.builds() if target and commit.id.startswith(target)]
+    if len(found) > 1 and target not in found:
+        raise UsageError(f"{target}: several builds begin so: {', '.join(found)}")
+    return target if target in found else found[0] if found else None
+
+
+def of_build(root: str, build_id: str, place: str, workers: int) -> Reproduced:
+    row = Catalog(root).sql("select * from builds where build_id = ?", [build_id], build=build_id).to_pylist()[0]
+    again = build_again(root, build_id, place, workers)
+    compared = compare_builds(Catalog(root), build_id, Catalog(place), again)
+    return Reproduced("build", build_id, compared, changed(row), place)
+
+
+def of_checkpoint(root: str, target: str, place: str, workers: int) -> Reproduced:
+    trained = find_trained(Store(root), target)
+    shards_root = root
+    if not shards_at_hand(Catalog(root), trained.build_id):
+        shards_root = Store(place).uri("build")
+        rebuild(root, trained.build_id, shards_root, workers)
+    local = Store(place).local_path("run")
+    with scratch(local) as folder:
+        made = Path(checkpoint_again(root, trained, shards_root, folder))
+        compared = compare_checkpoints(trained, made)
+        if local is None:
+            Store(place).put_folder(made, "run/final")
+    return Reproduced("checkpoint", trained.checkpoint_id, compared, changed(trained.run), place)
+
+
+def rebuild(root: str, build_id: str, place: str, workers: int) -> None:
+    """Make the shards that a run was trained on again, where they are gone. Raises ReproduceError where they are others."""
+    again = build_again(root, build_id, place, workers)
+    with Catalog(root).connect(build_id) as then, Catalog(place).connect(again) as now:
+        query = "select shard, sha256 from shards order by shard"
+        if again != build_id or then.execute(query).fetchall() != now.execute(query).fetchall():
+            raise ReproduceError(f"the shards of build {build_id} are gone, and come out different when made again")
+
+
+def changed(row: dict[str, Any]) -> list[str]:
+    """What differs between now and when the row was written."""
+    code = row["code_version"] or "unknown"
+    lines = [] if code == code_version() else [f"code {code} -> {code_version()}"]
+    if row["environment"] is None:
+        return [*lines, "environment unknown: the row is older than that column"]
+    return lines + differences(row["environment"], environment())
+
+
+@contextmanager
+def scratch(out: str | None) -> Iterator[str]:
+    """The place that was asked for, which stays; else a folder beside the cache, for the moment."""
+    if out is not None:
+        yield Store(out).uri()
+        return
+    home = cache_home() / "reproduce"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        yield folder
