@@ -150,7 +150,7 @@ def difference(name: str, one: torch.Tensor, two: torch.Tensor) -> tuple[str, fl
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             found |= dict.fromkeys(file.keys(), path)

@@ -16,6 +16,7 @@ from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
 from codi2_flows.cli_fetch import FETCH_COMMANDS
 from codi2_flows.cli_lineage import LINEAGE_COMMANDS
+from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
 
@@ -26,7 +27,14 @@ app = App(
     version_flags=["--version"],
 )
 
-for command in (*DATA_COMMANDS, *FETCH_COMMANDS, *LINEAGE_COMMANDS, *SERVE_COMMANDS, *SERVER_COMMANDS):
+for command in (
+    *DATA_COMMANDS,
+    *FETCH_COMMANDS,
+    *LINEAGE_COMMANDS,
+    *REPRODUCE_COMMANDS,
+    *SERVE_COMMANDS,
+    *SERVER_COMMANDS,
+):
     app.command(command)
 app.command(import_, name="import")
 
