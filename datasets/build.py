@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
+from codi2_storage.leases import lease, still_ours
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import commits, committed
 from codi2_storage.store import Store
@@ -130,6 +132,7 @@ def assemble(prepared: Prepared, ingests: list[str]) -> int:
         found = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, found)
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
+        still_ours(store, lease_of(identity))
         publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
     describe_build(prepared.store, prepared.build_id)
     return sum(row["samples"] for row in found["samples"])
@@ -161,12 +164,32 @@ def build(settings: Settings) -> Built:
     """The whole build, with no orchestrator. A build that is published already is left as it is."""
     prepared = prepare(settings)
     say_missing(prepared)
-    if prepared.published:
-        describe_build(prepared.store, prepared.build_id)
-        return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
-    with cluster_when_needed(settings.workers):
-        samples = assemble(prepared, ingest(prepared))
+    with alone(prepared):
+        if prepared.published:
+            return found(prepared)
+        with cluster_when_needed(settings.workers):
+            samples = assemble(prepared, ingest(prepared))
     return Built(prepared.build_id, samples, True, prepared.missing)
+
+
+@contextmanager
+def alone(prepared: Prepared) -> Iterator[None]:
+    """Of several at once that make the same build, one is inside; the others wait. One that is published needs no turn."""
+    if prepared.published:
+        yield
+        return
+    with lease(prepared.store, lease_of(prepared.build_id), about=f"a build of {prepared.recipe.name}"):
+        yield
+
+
+def lease_of(build_id: str) -> str:
+    return f"build-{build_id}"
+
+
+def found(prepared: Prepared) -> Built:
+    """A build that was published before."""
+    describe_build(prepared.store, prepared.build_id)
+    return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
 
 
 def samples_of(prepared: Prepared) -> int:

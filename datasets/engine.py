@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -32,6 +34,7 @@ LOOPBACK_ENVIRONMENT = {
 }
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
 SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
+stopping = threading.Event()  # set when the process is asked to end: then nothing in flight is waited for
 
 
 def cache_home() -> Path:
@@ -75,6 +78,7 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         return
     home = os.environ.get("HOME")
     os.environ["HOME"] = str(quiet_ray_home())
+    handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     try:
         ray.init(
             num_cpus=num_cpus or os.cpu_count(),
@@ -89,6 +93,8 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
             del os.environ["HOME"]
         else:
             os.environ["HOME"] = home
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:
@@ -169,7 +175,7 @@ def spread(
     finally:
         # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver
         # ("Tried to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
-        if running:
+        if running and not stopping.is_set():
             ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 
 

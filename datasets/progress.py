@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+log = logging.getLogger("codi2.progress")  # what a run's stream keeps, on a terminal and elsewhere
 QUICK = 0.5  # seconds; what takes less is not worth a line
 
 
@@ -22,21 +24,49 @@ class Advance(Protocol):
 def progress(label: str, total: int | None, unit: str = "rows", every: float = 10.0) -> Iterator[Advance]:
     """Yield a function that counts work done. Writes to stderr, so that standard output stays the result."""
     console = Console(stderr=True)
+    done, start, said = 0, time.monotonic(), time.monotonic()
+    about = {"step": label}
+
+    def counted(amount: int) -> bool:
+        """Count, and whether it is time for a line."""
+        nonlocal done, said
+        done += amount
+        if time.monotonic() - said < every:
+            return False
+        said = time.monotonic()
+        left = (said - start) / done * (total - done) if total and done else None
+        fields = {
+            "done": done,
+            "total": total,
+            "unit": unit,
+            "seconds_left": round(left, 1) if left is not None else None,
+        }
+        log.info("%s", far(), extra={**about, "fields": fields})
+        return True
+
+    def far() -> str:
+        return f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}"
+
+    def at_end() -> str:
+        return f"{label}: {done:,} {unit} in {time.monotonic() - start:.1f} s"
+
     if console.is_terminal:
         columns = TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit)
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(label, total=total)
-            yield lambda amount=1: bar.update(task, advance=amount)
-        return
-    done, start, said = 0, time.monotonic(), time.monotonic()
 
-    def advance(amount: int = 1) -> None:
-        nonlocal done, said
-        done += amount
-        if time.monotonic() - said >= every:
-            said = time.monotonic()
-            print(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}", file=sys.stderr, flush=True)
+            def move(amount: int = 1) -> None:
+                counted(amount)
+                bar.update(task, advance=amount)
 
-    yield advance
-    if (seconds := time.monotonic() - start) >= QUICK:
-        print(f"{label}: {done:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
+            yield move
+    else:
+
+        def advance(amount: int = 1) -> None:
+            if counted(amount):
+                print(far(), file=sys.stderr, flush=True)
+
+        yield advance
+        if time.monotonic() - start >= QUICK:
+            print(at_end(), file=sys.stderr, flush=True)
+    log.info("%s", at_end(), extra={**about, "fields": {"done": done, "total": total, "unit": unit}})

@@ -9,10 +9,13 @@ from prefect import flow, task
 
 from codi2_datasets import build as library
 from codi2_datasets.engine import cluster_when_needed
+from codi2_flows.events import build_published
+from codi2_flows.running import recorded
+from codi2_flows.tasks import LASTING
 from codi2_storage.store import Store
 
 
-@task(name="ingests")
+@task(name="ingests", **LASTING)
 def ingests(settings: library.Settings) -> str:
     """Bring the corpora into the store. Returns the path of the list of commits that hold them."""
     prepared = library.prepare(settings)
@@ -21,7 +24,7 @@ def ingests(settings: library.Settings) -> str:
     return path
 
 
-@task(name="dataset version")
+@task(name="dataset version", **LASTING)
 def dataset_version(settings: library.Settings, ingests_path: str) -> int:
     """Select, plan, write and publish. Returns the number of samples."""
     listed = json.loads(Store(settings.root).read_bytes(ingests_path))
@@ -31,19 +34,25 @@ def dataset_version(settings: library.Settings, ingests_path: str) -> int:
 @flow(name="build-dataset", validate_parameters=False)
 def build_dataset(recipe: str = "demo", root: str = "./data", workers: int = 2, limit: int | None = None) -> str:
     """Build a dataset version; a version that is published already is left as it is. Returns the build id."""
-    return built(recipe, root, workers, limit).build_id
+    parameters = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
+    with recorded("build-dataset", root, parameters) as run:
+        version = built(recipe, root, workers, limit)
+        run.note(build_id=version.build_id)
+    return version.build_id
 
 
 def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Built:
-    """The body of the flow, for flows that go on with what was built."""
+    """The body of the flow, for flows that go on with what was built. Of several at once that make the same build, one does;
+    the others wait, and find it published."""
     settings = library.Settings(recipe, Store(root).uri(), workers, limit)
     prepared = library.prepare(settings)
     library.say_missing(prepared)
-    if prepared.published:
-        library.describe_build(prepared.store, prepared.build_id)
-        return library.Built(prepared.build_id, library.samples_of(prepared), False, prepared.missing)
-    with cluster_when_needed(workers):
-        samples = dataset_version(settings, ingests(settings))
+    with library.alone(prepared):
+        if prepared.published:
+            return library.found(prepared)
+        with cluster_when_needed(workers):
+            samples = dataset_version(settings, ingests(settings))
+    build_published(settings.root, prepared.build_id, samples, recipe, limit)
     return library.Built(prepared.build_id, samples, True, prepared.missing)
 
 

@@ -27,6 +27,7 @@ from codi2_storage.transient import is_transient
 FOLDER = "leases"
 TTL = 30.0  # seconds without a beat until a holder counts as dead
 POLL = 0.5  # seconds between two looks of one who waits
+_held: dict[tuple[str, str], Held] = {}  # of this process, by store and name
 _creating = threading.Lock()  # memory:// looks and creates in two steps
 
 
@@ -161,10 +162,21 @@ def lease(
     `forget`: the name is used once; its files go at the end. `say` is told whom we wait for (default: stderr).
     """
     held = acquire(store, name, ttl, wait, about, say or to_stderr)
+    _held[store.uri(), name] = held
     try:
         yield held
     finally:
+        del _held[store.uri(), name]
         held.release(forget)
+
+
+def still_ours(store: Store, name: str) -> None:
+    """`check` the lease of that name for those who do the work under it: nothing where this process never took it.
+
+    Raises LeaseLost.
+    """
+    if held := _held.get((store.uri(), name)):
+        held.check()
 
 
 def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Held:
