@@ -20,6 +20,7 @@ def metrics(checkpoint: str, root: str, build: str | None, limit: int, seed: int
 
     result = evaluate(checkpoint, root, build=build, limit=limit, seed=seed)
     return {
+        "run_id": result.run_id,
         "rows": result.rows,
         "page": result.page,
         "contact_sheet": result.contact_sheet,
