@@ -6,71 +6,19 @@ On CPUs equal config, build, start, number of workers and threads give equal bit
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 
 from codi2_datasets.comparing import Compared, file_hash
-from codi2_model.checkpoints import UsageError, local_copy, promoted, resolve, weights_digest
+from codi2_model.checkpoints import UsageError, local_copy, resolve, weights_digest
 from codi2_model.shipping import ship
+from codi2_model.trained import Trained
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.stage import Teller, local_shards
 from codi2_storage.catalog import Catalog
-from codi2_storage.store import Store
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A recorded checkpoint and its run."""
-
-    checkpoint: dict[str, Any]
-    """Its row of `checkpoints`."""
-    run: dict[str, Any]
-    """Its run's row of `runs`."""
-    variant: bool
-    """It is another form of what the run ended with: smaller numbers, in smaller files."""
-
-    @property
-    def checkpoint_id(self) -> str:
-        return str(self.checkpoint["checkpoint_id"])
-
-    @property
-    def build_id(self) -> str:
-        return str(self.run["build_id"])
-
-
-def find_trained(store: Store, name: str) -> Trained:
-    """A checkpoint by id (or its beginning), folder, URI, or as 'promoted'. Raises UsageError where the catalog knows none."""
-    catalog = Catalog(store)
-    found = catalog.sql(
-        """select * from checkpoints where starts_with(checkpoint_id, ?) order by checkpoint_id, run_id""",
-        [checkpoint_id_of(store, name)],
-    ).to_pylist()
-    if not found:
-        raise UsageError(f"{name}: no checkpoint of these weights in the catalog of {store.uri()}")
-    if len({row["checkpoint_id"] for row in found}) > 1:
-        raise UsageError(f"{name}: several checkpoints begin so: {', '.join(row['checkpoint_id'] for row in found)}")
-    checkpoint = found[0]
-    runs = catalog.sql("select * from runs where run_id = ?", [checkpoint["run_id"]]).to_pylist()
-    if not runs:
-        raise UsageError(f"{name}: its run {checkpoint['run_id']} is not in the catalog of {store.uri()}")
-    with catalog.connect(only=[checkpoint["run_id"]]) as connection:
-        own = connection.execute("select checkpoint_id from checkpoints").fetchall()
-    return Trained(checkpoint, runs[0], (checkpoint["checkpoint_id"],) not in own)
-
-
-def checkpoint_id_of(store: Store, name: str) -> str:
-    if name == "promoted":
-        row = promoted(store)
-        if row is None:
-            raise UsageError(f"no model was ever promoted under {store.uri()}")
-        return str(row["checkpoint_id"])
-    if (Path(name) / "config.json").is_file() or "://" in name:
-        return weights_digest(local_copy(name))[:16]
-    return name
 
 
 def train_again(catalog: Catalog, trained: Trained, shards: Catalog, folder: Path) -> Path:

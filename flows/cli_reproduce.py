@@ -19,6 +19,10 @@ def reproduce(
     workers: Workers = CPUS,
 ) -> None:
     """Make a build or a checkpoint again from what the catalog says of it; compare bytes. Exit status 1 where they differ."""
+    from codi2_model.trained import find
+    from codi2_storage.store import Store
+
+    find(Store(root), target)  # a wrong name is told before anything starts
     from codi2_flows.reproduce import reproduce as flow
 
     found = flow(target, root, out, workers)

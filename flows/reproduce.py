@@ -16,8 +16,9 @@ from prefect import flow, task
 from codi2_datasets.again import ReproduceError, make_again
 from codi2_datasets.comparing import Compared, compare_builds
 from codi2_datasets.engine import cache_home
-from codi2_model.again import Trained, compare_checkpoints, find_trained, shards_at_hand, train_again
+from codi2_model.again import compare_checkpoints, shards_at_hand, train_again
 from codi2_model.checkpoints import UsageError
+from codi2_model.trained import Trained, find
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import differences, environment
 from codi2_storage.lineage import code_version
@@ -65,20 +66,11 @@ def reproduce(target: str, root: str = "./data", out: str | None = None, workers
     root = Store(root).uri()
     if out is not None and Store(out).uri() == root:
         raise UsageError(f"--out {out} is the root itself: name another place")
-    build_id = build_named(root, target)
+    found = find(Store(root), target)
     with scratch(out) as place:
-        return of_build(root, build_id, place, workers) if build_id else of_checkpoint(root, target, place, workers)
-
-
-def build_named(root: str, target: str) -> str | None:
-    """The build whose id begins so, or 'latest'; None where there is none, and a checkpoint may be meant."""
-    catalog = Catalog(root)
-    if target == "latest":
-        return catalog.latest_build()
-    found = [commit.id for commit in catalog.builds() if target and commit.id.startswith(target)]
-    if len(found) > 1 and target not in found:
-        raise UsageError(f"{target}: several builds begin so: {', '.join(found)}")
-    return target if target in found else found[0] if found else None
+        if isinstance(found, Trained):
+            return of_checkpoint(root, found, place, workers)
+        return of_build(root, found, place, workers)
 
 
 def of_build(root: str, build_id: str, place: str, workers: int) -> Reproduced:
@@ -88,8 +80,7 @@ def of_build(root: str, build_id: str, place: str, workers: int) -> Reproduced:
     return Reproduced("build", build_id, compared, changed(row), place)
 
 
-def of_checkpoint(root: str, target: str, place: str, workers: int) -> Reproduced:
-    trained = find_trained(Store(root), target)
+def of_checkpoint(root: str, trained: Trained, place: str, workers: int) -> Reproduced:
     shards_root = root
     if not shards_at_hand(Catalog(root), trained.build_id):
         shards_root = Store(place).uri("build")
