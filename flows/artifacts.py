@@ -44,6 +44,12 @@ def shown(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return guarded
 
 
+def of_build(root: str, build_id: str) -> None:
+    """All that there is to see of a build."""
+    funnel_of_build(root, build_id)
+    looks_of_build(root, build_id)
+
+
 @shown
 def funnel_of_build(root: str, build_id: str) -> None:
     """Rows in, rejected, failed and out of every step and task; samples by split."""

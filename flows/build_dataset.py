@@ -9,6 +9,7 @@ from prefect import flow, task
 
 from codi2_datasets import build as library
 from codi2_datasets.engine import cluster_when_needed
+from codi2_flows import artifacts
 from codi2_flows.events import build_published
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
@@ -38,6 +39,7 @@ def build_dataset(recipe: str = "demo", root: str = "./data", workers: int = 2, 
     with recorded("build-dataset", root, parameters) as run:
         version = built(recipe, root, workers, limit)
         run.note(build_id=version.build_id)
+        artifacts.of_build(root, version.build_id)
     return version.build_id
 
 

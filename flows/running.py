@@ -19,6 +19,7 @@ from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from codi2_flows import notify
 from codi2_flows.logs import streamed
 from codi2_flows.stopping import Stopping, stoppable
 from codi2_storage import runs
@@ -51,9 +52,16 @@ class Running:
         self.run = replace(self.run, **columns)
 
     def ended(self, status: str, reason: str | None = None) -> None:
-        """Write how it ended; a store that is away is asked again."""
+        """Write how it ended, a store that is away is asked again; and tell whoever wants to hear of ends that are bad."""
         seconds = round(time.monotonic() - self.start, 1)
         self.run = replace(self.run, status=status, reason=reason, ended_at=now(), seconds=seconds)
+        try:
+            self._put()
+        finally:
+            if self.run.parent is None:
+                notify.tell(self.run.kind, self.run_id, status, reason, self.store.uri())
+
+    def _put(self) -> None:
         for pause in (*PAUSES, None):
             try:
                 runs.put(self.store, self.run)
@@ -84,6 +92,10 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
         stack.enter_context(streamed(store, run.run_id, flow))
         at_last = lambda: running.ended(runs.CANCELLED, "stopped by force")  # noqa: E731
         stopping = stack.enter_context(stoppable(at_last)) if parent is None else Stopping()
+        if parent is None and run.flow_run:
+            from codi2_flows.progress import shown_progress  # Prefect is here, and shall not be where it is not
+
+            stack.enter_context(shown_progress())
         log.info("%s started", flow, extra={"fields": {"parameters": run.parameters, "attempt": run.attempt}})
         try:
             yield running
@@ -106,6 +118,9 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
     died = [
         marked for one in runs.unfinished(store, flow) if one.config == config and (marked := runs.bury(store, one, 0))
     ]
+    for one in died:
+        if one.parent is None:
+            notify.tell(flow, one.run_id, one.status, one.reason, store.uri())
     moment = datetime.now(UTC)
     return Run(
         run_id=f"{flow}-{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:4]}",
