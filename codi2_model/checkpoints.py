@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from codi2_datasets.identity import sha256
 from codi2_model.digests import weights_digest
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
+from codi2_storage.leases import lease
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
 SLOT = "default"  # the one place a model is promoted to
+PROMOTION = "promotion"  # the lease of who changes what is in place
+ROLLED_BACK = "rolled back from"
 SHIPPED = Path(__file__).parent / "shipped"  # weights that come with the package, where it was built with them
 
 
@@ -108,41 +111,72 @@ def finished(store: Store, run_id: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def deployments(store: Store, name: str = SLOT) -> list[dict[str, Any]]:
+    """What was and is in place under a name, the present first; `until` is when the next took over."""
+    query = "select * from deployments where name = ? order by since desc, checkpoint_id"
+    return Catalog(store).sql(query, [name]).to_pylist()
+
+
 def promoted(store: Store) -> dict[str, Any] | None:
     """The deployment in place, as its row of `deployments`."""
-    found = Catalog(store).sql(
-        "select * from deployments where name = ? order by since desc, checkpoint_id limit 1", [SLOT]
-    )
-    rows = found.to_pylist()
+    rows = deployments(store)
     return rows[0] if rows else None
 
 
 def promote(store: Store, checkpoint_id: str, uri: str, reason: str) -> None:
     """Make a checkpoint the root's default. What was there before stays in the table."""
-    since = now()
-    row = {"name": SLOT, "checkpoint_id": checkpoint_id, "uri": uri, "since": since, "reason": reason}
+    present = promoted(store)
+    since = now() if present is None else later(now(), str(present["since"]))
+    deploy(store, SLOT, checkpoint_id, uri, since, reason)
+
+
+def deploy(store: Store, name: str, checkpoint_id: str | None, uri: str | None, since: str, reason: str) -> None:
+    """Add a row to `deployments`: from `since` on this stands under the name; no checkpoint: nothing any more."""
+    row = {"name": name, "checkpoint_id": checkpoint_id, "uri": uri, "since": since, "reason": reason}
     stamp = "".join(character for character in since if character.isalnum())
-    with Writer(store, f"{SLOT}-{stamp}-{checkpoint_id}", "deployment") as writer:
+    with Writer(store, f"{name}-{stamp}-{checkpoint_id or 'nothing'}", "deployment") as writer:
         writer.append("deployments", [row])
+
+
+def later(moment: str, than: str) -> str:
+    """The moment, or the one after `than` where the clock was set back: the last row is the one in place."""
+    if moment > than:
+        return moment
+    return (datetime.fromisoformat(than) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+
+
+def withdrawn(store: Store, checkpoint_id: str) -> str | None:
+    """When somebody rolled back from a checkpoint that was not put in place since; None where nobody did."""
+    for row in deployments(store):
+        if row["checkpoint_id"] == checkpoint_id:
+            return None
+        if row["reason"] == f"{ROLLED_BACK} {checkpoint_id}":
+            return str(row["since"])
+    return None
 
 
 def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
     """Promote again what was in place before the present model, or the checkpoint whose id begins with `to`.
 
-    Nothing is taken out of the table. Returns what is in place now. Raises UsageError where there is nothing to go back to.
+    Nothing is taken out of the table. Returns the earlier row of what is in place now. Raises UsageError where there is nothing
+    to go back to.
     """
-    rows = Catalog(store).sql("select * from deployments where name = ? order by since desc, checkpoint_id", [SLOT])
-    present, *before = rows.to_pylist() or [None]
-    if present is None:
-        raise UsageError(f"no model was ever promoted under {store.uri()}: there is nothing to go back to")
-    found = [row for row in before if row["checkpoint_id"] != present["checkpoint_id"]]
-    if to is not None:
-        found = [row for row in found if row["checkpoint_id"].startswith(to)]
-    if not found:
-        why = f"{to} was never in place, or is now" if to else f"{present['checkpoint_id']} is the first model in place"
-        raise UsageError(f"{why} under {store.uri()}: nothing to go back to")
-    promote(store, found[0]["checkpoint_id"], found[0]["uri"], f"rolled back from {present['checkpoint_id']}")
-    return dict(found[0])
+    with lease(store, PROMOTION, about="rollback"):
+        present, *before = deployments(store) or [None]
+        if present is None:
+            raise UsageError(f"no model was ever promoted under {store.uri()}: there is nothing to go back to")
+        found = [row for row in before if row["checkpoint_id"] != present["checkpoint_id"]]
+        if to is not None:
+            found = [row for row in found if row["checkpoint_id"].startswith(to)]
+        if not found:
+            why = (
+                f"{to} was never in place, or is now"
+                if to
+                else f"{present['checkpoint_id']} is the first model in place"
+            )
+            raise UsageError(f"{why} under {store.uri()}: nothing to go back to")
+        promote(store, found[0]["checkpoint_id"], found[0]["uri"], f"{ROLLED_BACK} {present['checkpoint_id']}")
+        return dict(found[0])
 
 
 def resolve(root: str, checkpoint: str | None) -> Path:

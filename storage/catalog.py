@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from codi2_storage.manifests import Commit, Manifest, commits
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES
+from codi2_storage.tables import TABLES, VIEWS
 
 
 class CatalogError(ValueError):
@@ -68,12 +68,9 @@ class Catalog:
             if table not in tables:
                 continue
             connection.register("schema", schema.empty_table())
-            if sources := rows_of(files.get(table, []), self._duckdb_path):
-                connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
-                rows = " union all by name ".join([f'select * from columns."{table}"', *sources])
-                connection.execute(f'create view "{table}" as {rows}')
-            else:
-                connection.execute(f'create table "{table}" as select * from schema')
+            connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
+            sources = [f'select * from columns."{table}"', *rows_of(files.get(table, []), self._duckdb_path)]
+            connection.execute(f'create view "{table}" as {" union all by name ".join(sources)}')
         connection.unregister("schema")
         connection.execute("set enable_progress_bar = false")
         return connection

@@ -76,6 +76,15 @@ TABLES: dict[str, pa.Schema] = {
 }  # fmt: skip
 
 
+# Rows are only ever added: what ends one is the next of its name, and one without a checkpoint says that nothing follows.
+VIEWS: dict[str, str] = {
+    "deployments": """select * from (
+        select * replace (coalesce(until, lead(since) over (partition by name order by since, checkpoint_id desc)) as until)
+        from ({rows})) where checkpoint_id is not null""",
+}
+"""How a table is shown where that is not just as its rows stand in files."""
+
+
 class SchemaError(ValueError):
     """Rows do not fit their table; the message names the table and the column."""
 
