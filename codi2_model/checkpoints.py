@@ -11,6 +11,7 @@ from typing import Any
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_model.digests import weights_digest
+from codi2_model.training.machine import told
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
 from codi2_storage.leases import lease
@@ -74,7 +75,8 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     }
     row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
     row |= {"seed": run.seed, "workers": run.workers, "start": run.start, "environment": environment()}
-    row |= {"created_at": now()}
+    device, threads = told(run_folder(store, run.run_id))
+    row |= {"device": device, "threads": threads, "created_at": now()}
     with Writer(store, run.run_id, "run") as writer:
         writer.append("runs", [row])
         weights = {"checkpoint_id": identity, "run_id": run.run_id, "step": run.step, "uri": uri, "sha256": digest}
@@ -162,9 +164,10 @@ def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
     to go back to.
     """
     with lease(store, PROMOTION, about="rollback"):
-        present, *before = deployments(store) or [None]
-        if present is None:
+        rows = deployments(store)
+        if not rows:
             raise UsageError(f"no model was ever promoted under {store.uri()}: there is nothing to go back to")
+        present, *before = rows
         found = [row for row in before if row["checkpoint_id"] != present["checkpoint_id"]]
         if to is not None:
             found = [row for row in found if row["checkpoint_id"].startswith(to)]

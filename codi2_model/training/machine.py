@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
-
 FILE = "machine.json"
 
 
 def note(out: Path) -> None:
     """Add where this attempt at a run computes to the run's folder."""
+    import torch
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     attempt = {"device": device, "threads": torch.get_num_threads()}
     seen = attempts(out)

@@ -29,6 +29,7 @@ from codi2_model.training.decoders import decoders_stage
 from codi2_model.training.ema import Ema
 from codi2_model.training.journal import Journal, Row
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
+from codi2_model.training.machine import note
 from codi2_model.training.mllm import mllm_stage
 from codi2_model.training.parallel import (
     is_sharded,
@@ -80,6 +81,8 @@ def train(
     threads, grouped = torch.get_num_threads(), torch.distributed.is_initialized()
     if config.threads:
         torch.set_num_threads(max(1, config.threads // world))
+    if rank == 0:
+        note(out)
     try:
         _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until, start)
     finally:
