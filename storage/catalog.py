@@ -70,7 +70,9 @@ class Catalog:
             connection.register("schema", schema.empty_table())
             connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
             sources = [f'select * from columns."{table}"', *rows_of(files.get(table, []), self._duckdb_path)]
-            connection.execute(f'create view "{table}" as {" union all by name ".join(sources)}')
+            rows = " union all by name ".join(sources)
+            shown = VIEWS[table].format(rows=rows) if table in VIEWS else rows
+            connection.execute(f'create view "{table}" as {shown}')
         connection.unregister("schema")
         connection.execute("set enable_progress_bar = false")
         return connection
