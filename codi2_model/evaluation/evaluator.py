@@ -24,6 +24,7 @@ from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, 
 from codi2_model.evaluation.candidates import Candidates, Medium, candidate_values
 from codi2_model.evaluation.data import (
     EvaluationError,
+    Leak,
     LoadedSample,
     SampleRow,
     TrainAnswer,
@@ -49,6 +50,7 @@ from codi2_model.evaluation.scoring import (
     summary,
 )
 from codi2_storage.catalog import Catalog
+from codi2_storage.leases import lease, still_ours
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
@@ -113,15 +115,52 @@ def evaluate(
     described = [VERSION, checkpoint_id, build_id, limit, seed, sorted(tasks or ()), settings.__dict__]
     run_id = "evaluate-" + digest(described)[:16]
     leaked = leaks(catalog, build_id)
-    found = {leak.task: leak.leaked for leak in leaked}
-    if out is None and (earlier := _earlier(catalog, run_id)):
-        page, sheet = (
-            store.uri(f"evaluations/{run_id}/index.html"),
-            store.uri(f"evaluations/{run_id}/contact_sheet.png"),
-        )
-        return EvaluationResult(run_id, checkpoint_id, build_id, len(picked), earlier, found, page, sheet)
+    asked = Asked(folder, catalog, build_id, rows, picked, leaked, limit, seed, settings, checkpoint_id, run_id)
+    if out is not None:
+        return _made(asked, out)
+    with lease(store, run_id, about=f"an evaluation of {checkpoint_id}"):  # of equal ones at once, one is made
+        return _found(asked) or _made(asked)
 
-    model, processor = load_model(folder)
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation whose samples are picked and whose id is known."""
+
+    folder: Path
+    catalog: Catalog
+    build_id: str
+    rows: list[SampleRow]
+    picked: list[SampleRow]
+    leaked: list[Leak]
+    limit: int
+    seed: int
+    settings: GenerationSettings
+    checkpoint_id: str
+    run_id: str
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        return {leak.task: leak.leaked for leak in self.leaked}
+
+
+def _found(asked: Asked) -> EvaluationResult | None:
+    """What an equal evaluation committed before, if any."""
+    store, run_id = asked.catalog.store, asked.run_id
+    earlier = _earlier(Catalog(store), run_id)
+    if not earlier:
+        return None
+    page, sheet = store.uri(f"evaluations/{run_id}/index.html"), store.uri(f"evaluations/{run_id}/contact_sheet.png")
+    about = run_id, asked.checkpoint_id, asked.build_id, len(asked.picked)
+    return EvaluationResult(*about, earlier, asked.leaks, page, sheet)
+
+
+def _made(asked: Asked, out: str | Path | None = None) -> EvaluationResult:
+    """Generate, judge, write the page, commit."""
+    catalog, store, build_id, rows = asked.catalog, asked.catalog.store, asked.build_id, asked.rows
+    picked, seed, settings, run_id, checkpoint_id = (
+        asked.picked, asked.seed, asked.settings, asked.run_id, asked.checkpoint_id
+    )  # fmt: skip
+    model, processor = load_model(asked.folder)
     loaded = load_samples(store, picked)
     samples = [loaded[row.sample_id] for row in picked]
     outputs = generate_answers(model, processor, samples, seed, settings)
@@ -129,7 +168,7 @@ def evaluate(
     metrics, scores, notes = _judge(catalog, store, build_id, rows, samples, outputs, nearest, seed)
     for found_rows, own in _retrieval(model, processor, store, rows, seed):
         metrics, scores = metrics + found_rows, scores + own
-    metrics += [_row("leaks", x.task, "test_targets_in_train", float(x.leaked), n=x.targets) for x in leaked]
+    metrics += [_row("leaks", x.task, "test_targets_in_train", float(x.leaked), n=x.targets) for x in asked.leaked]
     whose = {"run_id": run_id, "checkpoint_id": checkpoint_id}
     metrics = [{**whose, **row} for row in metrics]
 
@@ -143,13 +182,14 @@ def evaluate(
     tables = [{"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}]
     title = f"Evaluation of {checkpoint_id} on {build_id}"
     page, sheet = _write_page(store, run_id, out, items, title, tables)
-    config = {"build": build_id, "limit": limit, "seed": seed, "checkpoint": checkpoint_id, **settings.__dict__}
+    config = {"build": build_id, "limit": asked.limit, "seed": seed, "checkpoint": checkpoint_id, **settings.__dict__}
     about = {"run_id": run_id, "kind": "evaluation", "build_id": build_id, "status": "finished", "uri": page}
+    still_ours(store, run_id)
     with Writer(store, run_id, kind="run") as writer:
         writer.append("runs", [{**about, "config": json.dumps(config, sort_keys=True)}])
         writer.append("metrics", metrics)
         writer.append("scores", [{**whose, **row} for row in scores])
-    return EvaluationResult(run_id, checkpoint_id, build_id, len(samples), metrics, found, page, sheet)
+    return EvaluationResult(run_id, checkpoint_id, build_id, len(samples), metrics, asked.leaks, page, sheet)
 
 
 def generate_answers(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -15,8 +17,10 @@ from codi2_model.digests import weights_digest
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import Row, losses_text, read_rows
 from codi2_storage.catalog import Catalog
+from codi2_storage.leases import lease, still_ours
 from codi2_storage.store import Store
 
+log = logging.getLogger("codi2.train")
 SCRATCH, CHAMPION = "scratch", "champion"
 
 
@@ -57,20 +61,30 @@ def train_and_record(request: TrainRequest) -> str:
     identity = run_id(config, build_id, start_from.checkpoint_id if start_from else None)
     if known := finished(store, identity):
         return str(known["uri"])
+    with lease(store, identity, about=f"a training on {build_id}"):  # of equal ones at once, one trains
+        if known := finished(store, identity):
+            return str(known["uri"])
+        return trained(request, config, catalog, build_id, start_from)
+
+
+def trained(request: TrainRequest, config: TrainConfig, catalog: Catalog, build_id: str, begin: Start | None) -> str:
+    """Train and record. Returns the checkpoint's URI."""
     from codi2_model.training.distributed import train_distributed
 
+    store = catalog.store
+    start_id, start_folder = (begin.checkpoint_id, begin.folder) if begin else (None, None)
+    identity = run_id(config, build_id, start_id)
     folder = run_folder(store, identity)
     start = time.monotonic()
     shards = local_shards(catalog, build_id)
     teller = Teller(config)
-    begin_with = start_from.folder if start_from else None
-    checkpoint = train_distributed(config, shards, folder, request.workers, on_metrics=teller, start=begin_with)
+    checkpoint = train_distributed(config, shards, folder, request.workers, on_metrics=teller, start=start_folder)
     rows = read_rows(folder / "metrics.jsonl")
     seconds = round(time.monotonic() - start, 1)
     run = TrainedRun(
-        identity, build_id, config.to_dict(), config.mllm.steps, seconds, config.seed, request.workers,
-        start_from.checkpoint_id if start_from else None,
-    )  # fmt: skip
+        identity, build_id, config.to_dict(), config.mllm.steps, seconds, config.seed, request.workers, start_id
+    )
+    still_ours(store, identity)
     record(store, run, checkpoint, last_metrics(rows))
     known = finished(store, identity)
     return str(known["uri"]) if known else str(checkpoint)
@@ -84,6 +98,7 @@ class Teller:
         self.began: dict[str, tuple[float, int]] = {}  # stage -> when its first row came, and the row's step
 
     def __call__(self, row: Row) -> None:
+        self.log(row)
         now = time.monotonic()
         steps = self.config.stage(row["stage"]).steps
         if row["split"] == "train" and row["step"] < steps and now - self.said < self.every:
@@ -94,6 +109,12 @@ class Teller:
         done = row["step"] - first
         left = f" | {(now - start) / done * (steps - row['step']):.0f} s left" if done > 0 else ""
         print(f"train {row['stage']} {of} {losses_text(row)}{left}", file=sys.stderr, flush=True)
+
+    def log(self, row: Row) -> None:
+        """Every row to the run's stream: losses by name among the fields."""
+        fields = {"done": row["step"], "total": self.config.stage(row["stage"]).steps, "unit": "steps", **row}
+        text = f"train {row['stage']} {row['split']} {row['step']}/{fields['total']} {losses_text(row)}"
+        log.info("%s", text, extra={"step": f"train {row['stage']}", "fields": fields})
 
 
 def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
@@ -115,6 +136,21 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
         folder = resolve(store.uri(), start)
     check(folder, model_config(config))
     return Start(weights_digest(folder)[:16], folder)
+
+
+def continued(store: Store, request: TrainRequest) -> str | None:
+    """The champion's URI, where it came of the very config and build of the request, begun with other weights.
+
+    So a line that continues its champion and finds no new data has nothing to do, instead of training on and on.
+    """
+    row = promoted(store)
+    if row is None:
+        return None
+    config = json.dumps(TrainConfig.from_yaml(request.config).to_dict(), sort_keys=True)
+    query = """select 1 from checkpoints join runs using (run_id)
+               where checkpoint_id = ? and config = ? and build_id = ? and start is not null"""
+    found = Catalog(store).sql(query, [row["checkpoint_id"], config, request.build]).num_rows
+    return str(row["uri"]) if found else None
 
 
 def run_id(config: TrainConfig, build_id: str, start: str | None = None) -> str:
