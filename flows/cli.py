@@ -102,17 +102,44 @@ def retrain(
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
     limit: Annotated[int | None, Parameter(help="As for build.")] = None,
+    start: Annotated[
+        str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
+    ] = "scratch",
+    metric: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="", help="What has to be better: a metric, or task:metric; repeatable. feature_top1 if left out."
+        ),
+    ] = None,
+    guard: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="What must not fall; repeatable, `none` for nothing. answered, concept_top1, target_similarity and "
+            "token_f1 if left out.",
+        ),
+    ] = None,
+    gate_samples: Annotated[int, Parameter(help="Held-out samples a task on which both models are compared.")] = 24,
 ) -> None:
-    """Build, train, evaluate; promote the new model only if it is better than the one in place."""
-    from codi2_datasets.recipe import load_recipe
-    from codi2_model.training.config import TrainConfig
+    """Build, train, evaluate; promote the new model only if it is better than the one in place.
 
-    load_recipe(recipe)
-    TrainConfig.from_yaml(config)
+    Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
+    --metric and below 0 for no --guard.
+    """
+    from codi2_flows.retrain import ready
     from codi2_flows.retrain import retrain as flow
+    from codi2_model.evaluation.gate import Gate
 
-    summary = flow(recipe, config, root, workers, limit)
+    ready(
+        root, recipe, config, start, Gate.of(metric, guard, gate_samples)
+    )  # what is asked for wrongly is said at once
+    summary = flow(
+        recipe, config, root, workers, limit, start=start, metric=metric, guard=guard, gate_samples=gate_samples
+    )
     show_metrics(summary.pop("metrics"))
+    columns, cells = summary.pop("gate").table()
+    if cells:
+        show([dict(zip(columns, row, strict=True)) for row in cells], columns)
     show([{"": key, " ": value} for key, value in summary.items()], ["", " "])
 
 
@@ -192,6 +219,7 @@ def is_usage(error: Exception) -> bool:
         "FetchError",
         "SuiteError",
         "WeightsMissing",
+        "StartError",
         "FileNotFoundError",
     }
 

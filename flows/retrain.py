@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import flow
 
 from codi2_datasets.engine import local_cluster
+from codi2_datasets.recipe import load_recipe
+from codi2_flows.artifacts import gate_table
 from codi2_flows.build_dataset import built
 from codi2_flows.evaluate_model import metrics
+from codi2_flows.events import model_promoted
+from codi2_flows.running import recorded
 from codi2_flows.train_model import checkpoint
-from codi2_model.checkpoints import local_copy, promote, promoted
-from codi2_model.training.stage import TrainRequest
+from codi2_model.checkpoints import PROMOTION, UsageError, local_copy, promote, promoted, withdrawn
+from codi2_model.evaluation.gate import Decision, Gate, decide, record
+from codi2_model.evaluation.learnt import learnt
+from codi2_model.training.config import TrainConfig
+from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, continued, start_of
+from codi2_storage.catalog import Catalog
+from codi2_storage.leases import lease
 from codi2_storage.store import Store
 
-GATE = "feature_top1"  # the metric that decides; its mean over tasks, on the same held-out samples
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained checkpoint, and what its evaluation on a build said."""
+
+    checkpoint_id: str
+    uri: str
+    build_id: str
+    evaluation: dict[str, Any]
 
 
 @flow(name="retrain", validate_parameters=False)
@@ -27,46 +45,112 @@ def retrain(
     workers: int = os.cpu_count() or 1,
     limit: int | None = None,
     train_workers: int = 1,
+    start: str = SCRATCH,
+    metric: list[str] | None = None,
+    guard: list[str] | None = None,
+    gate_samples: int | None = None,
 ) -> dict[str, Any]:
-    """Returns what came of it: build, checkpoint, metrics, decision and where to look."""
-    with local_cluster(workers):
-        version = built(recipe, root, workers, limit)
-        uri = checkpoint(TrainRequest(config, root, version.build_id, train_workers))
-    found = metrics(str(local_copy(uri)), root, version.build_id, 24, 0)
-    decision = gate(Store(root), found["checkpoint_id"], uri, found["rows"], version.build_id)
+    """Returns what came of it: build, checkpoint, metrics, decision and where to look.
+
+    `start`: scratch, champion (the promoted model's weights; from scratch where none is) or a checkpoint. `metric`: what has to
+    be better, `guard`: what must not fall, each a metric or task:metric; `gate_samples`: held-out samples a task.
+    """
+    gate = Gate.of(metric, guard, gate_samples)
+    store = Store(root)
+    ready(root, recipe, config, start, gate)
+    parameters = {
+        "recipe": recipe, "config": config, "root": store.uri(), "workers": workers, "limit": limit,
+        "train_workers": train_workers, "start": start, "metric": gate.metrics, "guard": gate.guards,
+        "gate_samples": gate.limit,
+    }  # fmt: skip
+    with recorded("retrain", root, parameters) as run:
+        with local_cluster(workers):
+            version = built(recipe, root, workers, limit)
+            run.note(build_id=version.build_id)
+            uri = trained(store, TrainRequest(config, root, version.build_id, train_workers, start))
+        run.note(uri=uri)
+        found = evaluated(store, uri, version.build_id, gate)
+        candidate = Candidate(found["checkpoint_id"], uri, version.build_id, found)
+        decision = settle(store, gate, candidate)
+        gate_table([asdict(line) for line in decision.lines], decision.promoted, decision.reason)
     return {
         "build": version.build_id,
         "samples": version.samples,
         "checkpoint": uri,
-        "checkpoint id": found["checkpoint_id"],
-        "decision": decision,
+        "checkpoint id": candidate.checkpoint_id,
+        "decision": ("promoted: " if decision.promoted else "not promoted: ") + decision.reason,
+        "gate": decision,
         "page": found["page"],
         "contact sheet": found["contact_sheet"],
         "metrics": found["rows"],
     }
 
 
-def gate(store: Store, checkpoint_id: str, uri: str, rows: list[dict[str, Any]], build_id: str) -> str:
-    """Promote the candidate if nothing is in place, or if it is better than what is. Returns the decision in words."""
+def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
+    """Raise before any work where something asked for cannot be: a metric without its task, weights that do not fit."""
+    store = Store(root)
+    gate.check(load_recipe(recipe).tasks)
+    start_of(store, start, TrainConfig.from_yaml(config))
     champion = promoted(store)
-    if champion and champion["checkpoint_id"] == checkpoint_id:
-        return "kept: this model is in place already"
-    score = gate_score(rows)
+    if champion and not Store(champion["uri"]).exists("config.json"):
+        what = f"{champion['checkpoint_id']}, the model in place, is not at {champion['uri']} any more"
+        raise UsageError(f"{what}: nothing to compare with; `codi2 rollback` puts another in place")
+
+
+def trained(store: Store, request: TrainRequest) -> str:
+    """The candidate's URI. A champion that was itself continued by this config on this build is not continued once more."""
+    if request.start == CHAMPION and (uri := continued(store, request)):
+        return uri
+    return checkpoint(request)
+
+
+def evaluated(store: Store, uri: str, build_id: str, gate: Gate) -> dict[str, Any]:
+    """The short suite on the gate's held-out samples; what was evaluated before is read back."""
+    return metrics(str(local_copy(uri)), store.uri(), build_id, gate.limit, gate.seed)
+
+
+def settle(store: Store, gate: Gate, candidate: Candidate) -> Decision:
+    """Decide, record the decision, and promote the candidate if nothing is in place or it is better than what is.
+
+    Whoever changes what is in place meanwhile has us compare anew.
+    """
+    while True:
+        champion = promoted(store)
+        decision = judged(store, gate, candidate, champion)
+        with lease(store, PROMOTION, about="retrain"):
+            if promoted(store) != champion:
+                continue
+            if decision.promoted:
+                promote(store, candidate.checkpoint_id, candidate.uri, decision.reason)
+        break
+    if champion is None or champion["checkpoint_id"] != candidate.checkpoint_id:
+        record(
+            store,
+            decision,
+            candidate.build_id,
+            candidate.checkpoint_id,
+            champion["checkpoint_id"] if champion else None,
+        )
+    if decision.promoted:
+        model_promoted(store.uri(), candidate.checkpoint_id, candidate.uri)
+    return decision
+
+
+def judged(store: Store, gate: Gate, candidate: Candidate, champion: dict[str, Any] | None) -> Decision:
+    """The decision about a candidate, with nothing changed yet."""
+    about = (store, gate, candidate.build_id, candidate.checkpoint_id)
+    mine = candidate.evaluation["run_id"]
     if champion is None:
-        promote(store, checkpoint_id, uri, f"first model, {GATE} {score:.3f}")
-        return f"promoted: the first model, {GATE} {score:.3f}"
-    other = gate_score(metrics(str(local_copy(champion["uri"])), store.uri(), build_id, 24, 0)["rows"])
-    if score > other:
-        promote(store, checkpoint_id, uri, f"{GATE} {score:.3f} against {other:.3f}")
-        return f"promoted: {GATE} {score:.3f}, better than {other:.3f} of {champion['checkpoint_id']}"
-    return f"not promoted: {GATE} {score:.3f}, no better than {other:.3f} of {champion['checkpoint_id']}"
-
-
-def gate_score(rows: list[dict[str, Any]]) -> float:
-    values = [row["value"] for row in rows if row["metric"] == GATE and row["baseline"] is None]
-    if not values:
-        raise ValueError(f"the evaluation holds no {GATE}: nothing to decide on")
-    return sum(values) / len(values)
+        return decide(*about, None, (mine, None))
+    identity = champion["checkpoint_id"]
+    if identity == candidate.checkpoint_id:
+        return Decision("", False, "this model is in place already")
+    theirs = evaluated(store, champion["uri"], candidate.build_id, gate)["run_id"]
+    known = learnt(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
+    decision = decide(*about, identity, (mine, theirs), known)
+    if decision.promoted and (when := withdrawn(store, candidate.checkpoint_id)):
+        return decision.held(f"it was rolled back from on {when[:10]}; `codi2 rollback --to` puts it in place again")
+    return decision
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ where it does not lie below 0. Equal models are never promoted. Samples that a m
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from codi2_datasets.identity import digest
@@ -97,6 +97,10 @@ class Decision:
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
     """What else is to be known of the comparison: samples that were left out, builds that are gone."""
+
+    def held(self, why: str) -> Decision:
+        """The same comparison, but not promoted all the same."""
+        return replace(self, promoted=False, reason=f"{why} ({self.reason})")
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Columns and cells for people, a row for each metric."""
