@@ -7,8 +7,9 @@ were taken about the model, its evaluations and what it answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ from codi2_storage.catalog import Catalog, CatalogError
 from codi2_storage.origin import LicenceUse, Origin, origin_of, rows
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "generations", "deployments", "builds")
+Origins = Callable[[Catalog, str, list[str] | None], Origin | None]
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")
 LINE = ("role", "metric", "candidate_value", "champion_value", "gain", "low", "high", "n", "passed")
 
@@ -51,16 +53,17 @@ class ModelLineage:
         return asdict(self)
 
 
-def model_lineage(catalog: Catalog, checkpoint: str | None = None) -> ModelLineage:
+def model_lineage(catalog: Catalog, checkpoint: str | None = None, origin: Origins = origin_of) -> ModelLineage:
     """Everything the catalog knows of a model's way, of the one in place where none is named.
 
-    `checkpoint`: its id, the first characters of it, or its URI. Raises CatalogError where there is none, or more than one.
+    `checkpoint`: its id, the first characters of it, or its URI. `origin`: who tells what a build is made of; one that
+    remembers may, since builds do not change. Raises CatalogError where there is none, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
         present = rows(connection, "select * from deployments order by since desc, checkpoint_id limit 1", [])
         row = checkpoint_row(connection, catalog, checkpoint, present[0] if present else None)
         identity = row["checkpoint_id"]
-        trainings = chain(connection, catalog, row)
+        trainings = chain(connection, row, partial(origin, catalog))
         return ModelLineage(
             checkpoint=row,
             in_place=bool(present) and present[0]["checkpoint_id"] == identity,
@@ -86,22 +89,25 @@ def checkpoint_row(
             f"no model is in place under {catalog.store.root}: name a checkpoint, or let codi2 retrain make one"
         )
     name = wanted if wanted is not None else str(present["checkpoint_id"])  # type: ignore[index]
-    found = rows(
-        connection,
-        """select distinct on (checkpoint_id) * from checkpoints
-           where starts_with(checkpoint_id, ?) or uri = ? order by checkpoint_id, run_id, uri""",
-        [name, name.rstrip("/")],
-    )
+    named = "starts_with(checkpoint_id, ?) or uri = ?"
+    asked: list[object] = [name, name.rstrip("/")]
+    query = f"select distinct on (checkpoint_id) * from checkpoints where {named} order by checkpoint_id, run_id, uri"
+    found = rows(connection, query, asked)
+    if not found:  # weights that were trained elsewhere, and put in place here
+        query = f"select distinct on (checkpoint_id) checkpoint_id, uri from deployments where {named} order by checkpoint_id, uri"
+        found = [{"run_id": None, "step": None, "sha256": None, **row} for row in rows(connection, query, asked)]
     if len(found) > 1:
         raise CatalogError(f"{len(found)} checkpoints begin with {name!r}: give more of the id")
-    if found and name:
-        return found[0]
-    if wanted is None and present is not None:  # weights that were trained elsewhere
-        return {"checkpoint_id": name, "run_id": None, "step": None, "uri": present["uri"], "sha256": None}
-    raise CatalogError(f"no checkpoint {name!r} in the catalog of {catalog.store.root}")
+    if not found:
+        raise CatalogError(f"no checkpoint {name!r} in the catalog of {catalog.store.root}")
+    return found[0]
 
 
-def chain(connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint: dict[str, Any]) -> list[Training]:
+def chain(
+    connection: duckdb.DuckDBPyConnection,
+    checkpoint: dict[str, Any],
+    origin: Callable[[str, list[str] | None], Origin | None],
+) -> list[Training]:
     """The checkpoint's run, and on along `start`, as far as the catalog knows it; each run once."""
     found: list[Training] = []
     seen: set[str] = set()
@@ -111,7 +117,7 @@ def chain(connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint: d
         runs = rows(connection, "select * from runs where run_id = ?", [here["run_id"]])
         if not runs:
             break
-        found.append(training(connection, catalog, here["checkpoint_id"], runs[0]))
+        found.append(training(connection, here["checkpoint_id"], runs[0], origin))
         start = runs[0]["start"]
         before = rows(
             connection, "select * from checkpoints where checkpoint_id = ? or uri = ? order by run_id", [start, start]
@@ -121,12 +127,14 @@ def chain(connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint: d
 
 
 def training(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint_id: str, run: dict[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    checkpoint_id: str,
+    run: dict[str, Any],
+    origin: Callable[[str, list[str] | None], Origin | None],
 ) -> Training:
-    tasks = trained_tasks(run["config"])
-    build = run["build_id"]
-    origin = origin_of(catalog, build, tasks or None) if build else None
-    return Training(checkpoint_id, run, tasks, origin, parents(connection, build))
+    tasks, build = trained_tasks(run["config"]), run["build_id"]
+    found = origin(build, tasks or None) if build else None
+    return Training(checkpoint_id, run, tasks, found, parents(connection, build))
 
 
 def trained_tasks(config: str | None) -> list[str]:

@@ -5,7 +5,6 @@ Counted over the samples that a model is trained on. A medium that was made of o
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +84,11 @@ class Origin:
     licences: list[LicenceUse]
 
 
-def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> Origin | None:
+def origin_of(catalog: Catalog, build_id: str, trained: list[str] | None = None) -> Origin | None:
     """What the build is made of; None where it is no longer in the catalog. `trained`: the tasks a run drew from, all if None."""
     if build_id not in {commit.id for commit in catalog.builds()}:
         return None
-    asked = [trained is None, sorted(trained or ())]
+    asked = [trained is None, sorted(trained or [])]
     with catalog.connect(build_id, tables=TABLES) as connection:
         connection.execute(PREPARE)
         return Origin(

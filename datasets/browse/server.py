@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from codi2_datasets.browse.runs import RUN_FACETS, Runs
 from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
 from codi2_storage.catalog import CatalogError
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
-         "style.css": "style.css"}  # fmt: skip
+         "runs.js": "runs.js", "gates.js": "gates.js", "model.js": "model.js", "style.css": "style.css"}  # fmt: skip
 # no script but our own files, nothing from elsewhere: a caption stays a caption
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# an evaluation's page brings its own style and no script
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 Offset = Annotated[int, Query(ge=0)]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 def make_app(root: str, build: str | None = None) -> FastAPI:
@@ -31,7 +37,8 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]
         response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
+        own = request.url.path.startswith("/evaluations/")
+        response.headers["Content-Security-Policy"] = PAGE_POLICY if own else POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
@@ -73,6 +80,8 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
     def ledger() -> list:
         return view.ledger()
 
+    add_runs(app, Runs(root))
+
     @app.get("/media/{name}")
     def media(name: str, request: Request) -> Response:
         data, media_type = view.medium(name.partition(".")[0])
@@ -86,6 +95,41 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
         return FileResponse(PAGE / FILES[name], headers={"Cache-Control": "no-cache"})
 
     return app
+
+
+def add_runs(app: FastAPI, runs: Runs) -> None:
+    """The questions about what ran, and the files that evaluations left."""
+
+    @app.get("/api/runs")
+    def listed(request: Request, offset: Offset = 0, limit: Limit = 12) -> dict:
+        return runs.runs(chosen(request, RUN_FACETS), offset, limit)
+
+    @app.get("/api/runs/{run_id}")
+    def run(run_id: Name) -> dict:
+        return runs.run(run_id)
+
+    @app.get("/api/gates")
+    def gates() -> list:
+        return runs.gates()
+
+    @app.get("/api/history")
+    def history() -> list:
+        return runs.history()
+
+    @app.get("/api/models")
+    def models() -> list:
+        return runs.models()
+
+    @app.get("/api/models/{checkpoint_id}")
+    def model(checkpoint_id: Name) -> dict:
+        return runs.model(checkpoint_id)
+
+    @app.get("/evaluations/{run_id}/{name:path}")
+    def evaluation(run_id: Name, name: str, request: Request) -> Response:
+        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        response = ranged(runs.file(run_id, name), media_type, request.headers.get("range"))
+        response.headers["Cache-Control"] = "no-cache"  # a page may be written anew
+        return response
 
 
 def chosen(request: Request, facets: tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import shutil
 from typing import Any
 
+from codi2_datasets.browse.runs import SHEET, Runs
 from codi2_datasets.browse.server import PAGE, POLICY
 from codi2_datasets.browse.view import BrowseError, View, address
 from codi2_datasets.progress import progress
@@ -13,6 +14,7 @@ from codi2_datasets.sample import EXTENSIONS
 from codi2_storage.store import Store
 
 REJECTS = 200
+RUNS, MODELS = 60, 12
 # the server's, for a page that lies on a disk; where it is framed is not for a page to say
 DISK_POLICY = POLICY.replace("'self'", "'self' file:").replace("; frame-ancestors 'none'", "")
 
@@ -33,6 +35,7 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
         "rejects": view.rejects({}, limit=REJECTS)["rejects"],
         "statistics": view.statistics(),
         "ledger": view.ledger(),
+        **ran(Runs(root), target),
     }
     written: set[str] = set()
     with progress("browse", len(names), "samples") as advance:
@@ -55,6 +58,25 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
     head = f"""<meta http-equiv="Content-Security-Policy" content="{DISK_POLICY}">\n<script src="data.js" defer></script>"""
     target.write_bytes("index.html", html.replace("<!-- data -->", head).encode())
     return target.uri("index.html")
+
+
+def ran(runs: Runs, target: Store) -> dict[str, Any]:
+    """What ran, decisions, builds over time and models, the latest of each; contact sheets are written beside the page."""
+    listed = runs.runs({}, limit=RUNS)["runs"]
+    models = runs.models()[:MODELS]
+    details = {row["run_id"]: runs.run(row["run_id"]) for row in listed}
+    for run_id, told in details.items():
+        told.pop("page", None)  # it has a folder of its own, too large to come along
+        if "sheet" in told:
+            target.write_bytes(told["sheet"], runs.file(run_id, SHEET))
+    return {
+        "runs": listed,
+        "details": details,
+        "gates": runs.gates(),
+        "history": runs.history(),
+        "models": models,
+        "lineages": {row["checkpoint_id"]: runs.model(row["checkpoint_id"]) for row in models},
+    }
 
 
 def spread(view: View, samples: int) -> list[str]:

@@ -109,11 +109,13 @@ def test_lineage_keeps_the_focus_until_it_is_closed(page: Any, address: str, tmp
 def test_arrows_go_through_the_views_and_the_ledger_lists_the_builds(page: Any, address: str) -> None:
     opened(page, address)
     page.run("document.querySelector('[data-view=samples]').focus()")
-    page.press("ArrowLeft", 37)
-    page.wait_for("document.getElementById('main').innerText.includes('Builds of this root')")
-    assert page.run("document.activeElement.dataset.view") == "ledger"
+    for wanted, text in (("lineage", "No model was trained"), ("runs", "Builds over time"), ("ledger", "Builds of this root")):
+        page.press("ArrowLeft", 37)
+        page.wait_for(f"document.getElementById('main').innerText.includes('{text}')")
+        assert page.run("document.activeElement.dataset.view") == wanted
     assert "older" in page.run("document.getElementById('main').innerText")
-    page.press("ArrowRight", 39)
+    for _ in range(3):
+        page.press("ArrowRight", 39)
     page.wait_for("document.querySelectorAll('article').length > 0")
 
 

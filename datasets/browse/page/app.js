@@ -19,6 +19,8 @@ const words = (name) => String(name).replaceAll("_", " ");
 const still = window.CODI2;
 const FACETS = ["task", "split", "holdout", "licence", "language", "demos", "corpus"];
 const REJECT_FACETS = ["stage", "op", "reason"];
+const RUN_FACETS = ["kind", "status"];
+const RUNS = 12;  // on a page
 
 async function ask(path, asked = {}) {
   if (still) return answer(path, asked);
@@ -39,7 +41,15 @@ function answer(path, asked) {
       && (!asked.q || [row.subject, row.place, row.reason, row.error].some((text) => holds(text, asked.q)));
     return page(still.rejects, "rejects", fits, REJECT_FACETS, (row, f) => [row[f] || ""], asked, 50);
   }
-  if (path.startsWith("lineage/")) return still.lineage[path.slice(8)];
+  if (path === "runs") {
+    const fits = (row, but) => RUN_FACETS.every((f) => f === but || !(f in asked) || (row[f] || "") === asked[f])
+      && (!asked.q || [row.run_id, row.build_id, row.kind, row.status, row.reason].some((text) => holds(text, asked.q)));
+    return page(still.runs, "runs", fits, RUN_FACETS, (row, f) => [row[f] || ""], asked, RUNS);
+  }
+  for (const [start, held] of [["lineage/", still.lineage], ["runs/", still.details], ["models/", still.lineages]]) {
+    if (path.startsWith(start) && !(path.slice(start.length) in held)) throw new Error(`${path.slice(start.length)} was not written into this folder`);
+    if (path.startsWith(start)) return held[path.slice(start.length)];
+  }
   return still[path];
 }
 
@@ -67,7 +77,7 @@ function page(rows, name, fits, facets, values, asked, limit) {
 }
 
 // --- the address
-const VIEWS = ["samples", "rejects", "statistics", "ledger"];
+const VIEWS = ["samples", "rejects", "statistics", "ledger", "runs", "lineage"];
 const state = () => {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   return { view: VIEWS.includes(given.view) ? given.view : "samples", ...Object.fromEntries(Object.entries(given).filter(([k]) => k !== "view")) };
@@ -127,7 +137,12 @@ async function draw() {
       const found = await ask("rejects", rest);
       choices = filters(found.facets, asked, REJECT_FACETS);
       content = [pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects", false)];
-    } else if (view === "statistics") content = statistics(await ask("statistics"));
+    } else if (view === "runs") {
+      const [found, gates, history] = await Promise.all([ask("runs", rest), ask("gates"), ask("history")]);
+      choices = filters(found.facets, asked, RUN_FACETS);
+      content = runsView(found, gates, history);
+    } else if (view === "lineage") content = await modelView(asked);
+    else if (view === "statistics") content = statistics(await ask("statistics"));
     else content = [ledgerTable(await ask("ledger")), ...buildTable(await ask("builds"))];
   } catch (error) {
     content = [el("p", { class: "error", role: "alert" }, error.message)];
@@ -140,6 +155,7 @@ async function draw() {
   if (typing !== null && document.getElementById("search")) document.getElementById("search").value = typing;
   // who was at a filter stays there, who was at a sample comes to the new ones
   if (!at.isConnected) (document.getElementById(at.id) || main).focus({ preventScroll: true });
+  drawEdges();
   document.body.dataset.drawn = location.hash || "#";
   window.scrollTo(0, 0);
 }
@@ -187,7 +203,7 @@ function show(id) {
   box.focus();
 }
 function step(by) {
-  const cards = [...document.querySelectorAll("article, tbody tr")];
+  const cards = [...document.querySelectorAll("article, tbody tr, .node")];
   if (!cards.length) return;
   const now = cards.findIndex((card) => card.contains(document.activeElement));
   const next = cards[Math.max(0, Math.min(cards.length - 1, now + by))];
@@ -213,7 +229,12 @@ document.addEventListener("keydown", (event) => {
     n: () => document.getElementById("next")?.click(), p: () => document.getElementById("previous")?.click(),
     "?": () => show("help"),
     ArrowLeft: () => beside(-1), ArrowRight: () => beside(1),
-    Enter: () => { if (document.activeElement.dataset?.sample) openLineage(document.activeElement.dataset.sample); else return true; },
+    Enter: () => {
+      const { sample, run } = document.activeElement.dataset;
+      if (sample) openLineage(sample);
+      else if (run) openRun(run);
+      else return true;
+    },
   };
   VIEWS.forEach((view, n) => (acts[n + 1] = () => go({ view }, false)));
   if (event.key in acts && acts[event.key]() !== true) event.preventDefault();

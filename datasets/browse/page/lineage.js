@@ -4,6 +4,7 @@
 async function openLineage(sampleId) {
   const drawer = document.getElementById("drawer");
   drawer.replaceChildren(el("p", {}, "…"));
+  drawer.setAttribute("aria-label", "Where it comes from");
   show("drawer");
   drawer.dataset.wanted = sampleId;
   let content;

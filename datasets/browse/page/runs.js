@@ -1,0 +1,133 @@
+// What ran under this root: runs with what came of them, decisions, builds over time. A run opens with its losses and pages.
+"use strict";
+
+const GOOD = ["finished", "completed", "published"], BUSY = ["running", "pending", "waiting"];
+const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : "bad");
+const KINDS = { train: "training", evaluation: "evaluation" };
+const kindOf = (kind) => words(KINDS[kind] || (kind || "run").replaceAll("-", " "));
+
+function runsView(found, gates, history) {
+  return [
+    el("h2", { class: "apart" }, "Runs"),
+    ...(found.total || found.facets.kind.length ? [pager(found, RUNS, "runs"), runTable(found.runs)]
+      : [empty("Nothing was trained or evaluated here yet.", "codi2 retrain RECIPE builds, trains, evaluates and decides.")]),
+    el("h2", { class: "apart" }, "Decisions"),
+    ...(gates.length ? gates.map(gateCard) : [empty("No model was compared with another yet.", "codi2 retrain does, once a model is in place.")]),
+    el("h2", { class: "apart" }, "Builds over time"), historyTable(history)];
+}
+const empty = (text, more) => el("p", { class: "empty" }, text, " ", el("span", { class: "faint" }, more));
+
+function runTable(rows) {
+  const shown = table(["status", "what", "began", "took", "build", "what came of it"], rows.map((row) => [
+    el("span", { class: `status ${tone(row.status)}` }, row.status || "unknown"),
+    el("button", { class: "plain open", onclick: () => openRun(row.run_id), title: row.run_id }, kindOf(row.kind), " ", el("code", {}, shortId(row.run_id))),
+    when(row.created_at), lasted(row.seconds), row.build_id ? idOf(row.build_id) : el("span", { class: "faint" }, "–"), outcome(row)]));
+  shown.classList.add("runs");
+  [...shown.querySelectorAll("tbody tr")].forEach((line, n) => { line.dataset.run = rows[n].run_id; });
+  return shown;
+}
+
+function outcome(row) {
+  if (tone(row.status) === "bad" && row.reason) return el("span", { class: "bad" }, row.reason);
+  if (tone(row.status) === "busy") return el("span", {}, row.progress || "", row.reason || "");
+  const model = row.checkpoint_id ? [row.kind === "train" ? "model " : "of model ", idOf(row.checkpoint_id)] : [];
+  const figures = row.figures ? `${number(row.figures)} figures` : "";
+  return el("span", {}, model, model.length && figures ? ", " : "", figures, row.reason ? ` ${row.reason}` : "");
+}
+
+function historyTable(rows) {
+  const most = Math.max(1, ...rows.map((row) => row.samples || 0));
+  const shown = table(["build", "recipe", "published", "samples", "", "shards", "what changed"], rows.map((row) => [
+    idOf(row.build_id), row.recipe || "", when(row.created_at), number(row.samples || 0), bar(row.samples || 0, most),
+    el("span", {}, `${number(row.shards)}, ${size(row.bytes)}`, row.parent ? el("span", { class: "faint block" }, row.written ? `${number(row.written)} new, ${size(row.bytes_written)}` : "all of them kept") : null),
+    changesOf(row, rows.find((other) => other.build_id === row.parent))]), [3]);
+  shown.classList.add("history");
+  return shown;
+}
+function bar(value, most) {
+  return svg("svg", { viewBox: "0 0 120 12", class: "bar", "aria-hidden": "true" }, svg("rect", { x: 0, y: 1, width: Math.max(1, (value / most) * 120), height: 10, rx: 2, class: "part0" }));
+}
+function changesOf(row, parent) {
+  if (!row.parent) return el("span", { class: "faint" }, "the first build");
+  const more = parent ? (row.samples || 0) - (parent.samples || 0) : 0;
+  const told = (row.changes || []).map(([name, before, after]) => el("li", {}, el("code", {}, name), " ",
+    before === null ? `added${plain(after)}` : after === null ? "gone" : `${before} → ${after}`));
+  return el("div", {}, more ? el("span", {}, `${more > 0 ? "+" : "−"}${number(Math.abs(more))} samples`) : null,
+    told.length ? el("details", { "aria-label": "Settings that differ" }, el("summary", {}, `${number(told.length + (row.more_changes || 0))} settings differ`), el("ul", {}, told, row.more_changes ? el("li", {}, `and ${number(row.more_changes)} more`) : null))
+      : el("span", { class: "faint block" }, "same settings"));
+}
+const plain = (value) => (value === true || value === "{}" ? "" : `: ${value}`);
+
+// --- one run
+async function openRun(runId) {
+  const drawer = document.getElementById("drawer");
+  drawer.replaceChildren(el("p", {}, "…"));
+  drawer.setAttribute("aria-label", "Run");
+  show("drawer");
+  drawer.dataset.wanted = runId;
+  let content;
+  try {
+    content = runOf(await ask(`runs/${runId}`));
+  } catch (error) {
+    content = [closing(), el("p", { class: "error", role: "alert" }, error.message)];
+  }
+  if (drawer.dataset.wanted !== runId) return;  // another one was opened meanwhile
+  drawer.replaceChildren(...content.filter(Boolean));
+  drawer.dataset.run = runId;
+}
+const closing = () => el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close");
+
+function runOf({ run, metrics, checkpoints, losses, sheet, page: address }) {
+  const models = checkpoints.map((row) => row.checkpoint_id), judged = metrics[0]?.checkpoint_id;
+  const figures = metrics.filter((row) => !row.suite.startsWith("training/"));
+  return [
+    closing(),
+    el("h2", {}, kindOf(run.kind)),
+    facts({ run: run.run_id, status: run.status, reason: run.reason, made: models.join(", "), "of model": models.length ? "" : judged, build: run.build_id,
+      began: stamp(run.created_at), took: run.seconds === null ? "" : lasted(run.seconds), "began with": run.start, seed: run.seed, workers: run.workers, code: run.code_version, machine: machineOf(run.environment) }),
+    models.length || judged ? el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "lineage", model: models[0] || judged }, false); } }, "where this model comes from")) : null,
+    losses.length ? el("h3", {}, "Losses", el("span", { class: "facts" }, "dots: validation")) : null, ...lossPlots(losses),
+    figures.length ? el("h3", {}, "Figures") : null, figures.length ? figureTable(figures) : null,
+    address ? el("p", {}, el("a", { href: address, target: "_blank", rel: "noopener" }, "Every answer, on a page")) : null,
+    sheet ? el("a", { href: sheet, target: "_blank", rel: "noopener" }, el("img", { src: sheet, alt: "Contact sheet of this evaluation", class: "sheet", loading: "lazy" })) : null,
+    Object.keys(run.config).length ? el("details", { "aria-label": "Settings" }, el("summary", {}, "Settings"), el("pre", {}, JSON.stringify(run.config, null, 1))) : null,
+    Object.keys(run.environment).length ? el("details", { "aria-label": "Environment" }, el("summary", {}, "Environment"), el("pre", {}, JSON.stringify(run.environment, null, 1))) : null];
+}
+const stamp = (value) => (value ? `${value.slice(0, 19).replace("T", " ")} UTC` : "");
+const machineOf = (about) => [about.system, about.processor, about.cores && `${about.cores} cores`, about.packages?.torch && `torch ${about.packages.torch}`].filter(Boolean).join(", ");
+
+function figureTable(rows) {
+  const lines = new Map();
+  for (const row of rows) {
+    const key = [row.suite, row.task, row.metric, row.split].join("|");
+    if (!lines.has(key)) lines.set(key, { ...row, value: null, low: null, others: [] });
+    const line = lines.get(key);
+    if (row.baseline === null) Object.assign(line, { value: row.value, low: row.low, high: row.high, n: row.n });
+    else line.others.push(`${words(row.baseline)} ${figure(row.value)}`);
+  }
+  return table(["task", "metric", "model", "95 %", "baselines"], [...lines.values()].map((line) => [words(line.task || ""), words(line.metric), figure(line.value),
+    line.low === null ? "" : `${figure(line.low)} – ${figure(line.high)}`, line.others.join(", ")]), [2]);
+}
+
+// --- losses: a panel a stage, a line a loss
+function lossPlots(lines) {
+  const stages = [...new Set(lines.map((line) => line.stage))];
+  return stages.map((stage) => lossPlot(stage, lines.filter((line) => line.stage === stage)));
+}
+function lossPlot(stage, lines) {
+  const drawn = lines.filter((line) => line.split === "train"), names = drawn.map((line) => line.name);
+  const dots = lines.filter((line) => line.split !== "train" && names.includes(line.name));
+  const points = [...drawn, ...dots].flatMap((line) => line.points);
+  if (!points.length) return null;
+  const steps = points.map(([step]) => step), values = points.map(([, value]) => value).filter(Number.isFinite);
+  const first = Math.min(...steps), last = Math.max(...steps, first + 1), top = Math.max(...values) * 1.05 || 1, low = Math.min(0, ...values);
+  const left = 34, width = 440, height = 130, x = (step) => left + ((step - first) / (last - first)) * (width - left - 8), y = (value) => 8 + (1 - (value - low) / (top - low)) * (height - 16);
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height + 18}`, role: "img", "aria-label": `Losses of stage ${stage}` });
+  for (const level of [low, (low + top) / 2, top]) {
+    chart.append(svg("line", { x1: left, x2: width, y1: y(level), y2: y(level), class: "grid" }), svg("text", { x: left - 6, y: y(level) + 4, "text-anchor": "end" }, String(Number(level.toPrecision(2)))));
+  }
+  for (const line of drawn) chart.append(svg("polyline", { points: line.points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: `line part${names.indexOf(line.name) % 4}` }, svg("title", {}, line.name)));
+  for (const line of dots) for (const [step, value] of line.points) chart.append(svg("circle", { cx: x(step), cy: y(value), r: 3.5, class: `dot part${names.indexOf(line.name) % 4}` }, svg("title", {}, `${line.name}, ${line.split}: ${figure(value)}`)));
+  chart.append(svg("text", { x: left, y: height + 14 }, `step ${number(first)}`), svg("text", { x: width, y: height + 14, "text-anchor": "end" }, number(last)));
+  return el("figure", { class: "losses" }, el("figcaption", {}, stage, el("span", { class: "legend" }, names.map((name, n) => el("span", { class: `key part${n % 4}` }, words(name))))), chart);
+}

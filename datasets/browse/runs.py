@@ -1,0 +1,175 @@
+"""What the page asks of everything that ran under a root: runs, decisions, builds over time, models.
+
+Unlike the build that is shown, this changes while one looks: it is read anew when it is older than `FRESH` seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from codi2_datasets.browse.curves import curves_of
+from codi2_datasets.browse.history import history
+from codi2_datasets.browse.view import BrowseError
+from codi2_storage.catalog import Catalog
+from codi2_storage.model_lineage import decisions, model_lineage
+from codi2_storage.origin import Origin, origin_of, rows
+from codi2_storage.store import Store
+
+FRESH = 2.0
+RUN_FACETS = ("kind", "status")
+TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds", "shards", "corpora")
+LATEST = "created_at desc nulls last, run_id"
+MODELS = 200  # checkpoints to choose from
+SHEET, PAGE = "contact_sheet.png", "index.html"
+
+
+class Runs:
+    """Everything that ran under a root. Every method may be called from several threads."""
+
+    def __init__(self, root: str) -> None:
+        self.root, self.store = root, Store(root)
+        self._lock = threading.Lock()
+        self._read_at: float | None = None
+        self._origin = cache(self._origin_of)
+
+    def connected(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
+        """The catalog as it stands, and a cursor of one's own over its small tables, which are held in memory."""
+        with self._lock:
+            if self._read_at is None or time.monotonic() - self._read_at > FRESH:
+                self._catalog = Catalog(self.root)
+                self._held = held(self._catalog)
+                self._read_at = time.monotonic()
+            return self._catalog, self._held.cursor()
+
+    def runs(self, asked: Mapping[str, str], offset: int = 0, limit: int = 12) -> dict[str, Any]:
+        """A page of runs, the latest first, how many fit, and how many would with each other choice."""
+        _, cursor = self.connected()
+        where, params = fitting(asked)
+        total = rows(cursor, f"select count(*) as n from runs where {where}", params)[0]["n"]
+        found = rows(
+            cursor,
+            f"""select runs.* exclude (config, environment), judged.checkpoint_id, judged.figures
+                from runs left join judged using (run_id) where {where} order by {LATEST} limit ? offset ?""",
+            [*params, limit, offset],
+        )
+        facets = {}
+        for facet in RUN_FACETS:
+            others, values = fitting({key: value for key, value in asked.items() if key != facet})
+            query = f"select coalesce({facet}, '') as value, count(*) as n from runs where {others} group by 1 order by n desc, 1"
+            facets[facet] = rows(cursor, query, values)
+        return {"total": total, "offset": offset, "runs": [without_uri(row) for row in found], "facets": facets}
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """One run with its settings, figures, losses and where its pages lie. Raises BrowseError where there is none."""
+        _, cursor = self.connected()
+        found = rows(cursor, "select * from runs where run_id = ? limit 1", [run_id])
+        if not found:
+            raise BrowseError(f"no run {run_id} under {self.root}")
+        run = without_uri(found[0])
+        for name in ("config", "environment"):
+            run[name] = json.loads(run[name] or "{}")
+        figures = rows(
+            cursor,
+            """select suite, task, split, metric, value, low, high, n, baseline, checkpoint_id from metrics
+               where run_id = ? order by suite, task, metric, split, baseline nulls first""",
+            [run_id],
+        )
+        made = rows(cursor, "select checkpoint_id, step from checkpoints where run_id = ? order by step", [run_id])
+        return {"run": run, "metrics": figures, "checkpoints": made, "losses": curves_of(self.store, run_id),
+                **self.pages(run_id)}  # fmt: skip
+
+    def pages(self, run_id: str) -> dict[str, str]:
+        """Addresses of an evaluation's page and contact sheet, those that are there."""
+        names = {"sheet": SHEET, "page": PAGE}
+        found = {what: f"evaluations/{run_id}/{name}" for what, name in names.items()}
+        return {what: name for what, name in found.items() if self.store.exists(name)}
+
+    def file(self, run_id: str, name: str) -> bytes:
+        """A file of an evaluation's page. Raises BrowseError where there is none, or where the name leads elsewhere."""
+        _, cursor = self.connected()
+        known = rows(cursor, "select run_id from runs where run_id = ? limit 1", [run_id])
+        plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in name.split("/"))
+        path = f"evaluations/{run_id}/{name}"
+        if not known or not plain or not self.store.exists(path):
+            raise BrowseError(f"no page {name} of {run_id}")
+        return self.store.read_bytes(path)
+
+    def gates(self) -> list[dict[str, Any]]:
+        """Every decision, the latest first, with the metrics it looked at."""
+        return decisions(self.connected()[1])
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every published build, the latest first, with its size and what changed since the one before."""
+        return history(*self.connected())
+
+    def models(self) -> list[dict[str, Any]]:
+        """Checkpoints to choose from: the one in place first, then those that were promoted or trained last."""
+        return rows(
+            self.connected()[1],
+            f"""with placed as (select checkpoint_id, max(since) as since from deployments group by 1),
+                     made as (select checkpoint_id, min_by(run_id, created_at) as run_id, min(created_at) as created_at
+                              from checkpoints left join runs using (run_id) group by 1)
+                select checkpoint_id, run_id, created_at, since,
+                       since is not null and since = max(since) over () as in_place
+                from made full join placed using (checkpoint_id)
+                order by in_place desc, coalesce(since, created_at) desc nulls last, checkpoint_id limit {MODELS}""",
+            [],
+        )
+
+    def model(self, checkpoint_id: str) -> dict[str, Any]:
+        """Where a model comes from. Raises CatalogError where there is no such checkpoint."""
+        found = model_lineage(self.connected()[0], checkpoint_id, self._remembered).to_dict()
+        for training in found["trainings"]:
+            without_uri(training["run"])
+        for row in (found["checkpoint"], *found["deployments"], *found["evaluations"]):
+            without_uri(row)
+        return found
+
+    def _remembered(self, catalog: Catalog, build_id: str, trained: list[str] | None) -> Origin | None:
+        published = build_id in {commit.id for commit in catalog.builds()}
+        return self._origin(build_id, None if trained is None else tuple(trained)) if published else None
+
+    def _origin_of(self, build_id: str, trained: tuple[str, ...] | None) -> Origin | None:
+        return origin_of(Catalog(self.root), build_id, None if trained is None else list(trained))
+
+
+def held(catalog: Catalog) -> duckdb.DuckDBPyConnection:
+    """A connection with the rows of `TABLES`, and `judged`: run -> its checkpoint and how many figures it has."""
+    found = duckdb.connect(":memory:")
+    with catalog.connect(all_builds=True, tables=TABLES) as source:
+        for name in TABLES:
+            found.register("read", source.execute(f'from "{name}"').to_arrow_table())
+            found.execute(f'create table "{name}" as from "read"')
+            found.unregister("read")
+    found.execute(
+        """create table judged as select run_id, min(checkpoint_id) as checkpoint_id,
+               count(*) filter (where baseline is null) as figures from metrics group by run_id"""
+    )
+    return found
+
+
+def without_uri(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that may leave the machine: where files lie on it is not for a page to say."""
+    row.pop("uri", None)
+    return row
+
+
+def fitting(asked: Mapping[str, str]) -> tuple[str, list[object]]:
+    """SQL for the runs asked for: a kind, a status, and words that are looked for in `q`."""
+    parts, params = ["true"], []  # type: list[str], list[object]
+    for facet in RUN_FACETS:
+        if facet in asked:
+            parts.append(f"coalesce({facet}, '') = ?")
+            params.append(asked[facet])
+    if words := asked.get("q", "").strip().lower():
+        parts.append("contains(lower(concat_ws(chr(10), run_id, build_id, kind, status)), ?)")
+        params.append(words)
+    return " and ".join(parts), params
