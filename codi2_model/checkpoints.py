@@ -234,3 +234,8 @@ def load_model(folder: str | Path) -> tuple[Any, Any]:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def stamp() -> dict[str, str]:
+    """When a run was recorded, and with what code and on what machine: columns of `runs`."""
+    return {"created_at": now(), "code_version": code_version(), "environment": environment()}

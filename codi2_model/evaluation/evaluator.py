@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
 from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
@@ -186,7 +186,7 @@ def _made(asked: Asked, out: str | Path | None = None) -> EvaluationResult:
     about = {"run_id": run_id, "kind": "evaluation", "build_id": build_id, "status": "finished", "uri": page}
     still_ours(store, run_id)
     with Writer(store, run_id, kind="run") as writer:
-        writer.append("runs", [{**about, "config": json.dumps(config, sort_keys=True)}])
+        writer.append("runs", [{**about, **stamp(), "config": json.dumps(config, sort_keys=True)}])
         writer.append("metrics", metrics)
         writer.append("scores", [{**whose, **row} for row in scores])
     return EvaluationResult(run_id, checkpoint_id, build_id, len(samples), metrics, asked.leaks, page, sheet)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
 from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import GenerationSettings, modalities_of, settled
 from codi2_model.evaluation.bench import leakage
@@ -175,7 +175,7 @@ class Bench:
         about = {"run_id": run_id, "kind": "evaluation", "build_id": setting.build_id, "status": "finished"}
         about |= {"uri": catalog.store.uri(f"evaluations/{run_id}/index.html")}
         with Writer(catalog.store, run_id, kind="run") as writer:
-            writer.append("runs", [{**about, "config": json.dumps(setting.config(task), sort_keys=True)}])
+            writer.append("runs", [{**about, **stamp(), "config": json.dumps(setting.config(task), sort_keys=True)}])
             writer.append("metrics", rows)
 
     def _model(self) -> tuple[Any, Any]:

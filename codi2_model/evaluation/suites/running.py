@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model
+from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
 from codi2_model.digests import weights_digest
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.outputs import GenerationItem, put_generations
@@ -74,7 +74,7 @@ def run_suite(
     config = {"suite": PREFIX + name, "checkpoint": checkpoint_id, "limit": limit, "seed": seed, **asdict(settings)}
     run = {"run_id": run_id, "kind": "evaluation", "status": "finished", "uri": page}
     with Writer(store, run_id, kind="run") as writer:
-        writer.append("runs", [{**run, "config": json.dumps(config, sort_keys=True)}])
+        writer.append("runs", [{**run, **stamp(), "config": json.dumps(config, sort_keys=True)}])
         writer.append("metrics", rows)
     return SuiteResult(checkpoint_id, run_id, rows, page)
 
