@@ -17,10 +17,12 @@ import duckdb
 
 from codi2_datasets.browse.curves import curves_of
 from codi2_datasets.browse.history import history
+from codi2_datasets.browse.said import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog import Catalog
 from codi2_storage.model_lineage import decisions, model_lineage
 from codi2_storage.origin import Origin, origin_of, rows
+from codi2_storage.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
 
 FRESH = 2.0
@@ -46,6 +48,7 @@ class Runs:
             if self._read_at is None or time.monotonic() - self._read_at > FRESH:
                 self._catalog = Catalog(self.root)
                 self._held = held(self._catalog)
+                tell_truth(self.store, self._held)
                 self._read_at = time.monotonic()
             return self._catalog, self._held.cursor()
 
@@ -65,7 +68,14 @@ class Runs:
             others, values = fitting({key: value for key, value in asked.items() if key != facet})
             query = f"select coalesce({facet}, '') as value, count(*) as n from runs where {others} group by 1 order by n desc, 1"
             facets[facet] = rows(cursor, query, values)
-        return {"total": total, "offset": offset, "runs": [without_uri(row) for row in found], "facets": facets}
+        for row in found:
+            without_uri(row)
+            if row["status"] == RUNNING:
+                row |= {
+                    "progress": progress_of(lines_of(self.store, row["run_id"])),
+                    "silent": heartbeat_age(self.store, row["run_id"]),
+                }
+        return {"total": total, "offset": offset, "runs": found, "facets": facets}
 
     def run(self, run_id: str) -> dict[str, Any]:
         """One run with its settings, figures, losses and where its pages lie. Raises BrowseError where there is none."""
@@ -83,8 +93,18 @@ class Runs:
             [run_id],
         )
         made = rows(cursor, "select checkpoint_id, step from checkpoints where run_id = ? order by step", [run_id])
-        return {"run": run, "metrics": figures, "checkpoints": made, "losses": curves_of(self.store, run_id),
-                **self.pages(run_id)}  # fmt: skip
+        parts = rows(
+            cursor, "select run_id, kind, status from runs where parent = ? order by created_at, run_id", [run_id]
+        )
+        return {
+            "run": run,
+            "parts": parts,
+            "metrics": figures,
+            "checkpoints": made,
+            "losses": curves_of(self.store, run_id),
+            "said": lines_of(self.store, run_id),
+            **self.pages(run_id),
+        }
 
     def pages(self, run_id: str) -> dict[str, str]:
         """Addresses of an evaluation's page and contact sheet, those that are there."""
@@ -156,6 +176,13 @@ def held(catalog: Catalog) -> duckdb.DuckDBPyConnection:
     return found
 
 
+def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:
+    """Runs that are called running and do not live any more are told as crashed: killed, they could not say so."""
+    for row in rows(connection, "select run_id from runs where status = ?", [RUNNING]):
+        if why := dead(store, row["run_id"]):
+            connection.execute("update runs set status = ?, reason = ? where run_id = ?", [CRASHED, why, row["run_id"]])
+
+
 def without_uri(row: dict[str, Any]) -> dict[str, Any]:
     """A row that may leave the machine: where files lie on it is not for a page to say."""
     row.pop("uri", None)
@@ -170,6 +197,6 @@ def fitting(asked: Mapping[str, str]) -> tuple[str, list[object]]:
             parts.append(f"coalesce({facet}, '') = ?")
             params.append(asked[facet])
     if words := asked.get("q", "").strip().lower():
-        parts.append("contains(lower(concat_ws(chr(10), run_id, build_id, kind, status)), ?)")
+        parts.append("contains(lower(concat_ws(chr(10), run_id, build_id, kind, status, reason)), ?)")
         params.append(words)
     return " and ".join(parts), params

@@ -2,7 +2,7 @@
 "use strict";
 
 // --- ids and times in few letters; the whole of them is a title away
-const shortId = (id) => String(id ?? "").replace(/^[a-z]+-(?=[0-9a-f]{8})/, "").slice(0, 8);
+const shortId = (id) => String(id ?? "").match(/-\d{8}T\d{6}-([0-9a-f]{4})$/)?.[1] || String(id ?? "").replace(/^[a-z]+-(?=[0-9a-f]{8})/, "").slice(0, 8);
 const idOf = (id) => el("code", { class: "id", title: id }, shortId(id));
 
 function when(stamp) {

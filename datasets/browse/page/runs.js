@@ -4,6 +4,7 @@
 const GOOD = ["finished", "completed", "published"], BUSY = ["running", "pending", "waiting"];
 const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : "bad");
 const KINDS = { train: "training", evaluation: "evaluation" };
+const finishedOnly = (kind) => kind in KINDS;  // told once they are over, at the time of that
 const kindOf = (kind) => words(KINDS[kind] || (kind || "run").replaceAll("-", " "));
 
 function runsView(found, gates, history) {
@@ -18,7 +19,7 @@ function runsView(found, gates, history) {
 const empty = (text, more) => el("p", { class: "empty" }, text, " ", el("span", { class: "faint" }, more));
 
 function runTable(rows) {
-  const shown = table(["status", "what", "began", "took", "build", "what came of it"], rows.map((row) => [
+  const shown = table(["status", "what", "when", "took", "build", "what came of it"], rows.map((row) => [
     el("span", { class: `status ${tone(row.status)}` }, row.status || "unknown"),
     el("button", { class: "plain open", onclick: () => openRun(row.run_id), title: row.run_id }, kindOf(row.kind), " ", el("code", {}, shortId(row.run_id))),
     when(row.created_at), lasted(row.seconds), row.build_id ? idOf(row.build_id) : el("span", { class: "faint" }, "–"), outcome(row)]));
@@ -28,11 +29,17 @@ function runTable(rows) {
 }
 
 function outcome(row) {
-  if (tone(row.status) === "bad" && row.reason) return el("span", { class: "bad" }, row.reason);
-  if (tone(row.status) === "busy") return el("span", {}, row.progress || "", row.reason || "");
+  const part = row.parent ? el("span", { class: "faint block" }, "part of ", words(row.parent.replace(/-\d{8}T.*$/, "").replaceAll("-", " ")), " ", idOf(row.parent)) : null;
+  const again = row.attempt > 1 ? el("span", { class: "faint block" }, `attempt ${row.attempt}`) : null;
+  if (tone(row.status) === "busy") return el("div", {}, row.progress ? progressOf(row.progress) : null, row.silent > 60 ? el("span", { class: "bad block" }, `no sign of life for ${lasted(row.silent)}`) : null, again, part);
+  if (tone(row.status) === "bad") return el("div", {}, el("span", { class: "bad reason", title: row.reason }, row.reason || "no reason was told"), again, part);
   const model = row.checkpoint_id ? [row.kind === "train" ? "model " : "of model ", idOf(row.checkpoint_id)] : [];
   const figures = row.figures ? `${number(row.figures)} figures` : "";
-  return el("span", {}, model, model.length && figures ? ", " : "", figures, row.reason ? ` ${row.reason}` : "");
+  return el("div", {}, model, model.length && figures ? ", " : "", figures, again, part);
+}
+function progressOf({ step, done, total, unit, seconds_left: left }) {
+  return el("div", {}, el("span", {}, `${words(step || "")}: ${number(done)} of ${number(total)} ${unit || ""}`, left === null ? "" : `, ${lasted(left)} left`),
+    el("progress", { max: total, value: done, "aria-label": `${words(step || "progress")}` }));
 }
 
 function historyTable(rows) {
@@ -77,19 +84,23 @@ async function openRun(runId) {
 }
 const closing = () => el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close");
 
-function runOf({ run, metrics, checkpoints, losses, sheet, page: address }) {
+function runOf({ run, parts, metrics, checkpoints, losses, said, sheet, page: address }) {
   const models = checkpoints.map((row) => row.checkpoint_id), judged = metrics[0]?.checkpoint_id;
   const figures = metrics.filter((row) => !row.suite.startsWith("training/"));
   return [
     closing(),
     el("h2", {}, kindOf(run.kind)),
-    facts({ run: run.run_id, status: run.status, reason: run.reason, made: models.join(", "), "of model": models.length ? "" : judged, build: run.build_id,
-      began: stamp(run.created_at), took: run.seconds === null ? "" : lasted(run.seconds), "began with": run.start, seed: run.seed, workers: run.workers, code: run.code_version, machine: machineOf(run.environment) }),
+    facts({ run: run.run_id, status: run.status, reason: run.reason, "part of": run.parent, attempt: run.attempt > 1 ? run.attempt : "", made: models.join(", "), "of model": models.length ? "" : judged, build: run.build_id,
+      [finishedOnly(run.kind) ? "recorded" : "began"]: stamp(run.created_at), ended: stamp(run.ended_at), took: run.seconds === null ? "" : lasted(run.seconds), "began with": run.start, seed: run.seed, workers: run.workers, code: run.code_version, machine: machineOf(run.environment) }),
     models.length || judged ? el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "lineage", model: models[0] || judged }, false); } }, "where this model comes from")) : null,
+    parts.length ? el("h3", {}, "Its parts") : null,
+    parts.length ? table(["status", "what"], parts.map((part) => [el("span", { class: `status ${tone(part.status)}` }, part.status), el("button", { class: "plain open", onclick: () => openRun(part.run_id), title: part.run_id }, kindOf(part.kind), " ", el("code", {}, shortId(part.run_id)))])) : null,
     losses.length ? el("h3", {}, "Losses", el("span", { class: "facts" }, "dots: validation")) : null, ...lossPlots(losses),
     figures.length ? el("h3", {}, "Figures") : null, figures.length ? figureTable(figures) : null,
     address ? el("p", {}, el("a", { href: address, target: "_blank", rel: "noopener" }, "Every answer, on a page")) : null,
     sheet ? el("a", { href: sheet, target: "_blank", rel: "noopener" }, el("img", { src: sheet, alt: "Contact sheet of this evaluation", class: "sheet", loading: "lazy" })) : null,
+    said.length ? el("details", { "aria-label": "What it said last", open: tone(run.status) !== "good" }, el("summary", {}, "What it said last"),
+      el("pre", { class: "said", tabindex: 0 }, said.map((line) => el("span", { class: /error|critical/.test(line.level) ? "bad block" : "block" }, `${(line.time || "").slice(11, 19)}  ${line.message}`)))) : null,
     Object.keys(run.config).length ? el("details", { "aria-label": "Settings" }, el("summary", {}, "Settings"), el("pre", {}, JSON.stringify(run.config, null, 1))) : null,
     Object.keys(run.environment).length ? el("details", { "aria-label": "Environment" }, el("summary", {}, "Environment"), el("pre", {}, JSON.stringify(run.environment, null, 1))) : null];
 }
@@ -114,6 +125,7 @@ function lossPlots(lines) {
   const stages = [...new Set(lines.map((line) => line.stage))];
   return stages.map((stage) => lossPlot(stage, lines.filter((line) => line.stage === stage)));
 }
+const lineOf = (names, name) => (name === "loss" ? "sum" : `part${names.filter((other) => other !== "loss").indexOf(name) % 5}`);
 function lossPlot(stage, lines) {
   const drawn = lines.filter((line) => line.split === "train"), names = drawn.map((line) => line.name);
   const dots = lines.filter((line) => line.split !== "train" && names.includes(line.name));
@@ -126,8 +138,8 @@ function lossPlot(stage, lines) {
   for (const level of [low, (low + top) / 2, top]) {
     chart.append(svg("line", { x1: left, x2: width, y1: y(level), y2: y(level), class: "grid" }), svg("text", { x: left - 6, y: y(level) + 4, "text-anchor": "end" }, String(Number(level.toPrecision(2)))));
   }
-  for (const line of drawn) chart.append(svg("polyline", { points: line.points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: `line part${names.indexOf(line.name) % 4}` }, svg("title", {}, line.name)));
-  for (const line of dots) for (const [step, value] of line.points) chart.append(svg("circle", { cx: x(step), cy: y(value), r: 3.5, class: `dot part${names.indexOf(line.name) % 4}` }, svg("title", {}, `${line.name}, ${line.split}: ${figure(value)}`)));
+  for (const line of drawn) chart.append(svg("polyline", { points: line.points.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: `line ${lineOf(names, line.name)}` }, svg("title", {}, line.name)));
+  for (const line of dots) for (const [step, value] of line.points) chart.append(svg("circle", { cx: x(step), cy: y(value), r: 3.5, class: `dot ${lineOf(names, line.name)}` }, svg("title", {}, `${line.name}, ${line.split}: ${figure(value)}`)));
   chart.append(svg("text", { x: left, y: height + 14 }, `step ${number(first)}`), svg("text", { x: width, y: height + 14, "text-anchor": "end" }, number(last)));
-  return el("figure", { class: "losses" }, el("figcaption", {}, stage, el("span", { class: "legend" }, names.map((name, n) => el("span", { class: `key part${n % 4}` }, words(name))))), chart);
+  return el("figure", { class: "losses" }, el("figcaption", {}, stage, el("span", { class: "legend" }, names.map((name) => el("span", { class: `key ${lineOf(names, name)}` }, words(name))))), chart);
 }
