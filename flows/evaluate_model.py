@@ -7,15 +7,21 @@ from typing import Any
 
 from prefect import flow, task
 
+from codi2_flows.running import recorded
+from codi2_flows.tasks import LASTING
 from codi2_model.checkpoints import resolve
+from codi2_storage.store import Store
 
 SHORT, OPEN = "short", "open"
 SAMPLES = {SHORT: 24, OPEN: 100}  # of each task, where no other number is asked for; published suites: all they have
 
 
-@task(name="metrics")
+@task(name="metrics", **LASTING)
 def metrics(checkpoint: str, root: str, build: str | None, limit: int, seed: int) -> dict[str, Any]:
-    """Judge a checkpoint on the held-out split. Returns the rows of the metrics table and where the page lies."""
+    """Judge a checkpoint on the held-out split. Returns the rows of the metrics table and where the page lies.
+
+    An equal evaluation (weights, build, samples, seed, version of the evaluator) is read back from the catalog.
+    """
     from codi2_model.evaluation import evaluate
 
     result = evaluate(checkpoint, root, build=build, limit=limit, seed=seed)
@@ -29,7 +35,7 @@ def metrics(checkpoint: str, root: str, build: str | None, limit: int, seed: int
     }
 
 
-@task(name="bench")
+@task(name="bench", **LASTING)
 def bench(
     checkpoint: str, root: str, build: str | None, limit: int, seed: int, tasks: list[str] | None
 ) -> dict[str, Any]:
@@ -42,7 +48,7 @@ def bench(
     return {"rows": rows, "page": found.page, "checkpoint_id": found.checkpoint_id}
 
 
-@task(name="published-suite")
+@task(name="published-suite", **LASTING)
 def published(
     suite: str, checkpoint: str, root: str, data: str | None, weights: str | None, limit: int | None, seed: int
 ) -> dict[str, Any]:
@@ -66,6 +72,26 @@ def evaluate_model(
     weights: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint (the promoted one if none is named) on a build (the latest if none is named)."""
+    parameters: dict[str, Any] = {"checkpoint": checkpoint, "root": Store(root).uri(), "build": build, "limit": limit}
+    parameters |= {"seed": seed, "suite": suite, "tasks": tasks, "data": data, "weights": weights}
+    with recorded("evaluate-model", root, parameters) as run:
+        result = judged(**parameters)
+        run.note(build_id=build, uri=result["page"])
+    return result
+
+
+def judged(
+    checkpoint: str | None,
+    root: str,
+    build: str | None,
+    limit: int | None,
+    seed: int,
+    suite: str,
+    tasks: list[str] | None,
+    data: str | None,
+    weights: str | None,
+) -> dict[str, Any]:
+    """The body of the flow."""
     folder = str(resolve(root, checkpoint))
     if suite not in SAMPLES:
         return published(suite, folder, root, data, weights, limit, seed)

@@ -8,13 +8,17 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from prefect import flow, task
 
+from codi2_flows.running import recorded
+from codi2_flows.tasks import LASTING
 from codi2_model.serving.batch import Answering, Lot, Run
+from codi2_storage.store import Store
 
 
-@task(name="generations")
+@task(name="generations", **LASTING)
 def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
     """Answer every request. Returns the page's URI."""
     from codi2_model.serving.batch import generate_requests
@@ -33,7 +37,12 @@ def generate_batch(
     split: str = "train",
 ) -> str:
     """Generate for every request of a file; the promoted checkpoint is used if none is named."""
-    return generations(requests, out, checkpoint, root, workers, seed, split)
+    parameters: dict[str, Any] = {"requests": requests, "out": out, "checkpoint": checkpoint, "root": Store(root).uri()}
+    parameters |= {"workers": workers, "seed": seed, "split": split}
+    with recorded("generate-batch", root, parameters) as run:
+        page = generations(requests, out, checkpoint, root, workers, seed, split)
+        run.note(uri=page)
+    return page
 
 
 def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
