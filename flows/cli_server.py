@@ -59,7 +59,7 @@ def server(
         deploying.parse_every(every) if every else None,
     )
     with alone(place):
-        run(place, deploying.write(chosen, place.home))
+        run(place, deploying.write(chosen, place.home), at_once=chosen.every is not None)
 
 
 def absolute_file(name: str) -> str:

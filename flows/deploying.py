@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-FIRST = timedelta(seconds=30)  # with --every, until the first run: the worker is up by then
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # the deployment that each schedule option is about
 NIGHTLY, WEEKLY = "codi2_flows.build_dataset.build_dataset", "codi2_flows.retrain.retrain"
@@ -37,7 +36,7 @@ class Chosen:
     nightly: str | None = None
     weekly: str | None = None
     every: timedelta | None = None
-    """Between two builds, from soon after the start on: in place of `nightly`."""
+    """Between two builds, counted from the start: in place of `nightly`."""
 
     def __post_init__(self) -> None:
         for option, cron in (("--nightly", self.nightly), ("--weekly", self.weekly)):
@@ -96,7 +95,7 @@ def schedules(deployment: dict[str, Any], chosen: Chosen, start: datetime) -> li
     nightly = deployment["entrypoint"] == NIGHTLY
     slug = "nightly" if nightly else "weekly"
     if nightly and chosen.every:
-        first = (start + FIRST).isoformat(timespec="seconds")
+        first = start.isoformat(timespec="seconds")
         return [{"interval": chosen.every.total_seconds(), "anchor_date": first, "timezone": "UTC", "slug": slug}]
     if cron := chosen.nightly if nightly else chosen.weekly:
         return [{"cron": cron, "timezone": "UTC", "slug": slug}]

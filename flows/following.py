@@ -18,7 +18,7 @@ from codi2_flows import automations
 from codi2_model.checkpoints import promoted
 from codi2_storage.store import Store
 
-SERVING = "serve-model/rollout"
+SERVING, BUILDING = "serve-model/rollout", "build-dataset/nightly"
 LATEST = 50  # runs that a look at what goes on takes in
 QUIET_STATES = {"Scheduled", "Pending", "Late", "AwaitingConcurrencySlot"}
 
@@ -49,14 +49,15 @@ async def schedule_lines() -> list[str]:
         return list(lines.values())
 
 
-async def roll_out(root: str) -> bool:
-    """Start the model's server where a model is in place. Returns whether there is one."""
-    if promoted(Store(root)) is None:
-        return False
+async def begin(root: str, build: bool) -> list[str]:
+    """Start what runs from the beginning: the model's server where a model is in place, and a build if wanted."""
+    names = [SERVING] if promoted(Store(root)) else []
+    names += [BUILDING] if build else []
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name(SERVING)
-        await client.create_flow_run_from_deployment(deployment.id)
-    return True
+        for name in names:
+            deployment = await client.read_deployment_by_name(name)
+            await client.create_flow_run_from_deployment(deployment.id)
+    return names
 
 
 class Follower:

@@ -33,6 +33,7 @@ from codi2_flows.processes import MARK, Child, end_all, marked
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
+HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"
 POOL = "default"
 READY = 120.0  # seconds that the server may take to answer
@@ -55,8 +56,9 @@ class Place:
 
     @property
     def home(self) -> Path:
-        """Of everything that is kept for this root's server."""
-        return cache_home() / "server" / sha256(self.root)[:12]
+        """Of everything that is kept for this root's server: Prefect's database, logs."""
+        folder = os.environ.get(HOME)
+        return Path(folder).absolute() if folder else cache_home() / "server" / sha256(self.root)[:12]
 
     @property
     def address(self) -> str:
@@ -201,19 +203,19 @@ class Server:
         return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}
 
 
-def run(place: Place, deployments: Path) -> None:
-    """Serve until Ctrl-C or SIGTERM, then end everything that was started."""
+def run(place: Place, deployments: Path, at_once: bool = False) -> None:
+    """Serve until Ctrl-C or SIGTERM, then end everything that was started. `at_once`: a build starts with the server."""
     server = Server(place, deployments)
     with ExitStack() as stack:
         stack.enter_context(stoppable())
         try:
             server.start()
-            from codi2_flows.following import roll_out, schedule_lines
+            from codi2_flows.following import begin, schedule_lines
 
             for line in (f"Prefect's page: {place.address}", *asyncio.run(schedule_lines())):
                 say(line)
-            if asyncio.run(roll_out(place.root)):
-                say("the promoted model is being served again")
+            for name in asyncio.run(begin(place.root, at_once)):
+                say(f"{name} begins")
             say("Ctrl-C ends all of it")
             server.watch()
         except Stopped:
