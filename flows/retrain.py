@@ -11,7 +11,7 @@ from prefect import flow
 
 from codi2_datasets.engine import local_cluster
 from codi2_datasets.recipe import load_recipe
-from codi2_flows.artifacts import gate_table
+from codi2_flows.artifacts import figures, gate_table, of_build
 from codi2_flows.build_dataset import built
 from codi2_flows.evaluate_model import metrics
 from codi2_flows.events import model_promoted
@@ -67,9 +67,11 @@ def retrain(
         with local_cluster(workers):
             version = built(recipe, root, workers, limit)
             run.note(build_id=version.build_id)
+            of_build(root, version.build_id)
             uri = trained(store, TrainRequest(config, root, version.build_id, train_workers, start))
         run.note(uri=uri)
         found = evaluated(store, uri, version.build_id, gate)
+        figures(found["rows"], found["checkpoint_id"], found["page"])
         candidate = Candidate(found["checkpoint_id"], uri, version.build_id, found)
         decision = settle(store, gate, candidate)
         gate_table([asdict(line) for line in decision.lines], decision.promoted, decision.reason)
