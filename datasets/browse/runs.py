@@ -170,8 +170,12 @@ def held(catalog: Catalog) -> duckdb.DuckDBPyConnection:
             found.execute(f'create table "{name}" as from "read"')
             found.unregister("read")
     found.execute(
-        """create table judged as select run_id, min(checkpoint_id) as checkpoint_id,
-               count(*) filter (where baseline is null) as figures from metrics group by run_id"""
+        """create table judged as
+           with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures
+                            from metrics group by run_id),
+                made as (select run_id, arg_max(checkpoint_id, step) as last_made from checkpoints group by run_id)
+           select run_id, coalesce(last_made, of_model) as checkpoint_id, coalesce(figures, 0) as figures
+           from figured full join made using (run_id)"""
     )
     return found
 

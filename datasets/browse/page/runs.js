@@ -8,6 +8,7 @@ const finishedOnly = (kind) => kind in KINDS;  // told once they are over, at th
 const kindOf = (kind) => words(KINDS[kind] || (kind || "run").replaceAll("-", " "));
 
 function runsView(found, gates, history) {
+  follow(found.runs);
   return [
     el("h2", { class: "apart" }, "Runs"),
     ...(found.total || found.facets.kind.length ? [pager(found, RUNS, "runs"), runTable(found.runs)]
@@ -27,6 +28,26 @@ function runTable(rows) {
   [...shown.querySelectorAll("tbody tr")].forEach((line, n) => { line.dataset.run = rows[n].run_id; });
   return shown;
 }
+
+// while something runs, its line is asked for again; who is at a line stays there
+let following = null;
+function follow(rows) {
+  clearTimeout(following);
+  if (still || !rows.some((row) => tone(row.status) === "busy")) return;
+  following = setTimeout(async () => {
+    const { view, ...asked } = state(), mine = drawing;
+    if (view !== "runs") return;
+    const next = await ask("runs", asked).catch(() => null), shown = document.querySelector(".runs");
+    if (next && shown && mine === drawing) {
+      const at = shown.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.run : null;
+      const fresh = runTable(next.runs);
+      shown.replaceWith(fresh);
+      if (at) fresh.querySelector(`[data-run="${CSS.escape(at)}"] .open`)?.focus({ preventScroll: true });
+    }
+    if (view === state().view) follow(next ? next.runs : rows);
+  }, EVERY);
+}
+const EVERY = 4000;  // milliseconds
 
 function outcome(row) {
   const part = row.parent ? el("span", { class: "faint block" }, "part of ", words(row.parent.replace(/-\d{8}T.*$/, "").replaceAll("-", " ")), " ", idOf(row.parent)) : null;

@@ -26,11 +26,18 @@ def write_runs(store: Store, pixels: Any) -> None:
         with Writer(store, run_id, "run") as writer:
             about = {"run_id": run_id, "kind": "train", "status": "finished", "build_id": build, "start": start}
             about |= {"config": json.dumps(STAGES), "environment": '{"cores": 2}', "seconds": 65.0, "seed": number}
-            writer.append("runs", [{**about, "created_at": f"2026-11-0{number + 1}T10:00:00+00:00", "uri": f"/secret/{run_id}"}])
+            writer.append(
+                "runs", [{**about, "created_at": f"2026-11-0{number + 1}T10:00:00+00:00", "uri": f"/secret/{run_id}"}]
+            )
             row = {"checkpoint_id": checkpoint, "run_id": run_id, "step": 30, "uri": f"/secret/{checkpoint}"}
             writer.append("checkpoints", [row])
     with Writer(store, "retrain-1", "run") as writer:
-        failed = {"run_id": "retrain-1", "kind": "retrain", "status": "failed", "created_at": "2026-11-03T10:00:00+00:00"}
+        failed = {
+            "run_id": "retrain-1",
+            "kind": "retrain",
+            "status": "failed",
+            "created_at": "2026-11-03T10:00:00+00:00",
+        }
         writer.append("runs", [failed])
     evaluate(store, pixels)
     decide(store, "gate-1", FIRST, None, True, "2026-11-01T11:00:00+00:00")
@@ -48,7 +55,13 @@ def evaluate(store: Store, pixels: Any) -> None:
     with Writer(store, "evaluate-1", "run") as writer:
         about = {"run_id": "evaluate-1", "kind": "evaluation", "status": "finished", "build_id": "newer"}
         writer.append("runs", [{**about, "created_at": "2026-11-02T10:30:00+00:00"}])
-        figure = {"run_id": "evaluate-1", "checkpoint_id": SECOND, "suite": "judge", "task": "text_to_image", "metric": "concept_top1"}
+        figure = {
+            "run_id": "evaluate-1",
+            "checkpoint_id": SECOND,
+            "suite": "judge",
+            "task": "text_to_image",
+            "metric": "concept_top1",
+        }
         writer.append("metrics", [
             {**figure, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9}, {**figure, "value": 0.1, "baseline": "chance"},
         ])  # fmt: skip
