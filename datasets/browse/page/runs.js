@@ -23,7 +23,7 @@ function runTable(rows) {
   const shown = table(["status", "what", "when", "took", "build", "what came of it"], rows.map((row) => [
     el("span", { class: `status ${tone(row.status)}` }, row.status || "unknown"),
     el("button", { class: "plain open", onclick: () => openRun(row.run_id), title: row.run_id }, kindOf(row.kind), " ", el("code", {}, shortId(row.run_id))),
-    when(row.created_at), lasted(row.seconds), row.build_id ? idOf(row.build_id) : el("span", { class: "faint" }, "–"), outcome(row)]));
+    when(row.created_at), tone(row.status) === "busy" ? `${lasted(Math.max(0, (Date.now() - new Date(row.created_at)) / 1000))} so far` : lasted(row.seconds), row.build_id ? idOf(row.build_id) : el("span", { class: "faint" }, "–"), outcome(row)]));
   shown.classList.add("runs");
   [...shown.querySelectorAll("tbody tr")].forEach((line, n) => { line.dataset.run = rows[n].run_id; });
   return shown;
@@ -59,6 +59,7 @@ function outcome(row) {
   return el("div", {}, model, model.length && figures ? ", " : "", figures, again, part);
 }
 function progressOf({ step, done, total, unit, seconds_left: left }) {
+  if (done >= total) return el("span", {}, `${words(step || "a step")} is done`);
   return el("div", {}, el("span", {}, `${words(step || "")}: ${number(done)} of ${number(total)} ${unit || ""}`, left === null ? "" : `, ${lasted(left)} left`),
     el("progress", { max: total, value: done, "aria-label": `${words(step || "progress")}` }));
 }
