@@ -26,6 +26,7 @@ from codi2_datasets.steps import select as select_step
 from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
+from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
 from codi2_storage.leases import lease, still_ours
@@ -179,6 +180,7 @@ def alone(prepared: Prepared) -> Iterator[None]:
         yield
         return
     with lease(prepared.store, lease_of(prepared.build_id), about=f"a build of {prepared.recipe.name}"):
+        wait_for_collector(prepared.store)
         yield
 
 

@@ -65,14 +65,19 @@ def write_pack(store: Store, commits: Iterable[Commit], replaces: Sequence[str] 
 
 
 def packs(store: Store) -> dict[str, Pack]:
-    """The packs that count, by path: those that no other takes the place of. Asks the store anew: others write them.
+    """The packs that count, by path: those that no other takes the place of.
 
     Raises FileNotFoundError where one is removed at this moment, ValueError where one is damaged.
     """
-    store.fs.invalidate_cache(store.path(FOLDER))
-    found = {path: _read(store.uri(), path) for path in store.list(FOLDER) if path.endswith(".json")}
+    found = all_packs(store)
     replaced = {path for pack in found.values() for path in pack.replaces}
     return {path: pack for path, pack in found.items() if path not in replaced}
+
+
+def all_packs(store: Store) -> dict[str, Pack]:
+    """Those too whose place another has taken. Asks the store anew: others write them."""
+    store.fs.invalidate_cache(store.path(FOLDER))
+    return {path: _read(store.uri(), path) for path in store.list(FOLDER) if path.endswith(".json")}
 
 
 @lru_cache(maxsize=REMEMBERED)

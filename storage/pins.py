@@ -26,7 +26,9 @@ class Pin:
 def pins(catalog: Catalog) -> list[Pin]:
     """What is pinned, the oldest first."""
     with catalog.connect(tables=["pins"]) as connection:
-        found = connection.execute("select target, kind, reason, created_at from pins order by created_at, target").fetchall()
+        found = connection.execute(
+            "select target, kind, reason, created_at from pins order by created_at, target"
+        ).fetchall()
     return [Pin(*row) for row in found]
 
 
@@ -37,7 +39,7 @@ def pin(store: Store, target: str, reason: str = "") -> Pin:
     """
     kind, name = find(Catalog(store), target)
     made = Pin(name, kind, reason, datetime.now(UTC).isoformat(timespec="seconds"))
-    with Writer(store, name, "pin") as writer:
+    with Writer(store, f"pin-{name}", "pin") as writer:
         writer.append("pins", [made.__dict__])
     return made
 
@@ -49,7 +51,7 @@ def unpin(store: Store, target: str) -> Pin:
     if len(found) != 1:
         listed = ", ".join(one.target for one in found or known) or "nothing"
         raise CatalogError(f"{'no pin' if not found else 'several pins'} {target!r}; pinned: {listed}")
-    store.remove(f"catalog/commits/pin/{found[0].target}.json")
+    store.remove(f"catalog/commits/pin/pin-{found[0].target}.json")
     return found[0]
 
 

@@ -20,7 +20,6 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-
 BULK = 1_000  # files that an object store removes in one request
 
 
@@ -110,7 +109,7 @@ class Store:
         cut = len(self.base.rstrip("/")) + 1
         return sorted(path[cut:] for path in found if not path.endswith(".part"))
 
-    def files(self, prefix: str = "") -> list[Stored]:
+    def files(self, prefix: str = "") -> Sequence[Stored]:
         """Every file under a folder with its size and time, half-written ones too; asked anew, in order of names."""
         base = self.path(prefix)
         self.fs.invalidate_cache(base)
@@ -125,14 +124,18 @@ class Store:
         if not self.is_local:
             paths = [self.path(name) for name in names]
             for start in range(0, len(paths), BULK):
-                with suppress(FileNotFoundError):
-                    self.fs.rm([path for path in paths[start : start + BULK] if self.fs.exists(path)])
+                try:
+                    self.fs.rm(paths[start : start + BULK])
+                except FileNotFoundError:  # of a store that minds, one was gone: the others one by one
+                    for path in paths[start : start + BULK]:
+                        with suppress(FileNotFoundError):
+                            self.fs.rm_file(path)
             return
         for name in names:
-            path = Path(self.path(name))
-            path.unlink(missing_ok=True)
+            file = Path(self.path(name))
+            file.unlink(missing_ok=True)
             with suppress(OSError):  # it holds something still
-                path.parent.rmdir()
+                file.parent.rmdir()
 
     def remove(self, name: str) -> None:
         if self.exists(name):

@@ -1,0 +1,138 @@
+"""What lies in a root at one moment, and which of it no commit names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from codi2_storage.catalog import Catalog
+from codi2_storage.commit import Commit
+from codi2_storage.packs import Pack, all_packs
+from codi2_storage.retention import Key
+from codi2_storage.store import Store, Stored
+
+COMMITS = "catalog/commits"
+FOLDERS = {
+    "catalog": "manifest", "assets": "normalised media", "shards": "shard", "builds": "pages of a build",
+    "runs": "files of a run", "evaluations": "pages of an evaluation",
+}  # fmt: skip
+OF_COMMIT = {"builds": "build", "runs": "run", "evaluations": "run"}  # folders that are named after such a commit
+ORPHAN, UNFINISHED, PACKED = "nothing that stays names it", "a write that never ended", "a pack says the same"
+
+
+@dataclass(frozen=True)
+class Going:
+    """Something that is removed, or would be. `name`: its path."""
+
+    kind: str
+    name: str
+    bytes: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """Commits, packs and files as they were found."""
+
+    store: Store
+    commits: list[Commit]
+    packs: dict[str, Pack]
+    """Those too whose place another has taken."""
+    files: dict[str, Stored]
+    since: float
+    """Written after this moment is young."""
+
+    @classmethod
+    def of(cls, store: Store, since: float) -> Held:
+        files = {file.name: file for top in FOLDERS for file in store.files(top)}
+        return cls(store, Catalog(store).commits, all_packs(store), files, since)
+
+    def young(self, path: str) -> bool:
+        file = self.files.get(path)
+        return file is not None and file.modified > self.since
+
+    @cached_property
+    def replaced(self) -> dict[str, str]:
+        """Packs whose place another has taken, and which."""
+        return {old: new for new, pack in self.packs.items() for old in pack.replaces if old in self.packs}
+
+    @cached_property
+    def pack_of(self) -> dict[Key, str]:
+        """Where a packed commit lies."""
+        counting = {path: pack for path, pack in self.packs.items() if path not in self.replaced}
+        return {key: path for path, pack in counting.items() for key in pack.commits}
+
+    def path_of(self, key: Key) -> str:
+        """The file that makes a commit count."""
+        return self.pack_of.get(key, f"{COMMITS}/{key[0]}/{key[1]}.json")
+
+    def said_twice(self) -> list[Going]:
+        """Commit files and packs that an older pack, older than the grace period, has made needless."""
+        found = []
+        for (kind, name), pack in self.pack_of.items():
+            file = self.files.get(f"{COMMITS}/{kind}/{name}.json")
+            if file and not self.young(pack):
+                found.append(Going("commit", file.name, file.bytes, PACKED))
+        for old, new in self.replaced.items():
+            if not self.young(new):
+                found.append(Going("pack", old, self.files[old].bytes, PACKED))
+        return sorted(found, key=lambda item: item.name)
+
+    def unnamed(self, left: Iterable[Commit]) -> tuple[list[Going], list[Going]]:
+        """Files that none of the commits names, and that count as nobody's: (old ones, young ones)."""
+        named = Named.by(self, list(left))
+        newest: dict[str, float] = {}
+        for file in self.files.values():
+            newest[owner(file.name)] = max(newest.get(owner(file.name), 0.0), file.modified)
+        old: list[Going] = []
+        young: list[Going] = []
+        for file in self.files.values():
+            unfinished = any(part.startswith(".") and part.endswith(".part") for part in file.name.split("/"))
+            if not unfinished and (file.name.startswith(f"{COMMITS}/") or named.names(file.name)):
+                continue
+            kind = "unfinished file" if unfinished else FOLDERS[file.name.partition("/")[0]]
+            item = Going(kind, file.name, file.bytes, UNFINISHED if unfinished else ORPHAN)
+            written = file.modified if unfinished else newest[owner(file.name)]
+            (young if written > self.since else old).append(item)
+        return old, young
+
+
+def owner(name: str) -> str:
+    """What a file stands or falls with: the folder of its build or run, where it has one."""
+    top, _, rest = name.partition("/")
+    return f"{top}/{rest.partition('/')[0]}" if top in OF_COMMIT else name
+
+
+@dataclass(frozen=True)
+class Named:
+    """What commits name: manifests by path, everything else by id or path."""
+
+    paths: frozenset[str]
+    ids: dict[str, frozenset[str]]
+    """By kind of commit."""
+    twice: frozenset[str]
+    """Commits whose own manifests are still read, by those who looked before they were packed."""
+
+    @classmethod
+    def by(cls, held: Held, left: list[Commit]) -> Named:
+        ids = {kind: frozenset(c.id for c in left if c.kind == kind) for kind in ("build", "run", "ingest")}
+        paths = {file.path for commit in left for file in commit.files}
+        for old, new in held.replaced.items():
+            if held.young(new):
+                paths |= {file.path for commit in held.packs[old].commits.values() for file in commit.files}
+        with Catalog(held.store).connect(only=ids["build"], tables=["shards"]) as connection:
+            paths |= {shard for (shard,) in connection.execute("select distinct shard from shards").fetchall()}
+        twice = {c.id for c in left if (pack := held.pack_of.get((c.kind, c.id))) and held.young(pack)}
+        return cls(frozenset(paths), ids, frozenset(twice))
+
+    def names(self, file: str) -> bool:
+        parts = file.split("/")
+        top, folder, name = parts[0], parts[-2] if len(parts) > 1 else "", parts[-1]
+        if top in OF_COMMIT:
+            return owner(file).partition("/")[2] in self.ids[OF_COMMIT[top]]
+        if top == "assets":
+            return name.removesuffix(".tar") in self.ids["ingest"]
+        if top == "shards":
+            return file in self.paths or file.removesuffix(".json") + ".tar" in self.paths
+        return file in self.paths or folder.removeprefix("build=") in self.twice

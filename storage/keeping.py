@@ -1,0 +1,174 @@
+"""Collection: what no longer counts is removed, commits first, so that nothing committed ever names a missing file.
+
+`plan` says what would go and why, `collect` does it. Killed at any moment, the catalog is whole, and the next collection
+finishes: files are judged anew, by the commits that are there. What is younger than the grace period is left alone: a
+writer may be about to name it, a reader may still read it. A run that works on the root stops a collection before it begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from codi2_storage import busy
+from codi2_storage.catalog import Catalog
+from codi2_storage.commit import Commit
+from codi2_storage.held import COMMITS, Going, Held
+from codi2_storage.leases import lease
+from codi2_storage.packs import packs, write_pack
+from codi2_storage.retention import Key, Policy, closure, retained
+from codi2_storage.store import Store, StoreError
+
+ORDER = ("run", "build", "ingest")  # kinds of commits in the order in which they go: users first
+FORGOTTEN = "its owner opted out"
+YOUNG = "younger than the grace period: stays for now"
+BATCH = 1_000  # files removed between two looks at how far it is
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes, what would but is young, and why the builds and runs that stay do."""
+
+    going: list[Going] = field(default_factory=list)
+    waiting: list[Going] = field(default_factory=list)
+    kept: dict[Key, str] = field(default_factory=dict)
+
+    def table(self) -> list[dict[str, object]]:
+        """A line for each kind and reason: how many, how many bytes."""
+        lines: dict[tuple[str, str], list[int]] = {}
+        for item in [*self.going, *(replace(item, why=YOUNG) for item in self.waiting)]:
+            line = lines.setdefault((item.kind, item.why), [0, 0])
+            line[0] += 1
+            line[1] += item.bytes
+        return [{"kind": kind, "count": n, "bytes": size, "why": why} for (kind, why), (n, size) in lines.items()]
+
+
+def plan(store: Store, policy: Policy, now: float | None = None) -> Plan:
+    """What a collection would remove. `now`: seconds since 1970, by the machine's clock where left out."""
+    held = Held.of(store, (time.time() if now is None else now) - policy.grace)
+    gone, kept = commits_that_go(held, policy)
+    left = [commit for commit in held.commits if (commit.kind, commit.id) not in gone]
+    files, waiting = held.unnamed(left)
+    return Plan([*told(held, gone), *held.said_twice(), *forgotten_media(store, left), *files], waiting, kept)
+
+
+def collect(store: Store, policy: Policy, now: float | None = None, advance: Advance = lambda done: None) -> Plan:
+    """Remove what no longer counts. Returns what went. `advance` is told of files as they go.
+
+    Raises Busy where a run works on the root, StoreError where the store keeps what it was told to remove.
+    """
+    since = (time.time() if now is None else now) - policy.grace
+    with lease(store, busy.COLLECTOR, about="a collection"):
+        busy.refuse(store)
+        held = Held.of(store, since)
+        gone, kept = commits_that_go(held, policy)
+        going = [*told(held, gone), *held.said_twice()]
+        remove_surely(store, [item.name for item in held.said_twice()])
+        for some in in_order(held, gone):
+            remove_commits(store, some)
+        left = Held.of(store, since)
+        blanked = forgotten_media(store, left.commits)
+        for item in blanked:
+            blank(store, item)
+        files, waiting = left.unnamed(left.commits)
+        for start in range(0, len(files), BATCH):
+            store.remove_files([item.name for item in files[start : start + BATCH]])
+            advance(len(files[start : start + BATCH]))
+    return Plan([*going, *blanked, *files], waiting, kept)
+
+
+def commits_that_go(held: Held, policy: Policy) -> tuple[dict[Key, str], dict[Key, str]]:
+    """The commits that go, and those that stay where it is worth a word, each with the reason.
+
+    An ingest that is young stays with all that it stands on: the build that will name it may be on its way.
+    """
+    found = retained(Catalog(held.store), policy)
+    bases = {
+        c.id: [*c.uses, *([c.info["measures"]] if "measures" in c.info else [])]
+        for c in held.commits
+        if c.kind == "ingest"
+    }
+    young = closure(
+        bases, [c.id for c in held.commits if c.kind == "ingest" and held.young(held.path_of((c.kind, c.id)))]
+    )
+    gone = {key: why for key, why in found.go.items() if key[0] != "ingest" or key[1] not in young}
+    return gone, found.why
+
+
+def told(held: Held, gone: dict[Key, str]) -> list[Going]:
+    """Commits as lines of a plan; a packed one has no file of its own to weigh."""
+    found = []
+    for (kind, name), why in sorted(gone.items(), key=lambda item: (ORDER.index(item[0][0]), item[0])):
+        file = held.files.get(f"{COMMITS}/{kind}/{name}.json")
+        found.append(Going(kind, f"{kind} {name}", file.bytes if file else 0, why))
+    return found
+
+
+def in_order(held: Held, gone: Collection[Key]) -> list[list[Commit]]:
+    """The commits in the groups in which they go: one that stands on others before these."""
+    commits = [commit for commit in held.commits if (commit.kind, commit.id) in gone]
+    rank = {kind: number for number, kind in enumerate(ORDER)}
+    groups: dict[tuple[int, int], list[Commit]] = {}
+    for commit in commits:
+        depth = 0 if commit.uses else 1 if "measures" in commit.info else 2
+        groups.setdefault((rank[commit.kind], depth), []).append(commit)
+    return [groups[key] for key in sorted(groups)]
+
+
+def remove_commits(store: Store, some: Iterable[Commit]) -> None:
+    """Make commits count no more. A pack that holds some is written anew without them."""
+    keys = {(commit.kind, commit.id) for commit in some}
+    held = {path: pack for path, pack in packs(store).items() if pack.commits.keys() & keys}
+    remove_surely(store, [f"{COMMITS}/{kind}/{name}.json" for kind, name in sorted(keys)])
+    for path, pack in held.items():
+        if rest := [commit for key, commit in pack.commits.items() if key not in keys]:
+            write_pack(store, rest, replaces=[path])
+        remove_surely(store, [path])
+
+
+def remove_surely(store: Store, names: list[str]) -> None:
+    """Remove commit files, and see that they are gone: what they name goes next."""
+    if not names:
+        return
+    store.remove_files(names)
+    if left := {file.name for file in store.files(COMMITS)} & set(names):
+        raise StoreError(f"{store.uri(min(left))} and {len(left) - 1} more could not be removed: nothing else was")
+
+
+@dataclass(frozen=True)
+class Forgotten(Going):
+    """Media of opted-out works in a file of normalised media that others need. `ranges`: (start, stop) of its bytes."""
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+def forgotten_media(store: Store, commits: Collection[Commit]) -> list[Forgotten]:
+    """Where media of works whose owners opted out still lie among normalised media that stay."""
+    opted_out = [commit.id for commit in commits if commit.kind == "forget"]
+    if not opted_out:
+        return []
+    ingests = [commit.id for commit in commits if commit.kind == "ingest"]
+    with Catalog(store).connect(only=[*ingests, *opted_out], tables=["ingested", "forgotten"]) as connection:
+        rows = connection.execute(
+            """select shard, list(("offset", "offset" + bytes) order by "offset") from (
+                   select distinct shard, "offset", bytes from ingested semi join forgotten using (asset_id)
+                   where shard is not null) group by shard order by shard"""
+        ).fetchall()
+    found = []
+    for shard, ranges in rows:
+        told = [(start, stop) for start, stop in ranges]
+        left = [span for span, data in zip(told, store.read_ranges(shard, told), strict=True) if any(data)]
+        if left:
+            size = sum(stop - start for start, stop in left)
+            found.append(Forgotten("forgotten media", shard, size, FORGOTTEN, tuple(left)))
+    return found
+
+
+def blank(store: Store, item: Forgotten) -> None:
+    """Fill ranges of a file with zeros. The other media in it stay where the catalog says that they are."""
+    content = bytearray(store.read_bytes(item.name))
+    for start, stop in item.ranges:
+        content[start:stop] = bytes(stop - start)
+    store.write_bytes(item.name, bytes(content), durable=True)
