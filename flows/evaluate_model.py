@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 
+from codi2_flows.artifacts import figures
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
 from codi2_model.checkpoints import resolve
@@ -77,6 +78,7 @@ def evaluate_model(
     with recorded("evaluate-model", root, parameters) as run:
         result = judged(**parameters)
         run.note(build_id=build, uri=result["page"])
+        figures(result["rows"], result["checkpoint_id"], result["page"])
     return result
 
 

@@ -6,9 +6,11 @@ import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from prefect import flow, task
 
+from codi2_flows.events import model_trained
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
 from codi2_model.training.stage import TrainRequest, train_and_record
+from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
 
@@ -23,9 +25,18 @@ def train_model(config: str = "demo", root: str = "./data", build: str | None = 
     """Train on a dataset version (the latest if none is named). Returns the checkpoint's URI."""
     parameters = {"config": config, "root": Store(root).uri(), "build": build, "workers": workers}
     with recorded("train-model", root, parameters) as run:
+        before = checkpoints(root)
         uri = checkpoint(TrainRequest(config, root, build, workers))
         run.note(build_id=build, uri=uri)
+        if uri not in before and (identity := checkpoints(root).get(uri)):
+            model_trained(root, identity, uri)
     return uri
+
+
+def checkpoints(root: str) -> dict[str, str]:
+    """Ids of all checkpoints that the catalog holds, by their URI."""
+    rows = Catalog(root).sql("select uri, checkpoint_id from checkpoints").to_pylist()
+    return {row["uri"]: row["checkpoint_id"] for row in rows}
 
 
 if __name__ == "__main__":
