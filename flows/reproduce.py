@@ -16,6 +16,8 @@ from prefect import flow, task
 from codi2_datasets.again import ReproduceError, make_again
 from codi2_datasets.comparing import Compared, compare_builds
 from codi2_datasets.engine import cache_home
+from codi2_flows.running import recorded
+from codi2_flows.tasks import LASTING
 from codi2_model.again import compare_checkpoints, shards_at_hand, train_again
 from codi2_model.checkpoints import UsageError
 from codi2_model.trained import Trained, find
@@ -45,13 +47,13 @@ class Reproduced:
         return not any(line.different for line in self.compared)
 
 
-@task(name="build made again")
+@task(name="build made again", **LASTING)
 def build_again(root: str, build_id: str, scratch: str, workers: int) -> str:
     """Returns the id that the build has in the scratch root."""
     return make_again(Catalog(root), build_id, scratch, workers)
 
 
-@task(name="checkpoint made again")
+@task(name="checkpoint made again", **LASTING)
 def checkpoint_again(root: str, trained: Trained, shards_root: str, folder: str) -> str:
     """Returns the folder of the new checkpoint."""
     return str(train_again(Catalog(root), trained, Catalog(shards_root), Path(folder)))
@@ -67,9 +69,12 @@ def reproduce(target: str, root: str = "./data", out: str | None = None, workers
     if out is not None and Store(out).uri() == root:
         raise UsageError(f"--out {out} is the root itself: name another place")
     found = find(Store(root), target)
-    with scratch(out) as place:
+    parameters = {"target": target, "root": root, "out": out, "workers": workers}
+    with recorded("reproduce", root, parameters) as run, scratch(out) as place:
         if isinstance(found, Trained):
+            run.note(build_id=found.build_id)
             return of_checkpoint(root, found, place, workers)
+        run.note(build_id=found)
         return of_build(root, found, place, workers)
 
 
