@@ -18,7 +18,7 @@ import duckdb
 from codi2_storage.catalog import Catalog, CatalogError
 from codi2_storage.origin import LicenceUse, Origin, origin_of, rows
 
-TABLES = ("runs", "checkpoints", "metrics", "gates", "generations", "deployments", "builds")
+TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
 Origins = Callable[[Catalog, str, list[str] | None], Origin | None]
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")
 LINE = ("role", "metric", "candidate_value", "champion_value", "gain", "low", "high", "n", "passed")
@@ -60,25 +60,35 @@ def model_lineage(catalog: Catalog, checkpoint: str | None = None, origin: Origi
     remembers may, since builds do not change. Raises CatalogError where there is none, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
-        present = rows(connection, "select * from deployments order by since desc, checkpoint_id limit 1", [])
-        row = checkpoint_row(connection, catalog, checkpoint, present[0] if present else None)
-        identity = row["checkpoint_id"]
-        trainings = chain(connection, row, partial(origin, catalog))
-        return ModelLineage(
-            checkpoint=row,
-            in_place=bool(present) and present[0]["checkpoint_id"] == identity,
-            deployments=rows(
-                connection, "select * from deployments where checkpoint_id = ? order by since desc", [identity]
-            ),
-            trainings=trainings,
-            gates=decisions(connection, "where candidate = ? or champion = ?", [identity, identity]),
-            evaluations=evaluations(connection, identity),
-            answered=rows(connection, ANSWERED, [identity])[0]["n"],
-            licences=together([training.origin for training in trainings]),
-        )
+        return lineage_of(connection, catalog, checkpoint, origin)
 
 
-ANSWERED = "select count(*) as n from generations where checkpoint_id = ? and status = 'done'"
+def lineage_of(
+    connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint: str | None, origin: Origins
+) -> ModelLineage:
+    """The same over a connection that shows `TABLES` with the rows of every build."""
+    present = rows(connection, "select * from deployments order by since desc, checkpoint_id limit 1", [])
+    row = checkpoint_row(connection, catalog, checkpoint, present[0] if present else None)
+    identity = row["checkpoint_id"]
+    served = rows(connection, "select * from deployments where checkpoint_id = ? order by since desc", [identity])
+    trainings = chain(connection, row, partial(origin, catalog))
+    return ModelLineage(
+        checkpoint=row,
+        in_place=bool(present) and present[0]["checkpoint_id"] == identity,
+        deployments=served,
+        trainings=trainings,
+        gates=decisions(connection, "where candidate = ? or champion = ?", [identity, identity]),
+        evaluations=evaluations(connection, identity),
+        answered=answered(catalog, identity),
+        licences=together([training.origin for training in trainings]),
+    )
+
+
+def answered(catalog: Catalog, checkpoint_id: str) -> int:
+    """Requests of batches that the model answered."""
+    query = "select count(*) as n from generations where checkpoint_id = ? and status = 'done'"
+    with catalog.connect(all_builds=True, tables=("generations",)) as connection:
+        return int(rows(connection, query, [checkpoint_id])[0]["n"])
 
 
 def checkpoint_row(

@@ -10,7 +10,6 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import duckdb
@@ -20,8 +19,9 @@ from codi2_datasets.browse.history import history
 from codi2_datasets.browse.said import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog import Catalog
-from codi2_storage.model_lineage import decisions, model_lineage
+from codi2_storage.model_lineage import decisions, lineage_of
 from codi2_storage.origin import Origin, origin_of, rows
+from codi2_storage.reading import Reader
 from codi2_storage.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
 
@@ -30,6 +30,18 @@ RUN_FACETS = ("kind", "status")
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds", "shards", "corpora")
 LATEST = "created_at desc nulls last, run_id"
 MODELS = 200  # checkpoints to choose from
+# `judged`: run -> the checkpoint it made or judged, and how many figures it has; `told`: runs with the status that is true
+TOLD = """
+    create table judged as
+    with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures
+                     from metrics group by run_id),
+         made as (select run_id, arg_max(checkpoint_id, step) as last_made from checkpoints group by run_id)
+    select run_id, coalesce(last_made, of_model) as checkpoint_id, coalesce(figures, 0) as figures
+    from figured full join made using (run_id);
+    create table ended (run_id varchar, status varchar, reason varchar);
+    create view told as
+    select runs.* replace (coalesce(ended.status, runs.status) as status, coalesce(ended.reason, runs.reason) as reason)
+    from runs left join ended using (run_id)"""
 SHEET, PAGE = "contact_sheet.png", "index.html"
 
 
@@ -39,34 +51,43 @@ class Runs:
     def __init__(self, root: str) -> None:
         self.root, self.store = root, Store(root)
         self._lock = threading.Lock()
-        self._read_at: float | None = None
-        self._origin = cache(self._origin_of)
+        self._reader = Reader(TABLES)
+        self._seen: tuple[Catalog, duckdb.DuckDBPyConnection] | None = None
+        self._seen_at = 0.0
+        self._origins: dict[tuple[str, tuple[str, ...] | None], Origin | None] = {}
 
     def connected(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
         """The catalog as it stands, and a cursor of one's own over its small tables, which are held in memory."""
         with self._lock:
-            if self._read_at is None or time.monotonic() - self._read_at > FRESH:
-                self._catalog = Catalog(self.root)
-                self._held = held(self._catalog)
-                tell_truth(self.store, self._held)
-                self._read_at = time.monotonic()
-            return self._catalog, self._held.cursor()
+            if self._seen is None or time.monotonic() - self._seen_at > FRESH:
+                self._seen = self._fresh()
+                tell_truth(self.store, self._seen[1])
+                self._seen_at = time.monotonic()
+            return self._seen[0], self._seen[1].cursor()
+
+    def _fresh(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
+        catalog = Catalog(self.root)
+        if self._seen is not None and catalog.commits == self._seen[0].commits:
+            return self._seen
+        connection = self._reader.read(catalog)
+        connection.execute(TOLD)
+        return catalog, connection
 
     def runs(self, asked: Mapping[str, str], offset: int = 0, limit: int = 12) -> dict[str, Any]:
         """A page of runs, the latest first, how many fit, and how many would with each other choice."""
         _, cursor = self.connected()
         where, params = fitting(asked)
-        total = rows(cursor, f"select count(*) as n from runs where {where}", params)[0]["n"]
+        total = rows(cursor, f"select count(*) as n from told where {where}", params)[0]["n"]
         found = rows(
             cursor,
-            f"""select runs.* exclude (config, environment), judged.checkpoint_id, judged.figures
-                from runs left join judged using (run_id) where {where} order by {LATEST} limit ? offset ?""",
+            f"""select told.* exclude (config, environment), judged.checkpoint_id, judged.figures
+                from told left join judged using (run_id) where {where} order by {LATEST} limit ? offset ?""",
             [*params, limit, offset],
         )
         facets = {}
         for facet in RUN_FACETS:
             others, values = fitting({key: value for key, value in asked.items() if key != facet})
-            query = f"select coalesce({facet}, '') as value, count(*) as n from runs where {others} group by 1 order by n desc, 1"
+            query = f"select coalesce({facet}, '') as value, count(*) as n from told where {others} group by 1 order by n desc, 1"
             facets[facet] = rows(cursor, query, values)
         for row in found:
             without_uri(row)
@@ -80,7 +101,7 @@ class Runs:
     def run(self, run_id: str) -> dict[str, Any]:
         """One run with its settings, figures, losses and where its pages lie. Raises BrowseError where there is none."""
         _, cursor = self.connected()
-        found = rows(cursor, "select * from runs where run_id = ? limit 1", [run_id])
+        found = rows(cursor, "select * from told where run_id = ? limit 1", [run_id])
         if not found:
             raise BrowseError(f"no run {run_id} under {self.root}")
         run = without_uri(found[0])
@@ -94,7 +115,7 @@ class Runs:
         )
         made = rows(cursor, "select checkpoint_id, step from checkpoints where run_id = ? order by step", [run_id])
         parts = rows(
-            cursor, "select run_id, kind, status from runs where parent = ? order by created_at, run_id", [run_id]
+            cursor, "select run_id, kind, status from told where parent = ? order by created_at, run_id", [run_id]
         )
         return {
             "run": run,
@@ -146,7 +167,8 @@ class Runs:
 
     def model(self, checkpoint_id: str) -> dict[str, Any]:
         """Where a model comes from. Raises CatalogError where there is no such checkpoint."""
-        found = model_lineage(self.connected()[0], checkpoint_id, self._remembered).to_dict()
+        catalog, cursor = self.connected()
+        found = lineage_of(cursor, catalog, checkpoint_id, self._remembered).to_dict()
         for training in found["trainings"]:
             without_uri(training["run"])
         for row in (found["checkpoint"], *found["deployments"], *found["evaluations"]):
@@ -154,37 +176,21 @@ class Runs:
         return found
 
     def _remembered(self, catalog: Catalog, build_id: str, trained: list[str] | None) -> Origin | None:
-        published = build_id in {commit.id for commit in catalog.builds()}
-        return self._origin(build_id, None if trained is None else tuple(trained)) if published else None
-
-    def _origin_of(self, build_id: str, trained: tuple[str, ...] | None) -> Origin | None:
-        return origin_of(Catalog(self.root), build_id, None if trained is None else list(trained))
-
-
-def held(catalog: Catalog) -> duckdb.DuckDBPyConnection:
-    """A connection with the rows of `TABLES`, and `judged`: run -> its checkpoint and how many figures it has."""
-    found = duckdb.connect(":memory:")
-    with catalog.connect(all_builds=True, tables=TABLES) as source:
-        for name in TABLES:
-            found.register("read", source.execute(f'from "{name}"').to_arrow_table())
-            found.execute(f'create table "{name}" as from "read"')
-            found.unregister("read")
-    found.execute(
-        """create table judged as
-           with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures
-                            from metrics group by run_id),
-                made as (select run_id, arg_max(checkpoint_id, step) as last_made from checkpoints group by run_id)
-           select run_id, coalesce(last_made, of_model) as checkpoint_id, coalesce(figures, 0) as figures
-           from figured full join made using (run_id)"""
-    )
-    return found
+        """What a build is made of, which never changes: counted once, and gone once the build is."""
+        if build_id not in {commit.id for commit in catalog.builds()}:
+            return None
+        key = build_id, None if trained is None else tuple(trained)
+        if key not in self._origins:
+            self._origins[key] = origin_of(catalog, build_id, trained)
+        return self._origins[key]
 
 
 def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:
     """Runs that are called running and do not live any more are told as crashed: killed, they could not say so."""
+    connection.execute("delete from ended")
     for row in rows(connection, "select run_id from runs where status = ?", [RUNNING]):
         if why := dead(store, row["run_id"]):
-            connection.execute("update runs set status = ?, reason = ? where run_id = ?", [CRASHED, why, row["run_id"]])
+            connection.execute("insert into ended values (?, ?, ?)", [row["run_id"], CRASHED, why])
 
 
 def without_uri(row: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ async function draw() {
   for (const tab of document.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", tab.dataset.view === asked.view);
   const { view, ...rest } = asked;
   let choices = [], content;
+  main.setAttribute("aria-busy", "true");
   try {
     if (view === "samples") {
       const found = await ask("samples", rest);
@@ -152,6 +153,7 @@ async function draw() {
   const typing = search && search.value !== typed ? search.value : null;
   side.replaceChildren(...choices.filter(Boolean));
   main.replaceChildren(...content);
+  main.removeAttribute("aria-busy");
   if (typing !== null && document.getElementById("search")) document.getElementById("search").value = typing;
   // who was at a filter stays there, who was at a sample comes to the new ones
   if (!at.isConnected) (document.getElementById(at.id) || main).focus({ preventScroll: true });

@@ -1,0 +1,55 @@
+"""The small tables of the catalog, held in memory and kept fresh: each file is read once, however often one looks.
+
+For who looks again and again while runs come and go. Whoever asks once, or asks large tables, takes `Catalog.connect`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codi2_storage.catalog import Catalog
+from codi2_storage.commit import Manifest
+from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, VIEWS, as_table
+
+AT_ONCE = 16  # files read side by side: they are small and, on an object store, far
+
+
+class Reader:
+    """Rows of some tables, of every commit. Not for several threads at once."""
+
+    def __init__(self, tables: Collection[str]) -> None:
+        self.tables = tuple(tables)
+        self._rows: dict[Manifest, pa.Table] = {}
+
+    def read(self, catalog: Catalog) -> duckdb.DuckDBPyConnection:
+        """A connection with the tables as the catalog has them; files that were read before are not read again."""
+        wanted = {file for commit in catalog.commits for file in commit.files if file.table in self.tables}
+        missing = sorted(wanted - self._rows.keys(), key=lambda file: (file.path, file.start))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = dict(zip(missing, pool.map(lambda file: rows_of(catalog.store, file), missing), strict=True))
+        self._rows = {file: found[file] if file in found else self._rows[file] for file in wanted}
+        connection = duckdb.connect(":memory:")
+        for name in self.tables:
+            held = [
+                self._rows[file]
+                for file in sorted(wanted, key=lambda file: (file.path, file.start))
+                if file.table == name
+            ]
+            connection.register("held", pa.concat_tables([TABLES[name].empty_table(), *held]).combine_chunks())
+            rows = "select * from held"
+            connection.execute(f'create table "{name}" as {VIEWS[name].format(rows=rows) if name in VIEWS else rows}')
+            connection.unregister("held")
+        return connection
+
+
+def rows_of(store: Store, file: Manifest) -> pa.Table:
+    """The rows of one manifest, in the table's own schema."""
+    with store.open_read(file.path) as source:
+        found = pq.ParquetFile(source).read(use_threads=False)
+    return as_table(file.table, found if file.whole else found.slice(file.start, file.rows))
