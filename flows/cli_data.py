@@ -151,7 +151,7 @@ def browse(
     static: Annotated[str | None, Parameter(help="Write a folder that needs no server instead.")] = None,
     samples: Annotated[int, Parameter(help="Samples in a static folder.")] = 300,
 ) -> None:
-    """Look at a build: samples as conversations, where each comes from, what was rejected and why, statistics."""
+    """Look at a root: samples as conversations and where each comes from, rejects, statistics; runs, decisions, models."""
     if static is not None:
         from codi2_datasets.browse.static_export import export_static
 

@@ -44,7 +44,7 @@ def tree(found: ModelLineage) -> Tree:
     hang(top, "decisions", [decision(gate) for gate in found.gates])
     hang(top, "evaluations", [evaluation(row) for row in found.evaluations])
     if found.answered:
-        top.add(f"answered {found.answered:,} requests of batches")
+        top.add(f"answered {count(found.answered, 'request')} of batches")
     if not found.trainings:
         top.add("its training is not in this catalog")
     here = top
@@ -66,7 +66,9 @@ def hang_training(parent: Tree, training: Training) -> Tree:
     run = training.run
     branch = parent.add(f"trained by {run['run_id']}, {moment(run['created_at'])}")
     seconds = f", {run['seconds']:,.0f} s" if run["seconds"] is not None else ""
-    branch.add(f"code {run['code_version'] or '(unknown)'}, seed {run['seed']}, {run['workers']} worker(s){seconds}")
+    branch.add(
+        f"code {run['code_version'] or '(unknown)'}, seed {run['seed']}, {count(run['workers'] or 1, 'worker')}{seconds}"
+    )
     branch.add(f"on {machine(run['environment'])}")
     if run["config"]:
         branch.add(f"config {stages(json.loads(run['config']))}")
@@ -81,9 +83,12 @@ def hang_build(parent: Tree, origin: Origin, parents: list[dict[str, Any]]) -> N
     build = origin.build
     recipe = f"recipe {build.get('recipe')} ({build.get('recipe_hash')})"
     branch = parent.add(f"on build {build['build_id']}, {recipe}, {moment(build.get('created_at'))}")
-    branch.add(f"{build.get('samples') or 0:,} samples, seed {build.get('seed')}, code {build.get('code_version')}")
+    branch.add(
+        f"{count(build.get('samples') or 0, 'sample')}, seed {build.get('seed')}, code {build.get('code_version')}"
+    )
     before = [
-        f"{row['build_id']} {row['recipe']}, {row['samples']:,} samples, {moment(row['created_at'])}" for row in parents
+        f"{row['build_id']} {row['recipe']}, {count(row['samples'] or 0, 'sample')}, {moment(row['created_at'])}"
+        for row in parents
     ]
     more = [f"... and {len(before) - PARENTS:,} more"] if len(before) > PARENTS else []
     hang(branch, "after", [*before[:PARENTS], *more])
@@ -94,16 +99,16 @@ def hang_build(parent: Tree, origin: Origin, parents: list[dict[str, Any]]) -> N
 def task(use: TaskUse) -> str:
     drawn = "" if use.trained else ", not trained on"
     held = f"{use.validation:,} + {use.test:,} held out"
-    return f"{use.task}: {use.train:,} samples, {held}, {use.shards:,} shards of {use.bytes / 1e6:,.1f} MB{drawn}"
+    return f"{use.task}: {count(use.train, 'sample')}, {held}, {count(use.shards, 'shard')} of {use.bytes / 1e6:,.1f} MB{drawn}"
 
 
 def corpus(use: CorpusUse) -> str:
-    works = f"{use.works:,} of {use.rows:,} works in {use.samples:,} samples"
+    works = f"{use.works:,} of {count(use.rows, 'work')} in {count(use.samples, 'sample')}"
     return f"{use.corpus} ({use.licence or 'licence unknown'}): {works}; {use.source}, revision {use.revision}"
 
 
 def licence(use: LicenceUse) -> str:
-    return f"{use.licence or '(unknown)'}: {use.works:,} works, {use.samples:,} samples"
+    return f"{use.licence or '(unknown)'}: {count(use.works, 'work')}, {count(use.samples, 'sample')}"
 
 
 def decision(gate: dict[str, Any]) -> str:
@@ -114,7 +119,7 @@ def decision(gate: dict[str, Any]) -> str:
 
 def evaluation(row: dict[str, Any]) -> str:
     figures = {metric["metric"] for metric in row["metrics"]}
-    return f"{row['run_id']} on build {row['build_id']}: {len(row['metrics'])} figures of {len(figures)} metrics; {row['uri']}"
+    return f"{row['run_id']} on build {row['build_id']}: {count(len(row['metrics']), 'figure')} of {count(len(figures), 'metric')}; {row['uri']}"
 
 
 def machine(environment: str | None) -> str:
@@ -131,6 +136,10 @@ def stages(config: dict[str, Any]) -> str:
         f"{name} {part['steps']:,}" for name, part in config.items() if isinstance(part, dict) and part.get("steps")
     ]
     return f"{config.get('preset', '')}: {', '.join(steps)} steps" if steps else str(config.get("preset", ""))
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def moment(stamp: str | None) -> str:

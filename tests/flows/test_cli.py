@@ -13,7 +13,8 @@ from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
 COMMANDS = (
-    "corpora", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "demo",
+    "corpora", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "lineage",
+    "demo",
 )  # fmt: skip
 
 
