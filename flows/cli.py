@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -15,8 +16,10 @@ from cyclopts import App, CycloptsError, Parameter
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
 from codi2_flows.cli_fetch import FETCH_COMMANDS
+from codi2_flows.cli_keep import KEEP_COMMANDS
 from codi2_flows.cli_lineage import LINEAGE_COMMANDS
 from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
+from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
 
@@ -30,8 +33,10 @@ app = App(
 for command in (
     *DATA_COMMANDS,
     *FETCH_COMMANDS,
+    *KEEP_COMMANDS,
     *LINEAGE_COMMANDS,
     *REPRODUCE_COMMANDS,
+    *RUN_COMMANDS,
     *SERVE_COMMANDS,
     *SERVER_COMMANDS,
 ):
@@ -189,6 +194,7 @@ def main() -> None:
     if debug:
         os.environ["CODI2_DEBUG"] = "1"
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, we end in as good an order as by Ctrl-C
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -216,6 +222,7 @@ def is_usage(error: Exception) -> bool:
         "ForgetError",
         "ExportError",
         "BrowseError",
+        "RunError",
         "FetchError",
         "SuiteError",
         "WeightsMissing",

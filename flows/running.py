@@ -34,6 +34,7 @@ log = logging.getLogger("codi2.run")
 PAUSES = (1.0, 4.0, 15.0)  # seconds before a row is written again to a store that is away
 
 _current: ContextVar[str | None] = ContextVar("run id", default=None)
+_before: ContextVar[int] = ContextVar("attempts before", default=0)
 
 
 class Running:
@@ -112,6 +113,16 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
         running.ended(runs.COMPLETED)
 
 
+@contextmanager
+def again(run: Run) -> Iterator[None]:
+    """The run that the body starts is one more attempt at what `run` crashed on."""
+    token = _before.set(run.attempt)
+    try:
+        yield
+    finally:
+        _before.reset(token)
+
+
 def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | None) -> Run:
     """The row of a run that starts. Runs of the same flow and parameters that died are marked as crashed, and counted."""
     config = json.dumps(parameters, sort_keys=True, default=plain)
@@ -128,7 +139,7 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
         config=config,
         status=runs.RUNNING,
         created_at=moment.isoformat(timespec="microseconds"),
-        attempt=1 + max((one.attempt for one in died), default=0),
+        attempt=1 + max([one.attempt for one in died] + [_before.get() if parent is None else 0]),
         parent=parent,
         flow_run=flow_run_id(),
         seed=parameters.get("seed"),
