@@ -21,7 +21,9 @@ from codi2_datasets.publishing import describe_build
 from codi2_datasets.shards import Receipt, receipt_json, receipt_path
 from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME
 from codi2_datasets.tar import add_member
+from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
+from codi2_storage.leases import lease
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
@@ -33,10 +35,16 @@ class ForgetError(ValueError):
 def forget(root: str, names: list[str]) -> str:
     """Forget source rows, by id or as 'corpus:locator', in the latest build. Returns the id of the new build."""
     store = Store(root)
+    with lease(store, "forget", about="an opt-out"):
+        wait_for_collector(store)
+        return leave_out(store, names)
+
+
+def leave_out(store: Store, names: list[str]) -> str:
     catalog = Catalog(store)
     old = catalog.latest_build()
     if old is None:
-        raise ForgetError(f"no published build under {root}")
+        raise ForgetError(f"no published build under {store.root}")
     with catalog.connect(old) as connection:
         gone = find(connection, names)
         build_id = digest([old, sorted(row["source_row_id"] for row in gone)])[:12]

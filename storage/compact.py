@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codi2_storage.busy import wait_for_collector
 from codi2_storage.commit import Commit, Manifest
+from codi2_storage.leases import lease
 from codi2_storage.manifests import commits, read_rows
 from codi2_storage.packs import packs, write_pack
 from codi2_storage.store import Store
@@ -29,6 +31,7 @@ GROUP_ROWS = 4_096  # of a row group: what is read at least to have the rows of 
 FILE_ROWS = 2**20
 FILE_BYTES = 128 * 2**20  # of Parquet in memory, from which on a file ends
 READERS = 8  # files read at once: on an object store each waits for its answer
+COMPACTOR = "compactor"  # lease: no two at once, none beside a collection, which would miss what is being copied
 Advance = Callable[[int], None]
 
 
@@ -43,7 +46,13 @@ class Compacted:
 
 
 def compact(store: Store, advance: Advance = lambda done: None, least: int = LEAST) -> Compacted:
-    """Pack the ingest commits that lie loose, and all packs into one where they are many. `advance` is told of each commit."""
+    """Pack the ingest commits that lie loose, and all packs into one where they are many. `advance` is told of files read."""
+    with lease(store, COMPACTOR, about="a compaction"):
+        wait_for_collector(store)
+        return pack(store, advance, least)
+
+
+def pack(store: Store, advance: Advance, least: int) -> Compacted:
     present = packs(store)
     packed = {key for pack in present.values() for key in pack.commits}
     loose = [commit for commit in commits(store, "ingest") if (commit.kind, commit.id) not in packed]
@@ -55,16 +64,15 @@ def compact(store: Store, advance: Advance = lambda done: None, least: int = LEA
     chosen.sort(key=lambda commit: commit.id)
     merged = {commit.id: replace(commit, files=[]) for commit in chosen}
     for table in TABLES:
-        for commit_id, manifest in merge(store, table, chosen):
+        for commit_id, manifest in merge(store, table, chosen, advance):
             merged[commit_id].files.append(manifest)
-    advance(len(chosen))
     write_pack(store, merged.values(), tuple(replaced))
     before = {file.path for commit in chosen for file in commit.files}
     after = [file for commit in merged.values() for file in commit.files]
     return Compacted(len(chosen), len(before), len({file.path for file in after}), sum(file.rows for file in after))
 
 
-def merge(store: Store, table: str, chosen: list[Commit]) -> Iterator[tuple[str, Manifest]]:
+def merge(store: Store, table: str, chosen: list[Commit], advance: Advance) -> Iterator[tuple[str, Manifest]]:
     """The commits' rows of one table in new files, in order. Yields each commit's id with its share of one."""
     files = [(commit.id, file) for commit in chosen for file in commit.files if file.table == table]
     growing = Growing(store, table)
@@ -78,6 +86,7 @@ def merge(store: Store, table: str, chosen: list[Commit]) -> Iterator[tuple[str,
                         f"{store.uri(file.path)} has {len(rows):,} rows, not the {file.rows:,} of its commit"
                     )
                 growing.add(commit_id, rows)
+                advance(1)
                 if growing.full:
                     yield from growing.end()
     yield from growing.end()

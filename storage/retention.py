@@ -7,7 +7,7 @@ What stays:
   ingests      those that a build which stays stands on
   evaluations  those of a checkpoint that stays, or of weights the catalog does not know on a build that stays
   and every opt-out, deployment, decision, generation, pin and record of a flow
-A build that shows a work whose owner opted out stays only for a pin's or a model's sake, never as one of the newest.
+A build that shows a work whose owner opted out stays for a pin's or a model's sake, or until another takes its place.
 """
 
 from __future__ import annotations
@@ -119,13 +119,18 @@ def retained(catalog: Catalog, policy: Policy) -> Retained:
     return Retained(frozenset((c.kind, c.id) for c in catalog.commits) - go.keys(), why, go)
 
 
-def newest(builds: Iterable[Commit], keep: int, showing: set[str]) -> list[Commit]:
-    """The last so many of each recipe; of builds in order of time. Those that show what was forgotten do not count."""
+def newest(builds: Iterable[Commit], keep: int, showing: Collection[str]) -> list[Commit]:
+    """The last so many of each recipe; `builds` in order of time. Those that show what was forgotten do not count, but the
+    very last: what takes its place is not there yet."""
     by_recipe: dict[str, list[Commit]] = {}
     for commit in builds:
-        if commit.id not in showing:
-            by_recipe.setdefault(commit.info.get("recipe", ""), []).append(commit)
-    return [commit for of_recipe in by_recipe.values() for commit in of_recipe[-keep:]]
+        by_recipe.setdefault(commit.info.get("recipe", ""), []).append(commit)
+    found = []
+    for of_recipe in by_recipe.values():
+        found += [commit for commit in of_recipe if commit.id not in showing][-keep:]
+        if of_recipe[-1].id in showing:
+            found.append(of_recipe[-1])
+    return found
 
 
 def lived(catalog: Catalog, models: int) -> list[str]:

@@ -202,10 +202,12 @@ def test_forgotten_media_go_and_the_opt_out_stays(store: Store) -> None:
     pin(store, "b2")
     forget(store, "p4-0")
     forget(store, "p2-1")
+    assert ("build", "b4") in plan(store, Policy(keep=2), now=LATER).kept  # until another takes its place
+    build(store, "b5", "nightly", ["p3"])
     asked = plan(store, Policy(keep=2), now=LATER)
     collect(store, Policy(keep=2), now=LATER)
     assert names(store, "forget") == {"forget-p4-0", "forget-p2-1"}
-    assert names(store, "build") == {"b1", "b2", "b3"}  # b4 shows p4-0
+    assert names(store, "build") == {"b1", "b2", "b3", "b5"}  # b4 shows p4-0
     assert "shows works whose owners opted out" in {row["why"] for row in asked.table()}
     assert store.read_bytes("assets/p2.tar") == b"p2" + bytes(2) + b"p2p2"  # the second of its media, at 2, is blank
     whole(store)
