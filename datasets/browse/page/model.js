@@ -183,7 +183,7 @@ function taskFacts(use, shares) {
 }
 function corpusFacts(use, shares) {
   const mine = shares.filter((share) => share.corpus === use.corpus);
-  openFacts(use.corpus, { "": use.description, licence: use.licence || "unknown", source: use.source, revision: use.revision, rows: number(use.rows), "shown in training": `${number(use.works)} works in ${number(use.samples)} samples` },
+  openFacts(use.corpus, { about: use.description, licence: use.licence || "unknown", source: use.source, revision: use.revision, rows: number(use.rows), "shown in training": `${number(use.works)} works in ${number(use.samples)} samples` },
     mine.length ? el("h3", {}, "feeds") : null, mine.length ? table(["task", "samples"], mine.map((share) => [words(share.task), number(share.samples)]), [1]) : null, looking({ corpus: use.corpus }));
 }
 const looking = (choice) => el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "samples", ...choice }, false); } }, "look at its samples in the build shown"));
