@@ -87,7 +87,7 @@ def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
     prepared = prepare(original, root, workers)
     if not prepared.published:
         with cluster_when_needed(workers):
-            library.assemble(prepared, library.ingest(prepared))
+            return library.assemble(prepared, library.ingest(prepared)).build_id
     return prepared.build_id
 
 

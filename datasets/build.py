@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.connectors import Connector, connectors
@@ -28,6 +28,7 @@ from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
+from codi2_storage.diff import changes
 from codi2_storage.environment import environment
 from codi2_storage.leases import lease, still_ours
 from codi2_storage.lineage import code_version
@@ -70,6 +71,7 @@ class Built:
     samples: int
     fresh: bool  # False: it was published before, nothing was done
     missing: list[str]  # optional corpora that could not be had, and the remedy
+    failed: int = 0  # rows and samples that could not be read for now: the next build tries them again
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -119,8 +121,12 @@ def ingest(prepared: Prepared) -> list[str]:
     return sorted(set(ids) | set(enrich_step.enrich(prepared.store, prepared.recipe, ids, settings.workers)))
 
 
-def assemble(prepared: Prepared, ingests: list[str]) -> int:
-    """Steps 3 to 6: select, plan, write, publish. Returns the number of samples."""
+def assemble(prepared: Prepared, ingests: list[str]) -> Built:
+    """Steps 3 to 6: select, plan, write, publish.
+
+    What failed for now is part of the build's id. So a build with failures never takes the name of the whole one, the same
+    failures again publish nothing, and each that has passed gives a new version.
+    """
     store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
     catalog = Catalog(store)
     opted_out = [commit.id for commit in commits(store, "forget")]
@@ -129,14 +135,29 @@ def assemble(prepared: Prepared, ingests: list[str]) -> int:
         plan_step.plan(connection, identity, recipe)
         write_step.plan_shards(connection, recipe)
         receipts, _ = write_step.write(connection, store, identity, prepared.settings.workers)
+        lacking = [commit for commit in catalog.commits if commit.id in set(ingests) and commit.info.get("passing")]
+        failures = [commit.id for commit in lacking] + [receipt.shard for receipt in receipts if receipt.passing]
+        failed = sum(commit.info["passing"] for commit in lacking)
+        failed += sum(len(receipt.failed) for receipt in receipts if receipt.passing)
+        if failures:
+            identity = digest([prepared.build_id, sorted(failures)])[:12]
+            if committed(store, identity, "build") is not None:
+                return replace(found(replace(prepared, build_id=identity)), failed=failed)
         leaks = publish_step.check(connection)
-        found = publish_step.statistics(connection) | {"checks": leaks}
-        publish_step.write_statistics(store, identity, found)
+        counts = publish_step.statistics(connection) | {"checks": leaks}
+        publish_step.write_statistics(store, identity, counts)
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
-        still_ours(store, lease_of(identity))
-        publish_step.publish(connection, store, build_row(prepared, catalog.latest_build()), ingests, receipts)
-    describe_build(prepared.store, prepared.build_id)
-    return sum(row["samples"] for row in found["samples"])
+        still_ours(store, lease_of(prepared.build_id))
+        row = build_row(prepared, parent_of(catalog, recipe.name)) | {"build_id": identity}
+        publish_step.publish(connection, store, row, ingests, receipts)
+    describe_build(prepared.store, identity)
+    return Built(identity, samples_of(replace(prepared, build_id=identity)), True, prepared.missing, failed)
+
+
+def parent_of(catalog: Catalog, recipe: str) -> str | None:
+    """The latest build of the recipe; that of any other where it is the recipe's first."""
+    own = [commit.id for commit in catalog.builds() if commit.info.get("recipe") == recipe]
+    return own[-1] if own else catalog.latest_build()
 
 
 def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
@@ -161,6 +182,21 @@ def say_missing(prepared: Prepared) -> None:
         print(f"left out: {line}", file=sys.stderr, flush=True)
 
 
+def say_changes(built: Built, root: str) -> None:
+    """In a line each: what differs from the build before, and what failed for now."""
+    store = Store(root)
+    query = "select parent from builds where build_id = ?"
+    [row] = Catalog(store).sql(query, [built.build_id], build=built.build_id).to_pylist()
+    known = {commit.id for commit in commits(store, "build")}
+    if built.fresh and row["parent"] in known:
+        told = "; ".join(str(count) for count in changes(root, row["parent"], built.build_id))
+        print(f"since build {row['parent']}: {told}", file=sys.stderr, flush=True)
+    elif not built.fresh:
+        print(f"nothing new since build {built.build_id}", file=sys.stderr, flush=True)
+    if built.failed:
+        print(f"{built.failed:,} could not be read for now; the next build tries again", file=sys.stderr, flush=True)
+
+
 def build(settings: Settings) -> Built:
     """The whole build, with no orchestrator. A build that is published already is left as it is."""
     prepared = prepare(settings)
@@ -169,8 +205,7 @@ def build(settings: Settings) -> Built:
         if prepared.published:
             return found(prepared)
         with cluster_when_needed(settings.workers):
-            samples = assemble(prepared, ingest(prepared))
-    return Built(prepared.build_id, samples, True, prepared.missing)
+            return assemble(prepared, ingest(prepared))
 
 
 @contextmanager

@@ -65,6 +65,8 @@ class Receipt:
     sha256: str
     derived: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    passing: bool = False
+    """Some failed because media could not be read now: the next build writes the shard again."""
 
 
 def receipt_path(shard: str) -> str:
@@ -83,9 +85,15 @@ def read_receipt(store: Store, shard: str) -> Receipt | None:
 
 
 def write_shard(plan: ShardPlan) -> Receipt:
-    """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why."""
+    """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why.
+
+    Where media could not be read now, the shard has a name that says which samples it lacks: the plan's own stays free, and
+    the next build writes it again.
+    """
     media = media_of(plan)
     data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
+    unread = set(errors)
+    unread |= {medium.asset_id for medium in media if unread.intersection(medium.inputs)}
     derived: dict[str, dict[str, Any]] = {}
     for medium in media:
         if medium.op is None:
@@ -97,13 +105,14 @@ def write_shard(plan: ShardPlan) -> Receipt:
         except (MediaError, KeyError) as error:
             errors[medium.asset_id] = f"{medium.op} cannot be made: {error}"
 
-    buffer, written, failed = io.BytesIO(), 0, []
+    buffer, written, failed, passing = io.BytesIO(), 0, [], False
     parts = {key: list(rows) for key, rows in groupby(plan.parts.to_pylist(), key=lambda row: row["sample_id"])}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for row in plan.samples.to_pylist():
             rows = parts[row["sample_id"]]
             missing = [r["asset_id"] for r in rows if r["modality"] != "text" and r["asset_id"] not in data]
             if missing:
+                passing = passing or not unread.isdisjoint(missing)
                 failed.append(
                     {"sample_id": row["sample_id"], "error": errors.get(missing[0], f"no asset {missing[0]}")}
                 )
@@ -121,12 +130,18 @@ def write_shard(plan: ShardPlan) -> Receipt:
             written += 1
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
-    receipt = Receipt(
-        plan.name, written, len(content), sha256, [row for row in derived.values() if "member" in row], failed
-    )
-    plan.root.write_bytes(plan.name, content)
-    plan.root.write_bytes(receipt_path(plan.name), receipt_json(receipt))
+    name = lacking(plan.name, [row["sample_id"] for row in failed]) if passing else plan.name
+    places = [row for row in derived.values() if "member" in row]
+    receipt = Receipt(name, written, len(content), sha256, places, failed, passing)
+    plan.root.write_bytes(name, content)
+    plan.root.write_bytes(receipt_path(name), receipt_json(receipt))
     return receipt
+
+
+def lacking(name: str, samples: list[str]) -> str:
+    """The name of a shard of that plan without some of its samples; it sorts as the whole one does."""
+    digest = hashlib.sha256("\n".join([name, *sorted(samples)]).encode()).hexdigest()
+    return f"{name.rpartition('-')[0]}-{digest[:16]}.tar"
 
 
 def media_of(plan: ShardPlan) -> list[Medium]:

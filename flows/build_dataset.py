@@ -26,8 +26,8 @@ def ingests(settings: library.Settings) -> str:
 
 
 @task(name="dataset version", **LASTING)
-def dataset_version(settings: library.Settings, ingests_path: str) -> int:
-    """Select, plan, write and publish. Returns the number of samples."""
+def dataset_version(settings: library.Settings, ingests_path: str) -> library.Built:
+    """Select, plan, write and publish."""
     listed = json.loads(Store(settings.root).read_bytes(ingests_path))
     return library.assemble(library.prepare(settings), listed)
 
@@ -51,11 +51,14 @@ def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Bu
     library.say_missing(prepared)
     with library.alone(prepared):
         if prepared.published:
-            return library.found(prepared)
-        with cluster_when_needed(workers):
-            samples = dataset_version(settings, ingests(settings))
-    build_published(settings.root, prepared.build_id, samples, recipe, limit)
-    return library.Built(prepared.build_id, samples, True, prepared.missing)
+            version = library.found(prepared)
+        else:
+            with cluster_when_needed(workers):
+                version = dataset_version(settings, ingests(settings))
+    library.say_changes(version, settings.root)
+    if version.fresh:
+        build_published(settings.root, version.build_id, version.samples, recipe, limit)
+    return version
 
 
 if __name__ == "__main__":

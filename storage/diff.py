@@ -97,6 +97,35 @@ def diff(root: str, old: str, new: str) -> Diff:
         )
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many rows, samples or shards two builds share, and how many came and went; one that changed did both."""
+
+    name: str
+    added: int
+    removed: int
+    kept: int
+
+    def __str__(self) -> str:
+        return f"{self.name} +{self.added:,} -{self.removed:,} ={self.kept:,}"
+
+
+def changes(root: str, old: str, new: str) -> list[Count]:
+    """What came, went and stayed, in three numbers each. Raises CatalogError where a build is not there."""
+    catalog, found = Catalog(root), []
+    what = {"source_rows": SOURCE_ROWS, "samples": SAMPLES, "shards": SHARDS}
+    with catalog.connect(old, tables=tuple(what)) as was, catalog.connect(new, tables=tuple(what)) as now:
+        for name, query in what.items():
+            with side_by_side(was, now, query) as connection:
+                row = connection.execute(
+                    """select count(*) filter (where what in ('added', 'changed')),
+                              count(*) filter (where what in ('removed', 'changed')),
+                              count(*) filter (where what = 'kept') from side_by_side"""
+                ).fetchone()
+            found.append(Count("rows" if name == "source_rows" else name, *(row or (0, 0, 0))))
+    return found
+
+
 def build_row(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The line of the build; all empty where a commit has none."""
     found = connection.execute(f"select spec, {', '.join(BUILD)} from builds limit 1").fetchone()

@@ -146,6 +146,11 @@ class Writer:
         if len(rows):
             self.files.append(write_manifest(self.store, self.commit_id, table, rows))
 
+    def rename(self, commit_id: str) -> None:
+        """Publish under another id than was thought: what is in the commit has shown that it is another one."""
+        _commit_path(self.kind, commit_id)
+        self.commit_id = commit_id
+
     def add(self, files: list[Manifest]) -> None:
         """Take over manifests that workers have written."""
         self.files.extend(files)

@@ -90,7 +90,8 @@ def ingest_published(
         commit = committed(store, item.id, "ingest")
         if commit is None:
             todo.append(item)
-        ids += [item.id, *(commit.uses if commit else [])]
+        else:
+            ids += [item.id, *commit.uses]
     if todo:
         with progress(f"ingest {source.place.corpus}", len(todo), "pieces") as advance:
             for _, done in spread(read_pieces, todo, workers, few=FEW):
@@ -132,11 +133,16 @@ def readings(store: Store, source: Published, media: Media, limit: int | None) -
 
 
 def read_pieces(item: Reading) -> list[str]:
-    """Normalise and commit the rows of some pieces. Returns the ids of their partitions."""
+    """Normalise and commit the rows of some pieces. Returns the ids of the commit and of their partitions.
+
+    Where rows failed for now, the commit has an id that says which: the pieces' own stays free, and the next build reads them
+    again. Failures that are the same again give the same id.
+    """
     keep_for(item.content)
     connector, revision = connectors()[item.connector], revision_of(item)
     done: list[str] = []
     waiting: list[dict[str, Any]] = []
+    passing: list[str] = []
     total = 0
     with Writer(item.root, item.id, "ingest") as writer:
         rows = islice(rows_of(connector, item), item.limit)
@@ -145,16 +151,20 @@ def read_pieces(item: Reading) -> list[str]:
                 ingest_partition(partition)
             done.append(partition.id)
             total += len(hashes)
+            passing += [f"{row.locator} {row.reason}" for row in partition.rows if isinstance(row, RejectedRow) and row.passes]
             waiting += source_rows(revision, partition.rows, hashes)
             if len(waiting) >= HELD:
                 writer.append("source_rows", waiting)
                 waiting = []
         writer.append("source_rows", waiting)
+        if passing:
+            writer.rename(f"{item.id}-{digest(sorted(passing))[:8]}")
+            writer.info["passing"] = len(passing)
         row = {"corpus": item.place.corpus, "revision": revision.revision, "source": connector.homepage, "rows": total}
         row |= {"version": revision.version, "sha256": revision.sha256, "licence": connector.licence}
-        writer.append("corpora", [{**row, "description": connector.description, "ingest_id": item.id}])
+        writer.append("corpora", [{**row, "description": connector.description, "ingest_id": writer.commit_id}])
         writer.uses = sorted(set(done))
-    return done
+    return [writer.commit_id, *done]
 
 
 def rows_of(connector: Connector, item: Reading) -> Iterator[SourceRow | RejectedRow]:

@@ -139,6 +139,10 @@ def write(
                 receipts[plan.name] = receipt
                 advance(len(plan.samples))
     ordered = [receipts[name] for name in names]
+    for name, receipt in zip(names, ordered, strict=True):
+        if receipt.shard != name:  # it lacks samples, and its name says so
+            for table in ("planned_shards", "planned_samples"):
+                connection.execute(f"update {table} set shard = ? where shard = ?", [receipt.shard, name])
     failed = [{"subject": row["sample_id"], "error": row["error"]} for receipt in ordered for row in receipt.failed]
     total = count(connection, "planned_samples")
     connection.execute(

@@ -63,6 +63,12 @@ def damage(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def of_one_file(error: OSError) -> bool:
+    """Whether an error tells of the one file (gone since it was listed, no rights to it, a bad place on the disk), and not of
+    the store."""
+    return isinstance(error, FileNotFoundError | PermissionError) or error.errno == errno.EIO
+
+
 def expand(path: str) -> str:
     """The path with environment variables and ~ filled in. Raises SourceUnavailable for a variable that is not set."""
     for plain, braced in VARIABLE.findall(path):
@@ -134,8 +140,18 @@ def folder_identity(folder: str, patterns: Sequence[str]) -> str:
         found = fs.glob(base, detail=True) if magic else fs.find(base, detail=True)
         for name in sorted(found):
             if found[name].get("type") != "directory" and any(fnmatch(name.rpartition("/")[2], p) for p in patterns):
-                total.update(f"{short(name)}\0{content_name(fs, name, found[name])}\n".encode())
+                total.update(f"{short(name)}\0{content_or_none(fs, name, found[name])}\n".encode())
     return total.hexdigest()
+
+
+def content_or_none(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any]) -> str:
+    """As `content_name`; '' for a file that cannot be read now, so that the folder is another once it can."""
+    try:
+        return content_name(fs, name, info)
+    except OSError as error:
+        if not of_one_file(error):
+            raise
+        return ""
 
 
 def content_name(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any] | None) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 import soundfile
 from PIL import Image, UnidentifiedImageError
 
-from codi2_datasets.connectors.reading.files import listing, opened, short
+from codi2_datasets.connectors.reading.files import listing, of_one_file, opened, short
 from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.corpora.base import PASSES
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import MAX_PIXELS
 from codi2_datasets.media.video import decoded
@@ -145,5 +146,11 @@ def shelved(folder: str, wanted: Sequence[str], modality: Sequence[str]) -> Medi
 
 
 def read_medium(path: str, modality: Sequence[str]) -> Medium | Bad:
-    with opened(path, seekable=True) as file:
-        return medium(file.read(), short(path), modality)
+    """The medium in a file. One file that cannot be read is a row that failed for now; a store that is away is an error."""
+    try:
+        with opened(path, seekable=True) as file:
+            return medium(file.read(), short(path), modality)
+    except OSError as error:
+        if not of_one_file(error):
+            raise
+        return Bad(f"{PASSES}its file cannot be read ({error.strerror or type(error).__name__})")
