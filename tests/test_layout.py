@@ -16,7 +16,12 @@ FLOORS = {
     "codi2_model": "codi2_model",
     "flows": "codi2_flows",
 }
-RAY_PLACES = {"datasets/engine.py", "codi2_model/training/distributed.py", "codi2_model/serving/app.py"}
+RAY_PLACES = {
+    "datasets/engine.py",
+    "codi2_model/training/distributed.py",
+    "codi2_model/serving/app.py",
+    "codi2_model/serving/deployments.py",
+}
 
 
 def imports(file: Path) -> set[str]:

@@ -19,7 +19,18 @@ from codi2_model.replies import MediumDone
 from codi2_model.serving.metrics import Metrics
 from codi2_model.serving.pipeline import Backend
 from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.wire import Failed, Finished, Gathering, Reply, ServerEvent, chunks, completion, opening, sse
+from codi2_model.serving.wire import (
+    Accepted,
+    Failed,
+    Finished,
+    Gathering,
+    Reply,
+    ServerEvent,
+    chunks,
+    completion,
+    opening,
+    sse,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,9 +99,9 @@ class Answers:
     async def chat(self, request: Request, asked: ChatRequest, measure: Measure) -> Response:
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
         if not asked.stream:
-            reply = await self.until_gone(request, self.whole(asked))
+            reply = await self.until_gone(request, self.whole(asked, head))
             return JSONResponse(await self.parsed(completion, reply, asked, head))
-        events = self.events(asked)
+        events = self.events(asked, head)
         # the first event decides on the status: a refusal is an answer of its own, not the end of a stream
         first = await self.until_gone(request, anext(events))
         if isinstance(first, Failed):
@@ -100,19 +111,23 @@ class Answers:
         stream = self.stream(first, events, asked, head, measure)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def whole(self, asked: ChatRequest) -> Reply:
+    async def whole(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
         gathering = Gathering()
-        async with aclosing(self.events(asked)) as events:
+        async with aclosing(self.events(asked, head)) as events:
             async for event in events:
                 if (reply := gathering.take(event)) is not None:
                     return reply
         raise RuntimeError("the reply has no end")
 
-    async def events(self, asked: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
-        """The backend's events, counted."""
+    async def events(self, asked: ChatRequest, head: dict[str, Any] | None) -> AsyncGenerator[ServerEvent, None]:
+        """The backend's events, counted; which model answers goes into `head`."""
         begun, first = time.monotonic(), True
         async with aclosing(self.backend.stream(asked)) as events:
             async for event in events:
+                if isinstance(event, Accepted):
+                    if head is not None:
+                        head["model"] = event.model_id
+                    continue
                 if first:
                     self.metrics.first.observe(time.monotonic() - begun)
                     first = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Protocol
 
@@ -60,9 +61,12 @@ class OwnCounts:
 
 
 def build_api(
-    backend: Backend, settings: ServerSettings | None = None, side: int | None = None, counts: Counts | None = None
+    backend: Backend,
+    settings: ServerSettings | None = None,
+    side: Callable[[], int | None] = lambda: None,
+    counts: Counts | None = None,
 ) -> FastAPI:
-    """The app. `side`: pixels of the pictures that the model makes, for those who ask for a size."""
+    """The app. `side` tells the pixels of the pictures that the model makes, for those who ask for a size."""
     chosen = settings or ServerSettings()
     api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     counts = counts or OwnCounts()
@@ -127,7 +131,7 @@ def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
 
     @api.get("/v1/models/{model_id}", summary="A model.", responses=described.answers(described.MODEL))
     async def model(model_id: str) -> dict[str, Any]:
-        if model_id != backend.model_id:
+        if model_id != backend.model_id and model_id not in backend.before:
             raise RequestError(f"no model {model_id[:80]!r} here", "model", "model_not_found", 404)
         return _model(backend, started)
 
@@ -151,12 +155,13 @@ def _add_chat(api: FastAPI, backend: Backend, settings: ServerSettings, answers:
     async def chat(request: Request) -> Response:
         async with answers.measured("chat") as measure:
             body = await read_body(request, limits.body_bytes)
-            asked = await answers.parsed(parse_request, body, backend.model_id, limits, backend.modalities, fetch)
+            about = backend.model_id, limits, backend.modalities, fetch, backend.before
+            asked = await answers.parsed(parse_request, body, *about)
             return await answers.chat(request, asked, measure)
 
 
 def _add_generations(
-    api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers, side: int | None
+    api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers, side: Callable[[], int | None]
 ) -> None:
     limits = settings.limits
 
@@ -171,7 +176,9 @@ def _add_generations(
         async def generations(request: Request) -> Response:
             async with answers.measured(route):
                 data = parse_object(await read_body(request, limits.body_bytes))
-                asked = parse_generation(data, modality, backend.model_id, limits, backend.modalities, side)
+                asked = parse_generation(
+                    data, modality, backend.model_id, limits, backend.modalities, side(), backend.before
+                )
                 replies = await answers.until_gone(request, asyncio.gather(*map(answers.whole, asked)))
                 as_url = data.get("response_format") == "url"
                 return JSONResponse(await answers.parsed(generation_json, replies, modality, int(time.time()), as_url))

@@ -30,11 +30,17 @@ MOST = 8
 
 
 def parse_generation(
-    data: Mapping[str, Any], modality: str, model_id: str, limits: Limits, has: tuple[str, ...], side: int | None
+    data: Mapping[str, Any],
+    modality: str,
+    model_id: str,
+    limits: Limits,
+    has: tuple[str, ...],
+    side: int | None,
+    before: tuple[str, ...] = (),
 ) -> list[ChatRequest]:
     """One request for each medium asked for, with seeds that count up. Raises RequestError naming the field."""
     known_fields(data, FIELDS)
-    check_model(data, model_id)
+    check_model(data, model_id, before)
     if modality not in has:
         raise RequestError(f"this model makes no {modality}: it has {', '.join(has)}", "model", "unsupported", 404)
     prompt = data.get("prompt")

@@ -33,6 +33,8 @@ class Backend(Protocol):
 
     model_id: str
     modalities: tuple[str, ...]
+    before: tuple[str, ...]
+    """Names of models that this one took over from: who asks for them is answered by it."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]: ...
 
@@ -49,6 +51,7 @@ class Pipeline:
     ) -> None:
         self.engine, self.settings = engine, settings
         self.model_id, self.modalities = engine.model_id, engine.modalities
+        self.before: tuple[str, ...] = ()
         self.sessions = Sessions(engine.model, engine.processor, settings.sessions)
         self.draining = False
         self._under_way = 0
@@ -126,6 +129,11 @@ class Pipeline:
         wait = math.ceil(self._seconds * self._under_way / self.settings.max_batch / 2)
         message = f"{self._under_way} requests are under way, as many as this server takes on"
         return RequestError(message, code="rate_limit_exceeded", status=429, retry_after=min(60, max(1, wait)))
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are not answered yet."""
+        return self._under_way
 
     async def stats(self) -> Numbers:
         return {"": self.numbers()}

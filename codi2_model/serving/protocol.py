@@ -93,9 +93,15 @@ class ChatRequest:
 
 
 def parse_request(
-    body: bytes, model_id: str, limits: Limits, has: tuple[str, ...] = MEDIA, fetch: Any = None
+    body: bytes,
+    model_id: str,
+    limits: Limits,
+    has: tuple[str, ...] = MEDIA,
+    fetch: Any = None,
+    before: tuple[str, ...] = (),
 ) -> ChatRequest:
-    """JSON bytes -> ChatRequest. `has`: the media that the model knows; `fetch` gets remote media, None refuses them.
+    """JSON bytes -> ChatRequest. `has`: the media that the model knows; `fetch` gets remote media, None refuses them;
+    `before`: other names that the model answers to.
 
     Raises RequestError naming the field at fault.
     """
@@ -103,7 +109,7 @@ def parse_request(
 
     data = parse_object(body)
     known_fields(data, SETTINGS)
-    check_model(data, model_id)
+    check_model(data, model_id, before)
     if data.get("n") not in (None, 1) or data.get("n") is True:
         raise RequestError("one choice a request: n must be 1", "n")
     settings = parse_settings(data, limits, has)
@@ -139,9 +145,9 @@ def known_fields(data: Mapping[str, Any], known: tuple[str, ...]) -> None:
             raise RequestError("this model cannot do that: leave the field out", name, "unsupported_parameter")
 
 
-def check_model(data: Mapping[str, Any], model_id: str) -> None:
+def check_model(data: Mapping[str, Any], model_id: str, before: tuple[str, ...] = ()) -> None:
     model = data.get("model", model_id)
-    if model != model_id:
+    if model != model_id and model not in before:
         message = f"no model {shown(repr(model), 80)} here; this server has {model_id!r}"
         raise RequestError(message, "model", "model_not_found", 404)
     if not isinstance(data.get("user", ""), str | None):

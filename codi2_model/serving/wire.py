@@ -19,6 +19,13 @@ from codi2_model.serving.protocol import ChatRequest, RequestError
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """Which model will answer, told before all else by a server that changes models."""
+
+    model_id: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The end of a reply: tokens read and written (feature slots included), and read tokens that a session had kept."""
 
@@ -40,7 +47,7 @@ class Failed:
     error: RequestError
 
 
-ServerEvent = TextDelta | MediumBegun | Progress | MediumDone | Finished | Failed
+ServerEvent = Accepted | TextDelta | MediumBegun | Progress | MediumDone | Finished | Failed
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,8 @@ def chunks(event: ServerEvent, request: ChatRequest, head: Mapping[str, Any]) ->
         return [chunk(head, {}, codi2=about)]
     if isinstance(event, Failed):
         return [event.error.to_json()]
+    if isinstance(event, Accepted):
+        return []  # every chunk's head says it
     ends = [chunk(head, {}, event.finish_reason)]
     if request.include_usage:
         ends.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": event.usage()})

@@ -61,6 +61,7 @@ class Echo:
 
     model_id = "codi2-tiny"
     modalities = ("image", "audio", "video")
+    before = ("codi2-old",)
 
     def __init__(self) -> None:
         self.seen: list[ChatRequest] = []

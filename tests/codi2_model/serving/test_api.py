@@ -27,7 +27,7 @@ FAST = {"steps": 2}
 
 @pytest.fixture
 def url(pipeline: Any, served: Any) -> Iterator[str]:
-    with pipeline() as backend, served(build_api(backend, side=32)) as address:
+    with pipeline() as backend, served(build_api(backend, side=lambda: 32)) as address:
         yield address
 
 
