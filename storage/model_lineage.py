@@ -7,19 +7,17 @@ were taken about the model, its evaluations and what it answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any
 
 import duckdb
 
 from codi2_storage.catalog import Catalog, CatalogError
-from codi2_storage.origin import LicenceUse, Origin, origin_of, rows
+from codi2_storage.origin import LicenceUse, Origin, Origins, Read, rows
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
-Origins = Callable[[Catalog, str, list[str] | None], Origin | None]
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")
 LINE = ("role", "metric", "candidate_value", "champion_value", "gain", "low", "high", "n", "passed")
 
@@ -53,25 +51,23 @@ class ModelLineage:
         return asdict(self)
 
 
-def model_lineage(catalog: Catalog, checkpoint: str | None = None, origin: Origins = origin_of) -> ModelLineage:
+def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Origins | None = None) -> ModelLineage:
     """Everything the catalog knows of a model's way, of the one in place where none is named.
 
-    `checkpoint`: its id, the first characters of it, or its URI. `origin`: who tells what a build is made of; one that
-    remembers may, since builds do not change. Raises CatalogError where there is none, or more than one.
+    `checkpoint`: its id, the first characters of it, or its URI. Raises CatalogError where there is none, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
-        return lineage_of(connection, catalog, checkpoint, origin)
+        return lineage_of(connection, origins or Origins(catalog), checkpoint)
 
 
-def lineage_of(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, checkpoint: str | None, origin: Origins
-) -> ModelLineage:
+def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoint: str | None) -> ModelLineage:
     """The same over a connection that shows `TABLES` with the rows of every build."""
     present = rows(connection, "select * from deployments order by since desc, checkpoint_id limit 1", [])
+    catalog = origins.catalog
     row = checkpoint_row(connection, catalog, checkpoint, present[0] if present else None)
     identity = row["checkpoint_id"]
     served = rows(connection, "select * from deployments where checkpoint_id = ? order by since desc", [identity])
-    trainings = chain(connection, row, partial(origin, catalog))
+    trainings = chain(connection, row, origins)
     return ModelLineage(
         checkpoint=row,
         in_place=bool(present) and present[0]["checkpoint_id"] == identity,
@@ -80,7 +76,7 @@ def lineage_of(
         gates=decisions(connection, "where candidate = ? or champion = ?", [identity, identity]),
         evaluations=evaluations(connection, identity),
         answered=answered(catalog, identity),
-        licences=together([training.origin for training in trainings]),
+        licences=origins.licences([read_of(training.run) for training in trainings if training.run["build_id"]]),
     )
 
 
@@ -113,11 +109,7 @@ def checkpoint_row(
     return found[0]
 
 
-def chain(
-    connection: duckdb.DuckDBPyConnection,
-    checkpoint: dict[str, Any],
-    origin: Callable[[str, list[str] | None], Origin | None],
-) -> list[Training]:
+def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], origins: Origins) -> list[Training]:
     """The checkpoint's run, and on along `start`, as far as the catalog knows it; each run once."""
     found: list[Training] = []
     seen: set[str] = set()
@@ -127,7 +119,7 @@ def chain(
         runs = rows(connection, "select * from runs where run_id = ?", [here["run_id"]])
         if not runs:
             break
-        found.append(training(connection, here["checkpoint_id"], runs[0], origin))
+        found.append(training(connection, here["checkpoint_id"], runs[0], origins))
         start = runs[0]["start"]
         before = rows(
             connection, "select * from checkpoints where checkpoint_id = ? or uri = ? order by run_id", [start, start]
@@ -137,14 +129,15 @@ def chain(
 
 
 def training(
-    connection: duckdb.DuckDBPyConnection,
-    checkpoint_id: str,
-    run: dict[str, Any],
-    origin: Callable[[str, list[str] | None], Origin | None],
+    connection: duckdb.DuckDBPyConnection, checkpoint_id: str, run: dict[str, Any], origins: Origins
 ) -> Training:
-    tasks, build = trained_tasks(run["config"]), run["build_id"]
-    found = origin(build, tasks or None) if build else None
-    return Training(checkpoint_id, run, tasks, found, parents(connection, build))
+    build = run["build_id"]
+    found = origins.of(read_of(run)) if build else None
+    return Training(checkpoint_id, run, trained_tasks(run["config"]), found, parents(connection, build))
+
+
+def read_of(run: dict[str, Any]) -> Read:
+    return Read(run["build_id"], tuple(trained_tasks(run["config"])) or None)
 
 
 def trained_tasks(config: str | None) -> list[str]:
@@ -199,15 +192,3 @@ def evaluations(connection: duckdb.DuckDBPyConnection, checkpoint_id: str) -> li
         shown = [{name: figure[name] for name in names} for figure in figures]
         told.append({**{name: figures[0][name] for name in about}, "metrics": shown})
     return told
-
-
-def together(origins: Sequence[Origin | None]) -> list[LicenceUse]:
-    """The licences of several builds; one that was read twice counts once, works that builds share count in each."""
-    counts: dict[str, list[int]] = {}
-    for origin in {origin.build["build_id"]: origin for origin in origins if origin}.values():
-        for use in origin.licences:
-            held = counts.setdefault(use.licence, [0, 0])
-            held[0] += use.works
-            held[1] += use.samples
-    found = [LicenceUse(licence, works, samples) for licence, (works, samples) in counts.items()]
-    return sorted(found, key=lambda use: (-use.works, -use.samples, use.licence))

@@ -5,10 +5,12 @@ Counted over the samples that a model is trained on. A medium that was made of o
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from codi2_storage.catalog import Catalog
 
@@ -74,6 +76,14 @@ class LicenceUse:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A build as a training run read it: the tasks that it drew from, all where None."""
+
+    build_id: str
+    trained: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Origin:
     """A published build and everything in it, as a model that was trained on `trained` tasks saw it."""
 
@@ -84,8 +94,34 @@ class Origin:
     licences: list[LicenceUse]
 
 
-def origin_of(catalog: Catalog, build_id: str, trained: list[str] | None = None) -> Origin | None:
-    """What the build is made of; None where it is no longer in the catalog. `trained`: the tasks a run drew from, all if None."""
+class Origins:
+    """What builds are made of. A published build never changes, so each is counted once, however often one asks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._origins: dict[Read, Origin | None] = {}
+        self._licences: dict[tuple[Read, ...], list[LicenceUse]] = {}
+
+    def of(self, read: Read) -> Origin | None:
+        """None where the build is not in the catalog."""
+        if read.build_id not in {commit.id for commit in self.catalog.builds()}:
+            return None
+        if self._origins.get(read) is None:
+            self._origins[read] = origin_of(self.catalog, read.build_id, read.trained)
+        return self._origins[read]
+
+    def licences(self, reads: Sequence[Read]) -> list[LicenceUse]:
+        """Of everything that was read: a work or a sample that several builds hold counts once."""
+        there = tuple(dict.fromkeys(read for read in reads if self.of(read)))
+        if len(there) == 1 and (only := self.of(there[0])):
+            return only.licences
+        if there not in self._licences:
+            self._licences[there] = licences_of(self.catalog, there)
+        return self._licences[there]
+
+
+def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> Origin | None:
+    """What the build is made of; None where it is not in the catalog. `trained`: the tasks a run drew from, all if None."""
     if build_id not in {commit.id for commit in catalog.builds()}:
         return None
     asked = [trained is None, sorted(trained or [])]
@@ -96,8 +132,32 @@ def origin_of(catalog: Catalog, build_id: str, trained: list[str] | None = None)
             tasks=[TaskUse(**row) for row in rows(connection, TASKS, asked)],
             corpora=[CorpusUse(**row) for row in rows(connection, CORPORA, asked)],
             shares=[Share(**row) for row in rows(connection, SHARES, asked)],
-            licences=[LicenceUse(**row) for row in rows(connection, LICENCES, [*asked, *asked])],
+            licences=counted(licensed(connection, asked)),
         )
+
+
+def licences_of(catalog: Catalog, reads: Sequence[Read]) -> list[LicenceUse]:
+    """The licences of several builds together."""
+    held = []
+    for read in reads:
+        with catalog.connect(read.build_id, tables=TABLES) as connection:
+            connection.execute(PREPARE)
+            held.append(licensed(connection, [read.trained is None, sorted(read.trained or ())]))
+    return counted(*held)
+
+
+def licensed(connection: duckdb.DuckDBPyConnection, asked: list[object]) -> pa.Table:
+    """A line for each work and each sample that training saw: kind, id, licence."""
+    return connection.execute(LICENSED, [*asked, *asked]).to_arrow_table()
+
+
+def counted(*held: pa.Table) -> list[LicenceUse]:
+    """How many works and samples stand under each licence; what is in several tables counts once."""
+    if not held:
+        return []
+    with duckdb.connect(":memory:") as connection:
+        connection.register("held", pa.concat_tables(held))
+        return [LicenceUse(**row) for row in rows(connection, COUNTED, [])]
 
 
 TASKS = """
@@ -121,15 +181,15 @@ CORPORA = f"""
 SHARES = f"""
     select task, corpus, count(distinct sample_id) as samples from shown where {TRAINED} and corpus is not null
     group by all order by task, corpus"""
-LICENCES = f"""
-    with of_works as (
-             select coalesce(licence, '') as licence, count(*) as works
-             from (select distinct source_row_id from shown where {TRAINED})
-                  left join (select source_row_id, any_value(licence) as licence from source_rows group by 1) using (source_row_id)
-             group by 1),
-         of_samples as (select coalesce(licence, '') as licence, count(*) as samples from samples where {TRAINED} group by 1)
-    select licence, coalesce(works, 0) as works, coalesce(samples, 0) as samples
-    from of_works full join of_samples using (licence) order by works desc, samples desc, licence"""
+LICENSED = f"""
+    select 'work' as kind, source_row_id as id, coalesce(any_value(source_rows.licence), '') as licence
+    from (select distinct source_row_id from shown where {TRAINED}) left join source_rows using (source_row_id) group by id
+    union all
+    select 'sample', sample_id, coalesce(licence, '') from samples where {TRAINED}"""
+COUNTED = """
+    select licence, count(distinct id) filter (where kind = 'work') as works,
+           count(distinct id) filter (where kind = 'sample') as samples
+    from held group by licence order by works desc, samples desc, licence"""
 
 
 def build_row(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from codi2_datasets.browse.said import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog import Catalog
 from codi2_storage.model_lineage import decisions, lineage_of
-from codi2_storage.origin import Origin, origin_of, rows
+from codi2_storage.origin import Origins, rows
 from codi2_storage.reading import Reader
 from codi2_storage.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
@@ -30,7 +30,8 @@ RUN_FACETS = ("kind", "status")
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds", "shards", "corpora")
 LATEST = "created_at desc nulls last, run_id"
 MODELS = 200  # checkpoints to choose from
-# `judged`: run -> the checkpoint it made or judged, and how many figures it has; `told`: runs with the status that is true
+# `judged`: run -> the checkpoint it made or judged, and how many figures it has; `decided`: retraining -> what
+# its gate said; `told`: runs with the status that is true
 TOLD = """
     create table judged as
     with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures
@@ -38,6 +39,10 @@ TOLD = """
          made as (select run_id, arg_max(checkpoint_id, step) as last_made from checkpoints group by run_id)
     select run_id, coalesce(last_made, of_model) as checkpoint_id, coalesce(figures, 0) as figures
     from figured full join made using (run_id);
+    create table decided as
+    select run_id, arg_max(candidate, g.created_at) as candidate, arg_max(promoted, g.created_at) as promoted
+    from runs join gates g using (build_id)
+    where kind = 'retrain' and g.created_at between runs.created_at and coalesce(ended_at, '9') group by run_id;
     create table ended (run_id varchar, status varchar, reason varchar);
     create view told as
     select runs.* replace (coalesce(ended.status, runs.status) as status, coalesce(ended.reason, runs.reason) as reason)
@@ -54,7 +59,7 @@ class Runs:
         self._reader = Reader(TABLES)
         self._seen: tuple[Catalog, duckdb.DuckDBPyConnection] | None = None
         self._seen_at = 0.0
-        self._origins: dict[tuple[str, tuple[str, ...] | None], Origin | None] = {}
+        self._origins = Origins(Catalog(root))
 
     def connected(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
         """The catalog as it stands, and a cursor of one's own over its small tables, which are held in memory."""
@@ -80,8 +85,8 @@ class Runs:
         total = rows(cursor, f"select count(*) as n from told where {where}", params)[0]["n"]
         found = rows(
             cursor,
-            f"""select told.* exclude (config, environment), judged.checkpoint_id, judged.figures
-                from told left join judged using (run_id) where {where} order by {LATEST} limit ? offset ?""",
+            f"""select told.* exclude (config, environment), judged.checkpoint_id, judged.figures, decided.candidate, decided.promoted
+                from told left join judged using (run_id) left join decided using (run_id) where {where} order by {LATEST} limit ? offset ?""",
             [*params, limit, offset],
         )
         facets = {}
@@ -168,21 +173,13 @@ class Runs:
     def model(self, checkpoint_id: str) -> dict[str, Any]:
         """Where a model comes from. Raises CatalogError where there is no such checkpoint."""
         catalog, cursor = self.connected()
-        found = lineage_of(cursor, catalog, checkpoint_id, self._remembered).to_dict()
+        self._origins.catalog = catalog
+        found = lineage_of(cursor, self._origins, checkpoint_id).to_dict()
         for training in found["trainings"]:
             without_uri(training["run"])
         for row in (found["checkpoint"], *found["deployments"], *found["evaluations"]):
             without_uri(row)
         return found
-
-    def _remembered(self, catalog: Catalog, build_id: str, trained: list[str] | None) -> Origin | None:
-        """What a build is made of, which never changes: counted once, and gone once the build is."""
-        if build_id not in {commit.id for commit in catalog.builds()}:
-            return None
-        key = build_id, None if trained is None else tuple(trained)
-        if key not in self._origins:
-            self._origins[key] = origin_of(catalog, build_id, trained)
-        return self._origins[key]
 
 
 def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:

@@ -55,6 +55,7 @@ function outcome(row) {
   if (tone(row.status) === "busy") return el("div", {}, row.progress ? progressOf(row.progress) : null, row.silent > 60 ? el("span", { class: "bad block" }, `no sign of life for ${lasted(row.silent)}`) : null, again, part);
   if (tone(row.status) === "bad") return el("div", {}, el("span", { class: "bad reason", title: row.reason }, row.reason || "no reason was told"), again, part);
   const model = row.checkpoint_id ? [row.kind === "train" ? "model " : "of model ", idOf(row.checkpoint_id)] : [];
+  if (row.candidate) return el("div", {}, "model ", idOf(row.candidate), ", ", el("span", { class: row.promoted ? "good" : "bad" }, row.promoted ? "promoted" : "not promoted"), again, part);
   const figures = row.figures ? `${number(row.figures)} figures` : "";
   return el("div", {}, model, model.length && figures ? ", " : "", figures, again, part);
 }
