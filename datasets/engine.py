@@ -16,6 +16,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from codi2_datasets.carrying import carrying, listened, unpacked
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -157,7 +159,9 @@ def spread(
         pending.start()
     import ray
 
-    remote = ray.remote(num_cpus=cpus, max_retries=retries)(function)
+    carried = listened()  # by a run's stream: then what workers log comes along with their results
+    work: Callable[[Item], Any] = carrying(function) if carried else function
+    remote = ray.remote(num_cpus=cpus, max_retries=retries)(work)
     running: dict[Any, Item] = {}
     source = iter(items)
     try:
@@ -169,7 +173,8 @@ def spread(
             ready, _ = ray.wait(list(running), num_returns=1)
             item = running.pop(ready[0])
             try:
-                yield item, ray.get(ready[0])
+                done = ray.get(ready[0])
+                yield item, unpacked(done) if carried else done
             except ray.exceptions.RayTaskError as error:
                 raise error.cause or error from None
     finally:

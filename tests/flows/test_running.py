@@ -156,3 +156,26 @@ def test_a_signal_ends_ray_and_all_and_is_recorded(number: signal.Signals, tmp_p
     assert not alive and time.monotonic() - start < 15
     [run] = told_runs(Store(tmp_path))
     assert (run.status, run.ended_at is not None) == ("cancelled", True)
+
+
+def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, ray_cluster: None) -> None:
+    from codi2_datasets.engine import spread
+
+    def work(item: int) -> int:
+        import logging
+
+        logging.getLogger("some.library").warning("item %d is odd", item)
+        logging.getLogger("codi2.work").info("did %d", item, extra={"step": "working", "fields": {"item": item}})
+        logging.getLogger("some.library").info("not this")
+        return item * 2
+
+    with recorded("build-dataset", str(tmp_path), {}) as run:
+        assert dict(spread(work, range(2), 1)) == {0: 0, 1: 2}
+    lines, _ = read_lines(Store(tmp_path), run.run_id)
+    said = [line for line in lines if "worker" in line["fields"]]
+    found = sorted((line["message"], line["level"], line["step"], line["run"] == run.run_id) for line in said)
+    assert found == [
+        ("did 0", "info", "working", True), ("did 1", "info", "working", True),
+        ("item 0 is odd", "warning", "some.library", True), ("item 1 is odd", "warning", "some.library", True),
+    ]  # fmt: skip
+    assert {line["fields"]["worker"] for line in said}.isdisjoint({os.getpid()})
