@@ -23,18 +23,21 @@ build/links:
 	  && ln -sfn ../../codi2_model $@/codi2_model && ln -sfn ../../flows $@/codi2_flows
 
 # What apt can add where it may: never a failure, the demo and the tests say what they had to do without.
+# (package, what is missing without it, a command of the package where it is not called like it)
 define apt_install
-	@command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	@command -v $(or $(3),$(1)) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && { apt-get install -qq -y --no-install-recommends $(1) >/dev/null 2>&1 \
 	       || { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null 2>&1; }; } \
 	  || echo "$(1) is not here and could not be installed: $(2)"; }
 endef
 
-.PHONY: npm chromium
+.PHONY: npm chromium postgres
 npm:
 	$(call apt_install,npm,corpora from npm are left out)
 chromium:
 	$(call apt_install,chromium,tests of the web page are skipped)
+postgres:
+	$(call apt_install,postgresql,the test of Prefect on PostgreSQL is skipped,pg_ctlcluster)
 
 demo: setup npm
 	$(BIN)/codi2 demo --root $(or $(ROOT),data)
@@ -47,7 +50,7 @@ server: setup npm
 speedrun: setup npm
 	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 
-test: setup npm chromium lint
+test: setup npm chromium postgres lint
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup

@@ -1,0 +1,97 @@
+"""What tests of flows share: `codi2 server` as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+RECIPE = {
+    "name": "words",
+    "seed": 3,
+    "corpora": [{"name": "chitchat"}],
+    "tasks": {"text_instruction": {"train": 20, "validation": 4, "test": 4}},
+}
+
+
+class Started:
+    """`codi2 server` as a user starts it, and its API."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.port = folder, self.free_port()
+        self.log = folder / "server.txt"
+        (folder / "words.yaml").write_text(yaml.safe_dump(RECIPE))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command(*options), cwd=folder, stdout=log, stderr=log, env=self.environment
+            )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "CODI2_SERVER_HOME": str(self.folder / "home")}
+
+    def command(self, *options: str) -> list[str]:
+        ports = ["--port", str(self.port), "--page-port", "0", "--model-port", "0"]
+        about = ["--root", "root", "--recipe", "words.yaml", "--config", "test"]
+        return [sys.executable, "-m", "codi2_flows.cli", "server", *about, *ports, *options]
+
+    def said(self, words: str, seconds: float = 280.0) -> str:
+        """The line that holds the words, once it is said."""
+
+        def found() -> str | None:
+            assert self.process.poll() is None, self.log.read_text()
+            return next((line for line in self.log.read_text().splitlines() if words in line), None)
+
+        return self.wait_for(found, seconds, repr(words))
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Runs of a flow that have begun or ended, the first that was made first."""
+        wanted = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
+        return sorted(self.ask("flow_runs/filter", wanted), key=lambda run: run["created"])
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(90)
+
+    def wait_for(self, look: Callable[[], Any], seconds: float, what: str = "it") -> Any:
+        """What a look gives, once it gives anything."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := look():
+                return found
+            time.sleep(0.3)
+        raise AssertionError(f"{what} never came:\n{self.log.read_text()}")
+
+    @staticmethod
+    def free_port() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., Started]:
+    """`start_server(folder, *options)`."""
+    return Started
