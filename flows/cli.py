@@ -22,11 +22,13 @@ from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
+from codi2_storage.lineage import code_version
 
 app = App(
     name="codi2",
     help="CoDi-2, open: build the in-context multimodal dataset, train, evaluate and serve the model.",
     help_epilogue="Add --debug to any command to see the whole trace of an error.",
+    version=code_version,
     version_flags=["--version"],
 )
 
@@ -135,9 +137,8 @@ def retrain(
     from codi2_flows.retrain import retrain as flow
     from codi2_model.evaluation.gate import Gate
 
-    ready(
-        root, recipe, config, start, Gate.of(metric, guard, gate_samples)
-    )  # what is asked for wrongly is said at once
+    gate = Gate.of(metric, guard, gate_samples)
+    ready(root, recipe, config, start, gate)  # what is asked for wrongly is said at once
     summary = flow(
         recipe, config, root, workers, limit, start=start, metric=metric, guard=guard, gate_samples=gate_samples
     )

@@ -56,9 +56,13 @@ def serve(
     split_decoders: Annotated[bool, Parameter(help="Decoders as deployments of their own, for clusters.")] = False,
     queue: Annotated[int, Parameter(help="Requests under way in a replica; more are answered 429.")] = 64,
     timeout: Annotated[float, Parameter(help="Seconds until a request is given up with 504.")] = 300.0,
+    follow: Annotated[
+        bool,
+        Parameter(negative="", help="Serve whatever is promoted in the root, from then on, without losing a request."),
+    ] = False,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
-    from codi2_model.checkpoints import resolve
+    from codi2_model.checkpoints import UsageError, resolve
     from codi2_model.serving.settings import ServerSettings, read_token
 
     read_token(token_file)  # a file that is not there is said now
@@ -71,10 +75,14 @@ def serve(
         queue=queue,
         timeout_s=timeout,
     )
+    if follow and checkpoint is not None:
+        raise UsageError(
+            f"--follow serves what is promoted, --checkpoint {checkpoint} one model: leave one of them out"
+        )
     folder = str(resolve(root, checkpoint))
     from codi2_flows.serve_model import serve_model
 
-    serve_model(folder, root, host, port, settings, token_file)
+    serve_model(None if follow else folder, root, host, port, settings, token_file, follow)
 
 
 def chat(
@@ -109,11 +117,13 @@ def rollback(
     root: Root = DEFAULT_ROOT,
     to: Annotated[str | None, Parameter(help="Checkpoint that was in place once; the one before if left out.")] = None,
 ) -> None:
-    """Put the model back that was in place before. Prints its checkpoint last; a running server is started again by hand."""
+    """Put the model back that was in place before. Prints its checkpoint last. Servers started with --follow go along."""
+    from codi2_flows.events import model_promoted
     from codi2_model.checkpoints import roll_back
     from codi2_storage.store import Store
 
     row = roll_back(Store(root), to)
+    model_promoted(root, row["checkpoint_id"], row["uri"])
     print(f"in place since {row['since'][:19]} and again now ({row['reason']})", file=sys.stderr)
     print(row["checkpoint_id"])
 

@@ -119,20 +119,15 @@ def settle(store: Store, gate: Gate, candidate: Candidate) -> Decision:
     while True:
         champion = promoted(store)
         decision = judged(store, gate, candidate, champion)
+        identity = champion["checkpoint_id"] if champion else None
         with lease(store, PROMOTION, about="retrain"):
             if promoted(store) != champion:
                 continue
+            if identity != candidate.checkpoint_id:
+                record(store, decision, candidate.build_id, candidate.checkpoint_id, identity)
             if decision.promoted:
                 promote(store, candidate.checkpoint_id, candidate.uri, decision.reason)
         break
-    if champion is None or champion["checkpoint_id"] != candidate.checkpoint_id:
-        record(
-            store,
-            decision,
-            candidate.build_id,
-            candidate.checkpoint_id,
-            champion["checkpoint_id"] if champion else None,
-        )
     if decision.promoted:
         model_promoted(store.uri(), candidate.checkpoint_id, candidate.uri)
     return decision

@@ -3,6 +3,7 @@ import { $ } from "./dom.js";
 
 const USUAL_STEPS = 10;                                 // of a model that was not told how many
 let all = ["text", "image", "audio", "video"];
+let last = "";                                          // the model that answered last
 
 function headers() {
   const token = $("token").value.trim();
@@ -20,8 +21,11 @@ export async function models() {
   if (!answer.ok) throw new Error((await answer.json()).error?.message || answer.statusText);
   const model = (await answer.json()).data[0];
   all = model.output_modalities || all;
+  last = model.id;
   return { id: model.id, modalities: all };
 }
+
+export function answeredBy() { return last; }
 
 export function body(messages, seed = +$("seed").value) {
   const chosen = [...document.querySelectorAll("[name=modality]:checked")].map((box) => box.value);
@@ -52,6 +56,7 @@ export async function stream(request, signal, take) {
       if (!line.startsWith("data: ") || line === "data: [DONE]") continue;
       const chunk = JSON.parse(line.slice(6));
       if (chunk.error) throw refusal(chunk, "");
+      last = chunk.model || last;
       take(chunk.choices[0]?.delta?.content, chunk.codi2);
     }
   }

@@ -1,5 +1,5 @@
 // The page: one conversation with branches, sent to the API of the same server, kept in this browser alone.
-import { body, models, stream } from "./api.js";
+import { answeredBy, body, models, stream } from "./api.js";
 import * as composer from "./composer.js";
 import { $, button, element, kindOf, NAMES, say } from "./dom.js";
 import { firstCards, openGallery } from "./gallery.js";
@@ -121,6 +121,7 @@ async function reply(parent, seed) {
   if (stopped) say("Stopped");
   else say("", failed ? "" : `CoDi-2: ${spoken(coming.content)}`);
   if (focused && !document.querySelector("dialog[open]")) $("text").focus();
+  if (answeredBy() !== $("model").textContent) meet();   // the server serves another model by now
   return failed ? (stopped ? new Error("stopped") : failure) : null;
 }
 
