@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,13 +20,14 @@ FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide 
 def code_version() -> str:
     """The package's version, with the commit where the code runs from a checkout: 0.1.0+d6fe583a1b2c.
 
-    A checkout with changes says so, by a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081.
+    A checkout with changes says so, by a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081. An image, which holds no
+    repository, has the commit in CODI2_COMMIT.
     """
     try:
         release = version("codi2-open")
     except PackageNotFoundError:
         release = "0"
-    commit = checkout_version(Path(__file__).resolve().parents[1])
+    commit = checkout_version(Path(__file__).resolve().parents[1]) or os.environ.get("CODI2_COMMIT", "")
     return f"{release}+{commit}" if commit else release
 
 
