@@ -39,7 +39,8 @@ def build_dataset(recipe: str = "demo", root: str = "./data", workers: int = 2, 
     with recorded("build-dataset", root, parameters) as run:
         version = built(recipe, root, workers, limit)
         run.note(build_id=version.build_id)
-        artifacts.of_build(root, version.build_id)
+        if version.fresh:
+            artifacts.of_build(root, version.build_id)
     return version.build_id
 
 

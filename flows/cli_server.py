@@ -34,14 +34,15 @@ def server(
     from codi2_datasets.recipe import load_recipe
     from codi2_flows import deploying
     from codi2_flows.notify import WEBHOOK, check_address
-    from codi2_flows.server import Place, absolute_root, alone, free_port, run
+    from codi2_flows.server import Place, alone, free_port, run
     from codi2_model.training.config import TrainConfig
+    from codi2_storage.store import Store
 
     load_recipe(recipe)  # mistakes are known before anything starts
     TrainConfig.from_yaml(config)
     told = webhook or os.environ.get(WEBHOOK)
     place = Place(
-        absolute_root(root),
+        Store(root).uri(),
         free_port(port, "--port"),
         free_port(page_port, "--page-port"),
         check_address(told) if told else None,

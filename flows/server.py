@@ -31,14 +31,14 @@ from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
 from codi2_flows.processes import MARK, Child, end_all, marked
 from codi2_storage.catalog import Catalog
-from codi2_storage.store import Store
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"
 POOL = "default"
 READY = 120.0  # seconds that the server may take to answer
 FLOWS_END = 60.0  # seconds that runs may take to end: a model's server answers what it was asked before
-PAGE_EVERY = 3.0  # seconds between two looks at what goes on
+LOOK_EVERY = 3.0  # seconds between two looks at what goes on
+BUILD_EVERY = 15.0  # and at which build is the latest
 
 
 class ServerError(RuntimeError):
@@ -138,6 +138,7 @@ class Server:
 
     def __init__(self, place: Place, deployments: Path) -> None:
         self.place, self.mark, self.environment = place, os.environ[MARK], dict(os.environ)
+        self.seen: str | None = None  # the build that our page shows
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(place.port))
         self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
@@ -178,17 +179,27 @@ class Server:
         """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
         from codi2_flows.following import Follower
 
-        follower = Follower()
+        follower, looked = Follower(), -BUILD_EVERY
         while True:
             for child in (self.prefect, self.worker, self.page):
                 if child.keep():
                     say(f"{child.name} had ended and was started again; what it said: {child.log}")
-            if self.page.process is None and Catalog(self.place.root).latest_build():
-                self.page.start()
-                say(f"our page: http://{HOST}:{self.place.page_port}")
+            if time.monotonic() >= looked + BUILD_EVERY:
+                looked = time.monotonic()
+                self.show_latest()
             for line in follower.news():
                 say(line)
-            time.sleep(PAGE_EVERY)
+            time.sleep(LOOK_EVERY)
+
+    def show_latest(self) -> None:
+        """Our page over the latest build, once there is one: the page is started anew for each."""
+        latest = Catalog(self.place.root).latest_build()
+        if latest is None or latest == self.seen:
+            return
+        self.page.end(5)
+        self.page.start()
+        self.seen = latest
+        say(f"our page: http://{HOST}:{self.place.page_port}, build {latest}")
 
     def end(self) -> None:
         """First the worker, so that nothing starts, with the runs; the server last: it hears how they ended."""
@@ -234,7 +245,3 @@ def say(line: str) -> None:
 def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"
-
-
-def absolute_root(root: str) -> str:
-    return Store(root).uri()

@@ -71,7 +71,7 @@ def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
     assert (
         retrain["parameters"]["recipe"] == str(server.folder / "words.yaml") and retrain["parameters"]["limit"] is None
     )
-    address = server.said("our page: ").rpartition(" ")[2]
+    address = server.said("our page: ").partition("our page: ")[2].partition(",")[0]
     with urllib.request.urlopen(f"{address}/api/about") as answer:
         assert json.load(answer)
 
