@@ -30,6 +30,7 @@ app = App(
     help_epilogue="Add --debug to any command to see the whole trace of an error.",
     version=code_version,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `main` says what a stop means
 )
 
 for command in (
@@ -115,7 +116,9 @@ def retrain(
     metric: Annotated[
         list[str] | None,
         Parameter(
-            negative="", help="What has to be better: a metric, or task:metric; repeatable. feature_top1 if left out."
+            negative="",
+            help="What has to be better: a metric, or task:metric; repeatable. If left out feature_top1, or where no sample has "
+            "it target_similarity, else token_f1.",
         ),
     ] = None,
     guard: Annotated[
