@@ -24,15 +24,17 @@ from codi2_storage.store import Store
 CHOSEN, GUARD = "chosen", "guard"
 KNOWN = (TOP1, CONCEPT, STYLE, EDIT, SIMILARITY, ANSWERED, "token_f1", "exact_match")
 GUARDS = (ANSWERED, CONCEPT, SIMILARITY, "token_f1")
+USUAL = (TOP1, SIMILARITY, "token_f1")  # what decides where nothing is chosen: the first that the samples have
 NO_GUARD = "none"
 ENOUGH = 6  # samples that differ: were they all for one model by luck alone, that had a chance of 1 in 64, below 2.5 %
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What decides. A metric is a name (all tasks together) or task:name; `limit` held-out samples a task."""
+    """What decides. A metric is a name (all tasks together) or task:name; none at all: the first of `USUAL` that the samples
+    have. `limit` held-out samples a task."""
 
-    metrics: tuple[str, ...] = (TOP1,)
+    metrics: tuple[str, ...] = ()
     guards: tuple[str, ...] = GUARDS
     limit: int = 24
     seed: int = 0
@@ -43,7 +45,7 @@ class Gate:
         """From what was given on the command line; None or nothing at all: as usual."""
         usual = cls()
         kept = tuple(name for name in guards or usual.guards if name != NO_GUARD)
-        return cls(tuple(metrics or usual.metrics), kept, usual.limit if limit is None else limit)
+        return cls(tuple(metrics or ()), kept, usual.limit if limit is None else limit)
 
     def check(self, tasks: Collection[str]) -> None:
         """Raise UsageError unless a dataset of these tasks can have every metric."""
@@ -57,9 +59,9 @@ class Gate:
                 if task and task not in tasks:
                     raise UsageError(f"{option} {name}: the recipe has no task {task}: {', '.join(sorted(tasks))}")
                 measured = [one for one in RETRIEVAL_TASKS if one in tasks and task in ("", one)]
-                if metric == TOP1 and not measured and (option == "--metric" or task):
+                if metric == TOP1 and not measured:
                     where = ", ".join(RETRIEVAL_TASKS)
-                    raise UsageError(f"{option} {name}: it is measured on {where} alone: choose another --metric")
+                    raise UsageError(f"{option} {name}: it is measured on {where} alone: choose another {option}")
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,15 @@ def compare(
     where a chosen metric has no pairs.
     """
     catalog = Catalog(store)
+
+    def paired(name: str) -> list[tuple[float, float]]:
+        return pairs(catalog, name, candidate_run, champion_run, learnt.samples)
+
+    chosen = gate.metrics or (next(filter(paired, USUAL), TOP1),)
     lines = []
-    for role, names in ((CHOSEN, gate.metrics), (GUARD, gate.guards)):
+    for role, names in ((CHOSEN, chosen), (GUARD, gate.guards)):
         for name in names:
-            found = pairs(catalog, name, candidate_run, champion_run, learnt.samples)
+            found = paired(name)
             if found:
                 lines.append(line(role, name, found, gate))
             elif role == CHOSEN:

@@ -90,6 +90,16 @@ def test_without_pairs_nothing_is_promoted_and_the_reason_names_what_was_scored(
     assert decide(store, GATE, "b1", "new", None, (runs[0], None)).promoted  # the first model
 
 
+def test_where_nothing_is_chosen_the_first_usual_metric_that_the_samples_have_decides(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    words = {("say", "token_f1"): [1.0] * 9}, {("say", "token_f1"): [0.0] * 9}
+    decision = decide(store, Gate(), "b1", "new", "old", evaluated(store, *words))
+    assert decision.promoted and [line.metric for line in decision.lines if line.role == CHOSEN] == ["token_f1"]
+    both = [{**some, **drawn([value] * 9)} for some, value in zip(words, (0.0, 1.0), strict=True)]
+    decision = decide(store, Gate(guards=()), "b1", "new", "old", evaluated(store, *both))
+    assert not decision.promoted and [line.metric for line in decision.lines] == ["feature_top1"]
+
+
 def test_a_metric_of_one_task_is_compared_on_that_task_alone(tmp_path: Path) -> None:
     store = Store(tmp_path)
     mine = {("draw", "concept_top1"): [1.0] * 9, ("hear", "concept_top1"): [0.0] * 9}
@@ -134,8 +144,8 @@ def test_what_is_asked_for_wrongly_is_said_before_any_work() -> None:
     ):
         with pytest.raises(UsageError, match=said):
             gate.check(tasks)
-    with pytest.raises(UsageError, match="choose another --metric"):
-        Gate().check({"text_to_audio"})
+    with pytest.raises(UsageError, match="choose another --guard"):
+        Gate(guards=("feature_top1",)).check({"text_to_audio"})
     assert Gate.of(["answered"], ["none"], None) == Gate(metrics=("answered",), guards=())
     assert Gate.of([], None, 5) == Gate(limit=5)
 
