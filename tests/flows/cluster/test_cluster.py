@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +170,16 @@ def test_commands_and_import_paths_exist() -> None:
             words = container.get("command") or container.get("args") or []
             if not container["image"].startswith("registry/codi2") or not words:
                 continue
-            program = words[0] if words[0] in COMMANDS else "codi2"
-            command = [
-                str(Path(sys.executable).with_name(program)),
-                *(words[1:2] if program == words[0] else words[:1]),
-            ]
-            help_text = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=120)
-            assert help_text.returncode == 0, (name, words)
+            program, *rest = words if words[0] in COMMANDS else ["codi2", *words]
+            if program == "python":
+                continue
+            names = list(takewhile(lambda word: not word.startswith("-"), rest))
+            command = [str(Path(sys.executable).with_name(program)), *names, "--help"]
+            told = subprocess.run(
+                command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"}
+            )
+            options = {word for word in rest if word.startswith("--")}
+            assert told.returncode == 0 and not {word for word in options if word not in told.stdout}, (name, words)
     job = dict(RAY)["rayjob-RayJob-codi2-build"]
     assert "codi2 build full" in job["spec"]["entrypoint"]
     assert (ROOT / "datasets" / "recipes" / "full.yaml").is_file()
