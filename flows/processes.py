@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    watch: subprocess.Popen[bytes] | None = None
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS))
 
     def start(self) -> None:
@@ -43,7 +44,16 @@ class Child:
                 self.command, env=dict(self.environment), stdin=quiet, stdout=log, stderr=log, start_new_session=True
             )
         watch = ["/bin/sh", "-c", WAIT, str(os.getpid()), str(self.process.pid)]
-        subprocess.Popen(watch, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        self.forget()
+        bare = {"PATH": os.environ.get("PATH", os.defpath)}
+        self.watch = subprocess.Popen(watch, env=bare, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def forget(self) -> None:
+        """End who watches over an earlier process of ours."""
+        if self.watch is not None:
+            self.watch.kill()
+            self.watch.wait()
+            self.watch = None
 
     @property
     def running(self) -> bool:
@@ -75,14 +85,35 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.forget()
 
 
 def marked(mark: str) -> list[psutil.Process]:
     """Processes that carry a server's mark in their environment, ourselves left out: also those whose parents are gone."""
     found = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has ended meanwhile, or is another user's
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+        with suppress(psutil.Error, OSError):  # it has ended meanwhile, or is another user's
+            if process.pid != os.getpid() and f"{MARK}={mark}" in environment_of(process):
+                found.append(process)
+    return found
+
+
+def environment_of(process: psutil.Process) -> Collection[str]:
+    """NAME=value of a process. Read by ourselves where that can be: Ray's processes, which write their name over the
+    beginning of theirs, seem to psutil to have none."""
+    file = Path(f"/proc/{process.pid}/environ")
+    if file.exists():
+        return file.read_bytes().decode(errors="replace").split("\0")
+    return [f"{name}={value}" for name, value in process.environ().items()]
+
+
+def outermost(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those whose parents are not among them."""
+    pids = {process.pid for process in processes}
+    found = []
+    for process in processes:
+        with suppress(psutil.Error):
+            if process.ppid() not in pids:
                 found.append(process)
     return found
 

@@ -29,7 +29,7 @@ from typing import IO
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
-from codi2_flows.processes import MARK, Child, end_all, marked
+from codi2_flows.processes import MARK, Child, end_all, marked, outermost
 from codi2_storage.catalog import Catalog
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
@@ -202,8 +202,11 @@ class Server:
         say(f"our page: http://{HOST}:{self.place.page_port}, build {latest}")
 
     def end(self) -> None:
-        """First the worker, so that nothing starts, with the runs; the server last: it hears how they ended."""
-        runs = [process for process in marked(self.mark) if process.pid not in self.own()]
+        """First the worker, so that nothing starts, with the runs; the server last: it hears how they ended.
+
+        Runs are asked alone, and end what they started; whatever is there after them is swept up.
+        """
+        runs = outermost([process for process in marked(self.mark) if process.pid not in self.own()])
         self.worker.ask_to_end()
         end_all(runs, FLOWS_END)
         for child in (self.worker, self.page, self.prefect):
