@@ -2,7 +2,7 @@
 "use strict";
 
 const GOOD = ["finished", "completed", "published"], BUSY = ["running", "pending", "waiting"];
-const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : "bad");
+const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : status === "cancelled" ? "calm" : "bad");
 const KINDS = { train: "training", evaluation: "evaluation" };
 const finishedOnly = (kind) => kind in KINDS;  // told once they are over, at the time of that
 const kindOf = (kind) => words(KINDS[kind] || (kind || "run").replaceAll("-", " "));
@@ -14,8 +14,14 @@ function runsView(found, gates, history) {
     ...(found.total || found.facets.kind.length ? [pager(found, RUNS, "runs"), runTable(found.runs)]
       : [empty("Nothing was trained or evaluated here yet.", "codi2 retrain RECIPE builds, trains, evaluates and decides.")]),
     el("h2", { class: "apart" }, "Decisions"),
-    ...(gates.length ? gates.map(gateCard) : [empty("No model was compared with another yet.", "codi2 retrain does, once a model is in place.")]),
-    el("h2", { class: "apart" }, "Builds over time"), historyTable(history)];
+    ...(gates.length ? [few(gates, 6, "decisions", (some) => some.map(gateCard))] : [empty("No model was compared with another yet.", "codi2 retrain does, once a model is in place.")]),
+    el("h2", { class: "apart" }, "Builds over time"), few(history, 12, "builds", (some) => historyTable(some, history))];
+}
+// the first of many, and the others on demand
+function few(rows, shown, what, drawn) {
+  const box = el("div", {}, drawn(rows.slice(0, shown)));
+  if (rows.length > shown) box.append(el("button", { onclick: () => box.replaceChildren(...[drawn(rows)].flat()) }, `all ${number(rows.length)} ${what}`));
+  return box;
 }
 const empty = (text, more) => el("p", { class: "empty" }, text, " ", el("span", { class: "faint" }, more));
 
@@ -53,7 +59,7 @@ function outcome(row) {
   const part = row.parent ? el("span", { class: "faint block" }, "part of ", words(row.parent.replace(/-\d{8}T.*$/, "").replaceAll("-", " ")), " ", idOf(row.parent)) : null;
   const again = row.attempt > 1 ? el("span", { class: "faint block" }, `attempt ${row.attempt}`) : null;
   if (tone(row.status) === "busy") return el("div", {}, row.progress ? progressOf(row.progress) : null, row.silent > 60 ? el("span", { class: "bad block" }, `no sign of life for ${lasted(row.silent)}`) : null, again, part);
-  if (tone(row.status) === "bad") return el("div", {}, el("span", { class: "bad reason", title: row.reason }, row.reason || "no reason was told"), again, part);
+  if (["bad", "calm"].includes(tone(row.status))) return el("div", {}, el("span", { class: `${tone(row.status)} reason`, title: row.reason }, row.reason || "no reason was told"), again, part);
   const model = row.checkpoint_id ? [row.kind === "train" ? "model " : "of model ", idOf(row.checkpoint_id)] : [];
   if (row.candidate) return el("div", {}, "model ", idOf(row.candidate), ", ", el("span", { class: row.promoted ? "good" : "bad" }, row.promoted ? "promoted" : "not promoted"), again, part);
   const figures = row.figures ? `${number(row.figures)} figures` : "";
@@ -65,12 +71,12 @@ function progressOf({ step, done, total, unit, seconds_left: left }) {
     el("progress", { max: total, value: done, "aria-label": `${words(step || "progress")}` }));
 }
 
-function historyTable(rows) {
+function historyTable(rows, all) {
   const most = Math.max(1, ...rows.map((row) => row.samples || 0));
   const shown = table(["build", "recipe", "published", "samples", "", "shards", "what changed"], rows.map((row) => [
     idOf(row.build_id), row.recipe || "", when(row.created_at), number(row.samples || 0), bar(row.samples || 0, most),
     el("span", {}, `${number(row.shards)}, ${size(row.bytes)}`, row.parent ? el("span", { class: "faint block" }, row.written ? `${number(row.written)} new, ${size(row.bytes_written)}` : "all of them kept") : null),
-    changesOf(row, rows.find((other) => other.build_id === row.parent))]), [3]);
+    changesOf(row, all.find((other) => other.build_id === row.parent))]), [3]);
   shown.classList.add("history");
   return shown;
 }
