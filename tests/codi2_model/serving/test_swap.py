@@ -18,7 +18,6 @@ import httpx
 import pytest
 
 from codi2_model.checkpoints import deployments, promote, roll_back
-from codi2_model.digests import weights_digest
 from codi2_storage.store import Store
 
 SCRIPT = """
@@ -29,36 +28,6 @@ folder, identity, root, split = sys.argv[1:]
 serve(folder, port=0, model_id=identity, follow=root, every=0.3,
       settings=ServerSettings(split_decoders=split == "split", timeout_s=20))
 """
-
-
-@pytest.fixture(scope="session")
-def models(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
-    """Three models of one shape, by their ids."""
-    import torch
-
-    from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-
-    processor = CoDi2Processor.from_pretrained(checkpoint)
-    found = []
-    for seed in (11, 12, 13):
-        torch.manual_seed(seed)
-        folder = tmp_path_factory.mktemp("models") / "final"
-        CoDi2ForConditionalGeneration.build(processor.config, seed=seed).save_pretrained(folder)
-        processor.save_pretrained(folder)
-        found.append((weights_digest(folder)[:16], folder))
-    return found
-
-
-@pytest.fixture
-def broken(models: list[tuple[str, Path]], tmp_path: Path) -> Path:
-    """A checkpoint whose weights are cut short."""
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    for file in models[0][1].iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    return folder
 
 
 @contextmanager
