@@ -24,6 +24,10 @@ from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
 from codi2_storage.lineage import code_version
 
+Start = Annotated[
+    str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
+]
+
 app = App(
     name="codi2",
     help="CoDi-2, open: build the in-context multimodal dataset, train, evaluate and serve the model.",
@@ -54,14 +58,17 @@ def train(
     root: Root = DEFAULT_ROOT,
     build: Annotated[str | None, Parameter(help="Dataset version; the latest if left out.")] = None,
     workers: Annotated[int, Parameter(help="Ray Train workers.")] = 1,
+    start: Start = "scratch",
 ) -> None:
     """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
     from codi2_model.training.config import TrainConfig
+    from codi2_model.training.stage import start_of
+    from codi2_storage.store import Store
 
-    TrainConfig.from_yaml(config)
+    start_of(Store(root), start, TrainConfig.from_yaml(config))  # weights that do not fit are known before any work
     from codi2_flows.train_model import train_model
 
-    print(train_model(config, root, build, workers))
+    print(train_model(config, root, build, workers, start))
 
 
 @app.command
@@ -110,9 +117,7 @@ def retrain(
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
     limit: Annotated[int | None, Parameter(help="As for build.")] = None,
-    start: Annotated[
-        str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
-    ] = "scratch",
+    start: Start = "scratch",
     metric: Annotated[
         list[str] | None,
         Parameter(

@@ -9,7 +9,7 @@ from prefect import flow, task
 from codi2_flows.events import model_trained
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
-from codi2_model.training.stage import TrainRequest, train_and_record
+from codi2_model.training.stage import SCRATCH, TrainRequest, train_and_record
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -21,12 +21,15 @@ def checkpoint(request: TrainRequest) -> str:
 
 
 @flow(name="train-model", validate_parameters=False)
-def train_model(config: str = "demo", root: str = "./data", build: str | None = None, workers: int = 1) -> str:
-    """Train on a dataset version (the latest if none is named). Returns the checkpoint's URI."""
-    parameters = {"config": config, "root": Store(root).uri(), "build": build, "workers": workers}
+def train_model(
+    config: str = "demo", root: str = "./data", build: str | None = None, workers: int = 1, start: str = SCRATCH
+) -> str:
+    """Train on a dataset version (the latest if none is named), from scratch or from the weights of `start`: champion or a
+    checkpoint. Returns the checkpoint's URI."""
+    parameters = {"config": config, "root": Store(root).uri(), "build": build, "workers": workers, "start": start}
     with recorded("train-model", root, parameters) as run:
         before = checkpoints(root)
-        uri = checkpoint(TrainRequest(config, root, build, workers))
+        uri = checkpoint(TrainRequest(config, root, build, workers, start))
         run.note(build_id=build, uri=uri)
         if uri not in before and (identity := checkpoints(root).get(uri)):
             model_trained(root, identity, uri)
