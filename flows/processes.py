@@ -88,26 +88,26 @@ class Child:
         self.forget()
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Processes that carry a server's mark in their environment, ourselves left out: also those whose parents are gone."""
-    found = []
+def marked(mark: str) -> set[psutil.Process]:
+    """Processes that carry a server's mark in their environment, ourselves left out: also those whose parents are gone.
+
+    Some of Ray's write their names over theirs: those are known by whose descendants they were.
+    """
+    found = set()
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # it has ended meanwhile, or is another user's
-            if process.pid != os.getpid() and f"{MARK}={mark}" in environment_of(process):
-                found.append(process)
+        with suppress(psutil.Error):  # it has ended meanwhile, or is another user's
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.add(process)
     return found
 
 
-def environment_of(process: psutil.Process) -> Collection[str]:
-    """NAME=value of a process. Read by ourselves where that can be: Ray's processes, which write their name over the
-    beginning of theirs, seem to psutil to have none."""
-    file = Path(f"/proc/{process.pid}/environ")
-    if file.exists():
-        return file.read_bytes().decode(errors="replace").split("\0")
-    return [f"{name}={value}" for name, value in process.environ().items()]
+def descendants(process: subprocess.Popen[bytes] | None) -> set[psutil.Process]:
+    with suppress(psutil.Error):
+        return set(psutil.Process(process.pid).children(recursive=True)) if process else set()
+    return set()
 
 
-def outermost(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+def outermost(processes: Collection[psutil.Process]) -> list[psutil.Process]:
     """Those whose parents are not among them."""
     pids = {process.pid for process in processes}
     found = []

@@ -26,10 +26,12 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+import psutil
+
 from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
-from codi2_flows.processes import MARK, Child, end_all, marked, outermost
+from codi2_flows.processes import MARK, Child, descendants, end_all, marked, outermost
 from codi2_storage.catalog import Catalog
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
@@ -139,6 +141,7 @@ class Server:
     def __init__(self, place: Place, deployments: Path) -> None:
         self.place, self.mark, self.environment = place, os.environ[MARK], dict(os.environ)
         self.seen: str | None = None  # the build that our page shows
+        self.started: set[psutil.Process] = set()  # what the worker and its runs started, as far as we saw
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(place.port))
         self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
@@ -189,6 +192,7 @@ class Server:
                 self.show_latest()
             for line in follower.news():
                 say(line)
+            self.started = {one for one in self.started if one.is_running()} | descendants(self.worker.process)
             time.sleep(LOOK_EVERY)
 
     def show_latest(self) -> None:
@@ -206,12 +210,13 @@ class Server:
 
         Runs are asked alone, and end what they started; whatever is there after them is swept up.
         """
-        runs = outermost([process for process in marked(self.mark) if process.pid not in self.own()])
+        self.started |= descendants(self.worker.process) | marked(self.mark)
+        runs = outermost([one for one in self.started if one.pid not in self.own() and one.is_running()])
         self.worker.ask_to_end()
         end_all(runs, FLOWS_END)
         for child in (self.worker, self.page, self.prefect):
             child.end(15)
-        end_all(marked(self.mark), 5)
+        end_all(self.started | marked(self.mark), 5)
 
     def own(self) -> set[int]:
         return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}

@@ -66,7 +66,7 @@ def test_every_flow_is_deployed_and_schedules_are_active(server: Any) -> None:
 
 def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
     server.said("build-dataset completed")
-    retrain = server.wait_for(lambda: server.runs("retrain"), 60)[0]
+    retrain = server.wait_for(lambda: server.runs("retrain"), 240, "a retrain")[0]
     assert retrain["parameters"]["root"] == str(server.folder / "root")
     assert (
         retrain["parameters"]["recipe"] == str(server.folder / "words.yaml") and retrain["parameters"]["limit"] is None
@@ -81,8 +81,8 @@ def test_a_killed_run_is_told_by_webhook(server: Any, told: tuple[str, list[dict
         found = [one for one in server.descendants() if "prefect.engine" in " ".join(one.cmdline())]
         return found[0] if found else None
 
-    server.wait_for(flow_process, 60).kill()
-    [message] = server.wait_for(lambda: [one for one in told[1] if one["state"] == "crashed"], 60)
+    server.wait_for(flow_process, 240, "the process of a flow").kill()
+    [message] = server.wait_for(lambda: [one for one in told[1] if one["state"] == "crashed"], 240, "a message")
     assert message["flow"] == "retrain" and message["root"] == str(server.folder / "root")
     assert message["run_id"] in message["link"] and "9" in message["reason"] and "\n" not in message["reason"]
 
