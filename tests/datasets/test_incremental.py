@@ -50,7 +50,7 @@ class Photos:
         told = [{"id": n, "image_id": n, "caption": f"A photograph of thing {n}."} for n in range(self.count)]
         self.store.write_bytes("captions_train.json", json.dumps({"images": images, "annotations": told}).encode())
 
-    def recipe(self, folder: Path) -> str:
+    def recipe(self, folder: Path, shard: int = 8) -> str:
         corpus = {"name": "coco", "path": f"{self.store.uri()}/captions_train.json", "media": f"{self.store.uri()}/images",
                   "options": {"licence": "LicenseRef-research"}}  # fmt: skip
         tasks = {task: {"train": 400} for task in ("text_to_image", "image_captioning")}
@@ -63,7 +63,7 @@ class Photos:
             "seed": 1,
             "image": {"size": 32},
             "signals": [{"op": "length"}],
-            "shards": {"samples": 8},
+            "shards": {"samples": shard},
         }
         path = folder / "growing.yaml"
         path.write_text(yaml.safe_dump({**said, "corpora": [corpus], "splits": splits, "tasks": tasks}))
@@ -196,7 +196,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_bucket_that_grows_is_taken_in_as_a_folder_is(bucket: str, tmp_path: Path) -> None:
     photos = Photos(f"{bucket}/photos")
     photos.add(10)
-    recipe, root = photos.recipe(tmp_path), f"{bucket}/root"
+    recipe, root = photos.recipe(tmp_path, shard=1_000), f"{bucket}/root"
     first = run(recipe, root)
     assert not run(recipe, root).fresh
     photos.add(2)
