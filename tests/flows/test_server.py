@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -72,8 +73,12 @@ def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
         retrain["parameters"]["recipe"] == str(server.folder / "words.yaml") and retrain["parameters"]["limit"] is None
     )
     address = server.said("our page: ").partition("our page: ")[2].partition(",")[0]
-    with urllib.request.urlopen(f"{address}/api/about") as answer:
-        assert json.load(answer)
+
+    def about() -> Any:
+        with suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/api/about") as answer:
+            return json.load(answer)
+
+    assert server.wait_for(about, 120, "our page")
 
 
 def test_a_killed_run_is_told_by_webhook(server: Any, told: tuple[str, list[dict[str, Any]]]) -> None:
