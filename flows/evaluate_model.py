@@ -7,10 +7,12 @@ from typing import Any
 
 from prefect import flow, task
 
+from codi2_datasets.identity import digest
 from codi2_flows.artifacts import figures
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
 from codi2_model.checkpoints import resolve
+from codi2_storage.leases import lease
 from codi2_storage.store import Store
 
 SHORT, OPEN = "short", "open"
@@ -93,14 +95,16 @@ def judged(
     data: str | None,
     weights: str | None,
 ) -> dict[str, Any]:
-    """The body of the flow."""
+    """The body of the flow. Of equal evaluations at once one does the work; the others wait, and find what it committed."""
     folder = str(resolve(root, checkpoint))
-    if suite not in SAMPLES:
+    samples = SAMPLES.get(suite, 0) if limit is None else limit
+    if suite == SHORT:
+        return metrics(folder, root, build, samples, seed)  # takes its turn by itself
+    turn = f"evaluate-{digest([suite, folder, build, samples, seed, tasks, data])[:16]}"
+    with lease(Store(root), turn, about=f"an evaluation of {folder}"):
+        if suite == OPEN:
+            return bench(folder, root, build, samples, seed, tasks)
         return published(suite, folder, root, data, weights, limit, seed)
-    samples = SAMPLES[suite] if limit is None else limit
-    if suite == OPEN:
-        return bench(folder, root, build, samples, seed, tasks)
-    return metrics(folder, root, build, samples, seed)
 
 
 if __name__ == "__main__":
