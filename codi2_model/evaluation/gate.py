@@ -44,7 +44,7 @@ class Gate:
     def of(cls, metrics: Sequence[str] | None, guards: Sequence[str] | None, limit: int | None) -> Gate:
         """From what was given on the command line; None or nothing at all: as usual."""
         usual = cls()
-        kept = tuple(name for name in guards or usual.guards if name != NO_GUARD)
+        kept = tuple(name for name in guards or usual.guards if name not in (NO_GUARD, *(metrics or ())))
         return cls(tuple(metrics or ()), kept, usual.limit if limit is None else limit)
 
     def check(self, tasks: Collection[str]) -> None:

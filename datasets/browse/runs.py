@@ -160,7 +160,8 @@ class Runs:
         """Checkpoints to choose from: the one in place first, then those that were promoted or trained last."""
         return rows(
             self.connected()[1],
-            f"""with placed as (select checkpoint_id, max(since) as since from deployments group by 1),
+            f"""with placed as (select checkpoint_id, max(since) as since from deployments
+                                     where name = 'default' group by 1),
                      made as (select checkpoint_id, min_by(run_id, created_at) as run_id, min(created_at) as created_at
                               from checkpoints left join runs using (run_id) group by 1)
                 select checkpoint_id, run_id, created_at, since,
