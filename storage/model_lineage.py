@@ -62,7 +62,9 @@ def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Orig
 
 def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoint: str | None) -> ModelLineage:
     """The same over a connection that shows `TABLES` with the rows of every build."""
-    present = rows(connection, "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1", [])
+    present = rows(
+        connection, "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1", []
+    )
     catalog = origins.catalog
     row = checkpoint_row(connection, catalog, checkpoint, present[0] if present else None)
     identity = row["checkpoint_id"]

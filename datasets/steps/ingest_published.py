@@ -151,7 +151,9 @@ def read_pieces(item: Reading) -> list[str]:
                 ingest_partition(partition)
             done.append(partition.id)
             total += len(hashes)
-            passing += [f"{row.locator} {row.reason}" for row in partition.rows if isinstance(row, RejectedRow) and row.passes]
+            passing += [
+                f"{row.locator} {row.reason}" for row in partition.rows if isinstance(row, RejectedRow) and row.passes
+            ]
             waiting += source_rows(revision, partition.rows, hashes)
             if len(waiting) >= HELD:
                 writer.append("source_rows", waiting)

@@ -109,7 +109,11 @@ def test_lineage_keeps_the_focus_until_it_is_closed(page: Any, address: str, tmp
 def test_arrows_go_through_the_views_and_the_ledger_lists_the_builds(page: Any, address: str) -> None:
     opened(page, address)
     page.run("document.querySelector('[data-view=samples]').focus()")
-    for wanted, text in (("lineage", "No model was trained"), ("runs", "Builds over time"), ("ledger", "Builds of this root")):
+    for wanted, text in (
+        ("lineage", "No model was trained"),
+        ("runs", "Builds over time"),
+        ("ledger", "Builds of this root"),
+    ):
         page.press("ArrowLeft", 37)
         page.wait_for(f"document.getElementById('main').innerText.includes('{text}')")
         assert page.run("document.activeElement.dataset.view") == wanted
