@@ -15,13 +15,14 @@ import pytest
 
 from codi2_storage.catalog import Catalog
 
+pytestmark = pytest.mark.timeout(900)
 NOBODY = "nobody"  # PostgreSQL does not run as root
 
 
 def programs() -> Path | None:
     """The folder with initdb and postgres: Debian keeps them off the path."""
     if found := shutil.which("initdb"):
-        return Path(found).parent
+        return Path(found).resolve().parent
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return folders[-1].parent if folders else None
 
@@ -61,7 +62,7 @@ def database(tmp_path: Path, start_server: Any) -> Iterator[str]:
         server.wait(30)
 
 
-@pytest.mark.slow  # a minute: a server, five builds and their flows' processes
+@pytest.mark.slow  # two minutes: a server, four builds and their processes
 def test_a_server_on_postgres_deploys_and_runs_several_flows_at_once(
     database: str, start_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
