@@ -176,6 +176,12 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
     }
 
 
+def refresh(recipe: str) -> None:
+    """Look for newer versions of the recipe's packages, and name those found; a build after it stands on them."""
+    for line in ingest_step.refresh_sources(load_recipe(recipe)):
+        print(line, file=sys.stderr, flush=True)
+
+
 def say_missing(prepared: Prepared) -> None:
     """Name the optional corpora that the build does without, and how to get them."""
     for line in prepared.missing:

@@ -24,7 +24,7 @@ from codi2_datasets.archives import ArchiveError, unpack
 from codi2_datasets.clients import SourceDamaged, SourceUnavailable, file_hash, from_deb, from_npm, from_pypi, from_uri
 from codi2_datasets.engine import cache_home
 
-__all__ = ["Fetched", "SourceDamaged", "SourceUnavailable", "fetch"]
+__all__ = ["Fetched", "SourceDamaged", "SourceUnavailable", "fetch", "pinned"]
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,14 @@ def fetch(source: str, cache: Path | None = None, refresh: bool = False) -> Fetc
     fetched = Fetched(unpacked, source, archive.name, archive.version, digest)
     remember(cache, fetched, archive.file.name)
     return fetched
+
+
+def pinned(source: str) -> bool:
+    """Whether its name says which bytes it has: asking a registry again could bring nothing else."""
+    address, expected = split_hash(source)
+    scheme, _, rest = address.partition(":")
+    version = {"npm": "@", "pypi": "==", "deb": "="}.get(scheme)
+    return scheme == "file" or expected is not None or (version is not None and version in rest[1:])
 
 
 def split_hash(source: str) -> tuple[str, str | None]:

@@ -33,10 +33,17 @@ def dataset_version(settings: library.Settings, ingests_path: str) -> library.Bu
 
 
 @flow(name="build-dataset", validate_parameters=False)
-def build_dataset(recipe: str = "demo", root: str = "./data", workers: int = 2, limit: int | None = None) -> str:
-    """Build a dataset version; a version that is published already is left as it is. Returns the build id."""
-    parameters = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
-    with recorded("build-dataset", root, parameters) as run:
+def build_dataset(
+    recipe: str = "demo", root: str = "./data", workers: int = 2, limit: int | None = None, refresh: bool = False
+) -> str:
+    """Build a dataset version; a version that is published already is left as it is. Returns the build id.
+
+    `refresh` asks the registries for newer versions of packages first: what a schedule wants.
+    """
+    about = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit, "refresh": refresh}
+    with recorded("build-dataset", root, about) as run:
+        if refresh:
+            library.refresh(recipe)
         version = built(recipe, root, workers, limit)
         run.note(build_id=version.build_id)
         if version.fresh:

@@ -27,6 +27,7 @@ def build(
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
     limit: Annotated[int | None, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
+    refresh: Annotated[bool, Parameter(negative="", help="Ask for newer versions of packages first.")] = False,
 ) -> None:
     """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
     from codi2_datasets.recipe import load_recipe
@@ -34,7 +35,7 @@ def build(
     load_recipe(recipe)  # a bad recipe is known before anything starts
     from codi2_flows.build_dataset import build_dataset
 
-    print(build_dataset(recipe, root, workers, limit))
+    print(build_dataset(recipe, root, workers, limit, refresh))
 
 
 def query(

@@ -17,7 +17,7 @@ from codi2_datasets.engine import spread
 from codi2_datasets.identity import digest
 from codi2_datasets.progress import Advance, progress
 from codi2_datasets.recipe import Recipe
-from codi2_datasets.sources import Fetched, SourceUnavailable, fetch
+from codi2_datasets.sources import Fetched, SourceUnavailable, fetch, pinned
 from codi2_datasets.steps.ingest_published import Published, ingest_published, look_at
 from codi2_datasets.steps.normalise import ingest_partition
 from codi2_datasets.steps.partitions import (
@@ -70,6 +70,28 @@ def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, S
                 missing[choice.corpus] = error
             advance(1)
     return found, missing
+
+
+def refresh_sources(recipe: Recipe) -> list[str]:
+    """Ask the registries again for every source whose version the recipe leaves open. Returns a line for each that changed.
+
+    Where one cannot be had now, what was had before stays: a schedule goes on without the network.
+    """
+    known = corpora()
+    chosen = [known[choice.name] for choice in recipe.corpora if choice.name in known]
+    lines = []
+    for source in sorted({name for corpus in chosen for name in (corpus.source, *corpus.companions)}):
+        if pinned(source):
+            continue
+        try:
+            before = fetch(source)
+            now = fetch(source, refresh=True)
+        except SourceUnavailable as error:
+            lines.append(f"not refreshed: {error}")
+            continue
+        if now.sha256 != before.sha256:
+            lines.append(f"{source}: {before.version} -> {now.version}")
+    return lines
 
 
 def ingest(

@@ -15,7 +15,9 @@ import fsspec
 import pytest
 
 from codi2_datasets import clients
-from codi2_datasets.sources import Fetched, SourceDamaged, SourceUnavailable, fetch
+from codi2_datasets.recipe import CorpusChoice, Recipe
+from codi2_datasets.sources import Fetched, SourceDamaged, SourceUnavailable, fetch, pinned, remember
+from codi2_datasets.steps.ingest import refresh_sources
 
 FXEMOJI = "npm:@iconify-json/fxemoji@1.2.2"
 FXEMOJI_SHA256 = "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef"
@@ -278,3 +280,33 @@ def test_two_processes_may_fetch_the_same_source_at_once(tmp_path: Path) -> None
     assert len(set(results)) == 1
     assert len(list((results[0].path / "folder").iterdir())) == 300
     assert [path.name for path in (tmp_path / "cache" / "unpacked").iterdir()] == [results[0].sha256]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("npm:@iconify-json/noto@1.2.9", True), ("npm:@iconify-json/noto", False), ("pypi:chitchat-dataset==0.9.0", True),
+        ("pypi:chitchat-dataset", False), ("deb:sonic-pi-samples", False), ("deb:sonic-pi-samples=1", True),
+        ("https://example.org/a.zip", False), (f"https://example.org/a.zip#sha256={'0' * 64}", True), ("file:mine", True),
+    ],
+)  # fmt: skip
+def test_a_name_with_its_version_is_not_asked_for_again(source: str, told: bool) -> None:
+    assert pinned(source) is told
+
+
+@needs("apt-get")
+def test_a_package_that_was_renewed_is_found_by_a_refresh_and_kept_where_it_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, source = tmp_path / "sources", "deb:openttd-opensfx"
+    monkeypatch.setenv("CODI2_CACHE", str(tmp_path))
+    recipe = Recipe("r", 0, corpora=(CorpusChoice("opensfx"),), tasks={})
+    old = Fetched(cache / "unpacked" / ("0" * 64), source, "openttd-opensfx", "0.0", "0" * 64)
+    old.path.mkdir(parents=True)
+    remember(cache, old, "openttd-opensfx_0.0.deb")
+    now = fetch(source, tmp_path / "elsewhere")
+    assert refresh_sources(recipe) == [f"{source}: 0.0 -> {now.version}"]
+    assert refresh_sources(recipe) == []
+    monkeypatch.setenv("PATH", "")
+    [line] = refresh_sources(recipe)
+    assert line.startswith(f"not refreshed: {source}") and fetch(source).sha256 == now.sha256
