@@ -40,7 +40,7 @@ class Outcome:
     hit: bool
     end: str
     consistent: bool
-    left_behind: int
+    left_behind: list[str]
     same: bool
 
     @property
@@ -117,17 +117,18 @@ def descend(pid: int, found: set[psutil.Process]) -> None:
         found.update(psutil.Process(pid).children(recursive=True))
 
 
-def left_behind(family: set[psutil.Process], patience: float = 30.0) -> int:
-    """How many of them are still there after a while; they are ended then."""
-    stay = psutil.wait_procs(family, timeout=patience)[1]
-    for child in stay:
+def left_behind(family: set[psutil.Process], patience: float = 30.0) -> list[str]:
+    """What of them is still there after a while; it is ended then."""
+    names = []
+    for child in psutil.wait_procs(family, timeout=patience)[1]:
         with suppress(psutil.Error):
+            names.append(" ".join(child.cmdline())[-80:] or child.name())
             child.kill()
-    return len(stay)
+    return names
 
 
 def judged(
-    line: Line, name: str, stage: str, root: str, moment: float, hit: bool, end: str, stay: int,
+    line: Line, name: str, stage: str, root: str, moment: float, hit: bool, end: str, stay: list[str],
     environment: dict[str, str] | None = None,
 ) -> Outcome:  # fmt: skip
     """Look at what is left, give the command again, compare."""

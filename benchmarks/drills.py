@@ -89,7 +89,7 @@ def table(outcomes: list[Outcome]) -> str:
         name = one.drill if one.hit else f"{one.drill} (the run had ended)"
         whole = "consistent" if one.consistent else "BROKEN"
         rows.append(
-            f"| {name} | {one.moment:.1f} | {one.end} | {whole} | {one.left_behind} | {'yes' if one.same else 'NO'} |"
+            f"| {name} | {one.moment:.1f} | {one.end} | {whole} | {len(one.left_behind)} | {'yes' if one.same else 'NO'} |"
         )
     return "\n".join(rows)
 

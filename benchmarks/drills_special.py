@@ -28,7 +28,7 @@ def node_lost(line: Line, number: int, chance: random.Random) -> Outcome:
         nodes.kill(1)
         with suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
-        return judged(line, "node", "build", root, moment, hit, ending(process), 0, nodes.environment)
+        return judged(line, "node", "build", root, moment, hit, ending(process), [], nodes.environment)
 
 
 def disk_full(line: Line, number: int, chance: random.Random) -> Outcome:
@@ -45,7 +45,7 @@ def disk_full(line: Line, number: int, chance: random.Random) -> Outcome:
                 process.wait(PATIENCE)
             end = ending(process)
         subprocess.run(["mount", "-o", "remount,size=1g", str(mount)], check=True)
-        return judged(line, "disk full", "build", root, time.monotonic() - start, True, end, 0)
+        return judged(line, "disk full", "build", root, time.monotonic() - start, True, end, [])
     finally:
         subprocess.run(["umount", str(mount)], check=False)
 
@@ -77,7 +77,7 @@ def root_unreachable(line: Line, number: int, chance: random.Random) -> Outcome:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
             end = ending(process)
-        return judged(line, "root unreachable", "build", root, moment, hit, end, 0)
+        return judged(line, "root unreachable", "build", root, moment, hit, end, [])
 
 
 BUCKET = """
@@ -107,7 +107,7 @@ def clock_jump(line: Line, number: int, chance: random.Random) -> Outcome | None
             process.wait(moment)
         hit = process.poll() is None
     other = {"LD_PRELOAD": str(library), "FAKETIME": shift, "DONT_FAKE_MONOTONIC": "1"}
-    return judged(line, "clock jump", "build", root, moment, hit, f"died, then {shift}", 0, other)
+    return judged(line, "clock jump", "build", root, moment, hit, f"died, then {shift}", [], other)
 
 
 Special = Callable[[Line, int, random.Random], Outcome | None]

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from itertools import chain, islice
 from pathlib import Path
@@ -82,14 +82,7 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
     os.environ["HOME"] = str(quiet_ray_home())
     handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     try:
-        ray.init(
-            num_cpus=num_cpus or os.cpu_count(),
-            include_dashboard=False,
-            log_to_driver=bool(os.environ.get("CODI2_DEBUG")),
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            configure_logging=False,
-        )
+        _start(num_cpus or os.cpu_count() or 1)
     finally:
         if home is None:
             del os.environ["HOME"]
@@ -101,6 +94,32 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(num_cpus: int) -> None:
+    """Start a Ray of this process's own. On a busy machine a node may take longer to come up than Ray waits: once more, then."""
+    import psutil
+    import ray
+
+    for last in (False, True):
+        before = set(psutil.Process().children(recursive=True))
+        try:
+            ray.init(
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=bool(os.environ.get("CODI2_DEBUG")),
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                configure_logging=False,
+            )
+            return
+        except Exception:
+            ray.shutdown()
+            for left in set(psutil.Process().children(recursive=True)) - before:  # Ray ends them when we end, not now
+                with suppress(psutil.Error):
+                    left.kill()
+            if last:
+                raise
 
 
 class Pending:

@@ -243,6 +243,8 @@ def is_usage(error: Exception) -> bool:
 def first_line(error: Exception) -> str:
     """An error as one line: its first, and where that announces more (a worker's trace), the last as well."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
+    if type(error).__module__.partition(".")[0] in {"httpx", "httpcore"}:  # only Prefect's client speaks through these
+        return f"Prefect's server does not answer ({lines[0]}); run the same command again to go on"
     return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 

@@ -64,3 +64,29 @@ def test_a_few_items_do_without_ray_and_more_start_it() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+STARTS = """
+import threading, time
+import psutil
+from codi2_datasets.engine import local_cluster
+
+def kill_the_first() -> None:
+    while True:
+        for child in psutil.Process().children(recursive=True):
+            if child.name() == "gcs_server":
+                child.kill()
+                return
+        time.sleep(0.01)
+
+threading.Thread(target=kill_the_first).start()
+with local_cluster(1):
+    import ray
+    print(ray.get(ray.remote(lambda: 7).remote()))
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_come_up_is_started_once_more() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True, timeout=280)
+    assert done.stdout.strip() == "7", done.stderr
