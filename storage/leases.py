@@ -253,9 +253,8 @@ def highest(store: Store, name: str) -> int:
 
 
 def numbers(store: Store, name: str) -> list[int]:
-    """The numbers there are, asked anew: others write them."""
+    """The numbers there are."""
     path = store.path(folder(name))
-    store.fs.invalidate_cache(path)
     try:
         found = store.fs.ls(path, detail=False)
     except FileNotFoundError:

@@ -75,8 +75,7 @@ def packs(store: Store) -> dict[str, Pack]:
 
 
 def all_packs(store: Store) -> dict[str, Pack]:
-    """Those too whose place another has taken. Asks the store anew: others write them."""
-    store.fs.invalidate_cache(store.path(FOLDER))
+    """Those too whose place another has taken."""
     return {path: _read(store.uri(), path) for path in store.list(FOLDER) if path.endswith(".json")}
 
 

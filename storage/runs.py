@@ -126,7 +126,6 @@ def heartbeat_age(store: Store, run_id: str) -> float | None:
 def unfinished(store: Store, flow: str) -> Iterator[Run]:
     """Runs of a flow that are called running, by their leases: no more than a few, however many runs there were."""
     base = store.path(leases.FOLDER)
-    store.fs.invalidate_cache(base)
     try:
         found = store.fs.ls(base, detail=False)
     except FileNotFoundError:

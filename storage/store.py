@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        fs, path = url_to_fs(self.root)
+        fs, path = url_to_fs(self.root, use_listings_cache=False)  # others write there meanwhile
         self.fs: fsspec.AbstractFileSystem = fs
         self.is_local = isinstance(fs, LocalFileSystem)
         self.base: str = str(Path(path).absolute()) if self.is_local else path.rstrip("/")
@@ -110,9 +110,8 @@ class Store:
         return sorted(path[cut:] for path in found if not path.endswith(".part"))
 
     def files(self, prefix: str = "") -> Sequence[Stored]:
-        """Every file under a folder with its size and time, half-written ones too; asked anew, in order of names."""
+        """Every file under a folder with its size and time, half-written ones too, in order of names."""
         base = self.path(prefix)
-        self.fs.invalidate_cache(base)
         if not self.fs.exists(base):
             return []
         cut = len(self.base.rstrip("/")) + 1

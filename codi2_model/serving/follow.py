@@ -73,7 +73,6 @@ class Follower:
 
     def look(self) -> None:
         """Go along with the last promotion, if it is another than the model served and was not refused before."""
-        self.store.fs.invalidate_cache()  # others write there
         listed = self.store.list(FOLDER)
         if listed == self._seen:
             return

@@ -16,7 +16,6 @@ def lines_of(store: Store, run_id: str) -> list[dict[str, Any]]:
     path = f"logs/{run_id}.jsonl"
     if not store.exists(path):
         return []
-    store.fs.invalidate_cache(store.path(path))
     found = []
     for text in bytes(store.fs.cat_file(store.path(path), start=-TAIL)).splitlines():
         try:
