@@ -52,6 +52,12 @@ def furthest(one: Weights, two: Weights) -> float:
     return max(float((value.float() - two[name].float()).abs().max()) for name, value in one.items())
 
 
+def apart(one: Weights, two: Weights) -> float:
+    """Distance of all weights together (L2). Adam divides gradients that are near zero by themselves: of single weights the
+    last bits of a sum, which differ between processors, may decide."""
+    return math.sqrt(sum(float((value.float() - two[name].float()).square().sum()) for name, value in one.items()))
+
+
 def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Path, world: int = 2) -> Weights:
     """The weights after a stage of one process, which computes every worker's share and takes the mean gradient."""
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
@@ -96,8 +102,9 @@ def test_fsdp_of_workers_whose_batches_differ_gives_what_plain_averaging_gives(
     mixed: TrainConfig, two: Path, shards: list[str], tmp_path: Path
 ) -> None:
     run_workers(replace(mixed, parallel="fsdp"), shards, tmp_path / "fsdp")
-    moved = furthest(weights_of(two / "checkpoints" / "2-decoders-0000002"), weights_of(two / "final"))
-    assert furthest(weights_of(tmp_path / "fsdp" / "final"), weights_of(two / "final")) < moved / 100
+    moved = apart(weights_of(two / "checkpoints" / "2-decoders-0000002"), weights_of(two / "final"))
+    off = apart(weights_of(tmp_path / "fsdp" / "final"), weights_of(two / "final"))
+    assert off < moved / 1000, off / moved
     for left, right in zip(
         read_rows(two / "metrics.jsonl"), read_rows(tmp_path / "fsdp" / "metrics.jsonl"), strict=True
     ):
