@@ -193,6 +193,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_bucket_that_grows_is_taken_in_as_a_folder_is(bucket: str, tmp_path: Path) -> None:
     photos = Photos(f"{bucket}/photos")
     photos.add(10)
