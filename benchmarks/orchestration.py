@@ -67,7 +67,9 @@ def main() -> int:
     library += ["--limit", str(chosen.limit)] if chosen.limit else []
     with tempfile.TemporaryDirectory() as folder:
         # sources are fetched and judges compiled before anything is timed
-        subprocess.run([CODI2, "build", chosen.recipe, "--root", f"{folder}/warm", *common, "--limit", "8"], check=True)
+        subprocess.run(
+            [CODI2, "build", chosen.recipe, "--root", f"{folder}/warm", "--limit", "8"], check=True, capture_output=True
+        )
         took: dict[str, list[float]] = {}
         for number in range(chosen.times):
             flow = [
