@@ -40,7 +40,8 @@ def build_dataset(
 
     `refresh` asks the registries for newer versions of packages first: what a schedule wants.
     """
-    about = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit, "refresh": refresh}
+    about = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
+    about |= {"refresh": True} if refresh else {}
     with recorded("build-dataset", root, about) as run:
         if refresh:
             library.refresh(recipe)
