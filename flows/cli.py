@@ -22,6 +22,7 @@ from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
+from codi2_flows.ephemeral import start_early
 from codi2_storage.lineage import code_version
 
 Start = Annotated[
@@ -66,6 +67,7 @@ def train(
     from codi2_storage.store import Store
 
     start_of(Store(root), start, TrainConfig.from_yaml(config))  # weights that do not fit are known before any work
+    start_early()
     from codi2_flows.train_model import train_model
 
     print(train_model(config, root, build, workers, start))
@@ -98,6 +100,7 @@ def evaluate(
 
         print(write_report(folder, root, report, build))
         return
+    start_early()
     from codi2_flows.evaluate_model import SAMPLES, evaluate_model
 
     if suite not in SAMPLES:
@@ -141,12 +144,18 @@ def retrain(
     Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
     --metric and below 0 for no --guard.
     """
+    from codi2_datasets.recipe import load_recipe
+    from codi2_model.training.config import TrainConfig
+
+    load_recipe(recipe)  # what is asked for wrongly is said at once, the rest by `ready`
+    TrainConfig.from_yaml(config)
+    start_early()
     from codi2_flows.retrain import ready
     from codi2_flows.retrain import retrain as flow
     from codi2_model.evaluation.gate import Gate
 
     gate = Gate.of(metric, guard, gate_samples)
-    ready(root, recipe, config, start, gate)  # what is asked for wrongly is said at once
+    ready(root, recipe, config, start, gate)
     summary = flow(
         recipe, config, root, workers, limit, start=start, metric=metric, guard=guard, gate_samples=gate_samples
     )
@@ -171,6 +180,7 @@ def speedrun(
     from codi2_model.training.config import TrainConfig
 
     TrainConfig.from_yaml(config)
+    start_early()
     from codi2_flows.speedrun import speedrun as flow
 
     show([{"": key, " ": value} for key, value in flow(recipe, config, root, workers, limit, out).items()], ["", " "])
@@ -179,6 +189,7 @@ def speedrun(
 @app.command
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
+    start_early()
     from codi2_flows.demo import run_demo
 
     run_demo(root, workers)

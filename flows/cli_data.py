@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.ephemeral import start_early
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
@@ -33,6 +34,7 @@ def build(
     from codi2_datasets.recipe import load_recipe
 
     load_recipe(recipe)  # a bad recipe is known before anything starts
+    start_early()
     from codi2_flows.build_dataset import build_dataset
 
     print(build_dataset(recipe, root, workers, limit, refresh))

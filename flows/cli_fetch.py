@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import CPUS, Workers, show
+from codi2_flows.ephemeral import start_early
 
 
 def fetch(
@@ -15,6 +16,7 @@ def fetch(
     ],
     *,
     out: Annotated[str, Parameter(help="Folder or fsspec URI for tars; name it under media in a recipe.")],
+    root: Annotated[str | None, Parameter(help="Root whose catalog keeps that this ran; none if left out.")] = None,
     connector: Annotated[
         str | None, Parameter(help="Read the list as this published corpus: laion, webvid, ...")
     ] = None,
@@ -44,9 +46,10 @@ def fetch(
         media=media, size=size, shard_rows=shard_rows, at_once=at_once, per_host=per_host, timeout=timeout, stall=stall,
         retries=retries, robots=robots, hosts=tuple(allow_host or ()), blocklist=blocked,
     )  # fmt: skip
+    start_early()
     from codi2_flows.fetch_media import fetch_media
 
-    found = fetch_media(source, out, options, workers, connector)
+    found = fetch_media(source, out, options, workers, connector, root)
     show([{"status": name, "rows": count} for name, count in found.items()], ["status", "rows"])
     print(out)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.ephemeral import start_early
 
 
 def reproduce(
@@ -23,6 +24,7 @@ def reproduce(
     from codi2_storage.store import Store
 
     find(Store(root), target)  # a wrong name is told before anything starts
+    start_early()
     from codi2_flows.reproduce import reproduce as flow
 
     found = flow(target, root, out, workers)

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import DEFAULT_ROOT, Root
+from codi2_flows.ephemeral import start_early
 
 Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
 
@@ -33,6 +34,7 @@ def generate(
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1 is wanted")
     folder = str(resolve(root, checkpoint))
+    start_early()
     from codi2_flows.generate_batch import generate_batch
 
     print(generate_batch(requests, out, folder, root, workers, seed, split))

@@ -48,6 +48,27 @@ def page(chromium: ModuleType, tmp_path: Path) -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URI of a bucket of a real S3-speaking server; the environment leads there, that of processes started too."""
+    moto = pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    name = request.module.__name__.rpartition(".")[2].replace("_", "-")  # all servers of a process share their buckets
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {
+            "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()), "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():  # fmt: skip
+            patch.setenv(key, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir(name)
+        yield f"s3://{name}"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def served() -> Callable[[Any], AbstractContextManager[str]]:
     """`with served(app) as address`: an ASGI app on a free port of the loopback address."""

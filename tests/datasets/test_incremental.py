@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -174,23 +172,6 @@ def test_compaction_and_collection_between_builds_change_no_byte(photos: Photos,
     assert {commit.id for commit in commits(Store(root), "build")} == {forgetting}  # both others showed it
     after = run(recipe, root)
     assert after.fresh and after.samples
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    moto = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    told = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()), "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
-    for name, value in told.items():
-        monkeypatch.setitem(os.environ, name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("growing")
-    yield "s3://growing"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.slow

@@ -6,10 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 
 from codi2_datasets.build import Settings, build
@@ -24,33 +22,11 @@ RECIPE = {
     "splits": {"test_concepts": 0.15, "validation_concepts": 0.05},
     "tasks": {task: {"train": 20, "validation": 2, "test": 6} for task in TASKS},
 }  # fmt: skip
-ROOT = "s3://datasets/root"
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[dict[str, str]]:
-    """The environment that leads to it."""
-    moto = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    environment = {
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("datasets")
-        yield environment
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
-def codi2(*arguments: str, **environment: str) -> str:
+def codi2(*arguments: str) -> str:
     """The last line that a command prints."""
-    outside = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | environment
+    outside = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(
         [sys.executable, "-m", "codi2_flows.cli", *arguments], capture_output=True, text=True, env=outside, timeout=200
     )
@@ -63,15 +39,16 @@ def sums(root: str) -> dict[str, str]:
     return {n: hashlib.sha256(store.read_bytes(n)).hexdigest() for n in store.list() if n.endswith(".tar")}
 
 
-def test_a_bucket_holds_what_a_folder_holds(bucket: dict[str, str], ray_cluster: None, tmp_path: Path) -> None:
+def test_a_bucket_holds_what_a_folder_holds(bucket: str, ray_cluster: None, tmp_path: Path) -> None:
     recipe = tmp_path / "bucket.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
-    there = codi2("build", str(recipe), "--root", ROOT, "--workers", "2", "--limit", "60", **bucket)
+    away = f"{bucket}/root"
+    there = codi2("build", str(recipe), "--root", away, "--workers", "2", "--limit", "60")
     here = build(Settings(str(recipe), str(tmp_path / "root"), workers=1, limit=60))
-    assert there == here.build_id and sums(ROOT) == sums(str(tmp_path / "root")) and len(sums(ROOT)) > len(TASKS)
-    wrote = {name: Store(ROOT).fs.info(f"datasets/root/{name}")["LastModified"] for name in sums(ROOT)}
-    assert not build(Settings(str(recipe), ROOT, limit=60)).fresh
-    assert wrote == {name: Store(ROOT).fs.info(f"datasets/root/{name}")["LastModified"] for name in sums(ROOT)}
-    rows = Catalog(ROOT).sql("select task, min(sample_id) as sample from samples group by task").to_pylist()
+    assert there == here.build_id and sums(away) == sums(str(tmp_path / "root")) and len(sums(away)) > len(TASKS)
+    wrote = {name: Store(away).fs.info(f"{away}/{name}")["LastModified"] for name in sums(away)}
+    assert not build(Settings(str(recipe), away, limit=60)).fresh
+    assert wrote == {name: Store(away).fs.info(f"{away}/{name}")["LastModified"] for name in sums(away)}
+    rows = Catalog(away).sql("select task, min(sample_id) as sample from samples group by task").to_pylist()
     assert {row["task"] for row in rows} == set(TASKS)
-    assert explain(ROOT, rows[0]["sample"])["sample"]["task"] == rows[0]["task"]
+    assert explain(away, rows[0]["sample"])["sample"]["task"] == rows[0]["task"]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,27 +18,6 @@ from codi2_storage import leases
 from codi2_storage.leases import LeaseLost, LeaseTaken, Record, Watch, lease, numbers
 from codi2_storage.machine import Process, machine, started, this_process
 from codi2_storage.store import Store
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The URI of a bucket of a server of its own; the environment leads to it."""
-    moto = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    environment = {
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("leases")
-        yield "s3://leases"
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.fixture(params=["local", "memory", "bucket"])

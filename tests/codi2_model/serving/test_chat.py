@@ -136,13 +136,17 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
             screen += os.read(master, 4096).decode(errors="replace")
         screen = screen.partition(text)[2]
 
-    def interrupt() -> None:
-        """Ctrl-C; once more where it came to nothing, since the prompt is written before it listens."""
-        for _ in range(5):
-            time.sleep(0.5)
+    def interrupt(answer: str) -> None:
+        """Ctrl-C until it is answered: the prompt is written before anything listens, so one can come to nothing."""
+        nonlocal screen
+        for _ in range(10):
             os.kill(process.pid, signal.SIGINT)
-            if select.select([master], [], [], 5)[0]:
-                return
+            end = time.monotonic() + 3
+            while answer not in screen and select.select([master], [], [], max(0.0, end - time.monotonic()))[0]:
+                screen += os.read(master, 4096).decode(errors="replace")
+            if answer in screen:
+                break
+        wait_for(answer)
 
     try:
         wait_for("/help lists what you can do.")
@@ -150,11 +154,9 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
         os.write(master, f"/audio {files}/dr\t\r".encode())
         wait_for("drum.wav")
         wait_for("[audio]> ")
-        interrupt()
-        wait_for("(message cleared)")
+        interrupt("(message cleared)")
         wait_for("> ")
-        interrupt()
-        wait_for("(/quit or Ctrl-D ends)")
+        interrupt("(/quit or Ctrl-D ends)")
         wait_for("> ")
         os.write(master, b"\x04")
         assert process.wait(timeout=30) == 0

@@ -86,13 +86,13 @@ def place_of() -> Any:
     return place
 
 
-@pytest.fixture(scope="session")
-def served_files(published: Path) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def served_files(published: Path, bucket: str) -> Iterator[tuple[str, str]]:
     """The published files in a bucket of a real S3-speaking server, and on a web server: their roots."""
-    moto = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
     import http.server
     from functools import partial
+
+    from s3fs import S3FileSystem
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
@@ -100,20 +100,7 @@ def served_files(published: Path) -> Iterator[tuple[str, str]]:
 
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(published)))
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    store = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    store.start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://{}:{}".format(*store.get_host_and_port()),
-        }.items():  # fmt: skip
-            patch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
-        bucket = s3fs.S3FileSystem()
-        bucket.mkdir("published")
-        bucket.put(f"{published}/laion", "published/laion", recursive=True)
-        yield "s3://published", f"http://127.0.0.1:{web.server_port}"
-        s3fs.S3FileSystem.clear_instance_cache()
-    store.stop()
+    S3FileSystem().put(f"{published}/laion", f"{bucket}/laion", recursive=True)
+    yield bucket, f"http://127.0.0.1:{web.server_port}"
     web.shutdown()
     web.server_close()
