@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
 import os
 import re
@@ -102,7 +102,8 @@ def from_npm(source: str, package: str, folder: Path, cache: Path) -> Archive:
 
 def pip_command() -> list[str]:
     """This Python's own pip, else one on the path: environments made by uv have none."""
-    if importlib.util.find_spec("pip"):
+    # not find_spec: setuptools takes a search for pip as pip at work, and torch.compile fails in this process from then on
+    if any(importlib.metadata.distributions(name="pip")):
         return [sys.executable, "-m", "pip"]
     return [next((name for name in ("pip", "pip3") if shutil.which(name)), "pip")]
 

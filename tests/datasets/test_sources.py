@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
@@ -135,12 +136,18 @@ def test_absent_client_is_named(source: str, tmp_path: Path, monkeypatch: pytest
 
 
 def test_pip_is_taken_from_the_path_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(clients.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(clients.importlib.metadata, "distributions", lambda name: iter(()))
     monkeypatch.setenv("PATH", str(tmp_path))
     pip3 = tmp_path / "pip3"
     pip3.write_text("#!/bin/sh\n")
     pip3.chmod(0o755)
     assert clients.pip_command() == ["pip3"]
+
+
+def test_the_search_for_pip_leaves_the_compilers_imports_alone() -> None:
+    """In Python 3.11 setuptools gives way to a pip that is searched for; torch.compile then found no distutils of its own."""
+    code = "from codi2_datasets.clients import pip_command; pip_command(); import setuptools"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("source", ["", "npm", "npm:", "a b c", "file:x#sha256=12"])

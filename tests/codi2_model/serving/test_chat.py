@@ -124,8 +124,9 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
     command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--out", str(files)]
     environment = {**os.environ, "TERM": "xterm", "CODI2_GRAPHICS": "none"}
     process = subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
-    )
+        command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background it is ignored
+    )  # fmt: skip
     os.close(slave)
     screen = ""
 
