@@ -199,7 +199,7 @@ def test_a_changed_number_of_samples_reuses_the_ingests(root: Path, tmp_path: Pa
     assert not library_again.fresh
 
 
-@pytest.mark.parametrize("delay", [2.0, 6.0])
+@pytest.mark.parametrize("delay", [2.0, pytest.param(6.0, marks=pytest.mark.slow)])
 def test_kill_9_and_rerun_writes_the_same_bytes(root: Path, recipe: str, tmp_path: Path, delay: float) -> None:
     code = f"from codi2_datasets.build import *; build(Settings({recipe!r}, {str(tmp_path)!r}, 2, {LIMIT}))"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)

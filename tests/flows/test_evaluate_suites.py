@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from codi2_datasets.sample import Message, Part, Sample
+from codi2_flows.cli import evaluate, main
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
@@ -78,20 +79,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
-    root: Path, checkpoint: str, tmp_path: Path
+    root: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = ("--root", str(root))
-    early = codi2("evaluate", checkpoint, *place, "--report", str(tmp_path / "early"))
-    assert early.returncode == 1 and "run `codi2 evaluate --suite open` first" in early.stderr
-    ran = codi2("evaluate", checkpoint, *place, "--suite", "open", "--limit", "4")
+    with pytest.raises(Exception, match="run `codi2 evaluate --suite open` first"):
+        evaluate(checkpoint, root=str(root), report=str(tmp_path / "early"))
+    ran = codi2("evaluate", checkpoint, "--root", str(root), "--suite", "open", "--limit", "4")
     assert ran.returncode == 0, ran.stderr
     assert "leak check: test_targets_in_train 0 of 0" in ran.stderr
     assert "token_f1" in ran.stdout and "nearest_train" in ran.stdout and "copy_input" not in ran.stdout
     page = Path(ran.stdout.strip().splitlines()[-1])
     assert page.name == "index.html" and page.is_file()
-    drawn = codi2("evaluate", checkpoint, *place, "--report", str(tmp_path / "out"))
-    assert drawn.returncode == 0, drawn.stderr
-    card = Path(drawn.stdout.strip().splitlines()[-1])
+    evaluate(checkpoint, root=str(root), report=str(tmp_path / "out"))
+    card = Path(capsys.readouterr().out.strip().splitlines()[-1])
     assert "| text_instruction |" in card.read_text() and (card.parent / "worst" / "text_instruction.webp").is_file()
 
 
@@ -102,7 +101,12 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
         (["--suite", "dreambench"], "needs --data (its files) and --weights (its judges: clip, dino)"),
     ],
 )
-def test_bad_usage_is_one_line(root: Path, checkpoint: str, arguments: list[str], message: str) -> None:
-    result = codi2("evaluate", checkpoint, "--root", str(root), *arguments)
-    assert result.returncode == 2, result.stderr
-    assert message in result.stderr and "Traceback" not in result.stderr
+def test_bad_usage_is_one_line(
+    root: Path, checkpoint: str, arguments: list[str], message: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["codi2", "evaluate", checkpoint, "--root", str(root), *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and message in said and "Traceback" not in said
