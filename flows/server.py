@@ -116,6 +116,19 @@ def alone(place: Place) -> Iterator[None]:
         yield
 
 
+def standing(root: str) -> str | None:
+    """The address of the server that runs for a root on this machine; None where none does."""
+    lock = Place(root, 0, 0).home / "lock"
+    if not lock.exists():
+        return None
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().partition(" ")[0] or None
+        return None  # nobody holds it: that server has ended
+
+
 class Stopped(BaseException):
     """Someone asked us to end: Ctrl-C or SIGTERM."""
 

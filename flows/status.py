@@ -76,7 +76,7 @@ def status(root: str, shown: int = SHOWN) -> Status:
         model=in_place(catalog),
         build=latest(catalog),
         pinned=[asdict(pin) for pin in pins(catalog)],
-        scheduled=scheduled(),
+        scheduled=scheduled(store.uri()),
         sizes=sizes(store),
     )
 
@@ -126,11 +126,19 @@ def latest(catalog: Catalog) -> dict[str, Any] | None:
         return connection.execute(query, [build]).to_arrow_table().to_pylist()[0]
 
 
-def scheduled(most: int = 5) -> list[dict[str, Any]] | None:
-    """The next runs that the Prefect server of $PREFECT_API_URL has scheduled; None where none is set or it does not answer."""
+def scheduled(root: str, most: int = 5) -> list[dict[str, Any]] | None:
+    """The next runs that a Prefect server has scheduled: that of $PREFECT_API_URL, else of a `codi2 server` of the root.
+
+    None where there is none or it does not answer.
+    """
     base = os.environ.get("PREFECT_API_URL")
     if not base:
-        return None
+        from codi2_flows.server import standing
+
+        address = standing(root)
+        if address is None:
+            return None
+        base = f"{address}/api"
     wanted = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC", "limit": most,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What tests of flows share: `codi2 server` as a user starts it."""
+"""What tests of flows share: `codi2 server` as a user starts it, and a receiver of webhooks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,26 @@ class Started:
 def start_server() -> Callable[..., Started]:
     """`start_server(folder, *options)`."""
     return Started
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a receiver of webhooks, and what it has received."""
+    messages: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    receiver = HTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{receiver.server_port}/told", messages
+    receiver.shutdown()
+    receiver.server_close()
+    thread.join()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +12,11 @@ from codi2_flows.running import recorded
 
 
 @pytest.fixture
-def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What a receiver on the loopback address has got."""
-    found: list[dict[str, Any]] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            found.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            """Quiet."""
-
-    receiver = HTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=receiver.serve_forever)
-    thread.start()
-    monkeypatch.setenv(notify.WEBHOOK, f"http://127.0.0.1:{receiver.server_port}/")
-    yield found
-    receiver.shutdown()
-    receiver.server_close()
-    thread.join()
+def messages(told: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the receiver has got in a test."""
+    monkeypatch.setenv(notify.WEBHOOK, told[0])
+    told[1].clear()
+    return told[1]
 
 
 def test_a_failed_run_is_told_once_and_its_error_stays_the_same(messages: list[dict[str, Any]], tmp_path: Path) -> None:
