@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from codi2_datasets.carrying import carrying, listened, unpacked
+from codi2_datasets.sweeping import swept
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,10 +91,11 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
             os.environ["HOME"] = home
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with swept(ray.get_runtime_context().worker.node.get_session_dir_path()):
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _start(num_cpus: int) -> None:
