@@ -21,6 +21,7 @@ from typing import Any
 
 from codi2_flows import notify
 from codi2_flows.logs import streamed
+from codi2_flows.outliving import outlives_readers
 from codi2_flows.stopping import Stopping, stoppable
 from codi2_storage import runs
 from codi2_storage.environment import environment
@@ -93,6 +94,8 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
         stack.enter_context(streamed(store, run.run_id, flow))
         at_last = lambda: running.ended(runs.CANCELLED, "stopped by force")  # noqa: E731
         stopping = stack.enter_context(stoppable(at_last)) if parent is None else Stopping()
+        if parent is None:
+            stack.enter_context(outlives_readers())
         if parent is None and run.flow_run:
             from codi2_flows.progress import shown_progress  # Prefect is here, and shall not be where it is not
 
@@ -153,7 +156,7 @@ def verdict(error: BaseException, stopping: Stopping) -> tuple[str, str]:
     """(status, reason in one line) of a body that raised."""
     if stopping.signal is not None:
         return runs.CANCELLED, stopping.reason
-    if not isinstance(error, Exception):
+    if not isinstance(error, (Exception, SystemExit)):
         return runs.CANCELLED, str(error) or type(error).__name__
     lines = (str(error).strip() or type(error).__name__).splitlines()
     return runs.FAILED, f"{type(error).__name__}: {lines[0]}"[:500]

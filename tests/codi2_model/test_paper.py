@@ -89,7 +89,7 @@ def shrunk(tmp_path_factory):
         "first_media_token": WORDS,
         "feature_dim": 32,
         "image_size": 32,
-        "audio": {"clip_seconds": 1.0, "frames": 100},
+        "audio": {"clip_seconds": 0.5, "frames": 50},
         "video": {"size": 16, "frames": 4},
         "families": {"imagebind": {"source": str(root / "imagebind.pth"), "config": dataclasses.asdict(options)}},
         "image_decoder": {"source": str(root / "unclip"), "components": {}},

@@ -13,7 +13,7 @@ from tests.codi2_model.published import SAVERS
 
 SHAPES = {
     "unclip": (3, 32, 32),
-    "audioldm2": (1, 16000),
+    "audioldm2": (1, 4000),
     "zeroscope": (3, 4, 16, 16),
     "ip_adapter": (3, 32, 32),
 }

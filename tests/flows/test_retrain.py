@@ -68,9 +68,9 @@ def first(given: Path, ray_cluster: None) -> dict:
 
 @pytest.fixture(scope="module")
 def line(given: Path, first: dict) -> tuple[str, dict]:
-    """Root and outcome of the second, of a model that learnt a little."""
+    """Root and outcome of the second, of a model that learnt a little from two workers."""
     root = str(given / "root")
-    return root, retrain(str(given / "line.yaml"), "test", root, 2, 160, **TWO)
+    return root, retrain(str(given / "line.yaml"), "test", root, 2, 160, train_workers=2, **TWO)
 
 
 def test_the_flow_leaves_a_promoted_model_with_metrics(line: tuple[str, dict]) -> None:
@@ -104,7 +104,7 @@ def test_a_better_model_takes_the_place_of_the_first_and_the_decision_is_in_the_
 def test_an_equal_model_is_not_promoted_again_and_nothing_is_done_twice(line: tuple[str, dict], given: Path) -> None:
     root, summary = line
     before = deployments(Store(root))
-    again = retrain(str(given / "line.yaml"), "test", root, 2, 160, **TWO)
+    again = retrain(str(given / "line.yaml"), "test", root, 2, 160, train_workers=2, **TWO)
     assert again["decision"] == "not promoted: this model is in place already"
     assert again["metrics"] == summary["metrics"] and deployments(Store(root)) == before
     kinds = [row["kind"] for row in Catalog(root).sql("select kind from runs").to_pylist()]

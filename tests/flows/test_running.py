@@ -46,9 +46,36 @@ def test_a_failure_is_told_with_its_reason_and_a_stop_as_cancelled(root: str) ->
     with pytest.raises(KeyboardInterrupt), recorded("b", root, {}):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
+    with pytest.raises(SystemExit), recorded("c", root, {}):
+        sys.exit(1)
     found = {run.kind: (run.status, run.reason) for run in told_runs(Store(root))}
+    assert found.pop("c") == ("failed", "SystemExit: 1")  # nobody asked for it
     assert found == {"a": ("failed", "ValueError: first line"), "b": ("cancelled", "stopped by SIGTERM")}
     assert signal.getsignal(signal.SIGTERM) is not None
+
+
+def test_a_run_outlives_who_reads_what_it_prints(tmp_path: Path) -> None:
+    """As of a Prefect worker that is killed: rich, with which Prefect logs, would end the process."""
+    code = """
+import sys, time
+import codi2_flows.settings
+from codi2_flows.running import recorded
+from rich.console import Console
+with recorded("a", sys.argv[1], {}):
+    console = Console(stderr=True)
+    for number in range(30):
+        console.print("still here")
+        print("still here", flush=True)
+        time.sleep(0.1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None and process.stdout.readline()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert [run.status for run in told_runs(Store(str(tmp_path)))] == ["completed"]
 
 
 def test_a_run_within_another_is_a_part_of_it_and_writes_to_its_stream(root: str) -> None:

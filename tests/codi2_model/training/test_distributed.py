@@ -50,6 +50,7 @@ def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
         train_distributed(replace(config, seed=9), shards, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_workers_see_the_batch_and_the_negatives_of_one(
     config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
