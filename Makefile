@@ -50,8 +50,9 @@ server: setup npm
 speedrun: setup npm
 	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 
+# A file's tests stay in one process, for its fixtures; a process a core, four at most: each may have a Ray of its own.
 test: setup npm chromium postgres lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

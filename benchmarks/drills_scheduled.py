@@ -61,7 +61,11 @@ def running(root: str) -> bool:
 
 def told(root: str) -> str:
     """The last words of the catalog on a run that came to nothing."""
-    rows = Catalog(root).sql("select kind, status, reason from runs where status <> 'finished' order by created_at desc limit 1").to_pylist()
+    rows = (
+        Catalog(root)
+        .sql("select kind, status, reason from runs where status <> 'finished' order by created_at desc limit 1")
+        .to_pylist()
+    )
     return f"{rows[0]['kind']} {rows[0]['status']}: {rows[0]['reason']}" if rows else "NO WORD"
 
 
