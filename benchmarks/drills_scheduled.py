@@ -33,7 +33,7 @@ def scheduled(name: str, victim: str) -> Callable[[Line, int, random.Random], Ou
         with started(command) as process:
             hit = wait_for(lambda: running(root), STARTING, process.pid, family)
             wait_for(lambda: False, moment, process.pid, family)
-            hit = kill(process.pid, victim) and hit
+            hit = wait_for(lambda: kill(process.pid, victim), STARTING, process.pid, family) and hit
             served = wait_for(lambda: promoted(Store(root)) is not None, PATIENCE / 2, process.pid, family)
             process.terminate()
             stopped = wait_for(lambda: process.poll() is not None, 120.0, process.pid, family)
@@ -81,6 +81,6 @@ def kill(pid: int, victim: str) -> bool:
 
 SCHEDULED = {
     "Prefect worker": scheduled("Prefect worker", "worker start"),
-    "scheduled flow process": scheduled("scheduled flow process", "prefect.flow_engine"),
-    "Prefect's standing server": scheduled("Prefect's standing server", "prefect.server.api.server"),
+    "scheduled flow process": scheduled("scheduled flow process", "prefect.engine"),
+    "Prefect's standing server": scheduled("Prefect's standing server", "server start"),
 }
