@@ -16,7 +16,7 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 # A random text is no data: URL and no model's name: a request of the right form may be refused all the same.
 LEFT_OUT = [checks.positive_data_acceptance]
 BOUNDED = settings(
-    max_examples=30, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
+    max_examples=60, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
