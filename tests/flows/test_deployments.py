@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 LOCAL = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 CLUSTER = yaml.safe_load((ROOT / "flows/cluster/prefect.cluster.yaml").read_text())["deployments"]
 EVENTS = {events.BUILD_PUBLISHED, events.MODEL_TRAINED, events.MODEL_PROMOTED}
+CRASHED = {"prefect.flow-run.Crashed"}  # told by Prefect itself
 PAYLOADS = {
     events.BUILD_PUBLISHED: {"root", "build_id", "samples", "recipe", "limit"},
     events.MODEL_TRAINED: {"root", "checkpoint_id", "uri"},
@@ -88,6 +89,8 @@ def test_schedules_triggers_and_limits_are_such_that_prefect_takes_them(deployme
     known = inspect.signature(load_flow_from_entrypoint(deployment["entrypoint"]).fn).parameters
     for trigger in deployment.get("triggers", []):
         checked = DeploymentEventTrigger(**trigger)
+        if checked.expect == CRASHED:
+            continue
         assert checked.expect <= EVENTS and checked.expect
         assert set(trigger["parameters"]) <= set(known)
         [event] = trigger["expect"]
@@ -99,7 +102,7 @@ def test_schedules_triggers_and_limits_are_such_that_prefect_takes_them(deployme
 
 def test_each_event_that_is_told_is_heard_by_one_deployment() -> None:
     heard = [event for deployment in LOCAL for trigger in deployment.get("triggers", []) for event in trigger["expect"]]
-    assert sorted(heard) == sorted(EVENTS)
+    assert sorted(heard) == sorted(EVENTS | CRASHED)
 
 
 def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
