@@ -8,6 +8,7 @@ Also tells a Prefect server what it cannot know: that flow runs which it calls r
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import json
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -16,6 +17,9 @@ from uuid import UUID
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
@@ -25,6 +29,7 @@ from codi2_flows.running import again
 from codi2_storage.runs import COMPLETED, CRASHED, Run, bury, told_runs
 from codi2_storage.store import Store
 
+LOOK_BACK = 200  # runs of a Prefect server
 ATTEMPTS = 3  # of the same flow and parameters, one after the other
 # flows that end, do nothing twice, and whose parameters the catalog holds as they were given
 RESUMABLE = {
@@ -47,7 +52,9 @@ def resume_crashed(root: str = "./data", attempts: int = ATTEMPTS) -> list[dict[
     runs = told_runs(store)
     dead = {run.run_id: run for run in buried(store, [run for run in runs if run.status == CRASHED])}
     tell_prefect(dead.values())
-    return [resumed(run, attempts) for run in latest_crashed(runs) if run.run_id in dead]
+    once_more = [run for run in latest_crashed(runs) if run.run_id in dead]
+    once_more += unrecorded(store, {run.flow_run for run in runs})
+    return [resumed(run, attempts) for run in once_more]
 
 
 def buried(store: Store, crashed: Iterable[Run]) -> list[Run]:
@@ -92,6 +99,35 @@ def flow_of(kind: str) -> Callable[..., Any]:
     module, _, name = RESUMABLE[kind].partition(":")
     found: Callable[..., Any] = getattr(import_module(module), name)
     return found
+
+
+def unrecorded(store: Store, known: set[str | None]) -> list[Run]:
+    """Runs of the root that a configured server calls crashed and the catalog has not heard of: killed as they began.
+
+    Of every flow the last alone counts, by the server's words: a later one has done the work, or will.
+    """
+    if not PREFECT_API_URL.value():
+        return []
+    begun = FlowRunFilter(state={"type": {"not_any_": [StateType.SCHEDULED]}})  # type: ignore[arg-type]  # made a filter
+    wanted = FlowFilter(name={"any_": list(RESUMABLE)})  # type: ignore[arg-type]
+    last: dict[UUID, Run] = {}
+    with get_client(sync_client=True) as client:
+        names = {flow.id: flow.name for flow in client.read_flows(flow_filter=wanted)}
+        newest = FlowRunSort.START_TIME_DESC
+        for run in client.read_flow_runs(flow_filter=wanted, flow_run_filter=begun, sort=newest, limit=LOOK_BACK):
+            if (
+                "root" not in run.parameters
+                or Store(run.parameters["root"]).uri() != store.uri()
+                or run.flow_id in last
+            ):
+                continue
+            crashed = run.state is not None and run.state.is_crashed() and str(run.id) not in known
+            config = json.dumps(run.parameters, sort_keys=True)
+            created = run.created.isoformat() if run.created else ""
+            last[run.flow_id] = Run(
+                f"flow run {run.name}", names[run.flow_id], config, CRASHED if crashed else "", created
+            )
+    return [run for run in last.values() if run.status == CRASHED]
 
 
 def tell_prefect(dead: Iterable[Run]) -> list[str]:

@@ -59,14 +59,34 @@ def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
     assert server.wait_for(about, 120, "our page")
 
 
+def test_a_run_that_crashed_as_it_began_is_run_again(server: Any) -> None:
+    """Nothing in the catalog knows of it: Prefect's word alone starts it anew, and its parameters are those it had."""
+    known = {flow["name"]: flow["id"] for flow in server.ask("flows/filter", {})}
+    given = {"recipe": "words.yaml", "root": "root", "workers": 1, "limit": 5}
+    body = {"flow_id": known["build-dataset"], "parameters": given, "state": {"type": "RUNNING", "name": "Running"}}
+    run = server.ask("flow_runs/", body)["id"]
+    crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": "killed"}, "force": True}
+    server.ask(f"flow_runs/{run}/set_state", crashed)
+
+    def again() -> Any:
+        runs = [one for one in server.runs("build-dataset") if one["parameters"].get("limit") == 5]
+        return len(runs) == 2 and runs[1]["state"]["name"] == "Completed"
+
+    server.wait_for(again, 240, "the same build once more")
+
+
 def test_a_killed_run_is_told_by_webhook(server: Any, told: tuple[str, list[dict[str, Any]]]) -> None:
     def flow_process() -> psutil.Process | None:
+        busy = any(run["state"]["type"] == "RUNNING" for run in server.runs("resume-crashed"))
         found = [one for one in server.descendants() if "prefect.engine" in " ".join(one.cmdline())]
-        return found[0] if found else None
+        return found[0] if found and not busy else None
+
+    def crashed() -> list[dict[str, Any]]:
+        return [one for one in told[1] if one["state"] == "crashed" and one["flow"] != "build-dataset"]
 
     server.wait_for(flow_process, 240, "the process of a flow").kill()
-    [message] = server.wait_for(lambda: [one for one in told[1] if one["state"] == "crashed"], 240, "a message")
-    assert message["flow"] == "retrain" and message["root"] == str(server.folder / "root")
+    [message] = server.wait_for(crashed, 240, "a message")
+    assert message["flow"] in ("retrain", "serve-model") and message["root"] == str(server.folder / "root")
     assert message["run_id"] in message["link"] and "9" in message["reason"] and "\n" not in message["reason"]
 
 
