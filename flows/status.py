@@ -126,8 +126,8 @@ def latest(catalog: Catalog) -> dict[str, Any] | None:
         return connection.execute(query, [build]).to_arrow_table().to_pylist()[0]
 
 
-def scheduled(root: str, most: int = 5) -> list[dict[str, Any]] | None:
-    """The next runs that a Prefect server has scheduled: that of $PREFECT_API_URL, else of a `codi2 server` of the root.
+def scheduled(root: str) -> list[dict[str, Any]] | None:
+    """The next run of each flow that a Prefect server has scheduled: that of $PREFECT_API_URL, else a `codi2 server`'s of the root.
 
     None where there is none or it does not answer.
     """
@@ -140,12 +140,14 @@ def scheduled(root: str, most: int = 5) -> list[dict[str, Any]] | None:
             return None
         base = f"{address}/api"
     wanted = {
-        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC", "limit": most,
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200,
     }  # fmt: skip
     try:
-        runs = ask(f"{base}/flow_runs/filter", wanted)
-        chosen = list({run["flow_id"] for run in runs})
-        flows = ask(f"{base}/flows/filter", {"flows": {"id": {"any_": chosen}}}) if chosen else []
+        first: dict[str, dict[str, Any]] = {}
+        for run in ask(f"{base}/flow_runs/filter", wanted):
+            first.setdefault(run["flow_id"], run)
+        runs = list(first.values())
+        flows = ask(f"{base}/flows/filter", {"flows": {"id": {"any_": list(first)}}}) if first else []
     except (OSError, ValueError):
         return None
     names = {flow["id"]: flow["name"] for flow in flows}

@@ -40,7 +40,8 @@ def test_every_flow_is_deployed_and_schedules_are_active(server: Any) -> None:
     status = [sys.executable, "-m", "codi2_flows.cli", "status", "--root", "root", "--json"]
     said = subprocess.run(status, cwd=server.folder, env=server.environment, capture_output=True, text=True, check=True)
     scheduled = json.loads(said.stdout)["scheduled"]  # it found the server of its root by itself
-    assert {"build-dataset", "collect-garbage"} & {run["flow"] for run in scheduled}
+    flows = [run["flow"] for run in scheduled]
+    assert {"build-dataset", "collect-garbage", "resume-crashed", "retrain"} == set(flows) and len(flows) == 4
 
 
 def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
