@@ -12,13 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
-from drilling import CODI2, PATIENCE, Line, Outcome, descend, judged, left_behind, started
+from drilling import CODI2, Line, Outcome, descend, judged, left_behind, started
 
 from codi2_model.checkpoints import promoted
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
-STARTING = 120.0  # seconds in which the schedule's first run must have begun
+STARTING = 120.0  # seconds in which the first run of the schedule must have begun
+RESUMED = 800.0  # and in which a model must be in place: what is not resumed at once is so within ten minutes
 
 
 def scheduled(name: str, victim: str) -> Callable[[Line, int, random.Random], Outcome]:
@@ -34,7 +35,7 @@ def scheduled(name: str, victim: str) -> Callable[[Line, int, random.Random], Ou
             hit = wait_for(lambda: running(root), STARTING, process.pid, family)
             wait_for(lambda: False, moment, process.pid, family)
             hit = wait_for(lambda: kill(process.pid, victim), STARTING, process.pid, family) and hit
-            served = wait_for(lambda: promoted(Store(root)) is not None, PATIENCE / 2, process.pid, family)
+            served = wait_for(lambda: promoted(Store(root)) is not None, RESUMED, process.pid, family)
             process.terminate()
             stopped = wait_for(lambda: process.poll() is not None, 120.0, process.pid, family)
             stay = left_behind(family)
