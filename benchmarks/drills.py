@@ -94,6 +94,15 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(rows)
 
 
+def tell(outcomes: list[Outcome], outcome: Outcome, out: Path | None) -> None:
+    """Add an outcome; the file always holds the table of what was seen so far."""
+    outcomes.append(outcome)
+    print(json.dumps(vars(outcome)), flush=True)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(table(outcomes) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=2, help="of each drill, at another moment")
@@ -114,18 +123,15 @@ def main() -> int:
         line = prepare(Path(folder), stages, chosen.limit)
         for number in range(chosen.times):
             for drill in wanted:
-                outcomes.append(killed(line, drill, number, random.Random(f"{chosen.seed} {drill.name} {number}")))
-                print(json.dumps(vars(outcomes[-1])), flush=True)
+                outcome = killed(line, drill, number, random.Random(f"{chosen.seed} {drill.name} {number}"))
+                tell(outcomes, outcome, chosen.out)
             for name in special:
-                outcome = SPECIAL[name](line, number, random.Random(f"{chosen.seed} {name} {number}"))
-                if outcome is None:
+                found = SPECIAL[name](line, number, random.Random(f"{chosen.seed} {name} {number}"))
+                if found is None:
                     print(f"{name}: left out, this machine lacks what it takes", flush=True)
-                    continue
-                outcomes.append(outcome)
-                print(json.dumps(vars(outcome)), flush=True)
+                else:
+                    tell(outcomes, found, chosen.out)
     print(table(outcomes))
-    if chosen.out:
-        chosen.out.write_text(table(outcomes) + "\n")
     return 0 if all(outcome.good and "HANGS" not in outcome.end for outcome in outcomes) else 1
 
 
