@@ -92,6 +92,7 @@ def test_a_build_comes_out_the_same_by_another_number_of_workers(
     assert again(root, limited, tmp_path / "three", workers=3) == {}
 
 
+@pytest.mark.slow
 def test_a_delta_build_and_one_after_an_opt_out_equal_those_from_nothing(
     folder: Path, recipe: str, tmp_path: Path, ray_cluster: None
 ) -> None:

@@ -154,6 +154,7 @@ def test_samples_whose_media_could_not_be_read_come_with_the_next_build(photos: 
         assert hashlib.sha256((root / row["shard"]).read_bytes()).hexdigest() == row["sha256"]  # the lacking ones, too
 
 
+@pytest.mark.slow
 def test_compaction_and_collection_between_builds_change_no_byte(photos: Photos, tmp_path: Path) -> None:
     recipe, root = photos.recipe(tmp_path), tmp_path / "root"
     first = run(recipe, root)

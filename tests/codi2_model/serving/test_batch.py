@@ -155,6 +155,7 @@ def test_a_kill_at_any_write_loses_and_doubles_nothing(
     assert not [path for path in (tmp_path / "killed").rglob("*") if path.name.startswith(".")]  # no half files
 
 
+@pytest.mark.slow
 def test_a_kill_from_outside_while_rows_are_answered_loses_nothing(
     checkpoint: Path, parts: Any, tmp_path: Path
 ) -> None:

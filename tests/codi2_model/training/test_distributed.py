@@ -28,6 +28,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
     whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_share_of_the_model_each_resumes_from_its_whole_checkpoint(
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_kills_in_the_middle_of_checkpoints_change_no_bit(
     whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_bfloat16_trains_on_a_cpu_and_weights_stay_float32(
     assert b == pytest.approx(a, rel=0.02) and b != a
 
 
+@pytest.mark.slow
 def test_compiled_layers_give_the_same_step(short: TrainConfig, plain: Path, shards: list[str], tmp_path: Path) -> None:
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("no C++ compiler for torch.compile")
