@@ -159,7 +159,10 @@ def verdict(error: BaseException, stopping: Stopping) -> tuple[str, str]:
     if not isinstance(error, (Exception, SystemExit)):
         return runs.CANCELLED, str(error) or type(error).__name__
     lines = (str(error).strip() or type(error).__name__).splitlines()
-    return runs.FAILED, f"{type(error).__name__}: {lines[0]}"[:500]
+    more = (
+        f" {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else ""
+    )  # a trace's last line is its error
+    return runs.FAILED, f"{type(error).__name__}: {lines[0]}{more}"[:500]
 
 
 def flow_run_id() -> str | None:

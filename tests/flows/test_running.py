@@ -46,9 +46,12 @@ def test_a_failure_is_told_with_its_reason_and_a_stop_as_cancelled(root: str) ->
     with pytest.raises(KeyboardInterrupt), recorded("b", root, {}):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
+    with pytest.raises(ValueError), recorded("d", root, {}):
+        raise ValueError("workers failed:\n  a trace\nKeyError: 'image'")
     with pytest.raises(SystemExit), recorded("c", root, {}):
         sys.exit(1)
     found = {run.kind: (run.status, run.reason) for run in told_runs(Store(root))}
+    assert found.pop("d")[1] == "ValueError: workers failed: KeyError: 'image'"
     assert found.pop("c") == ("failed", "SystemExit: 1")  # nobody asked for it
     assert found == {"a": ("failed", "ValueError: first line"), "b": ("cancelled", "stopped by SIGTERM")}
     assert signal.getsignal(signal.SIGTERM) is not None
