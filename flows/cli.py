@@ -23,6 +23,7 @@ from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
 from codi2_flows.ephemeral import start_early
+from codi2_flows.errors import one_line
 from codi2_storage.lineage import code_version
 
 Start = Annotated[
@@ -252,11 +253,11 @@ def is_usage(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """An error as one line: its first, and where that announces more (a worker's trace), the last as well."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
+    """An error as one line, Prefect's client's in words of ours."""
+    line = one_line(error)
     if type(error).__module__.partition(".")[0] in {"httpx", "httpcore"}:  # only Prefect's client speaks through these
-        return f"Prefect's server does not answer ({lines[0]}); run the same command again to go on"
-    return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+        return f"Prefect's server does not answer ({line}); run the same command again to go on"
+    return line
 
 
 if __name__ == "__main__":

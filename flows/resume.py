@@ -18,7 +18,7 @@ from uuid import UUID
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
@@ -110,24 +110,21 @@ def unrecorded(store: Store, known: set[str | None]) -> list[Run]:
         return []
     begun = FlowRunFilter(state={"type": {"not_any_": [StateType.SCHEDULED]}})  # type: ignore[arg-type]  # made a filter
     wanted = FlowFilter(name={"any_": list(RESUMABLE)})  # type: ignore[arg-type]
-    last: dict[UUID, Run] = {}
+    last: dict[UUID, FlowRun] = {}
     with get_client(sync_client=True) as client:
         names = {flow.id: flow.name for flow in client.read_flows(flow_filter=wanted)}
         newest = FlowRunSort.START_TIME_DESC
         for run in client.read_flow_runs(flow_filter=wanted, flow_run_filter=begun, sort=newest, limit=LOOK_BACK):
-            if (
-                "root" not in run.parameters
-                or Store(run.parameters["root"]).uri() != store.uri()
-                or run.flow_id in last
-            ):
-                continue
-            crashed = run.state is not None and run.state.is_crashed() and str(run.id) not in known
-            config = json.dumps(run.parameters, sort_keys=True)
-            created = run.created.isoformat() if run.created else ""
-            last[run.flow_id] = Run(
-                f"flow run {run.name}", names[run.flow_id], config, CRASHED if crashed else "", created
-            )
-    return [run for run in last.values() if run.status == CRASHED]
+            if "root" in run.parameters and Store(run.parameters["root"]).uri() == store.uri():
+                last.setdefault(run.flow_id, run)
+    lost = [run for run in last.values() if run.state and run.state.is_crashed() and str(run.id) not in known]
+    return [
+        Run(
+            run_id=f"flow run {run.name}", kind=names[run.flow_id], config=json.dumps(run.parameters, sort_keys=True),
+            status=CRASHED, created_at=run.created.isoformat() if run.created else "",
+        )
+        for run in lost
+    ]  # fmt: skip
 
 
 def tell_prefect(dead: Iterable[Run]) -> list[str]:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from codi2_flows import notify
+from codi2_flows.errors import one_line
 from codi2_flows.logs import streamed
 from codi2_flows.outliving import outlives_readers
 from codi2_flows.stopping import Stopping, stoppable
@@ -158,11 +159,7 @@ def verdict(error: BaseException, stopping: Stopping) -> tuple[str, str]:
         return runs.CANCELLED, stopping.reason
     if not isinstance(error, (Exception, SystemExit)):
         return runs.CANCELLED, str(error) or type(error).__name__
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    more = (
-        f" {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else ""
-    )  # a trace's last line is its error
-    return runs.FAILED, f"{type(error).__name__}: {lines[0]}{more}"[:500]
+    return runs.FAILED, f"{type(error).__name__}: {one_line(error)}"[:500]
 
 
 def flow_run_id() -> str | None:
