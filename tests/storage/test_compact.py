@@ -78,7 +78,7 @@ def test_a_damaged_pack_is_named(store: Store) -> None:
         Catalog(store)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.sets(st.integers(0, 11)), st.booleans())
 def test_any_selection_of_commits_reads_as_before(sizes: list[int], chosen: set[int], twice: bool) -> None:
     store = Store("memory://compaction")

@@ -337,7 +337,7 @@ class History:
 EVENTS = ("partition", "build", "build", "train", "promote", "pin", "forget", "compact", "collect")
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # shrinking is slow
+@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # shrinking is slow
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 11)), min_size=4, max_size=14), st.integers(1, 3))
 def test_after_any_history_what_stays_is_whole_and_nothing_pinned_is_gone(events: list[Any], keep: int) -> None:
     store = Store("memory://history")

@@ -22,7 +22,7 @@ def put(store: Store, run_id: str, status: str) -> None:
         writer.append("runs", [{"run_id": run_id, "status": status}])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["running", "completed"])), max_size=8))
 def test_what_is_held_is_what_the_catalog_shows(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
     store, reader = Store(str(tmp_path_factory.mktemp("root"))), Reader(TABLES)
