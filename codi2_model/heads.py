@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from codi2_model.config import CoDi2Config
-from codi2_model.losses import cosine_loss, mse_loss
+from codi2_model.losses import cosine_loss, mse_loss, row_mean
+from codi2_model.noise import Generators, normal, uniform
 
 
 def projection(inputs: int, width: int, outputs: int) -> nn.Sequential:
@@ -33,6 +33,8 @@ class Scored(NamedTuple):
 class RegressionHead(nn.Module):
     """Hidden (..., H) -> features (..., D)."""
 
+    losses = ("feature_cosine", "feature_mse")
+
     def __init__(self, config: CoDi2Config) -> None:
         super().__init__()
         self.out_projection = projection(config.hidden_size, config.feature_dim, config.feature_dim)
@@ -40,14 +42,19 @@ class RegressionHead(nn.Module):
     def forward(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         return self.out_projection(hidden)
 
-    def score(self, hidden: torch.Tensor, true: torch.Tensor, generator: torch.Generator | None = None) -> Scored:
-        """Hidden (N, slots, H) before the slots, true features (N, slots, D)."""
+    def score(
+        self, hidden: torch.Tensor, true: torch.Tensor, generator: Generators = None, count: float | None = None
+    ) -> Scored:
+        """Hidden (N, slots, H) before the slots, true features (N, slots, D); sums of losses, divided by `count` (N)."""
         guess = self.out_projection(hidden)
-        return Scored({"feature_cosine": cosine_loss(guess, true), "feature_mse": mse_loss(guess, true)}, guess)
+        losses = {"feature_cosine": cosine_loss(guess, true, count), "feature_mse": mse_loss(guess, true, count)}
+        return Scored(losses, guess)
 
 
 class FlowHead(nn.Module):
     """The velocity v(x, t, hidden) of straight paths x = (1 - t) noise + t feature; features in unit variance."""
+
+    losses = ("feature_flow",)
 
     def __init__(self, config: CoDi2Config) -> None:
         super().__init__()
@@ -80,19 +87,20 @@ class FlowHead(nn.Module):
         steer = self.out_projection(hidden)
         x = steer.new_zeros(*hidden.shape[:-1], self.dim)
         if generator is not None:
-            x = torch.randn(x.shape, generator=generator, device=generator.device).to(x)
+            x = normal(x.shape, generator, x)
         for step in range(self.steps):
             x = x + self.velocity(x, x.new_full((*x.shape[:-1], 1), step / self.steps), steer) / self.steps
         return x * self.unit
 
-    def score(self, hidden: torch.Tensor, true: torch.Tensor, generator: torch.Generator | None = None) -> Scored:
+    def score(
+        self, hidden: torch.Tensor, true: torch.Tensor, generator: Generators = None, count: float | None = None
+    ) -> Scored:
         target = (true / self.unit).to(hidden.dtype)
-        home = target.device if generator is None else generator.device
-        noise = torch.randn(target.shape, generator=generator, device=home).to(target)
-        time = torch.rand(*target.shape[:-1], 1, generator=generator, device=home).to(target)
+        noise = normal(target.shape, generator, target)
+        time = uniform((*target.shape[:-1], 1), generator, target)
         x = (1 - time) * noise + time * target
         velocity = self.velocity(x, time, self.out_projection(hidden))
-        loss = F.mse_loss(velocity.float(), (target - noise).float())
+        loss = row_mean((velocity.float() - (target - noise).float()).square(), count)
         return Scored({"feature_flow": loss}, (x + (1 - time) * velocity) * self.unit)
 
 

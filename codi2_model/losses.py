@@ -1,6 +1,8 @@
 """The losses, each a plain function.
 
 - tokens: cross-entropy where a label stands; - features: 1 - cosine and mean squared error at the targets' slots;
+- each is a sum divided by `count`, which is that of a whole optimiser step where a batch is one of its micro-batches
+  (as in transformers' `num_items_in_batch`), so that the gradient does not depend on how the step is cut;
 - align: the symmetric contrastive loss of CLIP (Radford et al. 2021), for the stage that binds the encoders.
 The diffusion loss lives with the decoders.
 """
@@ -13,21 +15,28 @@ from torch.nn import functional as F
 NO_LOSS = -100
 
 
-def token_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of logits (M, V) against labels (M,); zero (with a graph) where M is 0."""
+def token_loss(logits: torch.Tensor, labels: torch.Tensor, count: float | None = None) -> torch.Tensor:
+    """Cross-entropy of logits (M, V) against labels (M,), summed and divided by `count` (M where left out); zero, with
+    a graph, where M is 0."""
     if len(labels) == 0:
         return logits.sum() * 0.0
-    return F.cross_entropy(logits.float(), labels)
+    return F.cross_entropy(logits.float(), labels, reduction="sum") / (count or len(labels))
 
 
-def cosine_loss(predicted: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """Mean of 1 - cosine over the last axis."""
-    return (1.0 - F.cosine_similarity(predicted.float(), true.float(), dim=-1)).mean()
+def cosine_loss(predicted: torch.Tensor, true: torch.Tensor, count: float | None = None) -> torch.Tensor:
+    """1 - cosine over the last axis, a mean for each row of the first axis; summed and divided by `count`."""
+    apart = 1.0 - F.cosine_similarity(predicted.float(), true.float(), dim=-1)
+    return row_mean(apart[:, None], count)
 
 
-def mse_loss(predicted: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """Mean squared error per coordinate."""
-    return F.mse_loss(predicted.float(), true.float())
+def mse_loss(predicted: torch.Tensor, true: torch.Tensor, count: float | None = None) -> torch.Tensor:
+    """Squared error per coordinate, a mean for each row of the first axis; summed and divided by `count`."""
+    return row_mean((predicted.float() - true.float()).square(), count)
+
+
+def row_mean(values: torch.Tensor, count: float | None = None) -> torch.Tensor:
+    """Values (N, ...): a mean for each row, summed over the rows and divided by `count` (N where left out)."""
+    return values.flatten(1).mean(dim=1).sum() / (count or len(values))
 
 
 def align_loss(

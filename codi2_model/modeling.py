@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from codi2_model.encoders import Encoders, to_sphere
 from codi2_model.heads import build_head, projection
 from codi2_model.llm import add_lora, llm_config, trained_parts
 from codi2_model.losses import NO_LOSS, token_loss
+from codi2_model.noise import Generators, row_generators
 from codi2_model.slots import MediaInputs, check_slots, gather, positions, references, slots_of
 from codi2_model.weights import Sources
 
@@ -132,13 +134,19 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         use_cache: bool = False,
         return_logits: bool = False,
         generator: torch.Generator | None = None,
+        seeds: Mapping[str, Sequence[int]] | None = None,
+        counts: Mapping[str, float] | None = None,
         **media_fields: Any,
     ) -> CoDi2Output:
         """A `CoDi2Batch` as keyword arguments; losses come where there are labels.
 
         position_ids: of packed rows, counting from 0 for each sample; samples of a row do not see each other.
         features: modality -> (N, slots, D) to stand in the slots instead of the encoders' own.
-        generator: of the losses' noise. Raises ValueError where slots and features do not match.
+        generator: of the losses' noise. seeds: modality -> a seed for each of its targets, so that their noise does not
+        depend on the batch.
+        counts: loss -> what its sum is divided by, the targets of a whole optimiser step where the batch is a part of it;
+        the diffusion loss is left out where it is not named. None: the batch's own (`loss_counts`).
+        Raises ValueError where slots and features do not match.
         """
         media = media_of(media_fields)
         check_slots(self.config, input_ids, media, sample_ids)
@@ -161,7 +169,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         if labels is None or return_logits:
             output.logits = self.llm.lm_head(hidden)
         if labels is not None:
-            output.losses = self._losses(hidden, labels, media, before, true, generator)
+            counts = self.loss_counts(*count_targets(labels, media)) if counts is None else counts
+            output.losses = self._losses(hidden, labels, media, before, true, counts, seeds or {}, generator)
             output.loss = self._total(output.losses, hidden)
         return output
 
@@ -182,36 +191,46 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         media: list[MediaInputs],
         before: dict[str, torch.Tensor],
         true: dict[str, torch.Tensor],
+        counts: Mapping[str, float],
+        seeds: Mapping[str, Sequence[int]],
         generator: torch.Generator | None,
     ) -> dict[str, torch.Tensor]:
         losses: dict[str, torch.Tensor] = {}
         marked = labels[:, 1:] != NO_LOSS
         if bool(marked.any()):
             logits = self.llm.lm_head(hidden[:, :-1][marked])  # the vocabulary is wide: only where a label stands
-            losses["tokens"] = token_loss(logits, labels[:, 1:][marked])
+            losses["tokens"] = token_loss(logits, labels[:, 1:][marked], counts["tokens"])
         targets = [group for group in media if bool(group.target.any())]
         if not targets:
             return losses
-        states = torch.cat([before[g.modality][g.target] for g in targets])
-        rights = torch.cat([true[g.modality][g.target] for g in targets]).detach()
-        scored = self.head.score(states, rights, generator)
-        losses |= scored.losses
-        if self.config.loss_weights.diffusion > 0:
-            # each medium counts the same, whatever its modality
-            counts = [int(g.target.sum()) for g in targets]
-            shares = scored.estimate.split(counts)
-            parts = [self._diffusion(g, e, generator) * n for g, e, n in zip(targets, shares, counts, strict=True)]
-            losses["diffusion"] = torch.stack(parts).sum() / len(rights)
+        for group in targets:
+            rows = seeds.get(group.modality)
+            noise = generator if rows is None else row_generators(rows)
+            states = before[group.modality][group.target]
+            right = true[group.modality][group.target].detach()
+            scored = self.head.score(states, right, noise, counts[self.head.losses[0]])
+            found = dict(scored.losses)
+            if "diffusion" in counts:
+                found["diffusion"] = self._diffusion(group, scored.estimate, noise, counts["diffusion"])
+            for name, value in found.items():  # each medium counts the same, whatever its modality
+                losses[name] = losses[name] + value if name in losses else value
         return losses
 
-    def _diffusion(self, group: MediaInputs, features: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    def loss_counts(self, tokens: int, media: int) -> dict[str, float]:
+        """What each loss is divided by: the tokens with a label, or the target media."""
+        names = [*self.head.losses, *(["diffusion"] if self.config.loss_weights.diffusion > 0 else [])]
+        return {"tokens": float(tokens)} | dict.fromkeys(names, float(media))
+
+    def _diffusion(
+        self, group: MediaInputs, features: torch.Tensor, generator: Generators, count: float
+    ) -> torch.Tensor:
         """Diffusion loss of a modality's targets, given the features (N, slots, D) that the LLM predicted for them."""
         chosen = features
         if not self.config.diffusion_into_llm:
             chosen = chosen.detach()
         aligned = self.aligners[group.modality](chosen)
         return self.decoder(group.modality).loss(
-            aligned, group.media[group.target], reference=references(group), generator=generator
+            aligned, group.media[group.target], references(group), generator, count
         )
 
     def _total(self, losses: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
@@ -239,6 +258,11 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         from codi2_model.generation import generate
 
         return generate(self, processor, conversations, **options)
+
+
+def count_targets(labels: torch.Tensor, media: list[MediaInputs]) -> tuple[int, int]:
+    """Tokens with a label, and target media, of a batch."""
+    return int((labels[:, 1:] != NO_LOSS).sum()), sum(int(group.target.sum()) for group in media)
 
 
 def media_of(fields: dict[str, Any]) -> list[MediaInputs]:

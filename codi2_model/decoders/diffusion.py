@@ -10,17 +10,18 @@ A decoder works on latents: our own on the medium itself, published ones behind 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
-from torch.nn import functional as F
+
+from codi2_model.losses import row_mean
+from codi2_model.noise import Generators, normal, uniform
 
 MAX_WEIGHT = 5.0  # of the loss at little noise (min-SNR, Hang et al. 2023)
 
-Generators = torch.Generator | Sequence[torch.Generator] | None
 Condition = dict[str, torch.Tensor]
 """What a UNet gets of the features: tensors by name, rows first."""
 
@@ -84,43 +85,43 @@ class DiffusionDecoder(nn.Module):
         features: torch.Tensor,
         media: torch.Tensor,
         reference: Reference | torch.Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
+        count: float | None = None,
     ) -> torch.Tensor:
-        """Mean squared error of the prediction at random times; a scalar.
+        """Mean squared error of the prediction at random times, summed over the media and divided by `count` (N); a scalar.
 
         features (N, D) or (N, slots, D); media (N, *shape) in [-1, 1]; reference: a `Reference`, or a tensor where all are
-        present. Raises ValueError for a wrong shape or range.
+        present; generator: one for all rows, or one per row. Raises ValueError for a wrong shape or range.
         """
         features = self._checked_features(features)
         self._check_media(media, len(features), "media")
         latents = self.encode(media)
         source = self._source(reference, len(features), latents)
-        count = len(media)
-        home = _home(generator, media.device)
+        rows = len(media)
 
         def random(*shape: int) -> torch.Tensor:
-            return torch.rand(*shape, generator=generator, device=home).to(media.device)
+            return uniform((rows, *shape), generator, media)
 
-        noise = torch.randn(latents.shape, generator=generator, device=home).to(latents)
+        noise = normal(latents.shape, generator, latents)
         schedule = self._schedule()
         total = schedule.config.num_train_timesteps
-        times = (random(count) * total).long().clamp(max=total - 1)
+        times = (random() * total).long().clamp(max=total - 1)
         if self.training:
             if source is not None:
-                source = source * _rows(random(count) >= self.options.reference_dropout, source)
-            strength = random(count, 1, 1) * self.options.feature_noise
-            spread = torch.randn(features.shape, generator=generator, device=home).to(features)
+                source = source * _rows(random() >= self.options.reference_dropout, source)
+            strength = random(1, 1) * self.options.feature_noise
+            spread = normal(features.shape, generator, features)
             features = features + strength * spread * self.scale / self.feature_dim**0.5
-        dropped = random(count) < (self.options.feature_dropout if self.training else 0.0)
+        dropped = random() < (self.options.feature_dropout if self.training else 0.0)
         noisy = schedule.add_noise(latents, noise, times)
         output = self.denoise(noisy, source, times, self.condition(features, dropped)).float()
         if schedule.config.prediction_type == "sample":
             ratio = schedule.alphas_cumprod.to(latents)[times]
             weight = (1.0 / (1.0 - ratio)).clamp(max=MAX_WEIGHT)  # 1 + SNR: what makes it the velocity's loss
-            return ((output - latents).square().flatten(1).mean(dim=1) * weight).mean()
+            return row_mean((output - latents).square() * weight.view(-1, *[1] * (latents.ndim - 1)), count)
         velocity = schedule.config.prediction_type == "v_prediction"
         wanted = schedule.get_velocity(latents, noise, times) if velocity else noise
-        return F.mse_loss(output, wanted.float())
+        return row_mean((output - wanted.float()).square(), count)
 
     def sample(
         self,
@@ -155,7 +156,7 @@ class DiffusionDecoder(nn.Module):
             raise ValueError(f"decoder: {steps} sampling steps, expected 1 to {schedule.config.num_train_timesteps}")
         features = self._checked_features(features)
         count = len(features)
-        latents = self._noise(count, features, generator)
+        latents = normal((count, *self.latent_shape()), generator, features)
         source = self._source(reference, count, latents)
         guided = guidance != 1.0
         keep = torch.zeros(count, dtype=torch.bool, device=features.device)
@@ -184,15 +185,6 @@ class DiffusionDecoder(nn.Module):
         if self._noise_schedule is None:  # made late: from_pretrained builds modules without storage
             self._noise_schedule = DDPMScheduler.from_config(self.schedule_options())
         return self._noise_schedule
-
-    def _noise(self, count: int, like: torch.Tensor, generator: Generators) -> torch.Tensor:
-        shape = self.latent_shape()
-        if isinstance(generator, Sequence):
-            if len(generator) != count:
-                raise ValueError(f"decoder: {len(generator)} generators for {count} media")
-            rows = [torch.randn(shape, generator=g, device=g.device).to(like) for g in generator]
-            return torch.stack(rows) if rows else like.new_zeros(0, *shape)
-        return torch.randn(count, *shape, generator=generator, device=_home(generator, like.device)).to(like)
 
     def _source(
         self, reference: Reference | torch.Tensor | None, count: int, like: torch.Tensor
@@ -229,8 +221,3 @@ class DiffusionDecoder(nn.Module):
 def _rows(flags: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Flags (N,) -> ones and zeros that multiply the rows of `like`."""
     return flags.to(like).view(-1, *[1] * (like.ndim - 1))
-
-
-def _home(generator: torch.Generator | None, device: torch.device) -> torch.device:
-    """Random numbers are drawn where their generator lives, so that a seed means the same on every device."""
-    return device if generator is None else generator.device

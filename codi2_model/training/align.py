@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ def align_stage(
     held_out = CaptionedMedia(shards, cache, processor, options.tasks, "validation", config.seed)
     encoders = model.encoders
 
-    def losses(batch: dict[str, dict[str, torch.Tensor]], step: int) -> dict[str, torch.Tensor]:
+    def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
+        """Contrast is within the batch of all workers, whose loss each of them computes: each holds an equal part of it."""
         found = {}
         for modality in source.modalities:  # in the same order on every worker, also where its share has none
             if modality in batch:
@@ -70,7 +72,7 @@ def align_stage(
                 continue
             media, text, groups = gather(media, runtime), gather(text, runtime), gather(groups, runtime)
             if len(media) >= 2:
-                found[modality] = align_loss(media, text, encoders.log_temperature, groups)
+                found[modality] = align_loss(media, text, encoders.log_temperature, groups) / runtime.world
         return found
 
     def evaluate() -> dict[str, float]:
@@ -90,4 +92,4 @@ def align_stage(
         return scores
 
     weights = {name: options.loss_weights.get(name, 1.0) for name in options.losses()}
-    return Stage("align", [encoders], source, losses, weights, evaluate)
+    return Stage("align", [encoders], source, lambda draws, step: {}, losses, weights, evaluate)

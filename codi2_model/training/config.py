@@ -81,6 +81,12 @@ class StageConfig:
 class AlignConfig(StageConfig):
     """Contrastive training of the encoders: each medium against the captions of the batch."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(
+            self.accumulation == 1, "accumulation", "must be 1: each medium is compared with the captions of its batch"
+        )
+
     @staticmethod
     def losses() -> tuple[str, ...]:
         return ("image", "audio", "video")

@@ -51,8 +51,11 @@ class Stage:
     modules: list[nn.Module]
     """What is trained; everything else stays frozen and in eval mode."""
     source: Source
-    losses: Callable[[Any, int], dict[str, torch.Tensor]]
-    """Batch on the device, number of the step -> scalar losses by name; one without samples in the batch is left out."""
+    counts: Callable[[Sequence[Draw], int], dict[str, float]]
+    """The draws of a whole step, of all micro-batches and workers, and the step's number -> what each loss is divided by."""
+    losses: Callable[[Any, Mapping[str, float]], dict[str, torch.Tensor]]
+    """Batch on the device, the step's counts -> the batch's part of each loss, a scalar: the parts of all micro-batches and
+    workers add up to the loss of the step. One without samples in the batch is left out."""
     weights: dict[str, float]
     evaluate: Callable[[], dict[str, float]]
     """Scores on the validation split."""
@@ -217,20 +220,25 @@ def thaw(stage: Stage, model: nn.Module) -> list[nn.Parameter]:
 def backward(
     stage: Stage, loader: Loader[Any], accumulation: int, step: int, runtime: Runtime, meter: Meter
 ) -> dict[str, float]:
-    """Add up the gradients of one optimiser step; returns its losses, each a mean over the batches that had it."""
-    seen: dict[str, list[float]] = {}
-    for _ in range(accumulation):
-        with meter.waiting():
-            batch = loader.next()
+    """Add up the gradients of one optimiser step; returns its losses.
+
+    Both are those of this worker's share times the number of workers, whose mean is that of the step: a loss is divided
+    by what the whole step counts, so the gradient does not depend on how the step is cut.
+    """
+    with meter.waiting():
+        shares = loader.step(accumulation)
+    counts = stage.counts(shares.draws, step)
+    weights = {**stage.weights, REACH: 1.0}
+    seen = dict.fromkeys([*counts, "loss"], 0.0)
+    for batch in shares.batches:
         with runtime.autocast():
-            losses = stage.losses(move(batch, runtime.device), step)
-        weights = {**stage.weights, REACH: 1.0}
+            losses = stage.losses(move(batch, runtime.device), counts)
         total = sum((weights[n] * value.float() for n, value in losses.items()), torch.zeros(()))
         if total.requires_grad:
-            (total / accumulation).backward()
+            (total * loader.world).backward()
         for name, value in {**losses, "loss": total}.items():
-            seen.setdefault(name, []).append(float(value.detach()))
-    return {name: sum(values) / len(values) for name, values in seen.items()}
+            seen[name] = seen.get(name, 0.0) + float(value.detach()) * loader.world
+    return seen
 
 
 def finite_everywhere(loss: float, runtime: Runtime) -> bool:

@@ -1,7 +1,7 @@
 """Which sample comes next: a mixture of tasks in an order that the seed alone decides.
 
 - the order is that of the whole run, not of a worker: each rank takes every `world`-th sample of a batch, so the number
-  of workers changes who computes a sample, never which samples make a step;
+  of workers and of micro-batches changes who computes a sample and when, never which samples make a step;
 - every task is walked in shuffled epochs: no sample comes twice before all came once;
 - the state is a few counters, taken with the batch that was handed out (batches prepared ahead do not count).
 """
@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 Batch = TypeVar("Batch")
 State = dict[str, Any]
+BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,26 @@ class Mixture:
         self._drawn = 0
         self._taken = dict.fromkeys(self.tasks, 0)
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
+        self._block: tuple[int, np.ndarray] = (-1, np.zeros(0))
 
     def take(self, count: int) -> list[Draw]:
-        """The next `count` draws. The order depends on the counts asked for, so ask for the same each time."""
-        picks = np.random.default_rng([self.seed, self._drawn]).choice(len(self.tasks), size=count, p=self.shares)
+        """The next `count` draws, the same however many are taken at a time."""
         draws = []
-        for offset, pick in enumerate(picks):
-            task = self.tasks[pick]
+        for number in range(self._drawn, self._drawn + count):
+            task = self.tasks[self._pick(number)]
             epoch, place = divmod(self._taken[task], self.sizes[task])
-            draws.append(Draw(task, int(self._order(task, epoch)[place]), self._drawn + offset))
+            draws.append(Draw(task, int(self._order(task, epoch)[place]), number))
             self._taken[task] += 1
         self._drawn += count
         return draws
+
+    def _pick(self, number: int) -> int:
+        """The task of a draw. Tasks are picked in blocks, since a random generator for each draw would cost too much."""
+        block, place = divmod(number, BLOCK)
+        if self._block[0] != block:
+            rng = np.random.default_rng([self.seed, block])
+            self._block = (block, rng.choice(len(self.tasks), size=BLOCK, p=self.shares))
+        return int(self._block[1][place])
 
     def _order(self, task: str, epoch: int) -> np.ndarray:
         if task not in self._orders or self._orders[task][0] != epoch:
@@ -75,6 +84,13 @@ class Mixture:
         self._drawn, self._taken = state["drawn"], dict(state["taken"])
 
 
+class StepBatches(NamedTuple, Generic[Batch]):
+    """The micro-batches of an optimiser step: one rank's shares, and the draws of all ranks."""
+
+    batches: list[Batch]
+    draws: list[Draw]
+
+
 class Loader(Generic[Batch]):
     """Batches of a mixture, prepared by `workers` threads ahead of their use. One rank's share of each."""
 
@@ -92,25 +108,35 @@ class Loader(Generic[Batch]):
         self.mixture, self.load, self.batch_size = mixture, load, batch_size
         self.rank, self.world, self.ahead = rank, world, 2 * workers
         self._pool = ThreadPoolExecutor(workers, "loader") if workers else None
-        self._queue: deque[tuple[Future[Batch], State]] = deque()
+        self._queue: deque[tuple[Future[Batch], list[Draw], State]] = deque()
         self._state = mixture.state_dict()
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
             yield self.next()
 
-    def _share(self) -> list[Draw]:
-        return self.mixture.take(self.batch_size)[self.rank :: self.world]
-
     def next(self) -> Batch:
+        """This rank's share of the next batch."""
+        return self._next()[0]
+
+    def step(self, accumulation: int) -> StepBatches[Batch]:
+        """The next `accumulation` batches."""
+        loaded = [self._next() for _ in range(accumulation)]
+        return StepBatches([batch for batch, _ in loaded], [draw for _, draws in loaded for draw in draws])
+
+    def _next(self) -> tuple[Batch, list[Draw]]:
+        """This rank's share of the next batch, and the draws of all ranks."""
         if self._pool is None:
-            batch = self.load(self._share())
+            draws = self.mixture.take(self.batch_size)
+            batch = self.load(draws[self.rank :: self.world])
             self._state = self.mixture.state_dict()
-            return batch
+            return batch, draws
         while len(self._queue) < self.ahead:
-            self._queue.append((self._pool.submit(self.load, self._share()), self.mixture.state_dict()))
-        future, self._state = self._queue.popleft()
-        return future.result()
+            draws = self.mixture.take(self.batch_size)
+            future = self._pool.submit(self.load, draws[self.rank :: self.world])
+            self._queue.append((future, draws, self.mixture.state_dict()))
+        future, draws, self._state = self._queue.popleft()
+        return future.result(), draws
 
     def state_dict(self) -> State:
         """The state after the last batch that `next` gave."""

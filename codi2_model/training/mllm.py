@@ -4,6 +4,7 @@ the diffusion loss through the frozen decoders."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,34 +25,33 @@ def mllm_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
     options = config.mllm
-    source = Conversations(shards, cache, processor, options.tasks, "train", options.packed)
-    held_out = Conversations(shards, cache, processor, options.tasks, "validation")
+    source = Conversations(shards, cache, processor, options.tasks, "train", options.packed, config.seed)
+    held_out = Conversations(shards, cache, processor, options.tasks, "validation", seed=config.seed)
 
-    def losses(batch: Any, step: int) -> dict[str, torch.Tensor]:
-        if step % options.diffusion_every == 0:
-            return model(**batch).losses
-        whole = model.config.loss_weights
-        model.config.loss_weights = dataclasses.replace(
-            whole, diffusion=0.0
-        )  # the model leaves out what weighs nothing
-        try:
-            return model(**batch).losses
-        finally:
-            model.config.loss_weights = whole
+    def counts(draws: Sequence[Draw], step: int) -> dict[str, float]:
+        found = model.loss_counts(*source.count(draws))
+        if step % options.diffusion_every:
+            found.pop("diffusion", None)  # the model leaves out what is not counted
+        return {name: count for name, count in found.items() if count}
+
+    def losses(batch: Any, counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
+        return model(**batch, counts=counts).losses
 
     def evaluate() -> dict[str, float]:
         """Mean losses, and per task how often a predicted feature lies nearest its own target (`TASK_retrieval`)."""
-        sums: dict[str, list[float]] = {}
+        losses: dict[str, float] = {}
         scores: dict[str, float] = {}
-        for task, size in held_out.sizes.items():
+        chosen = {
+            task: [Draw(task, i, i) for i in range(min(n, options.eval_samples))] for task, n in held_out.sizes.items()
+        }
+        counts = model.loss_counts(*held_out.count([draw for draws in chosen.values() for draw in draws]))
+        for task, draws in chosen.items():
             guesses, rights = [], []
-            count = min(size, options.eval_samples)
-            for start in range(0, count, EVAL_BATCH):
-                draws = [Draw(task, i, i) for i in range(start, min(start + EVAL_BATCH, count))]
-                batch = move(held_out.load(draws), runtime.device)
-                output = model(**batch)
+            for start in range(0, len(draws), EVAL_BATCH):
+                batch = move(held_out.load(draws[start : start + EVAL_BATCH]), runtime.device)
+                output = model(**batch, counts=counts)
                 for name, value in output.losses.items():
-                    sums.setdefault(name, []).append(float(value))
+                    losses[name] = losses.get(name, 0.0) + float(value)
                 for modality in MODALITIES:
                     if modality in output.predicted:
                         target = batch[f"{modality}_target"]
@@ -61,8 +61,8 @@ def mllm_stage(
                 if guesses:
                     found = rank_first(torch.cat(guesses), torch.cat(rights), config.seed)
                     scores[f"{task}_retrieval"] = found.accuracy
-        return {name: sum(values) / len(values) for name, values in sums.items()} | scores
+        return losses | scores
 
     weights = dataclasses.asdict(model.config.loss_weights)
     modules = [model.in_projection, *model.trained_llm(), model.head, model.aligners]
-    return Stage("mllm", modules, source, losses, weights, evaluate)
+    return Stage("mllm", modules, source, counts, losses, weights, evaluate)

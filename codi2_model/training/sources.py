@@ -1,13 +1,15 @@
 """What each stage reads out of the shards: captioned media, media to draw, whole conversations.
 
 Each source has `sizes` (task -> number of items) and `load(draws)` that makes a CPU batch; loading the same draws gives
-the same batch, whichever thread does it.
+the same batch, whichever thread does it. What a loss draws at random comes from seeds of the draws, and what it is divided
+by from a count over them, so that neither depends on how a step is cut into batches.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 
 from codi2_datasets.sample import Part, Sample
 from codi2_model.config import MODALITIES
+from codi2_model.losses import NO_LOSS
 from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, reference_of
 from codi2_model.processor import Part as ProcessorPart
 from codi2_model.training.mixture import Draw
@@ -47,6 +50,11 @@ class Drawn:
 def _processor_part(part: Part, message: int, role: str) -> ProcessorPart:
     """The processor's view of a part; `value` leads back to it."""
     return ProcessorPart(part.type, "", part, message, role, part.icl_role or "", part.target, False)
+
+
+def noise_seed(seed: int, draw: Draw, number: int = 0) -> int:
+    """The seed of what the losses of a draw's target draw at random."""
+    return int(np.random.SeedSequence([seed, draw.number, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def media_parts(sample: Sample) -> list[Part]:
@@ -111,9 +119,9 @@ class DrawnMedia:
     """Media that decoders learn to draw: the targets of samples, or of samples without any, all media that they hold."""
 
     def __init__(
-        self, shards: ShardSet, cache: MediaCache, tasks: Iterable[str], split: str, use_reference: bool
+        self, shards: ShardSet, cache: MediaCache, tasks: Iterable[str], split: str, use_reference: bool, seed: int = 0
     ) -> None:
-        self.cache = cache
+        self.cache, self.seed = cache, seed
         self.items: dict[str, list[Drawn]] = {}
         for task in sorted(tasks):
             seen: dict[tuple[str, str | None], Drawn] = {}
@@ -126,21 +134,28 @@ class DrawnMedia:
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference."""
-        found: dict[str, list[Drawn]] = {}
+        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference, seeds (N,)."""
+        found: dict[str, list[tuple[Drawn, int]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
-            found.setdefault(item.place.part.type, []).append(item)
-        return {modality: self.collate(found[modality]) for modality in MODALITIES if modality in found}
+            found.setdefault(item.place.part.type, []).append((item, noise_seed(self.seed, draw)))
+        return {
+            modality: self.collate(*zip(*found[modality], strict=True)) for modality in MODALITIES if modality in found
+        }
 
-    def collate(self, items: Sequence[Drawn]) -> dict[str, torch.Tensor]:
+    def counts(self, draws: Sequence[Draw]) -> dict[str, float]:
+        """modality -> media."""
+        return dict(Counter(self.items[draw.task][draw.index].place.part.type for draw in draws))
+
+    def collate(self, items: Sequence[Drawn], seeds: Sequence[int]) -> dict[str, torch.Tensor]:
         media = torch.stack([self.cache.get(item.place.record, item.place.part) for item in items])
         references = [
             torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.place.record, item.reference)
             for item in items
         ]
         present = torch.tensor([item.reference is not None for item in items])
-        return {"media": media, "references": torch.stack(references), "present": present}
+        references_of = torch.stack(references)
+        return {"media": media, "references": references_of, "present": present, "seeds": torch.tensor(seeds)}
 
 
 def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:
@@ -181,21 +196,45 @@ class Conversations:
         tasks: Iterable[str],
         split: str,
         packed: bool = False,
+        seed: int = 0,
     ) -> None:
-        self.shards, self.cache, self.packed = shards, cache, packed
+        self.shards, self.cache, self.packed, self.seed = shards, cache, packed, seed
         self.processor = PreparedProcessor(processor.config, processor.tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
         self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
+        self._counted = {task: np.full((n, 2), -1, np.int32) for task, n in self.sizes.items()}
 
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
+        """The batch, with `seeds`: modality -> a seed for the noise of each of its targets."""
         samples = [self.sample(draw.task, draw.index) for draw in draws]
         names = [self.records[draw.task][draw.index].key for draw in draws]
-        return self.processor(samples, training=True, sample_ids=names, packed=self.packed)
+        batch = self.processor(samples, training=True, sample_ids=names, packed=self.packed)
+        batch["seeds"] = {}
+        for draw, messages in zip(draws, samples, strict=True):
+            parts = [part for message in messages for part in message["content"]]
+            for number, part in enumerate(part for part in parts if part["type"] != "text" and part["target"]):
+                batch["seeds"].setdefault(part["type"], []).append(noise_seed(self.seed, draw, number))
+        return batch
+
+    def count(self, draws: Sequence[Draw]) -> tuple[int, int]:
+        """Tokens with a label, and target media, of all the draws; each sample is laid out once."""
+        for draw in draws:
+            if self._counted[draw.task][draw.index, 0] < 0:
+                messages = self.messages(self.shards.sample(self.records[draw.task][draw.index]), lambda part: None)
+                layout = self.processor.layout(messages, self.records[draw.task][draw.index].key)
+                tokens = sum(label != NO_LOSS for label in layout.labels[1:])
+                self._counted[draw.task][draw.index] = tokens, sum(medium.part.target for medium in layout.media)
+        tokens, media = sum(self._counted[draw.task][draw.index].astype(np.int64) for draw in draws)
+        return int(tokens), int(media)
 
     def sample(self, task: str, index: int) -> list[dict[str, Any]]:
         """Messages whose media parts carry their tensor as `value`."""
         record = self.records[task][index]
-        sample = self.shards.sample(record)
+        return self.messages(self.shards.sample(record), lambda part: self.cache.get(record, part))
+
+    @staticmethod
+    def messages(sample: Sample, value: Callable[[Part], Any]) -> list[dict[str, Any]]:
+        """A sample as the processor takes it; `value` gives what stands for a medium."""
         messages: list[dict[str, Any]] = []
         for message in sample.messages:
             content: list[dict[str, Any]] = []
@@ -204,6 +243,6 @@ class Conversations:
                     content.append({"type": "text", "text": part.text, "target": part.target})
                 else:
                     about = {"type": part.type, "icl_role": part.icl_role, "target": part.target}
-                    content.append({**about, "value": self.cache.get(record, part)})
+                    content.append({**about, "value": value(part)})
             messages.append({"role": message.role, "content": content})
         return messages

@@ -50,7 +50,7 @@ def test_ranges_and_shapes_are_checked(made):
         decoder.loss(features[:, :-1], media)
     with pytest.raises(ValueError, match="0 sampling steps"):
         decoder.sample(features, steps=0)
-    with pytest.raises(ValueError, match="1 generators for 2 media"):
+    with pytest.raises(ValueError, match="1 generators for 2 rows"):
         decoder.sample(features, generator=[torch.Generator()])
 
 

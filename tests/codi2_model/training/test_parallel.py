@@ -31,20 +31,6 @@ def later(config: TrainConfig) -> TrainConfig:
     )
 
 
-@pytest.fixture(scope="module")
-def features_alone(later: TrainConfig) -> TrainConfig:
-    """Without the diffusion loss and feature noise, which draw their noise per worker."""
-    quiet = {"feature_dropout": 0.0, "feature_noise": 0.0, "reference_dropout": 0.0}
-    model = {**later.model, "image_decoder": {**later.model["image_decoder"], **quiet}}
-    weights = {"tokens": 0.0, "feature_cosine": 1.0, "feature_mse": 0.1, "diffusion": 0.0}
-    return replace(
-        later,
-        model=model,
-        decoders=replace(later.decoders, steps=0),
-        mllm=replace(later.mllm, loss_weights=weights),
-    )
-
-
 def furthest(one: Path, two: Path, prefix: str) -> float:
     left, right = (load_file(path / "final" / "model.safetensors") for path in (one, two))
     return max(float((left[k] - right[k]).abs().max()) for k in left if k.startswith(prefix))
@@ -52,16 +38,18 @@ def furthest(one: Path, two: Path, prefix: str) -> float:
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_workers_equal_one_that_accumulates(
-    parallel: str, features_alone: TrainConfig, shards: list[str], tmp_path: Path
+    parallel: str, later: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
-    one = replace(features_alone, mllm=replace(features_alone.mllm, accumulation=1))
+    one = replace(later, mllm=replace(later.mllm, accumulation=2))
     train(one, shards, tmp_path / "one", quiet=True)
-    run_workers(replace(features_alone, parallel=parallel), shards, tmp_path / "two")
+    run_workers(replace(later, parallel=parallel), shards, tmp_path / "two")
     assert furthest(tmp_path / "one", tmp_path / "two", "llm.") < 4e-4  # AdamW moved them by about 2 * lr = 4e-3
     assert furthest(tmp_path / "one", tmp_path / "two", "head.") < 4e-4
     left, right = curve(tmp_path / "one"), curve(tmp_path / "two")
     for a, b in zip(left, right, strict=True):
-        assert b["feature_cosine"] == pytest.approx(a["feature_cosine"], rel=1e-3)
+        assert {k: v for k, v in b.items() if isinstance(v, float)} == pytest.approx(
+            {k: v for k, v in a.items() if isinstance(v, float)}, rel=1e-3
+        )
 
 
 def test_two_workers_train_decoders_and_the_whole_model_and_resume(
@@ -119,8 +107,8 @@ def test_kills_in_the_middle_of_checkpoints_change_no_bit(
 
 
 @pytest.fixture(scope="module")
-def short(features_alone: TrainConfig) -> TrainConfig:
-    return replace(features_alone, mllm=replace(features_alone.mllm, steps=1))
+def short(later: TrainConfig) -> TrainConfig:
+    return replace(later, decoders=replace(later.decoders, steps=0), mllm=replace(later.mllm, steps=1))
 
 
 @pytest.fixture(scope="module")
