@@ -43,7 +43,9 @@ def gradient(config: TrainConfig, name: str, shards: list[str], start: Path, acc
         seed_step(config.seed, name, 0, rank)
         seen = backward(stage, loader, accumulation, 0, runtime, Meter(0))
         losses = {loss: losses.get(loss, 0.0) + value / world for loss, value in seen.items()}
-    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad / world).flatten() for p in parameters]), losses
+    return torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad / world).flatten() for p in parameters]
+    ), losses
 
 
 @pytest.mark.parametrize(("stage", "packed"), [("decoders", False), ("mllm", False), ("mllm", True)])
