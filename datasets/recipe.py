@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from codi2_datasets.identity import digest
+from codi2_datasets.licences import KNOWN
 from codi2_datasets.sample import SAMPLE_RATE
 
 PLACES = ("segment", "ontology")  # options of corpora that say where files lie: what is in these is looked at
@@ -158,6 +159,7 @@ class Recipe:
     video: VideoSettings = VideoSettings()
     signals: tuple[SignalChoice, ...] = (SignalChoice("picture"), SignalChoice("loudness"))
     mixture: Mixture = Mixture()
+    licences: tuple[str, ...] = ()  # SPDX ids: works under any other are rejected; empty: all are taken
     filters: tuple[Filter, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     decontaminate: tuple[EvaluationSet, ...] = ()
@@ -286,6 +288,9 @@ def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[
         for corpus in signal.corpora:
             known(f"signals[{n}].corpora", corpus, known_corpora)
     check_duplicates(recipe, {signal.op for signal in recipe.signals})
+    for n, licence in enumerate(recipe.licences):
+        if not licence.startswith("LicenseRef-"):
+            known(f"licences[{n}]", licence, set(KNOWN))
     mixture = recipe.mixture
     for corpus in mixture.corpora:
         known("mixture.corpora", corpus, used)

@@ -31,6 +31,7 @@ def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe)
     connection.execute("create temp table ledger as select * from op_runs limit 0")
     drop_duplicates(connection, build_id, recipe)
     drop_forgotten(connection, build_id)
+    drop_unlicensed(connection, build_id, recipe.licences)
     widen_signals(connection)
     for rule in recipe.filters:
         apply_filter(connection, build_id, rule)
@@ -80,6 +81,20 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None
               or source_row_id in (select source_row_id from forgotten)"""
     )
     reject(connection, build_id, "forget", {}, "its owner opted out", start)
+
+
+def drop_unlicensed(connection: duckdb.DuckDBPyConnection, build_id: str, allowed: tuple[str, ...]) -> None:
+    """Leave out works under a licence that the recipe does not allow, where it names any."""
+    start = time.perf_counter()
+    if not allowed:
+        return
+    connection.execute(
+        """create temp table dropped as select asset_id, licence as error from selected
+           where not coalesce(list_contains(?::varchar[], licence), false)""",
+        [list(allowed)],
+    )
+    params = {"licences": sorted(allowed)}
+    reject(connection, build_id, "licence", params, "its licence is not among those that the recipe allows", start)
 
 
 def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:

@@ -69,8 +69,8 @@ class Things:
                                 "us", f"thing {thing}", attributes)  # fmt: skip
         for n in range(6):
             attributes = {"concept": f"noise {n}", "family": f"noise {n}", "kind": "sound"}
-            yield SourceRow(self.name, f"{n}.flac", "audio", noise(n), "audio/flac", self.licence, "us", f"noise {n}",
-                            attributes)  # fmt: skip
+            yield SourceRow(self.name, f"{n}.flac", "audio", noise(n), "audio/flac", "GPL-2.0-or-later", "us",
+                            f"noise {n}", attributes)  # fmt: skip
         lines = "The quick brown fox jumps over the lazy dog by the river near the old stone mill at noon"
         for n, said in enumerate(
             (lines, lines + " today", "Call me at 555-123-4567, my friend, when you can.", "Short.")
@@ -139,6 +139,17 @@ def test_of_texts_that_say_the_same_one_stays_and_personal_data_go(
     assert catalog.sql("select count(*) as n from assets where modality = 'text'").to_pylist() == [{"n": 2}]
 
 
+def test_works_under_a_licence_that_the_recipe_does_not_allow_are_rejected(
+    settings: dict, tmp_path: Path, ray_cluster: None
+) -> None:
+    catalog = built({**settings, "licences": ["CC0-1.0", "LicenseRef-mine"]}, tmp_path)
+    found = rejected(catalog, "licence")
+    assert [row["error"] for row in found] == ["GPL-2.0-or-later"] * 6
+    assert catalog.sql("select distinct licence from assets").to_pylist() == [{"licence": "CC0-1.0"}]
+    balance = "select rows_in - rows_out as gone, rejected from op_runs where op = 'licence'"
+    assert catalog.sql(balance).to_pylist() == [{"gone": 6, "rejected": 6}]
+
+
 def test_what_an_evaluation_set_holds_is_not_trained_on(settings: dict, tmp_path: Path, ray_cluster: None) -> None:
     held = tmp_path / "held"
     held.mkdir()
@@ -160,6 +171,7 @@ def test_what_an_evaluation_set_holds_is_not_trained_on(settings: dict, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"licences": ["MIT", "GPL"]}, "licences\\[1\\]: unknown 'GPL'; known: Apache-2.0"),
         ({"signals": [{"op": "picture"}]}, "needs the signal 'phash'"),
         ({"duplicates": [{"modality": "image", "by": "taste"}]}, "image by taste is not known"),
         ({"duplicates": [{"modality": "image", "by": "perceptual", "threshold": 0.5}]}, "none for perceptual"),
