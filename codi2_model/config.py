@@ -26,11 +26,14 @@ from codi2_model.options import (
     LoraOptions,
     LossWeights,
     PipelineOptions,
+    TextStatesOptions,
+    TransformerOptions,
     VideoOptions,
     build_part,
 )
 
 MODALITIES = ("image", "audio", "video")
+Decoder = DecoderOptions | TransformerOptions | PipelineOptions
 
 _PARTS: dict[str, type] = {
     "image_encoder": EncoderOptions,
@@ -45,6 +48,7 @@ _PARTS: dict[str, type] = {
     "head": HeadOptions,
     "lora": LoraOptions,
     "loss_weights": LossWeights,
+    "text_states": TextStatesOptions,
 }
 
 
@@ -82,6 +86,11 @@ class CoDi2Config(PretrainedConfig):
     feature_dim: int = 128
     feature_tokens: int = 1
     """Feature slots per medium."""
+    parallel_slots: bool = False
+    """Predict all slots of a medium at once: before the slots of what the assistant sends stand as many query tokens, at
+    whose hidden states they are predicted. False: one after the other, each from the hidden state before it, as published."""
+    decoder_states: bool = False
+    """Let decoders hear the language model's hidden states as well as the features predicted from them."""
     feature_scale: float | None = None
     """Length of a feature vector; None: sqrt(feature_dim), so that a coordinate has unit variance."""
     image_size: int = 32
@@ -89,6 +98,8 @@ class CoDi2Config(PretrainedConfig):
     """Tokens of a caption that the text encoder sees; longer ones are cut."""
     use_reference: bool = True
     """Give decoders the source of an edit as reference channels."""
+    text_states: TextStatesOptions | None = None
+    """A pretrained text encoder whose states the language model reads beside its own embeddings; None: none."""
     diffusion_into_llm: bool = True
     """Let the diffusion loss reach the LLM (through the aligner); else it trains the aligner alone."""
     sampling_steps: int = 12
@@ -109,13 +120,9 @@ class CoDi2Config(PretrainedConfig):
     video_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2, patch=8))
     text_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2))
     """Of our own it learns beside the others in the first stage, which published encoders have behind them."""
-    image_decoder: DecoderOptions | PipelineOptions = field(default_factory=DecoderOptions)
-    audio_decoder: DecoderOptions | PipelineOptions = field(
-        default_factory=lambda: DecoderOptions(channels=(48, 64, 96))
-    )
-    video_decoder: DecoderOptions | PipelineOptions = field(
-        default_factory=lambda: DecoderOptions(patch=4, channels=(64, 96))
-    )
+    image_decoder: Decoder = field(default_factory=DecoderOptions)
+    audio_decoder: Decoder = field(default_factory=lambda: DecoderOptions(channels=(48, 64, 96)))
+    video_decoder: Decoder = field(default_factory=lambda: DecoderOptions(patch=4, channels=(64, 96)))
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -123,7 +130,7 @@ class CoDi2Config(PretrainedConfig):
         for name, cls in _PARTS.items():
             value = getattr(self, name)
             if isinstance(value, dict):
-                kind = PipelineOptions if name.endswith("_decoder") and "kind" in value else cls
+                kind = decoder_class(value) if name.endswith("_decoder") else cls
                 setattr(self, name, build_part(kind, value, name))
         for name, value in self.families.items():
             if isinstance(value, dict):
@@ -146,7 +153,8 @@ class CoDi2Config(PretrainedConfig):
         for modality in self.modalities:
             if modality not in MODALITIES:
                 raise ValueError(f"config: no modality '{modality}': known are {', '.join(MODALITIES)}")
-        if max(self.pad_token_id, self.eos_token_id, self.end_id(MODALITIES[-1])) >= self.vocab_size:
+        last = self.query_ids()[-1] if self.parallel_slots else self.end_id(MODALITIES[-1])
+        if max(self.pad_token_id, self.eos_token_id, last) >= self.vocab_size:
             raise ValueError(f"config: vocab_size {self.vocab_size} leaves no room for the special tokens")
         for modality in self.modalities:
             self._check_sides(modality)
@@ -157,6 +165,10 @@ class CoDi2Config(PretrainedConfig):
         if isinstance(encoder, str) and encoder not in self.families:
             raise ValueError(f"config: {modality}_encoder names the family '{encoder}', which `families` lacks")
         for name, part in ((f"{modality}_encoder", encoder), (f"{modality}_decoder", self.decoder(modality))):
+            if isinstance(part, TransformerOptions):
+                sides = self.media_shape(modality)[1:]
+                if len(sides) != len(part.patch) or any(s % p for s, p in zip(sides, part.patch, strict=True)):
+                    raise ValueError(f"config: {name} cuts {sides} into patches of {part.patch}, which leaves a rest")
             if not isinstance(part, EncoderOptions | DecoderOptions):
                 continue
             if len(self.media_shape(modality)) < 3:
@@ -186,10 +198,25 @@ class CoDi2Config(PretrainedConfig):
     def end_id(self, modality: str) -> int:
         return self.begin_id(modality) + 1
 
+    def query_ids(self) -> list[int]:
+        """The tokens at whose hidden states the slots of a medium are predicted, one a slot; none with `parallel_slots` off."""
+        first = self.end_id(MODALITIES[-1]) + 1
+        return [first + n for n in range(self.feature_tokens)] if self.parallel_slots else []
+
+    @property
+    def medium_tokens(self) -> int:
+        """Tokens of a medium in a reply."""
+        return 2 + self.feature_tokens + len(self.query_ids())
+
+    @property
+    def decoder_dim(self) -> int:
+        """Width of what decoders hear of a slot."""
+        return self.hidden_size if self.decoder_states else self.feature_dim
+
     def encoder(self, modality: str) -> EncoderOptions | str:
         return getattr(self, f"{modality}_encoder")
 
-    def decoder(self, modality: str) -> DecoderOptions | PipelineOptions:
+    def decoder(self, modality: str) -> Decoder:
         return getattr(self, f"{modality}_decoder")
 
     def media_shape(self, modality: str) -> tuple[int, ...]:
@@ -233,6 +260,13 @@ class CoDi2Config(PretrainedConfig):
         return cls(**values)
 
 
+def decoder_class(values: dict[str, Any]) -> type:
+    """The options' class of a decoder: `kind` names a published pipeline or our transformer; a UNet of ours has none."""
+    if "kind" not in values:
+        return DecoderOptions
+    return TransformerOptions if values["kind"] == TransformerOptions.kind else PipelineOptions
+
+
 def _plain(part: Any) -> Any:
-    """A part as JSON would read it again; a pipeline's `kind` tells it from a decoder of our own."""
+    """A part as JSON would read it again."""
     return json.loads(json.dumps(dataclasses.asdict(part)))

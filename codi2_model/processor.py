@@ -2,7 +2,9 @@
 
 - a conversation is laid out by the tokenizer's own chat template; text parts never pass through the template and are
   encoded without special tokens, so no user can write a control token;
-- a medium is its begin token, `feature_tokens` slots and its end token;
+- a medium is its begin token, `feature_tokens` slots and its end token; with `parallel_slots` as many query tokens stand before
+  the slots of one that the assistant sends;
+- texts that are not the assistant's go through a pretrained text encoder too, where the config has one (`text_states`);
 - loss marks are per part: text of target parts, begin tokens of target media that the assistant sends, and its end of turn;
 - lengths are counted before they overflow; every error names the sample.
 """
@@ -13,23 +15,27 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from codi2_model.config import MODALITIES, CoDi2Config
+from codi2_model.encoders.text_states import Pieces, pieces_of, places_of, text_tokenizer
 from codi2_model.losses import NO_LOSS
 from codi2_model.media import audio_tensor, image_tensor, video_tensor
+from codi2_model.options import TransformerOptions
 from codi2_model.packing import pack
 from codi2_model.tokens import build_tokenizer
 
 Messages = Sequence[dict[str, Any]]
 ROLES = ("system", "user", "assistant")
 PROCESSOR_NAME = "processor_config.json"
+TEXT_TOKENIZER_NAME = "text_tokenizer.json"
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 
@@ -61,12 +67,22 @@ class Medium:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A text that the text encoder reads: where its first token stands, and which piece belongs to each of its tokens."""
+
+    position: int
+    pieces: Pieces
+    places: list[int]
+
+
+@dataclass(frozen=True)
 class Layout:
     """A conversation as tokens; labels are NO_LOSS where the token loss does not fall."""
 
     ids: list[int]
     labels: list[int]
     media: list[Medium]
+    texts: list[Text] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,8 +97,10 @@ class CoDi2Batch(dict[str, Any]):
     """Keyword arguments of the model's forward.
 
     input_ids, attention_mask, labels (B, T), and of packed rows position_ids; per modality m: `{m}s` (Nm, *shape) in
-    [-1, 1], `{m}_sample` (row),
-    `{m}_position` (first slot) and `{m}_reference` (row of `{m}s`, -1 for none), all (Nm,) int64, `{m}_target` (Nm,) bool;
+    [-1, 1], `{m}_sample` (row), `{m}_position` (first slot), both (Nm,) int64, `{m}_reference` (Nm, references) int64 (rows of
+    `{m}s`, -1 for none), `{m}_target` (Nm,) bool;
+    text_ids, text_mask (P, L): word pieces for the text encoder; text_index (B, T): which of their P * L states belongs to
+    a token, counted from 1, 0 for none;
     sample_ids: list of B names, of a packed row all that stand in it.
     """
 
@@ -100,21 +118,33 @@ class CoDi2Batch(dict[str, Any]):
 class CoDi2Processor:
     """Tokenizer, media front ends and layout of conversations."""
 
-    def __init__(self, config: CoDi2Config, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, config: CoDi2Config, tokenizer: PreTrainedTokenizerFast, text_tokenizer: Tokenizer | None = None
+    ) -> None:
         self.config = config
         self.tokenizer = tokenizer
+        self.text_tokenizer = text_tokenizer
         self._template_ids = lru_cache(maxsize=4096)(self._encode_template)
 
     @classmethod
     def build(cls, config: CoDi2Config, texts: Iterable[str] | None = None) -> CoDi2Processor:
         """A processor with the tokenizer of config.llm_source, or with one trained on `texts`."""
-        return cls(config, build_tokenizer(config, texts))
+        words = config.text_states
+        return cls(
+            config, build_tokenizer(config, texts), text_tokenizer(words.package) if words and words.package else None
+        )
+
+    def with_config(self, config: CoDi2Config) -> CoDi2Processor:
+        """The same tokenizers under another config."""
+        return type(self)(config, self.tokenizer, self.text_tokenizer)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the tokenizer's files and processor_config.json."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(str(target))
+        if self.text_tokenizer is not None:
+            self.text_tokenizer.save(str(target / TEXT_TOKENIZER_NAME))
         content = {"processor_class": type(self).__name__, "config": self.config.to_dict()}
         temporary = target / f".{PROCESSOR_NAME}.tmp"
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -127,7 +157,9 @@ class CoDi2Processor:
         if not path.is_file():
             raise FileNotFoundError(f"no processor in {folder}: {PROCESSOR_NAME} is missing")
         config = CoDi2Config.from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-        return cls(config, PreTrainedTokenizerFast.from_pretrained(str(folder)))
+        words = Path(folder) / TEXT_TOKENIZER_NAME
+        pieces = Tokenizer.from_file(str(words)) if words.is_file() else None
+        return cls(config, PreTrainedTokenizerFast.from_pretrained(str(folder)), pieces)
 
     def image(self, value: Any) -> torch.Tensor:
         """A picture -> (3, S, S) in [-1, 1]."""
@@ -149,21 +181,31 @@ class CoDi2Processor:
 
     def encode_captions(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Captions -> ids and mask (N, L) for the text encoder; cut at config.text_max_length. An empty one is an error."""
-        rows = [self.encode_text(caption)[: self.config.text_max_length] for caption in captions]
-        for number, row in enumerate(rows):
-            if not row:
+        for number, caption in enumerate(captions):
+            if not caption:
                 raise ValueError(f"caption {number} is empty")
-        length = max(map(len, rows), default=0)
-        ids = torch.full((len(rows), length), self.config.pad_token_id)
-        mask = torch.zeros(len(rows), length, dtype=torch.long)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
-        return ids, mask
+        if self.text_tokenizer is not None:
+            rows = [pieces_of(self.text_tokenizer, caption).ids for caption in captions]
+        else:
+            rows = [self.encode_text(caption) for caption in captions]
+        return padded([row[: self.config.text_max_length] for row in rows], self.config.pad_token_id)
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text: names of special tokens in it are mere letters."""
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    def _encode_read(self, text: str) -> tuple[list[int], Pieces, list[int]]:
+        """Ids of a text, its word pieces, and for each id the piece that belongs to it."""
+        assert self.text_tokenizer is not None
+        found = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        pieces = pieces_of(self.text_tokenizer, text)
+        return list(found["input_ids"]), pieces, places_of(pieces, [end for _, end in found["offset_mapping"]])
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids -> text, special tokens left out."""
@@ -187,19 +229,22 @@ class CoDi2Processor:
         ids = list(self._template_ids(pieces[0]))
         labels = [NO_LOSS] * len(ids)
         media: list[Medium] = []
+        texts: list[Text] = []
         for number, following in zip(map(int, pieces[1::2]), pieces[2::2], strict=True):
             part = parts[number]
             if part.modality == "text":
-                new = self.encode_text(part.text)
+                if self.text_tokenizer is None or part.role == "assistant" or not part.text:
+                    new = self.encode_text(part.text)
+                else:
+                    new, read, owners = self._encode_read(part.text)
+                    texts.append(Text(len(ids), read, owners))
                 marks = [part.target] * len(new)
             else:
-                media.append(Medium(part, len(ids) + 1))
-                new = [
-                    config.begin_id(part.modality),
-                    *[config.slot_id] * config.feature_tokens,
-                    config.end_id(part.modality),
-                ]
-                marks = [part.target and part.role == "assistant", *[False] * (config.feature_tokens + 1)]
+                queries = config.query_ids() if part.target or part.role == "assistant" else []
+                media.append(Medium(part, len(ids) + 1 + len(queries)))
+                slots = [config.slot_id] * config.feature_tokens
+                new = [config.begin_id(part.modality), *queries, *slots, config.end_id(part.modality)]
+                marks = [part.target and part.role == "assistant", *[False] * (len(new) - 1)]
             template = self._template_ids(following)
             new += template
             # the end of the turn is the assistant's own word too, with the blank that some templates put before it
@@ -212,7 +257,7 @@ class CoDi2Processor:
             raise ConversationError(
                 f"{name}: {len(ids)} tokens, at most {config.max_length} fit the model (max_length)"
             )
-        return Layout(ids, labels, media)
+        return Layout(ids, labels, media, texts)
 
     def count(self, messages: Messages, name: str = "conversation") -> int:
         """Tokens of a conversation, feature slots included; needs no media. Raises ConversationError as `layout` does."""
@@ -249,6 +294,8 @@ class CoDi2Processor:
             layouts.append(self.layout(messages, name, prompt=reply))
         places = packed_places(layouts, self.config.max_length) if packed else row_places(layouts, left=not training)
         batch = self._tokens(layouts, places, training, packed)
+        if self.text_tokenizer is not None:
+            batch.update(self._texts(layouts, places, batch["input_ids"].shape))
         for modality in self.config.modalities:
             batch.update(self._media(modality, layouts, names, places, replies=not training))
         rows = len(batch["input_ids"])
@@ -279,6 +326,18 @@ class CoDi2Processor:
             batch["position_ids"] = order
         return batch
 
+    def _texts(
+        self, layouts: Sequence[Layout], places: Sequence[Place], shape: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        """Word pieces of all texts, and which state belongs to which token."""
+        texts = [(place, text) for layout, place in zip(layouts, places, strict=True) for text in layout.texts]
+        ids, mask = padded([text.pieces.ids for _, text in texts], 0)
+        index = torch.zeros(*shape, dtype=torch.long)
+        for number, (place, text) in enumerate(texts):
+            start = place.start + text.position
+            index[place.row, start : start + len(text.places)] = torch.tensor(text.places) + 1 + number * ids.shape[1]
+        return {"text_ids": ids, "text_mask": mask, "text_index": index}
+
     def _media(
         self, modality: str, layouts: Sequence[Layout], names: Sequence[str], places: Sequence[Place], replies: bool
     ) -> dict[str, torch.Tensor]:
@@ -297,21 +356,31 @@ class CoDi2Processor:
                 sample.append(place.row)
                 position.append(medium.position + place.start)
                 target.append(medium.part.target)
-                found = reference_of(media, medium) if self.config.use_reference else None
-                reference.append(-1 if found is None else start + found)
-            found = reference_of(media, None) if self.config.use_reference else None
-            reply.append(-1 if found is None else start + found)
+                reference.append(self._references(modality, media, medium, start))
+            reply.append(self._references(modality, media, None, start))
         shape = self.config.media_shape(modality)
         fields = {
             f"{modality}s": torch.stack(tensors) if tensors else torch.zeros(0, *shape),
             f"{modality}_sample": torch.tensor(sample, dtype=torch.long),
             f"{modality}_position": torch.tensor(position, dtype=torch.long),
             f"{modality}_target": torch.tensor(target, dtype=torch.bool),
-            f"{modality}_reference": torch.tensor(reference, dtype=torch.long),
+            f"{modality}_reference": torch.tensor(reference, dtype=torch.long).reshape(
+                len(tensors), self._reference_count(modality)
+            ),
         }
         if replies:
             fields[f"{modality}_reply_reference"] = torch.tensor(reply, dtype=torch.long)
         return fields
+
+    def _references(self, modality: str, media: Sequence[Medium], target: Medium | None, start: int) -> list[int]:
+        """Rows of the media that a decoder is shown for a target, -1 for none; `start` is the row of the first."""
+        count = self._reference_count(modality)
+        found = references_of(media, target)[:count] if self.config.use_reference else []
+        return [start + n for n in found] + [-1] * (count - len(found))
+
+    def _reference_count(self, modality: str) -> int:
+        options = self.config.decoder(modality)
+        return options.references if isinstance(options, TransformerOptions) else 1
 
 
 def row_places(layouts: Sequence[Layout], left: bool) -> list[Place]:
@@ -371,11 +440,23 @@ def conversation_parts(messages: Messages, name: str) -> list[Part]:
     return parts
 
 
-def reference_of(media: Sequence[Medium], target: Medium | None) -> int | None:
-    """Which of the media (all of one modality, in order) is the source of an edit that makes `target`; None: of the reply.
+def padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask (N, L) of rows of ids."""
+    length = max(map(len, rows), default=0)
+    ids = torch.full((len(rows), length), fill)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[number, : len(row)] = 1
+    return ids, mask
 
-    The latest turn before the target that holds any decides (media that the assistant sends in the target's own turn
-    are its siblings, not its source): its last medium in the query role, or else its last one.
+
+def references_of(media: Sequence[Medium], target: Medium | None) -> list[int]:
+    """Which of the media (all of one modality, in order) a decoder keeps to when it makes `target` (None: the reply).
+
+    The source of the edit comes first, then the media before it, the nearest first. The latest turn before the target that
+    holds any decides (media that the assistant sends in the target's own turn are its siblings, not its source): the source
+    is its last medium in the query role, or else its last one.
     """
     if target is None:
         earlier = list(range(len(media)))
@@ -385,8 +466,9 @@ def reference_of(media: Sequence[Medium], target: Medium | None) -> int | None:
             n for n, m in enumerate(media) if m.position < target.position and m.part.message != same_reply
         ]  # fmt: skip
     if not earlier:
-        return None
+        return []
     turn = media[earlier[-1]].part.message
     candidates = [n for n in earlier if media[n].part.message == turn]
     queries = [n for n in candidates if media[n].part.icl_role == "query"]
-    return (queries or candidates)[-1]
+    source = (queries or candidates)[-1]
+    return [source, *(n for n in reversed(earlier) if n != source)]

@@ -13,12 +13,17 @@ from codi2_model.config import MODALITIES, CoDi2Config
 
 PAD, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 SLOT = "<media>"
-MEDIA_TOKENS = (SLOT, *(token for m in MODALITIES for token in (f"<{m}>", f"</{m}>")))
+_MEDIA = (SLOT, *(token for m in MODALITIES for token in (f"<{m}>", f"</{m}>")))
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+
+
+def media_tokens(config: CoDi2Config) -> list[str]:
+    """The tokens that stand for and around media, in the order of their ids."""
+    return [*_MEDIA, *(f"<media_query_{n}>" for n in range(len(config.query_ids())))]
 
 
 def gguf_file(package: str) -> Path:
@@ -55,12 +60,12 @@ def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrai
     """The tokenizer that fits a config, media tokens added; raises ValueError where ids do not come out as the config says."""
     if config.llm_source is not None:
         tokenizer = source_tokenizer(config.llm_source)
-        tokenizer.add_special_tokens({"extra_special_tokens": list(MEDIA_TOKENS)})
+        tokenizer.add_special_tokens({"extra_special_tokens": media_tokens(config)})
     elif texts is None:
         raise ValueError("a tokenizer from scratch needs texts to train on: CoDi2Processor.build(config, texts=...)")
     else:
         tokenizer = train_tokenizer(config, texts)
-    wanted = dict(zip(MEDIA_TOKENS, range(config.first_media_token, config.vocab_size), strict=False))
+    wanted = dict(zip(media_tokens(config), range(config.first_media_token, config.vocab_size), strict=False))
     wanted[str(tokenizer.eos_token)] = config.eos_token_id
     for token, number in wanted.items():
         if tokenizer.convert_tokens_to_ids(token) != number:
@@ -74,7 +79,7 @@ def train_tokenizer(config: CoDi2Config, texts: Iterable[str]) -> PreTrainedToke
     """Byte-level BPE of at most config.vocab_size tokens; every string can be written, whatever it was trained on."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    special = [PAD, SYSTEM, USER, ASSISTANT, END, *MEDIA_TOKENS]
+    special = [PAD, SYSTEM, USER, ASSISTANT, END, *media_tokens(config)]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()

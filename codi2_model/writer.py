@@ -26,6 +26,8 @@ class Medium:
     modality: str
     features: list[torch.Tensor] = field(default_factory=list)
     """One (D,) per slot, on the sphere."""
+    states: list[torch.Tensor] = field(default_factory=list)
+    """The hidden states (H,) that they were predicted from."""
     value: Any = None
 
 
@@ -40,6 +42,10 @@ class Reply:
     generator: torch.Generator
     parts: list[list[int] | Medium] = field(default_factory=list)
     text_tokens: int = 0
+    ahead: list[torch.Tensor] = field(default_factory=list)
+    """Embeddings (H,) of the open medium that the language model still has to read: query tokens, features in their slots."""
+    queries: list[int] = field(default_factory=list)
+    """Query tokens of the open medium that are still to be read."""
     slots_left: int = 0
     """Feature slots of the open medium that still have to be predicted."""
     done: bool = False
@@ -142,13 +148,8 @@ class Writer:
             return self._embed_token(self.config.pad_token_id)
         last = reply.parts[-1] if reply.parts else None
         reply.room -= 1
-        if isinstance(last, Medium) and reply.slots_left:
-            # a flow draws its noise; regression has none
-            feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
-            last.features.append(feature)
-            reply.slots_left -= 1
-            reply.written.append(self.config.slot_id)
-            return self.model.embed_features(feature)
+        if isinstance(last, Medium) and (reply.slots_left or reply.ahead):
+            return self._take_slot(reply, last, hidden)
         if isinstance(last, Medium):
             reply.parts.append([])  # the medium is whole: what follows its end token is text until another begins
             token = self.config.end_id(last.modality)
@@ -158,6 +159,24 @@ class Writer:
             reply.written.append(token)
         return self._embed_token(token)
 
+    def _take_slot(self, reply: Reply, medium: Medium, hidden: torch.Tensor) -> torch.Tensor:
+        """The next step of an open medium. Slots are predicted from the hidden state before each; or, where the config has
+        query tokens, from those at the queries, and the features are read when all are there."""
+        asked = len(self.config.query_ids()) - len(reply.queries)  # queries that were read before this step
+        if reply.slots_left and (asked or not self.config.parallel_slots):
+            # a flow draws its noise; regression has none
+            feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
+            medium.features.append(feature)
+            medium.states.append(hidden)
+            reply.ahead.append(self.model.embed_features(feature))
+            reply.slots_left -= 1
+        if reply.queries:
+            token = reply.queries.pop(0)
+            reply.written.append(token)
+            return self._embed_token(token)
+        reply.written.append(self.config.slot_id)
+        return reply.ahead.pop(0)
+
     def _take_token(self, reply: Reply, logits: torch.Tensor) -> int:
         token = self._choose(reply, logits)
         for modality in MODALITIES:
@@ -166,6 +185,7 @@ class Writer:
                     reply.skeleton.pop(0)
                 reply.parts.append(Medium(modality))
                 reply.slots_left = self.config.feature_tokens
+                reply.queries = self.config.query_ids()
                 return token
         if token == self.config.eos_token_id:
             reply.done = True
@@ -182,7 +202,7 @@ class Writer:
         """The next token among those that may come here: text, a medium's begin, the end of the turn."""
         config, options = self.config, self.options
         end = config.eos_token_id
-        medium_fits = reply.room >= config.feature_tokens + 2 and len(reply.media()) < config.max_media
+        medium_fits = reply.room >= config.medium_tokens and len(reply.media()) < config.max_media
         text_fits = reply.room >= 1 and reply.text_tokens < options.max_new_tokens
         if reply.skeleton is not None:
             return self._choose_in_skeleton(reply, logits, medium_fits, text_fits)
@@ -236,17 +256,19 @@ class Writer:
         if not found:
             return
         features = torch.stack([torch.stack(m.features) for _, _, m in found])
+        states = torch.stack([torch.stack(m.states) for _, _, m in found])
         generators = [self._generator(row, number) for row, number, _ in found]
         reference = self._reference(modality, [row for row, _, _ in found])
         steps, guidance = self.options.sampling(self.config)
-        made = self.model.decode(modality, features, reference, steps, guidance, generators)
+        made = self.model.decode(modality, features, states, reference, steps, guidance, generators)
         for (_, _, medium), value in zip(found, values(self.config, modality, made), strict=True):
             medium.value = value
 
     def decode_one(self, medium: Medium) -> Iterator[Event]:
         """Decode a medium of the first conversation, saying how far it is."""
         number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
-        features = self.model.aligners[medium.modality](torch.stack(medium.features)[None])
+        heard = (torch.stack(medium.features)[None], torch.stack(medium.states)[None])
+        features = self.model.aligners[medium.modality](*heard)
         reference = self._reference(medium.modality, [0])
         decoder = self.model.decoder(medium.modality)
         steps, guidance = self.options.sampling(self.config)

@@ -7,9 +7,10 @@ from typing import Any
 
 from codi2_model.config import CoDi2Config
 from codi2_model.decoders.diffusion import DiffusionDecoder, Reference
+from codi2_model.decoders.transformer import TransformerDecoder
 from codi2_model.decoders.unet import ClipUNetDecoder, UNetDecoder
 from codi2_model.decoders.vocoder import to_waveform
-from codi2_model.options import PipelineOptions
+from codi2_model.options import PipelineOptions, TransformerOptions
 
 _PUBLISHED = {
     "unclip": "codi2_model.decoders.unclip:UnclipDecoder",
@@ -28,12 +29,15 @@ def pipeline_class(kind: str) -> Any:
 def build_decoder(config: CoDi2Config, modality: str) -> DiffusionDecoder:
     """The decoder of a modality, as the config says; published ones with weights at random."""
     options, shape = config.decoder(modality), config.media_shape(modality)
-    kind = ClipUNetDecoder if len(shape) == 4 else UNetDecoder
+    kind: Any = ClipUNetDecoder if len(shape) == 4 else UNetDecoder
     if isinstance(options, PipelineOptions):
         kind = pipeline_class(options.kind)
-    return kind(options, shape, config.feature_tokens, config.feature_dim, config.scale)  # type: ignore[arg-type]
+    elif isinstance(options, TransformerOptions):
+        kind = TransformerDecoder
+    width, scale = config.decoder_dim, config.decoder_dim**0.5 if config.decoder_states else config.scale
+    return kind(options, shape, config.feature_tokens, width, scale)
 
 
 __all__ = [
-    "ClipUNetDecoder", "DiffusionDecoder", "Reference", "UNetDecoder", "build_decoder", "pipeline_class", "to_waveform",
+    "ClipUNetDecoder", "DiffusionDecoder", "Reference", "TransformerDecoder", "UNetDecoder", "build_decoder", "pipeline_class", "to_waveform",
 ]  # fmt: skip

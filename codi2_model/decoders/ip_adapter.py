@@ -13,8 +13,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttn
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from torch import nn
 
-from codi2_model.decoders.diffusion import Condition, _rows
+from codi2_model.decoders.diffusion import Condition
 from codi2_model.decoders.latent import PROMPT_TOKENS, LatentDecoder, empty_prompt
+from codi2_model.decoders.paths import rows
 
 
 class IpAdapterDecoder(LatentDecoder):
@@ -83,7 +84,7 @@ class IpAdapterDecoder(LatentDecoder):
         height, width = self.shape[-2:]
         times = torch.tensor([height, width, 0, 0, height, width], device=features.device, dtype=features.dtype)
         return {
-            "image": given * _rows(~dropped, given),
+            "image": given * rows(~dropped, given),
             "prompt": self.no_prompt.expand(count, -1, -1),
             "pooled": self.no_pooled.expand(count, -1),
             "times": times.expand(count, -1),

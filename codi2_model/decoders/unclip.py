@@ -12,8 +12,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import nn
 
-from codi2_model.decoders.diffusion import Condition, _rows
+from codi2_model.decoders.diffusion import Condition
 from codi2_model.decoders.latent import PROMPT_TOKENS, LatentDecoder, empty_prompt
+from codi2_model.decoders.paths import rows
 
 
 class UnclipDecoder(LatentDecoder):
@@ -39,7 +40,7 @@ class UnclipDecoder(LatentDecoder):
         embedding = self.bridge(self._published_scale(features).flatten(1))
         level = get_timestep_embedding(torch.zeros(len(features), device=features.device), self.width, True, 0)
         labels = torch.cat([embedding, level.to(embedding)], dim=1)
-        return {"labels": labels * _rows(~dropped, labels), "prompt": self.no_prompt.expand(len(features), -1, -1)}
+        return {"labels": labels * rows(~dropped, labels), "prompt": self.no_prompt.expand(len(features), -1, -1)}
 
     def denoise(
         self, noisy: torch.Tensor, source: torch.Tensor | None, times: torch.Tensor, condition: Condition

@@ -14,7 +14,8 @@ from diffusers import UNet2DModel, UNet3DConditionModel
 from torch import nn
 from torch.nn import functional as F
 
-from codi2_model.decoders.diffusion import Condition, DiffusionDecoder, _rows
+from codi2_model.decoders.diffusion import Condition, DiffusionDecoder
+from codi2_model.decoders.paths import rows
 from codi2_model.options import DecoderOptions
 
 SKETCH_SIDE = 8
@@ -89,7 +90,7 @@ class UNetDecoder(DiffusionDecoder):
         unit = features.flatten(1) * (self.feature_dim**0.5 / self.scale)  # about unit variance
         embedding = torch.where(dropped[:, None], self.no_features, self.conditioning(unit))
         sketch = self.sketch(unit)
-        return {"embedding": embedding, "sketch": sketch * _rows(~dropped, sketch)}
+        return {"embedding": embedding, "sketch": sketch * rows(~dropped, sketch)}
 
     def denoise(
         self, noisy: torch.Tensor, source: torch.Tensor | None, times: torch.Tensor, condition: Condition

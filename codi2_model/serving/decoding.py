@@ -17,12 +17,14 @@ Step = Callable[[int, list[Any] | None], bool]
 
 @dataclass(frozen=True)
 class Order:
-    """One medium to decode: its features (slots, D), the source it keeps to (or None), and how."""
+    """One medium to decode: its features (slots, D), the hidden states (slots, H) behind them, the references (K, ...) that it
+    keeps to (or None), and how."""
 
     modality: str
     number: int
     features: torch.Tensor
-    reference: torch.Tensor | None
+    states: torch.Tensor
+    reference: Reference | None
     steps: int
     guidance: float
     noise: int
@@ -67,7 +69,8 @@ def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> lis
     """Values of orders of like keys. `step` hears of every step, with what there is so far, and may end it: then none."""
     first = orders[0]
     device = model.device
-    features = model.aligners[first.modality](torch.stack([order.features.to(device) for order in orders]))
+    heard = [torch.stack([getattr(order, name).to(device) for order in orders]) for name in ("features", "states")]
+    features = model.aligners[first.modality](*heard)
     generators = [torch.Generator().manual_seed(order.noise) for order in orders]
     decoder = model.decoder(first.modality)
     made = None
@@ -84,7 +87,7 @@ def _reference(orders: Sequence[Order], device: torch.device) -> Reference | Non
     present = [order.reference for order in orders if order.reference is not None]
     if not present:
         return None
-    nothing = torch.zeros_like(present[0])
-    media = torch.stack([nothing if order.reference is None else order.reference for order in orders])
-    there = torch.tensor([order.reference is not None for order in orders])
-    return Reference(media.to(device), there.to(device))
+    nothing = Reference(torch.zeros_like(present[0].media), torch.zeros_like(present[0].present))
+    found = [order.reference or nothing for order in orders]
+    media, there = (torch.stack([getattr(one, name) for one in found]).to(device) for name in Reference._fields)
+    return Reference(media, there)

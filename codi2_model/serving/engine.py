@@ -88,7 +88,7 @@ class Engine:
             count = len(self.processor.layout(messages, "the conversation", prompt=True).ids)
         except ValueError as error:
             raise RequestError(str(error), "messages", "context_length_exceeded") from error
-        if count + config.feature_tokens + 4 > config.max_length:
+        if count + config.medium_tokens + 2 > config.max_length:
             message = f"the conversation has {count} tokens and leaves no room for a reply within {config.max_length}"
             raise RequestError(message, "messages", "context_length_exceeded")
         return count

@@ -123,8 +123,7 @@ class Running:
         if turn.session is not None:
             turn.session.wrote(reply)
             cached = turn.prompt_tokens - turn.session.tokens_read
-        slots = self.processor.config.feature_tokens + 2
-        written = reply.text_tokens + slots * len(reply.media())
+        written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
         finish = "length" if reply.text_tokens >= turn.request.settings.max_tokens else "stop"
         turn.push(Finished(turn.prompt_tokens, written, finish, cached))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from codi2_model.decoders import Reference
 from codi2_model.processor import CoDi2Processor
 from codi2_model.replies import MediumBegun, MediumDone, Options, Progress
 from codi2_model.serving.decoding import Order
@@ -124,7 +125,7 @@ class RowWriter(Writer):
             return super()._choose(reply, logits)
         assert required is not None
         begin = self.config.begin_id(required)
-        if reply.room <= self.config.feature_tokens + 3:  # words leave room for it
+        if reply.room <= self.config.medium_tokens + 1:  # words leave room for it
             return begin
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
@@ -134,11 +135,20 @@ class RowWriter(Writer):
         options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)
         found = self._reference(medium.modality, [row])
-        source = found.media[0].cpu() if found is not None and bool(found.present[0]) else None
+        source = None
+        if found is not None and bool(found.present[0].any()):
+            source = Reference(found.media[0].cpu(), found.present[0].cpu())
         noise = self._generator(row, number).initial_seed()
-        features = torch.stack(medium.features).cpu()
+        features, states = torch.stack(medium.features).cpu(), torch.stack(medium.states).cpu()
         return Order(
-            medium.modality, number, features, source, *options.sampling(self.config), noise, options.preview_every
+            medium.modality,
+            number,
+            features,
+            states,
+            source,
+            *options.sampling(self.config),
+            noise,
+            options.preview_every,
         )
 
 

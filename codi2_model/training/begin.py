@@ -22,7 +22,7 @@ FREE = (  # settings that no weight hangs on
 )  # fmt: skip
 PARTS = (
     "modalities", "vocab_size", "llm", "llm_source", "lora", "pad_token_id", "eos_token_id", "first_media_token",
-    "feature_dim", "feature_tokens", "feature_scale", "image_size", "use_reference", "audio", "video", "head", "families",
+    "feature_dim", "feature_tokens", "feature_scale", "parallel_slots", "decoder_states", "text_states", "image_size", "use_reference", "audio", "video", "head", "families",
     *(f"{name}_encoder" for name in ("image", "audio", "video", "text")),
     *(f"{name}_decoder" for name in ("image", "audio", "video")),
 )  # fmt: skip
@@ -48,7 +48,7 @@ def begin(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditionalGe
     model = CoDi2ForConditionalGeneration.from_pretrained(start)
     for name in FREE:
         setattr(model.config, name, getattr(asked, name))
-    return model, CoDi2Processor(model.config, processor.tokenizer)
+    return model, processor.with_config(model.config)
 
 
 def check(start: str | Path, asked: CoDi2Config) -> None:

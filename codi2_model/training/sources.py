@@ -19,7 +19,7 @@ import torch
 from codi2_datasets.sample import Part, Sample
 from codi2_model.config import MODALITIES
 from codi2_model.losses import NO_LOSS
-from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, reference_of
+from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, references_of
 from codi2_model.processor import Part as ProcessorPart
 from codi2_model.training.mixture import Draw
 from codi2_model.training.shards import MediaCache, Record, ShardSet
@@ -173,8 +173,8 @@ def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | 
     drawn: list[tuple[Part, Part | None]] = []
     for medium in targets or parts:
         same = [other for other in parts if other.part.modality == medium.part.modality]
-        found = reference_of(same, medium) if use_reference and targets else None
-        drawn.append((medium.part.value, None if found is None else same[found].part.value))
+        found = references_of(same, medium) if use_reference and targets else []
+        drawn.append((medium.part.value, same[found[0]].part.value if found else None))
     return drawn
 
 
@@ -199,7 +199,7 @@ class Conversations:
         seed: int = 0,
     ) -> None:
         self.shards, self.cache, self.packed, self.seed = shards, cache, packed, seed
-        self.processor = PreparedProcessor(processor.config, processor.tokenizer)
+        self.processor = PreparedProcessor(processor.config, processor.tokenizer, processor.text_tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
         self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
         self._counted = {task: np.full((n, 2), -1, np.int32) for task, n in self.sizes.items()}

@@ -66,16 +66,16 @@ def test_padding_is_right_in_training_and_left_in_inference_and_slots_are_found_
 def test_the_reference_of_a_medium_is_the_query_before_it(processor, mixed):
     batch = processor(mixed, training=True)
     # talk 0: demo_input 0, its output 1, query 2, target 3; talk 3: 4, 5; talk 4: 6, then 7 edits it
-    assert batch["image_reference"].tolist() == [-1, 0, 1, 2, -1, 4, -1, 6, -1]
-    assert batch["audio_reference"].tolist() == [-1, 0, -1, -1]
+    assert batch["image_reference"][:, 0].tolist() == [-1, 0, 1, 2, -1, 4, -1, 6, -1]
+    assert batch["audio_reference"][:, 0].tolist() == [-1, 0, -1, -1]
     prompts = processor([talk[:1] for talk in mixed])
-    assert prompts["image_reply_reference"].tolist() == [2, -1, -1, 3, -1, 4]
-    assert prompts["audio_reply_reference"].tolist() == [-1, 0, -1, -1, -1, 1]
+    assert prompts["image_reply_reference"][:, 0].tolist() == [2, -1, -1, 3, -1, 4]
+    assert prompts["audio_reply_reference"][:, 0].tolist() == [-1, 0, -1, -1, -1, 1]
 
 
 def test_no_reference_is_given_where_the_config_says_so(parts, processor, mixed):
     plain = CoDi2Processor(parts.config(use_reference=False), processor.tokenizer)
-    assert set(plain(mixed, training=True)["image_reference"].tolist()) == {-1}
+    assert set(plain(mixed, training=True)["image_reference"].flatten().tolist()) == {-1}
 
 
 def test_words_of_a_user_never_become_control_tokens(processor, parts):

@@ -1,0 +1,53 @@
+"""What stands between the language model and a decoder: predicted features, and perhaps hidden states -> what the decoder hears.
+
+The diffusion loss reaches the language model through it alone; straight into it, it is known to fail (Kosmos-G).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from codi2_model.config import CoDi2Config
+from codi2_model.encoders import to_sphere
+
+
+class Aligner(nn.Module):
+    """Predicted features -> features a decoder knows: a residual MLP that starts as the identity (on the sphere)."""
+
+    def __init__(self, feature_dim: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        last = nn.Linear(2 * feature_dim, feature_dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), last)
+
+    def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
+        features = to_sphere(features, self.scale)
+        return to_sphere(features + self.mlp(features), self.scale)
+
+
+class StatesConnector(nn.Module):
+    """Features (N, S, D) and the hidden states (N, S, H) that they were predicted from -> (N, S, H), of unit variance.
+
+    Without states, as in the stage that trains decoders by themselves, a learned vector stands for them.
+    """
+
+    def __init__(self, feature_dim: int, hidden_size: int, scale: float) -> None:
+        super().__init__()
+        self.unit = scale / feature_dim**0.5
+        self.of_features, self.of_states = nn.Linear(feature_dim, hidden_size), nn.Linear(hidden_size, hidden_size)
+        self.no_states = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
+        heard = self.no_states if states is None else self.of_states(F.rms_norm(states, states.shape[-1:]))
+        mixed = self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit) + heard
+        return F.rms_norm(mixed, mixed.shape[-1:])
+
+
+def build_connector(config: CoDi2Config) -> Aligner | StatesConnector:
+    if config.decoder_states:
+        return StatesConnector(config.feature_dim, config.hidden_size, config.scale)
+    return Aligner(config.feature_dim, config.scale)

@@ -1,0 +1,144 @@
+"""Decoder of our own: a transformer over the patches of an image, a log-mel spectrogram or a video (DiT, Peebles and Xie 2023).
+
+- features are tokens before the patches, and steer the norms of every block together with the time (adaLN-Zero);
+- references stand beside the noise, patch by patch, as further input channels: an edit costs no token more than a drawing;
+- the network predicts the clean medium on a straight path from noise, and, where an edit has a source, how much of it stays.
+
+Shapes: C channels, P patches of p numbers a channel, S feature slots, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from codi2_model.decoders.diffusion import Condition, DiffusionDecoder
+from codi2_model.decoders.paths import Path, StraightPath
+from codi2_model.options import TransformerOptions
+
+FREQUENCIES = 32  # of the time's embedding
+
+
+class Attention(nn.Module):
+    """Self-attention with normalised queries and keys, which keeps bfloat16 stable (Dehghani et al. 2023)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.enter, self.leave = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, width = x.shape
+        q, k, v = self.enter(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])
+        attended = F.scaled_dot_product_attention(q, k, v)
+        return self.leave(attended.transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block whose norms and residuals are steered by a vector; it starts as the identity."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False), nn.GELU("tanh"), nn.Linear(4 * width, width, bias=False)
+        )
+        self.steer = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.steer.weight)
+        nn.init.zeros_(self.steer.bias)
+
+    def forward(self, x: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        """x (N, L, W), given (N, W)."""
+        scale, shift, gate, scale2, shift2, gate2 = self.steer(given)[:, None].chunk(6, dim=-1)
+        x = x + gate * self.attention(F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift)
+        return x + gate2 * self.mlp(F.rms_norm(x, x.shape[-1:]) * (1 + scale2) + shift2)
+
+
+class PatchTransformer(nn.Module):
+    """The network: patches (N, P, inputs) and context (N, S, W), vector (N, W) -> patches (N, P, outputs)."""
+
+    def __init__(self, options: TransformerOptions, slots: int, patches: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        width, self.slots = options.width, slots
+        self.enter, self.leave = nn.Linear(inputs, width), nn.Linear(width, outputs)
+        self.positions = nn.Parameter(torch.randn(slots + patches, width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, options.heads) for _ in range(options.depth))
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, patches: torch.Tensor, context: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        x = torch.cat([context, self.enter(patches)], dim=1) + self.positions
+        given = F.silu(given)
+        for block in self.blocks:
+            x = block(x, given)
+        return self.leave(F.rms_norm(x[:, self.slots :], x.shape[-1:]))
+
+
+class TransformerDecoder(DiffusionDecoder):
+    """Images (3, S, S), log-mel spectrograms (1, mels, frames) and videos (3, T, S, S)."""
+
+    options: TransformerOptions
+
+    def __init__(
+        self, options: TransformerOptions, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float
+    ) -> None:
+        super().__init__(options, shape, slots, feature_dim, scale)
+        self.references = options.references
+        channels, patch, width = shape[0], math.prod(options.patch), options.width
+        patches = math.prod(side // part for side, part in zip(shape[1:], options.patch, strict=True))
+        inputs = channels + self.references * (channels + 1)
+        self.network = PatchTransformer(options, slots, patches, inputs * patch, (channels + options.blend) * patch)
+        self.context = nn.Linear(feature_dim, width)
+        self.pooled = nn.Linear(slots * feature_dim, width)
+        self.no_features = nn.Parameter(torch.zeros(slots, feature_dim))
+        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        convolution: Any = nn.Conv2d if len(shape) == 3 else nn.Conv3d  # over the seams between patches
+        last = convolution(24, channels + options.blend, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.smooth = nn.Sequential(convolution(channels + options.blend, 24, 3, padding=1), nn.GELU(), last)
+
+    def make_path(self) -> Path:
+        return StraightPath(mean=self.options.time_mean, pure_noise=self.options.pure_noise)
+
+    def condition(self, features: torch.Tensor, dropped: torch.Tensor) -> Condition:
+        unit = features * (self.feature_dim**0.5 / self.scale)
+        unit = torch.where(dropped[:, None, None], self.no_features.to(unit), unit)
+        return {"context": self.context(unit), "pooled": self.pooled(unit.flatten(1))}
+
+    def denoise(
+        self, noisy: torch.Tensor, source: torch.Tensor | None, times: torch.Tensor, condition: Condition
+    ) -> torch.Tensor:
+        assert source is not None
+        angles = times[:, None] * torch.exp(torch.linspace(0, 6, FREQUENCIES, device=times.device))
+        given = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + condition["pooled"]
+        patches = to_patches(torch.cat([noisy, source], dim=1), self.options.patch)
+        drawn = from_patches(self.network(patches, condition["context"], given), self.options.patch, self.shape[1:])
+        drawn = drawn + self.smooth(drawn)
+        if not self.options.blend:
+            return drawn
+        channels = self.shape[0]
+        kept = torch.sigmoid(drawn[:, channels:]) * source[:, channels : channels + 1]  # of a source that there is
+        return drawn[:, :channels] * (1.0 - kept) + source[:, :channels] * kept
+
+
+def to_patches(media: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
+    """(N, C, *sides) -> (N, P, C * p), for two sides or three."""
+    sides = [part for side, size in zip(media.shape[2:], patch, strict=True) for part in (side // size, size)]
+    split = media.reshape(*media.shape[:2], *sides)
+    grid, inner = range(2, split.ndim, 2), range(3, split.ndim, 2)
+    return split.permute(0, *grid, 1, *inner).flatten(len(patch) + 1).flatten(1, len(patch))
+
+
+def from_patches(patches: torch.Tensor, patch: tuple[int, ...], sides: tuple[int, ...]) -> torch.Tensor:
+    """The inverse of `to_patches`, for media of those sides."""
+    count = len(patch)
+    grid = [side // size for side, size in zip(sides, patch, strict=True)]
+    split = patches.reshape(len(patches), *grid, -1, *patch)
+    order = [axis for n in range(count) for axis in (1 + n, 2 + count + n)]
+    return split.permute(0, 1 + count, *order).reshape(len(patches), -1, *sides)
