@@ -240,7 +240,7 @@ class CoDi2Config(PretrainedConfig):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> CoDi2Config:
-        """The preset of that name; keyword arguments replace fields, dicts merge into the nested ones.
+        """The preset of that name; keyword arguments replace fields, dicts merge into the nested ones unless they name another `kind`.
 
         Raises ValueError for a preset or a field that does not exist.
         """
@@ -251,8 +251,9 @@ class CoDi2Config(PretrainedConfig):
             raise ValueError(f"no model preset '{name}': known are {', '.join(known)}")
         values = json.loads(path.read_text(encoding="utf-8"))
         for key, value in overrides.items():
-            merge = isinstance(value, dict) and isinstance(values.get(key), dict)
-            values[key] = {**values[key], **value} if merge else value
+            old = values.get(key)
+            merge = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+            values[key] = {**old, **value} if merge else value
         known_keys = set(cls.__dataclass_fields__)  # type: ignore[attr-defined]
         for key in values:
             if key not in known_keys:

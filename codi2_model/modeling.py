@@ -101,6 +101,12 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         """Features (..., D), of an encoder or predicted, any length -> input embeddings (..., H) of slots."""
         return self.in_projection(to_sphere(features, self.config.scale))
 
+    def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Captions' ids and mask (N, L), as `CoDi2Processor.encode_captions` gives them -> (N, D) in the encoders' space."""
+        if self.text_states is None:
+            return self.encoders.encode_text(ids, mask)
+        return self.encoders.encode_states(self.text_states.pooled(ids, mask))
+
     def predict(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Hidden states (..., H) one before the slots -> predicted features (..., D), as the feature losses compare them."""
         return self.head(hidden, generator)

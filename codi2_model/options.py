@@ -16,6 +16,9 @@ class EncoderOptions:
     heads: int = 4
     patch: int = 4
     """Pixels (or mel bins and frames) per side of a patch; a power of two, as the convolutional stem halves. Text has none."""
+    reconstruct: bool = False
+    """In the stage `align`, also learn to draw the medium, at half its resolution, from its features: contrast alone keeps
+    only what captions tell."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

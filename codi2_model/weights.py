@@ -12,6 +12,7 @@ from codi2_model.config import CoDi2Config
 from codi2_model.decoders import pipeline_class
 from codi2_model.decoders.latent import LatentDecoder
 from codi2_model.encoders import family_class
+from codi2_model.encoders.text_states import describe as text_states_shape
 from codi2_model.llm import load_llm, published_prefix
 from codi2_model.options import PipelineOptions
 
@@ -29,6 +30,9 @@ def described(config: CoDi2Config) -> CoDi2Config:
                 **found,
                 **family.config,
             }  # ImageBind's file says nothing of its shape
+    words = config.text_states
+    if words is not None and words.package is not None:
+        values["text_states"]["config"] = {**text_states_shape(words.package), **words.config}
     for modality in config.modalities:
         options = config.decoder(modality)
         if isinstance(options, PipelineOptions) and options.source is not None:
@@ -62,6 +66,9 @@ class Sources:
         for name, family in model.config.families.items():
             if family.source is not None and name in model.encoders.families:
                 model.encoders.families[name].load(family.source)
+        words = model.config.text_states
+        if words is not None and words.package is not None:
+            model.text_states.load(words.package)
         for modality in model.config.modalities:
             options = model.config.decoder(modality)
             if isinstance(options, PipelineOptions) and options.source is not None:

@@ -48,9 +48,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width, bias=False), nn.GELU("tanh"), nn.Linear(4 * width, width, bias=False)
         )
-        self.steer = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.steer.weight)
-        nn.init.zeros_(self.steer.bias)
+        last = nn.Linear(width // 4, 6 * width)  # of low rank: a third of all weights would else stand here
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.steer = nn.Sequential(nn.Linear(width, width // 4, bias=False), last)
 
     def forward(self, x: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
         """x (N, L, W), given (N, W)."""

@@ -118,6 +118,30 @@ class TextEncoder(BindEncoder):
         return self.pool(states, padding)
 
 
+class Sketch(nn.Module):
+    """Features (N, slots, D) -> the medium at half its resolution: what the stage `align` holds features to."""
+
+    def __init__(self, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float) -> None:
+        super().__init__()
+        self.shape = (shape[0], *(side // 2 for side in shape[1:]))
+        self.unit = scale / feature_dim**0.5
+        width = 2 * feature_dim
+        self.mlp = nn.Sequential(
+            nn.Linear(slots * feature_dim, width),
+            nn.GELU(),
+            nn.LayerNorm(width),
+            nn.Linear(width, math.prod(self.shape)),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.mlp(features.flatten(1) / self.unit).unflatten(1, self.shape)
+
+    def loss(self, features: torch.Tensor, media: torch.Tensor) -> torch.Tensor:
+        """Mean squared error against the medium (N, C, ...) in [-1, 1]."""
+        pool = F.avg_pool2d if media.ndim == 4 else F.avg_pool3d
+        return F.mse_loss(self(features).float(), pool(media, 2))
+
+
 class Encoders(nn.Module):
     """The encoders of all modalities, and the temperature of the contrastive loss that binds ours."""
 
@@ -137,9 +161,18 @@ class Encoders(nn.Module):
         self.families = nn.ModuleDict(
             {name: self._family(name, config) for name in sorted(set(self.family_of.values()))}
         )
+        self.sketches = nn.ModuleDict(
+            {
+                name: Sketch(config.media_shape(name), *common)
+                for name, part in chosen.items()
+                if isinstance(part, EncoderOptions) and part.reconstruct
+            }
+        )
         words = config.text_encoder
         self.text: TextEncoder | None = None
-        if isinstance(words, EncoderOptions):
+        if config.text_states is not None:
+            self.text_projection = nn.Linear(int(config.text_states.config["hidden_size"]), config.feature_dim)
+        elif isinstance(words, EncoderOptions):
             self.text = TextEncoder(words, config.vocab_size, config.text_max_length, *common)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP's initial value
 
@@ -162,6 +195,10 @@ class Encoders(nn.Module):
     def encode(self, modality: str, media: torch.Tensor) -> torch.Tensor:
         """Media -> one vector each, (N, D) of length `scale`."""
         return to_sphere(self.features(modality, media).mean(dim=1), self.scale)
+
+    def encode_states(self, states: torch.Tensor) -> torch.Tensor:
+        """A text's pooled states of the pretrained text encoder (N, W) -> (N, D) of length `scale`."""
+        return to_sphere(self.text_projection(states), self.scale)
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Ids and mask (N, L) -> (N, D) of length `scale`. Raises ValueError where the text encoder is not ours."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
+from codi2_model.encoders import to_sphere
 from codi2_model.losses import align_loss
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.loop import Runtime, Stage, move
@@ -46,8 +48,20 @@ def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
     return _Gather.apply(rows.float() if rows.is_floating_point() else rows, runtime)
 
 
-def pair_features(encoders: Any, modality: str, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    return encoders.encode(modality, batch["media"]), encoders.encode_text(batch["ids"], batch["mask"])
+class Pairs(NamedTuple):
+    """Vectors (N, D) of media and of their captions, and how far the media can be drawn from their features."""
+
+    media: torch.Tensor
+    text: torch.Tensor
+    sketch: torch.Tensor | None
+
+
+def encode_pairs(model: Any, modality: str, batch: dict[str, torch.Tensor]) -> Pairs:
+    encoders = model.encoders
+    features = encoders.features(modality, batch["media"])
+    pooled = to_sphere(features.mean(dim=1), encoders.scale)
+    sketch = encoders.sketches[modality].loss(features, batch["media"]) if modality in encoders.sketches else None
+    return Pairs(pooled, model.encode_text(batch["ids"], batch["mask"]), sketch)
 
 
 def align_stage(
@@ -58,13 +72,21 @@ def align_stage(
     held_out = CaptionedMedia(shards, cache, processor, options.tasks, "validation", config.seed)
     encoders = model.encoders
 
+    def counts(draws: Sequence[Draw], step: int) -> dict[str, float]:
+        """Media to draw. The contrastive losses are no sums over media, and have none."""
+        found = Counter(source.items[draw.task][draw.index].place.part.type for draw in draws)
+        return {f"{modality}_sketch": float(n) for modality, n in found.items() if modality in encoders.sketches}
+
     def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
         """Contrast is within the batch of all workers, whose loss each of them computes: each holds an equal part of it."""
         found = {}
         for modality in source.modalities:  # in the same order on every worker, also where its share has none
             if modality in batch:
-                media, text = pair_features(encoders, modality, batch[modality])
+                media, text, sketch = encode_pairs(model, modality, batch[modality])
                 groups = batch[modality]["groups"]
+                if sketch is not None:
+                    share = len(media) / counts[f"{modality}_sketch"]
+                    found[f"{modality}_sketch"] = sketch * share
             elif runtime.world > 1:
                 media = torch.zeros(0, model.config.feature_dim, device=runtime.device, requires_grad=True)
                 text, groups = media * 1.0, torch.zeros(0, dtype=torch.long, device=runtime.device)
@@ -84,7 +106,9 @@ def align_stage(
             if batch is None or len(batch["ids"]) < 2:
                 continue
             batch = move(batch, runtime.device)
-            media, text = pair_features(encoders, modality, batch)
+            media, text, sketch = encode_pairs(model, modality, batch)
+            if sketch is not None:
+                scores[f"{modality}_sketch"] = float(sketch)
             groups = batch["groups"]
             scores[modality] = float(align_loss(media, text, encoders.log_temperature, groups))
             nearest = (F.normalize(media, dim=-1) @ F.normalize(text, dim=-1).T).argmax(dim=1)
@@ -92,4 +116,4 @@ def align_stage(
         return scores
 
     weights = {name: options.loss_weights.get(name, 1.0) for name in options.losses()}
-    return Stage("align", [encoders], source, lambda draws, step: {}, losses, weights, evaluate)
+    return Stage("align", [encoders], source, counts, losses, weights, evaluate)

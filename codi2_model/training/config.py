@@ -44,6 +44,9 @@ class StageConfig:
     """Backward passes for one optimiser step."""
     tasks: dict[str, float]
     """Task -> mixing weight: the chance that a sample of the batch is of this task."""
+    early_tasks: dict[str, float] = field(default_factory=dict)
+    """The mixing weights of the first `early_steps` steps, where they differ: a task that others build on may come first."""
+    early_steps: int = 0
     loss_weights: dict[str, float] = field(default_factory=dict)
     """Loss name -> weight, for the losses that this stage has; what is not named weighs 1."""
     checkpoint_every: int = 0
@@ -54,7 +57,7 @@ class StageConfig:
     """Validation samples a task of an evaluation; 0: none at all."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "warmup", "checkpoint_every", "eval_every", "eval_samples"):
+        for name in ("steps", "warmup", "early_steps", "checkpoint_every", "eval_every", "eval_samples"):
             _check(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("batch_size", "accumulation"):
             _check(getattr(self, name) >= 1, name, "must be at least 1")
@@ -66,8 +69,11 @@ class StageConfig:
         _check(self.spike_factor == 0 or self.spike_factor > 1, "spike_factor", "must be above 1, or 0")
         _check(self.batch_size % self.accumulation == 0, "accumulation", "must divide batch_size")
         _check(bool(self.tasks) or self.steps == 0, "tasks", "must name a task")
-        for task, weight in self.tasks.items():
-            _check(weight > 0, f"tasks.{task}", "must weigh more than 0")
+        for name in ("tasks", "early_tasks"):
+            for task, weight in getattr(self, name).items():
+                _check(weight > 0, f"{name}.{task}", "must weigh more than 0")
+        _check(set(self.early_tasks) <= set(self.tasks), "early_tasks", "must be among tasks")
+        _check(bool(self.early_tasks) == bool(self.early_steps), "early_steps", "and early_tasks go together")
         for name, weight in self.loss_weights.items():
             _check(weight >= 0, f"loss_weights.{name}", "must not be negative")
             _check(name in self.losses(), f"loss_weights.{name}", f"is not one of {', '.join(self.losses())}")
@@ -79,7 +85,10 @@ class StageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig(StageConfig):
-    """Contrastive training of the encoders: each medium against the captions of the batch."""
+    """Contrastive training of the encoders: each medium against the captions of the batch.
+
+    With `reconstruct` in an encoder's options the losses `image_sketch` and so on hold its features to the medium itself.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +98,7 @@ class AlignConfig(StageConfig):
 
     @staticmethod
     def losses() -> tuple[str, ...]:
-        return ("image", "audio", "video")
+        return ("image", "audio", "video", "image_sketch", "audio_sketch", "video_sketch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +124,11 @@ class MllmConfig(StageConfig):
     """Put several samples into a row of at most the model's max_length, so that no step computes on padding."""
     diffusion_every: int = 1
     """Steps from one with a diffusion loss to the next: on a CPU it costs as much as all the rest of a step."""
+    train_decoders: bool = False
+    """Train the decoders too, on what the language model predicts: what a CPU can afford makes them sharper than features
+    of true media ever would. False: they stay as the stage before left them, as published."""
+    cache_features: bool = False
+    """Encode each asset once, and keep its features (in `cache_mb` beside the media)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -133,7 +133,8 @@ def run_stage(
     parameters = thaw(stage, model)
     optimizer = make_optimizer(parameters, options, runtime.device)
     ema = Ema(parameters, options.ema) if options.ema else None
-    mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
+    early = options.early_steps * options.batch_size, options.early_tasks
+    mixture = Mixture(stage.source.sizes, options.tasks, config.seed, early)
     micro = options.batch_size // options.accumulation
     loader = Loader(mixture, stage.source.load, micro, runtime.rank, runtime.world, config.workers)
     step, bad, window, guard = 0, 0, Window(), Guard(options.spike_factor)

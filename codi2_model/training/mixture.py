@@ -32,15 +32,25 @@ class Draw:
 
 
 class Mixture:
-    """Endless draws. `sizes`: task -> samples it has; `weights`: task -> share (tasks without samples are left out)."""
+    """Endless draws. `sizes`: task -> samples it has; `weights`: task -> share (tasks without samples are left out).
 
-    def __init__(self, sizes: Mapping[str, int], weights: Mapping[str, float], seed: int) -> None:
+    early: other weights for the first so many draws.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        weights: Mapping[str, float],
+        seed: int,
+        early: tuple[int, Mapping[str, float]] = (0, {}),
+    ) -> None:
         self.tasks = [task for task in sorted(weights) if sizes.get(task, 0) > 0]
         if not self.tasks:
             raise ValueError(f"no samples for any of the tasks {', '.join(sorted(weights)) or '(none named)'}")
         self.sizes = {task: sizes[task] for task in self.tasks}
-        total = sum(weights[task] for task in self.tasks)
-        self.shares = np.array([weights[task] / total for task in self.tasks])
+        self.limits = self._limits(weights)
+        self.early = early[0]
+        self.early_limits = self._limits(early[1]) if early[0] else self.limits
         self.seed = seed
         self._drawn = 0
         self._taken = dict.fromkeys(self.tasks, 0)
@@ -59,12 +69,19 @@ class Mixture:
         return draws
 
     def _pick(self, number: int) -> int:
-        """The task of a draw. Tasks are picked in blocks, since a random generator for each draw would cost too much."""
+        """The task of a draw. Random numbers come in blocks, since a random generator for each draw would cost too much."""
         block, place = divmod(number, BLOCK)
         if self._block[0] != block:
-            rng = np.random.default_rng([self.seed, block])
-            self._block = (block, rng.choice(len(self.tasks), size=BLOCK, p=self.shares))
-        return int(self._block[1][place])
+            self._block = (block, np.random.default_rng([self.seed, block]).random(BLOCK))
+        limits = self.early_limits if number < self.early else self.limits
+        return int(np.searchsorted(limits, self._block[1][place], side="right"))
+
+    def _limits(self, weights: Mapping[str, float]) -> np.ndarray:
+        """Where the shares of the tasks end in [0, 1]. Raises ValueError where none of them has samples."""
+        shares = np.cumsum([weights.get(task, 0.0) for task in self.tasks])
+        if not shares[-1]:
+            raise ValueError(f"no samples for any of the tasks {', '.join(sorted(weights))}")
+        return shares[:-1] / shares[-1]
 
     def _order(self, task: str, epoch: int) -> np.ndarray:
         if task not in self._orders or self._orders[task][0] != epoch:

@@ -12,6 +12,7 @@ import torch
 
 from codi2_model.config import MODALITIES
 from codi2_model.training.config import TrainConfig
+from codi2_model.training.features import FeatureCache
 from codi2_model.training.loop import Runtime, Stage, move
 from codi2_model.training.mixture import Draw
 from codi2_model.training.retrieval import rank_first
@@ -34,8 +35,16 @@ def mllm_stage(
             found.pop("diffusion", None)  # the model leaves out what is not counted
         return {name: count for name, count in found.items() if count}
 
+    known = FeatureCache(model.encoders, config.cache_mb) if options.cache_features else None
+
+    def encoded(batch: Any) -> dict[str, torch.Tensor] | None:
+        assets = batch.pop("assets")
+        if known is None:
+            return None
+        return {modality: known.get(modality, names, batch[f"{modality}s"]) for modality, names in assets.items()}
+
     def losses(batch: Any, counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
-        return model(**batch, counts=counts).losses
+        return model(**batch, counts=counts, encoded=encoded(batch)).losses
 
     def evaluate() -> dict[str, float]:
         """Mean losses, and per task how often a predicted feature lies nearest its own target (`TASK_retrieval`)."""
@@ -49,7 +58,7 @@ def mllm_stage(
             guesses, rights = [], []
             for start in range(0, len(draws), EVAL_BATCH):
                 batch = move(held_out.load(draws[start : start + EVAL_BATCH]), runtime.device)
-                output = model(**batch, counts=counts)
+                output = model(**batch, counts=counts, encoded=encoded(batch))
                 for name, value in output.losses.items():
                     losses[name] = losses.get(name, 0.0) + float(value)
                 for modality in MODALITIES:
@@ -65,4 +74,8 @@ def mllm_stage(
 
     weights = dataclasses.asdict(model.config.loss_weights)
     modules = [model.in_projection, *model.trained_llm(), model.head, model.aligners]
+    if model.text_states is not None:
+        modules.append(model.text_projection)
+    if options.train_decoders:
+        modules += [part for decoder in model.decoders.values() for part in decoder.trained()]
     return Stage("mllm", modules, source, counts, losses, weights, evaluate)

@@ -82,7 +82,8 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def prepare(model: Any, config: TrainConfig) -> None:
-    """Gradient checkpointing and compiling of the language model's layers, as the config says; state dicts keep their names.
+    """Gradient checkpointing of the language model's layers, and compiling of these, of the text encoder's and of our
+    transformer decoders, as the config says; state dicts keep their names.
 
     Raises ConfigError where nothing can compile.
     """
@@ -91,7 +92,10 @@ def prepare(model: Any, config: TrainConfig) -> None:
     if config.compile:
         if not torch.cuda.is_available() and not (shutil.which("g++") or shutil.which("clang++")):
             raise ConfigError("compile: true needs a C++ compiler (g++ or clang++), and there is none")
-        for layer in model.llm.model.layers:
+        layers = [*model.llm.model.layers, *(d.network for d in model.decoders.values() if hasattr(d, "network"))]
+        if model.text_states is not None:
+            layers += model.text_states.bert.encoder.layer
+        for layer in layers:
             layer.compile(dynamic=True)
 
 

@@ -205,15 +205,18 @@ class Conversations:
         self._counted = {task: np.full((n, 2), -1, np.int32) for task, n in self.sizes.items()}
 
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
-        """The batch, with `seeds`: modality -> a seed for the noise of each of its targets."""
+        """The batch, with `seeds`: modality -> a seed for the noise of each of its targets, and `assets`: modality -> the asset
+        of each of its media."""
         samples = [self.sample(draw.task, draw.index) for draw in draws]
         names = [self.records[draw.task][draw.index].key for draw in draws]
         batch = self.processor(samples, training=True, sample_ids=names, packed=self.packed)
-        batch["seeds"] = {}
+        batch["seeds"], batch["assets"] = {}, {}
         for draw, messages in zip(draws, samples, strict=True):
-            parts = [part for message in messages for part in message["content"]]
-            for number, part in enumerate(part for part in parts if part["type"] != "text" and part["target"]):
-                batch["seeds"].setdefault(part["type"], []).append(noise_seed(self.seed, draw, number))
+            media = [part for message in messages for part in message["content"] if part["type"] != "text"]
+            for number, part in enumerate(media):
+                batch["assets"].setdefault(part["type"], []).append(part["asset"])
+                if part["target"]:
+                    batch["seeds"].setdefault(part["type"], []).append(noise_seed(self.seed, draw, number))
         return batch
 
     def count(self, draws: Sequence[Draw]) -> tuple[int, int]:
@@ -242,7 +245,12 @@ class Conversations:
                 if part.type == "text":
                     content.append({"type": "text", "text": part.text, "target": part.target})
                 else:
-                    about = {"type": part.type, "icl_role": part.icl_role, "target": part.target}
+                    about = {
+                        "type": part.type,
+                        "icl_role": part.icl_role,
+                        "target": part.target,
+                        "asset": part.asset_id,
+                    }
                     content.append({**about, "value": value(part)})
             messages.append({"role": message.role, "content": content})
         return messages

@@ -7,12 +7,22 @@ from codi2_model.decoders import Reference, build_decoder, to_waveform
 from codi2_model.encoders import log_mel
 from codi2_model.options import AudioOptions
 
+TRANSFORMER = {"kind": "transformer", "width": 32, "depth": 2, "heads": 2}
 
-@pytest.fixture(scope="module", params=["image", "audio"])
+
+@pytest.fixture(
+    scope="module", params=["image", "audio", "image transformer", "audio transformer", "video transformer"]
+)
 def made(request, parts):
-    config = parts.config()
+    modality, _, kind = request.param.partition(" ")
+    patch = {"image": [8, 8], "audio": [8, 16], "video": [2, 8, 8]}[modality]
+    config = parts.config(**({f"{modality}_decoder": {**TRANSFORMER, "patch": patch}} if kind else {}))
     torch.manual_seed(0)
-    return build_decoder(config, request.param).eval(), config.media_shape(request.param), config.feature_dim
+    decoder = build_decoder(config, modality).eval()
+    if kind:  # it starts at zero: what it draws would hang on nothing
+        for p in decoder.parameters():
+            torch.nn.init.normal_(p, std=0.1)
+    return decoder, config.media_shape(modality), config.feature_dim
 
 
 def test_sampling_gives_media_between_0_and_1_and_the_same_for_the_same_seed(made):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.losses import NO_LOSS
 from codi2_model.connectors import Aligner
+from codi2_model.losses import NO_LOSS
 from codi2_model.tokens import gguf_file
 
 

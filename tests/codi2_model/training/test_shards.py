@@ -91,7 +91,7 @@ def test_conversations_give_the_batch_that_the_processor_makes_of_the_plain_samp
                     part["value"] = shards.medium(record, Part(**part))
         plain.append(messages)
     expected = processor(plain, training=True, sample_ids=[source.records[d.task][d.index].key for d in draws])
-    assert set(batch) == {*expected, "seeds"}
+    assert set(batch) == {*expected, "seeds", "assets"}
     for name, value in expected.items():
         assert torch.equal(batch[name], value) if isinstance(value, torch.Tensor) else batch[name] == value
     assert isinstance(source.processor, PreparedProcessor)
