@@ -169,6 +169,8 @@ class CoDi2Config(PretrainedConfig):
                 sides = self.media_shape(modality)[1:]
                 if len(sides) != len(part.patch) or any(s % p for s, p in zip(sides, part.patch, strict=True)):
                     raise ValueError(f"config: {name} cuts {sides} into patches of {part.patch}, which leaves a rest")
+                if part.upscale is not None and modality != "image":
+                    raise ValueError(f"config: {name}.upscale is for images alone")
             if not isinstance(part, EncoderOptions | DecoderOptions):
                 continue
             if len(self.media_shape(modality)) < 3:
@@ -252,7 +254,11 @@ class CoDi2Config(PretrainedConfig):
         values = json.loads(path.read_text(encoding="utf-8"))
         for key, value in overrides.items():
             old = values.get(key)
-            merge = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+            merge = (
+                isinstance(value, dict)
+                and isinstance(old, dict)
+                and value.get("kind", old.get("kind")) == old.get("kind")
+            )
             values[key] = {**old, **value} if merge else value
         known_keys = set(cls.__dataclass_fields__)  # type: ignore[attr-defined]
         for key in values:

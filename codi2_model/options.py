@@ -105,6 +105,8 @@ class TransformerOptions:
     reference_dropout: float = 0.05
     blend: bool = True
     """Also predict, pixel by pixel, how much of an edit's source stays: what an edit leaves alone is copied, not learnt."""
+    upscale: str | None = None
+    """Of images: the installed package that carries the network which enlarges them for people to look at; None: none."""
     time_mean: float = -0.6
     pure_noise: float = 0.2
     """Share of training items that are noise alone."""

@@ -24,6 +24,8 @@ class Options:
     top_p: float = 1.0
     preview_every: int = 0
     """Steps of a decoder from one preview to the next, in a stream; 0: none."""
+    upscale: bool = False
+    """Enlarge images for people to look at, where the decoder carries a network for that."""
     force: tuple[str, ...] | None = None
     """The reply's skeleton, ("text", "image") say: its parts come in this order, whatever the model would choose."""
 

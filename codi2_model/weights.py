@@ -14,7 +14,7 @@ from codi2_model.decoders.latent import LatentDecoder
 from codi2_model.encoders import family_class
 from codi2_model.encoders.text_states import describe as text_states_shape
 from codi2_model.llm import load_llm, published_prefix
-from codi2_model.options import PipelineOptions
+from codi2_model.options import PipelineOptions, TransformerOptions
 
 if TYPE_CHECKING:
     from codi2_model.modeling import CoDi2ForConditionalGeneration
@@ -73,6 +73,8 @@ class Sources:
             options = model.config.decoder(modality)
             if isinstance(options, PipelineOptions) and options.source is not None:
                 model.decoders[modality].load(options.source)
+            if isinstance(options, TransformerOptions) and options.upscale is not None:
+                model.decoders[modality].load(options.upscale)
         if llm:
             own = model.llm.state_dict()
             for key, value in load_llm(model.config).state_dict().items():

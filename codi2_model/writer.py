@@ -261,7 +261,7 @@ class Writer:
         reference = self._reference(modality, [row for row, _, _ in found])
         steps, guidance = self.options.sampling(self.config)
         made = self.model.decode(modality, features, states, reference, steps, guidance, generators)
-        for (_, _, medium), value in zip(found, values(self.config, modality, made), strict=True):
+        for (_, _, medium), value in zip(found, self._values(modality, made), strict=True):
             medium.value = value
 
     def decode_one(self, medium: Medium) -> Iterator[Event]:
@@ -277,10 +277,13 @@ class Writer:
         every = self.options.preview_every
         for step, made in enumerate(sampler, start=1):
             shown = every and step % every == 0 and step < steps
-            preview = values(self.config, medium.modality, decoder.finish(made))[0] if shown else None
+            preview = self._values(medium.modality, decoder.finish(made))[0] if shown else None
             yield Progress(number, step, steps, preview)
-        medium.value = values(self.config, medium.modality, decoder.finish(made))[0]
+        medium.value = self._values(medium.modality, decoder.finish(made))[0]
         yield MediumDone(number, medium.modality, medium.value)
+
+    def _values(self, modality: str, made: torch.Tensor) -> list[Any]:
+        return values(self.model, modality, made, self.options.upscale)
 
     def _generator(self, row: int, number: int) -> torch.Generator:
         """The noise of a medium depends on its conversation's seed and its place in the reply alone."""
@@ -295,10 +298,15 @@ class Writer:
         return Reference(media[index.clamp_min(0)], index >= 0)
 
 
-def values(config: CoDi2Config, modality: str, made: torch.Tensor) -> list[Any]:
-    """What a decoder made, (N, *shape) in [0, 1], as people hold it: PIL pictures, float32 samples, frames of uint8."""
+def values(model: Any, modality: str, made: torch.Tensor, upscale: bool = False) -> list[Any]:
+    """What a decoder made, (N, *shape) in [0, 1], as people hold it: PIL images, float32 samples, frames of uint8.
+
+    upscale: images are enlarged, where the decoder carries a network for that.
+    """
+    config: CoDi2Config = model.config
     if modality == "image":
-        return [picture(one) for one in made]
+        upscaler = getattr(model.decoder(modality), "upscaler", None)
+        return [picture(one) for one in (upscaler(made) if upscale and upscaler is not None else made)]
     if modality == "video":
         return [frames(one, config.video) for one in made]
     waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from codi2_model.decoders.diffusion import Condition, DiffusionDecoder
 from codi2_model.decoders.paths import Path, StraightPath
+from codi2_model.decoders.upscaler import Upscaler
 from codi2_model.options import TransformerOptions
 
 FREQUENCIES = 32  # of the time's embedding
@@ -80,6 +81,19 @@ class PatchTransformer(nn.Module):
         return self.leave(F.rms_norm(x[:, self.slots :], x.shape[-1:]))
 
 
+class FeatureInput(nn.Module):
+    """Features (N, S, D) of unit variance -> tokens (N, S, W), and a vector (N, W); learned ones where they are dropped."""
+
+    def __init__(self, slots: int, feature_dim: int, width: int) -> None:
+        super().__init__()
+        self.tokens, self.pooled = nn.Linear(feature_dim, width), nn.Linear(slots * feature_dim, width)
+        self.nothing = nn.Parameter(torch.zeros(slots, feature_dim))
+
+    def forward(self, features: torch.Tensor, dropped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = torch.where(dropped[:, None, None], self.nothing.to(features), features)
+        return self.tokens(features), self.pooled(features.flatten(1))
+
+
 class TransformerDecoder(DiffusionDecoder):
     """Images (3, S, S), log-mel spectrograms (1, mels, frames) and videos (3, T, S, S)."""
 
@@ -94,9 +108,7 @@ class TransformerDecoder(DiffusionDecoder):
         patches = math.prod(side // part for side, part in zip(shape[1:], options.patch, strict=True))
         inputs = channels + self.references * (channels + 1)
         self.network = PatchTransformer(options, slots, patches, inputs * patch, (channels + options.blend) * patch)
-        self.context = nn.Linear(feature_dim, width)
-        self.pooled = nn.Linear(slots * feature_dim, width)
-        self.no_features = nn.Parameter(torch.zeros(slots, feature_dim))
+        self.features = FeatureInput(slots, feature_dim, width)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         convolution: Any = nn.Conv2d if len(shape) == 3 else nn.Conv3d  # over the seams between patches
         last = convolution(24, channels + options.blend, 3, padding=1)
@@ -104,13 +116,22 @@ class TransformerDecoder(DiffusionDecoder):
         nn.init.zeros_(last.bias)
         self.smooth = nn.Sequential(convolution(channels + options.blend, 24, 3, padding=1), nn.GELU(), last)
 
+        self.upscaler = Upscaler() if options.upscale is not None else None
+
+    def trained(self) -> list[nn.Module]:
+        return [module for name, module in self.named_children() if name != "upscaler"]
+
+    def load(self, source: str) -> None:
+        """Fill the network that enlarges images from the package that carries it."""
+        assert self.upscaler is not None
+        self.upscaler.load(source)
+
     def make_path(self) -> Path:
         return StraightPath(mean=self.options.time_mean, pure_noise=self.options.pure_noise)
 
     def condition(self, features: torch.Tensor, dropped: torch.Tensor) -> Condition:
-        unit = features * (self.feature_dim**0.5 / self.scale)
-        unit = torch.where(dropped[:, None, None], self.no_features.to(unit), unit)
-        return {"context": self.context(unit), "pooled": self.pooled(unit.flatten(1))}
+        context, pooled = self.features(features * (self.feature_dim**0.5 / self.scale), dropped)
+        return {"context": context, "pooled": pooled}
 
     def denoise(
         self, noisy: torch.Tensor, source: torch.Tensor | None, times: torch.Tensor, condition: Condition

@@ -29,10 +29,11 @@ class Order:
     guidance: float
     noise: int
     preview_every: int = 0
+    upscale: bool = True
 
     def key(self) -> tuple[Any, ...]:
         """Orders of like keys share a batch."""
-        return self.modality, self.steps, self.guidance
+        return self.modality, self.steps, self.guidance, self.upscale
 
 
 class DecodeJob:
@@ -77,10 +78,10 @@ def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> lis
     sampler = decoder.sample_steps(features, _reference(orders, device), first.steps, first.guidance, generators)
     for number, made in enumerate(sampler, start=1):
         shown = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in orders)
-        previews = values(model.config, first.modality, decoder.finish(made)) if step and shown else None
+        previews = values(model, first.modality, decoder.finish(made), first.upscale) if step and shown else None
         if step is not None and not step(number, previews):
             return []
-    return values(model.config, first.modality, decoder.finish(made))
+    return values(model, first.modality, decoder.finish(made), first.upscale)
 
 
 def _reference(orders: Sequence[Order], device: torch.device) -> Reference | None:

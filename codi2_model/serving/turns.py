@@ -149,6 +149,7 @@ class RowWriter(Writer):
             *options.sampling(self.config),
             noise,
             options.preview_every,
+            options.upscale,
         )
 
 
@@ -161,4 +162,5 @@ def options_of(settings: Settings) -> Options:
         temperature=settings.temperature,
         top_p=settings.top_p,
         preview_every=settings.preview_every,
+        upscale=True,
     )

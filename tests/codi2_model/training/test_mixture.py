@@ -85,3 +85,16 @@ def test_a_state_of_other_data_is_refused() -> None:
     state = Mixture(SIZES, WEIGHTS, 0).state_dict()
     with pytest.raises(ValueError, match="loader's state"):
         Mixture({"a": 8, "b": 5}, WEIGHTS, 0).load_state_dict(state)
+
+
+def test_the_first_draws_may_come_of_other_weights() -> None:
+    mixture = Mixture(SIZES, WEIGHTS, seed=0, early=(50, {"b": 1.0}))
+    draws = mixture.take(400)
+    assert {draw.task for draw in draws[:50]} == {"b"}
+    assert {draw.task for draw in draws[50:]} == {"a", "b"}
+
+
+def test_draws_are_the_same_however_many_are_taken_at_a_time() -> None:
+    whole = Mixture(SIZES, WEIGHTS, seed=3).take(2400)
+    parts = Mixture(SIZES, WEIGHTS, seed=3)
+    assert [draw for size in (1, 7, 1000, 92, 1300) for draw in parts.take(size)] == whole
