@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from dataclasses import dataclass
 from math import ceil
@@ -109,17 +108,17 @@ def read_audio(data: bytes, limits: Limits, form: str | None = None) -> NDArray[
     """An audio file -> mono float32 at 16 kHz, lowered where it would clip. Its content, not `form`, says how it is read."""
     if form is not None and form not in AUDIO_FORMATS:
         raise MediaRefused(f"unknown audio format {form[:20]!r}; known: {', '.join(AUDIO_FORMATS)}")
+    longest = limits.audio_seconds
     try:
-        # one second more, to know what is too long; a header may understate its length, so it is never asked
-        wave, rate = audio_reading.read_audio(
-            data, audio_reading.Limits(limits.audio_seconds + 1, SOUND_VALUES, AUDIO_RATES)
-        )
+        # one second more: a header may understate the length
+        asked = audio_reading.Limits(longest + 1, longest, SOUND_VALUES, AUDIO_RATES)
+        wave, rate = audio_reading.read_audio(data, asked)
     except TooLarge as error:
         raise MediaRefused(f"the audio has {error}") from error
     except MediaError as error:
         raise MediaRefused(f"the audio cannot be read{f' as {form}' if form else ''}") from error
-    if len(wave) > limits.audio_seconds * rate:
-        raise MediaRefused(f"the audio lasts longer than {limits.audio_seconds:g} s")
+    if len(wave) > longest * rate:
+        raise MediaRefused(f"the audio lasts longer than {longest:g} s")
     return below_full(resample(wave, rate, SAMPLE_RATE))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,11 @@ SILENT = 0.1  # of the loudest channel: a mix below it is one whose channels can
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read of a file: the first `seconds`; `values` samples of all channels together are too many."""
+    """What is read of a file: the first `seconds`. More than `values` samples of all channels together, or a header that
+    tells of more than `longest` seconds, is TooLarge."""
 
     seconds: float
+    longest: float = inf
     values: int = 2**28
     rates: range = RATES
 
@@ -53,6 +55,8 @@ def read_audio(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
             reason = one_line(error)
         try:  # codings within WAV, tags before MP3, and more that libsndfile does not know
             return _by_ffmpeg(payload, limits)
+        except TooLarge:
+            raise
         except MediaError as error:
             raise MediaError(f"damaged or unknown audio: {reason}") from error
     return _by_ffmpeg(payload, limits)
@@ -97,9 +101,13 @@ def _check_count(samples: int, channels: int, limits: Limits) -> None:
 def _by_libsndfile(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
     with soundfile.SoundFile(io.BytesIO(payload)) as file:
         most = _wanted(file.samplerate, file.channels, limits)
+        if file.frames > limits.longest * file.samplerate:
+            raise TooLarge(f"{file.frames / file.samplerate:.1f} s, more than {limits.longest:g} s")
         allowed = limits.values // file.channels
         samples = file.read(frames=min(most, allowed + 1), dtype="float64", always_2d=True)
         _check_count(len(samples), file.channels, limits)
+        if not len(samples):  # or a recorder that never wrote the length into the header
+            raise RuntimeError("no samples")
         orders = LAYOUTS.get(file.channels, ((), ()))
         return to_mono(samples, orders[file.format == "OGG"]), file.samplerate
 
@@ -122,7 +130,9 @@ def _by_ffmpeg(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
 def _runs(frames: Iterator[Any], limits: Limits) -> Iterator[tuple[int, list[str], np.ndarray]]:
     """(rate, speakers, samples) of frames that follow one another with the same rate and number of channels: a broadcast
     may change from stereo to surround."""
-    form, parts, have, speakers = (0, 0), [], 0, []
+    form, have = (0, 0), 0
+    parts: list[np.ndarray] = []
+    speakers: list[str] = []
     for frame in frames:
         now = (frame.sample_rate, frame.layout.nb_channels)
         if now != form:

@@ -12,18 +12,20 @@ import av
 import numpy as np
 from PIL import Image
 
+from codi2_datasets.media import MediaError
 from codi2_datasets.media.colour import over_white
 from codi2_datasets.media.containers import decoded, opened, video_track
 from codi2_datasets.media.media_types import media_type_of
 from codi2_datasets.media.orientation import upright
-from codi2_datasets.media.raster import MAX_PIXELS, check_size, load, open_checked, pillow_errors
+from codi2_datasets.media.raster import check_size, load, open_checked, pillow_errors
 
 SHORTEST_FRAME = 0.011  # seconds; browsers take less in a GIF for no statement at all, and show the frame for ...
 USUAL_FRAME = 0.1
 DISCONTINUITY = 10.0  # seconds by which the clock of a broadcast must jump, for it to have been set anew
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave transparency out
 HIGH_DEFINITION = (1280, 577)  # width or height from which on players take untagged colours for BT.709
-UNSPECIFIED = 2  # of FFmpeg's colour spaces
+UNSPECIFIED, BT601 = 2, (2, 5, 6)  # of FFmpeg's colour spaces
+FULL_RANGE = 2  # of its ranges of values
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def frame_at(payload: bytes, share: float) -> Image.Image:
 def animation(payload: bytes) -> Iterator[Timed]:
     """The frames of an animated image. Raises MediaError."""
     with pillow_errors(payload):
-        image = open_checked(payload, MAX_PIXELS)
+        image = open_checked(payload)
         orientation = load(image)
         # the first image of an animated PNG may be for viewers that cannot animate, and no part of the animation
         first = 1 if image.info.get("default_image") and getattr(image, "n_frames", 1) > 1 else 0
@@ -91,12 +93,29 @@ def video(payload: bytes) -> Iterator[Timed]:
             yield Timed(clock.end, partial(shape, held))
 
 
+def is_plain_video(payload: bytes) -> bool:
+    """Whether frames are shown as they are coded: not turned, with square pixels, 8-bit 4:2:0 of BT.601. Raises
+    MediaError."""
+    with opened(payload) as container:
+        track = video_track(container)
+        frame = next(decoded(container, track), None)
+        if frame is None:
+            raise MediaError("no frames")
+        usual = frame.format.name == "yuv420p" and frame.colorspace in BT601 and frame.color_range != FULL_RANGE
+        return (
+            usual
+            and pixel_aspect(track) == 1
+            and not frame.side_data.get("DISPLAYMATRIX")
+            and untagged_space(frame) is None
+        )
+
+
 def alpha_decoder(track: Any) -> Callable[[Any], list[Any]] | None:
     """A decoder that gives transparency, for a track that says it has some; else None."""
     name = ALPHA_DECODERS.get(track.codec_context.name)
     if track.metadata.get("alpha_mode") != "1" or name is None:
         return None
-    return av.CodecContext.create(name, "r").decode  # type: ignore[return-value]
+    return av.VideoCodecContext.create(name, "r").decode  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -163,9 +182,13 @@ def rgb(frame: Any) -> Image.Image:
     """The pixels of a decoded frame."""
     if has_alpha(frame.format.name):
         return over_white(Image.fromarray(frame.to_ndarray(format="rgba")))
+    return frame.to_image(src_colorspace=untagged_space(frame))
+
+
+def untagged_space(frame: Any) -> str | None:
+    """What the colours of a frame are taken for that does not say it; None for FFmpeg's own choice, BT.601."""
     large = frame.width >= HIGH_DEFINITION[0] or frame.height >= HIGH_DEFINITION[1]
-    space = "ITU709" if large and frame.colorspace == UNSPECIFIED and not frame.format.is_rgb else None
-    return frame.to_image(src_colorspace=space)
+    return "ITU709" if large and frame.colorspace == UNSPECIFIED and not frame.format.is_rgb else None
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,16 @@ SIGNS = (
     (b"FLV\x01", "video/x-flv"), (b"\x00\x00\x01\xba", "video/mpeg"), (b"\x00\x00\x01\xb3", "video/mpeg"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video/x-ms-asf"),
 )  # fmt: skip
+EXTENSIONS = {
+    "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp",
+    "image/tiff": "tif", "image/avif": "avif", "image/heic": "heic", "image/jp2": "jp2", "image/svg+xml": "svg",
+    "audio/flac": "flac", "audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/mp4": "m4a",
+    "audio/aac": "aac", "audio/aiff": "aiff", "audio/basic": "au", "audio/x-caf": "caf", "audio/x-wavpack": "wv",
+    "audio/amr": "amr", "audio/x-w64": "w64", "audio/x-ape": "ape", "audio/webm": "weba", "audio/x-matroska": "mka",
+    "audio/x-ms-wma": "wma", "video/mp4": "mp4", "video/webm": "webm", "video/x-matroska": "mkv", "video/ogg": "ogv",
+    "video/quicktime": "mov", "video/3gpp": "3gp", "video/x-msvideo": "avi", "video/mpeg": "mpg", "video/mp2t": "ts",
+    "video/x-flv": "flv", "video/x-ms-asf": "wmv",
+}  # fmt: skip
 RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 BRANDS = {  # of the ISO base media format: the first four letters of a file's own brand, less blanks
     b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"heim": "image/heic",
@@ -22,7 +32,10 @@ BRANDS = {  # of the ISO base media format: the first four letters of a file's o
     b"crx": "image/x-canon-cr3",
 }  # fmt: skip
 ATOMS = (b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime files without a brand begin
-TRANSPORT = ((0, 188), (4, 192))  # where the packets of MPEG-TS begin, and their length: broadcast, and Blu-ray or camera
+TRANSPORT = (
+    (0, 188),
+    (4, 192),
+)  # where the packets of MPEG-TS begin, and their length: broadcast, and Blu-ray or camera
 SVG = re.compile(
     rb"\A(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w-]+:)?svg[\s>/]",
     re.DOTALL | re.IGNORECASE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
-def decode(payload: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = FORMATS) -> Image.Image:
+def decode(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """RGB, or RGBA where there is transparency; without metadata. Raises MediaError."""
     with pillow_errors(payload):
         image = open_checked(payload, max_pixels, formats)
@@ -34,7 +34,7 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[str] 
         return shown
 
 
-def open_checked(payload: bytes, max_pixels: int, formats: Sequence[str] = FORMATS) -> Image.Image:
+def open_checked(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """The image by its header alone, refused if it is empty or has too many pixels. Call within `pillow_errors`."""
     try:
         image = Image.open(io.BytesIO(payload), formats=formats)
@@ -102,7 +102,11 @@ def unknown(payload: bytes) -> str:
     found = media_type_of(payload)
     if not found:
         return "not an image of a known format"
-    return f"{found} cannot be read here, or its header is damaged" if found.startswith("image/") else f"{found}, not an image"
+    return (
+        f"{found} cannot be read here, or its header is damaged"
+        if found.startswith("image/")
+        else f"{found}, not an image"
+    )
 
 
 def without_broken_chunks(png: bytes) -> bytes:

@@ -17,14 +17,19 @@ from codi2_datasets.media.audio import FULL, below_full
 from codi2_datasets.media.audio_reading import Limits, read_audio
 from codi2_datasets.media.containers import check_video
 from codi2_datasets.media.frames import frame_at
-from codi2_datasets.media.media_types import media_type_of
+from codi2_datasets.media.media_types import EXTENSIONS, media_type_of
 from codi2_datasets.media.raster import decode
 
-PICTURES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "heic", "heif", "svg")
-SOUNDS = ("flac", "wav", "ogg", "oga", "opus", "mp3", "aac", "m4a", "m4b", "mka", "weba", "aif", "aiff", "aifc", "au",
-          "caf", "amr", "wma")  # fmt: skip
-CLIPS = ("mp4", "m4v", "webm", "mkv", "avi", "mov", "3gp", "mpg", "mpeg", "flv", "wmv", "ogv")
-ENDINGS = {"image": PICTURES, "audio": SOUNDS, "video": CLIPS}
+OTHER_NAMES = {  # beside the usual extension of a type
+    "image": ("jpeg", "jpe", "jfif", "tiff", "heif"),
+    "audio": ("oga", "opus", "m4b", "aif", "aifc"),
+    "video": ("m4v", "mpeg", "mts", "m2ts"),
+}
+ENDINGS = {
+    kind: (*(ending for name, ending in EXTENSIONS.items() if name.startswith(kind)), *others)
+    for kind, others in OTHER_NAMES.items()
+}
+CLIPS = ENDINGS["video"]
 AUDIO_ALONE = {  # what a container of video is called that holds audio alone; of the others the audio is taken out
     "video/mp4": "audio/mp4", "video/quicktime": "audio/mp4", "video/3gpp": "audio/mp4", "video/webm": "audio/webm",
     "video/x-matroska": "audio/x-matroska", "video/x-ms-asf": "audio/x-ms-wma",
