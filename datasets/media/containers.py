@@ -62,10 +62,18 @@ def is_default(track: Any) -> bool:
     return bool(track.disposition & av.stream.Disposition.default)
 
 
-def check_video(payload: bytes) -> None:
-    """Raises MediaError for a file without a track of video that can be shown."""
+def tracks_of(payload: bytes) -> set[str]:
+    """'video' where a container has video that can be shown, 'audio' where it has audio. Raises MediaError."""
     with opened(payload) as container:
-        video_track(container)
+        return {kind for kind, choose in (("video", video_track), ("audio", audio_track)) if _has(container, choose)}
+
+
+def _has(container: Any, choose: Callable[[Any], Any]) -> bool:
+    try:
+        choose(container)
+    except MediaError:
+        return False
+    return True
 
 
 def decoded(container: Any, track: Any, decode: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:

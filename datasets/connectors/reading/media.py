@@ -15,7 +15,7 @@ from codi2_datasets.corpora.base import PASSES
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import FULL, below_full
 from codi2_datasets.media.audio_reading import Limits, read_audio
-from codi2_datasets.media.containers import check_video
+from codi2_datasets.media.containers import tracks_of
 from codi2_datasets.media.frames import frame_at
 from codi2_datasets.media.media_types import EXTENSIONS, media_type_of
 from codi2_datasets.media.raster import decode
@@ -67,23 +67,19 @@ def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "au
 def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]) -> Medium | Bad:
     """A container without video, but for a cover, is audio; of one with video the audio is taken out as WAV where audio
     alone is wanted."""
-    if "video" not in wanted and "audio" not in wanted:
+    if not {"audio", "video"} & set(wanted):
         return Bad(f"video, not {' or '.join(wanted)}")
     try:
-        check_video(data)
-        reason = ""
-    except MediaError as error:
-        reason = str(error)
-    if "audio" not in wanted:
-        return Bad(reason) if reason else Medium(data, media_type, place)
-    if not reason and "video" in wanted:
-        return Medium(data, media_type, place)
-    if reason and media_type in AUDIO_ALONE:
-        return Medium(data, AUDIO_ALONE[media_type], place)
-    try:
+        tracks = tracks_of(data)
+        if "video" in wanted and "video" in tracks:
+            return Medium(data, media_type, place)
+        if "audio" not in wanted or "audio" not in tracks:
+            return Bad(f"no {' or '.join(kind for kind in ('audio', 'video') if kind in wanted)} in it")
+        if "video" not in tracks and media_type in AUDIO_ALONE:
+            return Medium(data, AUDIO_ALONE[media_type], place)
         return Medium(sound_of(data), "audio/wav", place)
     except MediaError as error:
-        return Bad(f"no sound: {error}")
+        return Bad(str(error))
 
 
 def sound_of(container: bytes) -> bytes:
