@@ -37,7 +37,7 @@ TRANSPORT = (
     (4, 192),
 )  # where the packets of MPEG-TS begin, and their length: broadcast, and Blu-ray or camera
 SVG = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w-]+:)?svg[\s>/]",
+    rb"\A(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w-]+:)?svg[\s>/]",
     re.DOTALL | re.IGNORECASE,
 )
 LOOK = 65_536  # bytes among which an SVG must begin: declarations and comments may stand before it

@@ -21,6 +21,7 @@ from codi2_datasets.media.orientation import orientation_of, upright
 MAX_PIXELS = 64_000_000  # of the image as it came; more is taken for a decompression bomb
 # Left out: what runs another program (EPS), and what no first bytes tell
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO", "PPM", "PSD")
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -41,10 +42,12 @@ def open_checked(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[st
     except Image.DecompressionBombError as error:
         raise TooLarge(f"more than {max_pixels:,} pixels") from error
     except (UnidentifiedImageError, SyntaxError, ValueError):
-        if not payload.startswith(PNG_START):
+        if (readable := without_broken_metadata(payload)) == payload:
             raise
-        image = Image.open(io.BytesIO(without_broken_chunks(payload)), formats=formats)
+        image = Image.open(io.BytesIO(readable), formats=formats)
     check_size(*image.size, max_pixels)
+    if image.format in ("JPEG", "MPO") and (whole := with_end(payload)) is not payload:
+        return Image.open(io.BytesIO(whole), formats=formats)
     return image
 
 
@@ -109,8 +112,16 @@ def unknown(payload: bytes) -> str:
     )
 
 
+def without_broken_metadata(payload: bytes) -> bytes:
+    """The file without the metadata for which Pillow refuses it, where other viewers pass over them: of a PNG the
+    ancillary chunks whose checksum is wrong, of an AVIF its EXIF."""
+    if media_type_of(payload) == "image/avif":
+        return payload.replace(b"Exif", b"skip")  # a type of item that no reader knows
+    return without_broken_chunks(payload) if payload.startswith(PNG_START) else payload
+
+
 def without_broken_chunks(png: bytes) -> bytes:
-    """The PNG less the ancillary chunks whose checksum is wrong: libpng passes over these, Pillow refuses the file."""
+    """The PNG less the ancillary chunks whose checksum is wrong."""
     kept, place = [PNG_START], len(PNG_START)
     while place + 12 <= len(png):
         (length,) = struct.unpack_from(">I", png, place)
@@ -121,6 +132,16 @@ def without_broken_chunks(png: bytes) -> bytes:
             kept.append(png[place:end])
         place = end
     return b"".join(kept)
+
+
+def with_end(jpeg: bytes) -> bytes:
+    """A JPEG that lacks nothing but its end marker, with one, since Pillow refuses it; any other as it is."""
+    if jpeg.endswith(JPEG_END) or jpeg.find(JPEG_END, jpeg.rfind(JPEG_SCAN)) >= 0:
+        return jpeg
+    scan = jpeg.rstrip(b"\xff")  # half of the marker
+    # where pixels are missing, the decoder takes them from whatever follows
+    seen = [Image.open(io.BytesIO(scan + more + JPEG_END)).tobytes() for more in (b"", b"\x55\xaa" * 64)]
+    return scan + JPEG_END if seen[0] == seen[1] else jpeg
 
 
 def one_line(error: BaseException) -> str:

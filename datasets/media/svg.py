@@ -37,7 +37,9 @@ def render_svg(payload: bytes, size: int) -> bytes:
         return bytes(
             resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96.0, skip_system_fonts=True, **fonts)
         )
-    except ValueError as error:
+    except BaseException as error:  # a panic of the renderer is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise MediaError(f"SVG: {one_line(error)}") from error
 
 
