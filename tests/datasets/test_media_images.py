@@ -50,7 +50,7 @@ def test_orientation_is_read_from_damaged_exif(kind: int, order: str) -> None:
 def test_no_damage_of_exif_fails_an_image(kind: str, data: st.DataObject) -> None:
     whole = files.encoded(SCENE, "AVIF", exif=files.sound_exif(1)) if kind == "AVIF" else files.exif(6, more=bytes(8))
     start = whole.index(b"MM\0*") if kind == "AVIF" else 6  # that writer refuses damage: it is done to its file
-    block, end = bytearray(whole), start + len(files.sound_exif(1)) - 7
+    block, end = bytearray(whole), start + 30
     for _ in range(data.draw(st.integers(1, 8))):
         block[data.draw(st.integers(start, end))] = data.draw(st.integers(0, 255))
     if kind == "JPEG":
@@ -233,11 +233,14 @@ def test_a_profile_that_is_srgb_or_broken_or_of_other_colours_changes_no_byte() 
 
 
 def test_gamma_is_applied_where_browsers_agree_on_it() -> None:
-    gray = np.full((4, 4), 128)
-    head, primaries = lambda value: files.chunk(b"gAMA", struct.pack(">I", value)), files.chunk(
-        b"cHRM", struct.pack(">8I", 31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
-    )  # fmt: skip
-    level = lambda *more: decode_image(files.png(gray, 8, 0, *more)).getpixel((0, 0))[0]
+    primaries = files.chunk(b"cHRM", struct.pack(">8I", 31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000))
+
+    def head(value: int) -> bytes:
+        return files.chunk(b"gAMA", struct.pack(">I", value))
+
+    def level(*more: bytes) -> int:
+        return decode_image(files.png(np.full((4, 4), 128), 8, 0, *more)).getpixel((0, 0))[0]
+
     assert level(head(45_455)) == level(head(45_455), primaries) == level(head(55_000)) == 128
     assert level(head(100_000)) == level(head(100_000), primaries) == 186 and level(head(55_000), primaries) == 144
     assert level(head(100_000), files.chunk(b"sRGB", b"\0")) == 128
