@@ -186,45 +186,48 @@ def cmyk_profile() -> bytes:
 def video(
     frames: Sequence[Any], times: Sequence[float] | None = None, form: str = "mp4", codec: str = "mpeg4",
     turn: Sequence[Any] = (), aspect: Fraction | None = None, pixel_format: str = "yuv420p", cover: str = "",
-    sound: float = 0.0, **options: str,
+    sound: float = 0.0, rate: int = 1000, **options: str,
 ) -> bytes:  # fmt: skip
     """A clip of RGB images, each from its time in seconds on; 8 a second where none are given.
 
-    `cover` is 'first' or 'last': where a green still stands beside the track; `sound` is the pitch of a tone.
+    `rate` counts the ticks of its clock, of which some codings know a few only. `cover` is 'first' or 'last': where a green still stands beside the track; `sound` is the pitch of a tone.
     """
     times = [k / 8 for k in range(len(frames))] if times is None else times
     buffer, first = io.BytesIO(), np.asarray(frames[0])
     with av.open(buffer, "w", format=form) as container:
-        if cover == "first":
-            add_cover(container)
-        track = container.add_stream(codec, rate=1000, options=options)
+        still = add_cover(container) if cover == "first" else None
+        track = container.add_stream(codec, rate=rate, options=options)
         track.height, track.width = first.shape[:2]
-        track.pix_fmt, track.codec_context.time_base = pixel_format, Fraction(1, 1000)
+        track.pix_fmt, track.codec_context.time_base = pixel_format, Fraction(1, rate)
         if aspect:
             track.codec_context.sample_aspect_ratio = aspect
         if turn:
             track.set_display_rotation(*turn)
         tone = container.add_stream("aac", rate=16_000, layout="mono") if sound else None
-        still = add_cover(container) if cover == "last" else None
+        still = add_cover(container) if cover == "last" else still
+        if still:
+            fill_cover(container, still)
         for image, time in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            frame.pts, frame.time_base = round(rate * time), Fraction(1, rate)
             container.mux(track.encode(frame))
         container.mux(track.encode(None))
         if tone:
             add_tone(container, tone, sound, 2.0)
-        del still
     return buffer.getvalue()
 
 
 def add_cover(container: Any) -> Any:
-    """A green JPEG as a track of its own that is marked as a cover."""
+    """A track of its own for a still that is marked as a cover; all tracks are added before one is filled."""
     track = container.add_stream("mjpeg", rate=1)
     track.width, track.height, track.pix_fmt = 64, 64, "yuvj420p"
     track.disposition = av.stream.Disposition.attached_pic
+    return track
+
+
+def fill_cover(container: Any, track: Any) -> None:
     frame = av.VideoFrame.from_image(Image.new("RGB", (64, 64), (0, 200, 0)))
     container.mux([*track.encode(frame), *track.encode(None)])
-    return track
 
 
 def add_tone(container: Any, track: Any, pitch: float, seconds: float) -> None:
@@ -242,11 +245,15 @@ def audio(samples: np.ndarray, rate: int = 16_000, form: str = "WAV", subtype: s
     return buffer.getvalue()
 
 
-def contained(samples: np.ndarray, layout: str, form: str, codec: str, rate: int = 48_000, **tags: Any) -> bytes:
-    """(n, channels) in a container, coded by FFmpeg."""
+def contained(
+    samples: np.ndarray, layout: str, form: str, codec: str, rate: int = 48_000, cover: bool = False
+) -> bytes:
+    """(n, channels) in a container, coded by FFmpeg; with a cover beside it."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=form) as container:
         track = container.add_stream(codec, rate=rate, layout=layout)
+        if cover:
+            fill_cover(container, add_cover(container))
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples.astype(np.float32).reshape(1, -1)), format="flt", layout=layout
         )
