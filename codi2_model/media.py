@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from codi2_datasets.media.colour import over_white
 from codi2_model.encoders.mel import log_mel
 from codi2_model.options import AudioOptions, VideoOptions
 
@@ -17,7 +18,8 @@ VIDEO_FPS = 8  # of clips in samples, as the data set writes them
 def image_tensor(value: Any, size: int) -> torch.Tensor:
     """A PIL picture, or an array (height, width, 3) of uint8 -> (3, size, size) in [-1, 1].
 
-    Alpha goes over white; what is not square is padded with white. Raises ValueError for anything else.
+    Colours become 8-bit sRGB; alpha goes over white; what is not square is padded with white. Raises ValueError for
+    anything else.
     """
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
@@ -25,11 +27,7 @@ def image_tensor(value: Any, size: int) -> torch.Tensor:
         value = Image.fromarray(value)
     if not isinstance(value, Image.Image):
         raise ValueError(f"picture is a {type(value).__name__}, expected a PIL image")
-    if value.mode == "P" or "transparency" in value.info or value.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        layer = value.convert("RGBA")
-        value = Image.new("RGBA", layer.size, "white")
-        value.alpha_composite(layer)
-    value = value.convert("RGB")
+    value = over_white(value)
     if value.width != value.height:
         side = max(value.size)
         square = Image.new("RGB", (side, side), "white")

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
-from PIL import Image
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
+from codi2_datasets.media.image import decode_image
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -142,7 +142,7 @@ def picture(data: bytes, name: str) -> str:
     """A picture within the text: as it is where it is drawn in vectors, else made small."""
     if name.endswith(".svg"):
         return f"![{stem(name)}](data:image/svg+xml;base64,{base64.b64encode(data).decode()})"
-    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = decode_image(data)
     image.thumbnail((SIDE, SIDE))
     small = io.BytesIO()
     image.save(small, "WEBP", quality=QUALITY)

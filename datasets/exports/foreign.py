@@ -8,11 +8,17 @@ from codi2_datasets.exports.base import Loss, Reading
 from codi2_datasets.identity import digest
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
+from codi2_datasets.media.colour import is_plain
+from codi2_datasets.media.frames import is_plain_video
 from codi2_datasets.media.image import decode_image, encode_image
+from codi2_datasets.media.media_types import media_type_of
+from codi2_datasets.media.raster import load, open_checked, pillow_errors
+from codi2_datasets.media.video import normalise_video
 from codi2_datasets.sample import SAMPLE_RATE, Message, Sample
 
 SPLITS = ("train", "validation", "test")
-MAX_SECONDS = 600.0  # of a sound; what is longer is cut there
+MAX_SECONDS = 600.0  # of audio and video; what is longer is cut there
+CLIP_SIDE, FPS = 256, 8  # of a video that has to be written anew
 
 
 class Unusable(ValueError):
@@ -38,16 +44,23 @@ def medium(kind: str, data: bytes | None) -> bytes:
         raise Unusable(f"{kind} that is not there")
     try:
         if kind == "image":
-            picture = decode_image(data)
-            return data if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else encode_image(picture)
+            image = decode_image(data)
+            return data if is_plain_webp(data) else encode_image(image)
         if kind == "audio":
             again, _ = normalise_audio(data, SAMPLE_RATE, MAX_SECONDS)
             return data if is_ours(data) else again
+        if media_type_of(data) != "video/mp4":
+            raise Unusable(f"{kind} that is not MP4")
+        return data if is_plain_video(data) else normalise_video(data, "video/mp4", CLIP_SIDE, FPS, MAX_SECONDS)[0]
     except MediaError as error:
         raise Unusable(f"{kind} that cannot be read") from error
-    if data[4:8] != b"ftyp":
-        raise Unusable(f"{kind} that is not MP4")
-    return data
+
+
+def is_plain_webp(data: bytes) -> bool:
+    """Whether an image is WebP whose pixels are shown as they are coded."""
+    with pillow_errors(data):
+        image = open_checked(data)
+        return image.format == "WEBP" and load(image) == 1 and is_plain(image)
 
 
 def is_ours(data: bytes) -> bool:

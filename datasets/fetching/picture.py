@@ -14,10 +14,13 @@ from codi2_datasets.connectors.reading.media import media_type_of, medium
 from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.options import Options
+from codi2_datasets.media import MediaError, TooLarge
+from codi2_datasets.media.colour import is_plain, srgb
+from codi2_datasets.media.media_types import EXTENSIONS
+from codi2_datasets.media.orientation import upright, upright_size
+from codi2_datasets.media.raster import load, open_checked, pillow_errors
 
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/svg+xml": "svg",
-              "audio/flac": "flac", "audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/mp4": "m4a",
-              "video/mp4": "mp4", "video/webm": "webm", "video/x-msvideo": "avi", "image/bmp": "bmp", "image/tiff": "tif"}  # fmt: skip
+AS_THEY_COME = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # kept where they are small enough
 
 
 @dataclass(frozen=True)
@@ -52,29 +55,47 @@ def keep(data: bytes, link: Link, options: Options) -> Kept:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return picture(data, digest, options)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError, OverflowError) as error:
-        return Kept(status.DAMAGED, " ".join(str(error).split())[:200], sha256=digest)
+            return kept_image(data, digest, options)
+    except TooLarge as error:
+        return Kept(status.TOO_MANY_PIXELS, str(error), sha256=digest)
+    except MediaError as error:
+        return Kept(status.DAMAGED, str(error)[:200], sha256=digest)
 
 
-def picture(data: bytes, digest: str, options: Options) -> Kept:
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-        if width * height > options.most_pixels:
-            return Kept(status.TOO_MANY_PIXELS, f"{width} x {height} pixels", sha256=digest)
-        kind = image.format or ""
-        scale = options.size / min(width, height) if options.size else 1.0
-        if scale >= 1 and kind in ("JPEG", "PNG", "WEBP"):
-            image.load()  # a picture that breaks off is known now
-            return Kept(status.OK, "", data, EXTENSIONS[Image.MIME[kind]], width, height, digest)
-        to = (max(1, round(width * min(scale, 1))), max(1, round(height * min(scale, 1))))
-        # a JPEG's decoder leaves out what would be thrown away, and colours stay as they are coded until they are coded again
-        coded = kind == "JPEG" and image.mode == "RGB" and image.draft("YCbCr", to) is not None
-        seen_through = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        drawn = image if coded and image.mode == "YCbCr" else image.convert("RGBA" if seen_through else "RGB")
-        if drawn.size != to:
-            drawn = drawn.resize(to, Image.Resampling.HAMMING)  # 1.5 times as fast as bicubic, and no halos
-        drawn.load()  # one that needed nothing is read while it is open
-    out = io.BytesIO()
-    drawn.save(out, "WEBP" if seen_through else "JPEG", quality=options.quality)
-    return Kept(status.OK, "", out.getvalue(), "webp" if seen_through else "jpg", *to, digest)
+def kept_image(data: bytes, digest: str, options: Options) -> Kept:
+    """The image as it came where it is small enough, else made smaller: upright, in sRGB, without metadata. Width and
+    height are those displayed. Raises MediaError."""
+    with pillow_errors(data):
+        image = open_checked(data, options.most_pixels)
+        scale = options.size / min(image.size) if options.size else 1.0
+        if scale >= 1 and image.format in AS_THEY_COME:
+            orientation = load(image)  # an image that breaks off is known now
+            size = upright_size(image.size, orientation)
+            return Kept(status.OK, "", data, AS_THEY_COME[image.format], *size, digest)
+        drawn = smaller(image, min(scale, 1.0))
+        seen_through = drawn.mode == "RGBA"
+        out = io.BytesIO()
+        drawn.save(out, "WEBP" if seen_through else "JPEG", quality=options.quality)
+    return Kept(status.OK, "", out.getvalue(), "webp" if seen_through else "jpg", *drawn.size, digest)
+
+
+def smaller(image: Image.Image, scale: float) -> Image.Image:
+    """A freshly opened image scaled and upright: RGBA where there is transparency, else RGB, or YCbCr as JPEGs code it."""
+    if image.format in ("JPEG", "MPO") and is_plain(image):
+        # the decoder of a JPEG leaves out what would be thrown away, and colours stay as they are coded
+        to = scaled(image.size, scale)
+        image.draft("YCbCr", to)
+        orientation, drawn = load(image), image
+    else:
+        orientation = load(image)
+        drawn = srgb(image)
+        to = scaled(drawn.size, scale)
+    if drawn.size != to:
+        drawn = drawn.resize(to, Image.Resampling.HAMMING)  # 1.5 times as fast as bicubic, and no halos
+    drawn = upright(drawn, orientation)
+    drawn.info = {}  # what was applied must not be written, and applied, again
+    return drawn
+
+
+def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

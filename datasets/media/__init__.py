@@ -1,5 +1,9 @@
-"""Media: decoding, normalising and encoding pictures and sounds."""
+"""Media: decoding, normalising and encoding images, audio and video."""
 
 
 class MediaError(ValueError):
-    """A picture or sound cannot be read; the message says why."""
+    """A medium cannot be read; the message says why."""
+
+
+class TooLarge(MediaError):
+    """More pixels or samples than are allowed; the message says how many, for 'the image has ...'."""

@@ -1,29 +1,30 @@
-"""Sounds: any format of libsndfile -> 16 kHz mono FLAC of 16 bits, the same bytes for the same input; exact mixtures."""
+"""Audio: any common format -> 16 kHz mono FLAC of 16 bits, the same bytes for the same input; exact mixtures."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from math import ceil, gcd
 
 import numpy as np
 import soundfile
 
 from codi2_datasets.media import MediaError
+from codi2_datasets.media.audio_reading import Limits, read_audio
+from codi2_datasets.media.resampling import resample
 from codi2_datasets.sample import SAMPLE_RATE
 
 FULL = 32_768  # steps from silence to full scale in 16 bits
 FADE_SECONDS = 0.05  # at the end of a sound that was cut
-RATES = range(1_000, 768_001)  # Hz; what a header may claim
 
 
 def normalise_audio(payload: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = 10.0) -> tuple[bytes, float]:
     """Mono FLAC at `sample_rate`, and its length in seconds.
 
-    Channels are averaged. The level stays as it is, lowered only where a peak would clip. Silence at either end stays.
-    What is longer than `max_seconds` is cut there and faded out. Raises MediaError for what is corrupt or empty.
+    Channels are mixed as `to_mono` does it. The level stays as it is, lowered only where a peak would clip. Silence at
+    either end stays. What is longer than `max_seconds` is cut there and faded out. Raises MediaError for what is corrupt
+    or empty.
     """
-    samples, rate = read(payload, max_seconds)
+    samples, rate = read_audio(payload, Limits(max_seconds + 1))  # so that the cut falls into sound
     samples = resample(samples, rate, sample_rate)
     limit = round(max_seconds * sample_rate)
     if len(samples) > limit:
@@ -32,34 +33,6 @@ def normalise_audio(payload: bytes, sample_rate: int = SAMPLE_RATE, max_seconds:
     if peak * FULL > FULL - 1:
         samples = samples * ((FULL - 1) / FULL / peak)
     return encode_audio(samples, sample_rate), len(samples) / sample_rate
-
-
-def read(payload: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
-    """float64 mono samples and their rate; one second more than asked for, so that the cut falls into sound."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(payload)) as file:
-            rate = file.samplerate
-            if rate not in RATES:
-                raise MediaError(f"sample rate of {rate} Hz")
-            samples = file.read(frames=ceil((max_seconds + 1) * rate), dtype="float64", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise MediaError(f"damaged or unknown sound: {' '.join(str(error).split())}") from error
-    if len(samples) == 0:
-        raise MediaError("no samples")
-    mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise MediaError("samples that are not numbers")
-    return mono, rate
-
-
-def resample(samples: np.ndarray, rate: int, target: int) -> np.ndarray:
-    """Polyphase resampling by the exact ratio of two rates in Hz."""
-    if rate == target:
-        return samples
-    from scipy.signal import resample_poly
-
-    common = gcd(rate, target)
-    return resample_poly(samples, target // common, rate // common)
 
 
 def fade_out(samples: np.ndarray, length: int) -> np.ndarray:
@@ -84,7 +57,7 @@ def encode_audio(samples: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
 
 
 def decode_audio(data: bytes) -> np.ndarray:
-    """float32 mono samples in [-1, 1] at the file's own rate. Raises MediaError."""
+    """float32 mono samples in [-1, 1] at the file's own rate, of what `encode_audio` made. Raises MediaError."""
     try:
         samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:

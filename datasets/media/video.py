@@ -10,37 +10,23 @@ the decoding of WebP, which can leave out no frame; 12 kB.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
-import av.error
 import numpy as np
 from av.bitstream import BitStreamFilterContext
-from PIL import Image, UnidentifiedImageError
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.image import MAX_PIXELS, fit, one_line, over_white
+from codi2_datasets.media.containers import decoded, opened, video_track
+from codi2_datasets.media.frames import animation, video
+from codi2_datasets.media.image import fit
+from codi2_datasets.media.raster import check_size
 
-ANIMATED_PICTURES = ("image/webp", "image/gif", "image/png", "image/apng")
-FORMATS = "mov,matroska,webm,avi,ogg,mpegts,mpeg,flv"  # none that can point to other files, as playlists do
+ANIMATED_IMAGES = ("image/webp", "image/gif", "image/png", "image/apng", "image/avif")
 MAX_SOURCE_FRAMES = 20_000
-SHORTEST_FRAME = 0.011  # seconds; browsers take less in a GIF for no statement at all, and show the frame for ...
-USUAL_FRAME = 0.1
 ENCODER = {"crf": "18", "preset": "medium", "threads": "1", "colorspace": "smpte170m", "color_range": "tv"}
 # without the last, the encoder's search for motion goes wrong by a bit now and then: other bytes on every tenth run
 SETTINGS = "keyint=infinite:scenecut=0:threads=1:cpu-independent=1"
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A frame of a clip as it came. `picture` is called only for those that are used."""
-
-    end: float
-    """Seconds from the beginning of the clip at which the next frame takes over."""
-    picture: Callable[[], Image.Image]
 
 
 def normalise_video(
@@ -49,9 +35,9 @@ def normalise_video(
     """MP4 of `size` x `size` at `fps`, and its length in seconds: whole, centred, aspect kept, transparency over white.
 
     Frame k shows what the clip showed at k / fps seconds. What is longer than `max_seconds` is cut there. Raises
-    MediaError for what is corrupt, empty, too large, or a single picture.
+    MediaError for what is corrupt, empty, too large, or a single image.
     """
-    source = animation(payload) if media_type in ANIMATED_PICTURES else video(payload)
+    source = animation(payload) if media_type in ANIMATED_IMAGES else video(payload)
     frames: list[np.ndarray] = []
     seen, end = 0, 0.0
     for frame in source:
@@ -60,103 +46,32 @@ def normalise_video(
             raise MediaError(f"more than {MAX_SOURCE_FRAMES:,} frames in {end:.1f} s")
         due = int(np.ceil(round(min(end, max_seconds) * fps, 6))) - len(frames)
         if due > 0:
-            frames.extend([np.asarray(fit(frame.picture(), size))] * due)
-        if end >= max_seconds:
+            frames.extend([np.asarray(fit(frame.image(), size))] * due)
+        if end >= max_seconds and seen > 1:
             break
     if seen < 2:
-        raise MediaError("a single picture, not a clip" if seen else "no frames")
+        raise MediaError("a single image, not a clip" if seen else "no frames")
     return encode_video(np.stack(frames), fps), len(frames) / fps
 
 
-# --- reading -----------------------------------------------------------------------------------------------------
-
-
-def animation(payload: bytes) -> Iterator[Timed]:
-    """The frames of an animated picture. Raises MediaError."""
-    try:
-        with Image.open(io.BytesIO(payload)) as picture:
-            check_size(*picture.size)
-            end = 0.0
-            for index in range(getattr(picture, "n_frames", 1)):
-                picture.seek(index)
-                picture.load()
-                seconds = float(picture.info.get("duration", 0)) / 1000
-                end += seconds if seconds >= SHORTEST_FRAME else USUAL_FRAME
-                yield Timed(end, lambda: over_white(picture))
-    except UnidentifiedImageError as error:
-        raise MediaError("not a picture of a known format") from error
-    except MediaError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        Image.DecompressionBombError,
-    ) as e:
-        # the decoders of Pillow have no error of their own for damaged files
-        raise MediaError(f"damaged animation: {one_line(e)}") from e
-
-
-def video(payload: bytes) -> Iterator[Timed]:
-    """The frames of a video file's first stream of pictures. Raises MediaError."""
-    start: float | None = None
-    for frame in decoded(payload):
-        begin = float(frame.time or 0.0)
-        start = begin if start is None else start
-        yield Timed(begin - start + frame_seconds(frame), frame.to_image)
-
-
-def frame_seconds(frame: Any) -> float:
-    """How long a frame is shown, as the file says, else by the frame rate of its stream."""
-    if frame.duration and frame.time_base:
-        return float(frame.duration * frame.time_base)
-    return USUAL_FRAME
-
-
-def decoded(payload: bytes) -> Iterator[Any]:
-    """The frames of the first stream of pictures, as PyAV has them. Raises MediaError."""
-    try:
-        with av.open(io.BytesIO(payload), "r", options={"format_whitelist": FORMATS}) as container:
-            if not container.streams.video:
-                raise MediaError("no stream of pictures")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise MediaError("the pictures' coding is unknown")
-            stream.codec_context.thread_count = 1
-            check_size(stream.codec_context.width, stream.codec_context.height)
-            for frame in container.decode(stream):
-                check_size(frame.width, frame.height)
-                yield frame
-    except (av.error.FFmpegError, ValueError, OverflowError, MemoryError) as error:
-        if isinstance(error, MediaError):
-            raise
-        raise MediaError(f"damaged or unknown video: {one_line(error)}") from error
-
-
-def check_size(width: int, height: int) -> None:
-    if width <= 0 or height <= 0:
-        raise MediaError("no pixels")
-    if width * height > MAX_PIXELS:
-        raise MediaError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+# --- our own clips ---------------------------------------------------------------------------------------------------
 
 
 def decode_video(data: bytes) -> np.ndarray:
     """All frames, (T, H, W, 3) uint8, of what `encode_video` made. Raises MediaError."""
     frames = []
-    for frame in decoded(data):
-        if frame.width % 2 or frame.height % 2:
-            raise MediaError(f"{frame.width} x {frame.height} pixels: not a clip of ours, whose sides are even")
-        frames.append(to_rgb(frame.to_ndarray(format="yuv420p"), frame.height, frame.width))
+    with opened(data) as container:
+        track = video_track(container)
+        track.codec_context.thread_count = 1
+        check_size(track.codec_context.width, track.codec_context.height)
+        for frame in decoded(container, track):
+            check_size(frame.width, frame.height)
+            if frame.width % 2 or frame.height % 2:
+                raise MediaError(f"{frame.width} x {frame.height} pixels: not a clip of ours, whose sides are even")
+            frames.append(to_rgb(frame.to_ndarray(format="yuv420p"), frame.height, frame.width))
     if not frames:
         raise MediaError("no frames")
     return np.stack(frames)
-
-
-# --- writing -----------------------------------------------------------------------------------------------------
 
 
 def encode_video(frames: np.ndarray, fps: int = 8) -> bytes:

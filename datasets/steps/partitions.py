@@ -12,7 +12,7 @@ from codi2_datasets.recipe import Recipe
 from codi2_storage.manifests import commits, read_rows
 from codi2_storage.store import Store
 
-OP, VERSION = "normalise", "2"
+OP, VERSION = "normalise", "3"
 PARTITION_ROWS = 256  # rows of a partition on average; at least a quarter of that, at most four times as many
 PARTITION_BYTES = 256 * 2**20  # of payloads, from which on a partition ends: all of them are in memory at once
 COPIED = ["asset_id", "media_type", "bytes", "width", "height", "duration_s", "member"]

@@ -23,9 +23,10 @@ from codi2_datasets.exports.foreign import Unusable, medium
 from codi2_datasets.exports.webdataset import lots, write_tar
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
-from codi2_datasets.media.video import encode_video
+from codi2_datasets.media.video import decode_video, encode_video
 from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
+from tests.datasets import media_files as files
 
 DRAW = np.random.default_rng(4)
 MEDIA = {
@@ -260,6 +261,17 @@ def test_media_that_are_as_samples_hold_them_stay_as_they_are() -> None:
         assert [medium(kind, one) for one in data] == data
     with pytest.raises(Unusable, match="video that is not MP4"):
         medium("video", MEDIA["image"][0])
+
+
+def test_media_of_others_are_what_a_viewer_shows() -> None:
+    scene = files.scene()
+    turned = medium("image", files.stored(scene, 6, "WEBP"))
+    assert files.unlike(Image.open(io.BytesIO(turned)), files.turned(scene, 6)) < 1
+    clip = decode_video(medium("video", files.video([scene] * 8, turn=(-90,))))
+    assert clip.shape == (8, 256, 256, 3) and np.argwhere(clip[4].min(axis=2) < 240).max(axis=0).tolist()[0] > 250
+    for data in (b"RIFF\0\0\0\0WEBP", b""):
+        with pytest.raises(Unusable):
+            medium("image", data)
 
 
 # --- what must not be lost ---------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image, ImageDraw, ImageFont
 
-from codi2_datasets.media.image import decode_image, encode_image, normalise_image, own_fonts
+from codi2_datasets.media.image import decode_image, encode_image, normalise_image
+from codi2_datasets.media.svg import own_fonts
 from codi2_datasets.operators import operators
 from codi2_datasets.operators.personal_data import iban, luhn
 from codi2_datasets.weights import PackageMissing, package_file

@@ -14,6 +14,10 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from PIL import Image
+
+from codi2_datasets.media import MediaError
+from codi2_datasets.media.image import decode_image
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.suites.networks import Networks
 
@@ -72,6 +76,14 @@ def needed(path: Path, what: str) -> Path:
     if not path.exists():
         raise SuiteError(f"{path} is not there: {what}")
     return path
+
+
+def read_image(path: Path, what: str) -> Image.Image:
+    """The image in a file of the suite's data, as a viewer shows it. Raises SuiteError."""
+    try:
+        return decode_image(needed(path, what).read_bytes())
+    except MediaError as error:
+        raise SuiteError(f"{path}: {error}") from error
 
 
 def user(*parts: str | Mapping[str, Any]) -> list[dict[str, Any]]:

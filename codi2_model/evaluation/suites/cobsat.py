@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from codi2_model.evaluation.data import by_hash
-from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
+from codi2_model.evaluation.suites import Figure, Request, Suite, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
 
 ITEMS: dict[str, list[str]] = {
@@ -65,8 +65,7 @@ def picture(data: Path, kinds: tuple[str, str], word: str, shared: str) -> Image
     thing, detail = (word, shared) if kinds[0] in THINGS else (shared, word)
     kind = kinds[1] if kinds[0] in THINGS else kinds[0]
     path = data / "datasets" / f"{kind}_{thing}" / f"{detail}_{thing}.jpg"
-    with Image.open(needed(path, "a picture of CoBSAT")) as image:
-        return image.convert("RGB")
+    return read_image(path, "an image of CoBSAT")
 
 
 def requests(data: Path, limit: int | None, seed: int) -> list[Request]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.metrics.frechet import frechet
-from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
+from codi2_model.evaluation.suites import Figure, Request, Suite, needed, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.spool import Lazy, lazy
 
@@ -44,8 +44,7 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
 
 
 def real(data: Path, request: Request) -> Image.Image:
-    with Image.open(needed(data / "val2014" / request.about["file"], "a picture of COCO val2014")) as image:
-        return image.convert("RGB")
+    return read_image(data / "val2014" / request.about["file"], "an image of COCO val2014")
 
 
 def score(data: Path, asked: Sequence[Request], answers: Sequence[Any | None], judges: Networks) -> list[Figure]:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from codi2_model.evaluation.data import by_hash
-from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, user
+from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
 
 PICTURES = 4
@@ -52,8 +52,7 @@ def pictures(data: Path, subject: str) -> list[Path]:
 
 @lru_cache(maxsize=256)
 def opened(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    return read_image(path, "an image of a subject")
 
 
 def requests(data: Path, limit: int | None, seed: int) -> list[Request]:

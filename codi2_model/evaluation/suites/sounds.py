@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codi2_datasets.media.audio import read, resample
+from codi2_datasets.media import MediaError
+from codi2_datasets.media.audio_reading import Limits, read_audio
+from codi2_datasets.media.resampling import resample
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.metrics.spectra import kl_divergence, log_spectral_distance
-from codi2_model.evaluation.suites import Figure, Request
+from codi2_model.evaluation.suites import Figure, Request, SuiteError
 from codi2_model.evaluation.suites.networks import Networks
 
 SECONDS = 10.0
 
 
 def sound(path: Path) -> NDArray[np.float32]:
-    """Mono, 16 kHz, 10 s at most."""
-    samples, rate = read(path.read_bytes(), SECONDS)
+    """Mono, 16 kHz, 10 s at most. Raises SuiteError."""
+    try:
+        samples, rate = read_audio(path.read_bytes(), Limits(SECONDS + 1))
+    except MediaError as error:
+        raise SuiteError(f"{path}: {error}") from error
     return resample(samples, rate, SAMPLE_RATE)[: round(SECONDS * SAMPLE_RATE)].astype(np.float32)
 
 

@@ -27,7 +27,7 @@ def heard(
     try:
         sound = sound_of(found.data)
     except MediaError as error:
-        return Bad(f"no sound: {error}")
+        return Bad(str(error))
     rows = [
         row(f"{locator}/sound", "audio", sound, "audio/wav", kind="sound", pair=locator),
         row(f"{locator}/clip", "video", found.data, found.media_type, kind="clip", pair=locator),

@@ -73,9 +73,9 @@ def test_new_forgets_the_conversation_and_the_seed_decides_the_picture(talk: Cha
     ("line", "said"),
     [
         ("/image nowhere.png", "nowhere.png: No such file"),
-        ("/image {0}/broken.png", "broken.png: the picture cannot be read"),
-        ("/audio {0}/broken.png", "broken.png: the sound cannot be read"),
-        ("/video {0}/broken.png", "broken.png: the clip cannot be read"),
+        ("/image {0}/broken.png", "broken.png: the image cannot be read"),
+        ("/audio {0}/broken.png", "broken.png: the audio cannot be read"),
+        ("/video {0}/broken.png", "broken.png: the video cannot be read"),
         ("/image", "/image: a path is missing"),
         ("/seed many", "'many' is not a number"),
         ("/steps 0", "/steps: 0 is not from 1 to 1000"),

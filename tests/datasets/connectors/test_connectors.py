@@ -53,7 +53,7 @@ natural-instructions: [2, {text icl: 20}, {"no definition, input or output": 2}]
 obelics: [3, {image photo: 23, text document: 10}, {"not fetched: HTTP Error 404: Not Found": 1,
           images and texts are not as long as each other: 1, no pictures among words: 1}]
 vggsound: [1, {audio sound: 4, video clip: 4, image photo: 4},
-           {"no sound: the clip is silent": 1, its medium is not in the folder: 1}]
+           {"no audio track": 1, its medium is not in the folder: 1}]
 wavcaps: [2, {audio sound: 3}, {no JSON object: 1, no caption: 1, its medium is not in the folder: 1}]
 webvid: [1, {video clip: 7}, {no caption: 1, its medium is not in the folder: 1, too few fields: 1}]
 """)

@@ -1,0 +1,66 @@
+"""SVG drawings -> PNG, rendered at their final size with fonts of our own; nothing outside of the file is read."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codi2_datasets.media import MediaError
+from codi2_datasets.media.raster import one_line
+
+MAX_SVG_DEPTH = 200  # nested elements: the renderer recurses
+
+_ATTRIBUTES = rb"""(?:[^>"']|"[^"]*"|'[^']*')*?"""
+_OUTSIDE_LINK = re.compile(
+    rb"<(?:[\w-]+:)?(?:image|feImage)\b" + _ATTRIBUTES + rb"""\bhref\s*=\s*["']\s*(?!\#|data:)""", re.IGNORECASE
+)
+_TAG = re.compile(rb"<(/?)[A-Za-z][^\s/>]*" + _ATTRIBUTES + rb"(/?)>")
+
+
+def render_svg(payload: bytes, size: int) -> bytes:
+    """PNG of the drawing, as large as fits into `size` x `size`. Fonts are our own, never the machine's."""
+    import resvg_py
+
+    if _OUTSIDE_LINK.search(payload):
+        raise MediaError("SVG: links to an image outside of itself")
+    if (depth := nesting(payload)) > MAX_SVG_DEPTH:
+        raise MediaError(f"SVG: elements nested {depth} deep, more than {MAX_SVG_DEPTH}")
+    try:
+        text = payload.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = payload.decode("latin-1")
+    fonts = own_fonts() if b"<text" in payload else {}
+    try:
+        return bytes(
+            resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96.0, skip_system_fonts=True, **fonts)
+        )
+    except BaseException as error:  # a panic of the renderer is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise MediaError(f"SVG: {one_line(error)}") from error
+
+
+def nesting(payload: bytes) -> int:
+    """How deep the elements of an XML document go."""
+    depth = deepest = 0
+    for tag in _TAG.finditer(payload):
+        if tag[1]:
+            depth -= 1
+        elif not tag[2]:
+            depth += 1
+            deepest = max(deepest, depth)
+    return deepest
+
+
+@cache
+def own_fonts() -> dict[str, Any]:
+    """DejaVu Sans, which comes with matplotlib, for every font: drawings with text look the same on every machine."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("matplotlib, whose font is used for text in drawings, is not installed")
+    file = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    families = ("font", "serif", "sans_serif", "cursive", "fantasy", "monospace")
+    return {"font_files": [str(file)], **{f"{family}_family": "DejaVu Sans" for family in families}}
