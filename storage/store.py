@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from codi2_storage.filesystems import system_of
 
 BULK = 1_000  # files that an object store removes in one request
 
@@ -41,7 +42,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        fs, path = url_to_fs(self.root, use_listings_cache=False)  # others write there meanwhile
+        fs, path = system_of(self.root, use_listings_cache=False)  # others write there meanwhile
         self.fs: fsspec.AbstractFileSystem = fs
         self.is_local = isinstance(fs, LocalFileSystem)
         self.base: str = str(Path(path).absolute()) if self.is_local else path.rstrip("/")
