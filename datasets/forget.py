@@ -25,6 +25,7 @@ from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
 from codi2_storage.leases import lease
 from codi2_storage.manifests import Writer, committed
+from codi2_storage.sql import literal
 from codi2_storage.store import Store
 
 
@@ -167,12 +168,13 @@ def publish(
                         ("offset", pa.int64()), ("bytes", pa.int64())])  # fmt: skip
     connection.register("new_places", pa.Table.from_pylist(places, schema=schema))
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    own = f"* replace ('{build_id}' as build_id)"
+    build = literal(build_id)
+    own = f"* replace ({build} as build_id)"
     kept_sample = "sample_id not in (select sample_id from lost_samples)"
     # a derived medium that lay in a sample that is gone is looked for in the shards that were written again; those
     # that no sample shows any more are left out
     tables = {
-        "samples": f"""select s.* replace ('{build_id}' as build_id, coalesce(r.shard, s.shard) as shard)
+        "samples": f"""select s.* replace ({build} as build_id, coalesce(r.shard, s.shard) as shard)
                        from samples s left join renamed r on r.old_shard = s.shard where {kept_sample}
                        order by task, split, sample_id""",
         "parts": f"select {own} from parts where {kept_sample} order by sample_id, position",
@@ -187,17 +189,17 @@ def publish(
                      where a.op is null or not a.moved or p.shard is not null
                      qualify row_number() over (partition by a.asset_id order by p.shard) = 1 order by a.asset_id""",
         "shards": f"select {own} from shards where shard not in (select shard from lost_samples) order by shard",
-        "rejects": f"""select {own} from rejects where build_id = '{old}'
-                       union all by name select '{build_id}' as build_id, asset_id as subject, 'forget' as stage,
+        "rejects": f"""select {own} from rejects where build_id = {literal(old)}
+                       union all by name select {build} as build_id, asset_id as subject, 'forget' as stage,
                            'assets' as op, 'its owner opted out' as reason from lost_assets
-                       union all by name select '{build_id}' as build_id, sample_id as subject, 'forget' as stage,
+                       union all by name select {build} as build_id, sample_id as subject, 'forget' as stage,
                            'samples' as op, 'it showed a work whose owner opted out' as reason from lost_samples""",
-        "op_runs": f"""select {own} from op_runs where build_id = '{old}'
-                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'assets' as op,
+        "op_runs": f"""select {own} from op_runs where build_id = {literal(old)}
+                       union all by name select {build} as build_id, 'forget' as stage, 'assets' as op,
                            '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
                            any_value(n) as rejected, 0 as failed, 0.0 as seconds
                        from assets, (select count(*) as n from lost_assets)
-                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'samples' as op,
+                       union all by name select {build} as build_id, 'forget' as stage, 'samples' as op,
                            '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
                            any_value(n) as rejected, 0 as failed, 0.0 as seconds
                        from samples, (select count(*) as n from lost_samples)""",
