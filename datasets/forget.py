@@ -7,8 +7,8 @@ their other samples byte for byte. What was forgotten is recorded for good, and 
 from __future__ import annotations
 
 import io
-import json
 import tarfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +16,12 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.identity import digest, sha256
+from codi2_datasets.padding import MODALITIES, pad
 from codi2_datasets.progress import progress
 from codi2_datasets.publishing import describe_build
+from codi2_datasets.sample import Sample
 from codi2_datasets.shards import Receipt, receipt_json, receipt_path
-from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME
+from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME, members_of_tasks
 from codi2_datasets.tar import add_member
 from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
@@ -96,15 +98,17 @@ def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> N
             create table lost_samples as
             select distinct sample_id, s.shard from parts p join samples s using (sample_id)
             where p.asset_id in (select asset_id from lost_assets);
+            create table task_members as {members_of_tasks("samples", "parts")};
             create table renamed as
             with left_over as (
                 select s.* from samples s where shard in (select shard from lost_samples)
                 and sample_id not in (select sample_id from lost_samples)),
             hashed as (
-                select h.shard as old_shard, h.task, h.split, count(s.sample_id) as samples,
+                select h.shard as old_shard, h.task, h.split, count(s.sample_id) as samples, any_value(members) as members,
                        split_part(split_part(h.shard, '/', 3), '-', 2)::bigint as shard_index,
                        {PLAN_HASH} as plan_hash
                 from (select distinct shard, task, split from shards) h join left_over s using (shard)
+                left join task_members m on m.task = h.task
                 group by all)
             select *, {SHARD_NAME} as shard from hashed"""
     )
@@ -114,11 +118,13 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
     """Write the shards concerned without the lost samples. Returns their rows of `shards`, and where derived media lie."""
     lost = {name for (name,) in connection.execute("select sample_id from lost_samples").fetchall()}
     derived = {name for (name,) in connection.execute("select asset_id from assets where op is not null").fetchall()}
-    todo = connection.execute("select old_shard, shard, task, split, plan_hash from renamed order by shard").fetchall()
+    todo = connection.execute(
+        "select old_shard, shard, task, split, plan_hash, members from renamed order by shard"
+    ).fetchall()
     rows, places = [], []
     with progress("rewrite", len(todo), "shards") as advance:
-        for old, new, task, split, plan_hash in todo:
-            content, samples, found = without(store.read_bytes(old), lost, derived)
+        for old, new, task, split, plan_hash, members in todo:
+            content, samples, found = without(store.read_bytes(old), lost, derived, members or [])
             receipt = Receipt(new, samples, len(content), sha256(content), found, [])
             store.write_bytes(new, content)
             store.write_bytes(receipt_path(new), receipt_json(receipt))
@@ -129,11 +135,17 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
     return rows, places
 
 
-def without(shard: bytes, lost: set[str], derived: set[str]) -> tuple[bytes, int, list[dict[str, Any]]]:
-    """A shard without some samples: its bytes, the samples left, and the places of derived media in it."""
-    buffer, samples = io.BytesIO(), 0
+def without(
+    shard: bytes, lost: set[str], derived: set[str], members: Sequence[str]
+) -> tuple[bytes, int, list[dict[str, Any]]]:
+    """A shard without some samples: its bytes, the samples left, and the places of derived media in it.
+
+    `members` of its task: where others are the first now, these hold them all.
+    """
+    buffer, samples, sample = io.BytesIO(), 0, None
     places: dict[str, dict[str, Any]] = {}
-    names: dict[str, str] = {}
+    own: dict[str | None, str | None] = {}
+    every = {name: MODALITIES[name.rpartition(".")[2]] for name in members}
     with (
         tarfile.open(fileobj=io.BytesIO(shard)) as source,
         tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as target,
@@ -144,13 +156,18 @@ def without(shard: bytes, lost: set[str], derived: set[str]) -> tuple[bytes, int
                 continue
             data = source.extractfile(member).read()  # type: ignore[union-attr]
             if rest == "json":
-                samples += 1
-                content = [part for message in json.loads(data)["messages"] for part in message["content"]]
-                names = {f"{key}.{part['part']}": part["asset_id"] for part in content if part.get("part")}
-            asset_id, offset = names.get(member.name), target.offset + 512
+                if sample is not None:
+                    pad(target, samples - 1, sample, every)
+                samples, sample = samples + 1, Sample.from_json(data)
+                own = {part.part: part.asset_id for part in sample.parts()}
+            elif rest not in own:  # a placeholder
+                continue
+            asset_id, offset = own.get(rest), target.offset + 512
             add_member(target, member.name, data)
             if asset_id in derived and asset_id not in places:
                 places[asset_id] = {"asset_id": asset_id, "member": member.name, "offset": offset, "bytes": len(data)}
+        if sample is not None:
+            pad(target, samples - 1, sample, every)
     return buffer.getvalue(), samples, list(places.values())
 
 
