@@ -31,6 +31,7 @@ from codi2_model.media import audio_tensor, image_tensor, video_tensor
 from codi2_model.options import TransformerOptions
 from codi2_model.packing import pack
 from codi2_model.tokens import build_tokenizer
+from codi2_storage.files import write_whole
 
 Messages = Sequence[dict[str, Any]]
 ROLES = ("system", "user", "assistant")
@@ -146,9 +147,7 @@ class CoDi2Processor:
         if self.text_tokenizer is not None:
             self.text_tokenizer.save(str(target / TEXT_TOKENIZER_NAME))
         content = {"processor_class": type(self).__name__, "config": self.config.to_dict()}
-        temporary = target / f".{PROCESSOR_NAME}.tmp"
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(target / PROCESSOR_NAME)
+        write_whole(target / PROCESSOR_NAME, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> CoDi2Processor:

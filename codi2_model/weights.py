@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from codi2_model.encoders import family_class
 from codi2_model.encoders.text_states import describe as text_states_shape
 from codi2_model.llm import load_llm, published_prefix
 from codi2_model.options import PipelineOptions, TransformerOptions
+from codi2_storage.files import as_new
 
 if TYPE_CHECKING:
     from codi2_model.modeling import CoDi2ForConditionalGeneration
@@ -102,6 +104,8 @@ class Sources:
             kept = model.published_weights()
             options["state_dict"] = {k: v for k, v in model.state_dict().items() if k not in kept}
         super().save_pretrained(folder, **options)  # type: ignore[misc]
+        for file in Path(folder).glob("*.safetensors"):
+            as_new(file)  # safetensors writes for the owner alone
 
     @classmethod
     def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:

@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
+
+from codi2_storage.files import beside
 
 MAX_BYTES = 32 * 2**30  # unpacked; more than that is taken for a decompression bomb
 
@@ -34,10 +35,10 @@ def unpack(archive: Path, destination: Path, name: str | None = None) -> None:
     if destination.exists():
         return
     destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name[:16]}-", dir=destination.parent))
+    temporary = beside(destination)
+    temporary.mkdir()
     try:
         extractor(archive)(archive, temporary, name or archive.name)
-        temporary.chmod(0o755)
         rename_folder(temporary, destination)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         # bz2 and gzip report damage as a plain OSError without a number; a full disk has one, and says so itself

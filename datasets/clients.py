@@ -19,7 +19,10 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from codi2_storage.filesystems import system_of
+
 CLIENT_SECONDS = 1800  # a client that says nothing for so long has lost its network
+LONGEST_NAME = 60  # characters of a file's name, its end: that of a proxied or signed URL may be too long for a disk
 
 
 class SourceUnavailable(RuntimeError):
@@ -166,12 +169,11 @@ def download_with_own_lists(
 
 
 def from_uri(source: str, uri: str, folder: Path, cache: Path) -> Archive:
-    import fsspec
-
-    name = re.split(r"[?#]", uri)[0].rstrip("/").rpartition("/")[2] or "source"
+    name = re.split(r"[?#]", uri)[0].rstrip("/").rpartition("/")[2][-LONGEST_NAME:] or "source"
     file = folder / name
     try:
-        with fsspec.open(uri, "rb") as remote, file.open("wb") as local:
+        fs, path = system_of(uri)
+        with fs.open(path, "rb") as remote, file.open("wb") as local:
             shutil.copyfileobj(remote, local, 2**20)
     except Exception as error:  # every file system of fsspec raises its own client's errors
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

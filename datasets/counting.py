@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from hashlib import md5
 
+from codi2_storage.sql import literal
+
 CELLS = 9
 PAIRS = [(n, m) for n in range(1, 7) for m in range(1, 4) if n != m]  # of one thing and of another, never as many
 ARRANGEMENTS = 3  # of each pair
@@ -25,4 +27,4 @@ def scattered(n: int, m: int, turn: int) -> dict:
 def arrangements() -> str:
     """SQL rows (n, m, params) of all pairs of numbers, each in several arrangements."""
     rows = [(n, m, json.dumps(scattered(n, m, turn))) for n, m in PAIRS for turn in range(ARRANGEMENTS)]
-    return ", ".join(f"({n}, {m}, '{params}')" for n, m, params in rows)
+    return ", ".join(f"({n}, {m}, {literal(params)})" for n, m, params in rows)

@@ -7,8 +7,8 @@ their other samples byte for byte. What was forgotten is recorded for good, and 
 from __future__ import annotations
 
 import io
-import json
 import tarfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,15 +16,18 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.identity import digest, sha256
+from codi2_datasets.padding import MODALITIES, pad
 from codi2_datasets.progress import progress
 from codi2_datasets.publishing import describe_build
+from codi2_datasets.sample import Sample
 from codi2_datasets.shards import Receipt, receipt_json, receipt_path
-from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME
+from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME, members_of_tasks
 from codi2_datasets.tar import add_member
 from codi2_storage.busy import wait_for_collector
 from codi2_storage.catalog import Catalog
 from codi2_storage.leases import lease
 from codi2_storage.manifests import Writer, committed
+from codi2_storage.sql import literal
 from codi2_storage.store import Store
 
 
@@ -95,15 +98,17 @@ def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> N
             create table lost_samples as
             select distinct sample_id, s.shard from parts p join samples s using (sample_id)
             where p.asset_id in (select asset_id from lost_assets);
+            create table task_members as {members_of_tasks("samples", "parts")};
             create table renamed as
             with left_over as (
                 select s.* from samples s where shard in (select shard from lost_samples)
                 and sample_id not in (select sample_id from lost_samples)),
             hashed as (
-                select h.shard as old_shard, h.task, h.split, count(s.sample_id) as samples,
+                select h.shard as old_shard, h.task, h.split, count(s.sample_id) as samples, any_value(members) as members,
                        split_part(split_part(h.shard, '/', 3), '-', 2)::bigint as shard_index,
                        {PLAN_HASH} as plan_hash
                 from (select distinct shard, task, split from shards) h join left_over s using (shard)
+                left join task_members m on m.task = h.task
                 group by all)
             select *, {SHARD_NAME} as shard from hashed"""
     )
@@ -113,11 +118,13 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
     """Write the shards concerned without the lost samples. Returns their rows of `shards`, and where derived media lie."""
     lost = {name for (name,) in connection.execute("select sample_id from lost_samples").fetchall()}
     derived = {name for (name,) in connection.execute("select asset_id from assets where op is not null").fetchall()}
-    todo = connection.execute("select old_shard, shard, task, split, plan_hash from renamed order by shard").fetchall()
+    todo = connection.execute(
+        "select old_shard, shard, task, split, plan_hash, members from renamed order by shard"
+    ).fetchall()
     rows, places = [], []
     with progress("rewrite", len(todo), "shards") as advance:
-        for old, new, task, split, plan_hash in todo:
-            content, samples, found = without(store.read_bytes(old), lost, derived)
+        for old, new, task, split, plan_hash, members in todo:
+            content, samples, found = without(store.read_bytes(old), lost, derived, members or [])
             receipt = Receipt(new, samples, len(content), sha256(content), found, [])
             store.write_bytes(new, content)
             store.write_bytes(receipt_path(new), receipt_json(receipt))
@@ -128,11 +135,17 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
     return rows, places
 
 
-def without(shard: bytes, lost: set[str], derived: set[str]) -> tuple[bytes, int, list[dict[str, Any]]]:
-    """A shard without some samples: its bytes, the samples left, and the places of derived media in it."""
-    buffer, samples = io.BytesIO(), 0
+def without(
+    shard: bytes, lost: set[str], derived: set[str], members: Sequence[str]
+) -> tuple[bytes, int, list[dict[str, Any]]]:
+    """A shard without some samples: its bytes, the samples left, and the places of derived media in it.
+
+    `members` of its task: where others are the first now, these hold them all.
+    """
+    buffer, samples, sample = io.BytesIO(), 0, None
     places: dict[str, dict[str, Any]] = {}
-    names: dict[str, str] = {}
+    own: dict[str | None, str | None] = {}
+    every = {name: MODALITIES[name.rpartition(".")[2]] for name in members}
     with (
         tarfile.open(fileobj=io.BytesIO(shard)) as source,
         tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as target,
@@ -143,13 +156,18 @@ def without(shard: bytes, lost: set[str], derived: set[str]) -> tuple[bytes, int
                 continue
             data = source.extractfile(member).read()  # type: ignore[union-attr]
             if rest == "json":
-                samples += 1
-                content = [part for message in json.loads(data)["messages"] for part in message["content"]]
-                names = {f"{key}.{part['part']}": part["asset_id"] for part in content if part.get("part")}
-            asset_id, offset = names.get(member.name), target.offset + 512
+                if sample is not None:
+                    pad(target, samples - 1, sample, every)
+                samples, sample = samples + 1, Sample.from_json(data)
+                own = {part.part: part.asset_id for part in sample.parts()}
+            elif rest not in own:  # a placeholder
+                continue
+            asset_id, offset = own.get(rest), target.offset + 512
             add_member(target, member.name, data)
             if asset_id in derived and asset_id not in places:
                 places[asset_id] = {"asset_id": asset_id, "member": member.name, "offset": offset, "bytes": len(data)}
+        if sample is not None:
+            pad(target, samples - 1, sample, every)
     return buffer.getvalue(), samples, list(places.values())
 
 
@@ -167,12 +185,13 @@ def publish(
                         ("offset", pa.int64()), ("bytes", pa.int64())])  # fmt: skip
     connection.register("new_places", pa.Table.from_pylist(places, schema=schema))
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    own = f"* replace ('{build_id}' as build_id)"
+    build = literal(build_id)
+    own = f"* replace ({build} as build_id)"
     kept_sample = "sample_id not in (select sample_id from lost_samples)"
     # a derived medium that lay in a sample that is gone is looked for in the shards that were written again; those
     # that no sample shows any more are left out
     tables = {
-        "samples": f"""select s.* replace ('{build_id}' as build_id, coalesce(r.shard, s.shard) as shard)
+        "samples": f"""select s.* replace ({build} as build_id, coalesce(r.shard, s.shard) as shard)
                        from samples s left join renamed r on r.old_shard = s.shard where {kept_sample}
                        order by task, split, sample_id""",
         "parts": f"select {own} from parts where {kept_sample} order by sample_id, position",
@@ -187,17 +206,17 @@ def publish(
                      where a.op is null or not a.moved or p.shard is not null
                      qualify row_number() over (partition by a.asset_id order by p.shard) = 1 order by a.asset_id""",
         "shards": f"select {own} from shards where shard not in (select shard from lost_samples) order by shard",
-        "rejects": f"""select {own} from rejects where build_id = '{old}'
-                       union all by name select '{build_id}' as build_id, asset_id as subject, 'forget' as stage,
+        "rejects": f"""select {own} from rejects where build_id = {literal(old)}
+                       union all by name select {build} as build_id, asset_id as subject, 'forget' as stage,
                            'assets' as op, 'its owner opted out' as reason from lost_assets
-                       union all by name select '{build_id}' as build_id, sample_id as subject, 'forget' as stage,
+                       union all by name select {build} as build_id, sample_id as subject, 'forget' as stage,
                            'samples' as op, 'it showed a work whose owner opted out' as reason from lost_samples""",
-        "op_runs": f"""select {own} from op_runs where build_id = '{old}'
-                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'assets' as op,
+        "op_runs": f"""select {own} from op_runs where build_id = {literal(old)}
+                       union all by name select {build} as build_id, 'forget' as stage, 'assets' as op,
                            '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
                            any_value(n) as rejected, 0 as failed, 0.0 as seconds
                        from assets, (select count(*) as n from lost_assets)
-                       union all by name select '{build_id}' as build_id, 'forget' as stage, 'samples' as op,
+                       union all by name select {build} as build_id, 'forget' as stage, 'samples' as op,
                            '1' as op_version, '{{}}' as params, count(*) as rows_in, count(*) - any_value(n) as rows_out,
                            any_value(n) as rejected, 0 as failed, 0.0 as seconds
                        from samples, (select count(*) as n from lost_samples)""",

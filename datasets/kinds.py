@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codi2_storage.sql import literal, literals
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -22,7 +24,7 @@ class Kind:
 
     @property
     def row(self) -> str:
-        return f"'{self.name}', '{self.words}', '{self.many}'"
+        return literals([self.name, self.words, self.many])
 
 
 KINDS = (
@@ -79,9 +81,9 @@ COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things drawn by thems
 def things(kinds: tuple[str, ...] = ()) -> str:
     """SQL: the drawings (of `pictures`, with a style) of these kinds, or of any; adds thing, thing_words, thing_many."""
     chosen = [kind for kind in KINDS if not kinds or kind.name in kinds]
-    subgroups = [f"('{subgroup}', {kind.row})" for kind in chosen for subgroup in kind.subgroups]
-    groups = [f"('{kind.group}', {kind.row})" for kind in chosen if kind.group]
-    left_out = ", ".join(f"'{concept}'" for kind in KINDS for concept in kind.but)
+    subgroups = [f"({literal(subgroup)}, {kind.row})" for kind in chosen for subgroup in kind.subgroups]
+    groups = [f"({literal(kind.group)}, {kind.row})" for kind in chosen if kind.group]
+    left_out = literals(concept for kind in KINDS for concept in kind.but)
     return f"""
         select p.*, coalesce(s.name, g.name) as thing, coalesce(s.words, g.words) as thing_words,
                coalesce(s.many, g.many) as thing_many

@@ -6,6 +6,7 @@ Captions stand after a colon or in quotation marks: so they need no article, no 
 from __future__ import annotations
 
 from codi2_datasets.captions import captioned_rows
+from codi2_storage.sql import literal
 
 DRAW = {
     "de": ("Zeichne das: {caption}", "Ich möchte ein Bild, das dies zeigt: {caption}", "Mach ein Bild: {caption}"),
@@ -38,7 +39,7 @@ def translated(columns: str, options: dict) -> str:
 
     Adds `caption` in that language and `language`, which is the kind of the templates too.
     """
-    languages = ", ".join(f"('{language}')" for language in options["languages"])
+    languages = ", ".join(f"({literal(language)})" for language in options["languages"])
     return f"""select {columns}, language, captions ->> ('$.' || language) as word_caption
                from (select *, attributes -> '$.captions' as captions from pictures), (values {languages}) l(language)
                where captions ->> ('$.' || language) <> ''"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codi2_storage.sql import case, literal
+
 # style -> look; a style that is not named has a look of its own
 ALIKE = {
     "Fluent": "Fluent",
@@ -19,5 +21,4 @@ ALIKE = {
 
 def look(style: str) -> str:
     """SQL for the look of the style in that column."""
-    branches = " ".join(f"when '{name}' then '{seen}'" for name, seen in ALIKE.items())
-    return f"(case {style} {branches} else {style} end)"
+    return case(style, [(name, literal(seen)) for name, seen in ALIKE.items()], otherwise=style)

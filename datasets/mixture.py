@@ -11,6 +11,7 @@ import math
 import duckdb
 
 from codi2_datasets.recipe import Mixture, TaskChoice
+from codi2_storage.sql import case, literal
 
 
 def shares(total: int, room: dict[str, int], weights: dict[str, float], temperature: float) -> dict[str, int]:
@@ -57,7 +58,7 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
             with weighed as (select key, kind, balance, split, holdout{strata} from ({source})),  -- no more: it is sorted
             hashed as (
                 select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
-                       md5_number_lower(concat_ws('|', {seed}, '{task}', c.key)) as h
+                       md5_number_lower(concat_ws('|', {seed}, {literal(task)}, c.key)) as h
                 from weighed c join wanted w using (split)
                 join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind
                 where {weight} > 0),
@@ -99,5 +100,4 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
 
 def lookup(column: str, weights: dict[str, float]) -> str:
     """SQL for the weight of a column's value, 1 where it is not named."""
-    branches = " ".join(f"when '{key.replace(chr(39), chr(39) * 2)}' then {value!r}" for key, value in weights.items())
-    return f"(case {column} {branches} else 1.0 end)"
+    return case(column, [(key, repr(value)) for key, value in weights.items()], otherwise="1.0")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from codi2_datasets.joining import joined
 from codi2_datasets.kinds import COUNTABLE, things
+from codi2_storage.sql import literal, literals
 
 # drawings of emoji that fill their square, and the styles in which they do
 SCENES = ("desert", "national park", "bridge at night", "cityscape", "cityscape at dusk", "foggy", "night with stars",
@@ -22,10 +23,6 @@ SCALE = 0.45  # of the scene's sides
 PER_SCENE = 60  # things tried on each scene
 
 
-def listed(words: tuple[str, ...]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
-
-
 def placing() -> str:
     """SQL for the CTE `put`: things on scenes, some for every scene, each with a place by hash.
 
@@ -33,17 +30,17 @@ def placing() -> str:
     stands `other`, the next by hash on the same scene: of another family where other_family says so.
     """
     split, holdout = joined(["s", "t"])
-    places = ", ".join(f"({n}, '{words}', {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))
+    places = ", ".join(f"({n}, {literal(words)}, {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))
     return f"""
         places(n, place, x, y) as (values {places}),
         scenes as (
             select *, coalesce(style, '') as hand from pictures
-            where kind = 'scene' or (concept in ({listed(SCENES)}) and style in ({listed(SCENIC)}))),
+            where kind = 'scene' or (concept in ({literals(SCENES)}) and style in ({literals(SCENIC)}))),
         placeable as (
             select * exclude (subgroup, thing, thing_words, thing_many), style as hand from ({things(COUNTABLE)})
             union all by name
             select *, '' as hand from pictures
-            where style is null and kind in ({listed(CUT_OUT)}) and caption <> '' and family is not null),
+            where style is null and kind in ({literals(CUT_OUT)}) and caption <> '' and family is not null),
         placed as (
             select s.asset_id as scene, t.asset_id as thing, t.caption, t.concept, t.family, t.style, t.licence,
                    {split} as split, {holdout} as holdout, md5(s.asset_id || t.asset_id) as h

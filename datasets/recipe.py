@@ -7,13 +7,16 @@ import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from codi2_datasets.identity import digest
 from codi2_datasets.licences import KNOWN
 from codi2_datasets.sample import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from codi2_datasets.tasks import Planner
 
 PLACES = ("segment", "ontology")  # options of corpora that say where files lie: what is in these is looked at
 
@@ -222,6 +225,7 @@ def check(recipe: Recipe) -> None:
     """What types cannot say: known corpora and tasks, sensible shares."""
     from codi2_datasets.corpora import corpora
     from codi2_datasets.operators import operators
+    from codi2_datasets.steps.dry_run import check_planner
     from codi2_datasets.tasks import planners
 
     known_tasks = planners()
@@ -234,10 +238,8 @@ def check(recipe: Recipe) -> None:
     for name, task in recipe.tasks.items():
         if name not in known_tasks:
             raise ValueError(f"tasks: unknown task {name!r}; known: {', '.join(sorted(known_tasks))}")
-        unknown = sorted(set(task.options) - set(known_tasks[name].options))
-        if unknown:
-            known = ", ".join(sorted(known_tasks[name].options)) or "none"
-            raise ValueError(f"tasks.{name}.options: unknown key {unknown[0]!r}; known: {known}")
+        check_options(f"tasks.{name}.options", task.options, known_tasks[name])
+        check_planner(known_tasks[name], task.options)
         if min(task.train, task.validation, task.test) < 0:
             raise ValueError(f"tasks.{name}: a number of samples is below zero")
     s = recipe.splits
@@ -252,6 +254,25 @@ def check(recipe: Recipe) -> None:
         )
     if recipe.shards.samples < 1:
         raise ValueError("shards.samples: at least 1")
+
+
+def check_options(where: str, options: dict[str, Any], planner: Planner) -> None:
+    """Options that the planner knows, of its own types, and of its own values where it names them."""
+    from codi2_datasets.pairing import STRATEGIES
+
+    for key, value in options.items():
+        if key not in planner.options:
+            known = ", ".join(sorted(planner.options)) or "none"
+            raise ValueError(f"{where}: unknown key {key!r}; known: {known}")
+        build(type(planner.options[key]), value, f"{where}.{key}")
+        choices = STRATEGIES if key == "pairing" else planner.choices.get(key)
+        for one in value if isinstance(value, list) else [value]:
+            if choices and one not in choices:
+                raise ValueError(f"{where}.{key}: unknown {one!r}; known: {', '.join(choices)}")
+    if planner.demos:
+        least, most = ({**planner.options, **options}[key] for key in ("min_demos", "max_demos"))
+        if not 0 <= least <= most:
+            raise ValueError(f"{where}: min_demos {least} and max_demos {most}: need 0 <= min_demos <= max_demos")
 
 
 def check_corpus(choice: CorpusChoice) -> None:

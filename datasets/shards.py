@@ -1,4 +1,5 @@
-"""Samples as WebDataset shards: `{key}.json` first, then `{key}.{pos:03d}.{ext}`.
+"""Samples as WebDataset shards: `{key}.json` first, then `{key}.{pos:03d}.{ext}`; the first five hold all members of
+their task, those they lack as placeholders (`padding.py`).
 
 A shard is named by the hash of its plan, so that the name says what is inside: the same plan is never written
 twice, and a changed one never overwrites what another build uses. Beside it, `….json` says what was written.
@@ -23,11 +24,12 @@ from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import decode_video, encode_video
+from codi2_datasets.padding import MODALITIES, pad
 from codi2_datasets.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
 from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
-VERSION = "2"
+VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class ShardPlan:
     samples: pa.Table
     parts: pa.Table
     media: pa.Table
+    members: tuple[str, ...] = ()
+    """Every member that samples of the task have, in any of its shards: the first samples hold them all."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def write_shard(plan: ShardPlan) -> Receipt:
             errors[medium.asset_id] = f"{medium.op} cannot be made: {error}"
 
     buffer, written, failed, passing = io.BytesIO(), 0, [], False
+    every = {name: MODALITIES[name.rpartition(".")[2]] for name in plan.members}
     parts = {key: list(rows) for key, rows in groupby(plan.parts.to_pylist(), key=lambda row: row["sample_id"])}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for row in plan.samples.to_pylist():
@@ -127,6 +132,7 @@ def write_shard(plan: ShardPlan) -> Receipt:
                     place = derived.get(part.asset_id)
                     if place is not None and "member" not in place:  # the first of its places
                         place |= {"member": member, "offset": offset}
+            pad(archive, written, sample, every)
             written += 1
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()

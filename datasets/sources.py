@@ -23,6 +23,7 @@ from pathlib import Path
 from codi2_datasets.archives import ArchiveError, unpack
 from codi2_datasets.clients import SourceDamaged, SourceUnavailable, file_hash, from_deb, from_npm, from_pypi, from_uri
 from codi2_datasets.engine import cache_home
+from codi2_storage.files import as_new, write_whole
 
 __all__ = ["Fetched", "SourceDamaged", "SourceUnavailable", "fetch", "pinned"]
 
@@ -133,17 +134,13 @@ def remembered(cache: Path, source: str) -> Fetched | None:
 
 def remember(cache: Path, fetched: Fetched, file_name: str) -> None:
     record = {key: value for key, value in asdict(fetched).items() if key != "path"} | {"file": file_name}
-    path = index_file(cache, fetched.source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".record-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, sort_keys=True)
-    os.replace(temporary, path)
+    write_whole(index_file(cache, fetched.source), json.dumps(record, indent=1, sort_keys=True))
 
 
 def keep(file: Path, place: Path) -> None:
     """Move a finished download into the cache; both lie on one file system, so it appears whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    as_new(file)  # a registry's client has modes of its own
     os.replace(file, place)
 
 

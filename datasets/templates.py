@@ -9,11 +9,18 @@ medium or a text of it, and `<demo>…</demo>` for what is said once for each de
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 PIECE = re.compile(r"\[([a-z0-9_]+)\]")
+WORD = re.compile(r"\{([a-z0-9_]+)\}")
 DEMO = re.compile(r"<demo>(.*?)</demo>", re.S)
+STRAY = re.compile(r"\[[^\[\]]*\]?|\{[^{}]*\}?|[\]}]|</?demo>")  # what is left of a mark that is none
+
+
+class TemplateError(ValueError):
+    """A template names what no candidate has; the message names the template, the mark and those that are known."""
 
 
 @dataclass(frozen=True, init=False)
@@ -76,3 +83,28 @@ def icl_role(slot: str | None, target: bool) -> str | None:
     if slot.startswith("demo"):
         return "demo_input" if slot.endswith("_in") else "demo_output"
     return "target" if target else "query"
+
+
+def check_names(
+    found: Iterable[tuple[str | None, str | None]], words: Collection[str], slots: Collection[str], where: str
+) -> None:
+    """Every word in braces and every slot of these pieces (text, slot) is known, and no bracket stands for itself.
+
+    Raises TemplateError.
+    """
+    for text, slot in found:
+        if slot is not None and slot not in slots:
+            raise unknown(f"[{slot}]", words, slots, where)
+        for name in WORD.findall(text or ""):
+            if name not in words:
+                raise unknown(f"{{{name}}}", words, slots, where)
+        if stray := STRAY.search(WORD.sub("", text or "")):
+            raise unknown(stray[0][:40], words, slots, where)
+
+
+def unknown(mark: str, words: Collection[str], slots: Collection[str], where: str) -> TemplateError:
+    known = {**{f"[{name}]": name for name in slots}, **{f"{{{name}}}": name for name in words}}
+    close = get_close_matches(mark.strip("[]{} ").lower(), known.values(), 1)
+    hint = next((f"; did you mean {shown}?" for shown, name in known.items() if [name] == close), ".")
+    what = "word" if mark[0] in "{}" else "slot"
+    return TemplateError(f"{where}: {mark} names no {what}{hint} There are {', '.join(known) or 'none'}")

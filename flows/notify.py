@@ -13,6 +13,8 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
+from codi2_storage.urls import UrlError, parse_url
+
 WEBHOOK = "CODI2_WEBHOOK"
 TOLD = ("failed", "crashed", "cancelled")
 TIMEOUT = 5.0  # seconds
@@ -23,10 +25,11 @@ class WebhookError(ValueError):
 
 
 def check_address(url: str) -> str:
-    """The address itself. Raises WebhookError where it is none of http or https."""
-    if not url.startswith(("http://", "https://")):
-        raise WebhookError(f"--webhook {url}: an address that begins with http:// or https:// is wanted")
-    return url
+    """The URL as it is asked for. Raises WebhookError where it is none of http or https."""
+    try:
+        return parse_url(url).href
+    except UrlError as error:
+        raise WebhookError(f"--webhook {url}: {error}; one that begins with http:// or https:// is wanted") from None
 
 
 def tell(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
@@ -40,10 +43,13 @@ def tell(flow: str, run_id: str, state: str, reason: str | None, root: str, link
 
 
 def post(url: str, message: dict[str, str | None]) -> bool:
-    """POST once. What goes wrong is one line on stderr, without the address: it may hold a secret."""
+    """POST once. What goes wrong is one line on stderr, without the URL: it may hold a secret."""
     try:
         data = json.dumps(message, ensure_ascii=False).encode()
-        request = urllib.request.Request(check_address(url), data, {"Content-Type": "application/json"})
+        asked = parse_url(url)
+        if asked.credentials:
+            raise UrlError("a URL with a user name or a password is not posted to")
+        request = urllib.request.Request(asked.href, data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=TIMEOUT):
             return True
     except (OSError, HTTPException, ValueError) as error:

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from codi2_storage.manifests import Commit, Manifest, commits
+from codi2_storage.sql import literal
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, VIEWS
 
@@ -51,7 +52,7 @@ class Catalog:
         spill = (
             Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"
         )  # else it is the folder one happens to be in
-        connection.execute(f"set temp_directory = '{spill.as_posix()}'")
+        connection.execute(f"set temp_directory = {literal(spill.as_posix())}")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
         files: dict[str, list[Manifest]] = {}
@@ -121,13 +122,13 @@ def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[s
     whole, queries = [], []
     for name, stretches in sorted(shares.items()):
         ranges = joined((file.start, file.start + file.rows) for file in stretches.values())
-        literal = "'" + path(name).replace("'", "''") + "'"
+        file_name = literal(path(name))
         if any(file.of is None or ranges == [(0, file.of)] for file in stretches.values()):
-            whole.append(literal)
+            whole.append(file_name)
             continue
         inside = ", ".join(f"({start}, {stop})" for start, stop in ranges)
         queries.append(
-            f"""select * exclude (file_row_number) from read_parquet({literal}, file_row_number = true) semi join
+            f"""select * exclude (file_row_number) from read_parquet({file_name}, file_row_number = true) semi join
                 (values {inside}) as wanted (start, stop) on file_row_number >= start and file_row_number < stop"""
         )
     if whole:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from codi2_storage.files import as_new, beside, write_whole
+from codi2_storage.filesystems import system_of
 
 BULK = 1_000  # files that an object store removes in one request
 
@@ -41,7 +42,7 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        fs, path = url_to_fs(self.root, use_listings_cache=False)  # others write there meanwhile
+        fs, path = system_of(self.root, use_listings_cache=False)  # others write there meanwhile
         self.fs: fsspec.AbstractFileSystem = fs
         self.is_local = isinstance(fs, LocalFileSystem)
         self.base: str = str(Path(path).absolute()) if self.is_local else path.rstrip("/")
@@ -87,17 +88,9 @@ class Store:
             self.fs.pipe_file(self.path(name), data)
             return
         target = Path(self.path(name))
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(data)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(temporary, target)
+            write_whole(target, data, durable)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise explained(error, str(target)) from error
 
     def list(self, prefix: str = "") -> list[str]:
@@ -148,9 +141,10 @@ class Store:
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        temporary = beside(target)
         try:
             shutil.copytree(source, temporary)
+            as_new(temporary)  # the folder may have been a temporary one, for its owner alone
             if target.exists():
                 shutil.rmtree(target)
             os.replace(temporary, target)

@@ -10,10 +10,8 @@ Every file appears whole (temporary name, then a rename); the page, which names 
 from __future__ import annotations
 
 import io
-import os
 import re
 import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -29,6 +27,7 @@ from codi2_datasets.media.video import encode_video
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.sheet import contact_sheet
 from codi2_model.media import VIDEO_FPS
+from codi2_storage.files import write_whole
 from codi2_storage.store import Store
 
 Content = Sequence[
@@ -85,7 +84,7 @@ def write_generations(
                 continue
             data, extension = encode_medium(part["type"], part["value"])
             path = folder / "media" / f"{prefix}{n}.{extension}"
-            write_atomic(path, data)
+            write_whole(path, data)
             media.append(path)
             parts.append({"type": part["type"], "src": f"media/{path.name}", "icl_role": part.get("icl_role") or ""})
         return parts
@@ -101,10 +100,10 @@ def write_generations(
         about = {"id": item.item_id, "task": item.task, "note": item.note}
         shown.append({**about, "messages": messages, "output": output, "truth": truth})
     sheet = folder / "contact_sheet.png"
-    write_atomic(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
+    write_whole(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
     page = folder / "index.html"
     tasks = sorted({item.task for item in items})
-    write_atomic(page, render_page(title=title, items=shown, tasks=tasks, tables=list(tables)).encode())
+    write_whole(page, render_page(title=title, items=shown, tasks=tasks, tables=list(tables)).encode())
     return Written(page, sheet, media)
 
 
@@ -159,15 +158,6 @@ def even_sides(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def clipped(wave: Any) -> NDArray[np.float32]:
     """A mono waveform within [-1, 1]; values that are not finite become silence."""
     return np.clip(np.nan_to_num(np.asarray(wave, np.float32).reshape(-1)), -1.0, 1.0)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _file_name(item_id: str) -> str:

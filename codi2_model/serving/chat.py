@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.sample import SAMPLE_RATE
-from codi2_model.evaluation.outputs import encode_medium, write_atomic
+from codi2_model.evaluation.outputs import encode_medium
 from codi2_model.media import VIDEO_FPS
 from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
 from codi2_model.serving.completion import with_completion
 from codi2_model.serving.media import Limits, MediaRefused, read_medium
 from codi2_model.serving.requests import LIMITS
 from codi2_model.serving.terminal import drawn
+from codi2_storage.files import write_whole
 
 HELP = """\
 /image PATH   put a picture into your next message, where you are in it
@@ -180,7 +181,7 @@ class Chat:
         data, extension = encode_medium(event.modality, event.value)
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.free_path(event.modality, extension)
-        write_atomic(path, data)
+        write_whole(path, data)
         self.say(f"] {path}{about(event)}\n")
         if (picture := as_picture(event)) is not None:
             self.say(drawn(picture, self.graphics))

@@ -11,21 +11,35 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 from codi2_datasets.fetching.addresses import public
 from codi2_model.serving.media import Limits, MediaRefused
+from codi2_storage.urls import PORTS, Url, UrlError, parse_host, parse_url
 
 REDIRECTS = 3
 SECONDS = 15.0
-PORTS = {"http": 80, "https": 443}
+LONGEST_URL = 8_000  # characters; signed ones take about 2,000
 AGENT = "codi2-open"
+
+
+def remote_host(name: str) -> str:
+    """`example.org` or `*.example.org` as `Url.host` spells it. Raises UrlError."""
+    wild, bare = ("*.", name[2:]) if name.startswith("*.") else ("", name)
+    return wild + parse_host(bare).rstrip(".")
 
 
 def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A redirect, with the bytes of its Location header."""
+
+    location: bytes
 
 
 @dataclass(frozen=True)
@@ -41,67 +55,72 @@ class Remote:
     def __call__(self, url: str, modality: str, limits: Limits) -> bytes:
         """The bytes at the URL. Raises MediaRefused, whose message tells nothing of the network inside."""
         end = time.monotonic() + self.seconds
+        if len(url) > LONGEST_URL:
+            raise MediaRefused(f"the URL is longer than {LONGEST_URL:,} characters")
+        with _bad_urls_refused():
+            target = parse_url(url)
         for _ in range(REDIRECTS + 1):
-            parts, address = self.check(url)
+            address = self.check(target)
             try:
-                answer = self._get(parts, address, modality, limits, end)
+                answer = self._get(target, address, modality, limits, end)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if isinstance(error, MediaRefused):
                     raise
-                raise MediaRefused("the address could not be fetched") from error
-            if isinstance(answer, bytes):
+                raise MediaRefused("the URL could not be fetched") from error
+            if not isinstance(answer, Moved):
                 return answer
-            url = urljoin(url, answer)
-        raise MediaRefused(f"the address redirects more than {REDIRECTS} times")
+            with _bad_urls_refused():
+                target = target.redirect(answer.location)
+        raise MediaRefused(f"the URL redirects more than {REDIRECTS} times")
 
-    def check(self, url: str) -> tuple[SplitResult, str]:
-        """The URL's parts and the address to connect to. Raises MediaRefused for what is not allowed."""
-        if len(url) > 2_000 or not url.isascii() or not url.isprintable() or any(c in url for c in ' \\"<>'):
-            raise MediaRefused("not an address that can be fetched")
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
-        except ValueError:
-            raise MediaRefused("not an address that can be fetched") from None
-        if parts.scheme not in PORTS or parts.username is not None or parts.password is not None:
-            raise MediaRefused("only http and https addresses without a user can be fetched")
-        if not self.listed(host) or port not in self.ports:
+    def check(self, url: Url) -> str:
+        """The IP address to connect to. Raises MediaRefused for a URL that is not allowed."""
+        if url.credentials:
+            raise MediaRefused("a URL with a user name or a password is not fetched")
+        if not self.listed(url.host) or url.port not in self.ports:
             raise MediaRefused("this server does not fetch from that host")
         try:
-            addresses = self.resolve(host, port)
+            addresses = self.resolve(url.host.strip("[]"), url.port)
         except (OSError, UnicodeError):
-            raise MediaRefused("the address could not be fetched") from None
+            raise MediaRefused("the URL could not be fetched") from None
         if not addresses or not all(self.permitted(address) for address in addresses):
             raise MediaRefused("this server does not fetch from that host")
-        return parts, addresses[0]
+        return addresses[0]
 
     def listed(self, host: str) -> bool:
-        host = host.rstrip(".").lower()
+        host = host.rstrip(".")
         return any(
-            host == allowed.lower() or (allowed.startswith("*.") and host.endswith(allowed[1:].lower()))
-            for allowed in self.hosts
+            host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
+            for allowed in map(remote_host, self.hosts)
         )
 
-    def _get(self, parts: SplitResult, address: str, modality: str, limits: Limits, end: float) -> bytes | str:
+    def _get(self, url: Url, address: str, modality: str, limits: Limits, end: float) -> bytes | Moved:
         """The body, or where a redirect leads."""
-        host = parts.hostname or ""
-        port = parts.port or PORTS[parts.scheme]
-        connection = http.client.HTTPConnection(host, port, timeout=_left(end))
+        connection = http.client.HTTPConnection(url.host.strip("[]"), url.port, timeout=_left(end))
+        connection.default_port = PORTS[url.scheme]  # a default port stands in no Host header: signatures cover it
         try:
-            connection.sock = socket.create_connection((address, port), timeout=_left(end))
-            if parts.scheme == "https":
-                connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=host)
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.sock = socket.create_connection((address, url.port), timeout=_left(end))
+            if url.scheme == "https":
+                context = ssl.create_default_context()
+                connection.sock = context.wrap_socket(connection.sock, server_hostname=url.host.strip("[]"))
             headers = {"Accept": f"{modality}/*", "Accept-Encoding": "identity", "User-Agent": AGENT}
-            connection.request("GET", target, headers=headers)
+            connection.request("GET", url.target, headers=headers)
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
-                return response.getheader("Location") or ""
+                return Moved((response.getheader("Location") or "").encode("latin-1"))
             if response.status != 200:
-                raise MediaRefused(f"the address answers with status {response.status}")
+                raise MediaRefused(f"the URL answers with status {response.status}")
             return _body(response, limits.medium_bytes, end)
         finally:
             connection.close()
+
+
+@contextmanager
+def _bad_urls_refused() -> Iterator[None]:
+    try:
+        yield
+    except UrlError as error:
+        raise MediaRefused(f"the URL cannot be fetched: {error}") from None
 
 
 def _body(response: http.client.HTTPResponse, cap: int, end: float) -> bytes:
@@ -123,5 +142,5 @@ def _body(response: http.client.HTTPResponse, cap: int, end: float) -> bytes:
 def _left(end: float) -> float:
     left = end - time.monotonic()
     if left <= 0:
-        raise MediaRefused("the address took too long")
+        raise MediaRefused("the URL took too long")
     return left

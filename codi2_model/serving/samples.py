@@ -14,8 +14,8 @@ from codi2_datasets.identity import digest
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
+from codi2_datasets.padding import add_sample, members_of
 from codi2_datasets.sample import EXTENSIONS, TASKS, Message, Part, Sample, SampleError
-from codi2_datasets.tar import add_member
 from codi2_model.evaluation.outputs import clipped, even_sides
 
 Made = tuple[Sample, dict[str, bytes]]
@@ -91,9 +91,8 @@ def task_of(messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]])
 def shard_of(samples: Sequence[Made]) -> bytes:
     """A shard of the samples, in order: the same samples make the same bytes."""
     buffer = io.BytesIO()
+    members = members_of(sample for sample, _ in samples)
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for sample, media in samples:
-            add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
-            for member, data in sorted(media.items()):
-                add_member(archive, f"{sample.sample_id}.{member}", data)
+        for number, (sample, media) in enumerate(samples):
+            add_sample(archive, number, sample, media, members)
     return buffer.getvalue()

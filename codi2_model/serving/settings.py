@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codi2_model.checkpoints import UsageError
 from codi2_model.serving.media import Limits
+from codi2_storage.urls import UrlError, parse_host
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN_VARIABLE = "CODI2_API_TOKEN"
@@ -49,6 +50,11 @@ class ServerSettings:
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")):
                 raise UsageError(f"{origin}: an origin begins with http:// or https://")
+        for host in self.remote_hosts:
+            try:
+                parse_host(host.removeprefix("*."))
+            except UrlError as error:
+                raise UsageError(f"allow remote: {error}") from None
 
 
 def read_token(path: str | None) -> str | None:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codi2_model.training.config import STAGES
+from codi2_storage.files import as_new, flush
 
 FORMAT = 1
 
@@ -75,11 +75,12 @@ def save(
     if state.ema is not None:
         save_file(state.ema, trainer / "ema.safetensors")
     (trainer / "progress.json").write_text(json.dumps(asdict(progress), indent=1))
+    as_new(temporary)  # safetensors writes for the owner alone
     for path in temporary.rglob("*"):
-        _flush(path)
+        flush(path)
     discard(folder)
     temporary.rename(folder)
-    _flush(folder.parent)
+    flush(folder.parent)
     return folder
 
 
@@ -128,12 +129,3 @@ def discard(folder: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)
         shutil.rmtree(doomed)
-
-
-def _flush(path: Path) -> None:
-    """Have a file, or a folder's list of names, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

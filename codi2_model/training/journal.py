@@ -16,6 +16,7 @@ from typing import Any
 
 from codi2_model.training.board import Board
 from codi2_model.training.config import STAGES
+from codi2_storage.files import write_whole
 
 Row = dict[str, Any]
 UNREPEATABLE = ("seconds", "data_wait")
@@ -52,9 +53,7 @@ class Journal:
             return
         here = (STAGES.index(stage), step)
         kept = [row for row in read_rows(self.path) if (STAGES.index(row["stage"]), row["step"]) <= here]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        temporary.replace(self.path)
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         if self.board is not None:
             self.board.rewrite(kept)
 

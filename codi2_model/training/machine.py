@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from codi2_storage.files import write_whole
+
 FILE = "machine.json"
 
 
@@ -17,9 +19,7 @@ def note(out: Path) -> None:
     seen = attempts(out)
     if attempt in seen:
         return
-    temporary = out / f"{FILE}.tmp"
-    temporary.write_text(json.dumps([*seen, attempt]))
-    temporary.replace(out / FILE)
+    write_whole(out / FILE, json.dumps([*seen, attempt]))
 
 
 def attempts(out: Path) -> list[dict[str, str | int]]:

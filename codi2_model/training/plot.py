@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codi2_model.training.config import STAGES
 from codi2_model.training.journal import Row, read_rows
+from codi2_storage.files import replacing
 
 NOT_LOSSES = ("stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm", "n")
 
@@ -26,9 +27,8 @@ def plot_losses(metrics: Path, out: Path) -> Path:
         _lines(panel, [row for row in rows if row["stage"] == stage])
         panel.set_ylabel("loss" if place == 0 else "")
         panel.grid(alpha=0.3)
-    temporary = out.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    temporary.replace(out)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
     return out
 
 

@@ -41,6 +41,7 @@ from codi2_model.training.parallel import (
 )
 from codi2_model.training.plot import plot_losses
 from codi2_model.training.shards import MediaCache, ShardError, ShardSet, expand
+from codi2_storage.files import write_whole
 
 MAKERS = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
 TOKENIZER_SAMPLES = 20_000  # a task, from which a tokenizer is learnt
@@ -210,10 +211,7 @@ def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Pat
         asked["start"] = weights_digest(start)  # a copy of the weights elsewhere is the same start
     file = out / "run.json"
     if not file.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asked, indent=1))
-        temporary.replace(file)
+        write_whole(file, json.dumps(asked, indent=1))
         return
     found = json.loads(file.read_text())
     if found != asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,17 @@ class Item:
 
     sample: Sample
     media: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Samples to be written, once, and what is known of them before: every member they have, with its modality."""
+
+    found: Iterable[Item]
+    members: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.found)
 
 
 @dataclass

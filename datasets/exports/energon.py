@@ -41,7 +41,6 @@ def write(items: Iterable[Item], store: Store) -> Loss:
     shards = [name for name in store.list() if name.endswith(".tar")]
     counts = {}
     with whole_file(store, ".nv-meta/index.sqlite") as path:
-        path.unlink()
         database = sqlite3.connect(path)
         database.executescript(TABLES)
         for number, name in enumerate(shards):

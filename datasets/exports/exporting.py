@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading
+from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy
 from codi2_datasets.exports.registry import formats
 from codi2_datasets.exports.webdataset import read_tar
 from codi2_datasets.progress import Advance, progress
+from codi2_datasets.sample import EXTENSIONS
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -53,7 +54,8 @@ def export(
     clear(target)
     total = sum(row["samples"] for row in rows) if limit is None else None
     with progress(f"export {format_name}", total, "samples") as advance:
-        loss = chosen.write(items(store, rows, limit, advance), target)
+        members = members_in(catalog, build_id, sorted({row["task"] for row in rows}))
+        loss = chosen.write(Items(items(store, rows, limit, advance), members), target)
     told = f"builds/{build_id}/ATTRIBUTION"
     if store.exists(told):
         target.write_bytes("ATTRIBUTION", store.read_bytes(told))
@@ -89,6 +91,17 @@ def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advanc
                 taken[of] = taken.get(of, 0) + 1
                 yield item
                 advance(1)
+
+
+def members_in(catalog: Catalog, build_id: str, tasks: Sequence[str]) -> dict[str, str]:
+    """Every member of these tasks' samples, with its modality."""
+    rows = catalog.sql(
+        """select distinct position, modality from parts join samples using (sample_id)
+           where modality <> 'text' and list_contains(?, task) order by all""",
+        [tasks],
+        build=build_id,
+    ).to_pylist()
+    return {f"{row['position']:03d}.{EXTENSIONS[row['modality']]}": row["modality"] for row in rows}
 
 
 def check(path: Path, row: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from codi2_storage.files import replacing
 from codi2_storage.store import Store, explained
 
 
@@ -17,20 +17,16 @@ from codi2_storage.store import Store, explained
 def whole_file(store: Store, name: str) -> Iterator[Path]:
     """A local path to write to; what is there at the end becomes `name`, or nothing does."""
     target = store.local_path(name)
-    folder = Path(target).parent if target else Path(tempfile.gettempdir())
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(suffix=".part", dir=folder)
-    os.close(handle)
     try:
-        yield Path(path)
         if target:
-            os.replace(path, target)
-        else:
-            store.fs.put_file(path, store.path(name))
+            with replacing(Path(target)) as path:
+                yield path
+            return
+        with tempfile.NamedTemporaryFile(suffix=".part") as file:
+            yield Path(file.name)
+            store.fs.put_file(file.name, store.path(name))
     except OSError as error:
         raise explained(error, target or store.uri(name)) from error
-    finally:
-        Path(path).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -52,25 +48,27 @@ class TextFiles:
     def __init__(self, store: Store, pattern: str, opening: str, closing: str, separator: str) -> None:
         self.store, self.pattern = store, pattern
         self.opening, self.closing, self.separator = opening, closing, separator
-        self.open: dict[str, tuple[IO[str], Path]] = {}
+        self.open: dict[str, IO[str]] = {}
 
     def add(self, split: str, text: str) -> None:
         if split not in self.open:
-            handle, path = tempfile.mkstemp(suffix=".part")
-            file = os.fdopen(handle, "w", encoding="utf-8")
-            file.write(self.opening + text)
-            self.open[split] = file, Path(path)
+            self.open[split] = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  (closed in __exit__)
+            self.open[split].write(self.opening + text)
         else:
-            self.open[split][0].write(self.separator + text)
+            self.open[split].write(self.separator + text)
 
     def __enter__(self) -> TextFiles:
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
-        for split, (file, path) in self.open.items():
-            file.write(self.closing)
-            file.close()
-            if kind is None:
-                with whole_file(self.store, self.pattern.format(split=split)) as target:
-                    shutil.copyfile(path, target)
-            path.unlink()
+        for split, file in self.open.items():
+            with file:
+                if kind is not None:
+                    continue
+                file.write(self.closing)
+                file.seek(0)
+                with (
+                    whole_file(self.store, self.pattern.format(split=split)) as target,
+                    target.open("w", encoding="utf-8", newline="") as copy,
+                ):
+                    shutil.copyfileobj(file, copy)

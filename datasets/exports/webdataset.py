@@ -1,14 +1,17 @@
-"""WebDataset: our own shards, in one folder that needs no catalog. Holds everything."""
+"""WebDataset: our own shards, in one folder that needs no catalog. Holds everything.
+
+The first samples of each tar hold every member of the whole export (`padding.py`), so that Hugging Face's `datasets` reads it.
+"""
 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading
+from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy, whole_file
+from codi2_datasets.padding import add_sample, members_of
 from codi2_datasets.sample import Sample, SampleError
-from codi2_datasets.tar import add_member
 from codi2_storage.store import Store
 
 SAMPLES = 1000  # a shard
@@ -17,10 +20,19 @@ LOT_BYTES = 1 << 28  # of media, after which a lot is full whatever its number
 
 def write(items: Iterable[Item], store: Store) -> Loss:
     loss = Loss()
+    members = dict(items.members) if isinstance(items, Items) else {}
+    written: dict[str, int] = {}
     for split, number, lot in lots(items, SAMPLES):
-        with whole_file(store, f"{split}-{number:05d}.tar") as path:
-            write_tar(path, lot)
+        name = f"{split}-{number:05d}.tar"
+        members |= members_of(item.sample for item in lot)
+        with whole_file(store, name) as path:
+            write_tar(path, lot, members)
+        written[name] = len(members)
         loss.written += len(lot)
+    for name, known in written.items():
+        if known < len(members):  # later tars brought members that nobody had told of
+            with local_copy(store, name) as old, whole_file(store, name) as path:
+                write_tar(path, read_tar(str(old), name), members)
     return loss
 
 
@@ -45,14 +57,10 @@ def lots(items: Iterable[Item], size: int, most: int = LOT_BYTES) -> Iterator[tu
         yield done(left)
 
 
-def write_tar(path: object, items: Iterable[Item]) -> None:
+def write_tar(path: object, items: Iterable[Item], members: Mapping[str, str] | None = None) -> None:
     with tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
-        for item in items:
-            key = item.sample.sample_id
-            add_member(archive, f"{key}.json", item.sample.to_json().encode())
-            for part in item.sample.parts():
-                if part.part is not None:
-                    add_member(archive, f"{key}.{part.part}", item.media[part.part])
+        for number, item in enumerate(items):
+            add_sample(archive, number, item.sample, item.media, members or {})
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
@@ -90,10 +98,11 @@ def read_tar(path: str, name: str) -> Iterator[Item]:
 
 
 def whole(sample: Sample, media: dict[str, bytes], name: str) -> Item:
-    missing = [part.part for part in sample.parts() if part.part is not None and part.part not in media]
+    own = members_of([sample])
+    missing = [member for member in own if member not in media]
     if missing:
         raise ExportError(f"webdataset: {name}: sample {sample.sample_id} lacks its member {missing[0]}")
-    return Item(sample, media)
+    return Item(sample, {member: media[member] for member in own})
 
 
 FILES = r"(train|validation|test)-\d{5,}\.tar"

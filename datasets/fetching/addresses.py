@@ -37,15 +37,18 @@ def is_private(host: str) -> bool:
 
 class Checked(AbstractResolver):
     """Resolves names to addresses that may be connected to; the connection goes to the very address that was checked.
-    `allowed`: hosts that may lead anywhere."""
+    `allowed`: hosts that may lead anywhere, as `Url.host` spells them."""
 
     def __init__(self, allowed: Collection[str]) -> None:
-        self.allowed = frozenset(host.lower() for host in allowed)
+        self.allowed = frozenset(allowed)
         self.inner = ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
-        found = await self.inner.resolve(host, port, family)
-        if host.lower() not in self.allowed and not all(public(one["host"]) for one in found):
+        try:
+            found = await self.inner.resolve(host, port, family)
+        except UnicodeError as error:  # a label that is empty or too long
+            raise OSError(f"{host[:100]} is no name that can be resolved") from error
+        if host not in self.allowed and not all(public(one["host"]) for one in found):
             raise PrivateAddress(f"{host} leads into a private network")
         return list(found)
 

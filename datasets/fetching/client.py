@@ -1,4 +1,7 @@
-"""One address fetched: what must not be asked is not asked, redirects are followed one by one, what may pass is tried again."""
+"""One URL fetched: opt-outs are honored, redirects are followed one by one, transient errors are retried.
+
+A URL is normalized once (`codi2_storage.urls`): what is checked is what is sent, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.addresses import Checked, PrivateAddress, is_private
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.rules import AGENT, Site, opted_out
+from codi2_storage.urls import Url, UrlError, parse_url
 
 HOPS = 5
 MOVED = {301, 302, 303, 307, 308}
@@ -31,8 +35,8 @@ class Answer:
     error: str = ""
     wait: float | None = None
     """Seconds that the server asks to stay away."""
-    place: str = ""
-    """Where the next hop leads."""
+    location: str = ""
+    """Where a redirect leads, as the header holds it."""
 
 
 @dataclass
@@ -57,54 +61,57 @@ class Client:
         self._hosts = defaultdict(lambda: asyncio.Semaphore(self.options.per_host))
 
     async def get(self, url: str) -> Answer:
-        """The body at an address, or why there is none; tried again while that may pass."""
-        partial, chance = Partial(), random.Random(url)
+        """The body at a URL, or why there is none; transient errors are retried."""
+        try:
+            first = parse_url(url)
+        except UrlError as error:
+            return Answer(status.BAD_ADDRESS, error=str(error))
+        partial, chance = Partial(), random.Random(first.href)
         for attempt in range(self.options.retries + 1):
-            answer = await self.follow(url, partial)
+            answer = await self.follow(first, partial)
             wait = answer.wait if answer.wait is not None else 0.5 * 2**attempt * chance.uniform(0.5, 1.5)
             if not status.transient(answer.status) or attempt == self.options.retries or wait > LONGEST_WAIT:
                 return answer
             await asyncio.sleep(wait)
         raise AssertionError("at least one try is made")
 
-    async def follow(self, url: str, partial: Partial) -> Answer:
+    async def follow(self, url: Url, partial: Partial) -> Answer:
         seen: set[str] = set()
         for _ in range(HOPS + 1):
-            if url in seen:
+            if url.href in seen:
                 return Answer(status.REDIRECTS, error="a circle")
-            seen.add(url)
+            seen.add(url.href)
             if refused := await self.refused(url):
                 return refused
-            host = urlsplit(url).netloc
-            async with self._hosts[host]:
+            async with self._hosts[url.origin]:
                 answer = await told(lambda url=url: self.ask(url, partial))  # type: ignore[misc]
-            if not answer.place:
+            if not answer.location:
                 return answer
-            url = urljoin(url, answer.place)
+            try:
+                url = url.redirect(answer.location)
+            except UrlError as error:
+                return Answer(status.BAD_ADDRESS, error=f"a redirect: {error}", code=answer.code)
         return Answer(status.REDIRECTS, error=f"more than {HOPS}")
 
-    async def refused(self, url: str) -> Answer | None:
-        """Why an address is not asked at all; None where it may be."""
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-            good = parts.scheme in ("http", "https") and host and parts.username is None and (parts.port or 80) > 0
-        except ValueError:
-            good = False
-        if not good:
-            return Answer(status.BAD_ADDRESS, error=url[:200])
-        if self.options.blocklist.holds(url, host):
+    async def refused(self, url: Url) -> Answer | None:
+        """Why a URL is not asked for at all; None where it may be."""
+        if url.credentials:
+            return Answer(status.BAD_ADDRESS, error="holds a user name or a password")
+        if self.options.blocklist.holds(url):
             return Answer(status.BLOCKED)
-        if host not in self.options.hosts and is_private(host):
-            return Answer(status.PRIVATE, error=host)
+        if self.private(url):
+            return Answer(status.PRIVATE, error=url.host)
         if not self.options.robots:
             return None
-        rules = await self.rules(f"{parts.scheme}://{parts.netloc}")
+        rules = await self.rules(url.origin)
         if isinstance(rules, Answer):
             return rules
         if not rules.allows(url):
             return Answer(status.ROBOTS)
         return Answer(status.OPTED_OUT, error="tdmrep.json") if rules.reserves(url) else None
+
+    def private(self, url: Url) -> bool:
+        return url.host not in self.options.hosts and is_private(url.host)
 
     async def rules(self, site: str) -> Site | Answer:
         """A site's rules, asked for once; an Answer where it must not be read today."""
@@ -113,23 +120,22 @@ class Client:
         return await asyncio.shield(self._rules[site])
 
     async def read_rules(self, site: str) -> Site | Answer:
-        robots = await told(lambda: self.ask_rules(f"{site}/robots.txt"))
+        robots = await told(lambda: self.ask_rules(parse_url(f"{site}/robots.txt")))
         if robots.status == status.PRIVATE:
             return robots
         if status.transient(robots.status):
             return Answer(status.NO_ROBOTS, error=robots.status)
-        return Site.read(
-            text_of(robots), text_of(await told(lambda: self.ask_rules(f"{site}/.well-known/tdmrep.json")))
-        )
+        tdmrep = await told(lambda: self.ask_rules(parse_url(f"{site}/.well-known/tdmrep.json")))
+        return Site.read(text_of(robots), text_of(tdmrep))
 
-    async def ask_rules(self, url: str) -> Answer:
+    async def ask_rules(self, url: Url) -> Answer:
         timeout = aiohttp.ClientTimeout(total=RULES_SECONDS)
         for _ in range(HOPS):
-            if (urlsplit(url).hostname or "") not in self.options.hosts and is_private(urlsplit(url).hostname or ""):
+            if self.private(url):
                 return Answer(status.PRIVATE)
-            async with self.session.get(url, allow_redirects=False, timeout=timeout) as response:
+            async with self.session.get(on_the_wire(url), allow_redirects=False, timeout=timeout) as response:
                 if response.status in MOVED:
-                    url = urljoin(url, response.headers.get("Location", ""))
+                    url = url.redirect(response.headers.get("Location", ""))
                     continue
                 if response.status != 200:
                     return Answer(status.of_code(response.status))
@@ -141,13 +147,13 @@ class Client:
                 return Answer(status.OK, bytes(found[:RULES_BYTES]))
         return Answer(status.REDIRECTS)
 
-    async def ask(self, url: str, partial: Partial) -> Answer:
+    async def ask(self, url: Url, partial: Partial) -> Answer:
         """One request, without its redirects."""
         headers = {"Range": f"bytes={len(partial.data)}-", "If-Range": partial.tag} if partial.data else {}
-        async with self.session.get(url, headers=headers, allow_redirects=False) as response:
+        async with self.session.get(on_the_wire(url), headers=headers, allow_redirects=False) as response:
             code = response.status
             if code in MOVED and "Location" in response.headers:
-                return Answer(status.REDIRECTS, code=code, place=response.headers["Location"])
+                return Answer(status.REDIRECTS, code=code, location=response.headers["Location"])
             if code not in (200, 206):
                 return Answer(status.of_code(code), code=code, wait=seconds(response.headers.get("Retry-After")))
             if self.options.robots and opted_out(response.headers.items()):
@@ -185,6 +191,11 @@ class Client:
         return Answer(status.OK, bytes(found), response.status)
 
 
+def on_the_wire(url: Url) -> URL:
+    """The URL as aiohttp sends it unchanged. The query stands in the path, since yarl drops an empty one."""
+    return URL.build(scheme=url.scheme, host=url.host, port=url.port, path=url.target, encoded=True)
+
+
 async def told(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """An answer, or what went wrong as one."""
     try:
@@ -202,8 +213,8 @@ async def told(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         return Answer(status.UNREACHABLE, error=plain(error))
     except PrivateAddress as error:
         return Answer(status.PRIVATE, error=str(error))
-    except aiohttp.InvalidURL:
-        return Answer(status.BAD_ADDRESS)
+    except (aiohttp.InvalidURL, UrlError) as error:
+        return Answer(status.BAD_ADDRESS, error=plain(error))
     except (aiohttp.ClientConnectionError, ConnectionError) as error:
         return Answer(status.RESET, error=plain(error))
     except (aiohttp.ClientError, ValueError, OSError) as error:  # an answer that is no HTTP

@@ -13,7 +13,7 @@ from codi2_datasets.connectors import Link, Place, connectors
 from codi2_datasets.connectors.reading import tables
 from codi2_datasets.connectors.reading.files import expand, find, opened, short
 from codi2_datasets.connectors.reading.pairs import plain
-from codi2_datasets.connectors.reading.values import Bad, need, pick, text
+from codi2_datasets.connectors.reading.values import Bad, listed_url, need, pick, text
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.fetching.options import FetchError
 
@@ -103,7 +103,7 @@ def numbered(file: str) -> Iterator[tuple[Any, Mapping[str, Any] | Bad]]:
 
 def linked(locator: str, row: Mapping[str, Any]) -> Row:
     """The row's address with the usual columns beside it."""
-    url = text(pick(row, *ADDRESS))
+    url = listed_url(pick(row, *ADDRESS))
     if not url:
         return RejectedRow("", locator, "no address")
     told = plain(row)

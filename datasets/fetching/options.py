@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codi2_datasets.fetching.rules import Blocklist
+from codi2_storage.urls import UrlError, parse_host
 
-VERSION = "1"
+VERSION = "2"  # since 2, a URL is asked for as it is listed
 
 
 class FetchError(ValueError):
@@ -44,6 +45,10 @@ class Options:
         for name in ("shard_rows", "at_once", "per_host", "timeout", "stall", "most_bytes", "most_pixels"):
             if getattr(self, name) <= 0:
                 raise FetchError(f"{name.replace('_', ' ')}: more than 0 is wanted")
+        try:
+            object.__setattr__(self, "hosts", tuple(parse_host(host) for host in self.hosts))
+        except UrlError as error:
+            raise FetchError(f"allow host: {error}") from None
 
     def deciding(self) -> dict[str, Any]:
         """What changes the bytes; the rest changes how long it takes."""

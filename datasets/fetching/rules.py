@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.robotparser import RobotFileParser
+
+from codi2_storage.urls import Url, UrlError, parse_host, parse_url
 
 AGENT = "codi2-open"
 REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}
@@ -38,46 +39,105 @@ def refuses(tag: str) -> bool:
     return False
 
 
+# --- patterns of paths -----------------------------------------------------------------------------------------------
+
+ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~:/?#\[\]@!$&()*+,;=%]")
+
+
+def comparable(target: str) -> str:
+    """A path or a pattern as RFC 9309 compares them: percent-codes in upper case, none for a letter, digit or -._~, all for
+    what a URL cannot hold. For comparing alone: a URL is asked for as it is written."""
+
+    def one(match: re.Match[str]) -> str:
+        found = match[0]
+        if len(found) == 3 and found[0] == "%":
+            character = chr(int(found[1:], 16))
+            unreserved = character.isascii() and (character.isalnum() or character in "-._~")
+            return character if unreserved else found.upper()
+        return "".join(f"%{byte:02X}" for byte in found.encode("utf-8", "replace"))
+
+    return ESCAPE.sub(one, target)
+
+
+def fits(pattern: str, path: str) -> bool:
+    """As in robots.txt: the start of a path, * for anything, $ for its end."""
+    if "*" not in pattern:
+        return path == pattern[:-1] if pattern.endswith("$") else bool(pattern) and path.startswith(pattern)
+    literal = pattern.replace("[", "[[]").replace("?", "[?]")
+    return fnmatch.fnmatchcase(path, literal[:-1] if literal.endswith("$") else f"{literal}*")
+
+
+@dataclass(frozen=True)
+class Robots:
+    """The rules of a robots.txt for us (RFC 9309), as (pattern, allowed)."""
+
+    rules: tuple[tuple[str, bool], ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> Robots:
+        """Those of the groups that name us, else those for every agent."""
+        groups: dict[str, list[tuple[str, bool]]] = {}
+        agents: list[str] = []
+        ruled = False
+        for line in re.split(r"[\r\n]+", text.removeprefix("\ufeff")):
+            name, _, value = line.partition("#")[0].partition(":")
+            name, value = name.strip().lower(), value.strip()
+            if name == "user-agent":
+                agents, ruled = ([] if ruled else agents), False
+                agents.append(value.lower().partition("/")[0].strip())
+                groups.setdefault(agents[-1], [])
+            elif name in ("allow", "disallow"):
+                ruled = True
+                rule = value if value.startswith(("/", "*")) else f"/{value}"
+                for agent in agents if value else ():
+                    groups[agent].append((comparable(rule), name == "allow"))
+        ours = max((agent for agent in groups if agent and AGENT.startswith(agent)), key=len, default="*")
+        return cls(tuple(groups.get(ours, ())))
+
+    def allows(self, target: str) -> bool:
+        """The longest pattern that fits decides; of two as long, the one that allows."""
+        path = comparable(target)
+        return max(
+            ((len(pattern), allowed) for pattern, allowed in self.rules if fits(pattern, path)), default=(0, True)
+        )[1]
+
+
 @dataclass(frozen=True)
 class Site:
     """The rules of one site, read once: robots.txt, and tdmrep.json as (location, reserved)."""
 
-    robots: RobotFileParser | None
+    robots: Robots
     reservations: tuple[tuple[str, bool], ...]
 
     @classmethod
     def read(cls, robots: str | None, tdmrep: str | None) -> Site:
         """None: the site has no such file. A tdmrep.json that is none reserves nothing."""
-        parser = None
-        if robots is not None:
-            parser = RobotFileParser()
-            parser.parse(robots.splitlines())
         try:
             rules = json.loads(tdmrep or "[]")
         except (ValueError, RecursionError):
             rules = []
         listed = [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
-        return cls(parser, tuple((str(rule.get("location", "")), rule.get("tdm-reservation") == 1) for rule in listed))
+        reservations = [
+            (comparable(str(rule.get("location", ""))), rule.get("tdm-reservation") == 1) for rule in listed
+        ]
+        return cls(Robots.read(robots or ""), tuple(reservations))
 
-    def allows(self, url: str) -> bool:
-        """Whether robots.txt lets us read an address."""
-        return self.robots is None or self.robots.can_fetch(AGENT, url)
+    def allows(self, url: Url) -> bool:
+        """Whether robots.txt lets us read a URL."""
+        return self.robots.allows(url.target)
 
-    def reserves(self, url: str) -> bool:
-        """Whether tdmrep.json reserves an address: the first rule whose location fits it decides."""
-        path = urlsplit(url).path or "/"
+    def reserves(self, url: Url) -> bool:
+        """Whether tdmrep.json reserves a URL: the first rule whose location fits its path decides."""
+        path = comparable(url.path)
         return next((reserved for location, reserved in self.reservations if fits(location, path)), False)
 
 
-def fits(pattern: str, path: str) -> bool:
-    """As in robots.txt: the start of a path, * for anything, $ for its end."""
-    literal = pattern.replace("[", "[[]").replace("?", "[?]")
-    return fnmatch.fnmatchcase(path, literal[:-1] if literal.endswith("$") else f"{literal}*") if pattern else False
+# --- one's own -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Blocklist:
-    """Hosts, domains (*.example.org: it and all below) and beginnings of addresses that are never asked."""
+    """Hosts, domains (*.example.org: it and all below) and beginnings of URLs, `comparable`, that are never asked for."""
 
     hosts: frozenset[str] = frozenset()
     domains: tuple[str, ...] = ()
@@ -85,17 +145,27 @@ class Blocklist:
 
     @classmethod
     def read(cls, path: str | Path) -> Blocklist:
-        """One entry a line, # begins a comment. Raises FileNotFoundError."""
-        lines = [line.partition("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-        beginnings = tuple(line for line in lines if "://" in line)
-        names = [line.lower() for line in lines if line and "://" not in line]
-        domains = tuple(name[2:] for name in names if name.startswith("*."))
-        return cls(frozenset(name for name in names if not name.startswith("*.")), domains, beginnings)
+        """One entry a line, # begins a comment. Raises FileNotFoundError, and UrlError for a line that is no entry."""
+        hosts: set[str] = set()
+        domains: list[str] = []
+        beginnings: list[str] = []
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+            entry = line.partition("#")[0].strip()
+            try:
+                if "://" in entry:
+                    beginnings.append(comparable(parse_url(entry).href))
+                elif entry.startswith("*."):
+                    domains.append(parse_host(entry[2:]).rstrip("."))
+                elif entry:
+                    hosts.add(parse_host(entry).rstrip("."))
+            except UrlError as error:
+                raise UrlError(f"{path}, line {number}: {entry}: {error}") from None
+        return cls(frozenset(hosts), tuple(domains), tuple(beginnings))
 
-    def holds(self, url: str, host: str) -> bool:
-        host = host.lower().rstrip(".")
+    def holds(self, url: Url) -> bool:
+        host = url.host.rstrip(".")
         below = any(host == domain or host.endswith(f".{domain}") for domain in self.domains)
-        return host in self.hosts or below or url.startswith(self.beginnings)
+        return host in self.hosts or below or comparable(url.href).startswith(self.beginnings)
 
     def words(self) -> Mapping[str, Any]:
         return {"hosts": sorted(self.hosts), "domains": self.domains, "beginnings": self.beginnings}

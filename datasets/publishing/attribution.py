@@ -13,6 +13,7 @@ import duckdb
 from codi2_datasets.corpora import corpora
 from codi2_datasets.publishing.figures import SHOWN, WORKS, rows
 from codi2_datasets.publishing.licence_links import asks_share_alike, text_of
+from codi2_storage.sql import literals
 
 AUTHORS = f"""
     with recursive {WORKS}
@@ -123,9 +124,8 @@ def tell_licences(used: Iterable[dict[str, Any]]) -> list[str]:
     lines = ["", *(f"  {name}: {text_of(name) or 'its text is in the package named above'}" for name in names)]
     strict = [name for name in names if asks_share_alike(name)]
     if strict:
-        listed = ", ".join(f"'{name}'" for name in strict)
         lines += ["", *wrapped(SHARE_ALIKE.format(names=", ".join(strict)))]
-        lines.append(f"  select * from samples where licence not in ({listed})")
+        lines.append(f"  select * from samples where licence not in ({literals(strict)})")
     return lines
 
 

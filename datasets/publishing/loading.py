@@ -34,7 +34,28 @@ roles = duckdb.sql(
 ).fetchall()
 ```
 
-The tables, by Hugging Face's `datasets` (its reader of shards wants the same parts in every sample, and refuses these):
+Samples with their media, by Hugging Face's `datasets`:
+
+```python
+import duckdb
+from datasets import load_dataset
+
+root, build, task = "data", "BUILD", "text_to_image"
+shards = duckdb.sql(
+    f"select shard from '{root}/catalog/shards/build={build}/*.parquet' where split = 'train' and task = '{task}'"
+).fetchall()
+files = sorted(f"{root}/{shard}" for (shard,) in shards)
+streamed = load_dataset("webdataset", data_files=files, split="train", streaming=True)
+```
+
+A row has `json`, the sample, and a column for every member that samples of the task have; a part of type image, audio or video
+is `row[part["part"]]`. That reader takes its columns from the first five samples of the first file. So in these, and in no
+others, members that a sample lacks are there as placeholders (an image of one pixel, audio of one value, a video of one frame), which its JSON does not
+name: go by `json`. For the same reason read one task at a time, or `codi2 export --format webdataset`, whose tars know the
+members of all tasks. Audio and video are decoded by `torchcodec`, which `datasets` wants installed. `codi2 export --format trl` gives
+Parquet with the same columns for every task.
+
+The tables, by `datasets`:
 
 ```python
 from datasets import load_dataset

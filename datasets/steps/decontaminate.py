@@ -28,6 +28,7 @@ from codi2_datasets.steps.enrich import DECODE
 from codi2_datasets.steps.ledger import reject
 from codi2_datasets.steps.normalise import normalise
 from codi2_datasets.steps.partitions import Media
+from codi2_storage.filesystems import system_of
 
 KINDS = {
     "image": {
@@ -56,23 +57,22 @@ class Item:
 def read_set(choice: EvaluationSet) -> list[Item]:
     """Everything in the folder, by name. Raises RecipeError where it cannot be read or holds nothing of use."""
     try:
-        files = fsspec.open_files(f"{choice.folder.rstrip('/')}/**", mode="rb")
-        found = [item for file in sorted(files, key=lambda file: file.path) for item in read_file(file)]
-    except (OSError, ValueError) as error:
+        fs, folder = system_of(choice.folder)
+        found = [item for path in sorted(fs.find(folder)) for item in read_file(fs, path)]
+    except (OSError, ValueError, ImportError) as error:
         raise RecipeError(f"decontaminate: {choice.name}: {choice.folder} cannot be read: {error}") from error
     if not found:
         raise RecipeError(f"decontaminate: {choice.name}: no picture, sound, clip or text under {choice.folder}")
     return found
 
 
-def read_file(file: Any) -> Iterator[Item]:
-    name = file.path.rsplit("/", 1)[-1]
+def read_file(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[Item]:
+    name = path.rsplit("/", 1)[-1]
     extension = name.rsplit(".", 1)[-1].lower()
     modality = next((modality for modality, types in KINDS.items() if extension in types), None)
     if modality is None:
         return
-    with file as handle:
-        content = handle.read()
+    content = fs.cat_file(path)
     if extension == "jsonl":
         for number, line in enumerate(content.decode().splitlines(), 1):
             if line.strip():

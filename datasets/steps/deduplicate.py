@@ -16,6 +16,7 @@ from codi2_datasets.dedup import groups, minhash, perceptual, semantic
 from codi2_datasets.dedup.pairs import Pairs
 from codi2_datasets.recipe import Duplicates, Recipe
 from codi2_datasets.steps.ledger import reject
+from codi2_storage.sql import identifier, literal
 
 # What each way of looking needs: (modality, way) -> operator, and its signals
 NEEDS = {
@@ -103,7 +104,7 @@ def signals_of(
     """The places in `ids` that have every one of these signals of the operator, and the signals, a column each."""
     connection.register("wanted_ids", pa.table({"asset_id": ids, "place": np.arange(len(ids))}))
     values = ", ".join(
-        f"any_value(s.{'text' if name in WORDS else 'vector'}) filter (where s.name = '{name}') as \"{name}\""
+        f"any_value(s.{'text' if name in WORDS else 'vector'}) filter (where s.name = {literal(name)}) as {identifier(name)}"
         for name in names
     )
     table = connection.execute(

@@ -13,7 +13,6 @@ import time
 from dataclasses import replace
 
 import duckdb
-import pyarrow as pa
 
 from codi2_datasets.derive import derivations
 from codi2_datasets.licences import fusable, fuse_all, strictest
@@ -24,11 +23,11 @@ from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
 from codi2_datasets.relations import make_relations
 from codi2_datasets.steps.ledger import count
+from codi2_datasets.steps.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.tasks import Planner, planners
-from codi2_datasets.templates import pieces
+from codi2_storage.sql import case, literal, literals
 from codi2_storage.tables import TABLES
 
-SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
 FORBIDDEN = "(none)"  # the licence of a work that may not be made
 
 
@@ -95,20 +94,24 @@ def plan_task(
 def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> list[str]:
     """`candidates`: what the planner yields, each derive_NAME named by the hash of how it is made. Returns its columns."""
     query = planner.candidates(options)
-    columns = [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
-    versions = " ".join(f"when '{name}' then '{item.version}'" for name, item in derivations().items())
+    columns = columns_of(connection, query)
+    versions = [(name, literal(item.version)) for name, item in derivations().items()]
     added: list[str] = []
     replaced: list[str] = []
     for derived in (column for column in columns if column.startswith("derive_")):
         slot = derived.replace("derive_", "slot_")
         given = slot in columns
         named = f"""if({derived} is null, {slot if given else "null"}, sha256(concat_ws('|', {derived}.op,
-                 case {derived}.op {versions} end, {derived}.params, array_to_string({derived}.inputs, ',')))) as {slot}"""
+                 {case(f"{derived}.op", versions)}, {derived}.params, array_to_string({derived}.inputs, ',')))) as {slot}"""
         (replaced if given else added).append(named)
     replacing = f" replace ({', '.join(replaced)})" if replaced else ""
     every = ", ".join([f"*{replacing}", *added])
     connection.execute(f"create or replace temp table candidates as select {every} from ({query})")
     return columns
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+    return [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
 
 
 def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
@@ -123,72 +126,6 @@ def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None
             )
 
 
-def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> None:
-    """`templates`: every phrasing written out, one row a piece, for every number of demonstrations it can hold."""
-    rows, seen = [], dict.fromkeys(((t.kind, t.shows_demos) for t in planner.templates), 0)
-    for template in planner.templates:
-        if template.shows_demos and not options["max_demos"]:
-            continue
-        number = seen[template.kind, template.shows_demos]
-        seen[template.kind, template.shows_demos] += 1
-        for demos in range(1, options["max_demos"] + 1) if template.shows_demos else [0]:
-            rows += [
-                (template.kind, number, demos, p.position, p.turn, p.role, p.text, p.slot, p.icl_role, p.target)
-                for p in pieces(template, demos)
-            ]
-    names = ("kind", "number", "demos", "position", "turn", "role", "text", "slot", "icl_role", "target")
-    columns = [pa.array(values) for values in zip(*rows, strict=True)]
-    connection.register("written_out", pa.table(columns, names=names))
-    connection.execute(
-        "create or replace temp table templates as "
-        "select * replace (text::varchar as text, slot::varchar as slot, icl_role::varchar as icl_role) from written_out"
-    )
-    connection.unregister("written_out")
-    connection.execute("create or replace temp table phrasings (kind varchar, shows_demos boolean, total integer)")
-    connection.executemany("insert into phrasings values (?, ?, ?)", [(*key, total) for key, total in seen.items()])
-
-
-def pick_phrasings(connection: duckdb.DuckDBPyConnection) -> None:
-    """The number of the template for each chosen sample, another one each time a candidate comes again."""
-    connection.execute(
-        """create or replace temp table chosen as
-           select c.* exclude (h, round), ((h % p.total + round) % p.total)::integer as number
-           from chosen c left join phrasings p on p.kind = c.kind and p.shows_demos = (c.demos > 0)"""
-    )
-
-
-def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_demos: int) -> None:
-    """`task_parts`: the chosen samples joined with their phrasings, every word and slot filled in."""
-    said = "t.text"
-    for column in columns:
-        if column.startswith("word_"):
-            said = f"replace({said}, '{{{column.removeprefix('word_')}}}', coalesce(c.{column}, ''))"
-    names = [column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))]
-    media = {name: f"c.slot_{name}" for name in names}
-    texts = {column.removeprefix("text_"): f"c.{column}" for column in columns if column.startswith("text_")}
-    own = "c.source_asset" if "source_asset" in columns else "null"
-    sources = {name: f"c.source_{name}" if f"source_{name}" in columns else own for name in texts}
-    for slot, name, n in ((f"demo{n}_{s}", of, n) for n in range(1, max_demos + 1) for s, of in SIDES.items()):
-        if name in media:
-            media[slot] = f"c.demo_slot_{name}[{n}]"
-        elif name in texts:
-            source = f"c.demo_source_asset[{n}]" if "source_asset" in columns else "null"
-            sources[slot] = f"if({texts[slot]} is null, {source}, {sources[slot]})" if slot in texts else source
-            paired = f"c.demo_text_{name}[{n}]"
-            texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
-    connection.execute(
-        f"""create or replace temp table task_parts as
-            with filled as (
-                select c.key, t.position, t.turn, t.role, coalesce({case("t.slot", texts)}, {said}) as text,
-                       {case("t.slot", {**media, **sources})} as asset_id, t.icl_role, t.target,
-                       {case("t.slot", dict.fromkeys(media, "true"))} as is_media
-                from chosen c join templates t on t.kind = c.kind and t.number = c.number and t.demos = c.demos)
-            select * exclude (is_media) replace (if(is_media, null, text) as text,
-                   {"row_number() over (partition by key order by position) - 1" if texts else "position"} as position)
-            from filled where coalesce(is_media, false) or coalesce(text, '') <> ''"""
-    )
-
-
 def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
     """Note in `derived` how every medium is made that the parts use; give the parts their modality and licence."""
     how = [
@@ -197,7 +134,7 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
         if c.startswith("derive_")
     ]
     if how:
-        modality = " ".join(f"when '{name}' then '{item.modality}'" for name, item in derivations().items())
+        modality = case("m.op", [(name, literal(item.modality)) for name, item in derivations().items()])
         connection.execute(
             f"""insert into derived by name
                 with used as (
@@ -208,7 +145,7 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
                     from ({" union all ".join(how)}) semi join used using (asset_id) group by asset_id),
                 opened as (
                     select asset_id, op, unnest(inputs) as input, inputs[1] as first from made)
-                select m.*, f.source_row_id, f.corpus, case m.op {modality} end as modality, i.split, i.holdout,
+                select m.*, f.source_row_id, f.corpus, {modality} as modality, i.split, i.holdout,
                        i.licence, i.caption
                 from made m join selected f on f.asset_id = m.inputs[1] join (
                     select o.asset_id, max(s.split) as split, max(s.holdout) as holdout,
@@ -240,14 +177,8 @@ def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
     """SQL `fusable(a, b)` and `joinable(a, b)`: may works under these licences be made into one, be in one sample?"""
     known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
     for name, allows in (("fusable", fusable), ("joinable", lambda a, b: strictest([a, b]))):
-        allowed = [f"'{a}+{b}'" for a in known for b in known if allows(a, b)] or ["''"]
-        connection.execute(f"create or replace temp macro {name}(a, b) as a || '+' || b in ({', '.join(allowed)})")
-
-
-def case(subject: str, choices: dict[str, str]) -> str:
-    if not choices:
-        return "null"
-    return f"case {subject} " + " ".join(f"when '{name}' then {value}" for name, value in choices.items()) + " end"
+        allowed = [f"{a}+{b}" for a in known for b in known if allows(a, b)] or [""]
+        connection.execute(f"create or replace temp macro {name}(a, b) as a || '+' || b in ({literals(allowed)})")
 
 
 def publish_task(
@@ -262,42 +193,45 @@ def publish_task(
 ) -> None:
     """Name the samples, drop what may not be, and add the rest to the plan with a line in the ledger."""
     meta = [column for column in columns if column.startswith("meta_")]
-    described = ", ".join(f"'{column.removeprefix('meta_')}', c.{column}" for column in meta)
+    described = ", ".join(f"{literal(column.removeprefix('meta_'))}, c.{column}" for column in meta)
     shown = "c.demos + c.shown" if "shown" in columns else "c.demos"
+    task, build = literal(planner.task), literal(build_id)
     language = "coalesce(c.language, 'en')" if "language" in columns else "'en'"
     connection.execute(
         f"""create or replace temp table task_samples as
             with told as (
-                select key, sha256(concat_ws(chr(31), '{planner.task}', '{planner.version}', string_agg(concat_ws(
+                select key, sha256(concat_ws(chr(31), {task}, {literal(planner.version)}, string_agg(concat_ws(
                            chr(30), turn, role, modality, coalesce(asset_id, ''), coalesce(text, ''),
                            coalesce(icl_role, ''), target), chr(31) order by position)))[1:32] as sample_id,
-                       count(*) as n_parts, bool_or(asset_id is not null and modality is null) as lost,
+                       count(*) as n_parts, bool_or(asset_id is not null and modality is null) as lost, bool_or(missing) as missing,
                        array_to_string(list_sort(list_distinct(list(licence) filter (where licence is not null))), '+')
                            as licence
                 from task_parts group by key)
             select c.key, t.sample_id, c.split, c.holdout, {language} as language,
-                   c.kind || '/' || c.number as template, t.n_parts, {shown} as n_demos, t.licence, t.lost,
-                   md5_number_lower(concat_ws('|', {recipe.seed}, '{recipe.name}', t.sample_id)) % 2147483648 as seed,
+                   c.kind || '/' || c.number as template, t.n_parts, {shown} as n_demos, t.licence, t.lost, t.missing,
+                   md5_number_lower(concat_ws('|', {recipe.seed}, ?, t.sample_id)) % 2147483648 as seed,
                    json_object({described})::varchar as meta,
                    row_number() over (partition by t.sample_id order by c.key) as copy
-            from chosen c left join told t using (key)"""
+            from chosen c left join told t using (key)""",
+        [recipe.name],
     )
     name_licences(connection, "task_samples", strictest)
     connection.execute(
         f"""create or replace temp table dropped as
-            select key, coalesce(sample_id, '{planner.task}:' || key) as subject,
-                   case when sample_id is null then 'too few demonstrations' when lost then 'a medium is not selected'
+            select key, coalesce(sample_id, {task} || ':' || key) as subject,
+                   case when sample_id is null then 'too few demonstrations'
+                        when missing then 'its template names what the candidate does not have' when lost then 'a medium is not selected'
                         when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
-            from task_samples where sample_id is null or lost or copy > 1 or licence in ('', '{FORBIDDEN}')"""
+            from task_samples where sample_id is null or missing or lost or copy > 1 or licence in ('', {literal(FORBIDDEN)})"""
     )
     connection.execute(
         f"""insert into rejected by name
-            select '{build_id}' as build_id, subject, 'plan' as stage, '{planner.task}' as op, reason from dropped;
+            select {build} as build_id, subject, 'plan' as stage, {task} as op, reason from dropped;
             delete from task_samples where key in (select key from dropped);
             insert into planned_samples by name
-            select '{build_id}' as build_id, '{planner.task}' as task, * exclude (key, copy, lost) from task_samples;
+            select {build} as build_id, {task} as task, * exclude (key, copy, lost, missing) from task_samples;
             insert into planned_parts by name
-            select '{build_id}' as build_id, s.sample_id, p.* exclude (key, licence)
+            select {build} as build_id, s.sample_id, p.* exclude (key, licence, missing)
             from task_parts p join task_samples s using (key)"""
     )
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from codi2_datasets.shards import Receipt
 from codi2_storage.manifests import Writer
+from codi2_storage.sql import literal
 from codi2_storage.store import Store
 
 # Each must be zero in a build that is published.
@@ -117,7 +118,7 @@ def publish(
         writer.append("builds", [row])
         writer.append("shards", shards)
         for table, query in tables.items():
-            own = f"select * replace ('{build_id}' as build_id) from ({query})" if table != "assets" else query
+            own = f"select * replace ({literal(build_id)} as build_id) from ({query})" if table != "assets" else query
             writer.append(table, connection.execute(own).to_arrow_table())
 
 

@@ -18,6 +18,7 @@ from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
 from codi2_datasets.steps.deduplicate import group_near, keep_apart
 from codi2_datasets.steps.ledger import count, ledger_line, reject
+from codi2_storage.sql import identifier, literal
 
 ATTRIBUTES = {
     "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",
@@ -104,7 +105,8 @@ def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
         "having max(length(coalesce(text, ''))) <= 64 order by name"  # hashes are compared elsewhere
     ).fetchall()
     columns = "".join(
-        f", max({'text' if words else 'value'}) filter (where name = '{name}') as \"{name}\"" for name, words in found
+        f", max({'text' if words else 'value'}) filter (where name = {literal(name)}) as {identifier(name)}"
+        for name, words in found
     )
     connection.execute(f"create temp table measured as select asset_id{columns} from signals group by asset_id")
 
@@ -116,7 +118,7 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
     rows_in = found[0] if found else 0
     if not rows_in:  # nothing of the kind, and so none of its signals
         return
-    score = f'm."{rule.signal}"' if rule.signal else "null"
+    score = f"m.{identifier(rule.signal)}" if rule.signal else "null"
     try:
         connection.execute(
             f"""create temp table dropped as select asset_id, {score}::double as score, ?::double as threshold

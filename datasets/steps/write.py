@@ -13,14 +13,24 @@ import pyarrow as pa
 from codi2_datasets.engine import spread
 from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe
+from codi2_datasets.sample import EXTENSIONS
 from codi2_datasets.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.steps.select import count
+from codi2_storage.sql import case, literal
 from codi2_storage.store import Store
 
 # SQL, over the samples `s` of one shard: a hash of all that decides its bytes; and its name, by task, split and hash
-PLAN_HASH = f"""sha256('{VERSION}' || string_agg(concat_ws(chr(31), s.sample_id, s.holdout, s.licence, s.seed, s.meta),
-                chr(29) order by s.sample_id))"""
+PLAN_HASH = f"""sha256('{VERSION}' || coalesce(array_to_string(any_value(members), ','), '') || string_agg(concat_ws(
+                chr(31), s.sample_id, s.holdout, s.licence, s.seed, s.meta), chr(29) order by s.sample_id))"""
 SHARD_NAME = "format('shards/{}/{}-{:05d}-{}.tar', task, split, shard_index::bigint, plan_hash[1:16])"
+
+EXTENSION = case("modality", [(modality, literal(extension)) for modality, extension in EXTENSIONS.items()])
+
+
+def members_of_tasks(samples: str, parts: str) -> str:
+    """SQL: every member that samples of a task have, as (task, members), from these two tables."""
+    return f"""select task, list_sort(list(distinct format('{{:03d}}.{{}}', position, {EXTENSION}))) as members
+               from {parts} join {samples} using (sample_id) where modality <> 'text' group by task"""
 
 
 def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
@@ -38,10 +48,11 @@ def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
             select s.sample_id, s.task, s.split,
                    (('0x' || s.sample_id[1:8])::bigint * z.shards) >> 32 as shard_index
             from planned_samples s join sized z using (task, split);
+            create temp table task_members as {members_of_tasks("planned_samples", "planned_parts")};
             create temp table planned_shards as
-            select p.task, p.split, p.shard_index, count(*) as samples,
+            select p.task, p.split, p.shard_index, count(*) as samples, any_value(members) as members,
                    {PLAN_HASH} as plan_hash
-            from placed p join planned_samples s using (sample_id)
+            from placed p join planned_samples s using (sample_id) left join task_members m on m.task = p.task
             group by p.task, p.split, p.shard_index;
             alter table planned_shards add column shard varchar;
             update planned_shards set shard = {SHARD_NAME};
@@ -81,9 +92,10 @@ def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list
                order by of_shard, asset_id""",
         )
     ]
+    members = dict(connection.execute("select shard, members from planned_shards").fetchall())
     for name in names:
         samples, parts, media = (next(stream) for stream in streams)
-        yield ShardPlan(store, name, samples, parts, media.drop_columns(["of_shard"]))
+        yield ShardPlan(store, name, samples, parts, media.drop_columns(["of_shard"]), tuple(members[name] or ()))
 
 
 def by_shard(connection: duckdb.DuckDBPyConnection, query: str, names: list[str]) -> Iterator[pa.Table]:

@@ -38,6 +38,8 @@ class Planner:
     candidates: Callable[[dict[str, Any]], str]
     options: dict[str, Any] = field(default_factory=dict)
     demos: bool = False
+    choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What an option that is a list of names may hold. With all of them the SQL has every column that templates name."""
 
 
 @cache

@@ -128,4 +128,5 @@ PLANNER = Planner(
     candidates,
     options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
+    choices={"kinds": (*MIXED, *EFFECTS)},
 )

@@ -5,6 +5,7 @@ shown{d}x{m}   questions that a corpus itself gives as examples: d of them, with
 
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import literals
 
 TEMPLATES = (
     (
@@ -62,13 +63,15 @@ def shown() -> str:
 
 
 def candidates(options: dict) -> str:
-    kinds = ", ".join(f"'{kind}'" for kind in options["kinds"])
+    kinds = literals(options["kinds"])
     changed = f"""select query || '>' || target as key, '' as kind, kind as balance, split, holdout, relation, family,
                       query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
                       style as meta_style, source_style as meta_source_style, relation as meta_relation, 0 as shown
                from edits where kind in ({kinds})"""
     return f"{changed} union all by name {shown()}" if "shown" in options["kinds"] else changed
 
+
+KINDS = ("style", "tone", "gender", "direction", "told", "shown")
 
 PLANNER = Planner(
     "exemplar_learning",
@@ -84,10 +87,11 @@ PLANNER = Planner(
     ),
     candidates,
     options={
-        "kinds": ["style", "tone", "gender", "direction", "told", "shown"],
+        "kinds": list(KINDS),
         "min_demos": 1,
         "max_demos": 4,
         "pairing": "relation",
     },
     demos=True,
+    choices={"kinds": KINDS},
 )

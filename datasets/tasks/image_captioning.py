@@ -32,4 +32,5 @@ PLANNER = Planner(
     ),
     candidates,
     options={"languages": []},
+    choices={"languages": tuple(NAME)},
 )

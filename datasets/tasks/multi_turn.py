@@ -14,6 +14,7 @@ from codi2_datasets.placing import overlay, placing
 from codi2_datasets.relations import SAYABLE_GENDER
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import literal
 
 DRAWN = (
     ("Draw this in the {style} style: {caption}", "[step0]"),
@@ -77,7 +78,9 @@ META = "concept as meta_concept, family as meta_family"
 def changes() -> str:
     """SQL for the CTEs `changes` (of each drawing one change of every kind, by hash, and how it is asked for) and
     `chains` (two or three of them, one after the other; last is null in the shorter)."""
-    phrases = ", ".join(f"('{kind}', {n}, '{words}')" for kind, said in ASKED.items() for n, words in enumerate(said))
+    phrases = ", ".join(
+        f"({literal(kind)}, {n}, {literal(words)})" for kind, said in ASKED.items() for n, words in enumerate(said)
+    )
     return f"""
         phrases(kind, n, phrase) as (values {phrases}),
         taken as (
@@ -201,4 +204,11 @@ def templates() -> list[Template]:
     return found + [Template(*turns, kind="sounds") for turns in SOUNDS]
 
 
-PLANNER = Planner("multi_turn", "2", tuple(templates()), candidates, options={"kinds": ["edits", "scenes", "told"]})
+PLANNER = Planner(
+    "multi_turn",
+    "2",
+    tuple(templates()),
+    candidates,
+    options={"kinds": ["edits", "scenes", "told"]},
+    choices={"kinds": ("edits", "scenes", "sounds", "told")},
+)

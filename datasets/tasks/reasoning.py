@@ -17,6 +17,7 @@ from codi2_datasets.kinds import COUNTABLE, KINDS, things
 from codi2_datasets.looks import look
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import case, literal, literals
 
 TEMPLATES = {
     "next": (
@@ -104,7 +105,7 @@ WAYS = {"count": 3, "turn": 1, "grow": 1}  # how many of its ways are taken for 
 
 
 def sql(value: object) -> str:
-    return "'" + json.dumps(value).replace("'", "''") + "'"
+    return literal(json.dumps(value))
 
 
 def made(op: str, params: str) -> str:
@@ -115,11 +116,11 @@ def order_tables() -> str:
     """SQL for the CTEs `steps` and `ordered`: drawings with their place n in their order; around is its length, if it
     goes round, else 0."""
     places = ", ".join(
-        f"('{order}', '{name}', {n}, {len(names) if around else 0})"
+        f"({literal(order)}, {literal(name)}, {n}, {len(names) if around else 0})"
         for order, (names, _, around) in ORDERS.items()
         for n, name in enumerate(names)
     )
-    steps = ", ".join(f"('{order}', {step})" for order, (_, steps, _) in ORDERS.items() for step in steps)
+    steps = ", ".join(f"({literal(order)}, {step})" for order, (_, steps, _) in ORDERS.items() for step in steps)
     return f"""
         order_of(name, concept, n, around) as (values {places}),
         steps(name, step) as (values {steps}),
@@ -152,16 +153,16 @@ def sequences() -> str:
 def series() -> str:
     """SQL: one drawing in several ways, and frames of one clip."""
     columns = "name, op, p, q, r, made"
-    ways = ", ".join(f"('{name}', '{op}', {', '.join(map(sql, four))})" for name, op, four in SERIES)
+    ways = ", ".join(f"({literal(name)}, {literal(op)}, {', '.join(map(sql, four))})" for name, op, four in SERIES)
     frames = ", ".join(f"('frames', 'frame', {', '.join(map(sql, four))})" for four in FRAMES)
-    taken = " ".join(f"when '{name}' then {number}" for name, number in WAYS.items())
+    taken = case("w.name", [(name, str(number)) for name, number in WAYS.items()])
     shown = ", ".join(f"{made('w.op', f'w.{slot}')} as derive_{slot}" for slot in ("p", "q", "r", "made"))
     head = f"""select 'series' || asset_id || w.made || w.r as key, 'series' as kind, 'series ' || w.name as balance,
                split, holdout, {shown}, {META}, w.name as meta_relation"""
     return f"""
         {head} from countable, (values {ways}) w({columns})
         qualify row_number() over (
-            partition by asset_id, w.name order by md5(asset_id || w.made || w.r)) <= case w.name {taken} end
+            partition by asset_id, w.name order by md5(asset_id || w.made || w.r)) <= {taken}
         union all by name
         {head} from clips, (values {frames}) w({columns}) where kind = 'animation'"""
 
@@ -172,7 +173,7 @@ def arithmetic(kind: str) -> str:
     rows = ", ".join(f"({n}, {m}, {', '.join(sql(in_rows(k)) for k in (n, m, n + m))})" for n, m in sums)
     slots = ("n", "m", "both") if kind == "sum" else ("both", "n", "m")
     shown = ", ".join(
-        f"{made(repr('grid'), f'w.how_{what}')} as derive_{slot}"
+        f"{made(literal('grid'), f'w.how_{what}')} as derive_{slot}"
         for slot, what in zip(("p", "q", "made"), slots, strict=True)
     )
     return f"""
@@ -186,7 +187,7 @@ def arithmetic(kind: str) -> str:
 def odd_tables() -> str:
     """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one kind and style, which follow one another by
     hash, with an `other` of another kind (sort 'odd') or of another look (sort 'hand')."""
-    kinds = ", ".join(f"'{kind.name}'" for kind in KINDS)
+    kinds = literals(kind.name for kind in KINDS)
     other_kind = f"""list_filter([{kinds}], lambda k: k <> thing)
                      [1 + (md5_number_lower(asset_id) % {len(KINDS) - 1})::integer]"""
     return f"""

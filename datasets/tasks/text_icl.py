@@ -8,6 +8,7 @@ from typing import Any
 
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import literals
 
 SAID = {
     "meaning": (
@@ -65,8 +66,8 @@ def pairs(kind: str, source: str, query: str, target: str, relation: str, where:
 
 def labelled() -> str:
     """SQL for the CTE `labels`: a noun of one class among two nouns of its class and two of another, each class under a label of its own."""
-    classes = ", ".join(f"'{name}'" for name in CLASSES)
-    labels = ", ".join(f"['{a}', '{b}']" for a, b in LABELS)
+    classes = literals(CLASSES)
+    labels = ", ".join(f"[{literals(pair)}]" for pair in LABELS)
     slots = ", ".join(
         f"d[{n}].word as text_demo{n}_in, d[{n}].asset as source_demo{n}_in, d[{n}].label as text_demo{n}_out, "
         f"null::varchar as source_demo{n}_out"

@@ -34,4 +34,5 @@ PLANNER = Planner(
     ),
     candidates,
     options={"languages": []},
+    choices={"languages": tuple(DRAW)},
 )

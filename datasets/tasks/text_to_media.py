@@ -12,6 +12,7 @@ from typing import Any
 from codi2_datasets.kinds import things
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import literals
 
 BEFORE = ("a", "an", "the", "my", "your", "his", "her", "our", "their", "this", "that", "one", "another", "every")
 BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "red", "brown", "green", "yellow", "large",
@@ -50,7 +51,7 @@ SOUNDS = (
 
 def sentences() -> str:
     """SQL for the CTEs `sentences` (of dictionaries, summaries and conversations) and `named`: places of words in them."""
-    before, between, after = (", ".join(f"'{word}'" for word in words) for words in (BEFORE, BETWEEN, AFTER))
+    before, between, after = map(literals, (BEFORE, BETWEEN, AFTER))
     return f"""
         sentences as (
             select asset_id as source_asset, family as source_family, split, holdout, licence,
@@ -76,7 +77,7 @@ def sentences() -> str:
 
 def replaced() -> str:
     """SQL for `replaced`: each sentence with the pictures of one style, or with one sound, for its first words."""
-    ambiguous = ", ".join(f"'{word}'" for word in AMBIGUOUS)
+    ambiguous = literals(AMBIGUOUS)
     return f"""
         photos as (
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family

@@ -10,6 +10,7 @@ from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import Template
+from codi2_storage.sql import literals
 
 TEMPLATES = {
     "style": (
@@ -159,7 +160,7 @@ def shuffled(words: str, salt: str) -> str:
 
 def records() -> str:
     """SQL: what the record of one drawing says: its style, its kind, its tone, its gender, its side, its colours."""
-    kinds = ", ".join(f"'{kind.words}'" for kind in KINDS)
+    kinds = literals(kind.words for kind in KINDS)
     coloured = f"if({look('style')} = 'black and white', 'in black and white', 'in colour')"
     return f"""
         select 'style' || asset_id as key, 'style' as kind, 'style' as balance, {HEAD}, asset_id as slot_query,

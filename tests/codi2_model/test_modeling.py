@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import sys
 
 import pytest
@@ -153,6 +154,18 @@ def test_an_aligner_starts_as_the_identity_on_the_sphere():
 
 
 @torch.no_grad()
+def test_saved_files_have_the_umasks_mode(model, processor, tmp_path):
+    (tmp_path / "secret").touch(0o600)
+    before = os.umask(0o002)
+    try:
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.pop("secret") == 0o600 and set(modes.values()) == {0o664} and "model.safetensors" in modes
+
+
 def test_a_model_survives_saving_and_loading(model, processor, mixed, tmp_path):
     model.save_pretrained(tmp_path)
     assert [f.suffix for f in tmp_path.iterdir() if f.name.startswith("model")] == [".safetensors"]

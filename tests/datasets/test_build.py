@@ -80,6 +80,18 @@ def test_every_task_has_samples_in_every_split(root: Path) -> None:
     assert {(task, split) for task in TASKS for split in ("train", "test")} <= found
 
 
+def test_hugging_face_reads_every_sample_of_a_tasks_shards(root: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+    for task in ("exemplar_learning", "subject_driven", "text_instruction"):
+        told = rows(root, f"select shard, samples from shards where split = 'train' and task = '{task}' order by shard")
+        files = [str(root / row["shard"]) for row in told]
+        found = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path))
+        assert len(found) == sum(row["samples"] for row in told) and len(files) > 1
+        for row in found:
+            parts = [part for message in row["json"]["messages"] for part in message["content"]]
+            assert all(part["text"] or row[part["part"]].size == (32, 32) for part in parts)
+
+
 def test_shards_hold_what_the_tables_say(root: Path) -> None:
     told = {row["sample_id"]: row for row in rows(root, "select * from samples")}
     parts: dict[str, list[dict]] = {}

@@ -256,7 +256,7 @@ def test_leaks_are_counted_in_what_was_published(root: Path, tmp_path: Path) -> 
 def test_the_code_on_the_card_runs(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     pieces = re.findall(r"```python\n(.*?)```", (root / "builds" / BUILD / "README.md").read_text(), re.DOTALL)
-    assert len(pieces) == LOADING.count("```python") == 3
+    assert len(pieces) == LOADING.count("```python") == 4
     shown: dict[str, Any] = {}
     for piece in pieces:
         if "datasets" in piece:
@@ -264,6 +264,7 @@ def test_the_code_on_the_card_runs(root: Path, monkeypatch: pytest.MonkeyPatch, 
         exec(piece.replace('"data"', repr(str(root))), shown)
     assert shown["content"] in (b"media", "Here:")
     assert ("target", "image", 2) in shown["roles"] and len(shown["samples"]) == len(SAMPLES)
+    assert "json" in shown["streamed"].features and "001.webp" in shown["streamed"].features
 
 
 def test_the_hub_finds_the_tables_from_the_root(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from codi2_datasets import clients
 from codi2_datasets.recipe import CorpusChoice, Recipe
 from codi2_datasets.sources import Fetched, SourceDamaged, SourceUnavailable, fetch, pinned, remember
 from codi2_datasets.steps.ingest import refresh_sources
+from tests.web import site
 
 FXEMOJI = "npm:@iconify-json/fxemoji@1.2.2"
 FXEMOJI_SHA256 = "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef"
@@ -251,6 +252,16 @@ def test_any_fsspec_uri_is_cached_by_content(tmp_path: Path) -> None:
     assert archive.sha256 != single.sha256
     with pytest.raises(SourceUnavailable):
         fetch("memory://corpora/a.zip", tmp_path, refresh=True)
+
+
+def test_a_source_of_the_web_is_asked_for_by_its_url_as_it_is_written(tmp_path: Path) -> None:
+    signed = f"/{'deep%2F' * 40}a%20b.zip?X-Amz-Signature=x%3A1%2Bz%3D&Policy=a%7Eb"
+    content = zip_bytes(("hello.txt", b"hello"))
+    with site(lambda target: (200, {}, content) if target == signed else (302, {"Location": signed}, b"")) as web:
+        for target in (signed, "/moved%2f.zip"):
+            found = fetch(f"{web.url}{target}", tmp_path / target.strip("/")[:6])
+            assert (found.path / "hello.txt").read_bytes() == b"hello"
+        assert set(web.targets) == {signed, "/moved%2f.zip"}
 
 
 def test_damaged_cache_is_made_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
+from codi2_datasets.recipe import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
@@ -45,7 +45,14 @@ def world() -> list[dict[str, Any]]:
     return rows
 
 
-def planned(task: str, rows: list[dict[str, Any]], seed: int = 1, **options: Any) -> tuple[list[dict], list[dict]]:
+def planned(
+    task: str,
+    rows: list[dict[str, Any]],
+    seed: int = 1,
+    name: str = "test",
+    mixture: Mixture | None = None,
+    **options: Any,
+) -> tuple[list[dict], list[dict]]:
     connection = duckdb.connect()
     connection.register("world", pa.Table.from_pylist(rows))
     columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
@@ -53,7 +60,8 @@ def planned(task: str, rows: list[dict[str, Any]], seed: int = 1, **options: Any
     for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
         connection.register(f"empty_{name}", TABLES[table].empty_table())
         connection.execute(f"create temp table {name} as select * from empty_{name}")
-    plan(connection, "b", Recipe("test", seed, (CorpusChoice("c"),), {task: TaskChoice(60, 0, 12, options=options)}))
+    tasks = {task: TaskChoice(60, 0, 12, options=options)}
+    plan(connection, "b", Recipe(name, seed, (CorpusChoice("c"),), tasks, mixture=mixture or Mixture()))
     samples = connection.execute("select * from planned_samples").to_arrow_table().to_pylist()
     parts = connection.execute("select * from planned_parts order by sample_id, position").to_arrow_table().to_pylist()
     return samples, parts
@@ -261,3 +269,15 @@ def test_captions_of_a_language_are_asked_for_in_that_language() -> None:
         answer = "".join(told(parts, sample)["target"])
         start = {"de": "Ding", "fr": "chose"}.get(sample["language"])
         assert start is None or answer.startswith(start)
+
+
+@pytest.mark.parametrize("task", ["text_to_audio", "text_to_image", "multi_turn", "audio_editing"])
+def test_names_of_any_letters_break_no_sql(task: str) -> None:
+    """Recipes, corpora, licences, languages, captions and styles are values, never SQL and never marks of a template."""
+    odd = 'it\'s "mine"; %d {style} [query]'
+    weights = {odd: 2.0, "c": 1.0}
+    rows = [{**row, "corpus": odd, "licence": odd, "caption": f"{odd} {n}"} for n, row in enumerate(world())]
+    mixture = Mixture(corpora=weights, licences=weights, languages=weights)
+    samples, parts = planned(task, rows, name=odd, mixture=mixture)
+    said = [part["text"] for part in parts if part["text"] and "it's" in part["text"]]
+    assert samples and said and all(odd in text for text in said)

@@ -10,9 +10,10 @@ from typing import Any
 from codi2_model.evaluation.bench.measures import bare
 from codi2_model.evaluation.bench.scoring import MODEL, Tally
 from codi2_model.evaluation.data import LoadedSample
-from codi2_model.evaluation.outputs import GenerationItem, encode_medium, write_atomic, write_generations
+from codi2_model.evaluation.outputs import GenerationItem, encode_medium, write_generations
 from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.sheet import contact_sheet
+from codi2_storage.files import write_whole
 
 SHOWN, WORST = 12, 12
 TOLD = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")
@@ -50,9 +51,9 @@ def write_task(
     on_page = [items[i] for i in dict.fromkeys([*shown, *worst])]
     write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
     for name, chosen in (("contact_sheet.png", shown), ("worst.png", worst)):
-        write_atomic(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
+        write_whole(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
     told = {"seed": seed, "shown": shown, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
-    write_atomic(folder / "scores.json", json.dumps(told, indent=1, sort_keys=True).encode())
+    write_whole(folder / "scores.json", json.dumps(told, indent=1, sort_keys=True).encode())
 
 
 def own_scores(tally: Tally) -> dict[str, dict[str, float]]:

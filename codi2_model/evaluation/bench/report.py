@@ -34,8 +34,8 @@ from codi2_model.evaluation.bench.figures import (
 )
 from codi2_model.evaluation.bench.rows import SUITE
 from codi2_model.evaluation.data import EvaluationError
-from codi2_model.evaluation.outputs import write_atomic
 from codi2_storage.catalog import Catalog
+from codi2_storage.files import write_whole
 from codi2_storage.store import Store
 
 MAIN = ("edit@1", "concept@1", "names_truth", "token_f1", "lsd", "motion_agreement")  # of each task the first it has
@@ -69,7 +69,7 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
         (target / name).mkdir(parents=True, exist_ok=True)
         for run in runs:
             sheet = decode_image(store.read_bytes(f"evaluations/{run.run_id}/{file}"))
-            write_atomic(target / name / f"{run.task}.webp", _webp(sheet))
+            write_whole(target / name / f"{run.task}.webp", _webp(sheet))
     published = catalog.sql(
         "select * from metrics where checkpoint_id = ? and starts_with(suite, 'published:')", [checkpoint_id]
     ).to_pylist()
@@ -154,4 +154,4 @@ def _webp(sheet: Image.Image) -> bytes:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    write_atomic(path, ("\n".join(lines).rstrip() + "\n").encode())
+    write_whole(path, ("\n".join(lines).rstrip() + "\n").encode())

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.identity import digest
-from codi2_model.evaluation.outputs import write_atomic
+from codi2_storage.files import write_whole
 
 
 class Lazy(Sequence[Any]):
@@ -56,13 +56,13 @@ class Spool:
         name = digest(key)[:24]
         buffer = io.BytesIO()
         if value is None:
-            write_atomic(self.folder / f"{name}.txt", reason.encode())
+            write_whole(self.folder / f"{name}.txt", reason.encode())
         elif isinstance(value, Image.Image):
             value.save(buffer, "PNG")
-            write_atomic(self.folder / f"{name}.png", buffer.getvalue())
+            write_whole(self.folder / f"{name}.png", buffer.getvalue())
         else:
             np.save(buffer, value)
-            write_atomic(self.folder / f"{name}.npy", buffer.getvalue())
+            write_whole(self.folder / f"{name}.npy", buffer.getvalue())
 
     def get(self, key: str) -> Any | None:
         """The answer, or None where there is none."""

@@ -20,9 +20,9 @@ from typing import IO, Any, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
 from codi2_datasets.clients import SourceUnavailable
+from codi2_storage.filesystems import system_of
 
 # what decompressors and file systems raise for files that are cut off or corrupt
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
@@ -109,10 +109,10 @@ def find(path: str, patterns: Sequence[str]) -> list[str]:
 
 def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        fs, base = url_to_fs(path)
+        fs, base = system_of(path)
     except (ValueError, ImportError) as error:
         raise SourceUnavailable(path, str(error), "write a path or a URI that fsspec knows") from error
-    return fs, str(base)
+    return fs, base
 
 
 def exists(path: str) -> bool:

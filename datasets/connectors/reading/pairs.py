@@ -19,7 +19,7 @@ from codi2_datasets.connectors.reading.media import ENDINGS, Medium, is_cut_out,
 from codi2_datasets.connectors.reading.tables import Numbered, parquet_rows
 from codi2_datasets.connectors.reading.tars import ENDINGS as TAR_ENDINGS
 from codi2_datasets.connectors.reading.tars import PATTERNS, Sample, samples
-from codi2_datasets.connectors.reading.values import Bad, known, licence_of, pick, text, web_address
+from codi2_datasets.connectors.reading.values import Bad, known, licence_of, listed_url, pick, text, web_address
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 FETCHED = ("ok", "success")  # statuses of our fetcher and of img2dataset
@@ -147,8 +147,8 @@ def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Tol
         except (ValueError, RecursionError):
             attributes = None
     if isinstance(attributes, dict):
-        url, caption, licence, author = (text(record.get(name)) for name in ("url", "caption", "licence", "author"))
-        found = Told(url, caption, attributes, licence, author)
+        caption, licence, author = (text(record.get(name)) for name in ("caption", "licence", "author"))
+        found = Told(listed_url(record.get("url")), caption, attributes, licence, author)
     else:
         found = describe(record)
     if found.caption or "txt" not in sample.members:

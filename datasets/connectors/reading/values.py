@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
+from codi2_storage.urls import UrlError, parse_url
 
 WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web whose owners license them themselves, or do not
 NOT_TEXT = ("", "none", "nan", "null", "[deleted]")
@@ -86,7 +87,16 @@ def licence_of(value: Any, otherwise: str = WEB) -> str:
     return otherwise
 
 
+def listed_url(value: Any) -> str:
+    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no text or says nothing."""
+    return value.strip() if text(value) else ""
+
+
 def web_address(value: Any) -> str:
-    """An http(s) address; '' for anything else."""
-    found = value.strip() if isinstance(value, str) else ""
-    return found if re.match(r"https?://[^\s/]+", found, re.I) and not re.search(r"\s", found) else ""
+    """An http(s) URL as it is written; '' for anything else."""
+    found = listed_url(value)
+    try:
+        parse_url(found)
+    except UrlError:
+        return ""
+    return found

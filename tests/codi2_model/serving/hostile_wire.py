@@ -36,9 +36,17 @@ def disguised(address: str) -> list[str]:
     return [
         address.translate(FULL_WIDTH), address.translate(CIRCLED), address.replace(".", "。"), address.replace(".", "｡"),
         percent, f"{address}%00.{ALLOWED}", f"{ALLOWED}@{address}", f"{ALLOWED}:80@{address}", f"{address}#@{ALLOWED}",
-        f"{address}?@{ALLOWED}", f"{address}\\@{ALLOWED}", f"{ALLOWED}\\@{address}", f"{address}\t", f" {address}",
+        f"{address}?@{ALLOWED}", f"{address}\\@{ALLOWED}", f"{address}\t", f" {address}",
         f"{address}&@{ALLOWED}", f"{address}:80:80", f"{address}:99999", f"{ALLOWED}.{address}.nip.io", f"[{address}]",
     ]  # fmt: skip
+
+
+def lenient() -> dict[str, str]:
+    """URLs that look hostile, and what browsers ask the allowed host for: the host that is checked is the one that is asked."""
+    return {
+        f"http:/{ALLOWED}/a": "/a", f"http:{ALLOWED}": "/", f"http:\\\\{ALLOWED}\\b": "/b", f"http://{ALLOWED}/\r\nX: y": "/X:%20y",
+        f"http://{ALLOWED}/ HTTP/1.1": "/%20HTTP/1.1", f"http://{ALLOWED}\\@10.0.0.1/c": "/@10.0.0.1/c", f"http://{ALLOWED}/\0x": "/%00x",
+    }  # fmt: skip
 
 
 def addresses() -> Iterator[str]:
@@ -53,7 +61,6 @@ def addresses() -> Iterator[str]:
         "http://localhost/", "http://LOCALHOST./", "https://[::1]/", "http://[::]:80/", "https://[fe80::1%25eth0]/", "http://0/",
         "http://metadata.google.internal/", f"http://{ALLOWED}.evil.example/", f"http://evil-{ALLOWED}.example/",
         "http://example.org/", f"http://{ALLOWED}:22/", f"http://{ALLOWED}:6379/", f"https://user:pw@{ALLOWED}/", f"//{ALLOWED}/",
-        f"http:/{ALLOWED}/", f"http:{ALLOWED}", f"http:\\\\{ALLOWED}\\", f"http://{ALLOWED}/\r\nX: y", f"http://{ALLOWED}/ HTTP/1.1",
         "http://", "http://?", "http://#", "http:///etc/passwd", "http://./", "http://..", f"http://{'a' * 3000}.example.org/",
         "/etc/passwd", "../../etc/passwd", "C:\\windows\\win.ini", "\\\\server\\share", "~/.ssh/id_rsa", "javascript:alert(1)",
         "data:image/svg+xml;base64,PHN2Zy8+", "data:text/html;base64,PGI+", "data:image/png,plain", "DATA:image/png;base64,AAAA",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from codi2_model.serving.media import Limits, MediaRefused
 from codi2_model.serving.remote import Remote, public
-from tests.codi2_model.serving.hostile_wire import ALLOWED, INSIDE, PRIVATE, addresses, spellings
+from codi2_storage.urls import parse_url
+from tests.codi2_model.serving.hostile_wire import ALLOWED, INSIDE, PRIVATE, addresses, lenient, spellings
+from tests.storage.test_urls import SIGNED
+from tests.web import Reply, site
 
 
 class AnyHost:
@@ -33,7 +32,7 @@ def test_an_address_inside_is_refused_in_every_spelling_even_from_a_listed_host(
         url = f"http://{host}/a.png"
         fetch = Remote(list(AnyHost(url)), resolve=numeric)
         with pytest.raises(MediaRefused):
-            fetch.check(url)
+            fetch.check(parse_url(url))
 
 
 def numeric(host: str, port: int) -> list[str]:
@@ -63,29 +62,6 @@ REDIRECTS = [f"http://{host}/a.png" for address in INSIDE for host in spellings(
 ]
 
 
-@contextmanager
-def website(pages: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[int]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = pages.get(self.path, (404, {}, b""))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_an_allowed_host_is_fetched_from_the_address_that_was_checked() -> None:
     asked: list[str] = []
 
@@ -101,7 +77,8 @@ def test_an_allowed_host_is_fetched_from_the_address_that_was_checked() -> None:
         "/big": (200, {}, b"x" * 2_000),
         **{f"/to{n}": (302, {"Location": url}, b"") for n, url in enumerate(REDIRECTS)},
     }
-    with website(pages) as port:
+    with site(lambda target: pages.get(target, (404, {}, b""))) as web:
+        port = int(web.url.rpartition(":")[2])
         fetch = Remote([f"*.{ALLOWED.partition('.')[2]}"], (port,), resolve, lambda address: address == "127.0.0.1")
         base = f"http://media.example.org:{port}"
         limits = Limits(medium_bytes=1_000)
@@ -125,3 +102,58 @@ def test_a_name_of_which_one_address_is_private_is_not_fetched() -> None:
     fetch = Remote(["example.org"], resolve=lambda host, port: ["8.8.8.8", "10.0.0.1"])
     with pytest.raises(MediaRefused, match="does not fetch"):
         fetch("https://example.org/a.png", "image", Limits())
+
+
+def on_loopback(port: int, *hosts: str) -> Remote:
+    """Whatever the name, it is loopback that is asked."""
+    return Remote(hosts or (ALLOWED,), (port,), lambda host, _: ["127.0.0.1"], lambda address: address == "127.0.0.1")
+
+
+def test_a_url_is_asked_for_as_it_is_written_by_redirects_as_well() -> None:
+    moved = {"/moved%2f": (f"{SIGNED}&moved=%3D%3a").encode(), "/to-latin1": b"/\xe9 b", "/to-utf8": "/é".encode()}
+
+    def reply(target: str) -> Reply:
+        return (302, {"Location": moved[target]}, b"") if target in moved else (200, {}, b"body")
+
+    expected = {
+        SIGNED: [SIGNED], "/a%2Fb?x=%7E": ["/a%2Fb?x=%7E"], "/a?": ["/a?"], "/a b/é#f": ["/a%20b/%C3%A9"], "?q": ["/?q"],
+        "/moved%2f": ["/moved%2f", f"{SIGNED}&moved=%3D%3a"], "/to-latin1": ["/to-latin1", "/%E9%20b"], "/to-utf8": ["/to-utf8", "/%C3%A9"],
+    }  # fmt: skip
+    with site(reply) as web:
+        port = int(web.url.rpartition(":")[2])
+        fetch = on_loopback(port, "BÜCHER.example", "*.日本.example")
+        for host in ("bücher.example", "B%C3%BCcher.example", "xn--bcher-kva.example.", "a.日本.example"):
+            for given, asked in expected.items():
+                web.targets.clear()
+                assert fetch(f"http://{host}:{port}{given}", "image", Limits()) == b"body" and web.targets == asked
+        assert {name.rstrip(".") for name in web.hosts} == {
+            f"xn--bcher-kva.example:{port}",
+            f"xn--bcher-kva.example.:{port}",
+            f"a.xn--wgv71a.example:{port}",
+        }
+
+
+def test_what_looks_hostile_is_asked_of_the_host_that_was_checked() -> None:
+    with site(lambda target: (200, {}, b"body")) as web:
+        port = int(web.url.rpartition(":")[2])
+        fetch = on_loopback(port)
+        for url, target in lenient().items():
+            assert fetch(url.replace(ALLOWED, f"{ALLOWED}:{port}"), "image", Limits()) == b"body"
+            assert (web.targets[-1], web.hosts[-1]) == (target, f"{ALLOWED}:{port}")
+
+
+def test_a_default_port_stands_in_no_host_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signatures cover the Host header; HTTP's own port is no default of HTTPS."""
+    sent: list[bytes] = []
+
+    class Wire(socket.socket):
+        def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
+            sent.append(data)
+            raise ConnectionError
+
+    monkeypatch.setattr("codi2_model.serving.remote.socket.create_connection", lambda *a, **k: Wire())
+    monkeypatch.setattr("ssl.SSLContext.wrap_socket", lambda self, wire, server_hostname: wire)
+    for url in ("https://example.org/a", "https://example.org:443/a", "http://example.org:80/a"):
+        with pytest.raises(MediaRefused):
+            Remote(["example.org"], resolve=lambda host, port: ["8.8.8.8"])(url, "image", Limits())
+    assert [b"\r\nHost: example.org\r\n" in data for data in sent] == [True] * 3
