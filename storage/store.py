@@ -41,7 +41,11 @@ class Store:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        fs, path = url_to_fs(self.root, use_listings_cache=False)  # others write there meanwhile
+        # without a listings cache: others write there meanwhile
+        if "://" in self.root:
+            fs, path = url_to_fs(self.root, use_listings_cache=False)
+        else:  # a folder, also where its name holds "::", which fsspec would take for a chain
+            fs, path = LocalFileSystem(use_listings_cache=False), LocalFileSystem._strip_protocol(self.root)
         self.fs: fsspec.AbstractFileSystem = fs
         self.is_local = isinstance(fs, LocalFileSystem)
         self.base: str = str(Path(path).absolute()) if self.is_local else path.rstrip("/")
