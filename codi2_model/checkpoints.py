@@ -109,11 +109,11 @@ def record_variant(store: Store, checkpoint: str, folder: Path, uri: str) -> str
 
 
 def finished(store: Store, run_id: str) -> dict[str, Any] | None:
-    """The checkpoint of a run that was recorded before, as its row of `checkpoints`."""
+    """The checkpoint of a run that was recorded before, as its row of `checkpoints`; None too where its files are gone."""
     if committed(store, run_id, "run") is None:
         return None
     found = checkpoint_rows(store, "run_id = ?", run_id)
-    return found[0] if found else None
+    return next((row for row in found if Store(row["uri"]).exists("config.json")), None)
 
 
 def checkpoint_rows(store: Store, which: str = "true", *params: object) -> list[dict[str, Any]]:

@@ -54,8 +54,10 @@ def without_place(config: str) -> str:
 
 
 def changed(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
-    """Parameters with every string changed; `change` is given the name and the value."""
-    return {name: change(name, value) if isinstance(value, str) else value for name, value in parameters.items()}
+    """Parameters with every string and path changed; `change` is given the name and the value."""
+    return {
+        name: change(name, str(value)) if isinstance(value, str | Path) else value for name, value in parameters.items()
+    }
 
 
 def replaced(value: str, old: str, new: str) -> str:

@@ -261,6 +261,9 @@ def test_a_copied_root_trains_on_from_its_own_champion_also_through_a_link(
     assert made.startswith(f"{link}/runs/") and (Path(made) / "config.json").is_file()
     again = train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion"))
     assert again == made.replace(link, copy) and opened == []
+    shutil.rmtree(made)  # left out of the copy, say
+    assert train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion")) == again
+    assert (Path(made) / "config.json").is_file()
 
 
 def test_a_root_whose_catalog_holds_whole_uris_of_its_old_place_is_used_where_it_is_now(

@@ -153,7 +153,7 @@ def test_a_recipe_keeps_its_name_where_the_root_is_the_working_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()
     (tmp_path / "own.yaml").write_text("name: own")
-    given = {"root": ".", "recipe": "demo", "config": "own.yaml", "out": "out", "start": "scratch"}
+    given = {"root": ".", "recipe": "demo", "config": Path("own.yaml"), "out": "out", "start": "scratch"}
     kept = portable(Store("."), given)
     assert kept == {
         "root": "{root}", "recipe": "demo", "config": "{root}/own.yaml", "out": "{root}/out", "start": "scratch",
