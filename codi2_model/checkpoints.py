@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import tempfile
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from codi2_datasets.engine import cache_home
-from codi2_datasets.identity import sha256
+from codi2_datasets.identity import digest
 from codi2_model.digests import weights_digest
 from codi2_model.training.machine import told
 from codi2_storage.catalog import Catalog
@@ -18,6 +19,7 @@ from codi2_storage.leases import lease
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
+from codi2_storage.uris import located
 
 SLOT = "default"  # the one place a model is promoted to
 PROMOTION = "promotion"  # the lease of who changes what is in place
@@ -60,12 +62,13 @@ def run_folder(store: Store, run_id: str) -> Path:
 
 def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[str, Any]]) -> str:
     """Put a finished run into the catalog. Returns the checkpoint's id, the start of its weights' hash."""
-    digest = weights_digest(checkpoint)
-    identity = digest[:16]
+    weights = weights_digest(checkpoint)
+    identity = weights[:16]
     name = f"runs/{run.run_id}"
+    folder = run_folder(store, run.run_id)
     if store.local_path(name) is None:
-        store.put_folder(run_folder(store, run.run_id), name)
-    uri = store.uri(f"{name}/{checkpoint.relative_to(run_folder(store, run.run_id))}")
+        store.put_folder(folder, name)
+    uri = store.uri(f"{name}/{checkpoint.resolve().relative_to(folder.resolve())}")
     row: dict[str, Any] = {
         "run_id": run.run_id,
         "kind": "train",
@@ -75,12 +78,12 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     }
     row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
     row |= {"seed": run.seed, "workers": run.workers, "start": run.start, "environment": environment()}
-    device, threads = told(run_folder(store, run.run_id))
+    device, threads = told(folder)
     row |= {"device": device, "threads": threads, "created_at": now()}
     with Writer(store, run.run_id, "run") as writer:
         writer.append("runs", [row])
-        weights = {"checkpoint_id": identity, "run_id": run.run_id, "step": run.step, "uri": uri, "sha256": digest}
-        writer.append("checkpoints", [weights])
+        made = {"checkpoint_id": identity, "run_id": run.run_id, "step": run.step, "uri": uri, "sha256": weights}
+        writer.append("checkpoints", [made])
         writer.append("metrics", [{"run_id": run.run_id, "checkpoint_id": identity, **metric} for metric in metrics])
     return identity
 
@@ -91,32 +94,39 @@ def record_variant(store: Store, checkpoint: str, folder: Path, uri: str) -> str
 
     Returns its id. Raises UsageError where the catalog does not know the checkpoint's weights.
     """
-    digest = weights_digest(folder)
+    weights = weights_digest(folder)
     found = Catalog(store).sql(
         "select run_id, step from checkpoints where checkpoint_id = ? order by run_id",
         [weights_digest(checkpoint)[:16]],
     )
     if not found.num_rows:
         raise UsageError(f"{checkpoint}: the catalog of {store.uri()} does not know these weights")
-    row = {**found.to_pylist()[0], "checkpoint_id": digest[:16], "uri": Store(uri).uri(), "sha256": digest}
-    if committed(store, f"variant-{digest[:16]}", "run") is None:
-        with Writer(store, f"variant-{digest[:16]}", "run") as writer:
+    row = {**found.to_pylist()[0], "checkpoint_id": weights[:16], "uri": uri, "sha256": weights}
+    if committed(store, f"variant-{weights[:16]}", "run") is None:
+        with Writer(store, f"variant-{weights[:16]}", "run") as writer:
             writer.append("checkpoints", [row])
-    return digest[:16]
+    return weights[:16]
 
 
 def finished(store: Store, run_id: str) -> dict[str, Any] | None:
-    """The checkpoint of a run that was recorded before, as its row of `checkpoints`."""
+    """The checkpoint of a run that was recorded before, as its row of `checkpoints`; None too where its files are gone."""
     if committed(store, run_id, "run") is None:
         return None
-    found = Catalog(store).sql("select * from checkpoints where run_id = ?", [run_id]).to_pylist()
-    return found[0] if found else None
+    found = checkpoint_rows(store, "run_id = ?", run_id)
+    return next((row for row in found if Store(row["uri"]).exists("config.json")), None)
+
+
+def checkpoint_rows(store: Store, which: str = "true", *params: object) -> list[dict[str, Any]]:
+    """Rows of `checkpoints`, those that the SQL condition names; URIs as they can be opened now."""
+    query = f"select * from checkpoints where {which} order by checkpoint_id, run_id, uri"
+    return [located(store, row) for row in Catalog(store).sql(query, params).to_pylist()]
 
 
 def deployments(store: Store, name: str = SLOT) -> list[dict[str, Any]]:
-    """What was and is in place under a name, the present first; `until` is when the next took over."""
+    """What was and is in place under a name, the present first; `until` is when the next took over. URIs as they can be opened
+    now."""
     query = "select * from deployments where name = ? order by since desc, checkpoint_id"
-    return Catalog(store).sql(query, [name]).to_pylist()
+    return [located(store, row) for row in Catalog(store).sql(query, [name]).to_pylist()]
 
 
 def promoted(store: Store) -> dict[str, Any] | None:
@@ -183,7 +193,10 @@ def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
 
 
 def resolve(root: str, checkpoint: str | None) -> Path:
-    """The local folder of a checkpoint: the one named (a folder, a URI or an id), else the promoted one, else the shipped one."""
+    """The local folder of a checkpoint: the one named, else the promoted one, else the shipped one.
+
+    It is named by a folder, an id, or a URI: a whole one, or one relative to the root, as the catalog has it.
+    """
     if checkpoint is not None and (Path(checkpoint) / "config.json").is_file():
         return Path(checkpoint)
     store = Store(root)
@@ -196,29 +209,41 @@ def resolve(root: str, checkpoint: str | None) -> Path:
                 f"no promoted checkpoint under {root}: run `codi2 retrain demo --root {root}`, or give --checkpoint"
             )
         return local_copy(str(row["uri"]))
-    known = (
-        Catalog(store).sql("select uri from checkpoints where starts_with(checkpoint_id, ?)", [checkpoint]).to_pylist()
-    )
+    known = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint)
     if known:
         return local_copy(str(known[0]["uri"]))
+    if store.exists(f"{checkpoint.rstrip('/')}/config.json"):
+        return local_copy(store.uri(checkpoint.rstrip("/")))
     if "://" in checkpoint:
         return local_copy(checkpoint)
     raise UsageError(f"{checkpoint}: no checkpoint there (a folder with config.json is wanted), and no id in {root}")
 
 
 def local_copy(uri: str) -> Path:
-    """A folder on this machine with what is at the URI; downloaded once."""
+    """A folder on this machine with what is at the URI; downloaded once, and again where other files lie there now.
+
+    Raises FileNotFoundError where nothing lies there.
+    """
     store = Store(uri)
     local = store.local_path("")
     if local:
         return Path(local.rstrip("/"))
-    target = cache_home() / "checkpoints" / sha256(uri)[:16]
+    files = store.files()
+    if not files:
+        raise FileNotFoundError(f"{uri}: no checkpoint there")
+    target = cache_home() / "checkpoints" / digest([store.uri(), [asdict(file) for file in files]])[:16]
     if not target.exists():
-        part = target.with_name(f"{target.name}.part")
-        for name in store.list():
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            (part / name).write_bytes(store.read_bytes(name))
-        part.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+            part = Path(folder) / "whole"
+            for file in files:
+                (part / file.name).parent.mkdir(parents=True, exist_ok=True)
+                (part / file.name).write_bytes(store.read_bytes(file.name))
+            try:
+                part.replace(target)
+            except OSError:
+                if not target.exists():  # else another process was faster
+                    raise
     return target
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_model.checkpoints import UsageError, local_copy, promoted, weights_digest
+from codi2_model.checkpoints import UsageError, checkpoint_rows, local_copy, promoted, weights_digest
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -34,10 +34,7 @@ class Trained:
 def find_trained(store: Store, name: str) -> Trained:
     """A checkpoint by id (or its beginning), folder, URI, or as 'promoted'. Raises UsageError where the catalog knows none."""
     catalog = Catalog(store)
-    found = catalog.sql(
-        """select * from checkpoints where starts_with(checkpoint_id, ?) order by checkpoint_id, run_id""",
-        [checkpoint_id_of(store, name)],
-    ).to_pylist()
+    found = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint_id_of(store, name))
     if not found:
         raise UsageError(f"{name}: the catalog of {store.uri()} knows no build and no checkpoint of that name")
     if len({row["checkpoint_id"] for row in found}) > 1:
@@ -59,6 +56,8 @@ def checkpoint_id_of(store: Store, name: str) -> str:
         return str(row["checkpoint_id"])
     if (Path(name) / "config.json").is_file() or "://" in name:
         return weights_digest(local_copy(name))[:16]
+    if store.exists(f"{name.rstrip('/')}/config.json"):  # a URI as the catalog has it
+        return weights_digest(local_copy(store.uri(name.rstrip("/"))))[:16]
     return name
 
 

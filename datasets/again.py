@@ -17,6 +17,7 @@ from codi2_datasets.engine import cluster_when_needed
 from codi2_datasets.forget import forget
 from codi2_datasets.identity import digest
 from codi2_datasets.recipe import Recipe, RecipeError, recipe_of_spec
+from codi2_datasets.recipe_paths import present_recipe
 from codi2_datasets.sources import SourceUnavailable, fetch
 from codi2_datasets.steps.ingest import Source, fetch_sources
 from codi2_datasets.steps.ingest_published import Published, revisions
@@ -84,7 +85,7 @@ def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
         gone = opt_outs(catalog.store)[original.forgotten]
         return forget(root, sorted(set(gone["source_row_id"].to_pylist())))
     take_over_opt_outs(catalog.store, original, Store(root))
-    prepared = prepare(original, root, workers)
+    prepared = prepare(catalog.store, original, root, workers)
     if not prepared.published:
         with cluster_when_needed(workers):
             return library.assemble(prepared, library.ingest(prepared)).build_id
@@ -104,12 +105,12 @@ def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
                 writer.append("forgotten", known[name])
 
 
-def prepare(original: Original, root: str, workers: int) -> library.Prepared:
-    """The recipe with the corpora that the build had, each as it was then."""
+def prepare(store: Store, original: Original, root: str, workers: int) -> library.Prepared:
+    """The recipe of a build of `store` with the corpora that it had, each as it was then."""
     row = original.row
     where = f"the recipe of build {original.build_id}"
     try:
-        recipe = recipe_of_spec(row["spec"] or "null", where)
+        recipe = present_recipe(store, recipe_of_spec(row["spec"] or "null", where))
     except RecipeError as error:
         raise ReproduceError(str(error)) from error
     settings = library.Settings(row["recipe"], Store(root).uri(), workers, row["row_limit"])

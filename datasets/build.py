@@ -16,6 +16,7 @@ from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
 from codi2_datasets.publishing import describe_build
 from codi2_datasets.recipe import Recipe, load_recipe
+from codi2_datasets.recipe_paths import portable_recipe
 from codi2_datasets.sheets import draw_sheets
 from codi2_datasets.steps import enrich as enrich_step
 from codi2_datasets.steps import ingest as ingest_step
@@ -166,7 +167,7 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
         "recipe": prepared.recipe.name,
         "recipe_hash": prepared.recipe.digest(),
         "parent": parent,
-        "spec": canonical(asdict(prepared.recipe)),
+        "spec": canonical(asdict(portable_recipe(prepared.store, prepared.recipe))),
         "row_limit": prepared.settings.limit,
         "seed": prepared.recipe.seed,
         "workers": prepared.settings.workers,

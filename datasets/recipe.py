@@ -170,8 +170,11 @@ class Recipe:
     shards: ShardSettings = ShardSettings()
 
     def digest(self) -> str:
-        """The same for recipes that say the same, whatever the order and the comments of the file."""
-        return digest({**asdict(self), "corpora": [choice.told() for choice in self.corpora]})[:16]
+        """The same for recipes that say the same, whatever the order and the comments of the file, and wherever files lie."""
+        sets = [choice.name for choice in self.decontaminate]  # what they hold is looked at
+        return digest({**asdict(self), "corpora": [choice.told() for choice in self.corpora], "decontaminate": sets})[
+            :16
+        ]
 
     def limited(self, limit: int | None) -> Recipe:
         """The recipe with at most `limit` samples of each task and split."""

@@ -14,6 +14,7 @@ from codi2_flows.tasks import LASTING
 from codi2_model.checkpoints import resolve
 from codi2_storage.leases import lease
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 SHORT, OPEN = "short", "open"
 SAMPLES = {SHORT: 24, OPEN: 100}  # of each task, where no other number is asked for; published suites: all they have
@@ -100,8 +101,9 @@ def judged(
     samples = SAMPLES.get(suite, 0) if limit is None else limit
     if suite == SHORT:
         return metrics(folder, root, build, samples, seed)  # takes its turn by itself
-    turn = f"evaluate-{digest([suite, folder, build, samples, seed, tasks, data])[:16]}"
-    with lease(Store(root), turn, about=f"an evaluation of {folder}"):
+    store = Store(root)
+    turn = f"evaluate-{digest([suite, relative(store, folder), build, samples, seed, tasks, data])[:16]}"
+    with lease(store, turn, about=f"an evaluation of {folder}"):
         if suite == OPEN:
             return bench(folder, root, build, samples, seed, tasks)
         return published(suite, folder, root, data, weights, limit, seed)

@@ -25,6 +25,7 @@ from codi2_storage.catalog import Catalog
 from codi2_storage.environment import differences, environment
 from codi2_storage.lineage import code_version
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 CPUS = os.cpu_count() or 1
 
@@ -66,7 +67,7 @@ def reproduce(target: str, root: str = "./data", out: str | None = None, workers
     Raises UsageError where the catalog knows no such thing, ReproduceError where what it was made from is not to be had.
     """
     root = Store(root).uri()
-    if out is not None and Store(out).uri() == root:
+    if out is not None and identity(Store(out)) == identity(Store(root)):
         raise UsageError(f"--out {out} is the root itself: name another place")
     found = find(Store(root), target)
     parameters = {"target": target, "root": root, "out": out, "workers": workers}

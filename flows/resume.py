@@ -26,8 +26,10 @@ from prefect.states import Crashed
 
 from codi2_flows import notify
 from codi2_flows.running import again
+from codi2_storage.parameters import portable, present
 from codi2_storage.runs import COMPLETED, CRASHED, Run, bury, told_runs
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 LOOK_BACK = 200  # runs of a Prefect server
 ATTEMPTS = 3  # of the same flow and parameters, one after the other
@@ -54,7 +56,7 @@ def resume_crashed(root: str = "./data", attempts: int = ATTEMPTS) -> list[dict[
     tell_prefect(dead.values())
     once_more = [run for run in latest_crashed(runs) if run.run_id in dead]
     once_more += unrecorded(store, {run.flow_run for run in runs})
-    return [resumed(run, attempts) for run in once_more]
+    return [resumed(store, run, attempts) for run in once_more]
 
 
 def buried(store: Store, crashed: Iterable[Run]) -> list[Run]:
@@ -79,7 +81,7 @@ def latest_crashed(runs: Iterable[Run]) -> list[Run]:
     return sorted((run for run in last.values() if run.status == CRASHED), key=lambda run: run.created_at)
 
 
-def resumed(run: Run, attempts: int) -> dict[str, Any]:
+def resumed(store: Store, run: Run, attempts: int) -> dict[str, Any]:
     """Run it once more. Returns what came of it."""
     about = {"run_id": run.run_id, "flow": run.kind, "attempt": run.attempt + 1}
     if run.kind not in RESUMABLE:
@@ -89,7 +91,7 @@ def resumed(run: Run, attempts: int) -> dict[str, Any]:
     print(f"{run.run_id}: once more, attempt {run.attempt + 1}", file=sys.stderr, flush=True)
     try:
         with again(run):
-            flow_of(run.kind)(**run.parameters)
+            flow_of(run.kind)(**present(store, run.parameters))
     except Exception as error:
         return {**about, "outcome": "failed", "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
     return {**about, "outcome": COMPLETED, "reason": None}
@@ -115,12 +117,13 @@ def unrecorded(store: Store, known: set[str | None]) -> list[Run]:
         names = {flow.id: flow.name for flow in client.read_flows(flow_filter=wanted)}
         newest = FlowRunSort.START_TIME_DESC
         for run in client.read_flow_runs(flow_filter=wanted, flow_run_filter=begun, sort=newest, limit=LOOK_BACK):
-            if "root" in run.parameters and Store(run.parameters["root"]).uri() == store.uri():
+            if "root" in run.parameters and identity(Store(run.parameters["root"])) == identity(store):
                 last.setdefault(run.flow_id, run)
     lost = [run for run in last.values() if run.state and run.state.is_crashed() and str(run.id) not in known]
     return [
         Run(
-            run_id=f"flow run {run.name}", kind=names[run.flow_id], config=json.dumps(run.parameters, sort_keys=True),
+            run_id=f"flow run {run.name}", kind=names[run.flow_id],
+            config=json.dumps(portable(store, run.parameters), sort_keys=True),
             status=CRASHED, created_at=run.created.isoformat() if run.created else "",
         )
         for run in lost

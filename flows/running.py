@@ -28,6 +28,7 @@ from codi2_storage import runs
 from codi2_storage.environment import environment
 from codi2_storage.leases import lease
 from codi2_storage.lineage import code_version
+from codi2_storage.parameters import portable
 from codi2_storage.runs import Run
 from codi2_storage.store import Store
 from codi2_storage.transient import is_transient
@@ -129,7 +130,7 @@ def again(run: Run) -> Iterator[None]:
 
 def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | None) -> Run:
     """The row of a run that starts. Runs of the same flow and parameters that died are marked as crashed, and counted."""
-    config = json.dumps(parameters, sort_keys=True, default=plain)
+    config = json.dumps(portable(store, parameters), sort_keys=True, default=plain)
     died = [
         marked for one in runs.unfinished(store, flow) if one.config == config and (marked := runs.bury(store, one, 0))
     ]

@@ -33,6 +33,8 @@ from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
 from codi2_flows.processes import MARK, Child, descendants, end_all, marked, outermost
 from codi2_storage.catalog import Catalog
+from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"
@@ -60,7 +62,7 @@ class Place:
     def home(self) -> Path:
         """Of everything that is kept for this root's server: Prefect's database, logs."""
         folder = os.environ.get(HOME)
-        return Path(folder).absolute() if folder else cache_home() / "server" / sha256(self.root)[:12]
+        return Path(folder).absolute() if folder else cache_home() / "server" / sha256(identity(Store(self.root)))[:12]
 
     @property
     def address(self) -> str:

@@ -18,6 +18,7 @@ from codi2_flows.evaluate_model import evaluate_model
 from codi2_flows.train_model import train_model
 from codi2_model.checkpoints import local_copy, record_variant
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 
 @task(name="ship")
@@ -30,7 +31,7 @@ def shipped(checkpoint: str, root: str) -> str:
     folder = ship(source, source.with_name(f"{source.name}-shipped"))
     uri = str(folder)
     if not store.is_local:
-        name = Store(checkpoint).base.removeprefix(f"{store.base}/") + "-shipped"
+        name = f"{relative(store, checkpoint)}-shipped"
         store.put_folder(folder, name)
         uri = store.uri(name)
     record_variant(store, str(source), folder, uri)

@@ -17,6 +17,7 @@ from codi2_storage.catalog import Catalog
 from codi2_storage.pins import pins
 from codi2_storage.runs import RUNNING, Run, heartbeat_age, told_runs
 from codi2_storage.store import Store
+from codi2_storage.uris import located
 
 SHOWN = 10  # runs that ended, at most, unless more are asked for
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
@@ -114,7 +115,7 @@ def in_place(catalog: Catalog) -> dict[str, Any] | None:
     query = "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1"
     with catalog.connect(tables=("deployments",)) as connection:
         found = connection.execute(query).to_arrow_table().to_pylist()
-    return found[0] if found else None
+    return located(catalog.store, found[0]) if found else None
 
 
 def latest(catalog: Catalog) -> dict[str, Any] | None:

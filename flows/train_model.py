@@ -9,8 +9,8 @@ from prefect import flow, task
 from codi2_flows.events import model_trained
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
+from codi2_model.checkpoints import checkpoint_rows
 from codi2_model.training.stage import SCRATCH, TrainRequest, train_and_record
-from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
 
 
@@ -38,8 +38,7 @@ def train_model(
 
 def checkpoints(root: str) -> dict[str, str]:
     """Ids of all checkpoints that the catalog holds, by their URI."""
-    rows = Catalog(root).sql("select uri, checkpoint_id from checkpoints").to_pylist()
-    return {row["uri"]: row["checkpoint_id"] for row in rows}
+    return {row["uri"]: row["checkpoint_id"] for row in checkpoint_rows(Store(root))}
 
 
 if __name__ == "__main__":

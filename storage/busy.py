@@ -31,7 +31,7 @@ def refuse(store: Store, ttl: float = TTL) -> None:
         now = held(store)
         for name, record in suspects.items():
             beats = name in now and (now[name].token, now[name].beat) != (record.token, record.beat)
-            if record.process.here or beats:
+            if record.alive(store) or beats:
                 raise Busy(
                     f"{store.root}: {record.told()} works on it: nothing was removed; try again when that is done"
                 )

@@ -96,11 +96,13 @@ class Catalog:
                 raise CatalogError(str(error).strip()) from error
 
     def _duckdb_path(self, path: str) -> str:
+        """A file as DuckDB takes it, which reads patterns: a root called a*b would be read with its copy aXb."""
+        found = re.sub(r"[*?\[]", r"[\g<0>]", self.store.path(path))
         if self.store.is_local:
-            return self.store.path(path)
+            return found
         protocol = self.store.fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return f"{name}://{self.store.path(path).lstrip('/')}"
+        return f"{name}://{found.lstrip('/')}"
 
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:

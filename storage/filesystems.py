@@ -6,12 +6,15 @@ from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 WEB = ("http", "https")
 
 
 def system_of(uri: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system and the path there. Raises ValueError or ImportError for a URI that fsspec does not know."""
+    if "://" not in uri:  # a path of this machine, also where its name holds "::", which fsspec takes for a chain
+        return LocalFileSystem(**options), str(LocalFileSystem._strip_protocol(uri))
     scheme, _, rest = uri.strip().partition("://")
     if rest and scheme.lower() in WEB:
         from codi2_storage.urls import parse_url  # here: the training core has fsspec, and neither of these two

@@ -9,6 +9,7 @@ The highest file is never removed while the name is in use, so numbers only rise
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import threading
@@ -23,6 +24,7 @@ from typing import Any
 from codi2_storage.machine import Process, this_process
 from codi2_storage.store import Store
 from codi2_storage.transient import is_transient
+from codi2_storage.uris import identity
 
 FOLDER = "leases"
 TTL = 30.0  # seconds without a beat until a holder counts as dead
@@ -41,13 +43,14 @@ class LeaseTaken(RuntimeError):
 
 @dataclass(frozen=True)
 class Record:
-    """What a lease's file says. `about`: who holds it, in words for people who wait."""
+    """What a lease's file says. `about`: who holds it, in words for people who wait. `place`: the hash of where its root lay."""
 
     token: str
     process: Process
     about: str
     beat: int = 0
     released: bool = False
+    place: str = ""
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()
@@ -61,6 +64,11 @@ class Record:
     def over(self) -> bool:
         """The next may enter at once."""
         return self.released or self.process.gone
+
+    def alive(self, store: Store) -> bool:
+        """Its process lives on this machine. Not known of one that works on another root, of which this is a copy, or on this
+        one under another path: that beats, or does not."""
+        return self.process.here and not self.process.gone and self.place in ("", place_of(store))
 
     def told(self) -> str:
         where = "on this machine" if self.process.here else "on another machine"
@@ -162,11 +170,12 @@ def lease(
     `forget`: the name is used once; its files go at the end. `say` is told whom we wait for (default: stderr).
     """
     held = acquire(store, name, ttl, wait, about, say or to_stderr)
-    _held[store.uri(), name] = held
+    key = identity(store), name
+    _held[key] = held
     try:
         yield held
     finally:
-        del _held[store.uri(), name]
+        del _held[key]
         held.release(forget)
 
 
@@ -175,13 +184,13 @@ def still_ours(store: Store, name: str) -> None:
 
     Raises LeaseLost.
     """
-    if held := _held.get((store.uri(), name)):
+    if held := _held.get((identity(store), name)):
         held.check()
 
 
 def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Held:
     """Wait until it is ours. Release it when done: `lease` does."""
-    record = Record(uuid.uuid4().hex, this_process(), about)
+    record = Record(uuid.uuid4().hex, this_process(), about, place=place_of(store))
     watch = Watch(ttl)
     poll = min(POLL, ttl / 5)
     began = time.monotonic()
@@ -283,6 +292,10 @@ def holder(store: Store, name: str) -> Record | None:
     """Who holds a lease now, or held it last: one look, no waiting. None where nobody ever did."""
     number = highest(store, name)
     return read(store, name, number) if number else None
+
+
+def place_of(store: Store) -> str:
+    return hashlib.sha256(identity(store).encode()).hexdigest()[:16]
 
 
 def folder(name: str) -> str:

@@ -24,6 +24,7 @@ from codi2_storage.packs import FOLDER as PACKS
 from codi2_storage.packs import packs
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, as_table
+from codi2_storage.uris import relative
 
 __all__ = ["KINDS", "Commit", "Manifest", "Writer", "commits", "committed", "publish", "read_rows", "write_manifest"]
 
@@ -32,8 +33,11 @@ LOOKS = 5  # at a folder of commits from which a collector removes some
 
 
 def write_manifest(store: Store, commit_id: str, table: str, rows: pa.Table | list[dict]) -> Manifest:
-    """Write rows of one table as a Parquet file that is not visible yet."""
+    """Write rows of one table as a Parquet file that is not visible yet. URIs inside the root become relative to it."""
     content = as_table(table, rows)
+    if "uri" in content.column_names:
+        uris = [relative(store, uri) if uri else uri for uri in content["uri"].to_pylist()]
+        content = content.set_column(content.column_names.index("uri"), "uri", pa.array(uris, pa.string()))
     buffer = io.BytesIO()
     pq.write_table(content, buffer, compression="zstd")
     data = buffer.getvalue()

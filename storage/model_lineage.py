@@ -16,6 +16,7 @@ import duckdb
 
 from codi2_storage.catalog import Catalog, CatalogError
 from codi2_storage.origin import LicenceUse, Origin, Origins, Read, rows
+from codi2_storage.uris import is_absolute, located, relative
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")
@@ -52,7 +53,7 @@ class ModelLineage:
 
 
 def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Origins | None = None) -> ModelLineage:
-    """Everything the catalog knows of a model's way, of the one in place where none is named.
+    """Everything the catalog knows of a model's way, of the one in place where none is named. URIs as they can be opened now.
 
     `checkpoint`: its id, the first characters of it, or its URI. Raises CatalogError where there is none, or more than one.
     """
@@ -70,13 +71,14 @@ def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoi
     identity = row["checkpoint_id"]
     served = rows(connection, "select * from deployments where checkpoint_id = ? order by since desc", [identity])
     trainings = chain(connection, row, origins)
+    store = catalog.store
     return ModelLineage(
-        checkpoint=row,
+        checkpoint=located(store, row),
         in_place=bool(present) and present[0]["checkpoint_id"] == identity,
-        deployments=served,
+        deployments=[located(store, one) for one in served],
         trainings=trainings,
         gates=decisions(connection, "where candidate = ? or champion = ?", [identity, identity]),
-        evaluations=evaluations(connection, identity),
+        evaluations=[located(store, one) for one in evaluations(connection, identity)],
         answered=answered(catalog, identity),
         licences=origins.licences([read_of(training.run) for training in trainings if training.run["build_id"]]),
     )
@@ -97,8 +99,9 @@ def checkpoint_row(
             f"no model is in place under {catalog.store.root}: name a checkpoint, or let codi2 retrain make one"
         )
     name = wanted if wanted is not None else str(present["checkpoint_id"])  # type: ignore[index]
-    named = "starts_with(checkpoint_id, ?) or uri = ?"
-    asked: list[object] = [name, name.rstrip("/")]
+    inside = relative(catalog.store, name)
+    named = "starts_with(checkpoint_id, ?) or uri in (?, ?) or ends_with(uri, ?)"  # the last: of earlier versions
+    asked: list[object] = [name, name.rstrip("/"), inside, inside if is_absolute(inside) else f"/{inside}"]
     query = f"select distinct on (checkpoint_id) * from checkpoints where {named} order by checkpoint_id, run_id, uri"
     found = rows(connection, query, asked)
     if not found:  # weights that were trained elsewhere, and put in place here
@@ -121,7 +124,8 @@ def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], ori
         runs = rows(connection, "select * from runs where run_id = ?", [here["run_id"]])
         if not runs:
             break
-        found.append(training(connection, here["checkpoint_id"], runs[0], origins))
+        run = located(origins.catalog.store, runs[0])
+        found.append(training(connection, here["checkpoint_id"], run, origins))
         start = runs[0]["start"]
         before = rows(
             connection, "select * from checkpoints where checkpoint_id = ? or uri = ? order by run_id", [start, start]

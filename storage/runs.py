@@ -15,7 +15,9 @@ from typing import Any
 from codi2_storage import leases
 from codi2_storage.commit import Commit
 from codi2_storage.manifests import Writer, commits, committed
+from codi2_storage.parameters import without_place
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED = "running", "completed", "failed", "cancelled", "crashed"
 PREFIX = "run-"  # of a run's lease
@@ -24,7 +26,8 @@ SILENT = 2 * leases.TTL  # seconds without a beat until a run on another machine
 
 @dataclass(frozen=True)
 class Run:
-    """A row of `runs`, of the kinds that are flows. Times are UTC in ISO format; `config`: the flow's parameters as JSON."""
+    """A row of `runs`, of the kinds that are flows. Times are UTC in ISO format; `config`: the flow's parameters as JSON, in
+    which paths inside the root begin with {root}."""
 
     run_id: str
     kind: str
@@ -50,6 +53,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """As they are kept; `codi2_storage.parameters.present` has them as the flow takes them."""
         return dict(json.loads(self.config))
 
     @property
@@ -63,6 +67,8 @@ NAMES = frozenset(field.name for field in fields(Run))
 def put(store: Store, run: Run) -> None:
     """Write a run's row; it replaces what the catalog said of the run before."""
     row = asdict(run)
+    if run.uri:
+        row["uri"] = relative(store, run.uri)
     with Writer(store, run.run_id, "run", info={"flow": run.kind, **row}) as writer:
         writer.append("runs", [row])
 
@@ -77,7 +83,8 @@ def run_of(commit: Commit) -> Run | None:
     """The run that a commit of kind `run` tells of; None where it is no flow's (a training, an evaluation, ...)."""
     if "flow" not in commit.info:
         return None
-    return Run(**{name: value for name, value in commit.info.items() if name in NAMES})
+    run = Run(**{name: value for name, value in commit.info.items() if name in NAMES})
+    return replace(run, config=without_place(run.config))
 
 
 def told_runs(store: Store) -> list[Run]:
@@ -103,7 +110,7 @@ def dead(store: Store, run_id: str) -> str | None:
         return "ended without a word of how"
     if holder and holder.process.gone:
         return f"its process (pid {holder.process.pid}) was killed or died"
-    if holder and holder.process.here:
+    if holder and holder.alive(store):
         return None
     age = heartbeat_age(store, run_id)
     return None if age is None or age < SILENT else f"no sign of life for {age:.0f} s from another machine"

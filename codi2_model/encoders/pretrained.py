@@ -37,6 +37,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from codi2_model.encoders.family import Family, ImageBindFamily, PublishedFamily
 from codi2_model.encoders.imagebind.inputs import PICTURE_MEAN, PICTURE_STD, SAMPLE_RATE
+from codi2_model.encoders.resize import byte_values, resize
 
 __all__ = ["FAMILIES", "ClapFamily", "ClipFamily", "Family", "ImageBindFamily", "SiglipFamily", "resample"]
 
@@ -115,13 +116,12 @@ class PictureFamily(TransformersFamily):
         return found.unflatten(0, tuple(frames.shape[:2])).mean(dim=1)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [-1, 1] -> pixel_values (N, 3, image_size, image_size)."""
-        pixels, size = (images.float() + 1.0) / 2.0, self.config.image_size
-        if pixels.shape[-2:] != (size, size):
-            mode = RESAMPLING.get(self.preprocessor.get("resample", 3))
-            if mode is None:
-                raise ValueError(f"resample {self.preprocessor['resample']}: known are {RESAMPLING}")
-            pixels = F.interpolate(pixels, (size, size), mode=mode, antialias=True).clamp(0.0, 1.0)
+        """(N, 3, S, S) in [-1, 1] -> pixel_values (N, 3, image_size, image_size), as transformers' PIL processors give them."""
+        size = self.config.image_size
+        name = RESAMPLING.get(self.preprocessor.get("resample", 3))
+        if name is None:
+            raise ValueError(f"resample {self.preprocessor['resample']}: known are {RESAMPLING}")
+        pixels = resize(byte_values(images), (size, size), name).float() / 255.0
         mean = torch.tensor(self.preprocessor.get("image_mean", self.mean), device=pixels.device)[:, None, None]
         std = torch.tensor(self.preprocessor.get("image_std", self.std), device=pixels.device)[:, None, None]
         return ((pixels - mean) / std).to(self._dtype())

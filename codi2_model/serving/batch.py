@@ -29,12 +29,14 @@ from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.requests import MODEL_ID, Row, read_requests
 from codi2_model.serving.samples import Made, as_sample, shard_of
 from codi2_model.serving.wire import Reply
-from codi2_storage.manifests import Writer
+from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 VERSION = "1"
 LOT = 32  # rows of a shard: what a kill costs at most, for each worker
 BATCH = 16  # rows generated at once
+NAME = "batch.json"  # what the folder is called in the catalog
 
 
 @dataclass(frozen=True)
@@ -200,13 +202,25 @@ def _list_failed(store: Store, requests: str, answers: Sequence[dict[str, Any]])
 
 
 def _record(root: str, run: Run, answers: Sequence[dict[str, Any]], page: str) -> None:
-    """Rows of `generations`; a rerun replaces those of the same requests."""
+    """Rows of `generations`; a rerun replaces those of the same requests, wherever root and `out` were moved meanwhile."""
     columns = ("sample_id", "status", "reason", "seed", "prompt")
     rows = [
         {"request_id": answer["id"], "checkpoint_id": run.weights, "uri": page}
         | {column: answer.get(column) for column in columns}
         for answer in answers
     ]
-    identity = digest([run.weights, run.out, [answer["id"] for answer in answers]])[:16]
-    with Writer(Store(root), f"generate-{identity}", "generation") as writer:
+    store, ids = Store(root), [answer["id"] for answer in answers]
+    names = (digest([run.weights, name, ids])[:16] for name in (run.out, name_of(store, Store(run.out))))
+    by_place, identity = (f"generate-{name}" for name in names)
+    if committed(store, by_place, "generation"):  # as earlier versions called it
+        identity = by_place
+    with Writer(store, identity, "generation") as writer:
         writer.append("generations", rows)
+
+
+def name_of(root: Store, out: Store) -> str:
+    """What tells a batch's folder from others: a name it gets when it is first used, and keeps wherever it is moved."""
+    if not out.exists(NAME):
+        name = digest(relative(root, out.uri()))[:16]
+        out.write_bytes(NAME, json.dumps({"batch": name}).encode())
+    return str(json.loads(out.read_bytes(NAME))["batch"])

@@ -28,10 +28,13 @@ OPEN = 400  # shards held open at once
 
 
 def expand(patterns: Iterable[str | Path]) -> list[str]:
-    """Paths and globs -> sorted paths of files that exist. Raises FileNotFoundError for a pattern that finds none."""
+    """Paths and globs -> sorted paths of files that exist. A file that is there is no pattern, whatever its name.
+
+    Raises FileNotFoundError for a pattern that finds none.
+    """
     found: set[str] = set()
     for pattern in patterns:
-        matches = glob(str(pattern), recursive=True)
+        matches = [str(pattern)] if Path(pattern).is_file() else glob(str(pattern), recursive=True)
         if not matches:
             raise FileNotFoundError(f"{pattern}: no such shard")
         found.update(matches)

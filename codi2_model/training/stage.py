@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +63,24 @@ def train_and_record(request: TrainRequest) -> str:
     identity = run_id(config, build_id, start_from.checkpoint_id if start_from else None)
     if known := finished(store, identity):
         return str(known["uri"])
-    with lease(store, identity, about=f"a training on {build_id}"):  # of equal ones at once, one trains
+    about = f"a training on {build_id}"
+    with (
+        lease(store, identity, about=about),
+        alone_in_cache(store, identity, about),
+    ):  # of equal ones at once, one trains
         if known := finished(store, identity):
             return str(known["uri"])
         return trained(request, config, catalog, build_id, start_from)
+
+
+@contextmanager
+def alone_in_cache(store: Store, identity: str, about: str) -> Iterator[None]:
+    """Trainings of remote roots work in a folder of the cache, which equal ones of several roots share."""
+    if store.is_local:
+        yield
+        return
+    with lease(Store(cache_home()), identity, about=about):
+        yield
 
 
 def trained(request: TrainRequest, config: TrainConfig, catalog: Catalog, build_id: str, begin: Start | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -18,6 +17,7 @@ from codi2_datasets.progress import Advance, progress
 from codi2_datasets.sample import EXTENSIONS
 from codi2_storage.catalog import Catalog
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 MARK = "loss.json"
 UNFINISHED = b'{"unfinished": true}'
@@ -116,7 +116,7 @@ def import_folder(folder: str, format_name: str, out: str, reading: Reading = Re
     Nothing at `out` is touched before a first sample is read. Raises ExportError for what is not such a folder.
     """
     source, target, loss = Store(folder), Store(out), Loss()
-    if os.path.realpath(source.uri()) == os.path.realpath(target.uri()):
+    if identity(source) == identity(target):
         raise ExportError(f"{folder} cannot be read and written at once: name another folder")
     if source.exists(MARK) and source.read_bytes(MARK) == UNFINISHED:
         raise ExportError(f"{folder} is an export that was not finished")

@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 
 import codi2_model
+from codi2_model.encoders.imagebind import ImageBind, ImageBindOptions, load_official
+
+PROJECTION = "modality_heads.audio.2.weight"
 
 
 def test_1_features_of_every_modality_come_out_and_inference_runs(model, processor, parts):
@@ -97,3 +100,18 @@ def test_8_pins_are_of_today_and_no_debugger_is_imported():
             found |= {name.split(".")[0] for name in names}
     assert not found & debuggers
     assert int(importlib.metadata.version("transformers").split(".")[0]) >= 5
+
+
+def test_9_no_layer_of_imagebind_stays_random_whichever_published_names_its_file_has():
+    """The official copy's audio head has a layer more than Meta's: loading there was not strict, and left it out."""
+    sizes = {"vision": {"width": 32, "depth": 1, "heads": 4}, "audio": {"width": 16, "depth": 1, "heads": 2}}
+    options = ImageBindOptions.from_dict({"out_dim": 24, "trunks": ["vision", "audio"], **sizes})
+    metas = ImageBind(options).state_dict()
+    officials = {key.replace("heads.audio.2", "heads.audio.3"): value for key, value in metas.items()}
+    assert officials.keys() != metas.keys()
+    for weights in (metas, officials):
+        assert torch.equal(load_official(weights, options).modality_heads["audio"][2].weight, metas[PROJECTION])
+    for damaged in ({**metas, "modality_heads.audio.4.weight": metas[PROJECTION]}, {**metas, PROJECTION: None}):
+        given = {key: value for key, value in damaged.items() if value is not None}
+        with pytest.raises(ValueError, match=r"modality_heads\.audio\.[24]\.weight is (unknown|missing)"):
+            load_official(given, options)

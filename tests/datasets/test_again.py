@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,3 +148,27 @@ def test_a_build_that_is_not_there_or_whose_corpus_is_gone_says_so(
     folder.rename(tmp_path / "moved")
     with pytest.raises(ReproduceError, match="corpus prints can no longer be had: file:"):
         make_again(Catalog(str(root)), build, str(tmp_path / "gone"), 1)
+
+
+def test_a_build_from_files_inside_its_root_comes_out_the_same_where_the_root_was_moved(tmp_path: Path) -> None:
+    (tmp_path / "one/fetched").mkdir(parents=True)
+    rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n} it is."} for n in range(40)]
+    (tmp_path / "one/fetched/alpaca.json").write_text(json.dumps(rows))
+    said = {"name": "inside", "seed": 3, "corpora": [{"name": "alpaca", "path": f"{tmp_path}/one/fetched"}]}
+    held = [{"name": "held", "folder": f"{tmp_path}/elsewhere"}]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.txt").write_text(
+        "Nothing that any of these rows says, in more words than ten of them have."
+    )
+    tasks = {"text_instruction": {"train": 20, "test": 4}}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**said, "tasks": tasks, "decontaminate": held}))
+    build = run(str(recipe), tmp_path / "one", workers=1)
+    (tmp_path / "one").rename(tmp_path / "two")
+    catalog = Catalog(str(tmp_path / "two"))
+    [spec] = [json.loads(row["spec"]) for row in catalog.sql("select spec from builds").to_pylist()]
+    assert spec["corpora"][0]["path"] == "{root}/fetched" and spec["decontaminate"] == held
+    assert make_again(catalog, build, str(tmp_path / "scratch"), 1) == build
+    assert not (tmp_path / "one").exists()
+    recipe.write_text(recipe.read_text().replace("/one/", "/two/"))
+    assert run(str(recipe), tmp_path / "two", workers=1) == build

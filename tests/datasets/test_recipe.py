@@ -77,6 +77,8 @@ def test_the_digest_ignores_order_and_sees_every_number(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("# said otherwise\n" + yaml.safe_dump(dict(reversed(GOOD.items()))))
     assert load_recipe(tmp_path / "recipe.yaml").digest() == first
     assert load_recipe(write(tmp_path, {"seed": 2})).digest() != first
+    here, there = ({"decontaminate": [{"name": "held", "folder": folder}]} for folder in ("/one/held", "/two/held"))
+    assert load_recipe(write(tmp_path, here)).digest() == load_recipe(write(tmp_path, there)).digest() != first
 
 
 @pytest.mark.parametrize("name", ["demo", "full"])

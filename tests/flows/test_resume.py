@@ -34,16 +34,19 @@ def killed(root: Path, recipe: str) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(root), recipe], check=False)
 
 
-def test_a_killed_build_is_run_again_and_others_are_told(tmp_path: Path) -> None:
-    recipe = tmp_path / "words.yaml"
+def test_a_killed_build_is_run_again_where_its_root_is_now_and_others_are_told(tmp_path: Path) -> None:
+    before, root = tmp_path / "before", tmp_path / "root"
+    (before / "recipes").mkdir(parents=True)
+    recipe = before / "recipes/words.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
-    root = tmp_path / "root"
-    killed(root, str(recipe))
-    killed(root, str(tmp_path / "missing.yaml"))
+    killed(before, str(recipe))
+    killed(before, str(tmp_path / "missing.yaml"))
+    before.rename(root)
     rows = {row["outcome"]: row for row in resume_crashed(str(root))}
     assert set(rows) == {"completed", "failed"} and "missing.yaml" in rows["failed"]["reason"]
     found = {(run.status, run.attempt) for run in told_runs(Store(root))}
     assert found == {("crashed", 1), ("completed", 2), ("failed", 2)}
+    assert not before.exists()
     assert resume_crashed(str(root)) == []  # what failed on its own is no crash
     [built] = [run for run in told_runs(Store(root)) if run.status == "completed"]
     assert built.build_id and built.flow_run

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,20 @@ from codi2_datasets.sheets import read_samples
 from codi2_flows.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
 from codi2_flows.retrain import ready, retrain
-from codi2_model.checkpoints import UsageError, deployments, promote, promoted, resolve
+from codi2_model.again import compare_checkpoints
+from codi2_model.checkpoints import UsageError, deployments, promote, promoted, resolve, roll_back
 from codi2_model.evaluation.gate import Gate
+from codi2_model.trained import find_trained
 from codi2_model.training.config import STAGES, TrainConfig
+from codi2_model.training.run import train
+from codi2_model.training.stage import TrainRequest, train_and_record
 from codi2_storage.catalog import Catalog
+from codi2_storage.keeping import plan
+from codi2_storage.manifests import Writer
+from codi2_storage.model_lineage import model_lineage
+from codi2_storage.retention import Policy
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES
 
 RECIPE = {
     "name": "line",
@@ -171,3 +183,106 @@ def test_a_changed_request_is_asked_anew(line: tuple[str, dict], tmp_path: Path)
         generate_batch(str(asked), str(tmp_path / "out"), None, root)
         [(sample, _)] = samples_in(tmp_path / "out" / "shards")
         assert colour in str(sample.messages[0].content[0].text)
+
+
+@pytest.fixture
+def moved(line: tuple[str, dict], tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """A copy of the root at another place, and what was opened of the original meanwhile."""
+    root, target = line[0], str(tmp_path / "two")
+    shutil.copytree(root, target)
+    WATCHED[root] = []
+    yield target, WATCHED[root]
+    del WATCHED[root]
+
+
+WATCHED: dict[str, list[str]] = {}
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if WATCHED and event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove"):
+        for root, seen in WATCHED.items():
+            seen += [str(one) for one in arguments if isinstance(one, str) and f"{one}/".startswith(f"{root}/")]
+
+
+sys.addaudithook(watch)
+
+
+def test_nothing_in_a_root_says_where_it_lies(line: tuple[str, dict]) -> None:
+    root = line[0]
+    with Catalog(root).connect(all_builds=True) as connection:
+        for table in TABLES:
+            rows = connection.execute(f'select * from "{table}"').to_arrow_table().to_pylist()
+            assert root not in str(rows), table
+    named = [path for path in Path(root).rglob("*") if path.is_file() and root.encode() in path.read_bytes()]
+    assert {path.relative_to(root).parts[0] for path in named} <= {"logs"}  # what runs said is told as it was said
+
+
+def test_a_copied_root_is_used_by_itself_and_what_was_done_is_done(
+    line: tuple[str, dict], first: dict, given: Path, moved: tuple[str, list[str]]
+) -> None:
+    (root, summary), (copy, opened) = line, moved
+    store = Store(copy)
+    assert resolve(copy, None) == Path(copy) / Path(summary["checkpoint"]).relative_to(root)
+    assert train_and_record(TrainRequest("test", copy, summary["build"])).startswith(f"{copy}/runs/")
+    again = retrain(str(given / "line.yaml"), "test", copy, 2, 160, train_workers=2, **TWO)
+    assert again["decision"] == "not promoted: this model is in place already"
+    assert again["page"] == summary["page"].replace(root, copy) and Path(again["page"]).is_file()
+    assert again["metrics"] == summary["metrics"]
+    found = model_lineage(Catalog(copy))
+    assert found.checkpoint["uri"].startswith(copy) and found.trainings[0].run["uri"].startswith(copy)
+    stored = Catalog(copy).sql("select uri from checkpoints where checkpoint_id = ?", [summary["checkpoint id"]])
+    named = str(stored.to_pylist()[0]["uri"])
+    for name in (named, f"{copy}/{named}", summary["checkpoint id"]):
+        assert model_lineage(Catalog(copy), name).checkpoint["checkpoint_id"] == summary["checkpoint id"]
+        assert resolve(copy, name) == Path(copy) / named
+        trained = find_trained(store, name)
+        assert not any(one.different for one in compare_checkpoints(trained, Path(copy) / named))
+    going = plan(store, Policy(keep=9, models=9, grace=0)).table()
+    assert {line["kind"] for line in going} == {"manifest"}  # of rows that others took the place of
+    assert roll_back(store)["uri"] == first["checkpoint"].replace(root, copy)
+    assert opened == []
+    done = "select kind, count(*) as n from runs where kind in ('train', 'evaluation') group by kind order by kind"
+    assert Catalog(copy).sql(done).to_pylist() == Catalog(root).sql(done).to_pylist()
+    assert promoted(Store(root))["checkpoint_id"] == summary["checkpoint id"]  # type: ignore[index]
+
+
+def test_a_copied_root_trains_on_from_its_own_champion_also_through_a_link(
+    given: Path, moved: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, opened = moved
+    link = f"{copy}-link"
+    Path(link).symlink_to(copy)
+
+    def here(config: TrainConfig, shards: list[str], out: Path, workers: int, on_metrics: Any, start: Path) -> Path:
+        return train(config, shards, out.resolve(), quiet=True, start=start)  # here, where what is opened is seen
+
+    monkeypatch.setattr("codi2_model.training.distributed.train_distributed", here)
+    made = train_and_record(TrainRequest(str(given / "short.yaml"), link, start="champion"))
+    assert made.startswith(f"{link}/runs/") and (Path(made) / "config.json").is_file()
+    again = train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion"))
+    assert again == made.replace(link, copy) and opened == []
+    shutil.rmtree(made)  # left out of the copy, say
+    assert train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion")) == again
+    assert (Path(made) / "config.json").is_file()
+
+
+def test_a_root_whose_catalog_holds_whole_uris_of_its_old_place_is_used_where_it_is_now(
+    line: tuple[str, dict], moved: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions wrote them."""
+    (root, summary), (copy, opened) = line, moved
+    store = Store(copy)
+    rows = (
+        Catalog(copy).sql("select * from checkpoints where checkpoint_id = ?", [summary["checkpoint id"]]).to_pylist()
+    )
+    monkeypatch.setattr("codi2_storage.manifests.relative", lambda store, uri: uri)
+    with Writer(store, "variant-old", "run") as writer:
+        writer.append("checkpoints", [{**rows[0], "checkpoint_id": "old0", "uri": summary["checkpoint"]}])
+    promote(store, "old0", summary["checkpoint"], "by an earlier version")
+    assert Catalog(copy).sql("select uri from deployments where checkpoint_id = 'old0'").to_pylist() == [
+        {"uri": summary["checkpoint"]}
+    ]
+    there = Path(copy) / Path(summary["checkpoint"]).relative_to(root)
+    assert resolve(copy, None) == resolve(copy, "old0") == there
+    assert model_lineage(Catalog(copy)).checkpoint["uri"] == str(there)
+    assert opened == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_storage import leases
+from codi2_storage.busy import Busy, refuse
 from codi2_storage.leases import LeaseLost, LeaseTaken, Record, Watch, lease, numbers
 from codi2_storage.machine import Process, machine, started, this_process
+from codi2_storage.runs import RUNNING, Run, dead, put
 from codi2_storage.store import Store
 
 
@@ -189,3 +192,20 @@ def test_a_process_is_known_by_its_start_and_not_by_its_number_alone() -> None:
     assert Process(machine(), ours.pid, "0").gone  # the number went to another
     assert not Process("another machine", ours.pid, "0").gone  # nobody can know
     assert started(2**22 + 1) is None
+
+
+def test_a_copy_of_a_root_is_not_held_by_who_works_on_the_original(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    run = Run("build-dataset-1", "build-dataset", "{}", RUNNING, "2026-01-01")
+    put(one, run)
+    with lease(one, f"run-{run.run_id}", ttl=60):
+        shutil.copytree(tmp_path / "one", tmp_path / "two")
+        with pytest.raises(Busy):
+            refuse(one, ttl=0.2)
+        refuse(two, ttl=0.2)  # nothing beats there
+        assert dead(one, run.run_id) is None and dead(two, run.run_id) is None
+        [file] = (tmp_path / "two/leases/run-build-dataset-1").iterdir()
+        os.utime(file, (0, 0))  # as if copied long ago
+        assert dead(two, run.run_id)
+        (tmp_path / "link").symlink_to(tmp_path / "one")
+        assert dead(Store(tmp_path / "link"), run.run_id) is None

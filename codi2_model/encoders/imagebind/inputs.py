@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codi2_model.encoders.imagebind.options import TrunkOptions
+from codi2_model.encoders.resize import byte_values, resize
 
 PICTURE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
 PICTURE_STD = (0.26862954, 0.26130258, 0.27577711)
 SAMPLE_RATE = 16000
 SOUND_CLIPS = 3
-SOUND_CLIP_SAMPLES = 2 * SAMPLE_RATE
+SOUND_CLIP_SECONDS = 2
 SOUND_MEAN, SOUND_STD = -4.268, 9.138  # of AudioSet's log mels, as published
 FRAME, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
 PREEMPHASIS = 0.97
@@ -26,17 +27,15 @@ EPSILON = 1.1920928955078125e-07  # float32's, Kaldi's floor under the logarithm
 def pictures(images: Tensor, size: int = 224) -> Tensor:
     """(N, 3, height, width) in [-1, 1] -> (N, 3, size, size) with CLIP's mean 0 and deviation 1.
 
-    Resized by its shorter side with an antialiased bicubic filter, then cut at the centre.
+    As torchvision prepares PIL images: Resize(size, bicubic), CenterCrop(size), ToTensor, Normalize, to the bit.
     """
-    pixels = (images.float() + 1.0) / 2.0
+    pixels = byte_values(images)
     height, width = pixels.shape[-2:]
-    if min(height, width) != size or height != width:
-        short = min(height, width)
-        wanted = (max(size, size * height // short), max(size, size * width // short))
-        pixels = F.interpolate(pixels, wanted, mode="bicubic", antialias=True)
-        top, left = round((wanted[0] - size) / 2), round((wanted[1] - size) / 2)
-        # Bicubic overshoots; the published pipeline resizes bytes, which cannot.
-        pixels = pixels[..., top : top + size, left : left + size].clamp(0.0, 1.0)
+    short = min(height, width)
+    wanted = (size * height // short, size * width // short)
+    pixels = resize(pixels, wanted, "bicubic")
+    top, left = round((wanted[0] - size) / 2), round((wanted[1] - size) / 2)
+    pixels = pixels[..., top : top + size, left : left + size].float() / 255.0
     mean = torch.tensor(PICTURE_MEAN, device=pixels.device)[:, None, None]
     std = torch.tensor(PICTURE_STD, device=pixels.device)[:, None, None]
     return (pixels - mean) / std
@@ -53,9 +52,12 @@ def videos(clips: Tensor, options: TrunkOptions) -> Tensor:
 
 
 def clip_starts(samples: int) -> list[int]:
-    """Where the clips of a sound start: evenly from its start to its last whole clip."""
-    last = Fraction(max(samples - SOUND_CLIP_SAMPLES, 0), SOUND_CLIPS - 1)
-    return [int(last * index) for index in range(SOUND_CLIPS)]
+    """Where the clips of an audio start: evenly from its start to its last whole clip.
+
+    In seconds, as the published sampler counts them: rounding may put a start one sample earlier than exact numbers do.
+    """
+    last = Fraction(max(samples / SAMPLE_RATE - SOUND_CLIP_SECONDS, 0))
+    return [int(last / (SOUND_CLIPS - 1) * index * SAMPLE_RATE) for index in range(SOUND_CLIPS)]
 
 
 def sounds(waves: Tensor, options: TrunkOptions) -> Tensor:
@@ -67,10 +69,21 @@ def sounds(waves: Tensor, options: TrunkOptions) -> Tensor:
     if waves.ndim != 2 or waves.shape[1] < FRAME:
         raise ValueError(f"sounds have shape {tuple(waves.shape)}, expected (N, at least {FRAME} samples at 16 kHz)")
     mels, frames = options.shape
-    cut = [waves[:, start : start + SOUND_CLIP_SAMPLES] for start in clip_starts(waves.shape[1])]
-    spectra = fbank(torch.stack(cut, dim=1).flatten(0, 1), mels).transpose(1, 2)[..., :frames]
+    spectra = fbank(torch.stack(centred_clips(waves), dim=1).flatten(0, 1), mels).transpose(1, 2)[..., :frames]
     padded = F.pad(spectra, (0, frames - spectra.shape[-1]))
     return ((padded - SOUND_MEAN) / SOUND_STD).unflatten(0, (-1, SOUND_CLIPS))[:, :, None]
+
+
+def centred_clips(waves: Tensor) -> list[Tensor]:
+    """The clips, each with mean 0. The published code takes a clip's mean out of the audio itself, so that a clip which
+    overlaps with the one before finds it changed there."""
+    waves = waves.float().clone()
+    found = []
+    for start in clip_starts(waves.shape[1]):
+        clip = waves[:, start : start + SOUND_CLIP_SECONDS * SAMPLE_RATE]
+        clip -= clip.mean(dim=1, keepdim=True)
+        found.append(clip.clone())
+    return found
 
 
 def fbank(waves: Tensor, mels: int) -> Tensor:
@@ -80,7 +93,7 @@ def fbank(waves: Tensor, mels: int) -> Tensor:
     """
     with torch.autocast(waves.device.type, enabled=False):  # half precision would lose the quiet bins
         waves = waves.float()
-        frames = (waves - waves.mean(dim=1, keepdim=True)).unfold(1, FRAME, HOP)
+        frames = waves.unfold(1, FRAME, HOP)
         frames = frames - frames.mean(dim=2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
         window = torch.hann_window(FRAME, periodic=False, device=waves.device)

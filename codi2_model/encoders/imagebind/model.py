@@ -113,12 +113,27 @@ def _foreign(key: str, trunks: tuple[str, ...]) -> bool:
     return part.startswith("modality_") and trunk in TRUNKS and trunk not in trunks
 
 
+OTHER_NAMES = {"modality_heads.audio.3.weight": "modality_heads.audio.2.weight"}
+"""Parameters of the copy of ImageBind in the official CoDi-2 repository, and their names in Meta's file: its audio head has an
+identity more."""
+TRUNKS_OF_COPY = ("vision", "text", "audio")  # all that the copy has
+
+
+def is_copy(weights: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of the official repository's copy."""
+    return any(other in weights and name not in weights for other, name in OTHER_NAMES.items())
+
+
 def fill(model: ImageBind, weights: Mapping[str, Tensor]) -> None:
     """Put published weights into a model: strictly, but for trunks that it leaves out. Assigns: dtype and device are theirs.
+
+    Meta's names and those of the official CoDi-2 repository's copy are taken.
 
     Raises ValueError that names the keys which are missing, unknown or of another shape.
     """
     wanted = model.state_dict()
+    if is_copy(weights):
+        weights = {OTHER_NAMES.get(key, key): value for key, value in weights.items()}
     given = {key: value for key, value in weights.items() if not _foreign(key, model.options.trunks)}
     wrong = [f"{key} is missing" for key in wanted if key not in given]
     wrong += [f"{key} is unknown" for key in given if key not in wanted]
@@ -136,11 +151,15 @@ def fill(model: ImageBind, weights: Mapping[str, Tensor]) -> None:
 def load_official(weights: str | Path | Mapping[str, Tensor], options: ImageBindOptions | None = None) -> ImageBind:
     """The published `imagebind_huge.pth` (or the same as .safetensors, or its state dict) as a model in evaluation mode.
 
-    Options name the trunks wanted. Raises ValueError where the keys or shapes of those differ.
+    A state dict of the official CoDi-2 repository's copy is taken as well. Options name the trunks wanted; without them the
+    model has all that were published. Raises ValueError where the keys or shapes of those differ.
     """
+    found = weights if isinstance(weights, Mapping) else read_weights(weights)
+    if options is None:
+        options = ImageBindOptions(trunks=TRUNKS_OF_COPY if is_copy(found) else TRUNKS)
     with torch.device("meta"):
-        model = ImageBind(options or ImageBindOptions())
-    fill(model, weights if isinstance(weights, Mapping) else read_weights(weights))
+        model = ImageBind(options)
+    fill(model, found)
     return model.eval()
 
 

@@ -74,7 +74,7 @@ class Networks:
         """(N, 2048) of the FID Inception at 299 px, or pooled features of the network that was given; not scaled."""
         if (self.folder / "inception.pth").is_file():
             model = self._inception
-            return self._batches("inception", images, model, Shape(299, (0.5,) * 3, (0.5,) * 3, crop=False))
+            return self._batches("inception", images, model, Shape(299, (0.5,) * 3, (0.5,) * 3))
         model, shape = self._features, picture_shape(self.folder / "inception")
         return self._batches("inception", images, lambda x: pooled(model(x)), shape)
 
@@ -180,22 +180,29 @@ class Networks:
 
 
 class Shape:
-    """Pictures as a network takes them: short side to `size` (bicubic), middle cut out, mean and deviation removed."""
+    """Images as a network takes them: resized by PIL, mean and deviation removed."""
 
-    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float], crop: bool = True) -> None:
-        """`crop` False: squeezed to the square instead."""
-        self.size, self.crop = size, crop
+    def __init__(
+        self,
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        short: int | None = None,
+        resample: Image.Resampling = Image.Resampling.BILINEAR,
+    ) -> None:
+        """`short`: the shorter side becomes this, and the middle is cut out; None: squeezed to the square instead."""
+        self.size, self.short, self.resample = size, short, resample
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         rgb, size = image.convert("RGB"), self.size
-        if self.crop:
-            scale = size / min(rgb.size)
-            wide, high = max(size, round(rgb.width * scale)), max(size, round(rgb.height * scale))
-            left, top = (wide - size) // 2, (high - size) // 2
-            rgb = rgb.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+        if self.short is None:
+            rgb = rgb.resize((size, size), self.resample)
         else:
-            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+            least = min(rgb.size)
+            wide, high = self.short * rgb.width // least, self.short * rgb.height // least
+            left, top = (wide - size) // 2, (high - size) // 2
+            rgb = rgb.resize((wide, high), self.resample).crop((left, top, left + size, top + size))
         pixels = torch.from_numpy(np.array(rgb, np.float32)).permute(2, 0, 1) / 255
         return (pixels - self.mean) / self.std
 
@@ -206,10 +213,19 @@ def picture_shape(folder: Path) -> Shape:
     if not path.is_file():
         raise WeightsMissing(f"{path} is not there: it says how the network wants its pictures")
     config = json.loads(path.read_text("utf-8"))
-    size = config.get("crop_size") if config.get("do_center_crop") else config.get("size", 224)
+    whole = side_of(config.get("size"))
+    resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
+    about = (config["image_mean"], config["image_std"])
+    if config.get("do_center_crop"):
+        return Shape(side_of(config.get("crop_size", whole)), *about, short=whole, resample=resample)
+    return Shape(whole, *about, resample=resample)
+
+
+def side_of(size: dict[str, int] | int | None) -> int:
+    """A size as preprocessor_config.json has it: a number, a shortest edge, or height and width."""
     if isinstance(size, dict):
-        size = size.get("height") or size.get("shortest_edge")
-    return Shape(int(size or 224), config["image_mean"], config["image_std"], crop=bool(config.get("do_center_crop")))
+        return size.get("shortest_edge") or size["height"]
+    return size or 224
 
 
 def pooled(output: Any) -> torch.Tensor:

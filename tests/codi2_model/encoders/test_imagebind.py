@@ -123,6 +123,32 @@ def test_a_full_size_state_dict_loads_strictly_and_trunks_can_be_left_out():
     assert {key.split(".")[1] for key in two.state_dict()} == {"vision", "audio"}
 
 
+def test_the_official_copys_state_dict_loads_as_metas_does(imagebind, prepared):
+    weights = imagebind.state_dict()
+    copy = {k: v for k, v in weights.items() if k.split(".")[1] in ("vision", "text", "audio")}
+    copy["modality_heads.audio.3.weight"] = copy.pop("modality_heads.audio.2.weight")
+    sizes = dataclasses.replace(imagebind.options, trunks=("vision", "text", "audio"))
+    loaded = load_official(copy, sizes)
+    for trunk in sizes.trunks:
+        assert torch.equal(loaded.embed(trunk, prepared[trunk]), imagebind.embed(trunk, prepared[trunk]))
+    both = {**weights, "modality_heads.audio.3.weight": weights["modality_heads.audio.2.weight"]}
+    with pytest.raises(ValueError, match=r"audio\.3\.weight is unknown"):
+        load_official(both, imagebind.options)
+    short = {k: v for k, v in copy.items() if k != "modality_heads.audio.3.weight"}
+    with pytest.raises(ValueError, match=r"audio\.2\.weight is missing"):
+        load_official(short, sizes)
+
+
+def test_a_full_size_copy_has_its_three_trunks_without_options():
+    weights = {key: torch.empty(shape, device="meta") for key, shape in published_shapes().items()}
+    copy = {k: v for k, v in weights.items() if k.split(".")[1] in ("vision", "text", "audio")}
+    copy["modality_heads.audio.3.weight"] = copy.pop("modality_heads.audio.2.weight")
+    assert load_official(copy).options.trunks == ("vision", "text", "audio")
+    del weights["modality_trunks.depth.blocks.0.attn.bias_k"]
+    with pytest.raises(ValueError, match=r"depth\.blocks\.0\.attn\.bias_k is missing"):
+        load_official(weights)
+
+
 def test_other_keys_and_shapes_are_errors_that_name_them(imagebind):
     options, weights = imagebind.options, imagebind.state_dict()
     missing = dict(weights)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from codi2_model.encoders.imagebind import ImageBindOptions
 from codi2_model.encoders.imagebind.inputs import (
@@ -71,56 +74,73 @@ def test_fbank_keeps_its_precision_under_autocast():
         assert torch.equal(fbank(waves, 128), expected)
 
 
-def test_sounds_are_three_clips_from_start_to_end():
-    assert clip_starts(80000) == [0, 24000, 48000]
-    assert clip_starts(32001) == [0, 0, 1]
-    assert clip_starts(9000) == [0, 0, 0]
-    waves = torch.rand(2, 80000) - 0.5
-    found = sounds(waves, OPTIONS.audio)
+def published_sounds(wave: np.ndarray) -> np.ndarray:
+    """What ImageBind's `load_and_transform_audio_data` does with a wave, its in-place arithmetic included."""
+    wave = torch.from_numpy(wave.copy())
+    last = Fraction(max(len(wave) / 16000 - 2, 0))
+    found = []
+    for index in range(3):
+        start = last / 2 * index
+        clip = wave[int(start * 16000) : int((start + 2) * 16000)]
+        clip -= clip.mean()
+        mels = fbank(clip[None], 128)[0].T
+        found.append((F.pad(mels, (0, 204 - mels.shape[1])) + 4.268) / 9.138)
+    return torch.stack(found)[:, None].numpy()
+
+
+@pytest.mark.parametrize("samples", [8000, 32000, 32001, 50003, 80000, 160000])
+def test_sounds_are_the_published_three_clips(samples):
+    random = np.random.default_rng(samples)
+    wave = (0.2 * random.standard_normal(samples) + np.linspace(-0.3, 0.4, samples)).astype(np.float32)
+    found = sounds(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
     assert found.shape == (2, 3, 1, 128, 204)
-    expected = (fbank(waves[:, 24000:56000], 128).transpose(1, 2) + 4.268) / 9.138
-    torch.testing.assert_close(found[:, 1, 0, :, :198], expected)
-    assert bool((found[..., 198:] == torch.tensor(4.268) / 9.138).all())  # 0 is padded before the normalisation
+    np.testing.assert_allclose(found[1].numpy(), published_sounds(wave), atol=1e-4)
 
 
-def test_short_sounds_are_padded_and_very_short_ones_refused():
+def test_clips_start_where_the_published_sampler_starts_them():
+    assert clip_starts(80000) == [0, 24000, 48000]
+    assert clip_starts(32001) == [0, 0, 0]  # 1 / 16,000 s is a little less in floats
+    assert clip_starts(9000) == [0, 0, 0]
+
+
+def test_sounds_are_padded_before_the_normalisation_and_very_short_ones_refused():
     found = sounds(torch.rand(1, 8000) - 0.5, OPTIONS.audio)
-    assert torch.equal(found[:, 0], found[:, 2])
-    assert bool((found[..., 48:] == found[0, 0, 0, 0, 203]).all()) and found[..., :48].std() > 0.01
+    torch.testing.assert_close(found[:, 0], found[:, 2])
+    assert bool((found[..., 48:] == torch.tensor(4.268) / 9.138).all()) and found[..., :48].std() > 0.01
     with pytest.raises(ValueError, match="at least 400 samples"):
         sounds(torch.zeros(1, 399), OPTIONS.audio)
 
 
-def test_pictures_are_resized_as_pil_does():
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
-    pixels = np.array(Image.fromarray(pixels).resize((150, 150)).resize((300, 300), Image.Resampling.BILINEAR))
-    image = torch.from_numpy(pixels).permute(2, 0, 1).float()[None] / 127.5 - 1
-    small = np.array(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BICUBIC), dtype=np.float64) / 255
-    expected = (small - np.array(PICTURE_MEAN)) / np.array(PICTURE_STD)
-    found = pictures(image)[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(found, expected, atol=0.02)  # PIL rounds to bytes: 1 / 255 / 0.26
+def bytes_of(*shape: int) -> torch.Tensor:
+    return torch.randint(0, 256, shape) / 127.5 - 1
 
 
-def test_pictures_do_not_overshoot_and_those_of_the_right_size_stay():
-    edge = torch.ones(1, 3, 64, 64)
-    edge[..., 32:] = -1
-    low, high = [(torch.tensor(v) - torch.tensor(PICTURE_MEAN)) / torch.tensor(PICTURE_STD) for v in (0.0, 1.0)]
-    found = pictures(edge)
-    assert bool((found.amin(dim=(0, 2, 3)) >= low - 1e-6).all() and (found.amax(dim=(0, 2, 3)) <= high + 1e-6).all())
-    same = torch.rand(1, 3, 224, 224) * 2 - 1
-    back = pictures(same) * torch.tensor(PICTURE_STD)[:, None, None] + torch.tensor(PICTURE_MEAN)[:, None, None]
-    torch.testing.assert_close(back * 2 - 1, same, atol=1e-5, rtol=0)
+def published_pixels(pixels: np.ndarray) -> torch.Tensor:
+    """torchvision's Resize(224, bicubic), CenterCrop(224), ToTensor and Normalize of a PIL image."""
+    image = Image.fromarray(pixels)
+    short = min(image.size)
+    wide, high = (224 if side == short else int(224 * side / short) for side in image.size)
+    left, top = round((wide - 224) / 2.0), round((high - 224) / 2.0)
+    cut = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
+    scaled = torch.from_numpy(np.array(cut)).permute(2, 0, 1).float().div(255)
+    return scaled.sub(torch.tensor(PICTURE_MEAN).view(3, 1, 1)).div(torch.tensor(PICTURE_STD).view(3, 1, 1))
 
 
-def test_oblong_pictures_are_cut_at_the_centre():
-    wide = torch.rand(1, 3, 224, 324) * 2 - 1
-    torch.testing.assert_close(pictures(wide), pictures(wide[..., 50:274]))
-    assert pictures(torch.zeros(1, 3, 120, 90)).shape == (1, 3, 224, 224)
+@pytest.mark.parametrize("shape", [(300, 300), (64, 64), (224, 224), (224, 324), (120, 91), (500, 233), (768, 768)])
+@pytest.mark.parametrize("kind", ["noise", "edges"])
+def test_pictures_are_prepared_as_the_published_code_prepares_them_to_the_bit(shape, kind):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    if kind == "edges":  # on which a filter of floats is up to 22 steps off
+        pixels = np.kron(random.integers(0, 2, (12, 12, 3)), np.ones((64, 64, 1)))[: shape[0], : shape[1]]
+        pixels = (255 * pixels).astype(np.uint8)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
+    assert torch.equal(pictures(image)[0], published_pixels(pixels))
 
 
 @pytest.mark.parametrize(("frames", "clips"), [(1, 1), (2, 1), (5, 3), (8, 4)])
 def test_videos_are_clips_of_two_frames(frames, clips):
-    video = torch.rand(2, 3, frames, 16, 16) * 2 - 1
+    video = bytes_of(2, 3, frames, 16, 16)
     found = videos(video, OPTIONS.vision)
     assert found.shape == (2, clips, 3, 2, 224, 224)
     torch.testing.assert_close(found[1, -1, :, 1], pictures(video[1:, :, -1])[0])

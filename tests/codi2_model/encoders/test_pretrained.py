@@ -11,8 +11,10 @@ from transformers import (
     ClapFeatureExtractor,
     ClapModel,
     CLIPConfig,
+    CLIPImageProcessorPil,
     CLIPModel,
     SiglipConfig,
+    SiglipImageProcessorPil,
     SiglipModel,
     SiglipVisionModel,
 )
@@ -105,6 +107,11 @@ def built(kind: str, source: str):
     return family
 
 
+def bytes_of(*shape: int) -> torch.Tensor:
+    """Media in [-1, 1] that are bytes, as everything that was ever an image file."""
+    return torch.randint(0, 256, shape) / 127.5 - 1
+
+
 def pixels(images: torch.Tensor, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)) -> torch.Tensor:
     return ((images + 1) / 2 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
@@ -112,7 +119,7 @@ def pixels(images: torch.Tensor, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)) -> t
 @torch.no_grad()
 def test_clip_is_transformers_own(clip_folder):
     family, whole = built("clip", clip_folder), CLIPModel.from_pretrained(clip_folder).eval()
-    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    images = bytes_of(2, 3, 32, 32)
     found = family.features("image", images, 1)
     assert found.shape == (2, 1, 24) and family.width == 24
     expected = whole.get_image_features(pixels(images, PICTURE_MEAN, PICTURE_STD)).pooler_output
@@ -130,7 +137,7 @@ def test_clip_is_transformers_own(clip_folder):
 
 @torch.no_grad()
 def test_a_tower_saved_alone_is_read_too(tmp_path, clip_folder, siglip_folder):
-    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    images = bytes_of(2, 3, 32, 32)
     for name, kind in (("clip", ClipFamily), ("siglip", SiglipFamily)):
         family = built(name, clip_folder if kind is ClipFamily else siglip_folder)
         family.model.save_pretrained(tmp_path / name)
@@ -141,7 +148,7 @@ def test_a_tower_saved_alone_is_read_too(tmp_path, clip_folder, siglip_folder):
 @torch.no_grad()
 def test_siglip_is_transformers_own(siglip_folder):
     family, tower = built("siglip", siglip_folder), SiglipVisionModel.from_pretrained(siglip_folder).eval()
-    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    images = bytes_of(2, 3, 32, 32)
     found = family.features("image", images, 1)
     assert found.shape == (2, 1, 32)
     torch.testing.assert_close(found[:, 0], tower(images).pooler_output)
@@ -153,13 +160,28 @@ def test_a_preprocessor_config_decides_on_mean_and_resampling(siglip_folder):
     values = json.loads((Path(siglip_folder) / "config.json").read_text())
     other = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1.0, 1.0, 1.0], "resample": 2}
     family = SiglipFamily({"config": {**values, "preprocessor": other}})
-    same = torch.zeros(1, 3, 32, 32)
-    torch.testing.assert_close(family.prepare(same)[0, :, 0, 0], torch.tensor([0.4, 0.3, 0.2]))
-    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    same = torch.full((1, 3, 32, 32), 102 / 127.5 - 1)
+    torch.testing.assert_close(family.prepare(same)[0, :, 0, 0], torch.tensor([0.3, 0.2, 0.1]))
+    images = bytes_of(1, 3, 64, 64)
     bicubic = SiglipFamily({"config": {**values, "preprocessor": {**other, "resample": 3}}})
     assert (family.prepare(images) - bicubic.prepare(images)).abs().max() > 1e-3
     with pytest.raises(ValueError, match="resample 5"):
         SiglipFamily({"config": {**values, "preprocessor": {"resample": 5}}}).prepare(images)
+
+
+@pytest.mark.parametrize("resample", [2, 3])
+def test_images_are_prepared_as_transformers_prepares_them_with_pil(clip_folder, siglip_folder, resample):
+    images = torch.zeros(2, 3, 75, 75, dtype=torch.uint8)
+    images[0, :, 20:, 33:] = 255  # hard edges, on which filters of floats go wrong
+    images[1] = torch.randint(0, 256, (3, 75, 75))
+    for kind, folder, theirs in (
+        (ClipFamily, clip_folder, CLIPImageProcessorPil(size=32, crop_size=32, resample=resample)),
+        (SiglipFamily, siglip_folder, SiglipImageProcessorPil(size={"height": 32, "width": 32}, resample=resample)),
+    ):
+        values = kind.describe(folder)["config"]
+        found = kind({"config": {**values, "preprocessor": {"resample": resample}}}).prepare(images / 127.5 - 1)
+        wanted = theirs(list(images.permute(0, 2, 3, 1).numpy()), return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [16000, 30000, 96000])
@@ -212,7 +234,7 @@ def test_clap_is_transformers_own(tmp_path, fused):
 def test_imagebind_is_read_from_its_folder(imagebind_folder, imagebind):
     family = built("imagebind", imagebind_folder)
     assert family.modalities == ("image", "video", "audio") and family.width == 24
-    images = torch.rand(2, 3, 28, 28) * 2 - 1
+    images = bytes_of(2, 3, 28, 28)
     prepared = pixels(images, PICTURE_MEAN, PICTURE_STD)
     found = family.features("image", images, 1)
     torch.testing.assert_close(found[:, 0], imagebind.embed("vision", prepared))
@@ -220,7 +242,7 @@ def test_imagebind_is_read_from_its_folder(imagebind_folder, imagebind):
     assert family.features("audio", torch.rand(2, 1, 32000) - 0.5, 1).shape == (2, 1, 24)
     still = images[:, :, None].expand(-1, -1, 4, -1, -1)
     torch.testing.assert_close(family.features("video", still, 1), found)
-    video = torch.rand(2, 3, 4, 28, 28) * 2 - 1
+    video = bytes_of(2, 3, 4, 28, 28)
     clips = torch.stack([family.features("video", video[:, :, i : i + 2], 1) for i in (0, 2)]).mean(dim=0)
     torch.testing.assert_close(family.features("video", video, 1), clips)
 

@@ -17,7 +17,7 @@ from codi2_datasets.engine import cache_home
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.suites import SuiteError, audiocaps, cobsat, coco30k, dreambench, suites
 from codi2_model.evaluation.suites.inception import Inception, load_inception
-from codi2_model.evaluation.suites.networks import Networks, WeightsMissing
+from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, picture_shape
 from codi2_model.evaluation.suites.running import run_suite
 from codi2_model.evaluation.suites.spool import Spool
 from codi2_storage.catalog import Catalog
@@ -322,6 +322,23 @@ def test_audit_measures_each_edit_beside_the_input(
 
 
 # --- what is missing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["CLIPImageProcessorPil", "ViTImageProcessorPil"])
+@pytest.mark.parametrize("resample", [2, 3])
+def test_judges_see_images_as_transformers_prepares_them_with_pil(tmp_path: Path, kind: str, resample: int) -> None:
+    import transformers
+
+    sizes: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
+    if kind.startswith("ViT"):
+        sizes = {"size": {"height": 32, "width": 32}}
+    theirs = getattr(transformers, kind)(**sizes, resample=resample)
+    theirs.save_pretrained(tmp_path)
+    random = np.random.default_rng(0)
+    for pixels in (random.integers(0, 2, (51, 90, 3)) * 255, random.integers(0, 256, (77, 50, 3))):
+        image = Image.fromarray(pixels.astype(np.uint8))
+        wanted = theirs(image, return_tensors="pt")["pixel_values"][0]
+        torch.testing.assert_close(picture_shape(tmp_path)(image), wanted, atol=1e-6, rtol=0)
 
 
 def test_missing_data_judges_and_modalities_are_named(

@@ -103,6 +103,30 @@ def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     assert table[0]["n"] == 40
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_batch_is_the_same_one_after_its_folder_and_the_root_were_moved(
+    checkpoint: Path, parts: Any, tmp_path: Path, inside: bool
+) -> None:
+    """Nothing is answered twice, and the catalog has one row a request, which leads to the new place."""
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts)[:3])
+    (tmp_path / "one").mkdir()
+    old = tmp_path / ("one/out" if inside else "out")
+    batch.generate_requests(requests, str(old), str(checkpoint), str(tmp_path / "one"))
+    uris = "select distinct uri from generations"
+    stored = "out/index.html" if inside else str(old / "index.html")
+    assert Catalog(str(tmp_path / "one")).sql(uris).to_pylist() == [{"uri": stored}]
+    times = {path.name: path.stat().st_mtime_ns for path in (old / "shards").iterdir()}
+    (tmp_path / "one").rename(tmp_path / "two")
+    new = tmp_path / ("two/other" if inside else "other")
+    (tmp_path / "two/out" if inside else old).rename(new)
+    batch.generate_requests(requests, str(new), str(checkpoint), str(tmp_path / "two"))
+    assert times == {path.name: path.stat().st_mtime_ns for path in (new / "shards").iterdir()}
+    assert not old.exists() and not (tmp_path / "one").exists()
+    stored = "other/index.html" if inside else str(new / "index.html")
+    found = Catalog(str(tmp_path / "two")).sql("select uri from generations").to_pylist()
+    assert found == [{"uri": stored}] * 3
+
+
 def as_parquet(requests: str, path: Path) -> str:
     rows = [json.loads(line) for line in Path(requests).read_text().splitlines()]
     told = [{**row, "messages": json.dumps(row["messages"])} for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -64,6 +66,26 @@ def test_a_run_stopped_by_an_exception_goes_on_to_the_bit(
     train(config, shards, tmp_path, quiet=True)
     assert curve(tmp_path) == curve(whole_run)
     assert weights(tmp_path) == weights(whole_run)
+
+
+def test_a_stopped_run_goes_on_to_the_bit_where_it_and_its_shards_were_moved(
+    whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
+) -> None:
+    def stop(row: Row) -> None:
+        if (row["stage"], row["step"]) == ("mllm", 2):
+            raise Interrupted
+
+    base = os.path.commonpath(shards)
+    shutil.copytree(base, tmp_path / "one/shards")
+    here = [str(tmp_path / "one/shards" / os.path.relpath(shard, base)) for shard in shards]
+    with pytest.raises(Interrupted):
+        train(config, here, tmp_path / "one/run", on_metrics=stop, quiet=True)
+    (tmp_path / "one").rename(tmp_path / "a moved [1]")  # is no pattern
+    there = [shard.replace("/one/", "/a moved [1]/") for shard in here]
+    train(config, there, tmp_path / "a moved [1]/run", quiet=True)
+    assert curve(tmp_path / "a moved [1]/run") == curve(whole_run)
+    assert weights(tmp_path / "a moved [1]/run") == weights(whole_run)
+    assert not (tmp_path / "one").exists()
 
 
 def test_a_killed_process_goes_on_to_the_bit(
