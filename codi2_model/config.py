@@ -238,6 +238,7 @@ class CoDi2Config(PretrainedConfig):
                 output[name] = _plain(output[name])
         output["families"] = {name: _plain(value) for name, value in self.families.items()}
         output["modalities"] = list(self.modalities)
+        output.pop("_name_or_path", None)  # where it was read from, which no file of a checkpoint shall say
         return output
 
     @classmethod

@@ -2,6 +2,7 @@
 
     <out>/shards/<number>-<hash>.tar    samples: the request's conversation and the reply; .json beside it says of each row
     <out>/failed.jsonl                  rows that could not be answered, with the reason
+    <out>/batch.json                    what the catalog calls the folder, wherever it is moved
     <out>/index.html, contact_sheet.png, media/    the first replies, to look at
 
 Rows go in lots of fixed size. A lot's name is the hash of its rows, the weights and the settings; its shard and then its

@@ -122,6 +122,16 @@ def test_a_processor_survives_saving_and_loading(processor, mixed, tmp_path):
         CoDi2Processor.from_pretrained(tmp_path / "nothing")
 
 
+def test_no_file_of_a_checkpoint_says_where_it_was_read_from(processor, model, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for part in (model, processor):
+        part.save_pretrained(first)
+    model, tokenizer = type(model).from_pretrained(first), type(processor).from_pretrained(first).tokenizer
+    for part in (model, type(processor)(model.config, tokenizer)):
+        part.save_pretrained(second)
+    assert not [path.name for path in second.iterdir() if str(tmp_path).encode() in path.read_bytes()]
+
+
 def test_a_tokenizer_trained_twice_is_the_same(config):
     texts = ["a dog barks at the moon", "the moon is a red ball", "a red dog"] * 4
     one, two = CoDi2Processor.build(config, texts), CoDi2Processor.build(config, iter(texts))

@@ -261,6 +261,8 @@ def test_a_copied_root_trains_on_from_its_own_champion_also_through_a_link(
     assert made.startswith(f"{link}/runs/") and (Path(made) / "config.json").is_file()
     again = train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion"))
     assert again == made.replace(link, copy) and opened == []
+    files = [path for path in Path(made).parent.rglob("*") if path.is_file()]
+    assert not [path for path in files if copy.encode() in path.read_bytes()]
     shutil.rmtree(made)  # left out of the copy, say
     assert train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion")) == again
     assert (Path(made) / "config.json").is_file()
