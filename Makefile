@@ -31,11 +31,13 @@ define apt_install
 	  || echo "$(1) is not here and could not be installed: $(2)"; }
 endef
 
-.PHONY: npm chromium postgres
+.PHONY: npm chromium postgres ffmpeg
 npm:
 	$(call apt_install,npm,corpora from npm are left out)
 chromium:
 	$(call apt_install,chromium,tests of the web page are skipped)
+ffmpeg:
+	$(call apt_install,ffmpeg,the test of frames against its command is skipped)
 postgres:
 	$(call apt_install,postgresql,the test of Prefect on PostgreSQL is skipped,pg_ctlcluster)
 
@@ -51,7 +53,7 @@ speedrun: setup npm
 	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 
 # A file's tests stay in one process, for its fixtures; a process a core, four at most: each may have a Ray of its own.
-test: setup npm chromium postgres lint
+test: setup npm chromium postgres ffmpeg lint
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup

@@ -81,7 +81,7 @@ def kept_image(data: bytes, digest: str, options: Options) -> Kept:
 
 def smaller(image: Image.Image, scale: float) -> Image.Image:
     """A freshly opened image scaled and upright: RGBA where there is transparency, else RGB, or YCbCr as JPEGs code it."""
-    if image.format in ("JPEG", "MPO") and is_plain(image):
+    if image.format in ("JPEG", "MPO") and is_plain(image) and is_ycc(image):
         # the decoder of a JPEG leaves out what would be thrown away, and colours stay as they are coded
         to = scaled(image.size, scale)
         image.draft("YCbCr", to)
@@ -95,6 +95,12 @@ def smaller(image: Image.Image, scale: float) -> Image.Image:
     drawn = upright(drawn, orientation)
     drawn.info = {}  # what was applied must not be written, and applied, again
     return drawn
+
+
+def is_ycc(jpeg: Image.Image) -> bool:
+    """Whether a JPEG of three channels is coded as brightness and colour, as nearly all are, and not as RGB."""
+    names = [layer[0] for layer in getattr(jpeg, "layer", ())]
+    return jpeg.info.get("adobe_transform", 1) != 0 and names != [*b"RGB"]
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

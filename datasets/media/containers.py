@@ -63,17 +63,18 @@ def is_default(track: Any) -> bool:
 
 
 def tracks_of(payload: bytes) -> set[str]:
-    """'video' where a container has video that can be shown, 'audio' where it has audio. Raises MediaError."""
+    """'video' where a container has video that can be shown, 'audio' where it has audio; a single frame beside audio is a
+    cover, even where it is not marked as one. Raises MediaError."""
     with opened(payload) as container:
-        return {kind for kind, choose in (("video", video_track), ("audio", audio_track)) if _has(container, choose)}
-
-
-def _has(container: Any, choose: Callable[[Any], Any]) -> bool:
-    try:
-        choose(container)
-    except MediaError:
-        return False
-    return True
+        found = {}
+        for kind, choose in (("video", video_track), ("audio", audio_track)):
+            try:
+                found[kind] = choose(container)
+            except MediaError:
+                continue
+        if len(found) == 2 and found["video"].frames == 1:
+            del found["video"]
+        return set(found)
 
 
 def decoded(container: Any, track: Any, decode: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from codi2_datasets.media.raster import check_size, load, open_checked, pillow_e
 SHORTEST_FRAME = 0.011  # seconds; browsers take less in a GIF for no statement at all, and show the frame for ...
 USUAL_FRAME = 0.1
 DISCONTINUITY = 10.0  # seconds by which the clock of a broadcast must jump, for it to have been set anew
+OBLONG = 16  # a pixel that is said to be more times as wide as high, or as high as wide, is none
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave transparency out
 HIGH_DEFINITION = (1280, 577)  # width or height from which on players take untagged colours for BT.709
 UNSPECIFIED, BT601 = 2, (2, 5, 6)  # of FFmpeg's colour spaces
@@ -94,16 +95,17 @@ def video(payload: bytes) -> Iterator[Timed]:
 
 
 def is_plain_video(payload: bytes) -> bool:
-    """Whether frames are shown as they are coded: not turned, with square pixels, 8-bit 4:2:0 of BT.601. Raises
-    MediaError."""
+    """Whether frames are shown as they are coded: not turned, with square pixels, 8-bit 4:2:0 of BT.601, of even
+    sides. Raises MediaError."""
     with opened(payload) as container:
         track = video_track(container)
         frame = next(decoded(container, track), None)
         if frame is None:
             raise MediaError("no frames")
-        usual = frame.format.name == "yuv420p" and frame.colorspace in BT601 and frame.color_range != FULL_RANGE
+        coded = frame.format.name == "yuv420p" and frame.colorspace in BT601 and frame.color_range != FULL_RANGE
         return (
-            usual
+            coded
+            and frame.width % 2 == frame.height % 2 == 0
             and pixel_aspect(track) == 1
             and not frame.side_data.get("DISPLAYMATRIX")
             and untagged_space(frame) is None
@@ -140,10 +142,10 @@ class Clock:
     def begin_of(self, frame: Any) -> float:
         """When the next frame begins."""
         stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-        if self.start is None:
-            self.start = 0.0 if stamp is None else stamp
-        elif stamp is None:
+        if stamp is None:
             self.begin = self.end
+        elif self.start is None:
+            self.start, self.begin = stamp - self.end, self.end
         else:
             self.begin = self._continued(stamp)
         lasts = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else self.frame_seconds
@@ -162,7 +164,7 @@ class Clock:
 def pixel_aspect(track: Any) -> Fraction:
     """Width of a pixel by its height; 1 where the file does not say it or says what cannot be."""
     aspect = track.sample_aspect_ratio or track.codec_context.sample_aspect_ratio
-    return aspect if aspect and aspect > 0 else Fraction(1)
+    return aspect if aspect and 1 / OBLONG <= aspect <= OBLONG else Fraction(1)
 
 
 def shown(frame: Any, aspect: Fraction = Fraction(1)) -> Image.Image:

@@ -17,6 +17,12 @@ _ATTRIBUTES = rb"""(?:[^>"']|"[^"]*"|'[^']*')*?"""
 _OUTSIDE_LINK = re.compile(
     rb"<(?:[\w-]+:)?(?:image|feImage)\b" + _ATTRIBUTES + rb"""\bhref\s*=\s*["']\s*(?!\#|data:)""", re.IGNORECASE
 )
+# the renderer ends the whole process, not only the drawing, on some paths that lead so far out
+_FAR = re.compile(
+    rb"""\s(?:d|points|transform|viewBox|[xyr]|[xy][12]|[cr][xy]|width|height|stroke-width)\s*=\s*(?:"[^"]*?|'[^']*?)"""
+    rb"""(?:(?<![\d.])\d{10}|\d[eE]\+?\d\d)"""
+)
+_ALL_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _TAG = re.compile(rb"<(/?)[A-Za-z][^\s/>]*" + _ATTRIBUTES + rb"(/?)>")
 
 
@@ -26,6 +32,8 @@ def render_svg(payload: bytes, size: int) -> bytes:
 
     if _OUTSIDE_LINK.search(payload):
         raise MediaError("SVG: links to an image outside of itself")
+    if leads_far(payload):
+        raise MediaError("SVG: a coordinate of a billion and more")
     if (depth := nesting(payload)) > MAX_SVG_DEPTH:
         raise MediaError(f"SVG: elements nested {depth} deep, more than {MAX_SVG_DEPTH}")
     try:
@@ -41,6 +49,12 @@ def render_svg(payload: bytes, size: int) -> bytes:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise MediaError(f"SVG: {one_line(error)}") from error
+
+
+def leads_far(payload: bytes) -> bool:
+    """Whether a coordinate is a billion or more. The pattern is slow, and most drawings hold no digits for it."""
+    digits = payload.translate(_ALL_DIGITS)
+    return any(long in digits for long in (b"0" * 10, b"0e00", b"0e+00")) and _FAR.search(payload) is not None
 
 
 def nesting(payload: bytes) -> int:

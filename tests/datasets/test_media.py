@@ -117,12 +117,19 @@ def test_text_in_svg_is_drawn_with_a_font_of_our_own() -> None:
         (svg('<image href="/etc/hostname" width="9" height="9"/>'), "outside of itself"),
         (svg("<image width='9' xlink:href = 'http://example.org/a.png'/>"), "outside of itself"),
         (svg('<filter id="f"><feImage href="a.png"/></filter>'), "outside of itself"),
+        (svg('<path d="M0 0L99999999999 1"/>'), "a billion"),
+        (svg('<rect x=".1" y="-1e38" width="9"/>'), "a billion"),
         (svg("<g>" * 100_000 + "</g>" * 100_000), f"more than {MAX_SVG_DEPTH}"),
     ],
 )
 def test_bad_svg_is_an_error(drawing: bytes, reason: str) -> None:
     with pytest.raises(MediaError, match=reason):
         normalise_image(drawing, SVG)
+
+
+def test_long_fractions_and_names_are_no_far_coordinates() -> None:
+    drawing = svg('<g id="g12345678901" data-x="99999999999"><path d="M.5.12345678901 3L9e-10 9"/></g>')
+    assert pixels(normalise_image(drawing, SVG)).shape == (64, 64, 3)
 
 
 def test_enormous_svg_is_drawn_no_larger_than_asked() -> None:

@@ -44,6 +44,7 @@ def test_audio_with_a_cover_gives_audio_alone_and_a_clip_all_three() -> None:
         assert kinds(clip) == ["audio", "video", "image"]
         assert files.unlike(shown(still_of(clip)), SCENE) < 12
     assert kinds(files.video([SCENE] * 8)) == "no audio track"
+    assert kinds(files.video([SCENE], sound=440)) == ["audio"]  # a still that nobody marked as a cover
 
 
 def test_a_container_is_what_its_tracks_are() -> None:

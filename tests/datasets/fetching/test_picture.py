@@ -55,7 +55,7 @@ def test_deep_and_tagged_pixels_keep_their_look_when_they_are_made_small() -> No
     for data in (
         files.png(ramp, 16, 0), files.encoded(LARGE, "JPEG", icc_profile=wide, quality=95), files.encoded(inks, "JPEG"),
         files.encoded(LARGE, "PNG", icc_profile=wide), files.encoded(inks, "TIFF", icc_profile=files.cmyk_profile()),
-        files.encoded(LARGE.quantize(8), "PNG"), files.encoded(Image.fromarray((ramp / 65_535).astype(np.float32)), "TIFF"),
+        files.encoded(LARGE.quantize(8), "PNG"), files.encoded(LARGE, "JPEG", keep_rgb=True), files.encoded(LARGE.convert("L"), "JPEG"), files.encoded(Image.fromarray((ramp / 65_535).astype(np.float32)), "TIFF"),
     ):  # fmt: skip
         kept = keep(data)
         expected = decode_image(data).resize((96, 64), Image.Resampling.BOX)
