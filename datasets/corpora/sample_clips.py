@@ -6,7 +6,6 @@ Blender Foundation (CC BY 3.0). The other comes with the package, under its own 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +58,7 @@ class SampleClips:
 def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
     """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
     from codi2_datasets.media.frames import video
+    from codi2_datasets.media.video import encode_video
 
     frames, end = [], 0.0
     for frame in video(content):
@@ -69,23 +69,8 @@ def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
     for first in range(0, len(frames), size):
         taken = frames[first : first + size]
         if len(taken) >= rate:
-            yield first / rate, encoded(taken, round(rate))
-
-
-def encoded(frames: list, rate: int) -> bytes:
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast", "threads": "1"})
-        stream.height, stream.width = (side - side % 2 for side in frames[0].shape[:2])
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.colorspace = av.video.reformatter.Colorspace.SMPTE170M  # in which FFmpeg codes RGB
-        for frame in frames:
-            picture = frame[: stream.height, : stream.width]
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    return buffer.getvalue()
+            height, width = (side - side % 2 for side in taken[0].shape[:2])
+            yield first / rate, encode_video(np.stack(taken)[:, :height, :width], round(rate))
 
 
 CORPUS = SampleClips()
