@@ -42,7 +42,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="coyo",
-    version="1",
+    version="2",
     description="COYO-700M: pictures of the web with their alternative texts and scores",
     homepage="https://github.com/kakaobrain/coyo-dataset",
     licence=WEB,

@@ -29,7 +29,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
 
 CONNECTOR = Connector(
     name="dolly",
-    version="1",
+    version="2",
     description="Dolly: instructions and answers written by people",
     homepage="https://huggingface.co/datasets/databricks/databricks-dolly-15k",
     licence=LICENCE,

@@ -47,7 +47,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="laion",
-    version="1",
+    version="2",
     description="LAION: pictures of the web with their alternative texts",
     homepage="https://laion.ai",
     licence=WEB,

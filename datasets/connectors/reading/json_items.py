@@ -9,19 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import IO, Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, opened
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.connectors.reading.files import DAMAGE, damage
+from codi2_datasets.connectors.reading.lines import opened_text
+from codi2_datasets.connectors.reading.values import Bad, broken
 
 CHUNK = 2**20  # bytes read at once
 LARGEST = 256 * 2**20  # characters of one item: more is damage
+TRIES = 1_000  # places at which the next item is looked for after a broken one
 DECODER = json.JSONDecoder()
 SPACE = re.compile(r"[\s,]*")
 MARKS = re.compile(r'["{}\[\]]')
-SCALAR_END = re.compile(r"[,\]}]")
-DELIMITERS = frozenset(" \t\r\n,]}:")
+SCALAR = re.compile(r'[^\s,:"\[\]{}]+')
 STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.S)
+FIRST_KEY = re.compile(r'\{\s*("[^"\\]*")\s*:')
 
 
 def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = ()) -> Iterator[tuple[str | int, Any]]:
@@ -31,8 +35,11 @@ def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = 
     leaves out all others. Nothing where the keys lead nowhere. What is damaged comes as (-1, Bad).
     """
     try:
-        with opened(file) as stream:
-            yield from Reader(stream).items(keys, skip, only)
+        with opened_text(file) as stream:
+            reader = Reader(stream)
+            yield from reader.items(keys, skip, only)
+            if not keys and reader.peek():
+                yield -1, Bad("more text behind the end of its JSON")
     except DAMAGE as error:
         yield -1, Bad(f"damaged file: {damage(error)}")
 
@@ -84,8 +91,11 @@ class Reader:
             yield -1, Bad("no JSON list or object")
             return
         self.at += 1
-        number = 0
-        while (char := self.peek()) not in ("]", "}", ""):
+        number, closing = 0, "]" if opening == "[" else "}"
+        while (char := self.peek()) not in (closing, ""):
+            if char in "]}":  # of a broken item before
+                self.at += 1
+                continue
             name: str | int = number
             if opening == "{":
                 key = self.value()
@@ -110,22 +120,57 @@ class Reader:
             yield -1, Bad("damaged file: it breaks off")
         self.at += 1
 
+    def sequence(self) -> Iterator[Any]:
+        """Values that follow one another; of a list its items."""
+        while char := self.peek():
+            if char == "[":
+                yield from (value for _, value in self.items((), False, ()))
+            else:
+                yield self.value()
+
     def value(self) -> Any:
         """The value that begins here, or Bad for one that is no JSON."""
-        self.peek()
+        if self.peek() not in ("[", "{", '"'):
+            return self.scalar()
         while True:
             try:
                 found, end = DECODER.raw_decode(self.text, self.at)
             except (ValueError, RecursionError):
                 if self.ends() or not self.more():
-                    self.skip()
+                    self.recover()
                     return Bad("no JSON")
                 continue
-            ended = end < len(self.text) and self.text[end] in DELIMITERS
-            if not ended and isinstance(found, int | float | None) and self.more():  # a number may go on
-                continue
-            self.at = end
-            return Bad("broken UTF-8") if broken(found) else found
+            raw, self.at = self.text[self.at : end], end
+            return Bad("broken UTF-8") if broken(raw) else found
+
+    def scalar(self) -> Any:
+        """A number, true, false or null; Bad for anything else."""
+        try:
+            return json.loads(self.word())
+        except ValueError:
+            return Bad("no JSON")
+
+    def word(self) -> str:
+        """Pass over what is neither a container nor a string: a word, or a mark that stands alone."""
+        while (found := SCALAR.match(self.text, self.at)) and found.end() == len(self.text) and self.more():
+            pass
+        begun, self.at = self.at, found.end() if found else min(self.at + 1, len(self.text))
+        return self.text[begun : self.at]
+
+    def recover(self) -> None:
+        """Pass over a broken value: to where its brackets close, or before that to an item that begins as it does."""
+        try:
+            end = end_of(self.text, self.at)
+        except End:
+            end = len(self.text)
+        if first := FIRST_KEY.match(self.text, self.at):
+            alike = re.compile(rf"\{{\s*{re.escape(first[1])}\s*:")
+            for found in islice(alike.finditer(self.text, first.end(), end), TRIES):
+                with suppress(ValueError, RecursionError):
+                    DECODER.raw_decode(self.text, found.start())
+                    end = found.start()
+                    break
+        self.at = end
 
     def ends(self) -> bool:
         """Whether the value that begins here ends within the window."""
@@ -138,11 +183,8 @@ class Reader:
     def skip(self) -> None:
         """Pass over a value without making anything of it."""
         if self.peek() not in ("[", "{", '"'):
-            while True:
-                found = SCALAR_END.search(self.text, self.at)
-                if found or not self.more():
-                    self.at = found.start() if found else len(self.text)
-                    return
+            self.word()
+            return
         depth = 0
         while True:  # a container is passed in steps, so that it need not fit into memory
             if (char := self.peek()) == "":
@@ -182,12 +224,3 @@ def end_of(text: str, at: int) -> int:
         if depth <= 0:
             return at
     raise End("it breaks off")
-
-
-def broken(value: Any) -> bool:
-    """Whether bytes that are no UTF-8 stand in any text of it."""
-    if isinstance(value, str):
-        return not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value)
-    if isinstance(value, dict):
-        return any(broken(key) or broken(item) for key, item in value.items())
-    return isinstance(value, list) and any(map(broken, value))
