@@ -38,5 +38,5 @@ CONNECTOR = Connector(
     size="52 thousand instructions",
     tasks=("text_instruction", "text_to_media"),
     pieces=partial(texts.pieces, fields=(("instruction",), ("output",))),
-    rows=partial(texts.rows, describe=describe),
+    results=partial(texts.rows, describe=describe),
 )

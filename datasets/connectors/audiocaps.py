@@ -68,5 +68,5 @@ CONNECTOR = Connector(
     size="51 thousand sounds",
     tasks=("text_to_audio", "audio_captioning"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

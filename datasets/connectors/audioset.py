@@ -115,6 +115,6 @@ CONNECTOR = Connector(
         "video_captioning",
     ),
     pieces=pieces,
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
     options={"ontology": ""},
 )

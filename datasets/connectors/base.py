@@ -86,7 +86,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Connector:
-    """One published corpus. `pieces` and `rows` are plain functions of a module: they travel to workers by name."""
+    """One published corpus. `pieces` and `results` are plain functions of a module: they travel to workers by name."""
 
     name: str
     version: str
@@ -101,24 +101,24 @@ class Connector:
     tasks: tuple[str, ...]
     pieces: Callable[[Place], Iterator[Piece]]
     """Cuts the files; raises ConnectorError for those that lack a needed column."""
-    rows: Callable[[Piece], Rows]
+    results: Callable[[Piece], Rows]
+    """What every row of a piece gives, and where `Piece.rows` does not say it how many rows there are."""
     links: Callable[[Place], Iterator[Link | RejectedRow]] | None = None
     """Every address of the lists, where there are any."""
     options: dict[str, Any] = field(default_factory=dict)
     """What a recipe may say beside path and media, with the values where it does not; `licence` goes for all."""
 
-
-def rows_of(connector: Connector, piece: Piece) -> Iterator[SourceRow | RejectedRow]:
-    """The source rows and rejects of a piece. Raises LostRows, at the end, unless every row of it has given some."""
-    held, answered = piece.rows, 0
-    for result in connector.rows(piece):
-        if isinstance(result, Held):
-            held = result.rows
-            continue
-        if not result.rows and not result.elsewhere:
-            raise LostRows(f"{connector.name}: {piece.file}: row {answered} gives neither a row nor a reject")
-        answered += result.inputs
-        yield from result.rows
-    if answered != held:
-        told = "an unknown number of" if held is None else held
-        raise LostRows(f"{connector.name}: {piece.file} holds {told} rows, and {answered} were accounted for")
+    def rows(self, piece: Piece) -> Iterator[SourceRow | RejectedRow]:
+        """The source rows and rejects of a piece. Raises LostRows, at the end, unless every row of it has given some."""
+        held, answered = piece.rows, 0
+        for result in self.results(piece):
+            if isinstance(result, Held):
+                held = result.rows
+                continue
+            if not result.rows and not result.elsewhere:
+                raise LostRows(f"{self.name}: {piece.file}: row {answered} gives neither a row nor a reject")
+            answered += result.inputs
+            yield from result.rows
+        if answered != held:
+            told = "an unknown number of" if held is None else held
+            raise LostRows(f"{self.name}: {piece.file} holds {told} rows, and {answered} were accounted for")

@@ -144,5 +144,5 @@ CONNECTOR = Connector(
     size="123,287 photographs, 616 thousand captions",
     tasks=("text_to_image", "image_captioning", "composition", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

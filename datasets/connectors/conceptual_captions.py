@@ -47,7 +47,7 @@ CC3M = Connector(
     size="3.3 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     links=partial(links, header=("caption", "url")),
 )
 CC12M = replace(

@@ -50,6 +50,6 @@ CONNECTOR = Connector(
     size="747 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -37,5 +37,5 @@ CONNECTOR = Connector(
     size="15 thousand instructions",
     tasks=("text_instruction", "text_to_media"),
     pieces=partial(texts.pieces, fields=(("instruction",), ("response",))),
-    rows=partial(texts.rows, describe=describe),
+    results=partial(texts.rows, describe=describe),
 )

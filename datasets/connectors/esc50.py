@@ -55,5 +55,5 @@ CONNECTOR = Connector(
     size="2,000 sounds",
     tasks=("text_to_audio", "audio_captioning", "audio_editing"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

@@ -92,5 +92,5 @@ CONNECTOR = Connector(
     size="313,010 edits (CLIP-filtered)",
     tasks=("image_editing", "exemplar_learning", "reasoning", "text_to_image", "image_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -140,5 +140,5 @@ CONNECTOR = Connector(
     size="158 thousand conversations",
     tasks=("visual_question_answering", "multi_turn", "text_instruction"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

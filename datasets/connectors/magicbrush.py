@@ -47,5 +47,5 @@ CONNECTOR = Connector(
     size="10,388 edits",
     tasks=("image_editing", "exemplar_learning", "reasoning", "multi_turn"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -67,5 +67,5 @@ CONNECTOR = Connector(
     size="142 tasks",
     tasks=("text_icl", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

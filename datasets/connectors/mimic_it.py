@@ -189,5 +189,5 @@ CONNECTOR = Connector(
     size="2.8 million instructions",
     tasks=("visual_question_answering", "reasoning", "exemplar_learning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -101,6 +101,6 @@ CONNECTOR = Connector(
     size="103 million pages, 585 million addresses",
     tasks=("text_to_media", "text_to_image", "image_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -68,6 +68,6 @@ CONNECTOR = Connector(
     size="1,616 tasks, 5 million instances",
     tasks=("text_icl", "text_instruction", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     options={"instances": 0},
 )

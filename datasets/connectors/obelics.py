@@ -110,6 +110,6 @@ CONNECTOR = Connector(
     size="141 million pages, 353 million addresses",
     tasks=("text_to_media", "text_to_image", "image_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -58,5 +58,5 @@ CONNECTOR = Connector(
     tasks=("text_to_audio", "audio_captioning", "audio_editing", "text_to_video", "video_captioning", "image_to_audio",
            "audio_to_image", "joint_image_audio"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )  # fmt: skip

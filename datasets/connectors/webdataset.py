@@ -48,6 +48,6 @@ CONNECTOR = Connector(
         "joint_image_audio",
     ),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     options={"style": "", "kind": "", "family": ""},
 )

@@ -97,6 +97,6 @@ CONNECTOR = Connector(
     size="2.6 million (WebVid-2M), 10.7 million (WebVid-10M) addresses",
     tasks=("text_to_video", "video_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors import Connector, Piece, Place, connectors
-from codi2_datasets.connectors.base import rows_of as accounted_rows
 from codi2_datasets.connectors.reading.entities import segmented
 from codi2_datasets.connectors.reading.files import expand, folder_identity, keep_for, short
 from codi2_datasets.corpora import RejectedRow, SourceRow
@@ -173,7 +172,7 @@ def read_pieces(item: Reading) -> list[str]:
 def rows_of(connector: Connector, item: Reading) -> Iterator[SourceRow | RejectedRow]:
     """The connector's rows, under the licence that the user states, with the things that a model finds in pictures."""
     for piece in item.pieces:
-        for row in accounted_rows(connector, piece):
+        for row in connector.rows(piece):
             if isinstance(row, RejectedRow):
                 yield row
                 continue

@@ -15,7 +15,6 @@ import yaml
 
 from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors import ConnectorError, Link, Place, connectors
-from codi2_datasets.connectors.base import rows_of
 from codi2_datasets.connectors.reading.values import licence_of
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.media.masks import decode_mask
@@ -72,7 +71,7 @@ LINKS = {
 
 def read(place: Place) -> list[SourceRow | RejectedRow]:
     connector = connectors()[place.corpus]
-    return [row for piece in connector.pieces(place) for row in rows_of(connector, piece)]
+    return [row for piece in connector.pieces(place) for row in connector.rows(piece)]
 
 
 def kept(rows: list[Any]) -> list[SourceRow]:
@@ -98,7 +97,7 @@ def test_rows_and_rejects_are_counted_exactly(which: str, published: Path, place
     pieces, good, bad = EXPECTED[which]
     found = list(connectors()[place.corpus].pieces(place))
     assert len(found) == pieces and pickle.loads(pickle.dumps(found)) == found
-    rows = [row for piece in found for row in rows_of(connectors()[place.corpus], piece)]
+    rows = [row for piece in found for row in connectors()[place.corpus].rows(piece)]
     assert dict(Counter(f"{row.modality} {row.attributes['kind']}" for row in kept(rows))) == good
     assert reasons(rows) == bad
 

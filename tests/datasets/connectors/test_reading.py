@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.connectors import Piece, Place, connectors
-from codi2_datasets.connectors.base import Held, RowResult, rows_of
+from codi2_datasets.connectors.base import Held, RowResult
 from codi2_datasets.connectors.reading import files, json_items, lines, tables, tars
 from codi2_datasets.connectors.reading.delimited import delimited_rows
 from codi2_datasets.connectors.reading.documents import stretches
@@ -243,7 +243,7 @@ def test_published_files_are_read_from_s3_and_http(published: Path, served_files
     connector = connectors()["laion"]
     here = Place("laion", f"{published}/laion/*.parquet", f"{published}/laion/fetched")
     there = Place("laion", f"{bucket}/laion/*.parquet", f"{bucket}/laion/fetched")
-    rows = [[row for piece in connector.pieces(place) for row in rows_of(connector, piece)] for place in (here, there)]
+    rows = [[row for piece in connector.pieces(place) for row in connector.rows(piece)] for place in (here, there)]
     assert rows[0] == rows[1] and connector.links is not None
     assert list(connector.links(here)) == list(connector.links(there))
     first, again = (list(connector.pieces(there)) for _ in range(2))
@@ -253,7 +253,7 @@ def test_published_files_are_read_from_s3_and_http(published: Path, served_files
         [
             row
             for piece in alpaca.pieces(Place("alpaca", f"{root}/alpaca/alpaca_data.json"))
-            for row in rows_of(alpaca, piece)
+            for row in alpaca.rows(piece)
         ]
         for root in (published, web)
     ]
