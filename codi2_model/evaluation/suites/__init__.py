@@ -6,7 +6,7 @@ folder of weights) and its scores. It knows nothing of the model: prompts go in,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -14,6 +14,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from codi2_datasets.connectors.reading.values import Bad, Numbered
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.suites.networks import Networks
 
@@ -72,6 +73,15 @@ def needed(path: Path, what: str) -> Path:
     if not path.exists():
         raise SuiteError(f"{path} is not there: {what}")
     return path
+
+
+def table(path: Path, rows: Numbered) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a published list with their numbers, from 1. Raises SuiteError for one that is broken: a measure is of
+    the whole list."""
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise SuiteError(f"{path} row {number + 1}: {row.reason if isinstance(row, Bad) else 'no row'}")
+        yield number + 1, row
 
 
 def user(*parts: str | Mapping[str, Any]) -> list[dict[str, Any]]:

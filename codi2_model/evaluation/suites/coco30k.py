@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from codi2_datasets.connectors.reading.values import text
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
@@ -30,15 +31,16 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     """`limit` instead of 30,000; fewer where the folder holds fewer pictures."""
     path = needed(data / "annotations" / "captions_val2014.json", "the captions of COCO")
     content = json.loads(path.read_text("utf-8"))
-    files = {image["id"]: image["file_name"] for image in content["images"]}
+    files = {str(image["id"]): image["file_name"] for image in content["images"]}
     captions: dict[str, dict[str, str]] = defaultdict(dict)
     for row in content["annotations"]:
-        captions[str(row["image_id"])][str(row["id"])] = row["caption"].strip()
+        if str(row["image_id"]) in files and (caption := text(row["caption"])):
+            captions[str(row["image_id"])][str(row["id"])] = caption
     chosen = sorted(by_hash(captions, seed)[: CAPTIONS if limit is None else limit])
     found = []
     for image in chosen:
         caption = captions[image][by_hash(captions[image], seed)[0]]
-        about = {"caption": caption, "file": files[int(image)]}
+        about = {"caption": caption, "file": files[image]}
         found.append(Request(image, "text_to_image", user(f"Draw this: {caption}"), about, image))
     return found
 

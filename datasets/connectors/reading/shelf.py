@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from codi2_datasets.connectors.reading.files import find, kept, of_one_file, opened, short, stem
+from codi2_datasets.connectors.reading.files import find, kept, matches, of_one_file, opened, short, stem
 from codi2_datasets.connectors.reading.media import ENDINGS, Medium, medium
 from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.corpora.base import PASSES
@@ -31,10 +31,10 @@ def same_name(name: str) -> str:
 
 
 @kept(4)
-def listing(folder: str, patterns: tuple[str, ...]) -> dict[str, list[str]]:
-    """Files of a folder of media by name without ending, about 200 bytes of memory each; kept for the next piece."""
+def listing(folder: str) -> dict[str, list[str]]:
+    """The media of a folder by name without ending, about 200 bytes of memory each; kept for the next piece."""
     found: dict[str, list[str]] = {}
-    for name in find(folder, patterns):
+    for name in find(folder, endings_of(tuple(ENDINGS))):
         found.setdefault(same_name(stem(name)), []).append(name)
     return found
 
@@ -42,11 +42,12 @@ def listing(folder: str, patterns: tuple[str, ...]) -> dict[str, list[str]]:
 def shelved(folder: str, wanted: Sequence[str], modalities: Sequence[str]) -> Medium | Bad:
     """The medium under the first of the names that a folder has, wherever it lies in it. Names may have an ending and
     folders before them; where files of several folders have the name, it is none's."""
-    shelf = listing(folder, endings_of(tuple(modalities)))
+    shelf, endings = listing(folder), endings_of(modalities)
     for name in wanted:
         whole = same_name(name)
         plain = without_ending(whole)
-        there = [path for path in shelf.get(plain.rpartition("/")[2], ()) if lies_under(path, plain)]
+        alike = shelf.get(plain.rpartition("/")[2], ())
+        there = [path for path in alike if matches(path.rpartition("/")[2], endings) and lies_under(path, plain)]
         exact = [path for path in there if ends_with(same_name(path), whole)]
         if chosen := exact or of_first_modality(there, modalities):
             if len({path.rpartition("/")[0] for path in chosen}) > 1:
