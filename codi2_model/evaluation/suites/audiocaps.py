@@ -27,9 +27,9 @@ TASK = "text_to_audio"
 def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     """`limit` counts clips. Clips whose sound is not in the folder are left out; none at all is an error."""
     clips: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
-    path = needed(data / "test.csv", "the test split of AudioCaps")
-    need(str(path), header_of(str(path)), ("youtube_id",), ("start_time",), ("audiocap_id",), ("caption",))
-    for _, row in table(path, delimited_rows(str(path))):
+    captions = needed(data / "test.csv", "the test split of AudioCaps")
+    need(str(captions), header_of(str(captions)), ("youtube_id",), ("start_time",), ("audiocap_id",), ("caption",))
+    for _, row in table(captions, delimited_rows(str(captions))):
         clips[f"{row['youtube_id']}_{row['start_time']}"][row["audiocap_id"]] = row
     found: list[Request] = []
     for clip in by_hash(clips, seed):

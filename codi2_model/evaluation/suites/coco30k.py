@@ -16,7 +16,6 @@ from typing import Any
 
 from PIL import Image
 
-from codi2_datasets.connectors.reading.values import text
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.suites import Figure, Request, Suite, needed, user
@@ -34,7 +33,7 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     files = {str(image["id"]): image["file_name"] for image in content["images"]}
     captions: dict[str, dict[str, str]] = defaultdict(dict)
     for row in content["annotations"]:
-        if str(row["image_id"]) in files and (caption := text(row["caption"])):
+        if str(row["image_id"]) in files and (caption := str(row["caption"] or "").strip()):
             captions[str(row["image_id"])][str(row["id"])] = caption
     chosen = sorted(by_hash(captions, seed)[: CAPTIONS if limit is None else limit])
     found = []
