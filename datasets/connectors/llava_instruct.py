@@ -10,7 +10,6 @@ medium), ref, media.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,18 +17,18 @@ from typing import Any
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
 from codi2_datasets.connectors.reading.files import find, folder_identity
 from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.llava import MARKS, in_place, media_of
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.results import results
 from codi2_datasets.connectors.reading.shelf import endings_of, shelved
 from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import Bad, known, lines, string
+from codi2_datasets.connectors.reading.values import Bad, known, lines
 from codi2_datasets.connectors.reading.words import MARK, shown, words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "LLaVA team"
 IMAGES = "LicenseRef-COCO"
 ROLES = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
-MARKS = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
 PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
 
@@ -55,36 +54,6 @@ def turns_of(entry: Mapping[str, Any]) -> list[str] | Bad:
     return found if len(found) >= 2 and len(found) % 2 == 0 else Bad("no answer")
 
 
-def media_of(entry: Mapping[str, Any]) -> dict[str, list[str]] | Bad:
-    """The names of an entry's media by modality."""
-    found: dict[str, list[str]] = {}
-    for modality in MARKS:
-        listed = [entry.get(name) for name in (modality, f"{modality}s") if entry.get(name)]
-        names = [name for value in listed for name in (value if isinstance(value, list) else [value])]
-        if not all(string(name) for name in names):
-            return Bad(f"an {modality} without a name" if modality != "video" else "a video without a name")
-        if names:
-            found[modality] = [string(name) for name in names]
-    return found
-
-
-def placed(turns: list[str], media: Mapping[str, list[str]]) -> tuple[list[str], list[tuple[str, str]]] | Bad:
-    """The turns with MARK where media stand, and these in their order as (modality, name)."""
-    marks = {mark: modality for modality, mark in MARKS.items()}
-    if list(media) == ["video"] and not any(MARKS["video"] in turn for turn in turns):
-        marks = {MARKS["image"]: "video"}  # LLaVA-Video writes <image> for a clip
-    split = re.compile("|".join(map(re.escape, MARKS.values())))
-    waiting, order = {modality: iter(names) for modality, names in media.items()}, []
-    for mark in (mark for turn in turns for mark in split.findall(turn)):
-        name = next(waiting.get(marks.get(mark, ""), iter(())), None)
-        if name is None:
-            return Bad(f"more {mark} than media")
-        order.append((marks[mark], name))
-    if any(next(left, None) for left in waiting.values()):
-        return Bad("fewer marks than media")
-    return [split.sub(MARK, turn) for turn in turns], order
-
-
 @dataclass
 class Reader:
     """Reads the entries of one piece; `seen` are the media that had rows before."""
@@ -92,13 +61,14 @@ class Reader:
     seen: set[str] = field(default_factory=set)
 
     def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> list[SourceRow | RejectedRow] | Bad:
-        turns, media = turns_of(entry), media_of(entry)
-        if isinstance(turns, Bad) or isinstance(media, Bad):
-            return turns if isinstance(turns, Bad) else media  # type: ignore[return-value]
-        found = placed(turns, media)
-        if isinstance(found, Bad):
-            return found
-        turns, order = found
+        said, media = turns_of(entry), media_of(entry)
+        if isinstance(said, Bad) or isinstance(media, Bad):
+            return said if isinstance(said, Bad) else media  # type: ignore[return-value]
+        pieces = in_place(said, media)
+        if isinstance(pieces, Bad):
+            return pieces
+        order = [piece for turn in pieces for piece in turn if piece[0] != "text"]
+        turns = ["".join(value if kind == "text" else MARK for kind, value in turn) for turn in pieces]
         rows: list[SourceRow | RejectedRow] = []
         for modality, name in dict.fromkeys(order):
             medium = shelved(place.media or place.path, [name], (modality,))

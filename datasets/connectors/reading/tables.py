@@ -68,11 +68,11 @@ def parquet_rows(
         yield number, Bad(f"damaged file: {damage(error)}", max(1, total - number))
 
 
-def file_rows(file: str, columns: Collection[str] | None = None) -> Numbered:
+def file_rows(file: str, columns: Collection[str] | None = None, binary: Collection[str] = ()) -> Numbered:
     """The rows of all row groups of a Parquet file."""
     _, groups = row_groups(file) or ([], [1])
     for group in range(len(groups)):
-        yield from parquet_rows(file, group, columns)
+        yield from parquet_rows(file, group, columns, binary)
 
 
 def plain_rows(batch: pa.RecordBatch, binary: Collection[str]) -> Iterator[dict[str, Any] | Bad]:
