@@ -28,10 +28,11 @@ OPEN = 400  # shards held open at once
 
 
 def expand(patterns: Iterable[str | Path]) -> list[str]:
-    """Paths and globs -> sorted paths of files that exist. Raises FileNotFoundError for a pattern that finds none."""
+    """Paths and globs -> sorted paths of files that exist. A path that exists is that path; only then is it a glob.
+    Raises FileNotFoundError for one that finds none."""
     found: set[str] = set()
     for pattern in patterns:
-        matches = glob(str(pattern), recursive=True)
+        matches = [str(pattern)] if Path(pattern).exists() else glob(str(pattern), recursive=True)
         if not matches:
             raise FileNotFoundError(f"{pattern}: no such shard")
         found.update(matches)
