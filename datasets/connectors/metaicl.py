@@ -16,7 +16,7 @@ from codi2_datasets.connectors.reading.files import PACKED, find, has_ending, st
 from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.results import results
 from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, need, string, text
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, need_fields, string, text
 from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
 
@@ -37,9 +37,7 @@ def read(file: str) -> Numbered:
 def pieces(place: Place) -> Iterator[Piece]:
     files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
     for file in files:
-        first = next((row for _, row in read(file) if isinstance(row, dict)), None)
-        if first is not None:
-            need(file, first, ("task",), ("input",), ("output",))
+        need_fields(file, read(file), ("task",), ("input",), ("output",))
     yield from slices(place, files, read)
 
 

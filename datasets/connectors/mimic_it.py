@@ -124,13 +124,13 @@ def image_ids(files: tuple[str, ...]) -> frozenset[str]:
             rows = tables.file_rows(file, ("__index_level_0__", "id", "index"))
             found |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
         else:
-            found |= {str(name) for name, value in json_items(file, skip=True) if value is None}
+            found |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
     return frozenset(found)
 
 
 @kept(4)
 def instruction_ids(file: str) -> frozenset[str]:
-    return frozenset(str(name) for name, value in json_items(file, "data", skip=True) if value is None)
+    return frozenset(row["id"] for _, row in entries(file) if isinstance(row, dict))
 
 
 def entries(file: str) -> Numbered:

@@ -10,14 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
 from codi2_datasets.connectors.reading import pairs
 from codi2_datasets.connectors.reading.documents import stretches
 from codi2_datasets.connectors.reading.files import find, short
 from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.results import results
 from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import WEB, Bad, known, number, pick, text, web_address, whole
+from codi2_datasets.connectors.reading.values import (
+    WEB,
+    Bad,
+    known,
+    need_fields,
+    number,
+    pick,
+    text,
+    web_address,
+    whole,
+)
 from codi2_datasets.connectors.reading.words import words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
@@ -63,9 +73,7 @@ def pieces(place: Place) -> Iterator[Piece]:
     yield from pairs.tar_pieces(place)
     files = find(place.path, PATTERNS)
     for file in files:
-        first = next(json_rows(file), (0, {}))[1]
-        if isinstance(first, dict) and first and "text_list" not in first:
-            raise ConnectorError(f"{file}: the field 'text_list' is missing; it has: {', '.join(first)}")
+        need_fields(file, json_rows(file), ("text_list",))
     yield from slices(place, files, json_rows, kind="documents")
 
 

@@ -19,12 +19,14 @@ from codi2_datasets.connectors.reading.values import Bad, broken
 
 CHUNK = 2**20  # bytes read at once
 LARGEST = 256 * 2**20  # characters of one item: more is damage
+LARGE = 16 * 2**20  # characters of a broken item from which on the next is looked for, before all is read
 TRIES = 1_000  # places at which the next item is looked for after a broken one
 DECODER = json.JSONDecoder()
 SPACE = re.compile(r"[\s,]*")
 MARKS = re.compile(r'["{}\[\]]')
 SCALAR = re.compile(r'[^\s,:"\[\]{}]+')
 STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.S)
+FOLLOWED = re.compile(r"\s*(?:,\s*[^\s,\]}]|[\]}]|\Z)")  # what may stand behind an item
 FIRST_KEY = re.compile(r'\{\s*("[^"\\]*")\s*:')
 
 
@@ -53,6 +55,7 @@ class Reader:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.text, self.at, self.done, self.rest = stream, "", 0, False, b""
+        self.first_key: str | None = None  # of the last object that was read
 
     def more(self) -> bool:
         """Add text to the window; False at the end of the file."""
@@ -114,7 +117,7 @@ class Reader:
                 self.skip()
                 yield name, None
             else:
-                yield name, self.value()
+                yield name, self.value(opening)
             number += 1
         if not char:
             yield -1, Bad("damaged file: it breaks off")
@@ -128,19 +131,21 @@ class Reader:
             else:
                 yield self.value()
 
-    def value(self) -> Any:
-        """The value that begins here, or Bad for one that is no JSON."""
+    def value(self, opening: str = "[") -> Any:
+        """The value that begins here, or Bad for one that is no JSON; `opening` is the bracket of what holds it."""
         if self.peek() not in ("[", "{", '"'):
             return self.scalar()
         while True:
             try:
                 found, end = DECODER.raw_decode(self.text, self.at)
             except (ValueError, RecursionError):
-                if self.ends() or not self.more():
-                    self.recover()
+                if self.is_broken(opening) or not self.more():
+                    self.recover(opening)
                     return Bad("no JSON")
                 continue
             raw, self.at = self.text[self.at : end], end
+            if isinstance(found, dict) and found:
+                self.first_key = json.dumps(next(iter(found)), ensure_ascii=False)
             return Bad("broken UTF-8") if broken(raw) else found
 
     def scalar(self) -> Any:
@@ -157,28 +162,32 @@ class Reader:
         begun, self.at = self.at, found.end() if found else min(self.at + 1, len(self.text))
         return self.text[begun : self.at]
 
-    def recover(self) -> None:
-        """Pass over a broken value: to where its brackets close, or before that to an item that begins as it does."""
-        try:
-            end = end_of(self.text, self.at)
-        except End:
-            end = len(self.text)
-        if first := FIRST_KEY.match(self.text, self.at):
-            alike = re.compile(rf"\{{\s*{re.escape(first[1])}\s*:")
-            for found in islice(alike.finditer(self.text, first.end(), end), TRIES):
-                with suppress(ValueError, RecursionError):
-                    DECODER.raw_decode(self.text, found.start())
-                    end = found.start()
-                    break
-        self.at = end
+    def is_broken(self, opening: str) -> bool:
+        """Whether a value that cannot be read ends within the window: else it may go on."""
+        if typed_end(self.text, self.at) or end_of(self.text, self.at):
+            return True
+        return len(self.text) - self.at > LARGE and self.next_alike(opening, len(self.text)) is not None
 
-    def ends(self) -> bool:
-        """Whether the value that begins here ends within the window."""
-        try:
-            end_of(self.text, self.at)
-        except End:
-            return False
-        return True
+    def recover(self, opening: str) -> None:
+        """Pass over a broken value: to where its brackets close, or before that to an item that begins as it or the last
+        good one does. `opening` is the bracket of what holds it: in an object an item begins with its key."""
+        ends = (typed_end(self.text, self.at), end_of(self.text, self.at))
+        end = next((end for end in ends if end and FOLLOWED.match(self.text, end)), ends[1] or len(self.text))
+        alike = self.next_alike(opening, end)
+        self.at = end if alike is None else alike
+
+    def next_alike(self, opening: str, end: int) -> int | None:
+        first = FIRST_KEY.match(self.text, self.at)
+        keys = {re.escape(key) for key in (first and first[1], self.first_key) if key}
+        if not keys:
+            return None
+        alike = rf"\{{\s*(?:{'|'.join(sorted(keys))})\s*:"
+        item = re.compile(rf'"(?:[^"\\]|\\.)*"\s*:\s*(?={alike})' if opening == "{" else f"(?={alike})")
+        for found in islice(item.finditer(self.text, self.at + 1, end), TRIES):
+            with suppress(ValueError, RecursionError):
+                DECODER.raw_decode(self.text, found.end())
+                return found.start()
+        return None
 
     def skip(self) -> None:
         """Pass over a value without making anything of it."""
@@ -209,18 +218,37 @@ class Reader:
         self.at = found.end()
 
 
-def end_of(text: str, at: int) -> int:
-    """Where the list, object or string that begins at `at` ends. Raises End where that lies beyond the text."""
+def end_of(text: str, at: int) -> int | None:
+    """Where as many brackets are closed as were opened from `at` on; None where that lies beyond the text."""
     depth = 0
+    for mark, end in marks(text, at):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0)
+        if depth <= 0:
+            return end
+    return None
+
+
+def typed_end(text: str, at: int) -> int | None:
+    """The same where a bracket closes all that were opened within its own."""
+    opened: list[str] = []
+    for mark, end in marks(text, at):
+        if mark in "[{":
+            opened.append("]" if mark == "[" else "}")
+        elif mark in opened:
+            while opened.pop() != mark:
+                pass
+        if not opened:
+            return end
+    return None
+
+
+def marks(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Brackets and strings with where they end, up to a string that does not end."""
     while found := MARKS.search(text, at):
         at = found.end()
         if found[0] == '"':
             closed = STRING_END.match(text, at)
             if not closed:
-                break
+                return
             at = closed.end()
-        else:
-            depth += 1 if found[0] in "[{" else -1
-        if depth <= 0:
-            return at
-    raise End("it breaks off")
+        yield found[0], at

@@ -9,7 +9,7 @@ from codi2_datasets.connectors.reading import tables
 from codi2_datasets.connectors.reading.files import find
 from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.results import Describe, results
-from codi2_datasets.connectors.reading.values import need
+from codi2_datasets.connectors.reading.values import need_fields
 
 PATTERNS = ("*.json", "*.jsonl", "*.parquet", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
@@ -19,14 +19,12 @@ def is_parquet(file: str) -> bool:
 
 
 def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[Piece]:
-    """Row groups of Parquet, slices of the rest; the first row of JSON must have the fields."""
+    """Row groups of Parquet, slices of the rest; the first rows of JSON must have the fields."""
     files = find(place.path, PATTERNS)
     yield from tables.pieces_of_parquet(place, [file for file in files if is_parquet(file)], *fields)
     others = [file for file in files if not is_parquet(file)]
     for file in others:
-        first = next((row for _, row in json_rows(file) if isinstance(row, dict)), None)
-        if first is not None:
-            need(file, first, *fields)
+        need_fields(file, json_rows(file), *fields)
     yield from tables.slices(place, others, json_rows, kind="json")
 
 

@@ -6,10 +6,12 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
 
+LOOKED_AT = 20  # rows of JSON, for the fields that they have
 WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web whose owners license them themselves, or do not
 BROKEN = re.compile("[\ud800-\udfff]")  # bytes that are no UTF-8, as Python escapes them, and halves of characters
 LINE_END = re.compile(r"\r\n?|\n")
@@ -51,6 +53,13 @@ def need(file: str, columns: Iterable[str], *wanted: tuple[str, ...]) -> None:
         if not set(names) & set(known):
             listed = ", ".join(known[:20]) or "none"
             raise ConnectorError(f"{file}: the column {' or '.join(map(repr, names))} is missing; it has: {listed}")
+
+
+def need_fields(file: str, rows: Numbered, *wanted: tuple[str, ...]) -> None:
+    """As `need`, for rows of JSON: of the first objects any may have the fields."""
+    first = [row for _, row in islice(rows, LOOKED_AT) if isinstance(row, dict)]
+    if first:
+        need(file, dict.fromkeys(name for row in first for name in row), *wanted)
 
 
 def string(value: Any) -> str:
