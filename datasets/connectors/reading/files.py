@@ -24,6 +24,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from codi2_datasets.clients import SourceUnavailable
+from codi2_storage import paths
 
 # what decompressors and file systems raise for files that are cut off or corrupt
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
@@ -123,14 +124,7 @@ def listed(fs: fsspec.AbstractFileSystem, base: str, patterns: Sequence[str]) ->
     if fs.isdir(base):
         found: dict[str, dict[str, Any]] = fs.find(base, detail=True)
         return {name: info for name, info in found.items() if matches(name[len(base) :], patterns)}
-    if fs.exists(base):
-        return {base: fs.info(base)}
-    found = fs.glob(base, detail=True) if has_magic(base) else {}
-    return {name: info for name, info in found.items() if info.get("type") != "directory" and not is_shadow(name)}
-
-
-def has_magic(path: str) -> bool:
-    return any(mark in path for mark in "*?[")
+    return {name: info for name, info in paths.matches(fs, base).items() if name == base or not is_shadow(name)}
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
