@@ -129,7 +129,7 @@ def listed(fs: fsspec.AbstractFileSystem, base: str, patterns: Sequence[str]) ->
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a file matches one of the patterns, in capitals or not, and is none that other systems leave behind."""
-    base = name.rpartition("/")[2].lower()
+    base = name.rpartition("/")[2].lower().rstrip()
     return any(fnmatchcase(base, pattern.lower()) for pattern in patterns) and not is_shadow(name)
 
 

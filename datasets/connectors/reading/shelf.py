@@ -22,7 +22,7 @@ def endings_of(modalities: Sequence[str]) -> tuple[str, ...]:
 def without_ending(name: str) -> str:
     """A name without the ending of a medium; one that has none stays as it is."""
     begin, _, ending = name.rpartition(".")
-    return begin if begin and ending.lower() in EVERY_ENDING else name
+    return begin if begin and ending.strip().lower() in EVERY_ENDING else name
 
 
 def same_name(name: str) -> str:

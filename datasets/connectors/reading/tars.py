@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, cast
 
@@ -80,16 +80,19 @@ class Member:
 
 
 class Tar:
-    """The members of a tar, known by their headers. `bad` is what cannot be used, by name, '' for the rest of the tar."""
+    """The members of a tar, known by their headers. `bad` is what cannot be used, by name, '' for a stretch of the tar."""
 
     def __init__(self, stream: IO[bytes], cut: str = "") -> None:
         self.stream = stream
         self.members: list[Member] = []
         self.bad: list[tuple[str, Bad]] = []
         self.size = stream.seek(0, 2)
-        broken = self.index()
-        if broken or cut:
-            self.bad.append(("", Bad(f"damaged tar: {cut or broken}")))
+        self.reached = 0  # where the next header is expected
+        start: int | None = 0
+        while start is not None:
+            start = self.index(start)
+        if cut:  # what is packed ends before the tar does
+            self.bad = [bad for bad in self.bad if bad[0]] + [("", Bad(f"damaged tar: {cut}"))]
         self.by_name = {member.name: member for member in self.members}
 
     @property
@@ -97,20 +100,31 @@ class Tar:
         """Files in it, and what is damaged."""
         return len(self.members) + len(self.bad)
 
-    def index(self) -> str:
-        """Read the headers. Returns what is wrong with the tar, '' where nothing is."""
-        start: int | None = 0
+    def index(self, start: int) -> int | None:
+        """Read the headers from a place on. Returns where to go on: at a tar behind the end of this one, or at the next
+        header behind one that is damaged."""
+        self.reached = start
         try:
-            while start is not None:
-                self.stream.seek(start)
-                with tarfile.open(fileobj=self.stream, mode="r:") as archive:
-                    while (member := archive.next()) is not None:
-                        archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
-                        self.take(member)
-                start = self.behind(archive.offset)
+            self.stream.seek(start)
+            with tarfile.open(fileobj=self.stream, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
+                    self.take(member)
+                    self.reached = archive.offset
+            return self.behind(self.reached)
         except TAR_DAMAGE as error:
-            return damage(error)
-        return ""
+            self.bad.append(("", Bad(f"damaged tar: {damage(error)}")))
+            return self.next_header(self.reached + BLOCK)
+
+    def next_header(self, at: int) -> int | None:
+        self.stream.seek(at)
+        while len(block := self.stream.read(BLOCK)) == BLOCK:
+            if block[257:262] == b"ustar":
+                with suppress(tarfile.HeaderError):
+                    tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                    return at
+            at += BLOCK
+        return None
 
     def behind(self, at: int) -> int | None:
         """Where a further tar begins behind the end of one. Raises ReadError where there is no end."""

@@ -98,6 +98,15 @@ def test_a_tar_that_is_cut_off_says_so(cut: int, samples: int, tmp_path: Path) -
     assert last[0] == "" and last[1].reason.startswith("damaged tar: ") and len(whole) == samples
 
 
+def test_members_behind_a_damaged_header_are_found(tmp_path: Path) -> None:
+    raw = bytearray(packed(PLAIN, tarfile.USTAR_FORMAT))
+    raw[2 * 1024 + 3] ^= 1  # of 001.jpg
+    assert rows(tmp_path, bytes(raw))[0] == {f"{n:03d}": f"words {n}" for n in (0, 2, 3)}
+    assert [bad.reason for name, bad in read(tmp_path, bytes(raw)) if not name] == [
+        "damaged tar: no header at byte 2,048"
+    ]
+
+
 def test_links_lead_to_what_they_name(tmp_path: Path) -> None:
     members: Members = [("d/a.jpg", JPEG), ("d/b.jpg", (tarfile.LNKTYPE, "d/a.jpg")), ("d/c.jpg", (tarfile.SYMTYPE, "b.jpg")),
                         ("e/d.jpg", (tarfile.SYMTYPE, "../d/a.jpg")), ("f.jpg", (tarfile.SYMTYPE, "/etc/passwd")),
