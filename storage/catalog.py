@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -96,13 +97,12 @@ class Catalog:
                 raise CatalogError(str(error).strip()) from error
 
     def _duckdb_path(self, path: str) -> str:
-        """A file as DuckDB takes it, which reads patterns: a root called a*b would be read with its copy aXb."""
-        found = re.sub(r"[*?\[]", r"[\g<0>]", self.store.path(path))
+        """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
         if self.store.is_local:
-            return found
+            return escape(self.store.path(path))
         protocol = self.store.fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return f"{name}://{found.lstrip('/')}"
+        return f"{name}://{escape(self.store.path(path).lstrip('/'))}"
 
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:

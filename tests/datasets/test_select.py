@@ -186,5 +186,5 @@ def test_rules_without_what_they_need_are_refused(settings: dict, tmp_path: Path
 
 
 def test_an_evaluation_set_that_is_not_there_is_an_error(settings: dict, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="held: no picture, sound, clip or text under"):
+    with pytest.raises(RecipeError, match="held: no image, audio, video or text under"):
         built({**settings, "decontaminate": [{"name": "held", "folder": str(tmp_path / "nowhere")}]}, tmp_path)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from codi2_datasets.connectors.reading.files import is_shadow
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
@@ -44,7 +45,7 @@ def prompts(data: Path, live: bool) -> list[str]:
 
 def pictures(data: Path, subject: str) -> list[Path]:
     folder = needed(data / subject, f"the pictures of {subject}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not is_shadow(path.name))
     if not found:
         raise SuiteError(f"{folder} holds no pictures")
     return found
