@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
-from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -52,7 +51,7 @@ class Catalog:
         spill = (
             Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"
         )  # else it is the folder one happens to be in
-        connection.execute("set temp_directory = " + literal(spill.as_posix()))
+        connection.execute(f"set temp_directory = '{spill.as_posix()}'")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
         files: dict[str, list[Manifest]] = {}
@@ -96,12 +95,11 @@ class Catalog:
                 raise CatalogError(str(error).strip()) from error
 
     def _duckdb_path(self, path: str) -> str:
-        """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
         if self.store.is_local:
-            return escape(self.store.path(path))
+            return self.store.path(path)
         protocol = self.store.fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return f"{name}://{escape(self.store.path(path).lstrip('/'))}"
+        return f"{name}://{self.store.path(path).lstrip('/')}"
 
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:
@@ -123,24 +121,19 @@ def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[s
     whole, queries = [], []
     for name, stretches in sorted(shares.items()):
         ranges = joined((file.start, file.start + file.rows) for file in stretches.values())
-        quoted = literal(path(name))
+        literal = "'" + path(name).replace("'", "''") + "'"
         if any(file.of is None or ranges == [(0, file.of)] for file in stretches.values()):
-            whole.append(quoted)
+            whole.append(literal)
             continue
         inside = ", ".join(f"({start}, {stop})" for start, stop in ranges)
         queries.append(
-            f"""select * exclude (file_row_number) from read_parquet({quoted}, file_row_number = true) semi join
+            f"""select * exclude (file_row_number) from read_parquet({literal}, file_row_number = true) semi join
                 (values {inside}) as wanted (start, stop) on file_row_number >= start and file_row_number < stop"""
         )
     if whole:
         listed = ", ".join(whole)
         queries.append(f"select * from read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
     return queries
-
-
-def literal(text: str) -> str:
-    """A string in SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.lines import lines_of
 from codi2_datasets.connectors.reading.pairs import plain
 from codi2_datasets.connectors.reading.tables import file_rows, row_groups
-from codi2_datasets.connectors.reading.values import Bad, Numbered, need, pick, string, text
+from codi2_datasets.connectors.reading.values import Bad, Numbered, listed_url, need, pick, text
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.fetching.options import FetchError
 
@@ -119,8 +119,8 @@ def url_lines(file: str) -> Numbered:
 
 def linked(locator: str, row: Mapping[str, Any]) -> Row:
     """The row's URL, as it is listed, with the usual columns beside it."""
-    url = string(pick(row, *ADDRESS))
-    if not url.strip():
+    url = listed_url(pick(row, *ADDRESS))
+    if not url:
         return RejectedRow("", locator, "no address")
     told = plain(row)
     checked = {name: text(row.get(name)) for name in ("sha256", "md5")}

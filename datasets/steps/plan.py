@@ -15,7 +15,6 @@ from dataclasses import replace
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.connectors.reading.words import MARK
 from codi2_datasets.derive import derivations
 from codi2_datasets.licences import fusable, fuse_all, strictest
 from codi2_datasets.mixture import choose, shares
@@ -25,20 +24,12 @@ from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
 from codi2_datasets.relations import make_relations
 from codi2_datasets.steps.ledger import count
+from codi2_datasets.steps.marks import place_media
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.templates import pieces
 from codi2_storage.tables import TABLES
 
 SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
-BRACE = "chr(57344)"  # stands for an opening brace while words are filled in
-# texts of `filled` with their media in place: n counts the stretches of a text and the media between them
-OPENED = f"""
-    select *, 0 as n from filled where within is null
-    union all by name
-    select * exclude (said) replace (if(n % 2 = 0, said[n // 2 + 1], null) as text,
-           if(n % 2 = 0, asset_id, within[n // 2 + 1]) as asset_id, n % 2 = 1 as is_media)
-    from (select *, unnest(range(2 * len(said) - 1)) as n
-          from (select *, string_split(text, '{MARK}') as said from filled where within is not null))"""
 FORBIDDEN = "(none)"  # the licence of a work that may not be made
 
 
@@ -98,6 +89,7 @@ def plan_task(
         connection.execute("alter table chosen add column demos integer default 0")
     pick_phrasings(connection)
     write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
+    place_media(connection, columns)
     derive(connection, columns)
     publish_task(connection, build_id, recipe, planner, columns, options, choice, start)
 
@@ -172,13 +164,10 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_d
     said = "t.text"
     for column in columns:
         if column.startswith("word_"):
-            word = f"replace(coalesce(c.{column}, ''), '{{', {BRACE})"  # what a caption has in braces is no word's name
-            said = f"replace({said}, '{{{column.removeprefix('word_')}}}', {word})"
-    said = f"replace({said}, {BRACE}, '{{')"
+            said = f"replace({said}, '{{{column.removeprefix('word_')}}}', coalesce(c.{column}, ''))"
     names = [column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))]
     media = {name: f"c.slot_{name}" for name in names}
     texts = {column.removeprefix("text_"): f"c.{column}" for column in columns if column.startswith("text_")}
-    within = {column.removeprefix("media_"): f"c.{column}" for column in columns if column.startswith("media_")}
     own = "c.source_asset" if "source_asset" in columns else "null"
     sources = {name: f"c.source_{name}" if f"source_{name}" in columns else own for name in texts}
     for slot, name, n in ((f"demo{n}_{s}", of, n) for n in range(1, max_demos + 1) for s, of in SIDES.items()):
@@ -194,12 +183,11 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: list[str], max_d
             with filled as (
                 select c.key, t.position, t.turn, t.role, coalesce({case("t.slot", texts)}, {said}) as text,
                        {case("t.slot", {**media, **sources})} as asset_id, t.icl_role, t.target,
-                       {case("t.slot", dict.fromkeys(media, "true"))} as is_media, {case("t.slot", within)} as within
-                from chosen c join templates t on t.kind = c.kind and t.number = c.number and t.demos = c.demos),
-            opened as ({OPENED if within else "select *, 0 as n from filled"})
-            select * exclude (is_media, within, n) replace (if(is_media, null, text) as text,
-                   {"row_number() over (partition by key order by position, n) - 1" if texts else "position"} as position)
-            from opened where coalesce(is_media, false) or coalesce(text, '') <> ''"""
+                       {case("t.slot", dict.fromkeys(media, "true"))} as is_media
+                from chosen c join templates t on t.kind = c.kind and t.number = c.number and t.demos = c.demos)
+            select * exclude (is_media) replace (if(is_media, null, text) as text,
+                   {"row_number() over (partition by key order by position) - 1" if texts else "position"} as position)
+            from filled where coalesce(is_media, false) or coalesce(text, '') <> ''"""
     )
 
 

@@ -21,7 +21,6 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 import pyarrow as pa
 from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from codi2_datasets.clients import SourceUnavailable
 from codi2_storage import paths
@@ -141,8 +140,6 @@ def is_shadow(name: str) -> bool:
 
 def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
-        if "::" in path and os.path.exists(path):  # no chain of file systems, but a name
-            return LocalFileSystem(), os.path.abspath(path)
         fs, base = url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise SourceUnavailable(path, str(error), "write a path or a URI that fsspec knows") from error

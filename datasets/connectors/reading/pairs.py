@@ -26,6 +26,7 @@ from codi2_datasets.connectors.reading.values import (
     Numbered,
     known,
     licence_of,
+    listed_url,
     pick,
     string,
     text,
@@ -171,8 +172,8 @@ def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Tol
         own = json_object(attributes)
         attributes = None if isinstance(own, Bad) else own
     if isinstance(attributes, dict):
-        url, caption, licence, author = (text(record.get(name)) for name in ("url", "caption", "licence", "author"))
-        found = Told(url, caption or found.caption, attributes, licence, author)
+        caption, licence, author = (text(record.get(name)) for name in ("caption", "licence", "author"))
+        found = Told(listed_url(record.get("url")), caption or found.caption, attributes, licence, author)
     if found.caption:
         return found
     beside = sample.text()

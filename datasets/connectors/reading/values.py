@@ -121,7 +121,12 @@ def licence_of(value: Any, otherwise: str = WEB) -> str:
     return otherwise
 
 
+def listed_url(value: Any) -> str:
+    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no string or says nothing."""
+    return value.strip() if text(value) else ""
+
+
 def web_address(value: Any) -> str:
     """An http(s) URL as it is listed, blanks within it too; '' for anything else."""
-    found = value.strip() if isinstance(value, str) and not broken(value) else ""
+    found = listed_url(value)
     return found if re.match(r"https?://[^\s/]+", found, re.I) and not re.search(r"[\r\n\t]", found) else ""
