@@ -16,14 +16,10 @@ EMPTY = """create table if not exists links (text_id varchar, role varchar, posi
                attributes varchar, turns varchar[], media varchar[], near varchar[], split varchar, holdout varchar)"""
 
 
-def media_of_turn(number: int) -> str:
-    """SQL: of a row of `spoken` whose turns have MARK where media stand, those of one turn."""
-
-    def before(turn: int) -> str:
-        counts = f"list_transform(turns[1 : {turn}], lambda t: len(string_split(t, '{MARK}')) - 1)"
-        return f"coalesce(list_sum({counts}), 0)::bigint"
-
-    return f"media[1 + {before(number - 1)} : {before(number)}]"
+def media_of_turns(number: int) -> str:
+    """SQL: of a row of `spoken` whose turns have MARK where media stand, those of its first turns."""
+    counts = f"list_transform(turns[1 : {number}], lambda t: len(string_split(t, '{MARK}')) - 1)"
+    return f"media[1 : coalesce(list_sum({counts}), 0)::bigint]"
 
 
 def make_links(connection: duckdb.DuckDBPyConnection) -> None:

@@ -8,20 +8,11 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.connectors.reading.words import MARK
 from codi2_datasets.tasks import Planner
 from codi2_datasets.templates import TemplateError, check_names, pieces
 from codi2_storage.sql import case, literal
 
 SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
-# texts of `filled` with their media in place: n counts the stretches of a text and the media between them
-OPENED = f"""
-    select *, 0 as n from filled where within is null
-    union all by name
-    select * exclude (stretches) replace (if(n % 2 = 0, stretches[n // 2 + 1], null) as text,
-           if(n % 2 = 0, asset_id, within[n // 2 + 1]) as asset_id, n % 2 = 1 as is_media)
-    from (select *, unnest(range(2 * len(stretches) - 1)) as n
-          from (select *, string_split(text, {literal(MARK)}) as stretches from filled where within is not null))"""
 SEGMENTS = r"\{[^{}]*\}|[^{]+|\{"  # of a text: a word in braces, or what stands between two
 
 
@@ -34,8 +25,6 @@ class Columns:
     texts: dict[str, str]
     sources: dict[str, str] = field(default_factory=dict)
     """The asset that each of the texts was taken from."""
-    within: dict[str, str] = field(default_factory=dict)
-    """The media whose marks stand in each of the texts, in order."""
 
     @classmethod
     def of(cls, columns: Sequence[str], max_demos: int) -> Columns:
@@ -55,7 +44,7 @@ class Columns:
                 sources[slot] = f"if({texts[slot]} is null, {source}, {sources[slot]})" if slot in texts else source
                 paired = f"c.demo_text_{name}[{n}]"
                 texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
-        return cls(words, media, texts, sources, {name: f"c.media_{name}" for name in named("media_")})
+        return cls(words, media, texts, sources)
 
     def check(self, found: Sequence[tuple[str | None, str | None]], where: str) -> None:
         check_names(found, self.words, [*self.media, *self.texts], where)
@@ -117,23 +106,19 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], m
     words = case("s", [(f"{{{name}}}", f"{column}::varchar") for name, column in known.words.items()], otherwise="s")
     said = f"list_transform(t.segments, lambda s: {words})"
     is_media = f"coalesce({case('t.slot', [(name, 'true') for name in known.media])}, false)"
-    media, texts, sources, within = (
-        case("t.slot", of.items()) for of in (known.media, known.texts, known.sources, known.within)
-    )
-    place = "row_number() over (partition by key order by position, n) - 1" if known.texts else "position"
+    media, texts, sources = (case("t.slot", of.items()) for of in (known.media, known.texts, known.sources))
     connection.execute(
         f"""create or replace temp table task_parts as
             with split as (select *, regexp_extract_all(text, {literal(SEGMENTS)}) as segments from templates),
             said as (
                 select c.key, t.position, t.turn, t.role, t.icl_role, t.target, {is_media} as is_media, {media} as medium,
-                       {sources} as source, {within} as within, if(t.slot is null, {said}, [{texts}]) as said
+                       {sources} as source, if(t.slot is null, {said}, [{texts}]) as said
                 from chosen c join split t on t.kind = c.kind and t.number = c.number and t.demos = c.demos),
             filled as (
                 select key, position, turn, role, if(is_media, null, array_to_string(said, '')) as text,
-                       if(is_media, medium, source) as asset_id, icl_role, target, is_media, within,
+                       if(is_media, medium, source) as asset_id, icl_role, target,
                        if(is_media, medium is null, list_count(said) < len(said)) as missing
-                from said),
-            opened as ({OPENED if known.within else "select *, 0 as n from filled"})
-            select * exclude (is_media, within, n) replace ({place} as position)
-            from opened where is_media or text is null or text <> '' or missing"""
+                from said)
+            select * replace ({"row_number() over (partition by key order by position) - 1" if known.texts else "position"} as position)
+            from filled where text is null or text <> '' or missing"""
     )

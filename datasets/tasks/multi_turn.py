@@ -9,7 +9,7 @@ told     a picture changed twice or three times, as a corpus of edits tells it; 
 Option `kinds` says which of these.
 """
 
-from codi2_datasets.links import media_of_turn
+from codi2_datasets.links import media_of_turns
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
 from codi2_datasets.relations import SAYABLE_GENDER
@@ -165,7 +165,6 @@ def told() -> str:
     """SQL: edits that follow one another, and conversations of several rounds, cut after the last that is counted."""
     numbers = range(1, 2 * ROUNDS[-1] + 1)
     turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
-    within = ", ".join(f"{media_of_turn(n)} as media_turn{n}" for n in numbers)
     return f"""
         select 'told' || a.query || b.target || coalesce(c.target, '') as key,
                'told' || if(c.target is null, 2, 3) as kind, 'told' as balance, b.split, b.holdout,
@@ -186,7 +185,7 @@ def told() -> str:
         from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}
         union all by name
         select 'talk' || asset_id as key, 'asked' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance,
-               split, holdout, {turns}, {within}, family as meta_family, 'talk' as meta_relation
+               split, holdout, {turns}, {media_of_turns(numbers[-1])} as marks, family as meta_family, 'talk' as meta_relation
         from spoken where kind = 'interleaved' and len(turns) // 2 >= {ROUNDS[0]}"""
 
 

@@ -7,7 +7,7 @@ different things are both of two styles.
 from codi2_datasets.connectors.reading.words import MARK
 from codi2_datasets.counting import arrangements
 from codi2_datasets.kinds import COUNTABLE, KINDS, things
-from codi2_datasets.links import media_of_turn
+from codi2_datasets.links import media_of_turns
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
 from codi2_datasets.tasks import Planner
@@ -264,8 +264,8 @@ def told() -> str:
                       and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}
         union all by name
         select 'asked' || asset_id as key, 'asked' as kind, 'told ' || corpus as balance, split, holdout,
-               turns[1] as text_question, turns[2] as text_answer, {media_of_turn(1)} as media_question,
-               {media_of_turn(2)} as media_answer, asset_id as source_asset, family as meta_family, 'told' as meta_relation
+               turns[1] as text_question, turns[2] as text_answer, {media_of_turns(2)} as marks,
+               asset_id as source_asset, family as meta_family, 'told' as meta_relation
         from spoken where kind = 'interleaved' and contains(turns[1], '{MARK}')
                       and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}"""
 

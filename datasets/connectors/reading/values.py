@@ -123,7 +123,7 @@ def licence_of(value: Any, otherwise: str = WEB) -> str:
 
 
 def listed_url(value: Any) -> str:
-    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no text or says nothing."""
+    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no string or says nothing."""
     return value.strip() if text(value) else ""
 
 
