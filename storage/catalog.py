@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -96,11 +97,13 @@ class Catalog:
                 raise CatalogError(str(error).strip()) from error
 
     def _duckdb_path(self, path: str) -> str:
+        """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
+        found = escape(self.store.path(path))
         if self.store.is_local:
-            return self.store.path(path)
+            return found
         protocol = self.store.fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return f"{name}://{self.store.path(path).lstrip('/')}"
+        return f"{name}://{found.lstrip('/')}"
 
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:
