@@ -70,8 +70,8 @@ def test_dirty_rows_are_rejects_with_their_places(tmp_path: Path) -> None:
     name = f"{tmp_path.name}/x.jsonl"
     assert told == [f"{name}#0", (f"{name}#1", "no JSON"), (f"{name}#2", "no address"), (f"{name}#3", "no JSON object"),
                     (f"{name}#4", "no address"), (f"{name}#5", "broken UTF-8")]  # fmt: skip
-    (tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbfhttps://a/1\r\n\r\nhttps://a/caf\xe9\nhttps://a/2 b")
-    assert read(tmp_path / "x.txt") == [("https://a/1", ""), "broken UTF-8", ("https://a/2 b", "")]
+    (tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbfhttps://a/1\r\n\r\nhttps://a/caf\xe9\nhttps://a/2 b\rhttps://a/3")
+    assert read(tmp_path / "x.txt") == [("https://a/1", ""), "broken UTF-8", ("https://a/2 b", ""), ("https://a/3", "")]
 
 
 def test_strings_of_parquet_are_strings_of_any_type(tmp_path: Path) -> None:
