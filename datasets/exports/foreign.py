@@ -31,6 +31,8 @@ def usable(place: str, loss: Loss, make: Callable[[], Item]) -> Iterator[Item]:
         yield make()
     except Unusable as error:
         loss.reject(place, str(error))
+    except UnicodeEncodeError:
+        loss.reject(place, "holds half a character (a lone surrogate)")
     except (KeyError, TypeError, AttributeError, ValueError, LookupError, StopIteration) as error:
         loss.reject(place, f"not as the format has it: {' '.join(str(error).split())[:200] or type(error).__name__}")
 

@@ -161,7 +161,7 @@ def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, 
     media: dict[str, bytes] = {}
 
     def show(entry: dict[str, Any], role: str | None) -> None:
-        for name in entry["image_ids"]:
+        for name in map(str, entry["image_ids"]):
             if name not in images:
                 loss.lost["a picture that is not there"] += 1
                 continue

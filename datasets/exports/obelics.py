@@ -59,6 +59,8 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number
         shown = {image["path"]: image["bytes"] for image in row["images"] if image}
         return Item(sample, shown)
     parts, media = [], {}
+    if len(row["texts"]) != len(row["images"]):
+        raise Unusable("images and texts are not as long as each other")
     for place, (text, image) in enumerate(zip(row["texts"], row["images"], strict=True)):
         if text is not None and image is not None:
             raise Unusable("an image and a text in one place")

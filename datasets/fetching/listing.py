@@ -102,10 +102,11 @@ def numbered(file: str) -> Numbered:
 
 
 def url_lines(file: str) -> Numbered:
-    """A URL a line, numbered with the empty ones."""
-    number = 0
+    """A URL a line, numbered with the empty ones; a carriage return ends a line too."""
+    number = -1
     try:
-        for number, line in enumerate(lines_of(file)):
+        lines = (part for line in lines_of(file) for part in ([line] if isinstance(line, Bad) else line.split(b"\r")))
+        for number, line in enumerate(lines):
             if isinstance(line, Bad):
                 yield number, line
             elif line.strip():

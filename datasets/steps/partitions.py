@@ -98,6 +98,8 @@ def plain_row(row: SourceRow | RejectedRow) -> SourceRow | RejectedRow:
     """The row with strings and attributes that the catalog can keep."""
     if isinstance(row, RejectedRow):
         return replace(row, locator=plain_string(row.locator), reason=plain_string(row.reason))
+    if isinstance(row.payload, str):
+        row = replace(row, payload=plain_string(row.payload))
     told = [row.locator, row.licence, row.author, row.caption]
     if is_plain([told, row.attributes]):
         return row

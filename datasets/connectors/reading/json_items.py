@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from itertools import islice
-from typing import IO, Any
+from typing import Any
 
 from codi2_datasets.connectors.reading.files import DAMAGE, damage
 from codi2_datasets.connectors.reading.lines import opened_text
@@ -53,7 +54,7 @@ class End(ValueError):
 class Reader:
     """A window of the file's text that moves on."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: BufferedReader) -> None:
         self.stream, self.text, self.at, self.done, self.rest = stream, "", 0, False, b""
         self.first_key: str | None = None  # of the last object that was read
 
@@ -64,7 +65,7 @@ class Reader:
         if len(self.text) - self.at > LARGEST:
             raise End(f"an item of more than {LARGEST:,} characters")
         # as much again as is held, so that a large item is looked at few times
-        data = self.stream.read(max(CHUNK, len(self.text) - self.at))
+        data = self.stream.read1(max(CHUNK, len(self.text) - self.at))
         self.done = not data
         data = self.rest + data
         # a character that is cut at the end of the chunk waits for the next

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import opened
+from codi2_datasets.connectors.reading.files import DAMAGE, opened
 from codi2_datasets.connectors.reading.values import Bad
 
 LONGEST = 16 * 2**20  # bytes of a line: more is damage
@@ -64,18 +64,28 @@ def ends_at_returns(head: bytes) -> bool:
 
 
 class Joined(io.RawIOBase):
-    """Bytes that were read already, and the stream that they were read from."""
+    """Bytes that were read already, and the stream that they were read from. Of one that breaks off all is given before
+    the error is raised."""
 
     def __init__(self, head: bytes, stream: Any) -> None:
         self.head, self.stream = head, stream
+        self.read_some = getattr(stream, "read1", stream.read)
+        self.error: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self.head[: len(buffer)]
-        self.head = self.head[len(data) :]
-        data += self.stream.read(len(buffer) - len(data))
+        if self.error is not None:
+            raise self.error
+        data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
+        try:
+            while len(data) < len(buffer) and (more := self.read_some(len(buffer) - len(data))):
+                data += more
+        except DAMAGE as error:
+            if not data:
+                raise
+            self.error = error
         buffer[: len(data)] = data
         return len(data)
 

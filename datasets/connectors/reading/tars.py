@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from codi2_datasets.connectors.reading.files import DAMAGE, damage, is_shadow, open_system, opened, unpacked
 from codi2_datasets.connectors.reading.json_rows import json_object
-from codi2_datasets.connectors.reading.lines import decoded
+from codi2_datasets.connectors.reading.lines import Joined, decoded
 from codi2_datasets.connectors.reading.values import Bad
 
 LARGEST = 512 * 2**20  # bytes of a member
@@ -201,7 +201,7 @@ def opened_tar(file: str) -> Iterator[Tar]:
             if source is raw and isinstance(open_system(file)[0], LocalFileSystem):
                 copy.close()
             else:
-                shutil.copyfileobj(source, copy, 2**20)
+                shutil.copyfileobj(Joined(b"", source), copy, 2**20)
         except TAR_DAMAGE as error:
             cut = damage(error)
         yield Tar(raw if copy.closed else cast(IO[bytes], copy), cut)

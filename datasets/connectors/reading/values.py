@@ -65,8 +65,8 @@ def need_fields(file: str, rows: Numbered, *wanted: tuple[str, ...]) -> None:
 
 def string(value: Any) -> str:
     """A string as it stands, a whole number as its digits: for names and ids; '' for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == value // 1 else ""
     return value if isinstance(value, str) and not broken(value) else ""
 
 

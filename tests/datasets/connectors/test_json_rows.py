@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import random
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +89,16 @@ def test_what_stands_behind_a_list_is_no_silent_loss(tmp_path: Path) -> None:
 def test_nan_halves_of_characters_and_no_utf8(tmp_path: Path) -> None:
     found = read(tmp_path, b'{"a": "\\ud83d"}\n{"a": Infinity}\n{"a": "caf\xe9"}\n{"a": "\\udcff"}\n')
     assert found == [{"a": "\ud83d"}, {"a": float("inf")}, Bad("broken UTF-8"), {"a": "\udcff"}]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_of_a_packed_file_that_breaks_off_what_was_there_is_read(pack: Any, tmp_path: Path) -> None:
+    noise = random.Random(1)
+    rows = [{"n": n, "x": noise.randbytes(40).hex()} for n in range(2000)]
+    whole = pack("\n".join(map(json.dumps, rows)).encode())
+    *found, last = read(tmp_path, whole[: len(whole) * 3 // 4])
+    assert found == rows[: len(found)] and last.reason.startswith("damaged file")
+    assert len(found) > 1000 or pack is bz2.compress  # which is made of blocks
 
 
 def test_a_line_that_is_too_long_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

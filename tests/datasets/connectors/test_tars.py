@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,13 @@ def test_tars_behind_one_another_and_packed_ones_are_read_whole(tmp_path: Path) 
     assert read(tmp_path, gzip.compress(first + second), "x.tar.gz") == whole
     assert read(tmp_path, bytes(10_240)) == [] and read(tmp_path, b"")[0][1].reason == "damaged tar: empty file"
     assert read(tmp_path, packed(PLAIN) + b"junk" * 200)[-1][1].reason.startswith("damaged tar: ")
+
+
+def test_of_a_packed_tar_that_breaks_off_what_was_there_is_read(tmp_path: Path) -> None:
+    noise = [(f"{n}.jpg", JPEG + random.Random(n).randbytes(2000)) for n in range(20)]
+    raw = gzip.compress(packed(noise))
+    *whole, last = read(tmp_path, raw[: len(raw) // 2], "x.tar.gz")
+    assert 5 < len(whole) < 15 and last[1].reason.startswith("damaged tar: Compressed file ended")
 
 
 def test_two_members_of_one_name_are_one_and_a_reject(tmp_path: Path) -> None:
