@@ -10,18 +10,22 @@ import json
 import math
 from typing import Any
 
+DEEPEST = 100  # levels of nesting
+
 
 def plain_string(value: str) -> str:
     """The string with what is no UTF-8 written out: '\\ud83d' as backslash, u, d, 8, 3, d."""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
-def plain_json(value: Any) -> Any:
-    """Plain data as JSON can hold it: NaN and Infinity as null, what is no JSON as its string."""
+def plain_json(value: Any, levels: int = DEEPEST) -> Any:
+    """Plain data as JSON can hold it: NaN, Infinity and what is nested too deep as null, what is no JSON as its string."""
+    if isinstance(value, dict | list | tuple) and not levels:
+        return None
     if isinstance(value, dict):
-        return {plain_string(str(key)): plain_json(item) for key, item in value.items()}
+        return {plain_string(str(key)): plain_json(item, levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_json(item) for item in value]
+        return [plain_json(item, levels - 1) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
@@ -33,6 +37,6 @@ def is_plain(value: Any) -> bool:
     """Whether a value is JSON and UTF-8 as it stands."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return False
     return True

@@ -14,7 +14,15 @@ from typing import Any
 from fsspec import AbstractFileSystem
 from fsspec.utils import glob_translate
 
-__all__ = ["has_magic", "local_matches", "matches", "split_pattern"]
+__all__ = ["has_magic", "is_shadow", "local_matches", "matches", "split_pattern"]
+SHADOWS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".localized", ".apdisk"}
+SHADOW_FOLDERS = {"__MACOSX", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".fseventsd", "@eaDir", "$RECYCLE.BIN"}
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a file is none of the data but what macOS or Windows keep beside them."""
+    *folders, base = name.split("/")
+    return base.startswith("._") or base.lower() in SHADOWS or not SHADOW_FOLDERS.isdisjoint(folders)
 
 
 def split_pattern(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:

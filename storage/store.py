@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from codi2_storage.files import as_new, beside, write_whole
 from codi2_storage.filesystems import system_of
+from codi2_storage.paths import is_shadow
 
 BULK = 1_000  # files that an object store removes in one request
 
@@ -95,13 +96,14 @@ class Store:
             raise explained(error, str(target)) from error
 
     def list(self, prefix: str = "") -> list[str]:
-        """Every file under a folder, relative to the root, sorted; empty where the folder is missing."""
+        """Every file under a folder, relative to the root, sorted; empty where the folder is missing. What other systems
+        leave beside files is not listed."""
         base = self.path(prefix)
         if not self.fs.exists(base):
             return []
-        found = (str(path) for path in self.fs.find(base))
         cut = len(self.base.rstrip("/")) + 1
-        return sorted(path[cut:] for path in found if not path.endswith(".part"))
+        found = (str(path)[cut:] for path in self.fs.find(base))
+        return sorted(name for name in found if not name.endswith(".part") and not is_shadow(name))
 
     def files(self, prefix: str = "") -> Sequence[Stored]:
         """Every file under a folder with its size and time, half-written ones too, in order of names."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, has_ending, is_shadow
+from codi2_datasets.connectors.reading.files import DAMAGE, damage, has_ending
 from codi2_datasets.connectors.reading.lines import lines_of
 from codi2_datasets.connectors.reading.tables import file_rows, row_groups
 from codi2_datasets.connectors.reading.tars import opened_tar
@@ -68,7 +68,7 @@ def read_requests(path: str) -> list[Row]:
     if not store.exists(""):
         raise UsageError(f"{path}: no such file of requests")
     if store.fs.isdir(store.path("")):
-        files = {name: store.uri(name) for name in store.list() if has_ending(name, *KINDS) and not is_shadow(name)}
+        files = {name: store.uri(name) for name in store.list() if has_ending(name, *KINDS)}
     else:
         name = path.rstrip("/").rpartition("/")[2]
         files = {name: store.uri()} if has_ending(name, *KINDS) else {}

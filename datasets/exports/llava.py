@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import has_ending, is_shadow
+from codi2_datasets.connectors.reading.files import has_ending
 from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.llava import in_place, media_of
 from codi2_datasets.connectors.reading.values import Bad
@@ -83,7 +83,7 @@ def said(message: Message, loss: Loss) -> str:
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     names = [
         name for name in store.list()
-        if has_ending(name, ".json", ".jsonl") and "/" not in name and name != "loss.json" and not is_shadow(name)
+        if has_ending(name, ".json", ".jsonl") and "/" not in name and name != "loss.json"
     ]  # fmt: skip
     if not names:
         raise ExportError(f"llava: no .json under {store.root}")

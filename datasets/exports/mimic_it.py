@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import is_shadow
 from codi2_datasets.exports.base import (
     ExportError,
     Format,
@@ -129,7 +128,7 @@ def words(parts: list[Part]) -> str:
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
-    names = [name for name in store.list() if name.endswith("_instructions.json") and not is_shadow(name)]
+    names = [name for name in store.list() if name.endswith("_instructions.json")]
     if not names:
         raise ExportError(f"mimic_it: no _instructions.json under {store.root}")
     for name in names:

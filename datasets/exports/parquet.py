@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.reading.files import has_ending, is_shadow
+from codi2_datasets.connectors.reading.files import has_ending
 from codi2_datasets.connectors.reading.tables import file_rows
 from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Item, Loss
@@ -36,7 +36,7 @@ def read_rows(
     store: Store, format_name: str, loss: Loss, item_of: Callable[[dict[str, Any], str, int], Item]
 ) -> Iterator[Item]:
     """The items of every file. `item_of` gets a row, its file and its number there; a row that cannot be used is a reject."""
-    names = [name for name in store.list() if has_ending(name, ".parquet") and not is_shadow(name)]
+    names = [name for name in store.list() if has_ending(name, ".parquet")]
     if not names:
         raise ExportError(f"{format_name}: no .parquet under {store.root}")
     for name in names:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 
-from codi2_datasets.connectors.reading.files import is_shadow
 from codi2_datasets.connectors.reading.tars import opened_tar
 from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
@@ -67,7 +66,7 @@ def write_tar(path: object, items: Iterable[Item], members: Mapping[str, str] | 
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
-    names = [name for name in store.list() if name.endswith(".tar") and not is_shadow(name)]
+    names = [name for name in store.list() if name.endswith(".tar")]
     if not names:
         raise ExportError(f"webdataset: no .tar under {store.root}")
     for name in names:

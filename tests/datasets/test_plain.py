@@ -37,6 +37,10 @@ def test_what_is_no_json_becomes_null_or_a_string() -> None:
     assert (
         plain_string("caf\u00e9 \U0001f600") == "caf\u00e9 \U0001f600" and plain_string("\udce9.jpg") == "\\udce9.jpg"
     )
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+    assert not is_plain(deep) and is_plain(plain_json(deep))
     told = duckdb.execute("select ?::json ->> 'tag', ?::json ->> 'score'", [json.dumps(found)] * 2).fetchone()
     assert told == ("a\\ud83d", None)
 

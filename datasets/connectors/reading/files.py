@@ -24,14 +24,13 @@ import pyarrow as pa
 from codi2_datasets.clients import SourceUnavailable
 from codi2_storage import paths
 from codi2_storage.filesystems import system_of
+from codi2_storage.paths import is_shadow
 
 # what decompressors and file systems raise for files that are cut off or corrupt
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
 NOT_THE_STORE = (None, errno.EINVAL)  # decompressors give no number, and damaged tables make readers seek to nowhere
 PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$")
 VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
-SHADOWS = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".localized", ".apdisk"}
-SHADOW_FOLDERS = {"__MACOSX", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".fseventsd", "@eaDir", "$RECYCLE.BIN"}
 HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that says what they hold
 
 
@@ -132,12 +131,6 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(base, pattern.lower()) for pattern in patterns) and not is_shadow(name)
 
 
-def is_shadow(name: str) -> bool:
-    """Whether a file is none of the data but what macOS or Windows keep beside them."""
-    *folders, base = name.split("/")
-    return base.startswith("._") or base.lower() in SHADOWS or not SHADOW_FOLDERS.isdisjoint(folders)
-
-
 def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         fs, base = system_of(path)
@@ -230,7 +223,7 @@ def unpacked(file: IO[bytes], name: str) -> Any:
         return lzma.LZMAFile(file)
     if head.startswith(b"PK\x03\x04") and not name.endswith(".npz"):
         archive = zipfile.ZipFile(file)
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if not member.is_dir() and not is_shadow(member.filename)]
         if len(members) == 1:
             return archive.open(members[0])
     return file

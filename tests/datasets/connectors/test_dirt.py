@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import Link, Place, connectors
+from codi2_datasets.connectors import Link, Piece, Place, connectors
+from codi2_datasets.connectors.base import Held, LostRows, RowResult
 from codi2_datasets.connectors.reading import files
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.identity import sha256
@@ -266,6 +268,21 @@ def test_shadows_and_another_order_change_nothing_of_a_tar(
 
     with changed(tar, repacked):
         assert outcome(place) == before
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([RowResult((RejectedRow("x", "1", "bad"),))], "holds 2 rows, and 1 were accounted for"),
+        ([RowResult((RejectedRow("x", "1", "bad"),)), RowResult(())], "row 1 gives neither a row nor a reject"),
+        ([RowResult((RejectedRow("x", "1", "bad"),), inputs=3)], "holds 2 rows, and 3 were accounted for"),
+        ([RowResult((), elsewhere=True), Held(2)], "holds 2 rows, and 1 were accounted for"),
+    ],
+)
+def test_a_connector_that_loses_a_row_is_an_error(results: list[RowResult | Held], message: str) -> None:
+    careless = replace(connectors()["alpaca"], results=lambda piece: iter(results))
+    with pytest.raises(LostRows, match=f"alpaca: a.json: {message}|alpaca: a.json {message}"):
+        list(careless.rows(Piece(Place("x", ""), "a.json", "", rows=2)))
 
 
 def test_every_connector_is_in_this_sweep(where: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_one_broken_item_of_a_list_costs_one_row(broken: str, between: str, tmp_
     rows = [{"id": n, "said": f"words {n}"} for n in range(4)]
     items = [*map(json.dumps, rows[:2]), broken, *map(json.dumps, rows[2:])]
     assert read(tmp_path, f"[{between.join(items)}]") == [*rows[:2], Bad("no JSON"), *rows[2:]]
+
+
+def test_a_zip_of_one_file_may_have_been_packed_on_a_mac(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x", "w") as archive:
+        for name, content in (
+            ("__MACOSX/._x.jsonl", "shadow"),
+            ("sub/", ""),
+            ("sub/x.jsonl", '{"a": 1}'),
+            (".DS_Store", "x"),
+        ):
+            archive.writestr(name, content)
+    assert [row for _, row in json_rows(str(tmp_path / "x"))] == [{"a": 1}]
 
 
 def test_what_stands_behind_a_list_is_no_silent_loss(tmp_path: Path) -> None:
