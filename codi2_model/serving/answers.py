@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.wire import (
     KEEP_ALIVE,
     Accepted,
+    Answer,
     ChunkWriter,
     Failed,
     Finished,
@@ -104,17 +105,20 @@ class Answers:
             return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
         reply = await self.until_gone(request, self.whole(asked, head))
         made = await self.parsed(completion, reply, asked, head)
-        self.keep(made.audio_ids, made.parts)
+        return self.kept(made)
+
+    def kept(self, made: Answer) -> JSONResponse:
+        self.keep(made.to_keep)
         return JSONResponse(made.body)
 
     def head(self, prefix: str) -> dict[str, Any]:
         """What each answer begins with."""
         return {"id": f"{prefix}{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
 
-    def keep(self, audio_ids: Sequence[str], parts: list[dict[str, Any]]) -> None:
-        """Keep a reply for clients that send back no more than the id of its audio."""
-        for identity in audio_ids:
-            self.replies.keep(identity, parts)
+    def keep(self, said: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Keep what clients may send back no more than an id of."""
+        for identity, one in said.items():
+            self.replies.keep(identity, one)
 
     async def streamed(
         self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: Measure, writer: StreamWriter
@@ -176,7 +180,8 @@ class Answers:
                     if event is not None:
                         break
                     yield KEEP_ALIVE
-            self.keep(writer.audio_ids(), writer.parts)
+            if status == 200:
+                self.keep(writer.to_keep())
         except Exception as error:
             status = 500
             for line in writer.lines(Failed(hidden(error))):

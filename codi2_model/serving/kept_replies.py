@@ -1,32 +1,35 @@
-"""Replies that hold audio, kept for a while by the id of that audio: clients send the id back instead of the audio."""
+"""What was said, kept for a while by an id: clients send back the id of audio, of an item or of a response instead of the thing."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-SECONDS = 3600  # that a reply is kept
-CHARACTERS = 64 * 1024 * 1024  # of the JSON of all kept replies, at most
+SECONDS = 3600  # that something is kept
+CHARACTERS = 64 * 1024 * 1024  # of the strings of all that is kept, at most
+
+Kept = list[dict[str, Any]]
 
 
 class KeptReplies:
-    """The latest replies by the ids of their audio; the oldest go where they take too much memory. Safe for threads."""
+    """Parts of messages, or items of responses, by ids; the oldest go where they take too much memory. Safe for threads."""
 
     def __init__(
         self, seconds: float = SECONDS, characters: int = CHARACTERS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.seconds, self.characters, self.clock = seconds, characters, clock
-        self._kept: OrderedDict[str, tuple[float, int, list[dict[str, Any]]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, int, Kept]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
-    def keep(self, identity: str, parts: Sequence[dict[str, Any]]) -> None:
-        size = sum(len(str(part)) for part in parts)
+    def keep(self, identity: str, said: Sequence[dict[str, Any]]) -> None:
+        size = characters_of(said)
         with self._lock:
-            self._kept[identity] = (self.clock() + self.seconds, size, list(parts))
+            self._size -= self._kept.pop(identity, (0, 0, []))[1]
+            self._kept[identity] = (self.clock() + self.seconds, size, list(said))
             self._size += size
             while self._kept and (self._size > self.characters or self._expired()):
                 self._size -= self._kept.popitem(last=False)[1][1]
@@ -34,8 +37,17 @@ class KeptReplies:
     def _expired(self) -> bool:
         return next(iter(self._kept.values()))[0] < self.clock()
 
-    def __call__(self, identity: str) -> list[dict[str, Any]] | None:
-        """The parts of the reply; None where it is not, or no longer, kept."""
+    def __call__(self, identity: str) -> Kept | None:
+        """What is kept under the id; None where nothing is, or no longer."""
         with self._lock:
             found = self._kept.get(identity)
             return None if found is None or found[0] < self.clock() else found[2]
+
+
+def characters_of(value: Any) -> int:
+    """Of all strings in a value, and a few for everything else."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(str(name)) + characters_of(one) for name, one in value.items())
+    return sum(map(characters_of, value)) if isinstance(value, list | tuple) else 8

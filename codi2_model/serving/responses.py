@@ -1,7 +1,7 @@
 """`/v1/responses`: OpenAI's newer request JSON -> the same `ChatRequest` that `/v1/chat/completions` makes.
 
-Replies hold text and images alone: the API knows no audio and no video in output. What it would store (responses,
-conversations, prompts) is not stored here, and refused by name.
+Replies hold text and images alone: the API knows no audio and no video in output. Responses are kept for an hour at most, in
+memory, for `previous_response_id` and `item_reference`; nothing else is stored, and asking for it is refused by name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from codi2_model.serving.media import Limits
 from codi2_model.serving.messages import read_messages
 from codi2_model.serving.protocol import (
     ChatRequest,
+    Earlier,
     Fetch,
     ModelCard,
     RequestError,
@@ -33,7 +34,7 @@ from codi2_model.serving.protocol import (
 
 FIELDS = (
     "model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "stream", "stream_options", "text", "tools",
-    "tool_choice", "reasoning", "user", "seed", "steps", "guidance", "modalities", "preview_every",
+    "tool_choice", "reasoning", "previous_response_id", "store", "user", "seed", "steps", "guidance", "modalities", "preview_every",
 )  # fmt: skip
 OUTPUT = ("text", "image")
 IMAGE_TOOL = "image_generation"
@@ -42,16 +43,29 @@ TOOL: dict[str, tuple[Any, ...]] = {  # what the tool may say beside its type
     "n": (1,),
 }  # fmt: skip
 TEXT_PARTS = ("input_text", "output_text")
-ECHOED = ("instructions", "max_output_tokens", "metadata", "user", "prompt_cache_key", "safety_identifier")
+ECHOED = (
+    "previous_response_id",
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "user",
+    "prompt_cache_key",
+    "safety_identifier",
+)
 _MESSAGE = re.compile(r"messages\[(\d+)\](?:\.content\[(\d+)\])?")
 
 
 @dataclass(frozen=True)
 class ResponsesRequest:
-    """A validated request, and what its answer repeats of it."""
+    """A validated request, what its answer repeats of it, and the items that the reply follows."""
 
     asked: ChatRequest
     echo: dict[str, Any] = field(default_factory=dict)
+    items: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def stored(self) -> bool:
+        return bool(self.echo.get("store", True))
 
 
 @dataclass
@@ -65,8 +79,10 @@ class Turn:
     """Where each part stands in the request."""
 
 
-def parse_responses(body: bytes, model: ModelCard, limits: Limits, fetch: Fetch | None = None) -> ResponsesRequest:
-    """Raises RequestError naming the field at fault."""
+def parse_responses(
+    body: bytes, model: ModelCard, limits: Limits, fetch: Fetch | None = None, earlier: Earlier = lambda _: None
+) -> ResponsesRequest:
+    """`earlier`: the items of the response, or the item, of that id. Raises RequestError naming the field at fault."""
     data = parse_object(body)
     known_fields(data, FIELDS, unsupported.RESPONSES)
     check_model(data, model)
@@ -77,7 +93,8 @@ def parse_responses(body: bytes, model: ModelCard, limits: Limits, fetch: Fetch 
     settings = settings if wanted is None else replace(settings, max_tokens=wanted)
     if settings.required is not None and not _image_wanted(data):
         settings = replace(settings, required=None)  # the model decides
-    turns = _turns(data)
+    items = _items(data, earlier)
+    turns = _turns(data, items, earlier)
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     try:
         read, _ = read_messages(messages, limits, model.has, fetch)
@@ -87,7 +104,9 @@ def parse_responses(body: bytes, model: ModelCard, limits: Limits, fetch: Fetch 
     echo = {name: data[name] for name in ECHOED if data.get(name) is not None}
     echo |= {"temperature": settings.temperature, "top_p": settings.top_p}
     echo |= {"tools": data.get("tools") or [], "tool_choice": data.get("tool_choice") or "auto"}
-    return ResponsesRequest(ChatRequest(read, settings, boolean(data, "stream")), echo)
+    echo["store"] = data.get("store") is None or boolean(data, "store")
+    kept = [item for _, item in items]
+    return ResponsesRequest(ChatRequest(read, settings, boolean(data, "stream")), echo, kept)
 
 
 def _check_text(data: Mapping[str, Any]) -> None:
@@ -139,18 +158,35 @@ def _image_wanted(data: Mapping[str, Any]) -> bool:
     return choice == "required" or choice == {"type": IMAGE_TOOL} or data.get("modalities") is not None
 
 
-def _turns(data: Mapping[str, Any]) -> list[Turn]:
+def _items(data: Mapping[str, Any], earlier: Earlier) -> list[tuple[str, Any]]:
+    """The items of the conversation, and where each stands in the request: those of the response that it goes on from first."""
+    before: list[dict[str, Any]] | None = []
+    if data.get("previous_response_id") is not None:
+        before = earlier(string(data["previous_response_id"], "previous_response_id"))
+        if before is None:
+            raise _forgotten("previous_response_id", "response")
+    given = data.get("input")
+    if isinstance(given, str):
+        new = [("input", {"role": "user", "content": given})]
+    elif isinstance(given, list) and given:
+        new = [(f"input[{n}]", item) for n, item in enumerate(given)]
+    else:
+        raise RequestError("must be a string or a list of items", "input", "missing_required_parameter")
+    return [*(("previous_response_id", item) for item in before or ()), *new]
+
+
+def _forgotten(where: str, what: str) -> RequestError:
+    message = f"no {what} of this id is kept here, or no longer: send the whole conversation as input"
+    return RequestError(message, where, "not_found", 404)
+
+
+def _turns(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earlier) -> list[Turn]:
     found: list[Turn] = []
     instructions = "" if data.get("instructions") is None else string(data["instructions"], "instructions")
     if instructions:
         found.append(Turn("system", instructions, "instructions"))
-    given = data.get("input")
-    if isinstance(given, str):
-        return [*found, Turn("user", given, "input")]
-    if not isinstance(given, list) or not given:
-        raise RequestError("must be a string or a list of items", "input", "missing_required_parameter")
-    for n, item in enumerate(given):
-        turn = _turn(item, f"input[{n}]")
+    for where, item in items:
+        turn = _turn(item, where, earlier)
         if turn is None:
             continue
         last = found[-1] if found else None
@@ -161,11 +197,11 @@ def _turns(data: Mapping[str, Any]) -> list[Turn]:
     return found
 
 
-def _turn(item: Any, where: str) -> Turn | None:
+def _turn(item: Any, where: str, earlier: Earlier) -> Turn | None:
     """An item as a message; None for one that says nothing to the model."""
     if not isinstance(item, dict):
         raise RequestError("must be an object", where)
-    kind = item.get("type") or "message"
+    kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else None)
     if kind == "message":
         return _message(item, where)
     if kind == "image_generation_call":
@@ -177,7 +213,10 @@ def _turn(item: Any, where: str) -> Turn | None:
     if kind == "reasoning":
         return None
     if kind == "item_reference":
-        raise RequestError("no items are stored: send the item itself", where, "unsupported")
+        kept = earlier(string(item.get("id"), f"{where}.id"))
+        if not kept or kept[0].get("type") == kind:
+            raise _forgotten(f"{where}.id", "item")
+        return _turn(kept[0], where, earlier)
     raise RequestError(f"no item of type {shown(repr(kind), 40)} is read here", f"{where}.type", "unsupported")
 
 

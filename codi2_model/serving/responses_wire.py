@@ -8,23 +8,31 @@ from typing import Any
 from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
 from codi2_model.serving.images import image_as
 from codi2_model.serving.responses import ResponsesRequest
-from codi2_model.serving.wire import Accepted, Failed, Finished, Reply, ServerEvent, sse
+from codi2_model.serving.wire import Accepted, Answer, Failed, Finished, Reply, ServerEvent, sse
 
 Item = dict[str, Any]
 FIXED: dict[str, Any] = {
     "background": False, "parallel_tool_calls": True, "previous_response_id": None, "service_tier": "default",
-    "store": False, "truncation": "disabled", "metadata": {}, "instructions": None, "max_output_tokens": None,
+    "truncation": "disabled", "metadata": {}, "instructions": None, "max_output_tokens": None,
     "reasoning": {"effort": None, "summary": None}, "text": {"format": {"type": "text"}},
 }  # fmt: skip
 
 
-def response(reply: Reply, request: ResponsesRequest, head: Mapping[str, Any]) -> dict[str, Any]:
+def response(reply: Reply, request: ResponsesRequest, head: Mapping[str, Any]) -> Answer:
     """A `response` object. `head`: id, created, model."""
     items: list[Item] = []
     for part in reply.content:
         identity = item_id(head, len(items), part["type"])
         items.append(message(identity, part["text"]) if part["type"] == "text" else image(identity, part["value"]))
-    return whole(request, head, items or [message(item_id(head, 0, "text"), "")], ended(reply))
+    items = items or [message(item_id(head, 0, "text"), "")]
+    return Answer(whole(request, head, items, ended(reply)), to_keep(request, head, items))
+
+
+def to_keep(request: ResponsesRequest, head: Mapping[str, Any], items: list[Item]) -> dict[str, list[Item]]:
+    """The response with all that it follows, and each of its items, by their ids; nothing where the request says so."""
+    if not request.stored:
+        return {}
+    return {str(head["id"]): [*request.items, *items], **{item["id"]: [item] for item in items}}
 
 
 def ended(reply: Reply) -> Finished:
@@ -81,15 +89,14 @@ class ResponseWriter:
 
     def __init__(self, request: ResponsesRequest, head: Mapping[str, Any]) -> None:
         self.request, self.head = request, head
-        self.parts: list[dict[str, Any]] = []
         self.items: list[Item] = []
         self._number = 0
         self._text: str | None = None
         """Of the message that is being said."""
         self._previews = 0
 
-    def audio_ids(self) -> list[str]:
-        return []
+    def to_keep(self) -> dict[str, list[Item]]:
+        return to_keep(self.request, self.head, self.items)
 
     def opening(self) -> list[str]:
         under_way = whole(self.request, self.head, [], None)

@@ -85,14 +85,14 @@ class Routes:
         )
         async def responses(request: Request) -> Response:
             async with self.answers.measured("responses") as measure:
-                about = self.model(), self.limits, self.fetch
+                about = self.model(), self.limits, self.fetch, self.answers.replies
                 asked = await self.answers.parsed(parse_responses, await self.body(request), *about)
                 head = self.answers.head("resp_")
                 if asked.asked.stream:
                     writer = ResponseWriter(asked, head)
                     return await self.answers.streamed(request, asked.asked, head, measure, writer)
                 reply = await self.answers.until_gone(request, self.answers.whole(asked.asked, head))
-                return JSONResponse(await self.answers.parsed(response, reply, asked, head))
+                return self.answers.kept(await self.answers.parsed(response, reply, asked, head))
 
     def _generations(self, route: str, modality: str) -> None:
         @self.api.post(

@@ -31,7 +31,7 @@ IMAGES: dict[str, tuple[Any, ...]] = {
 SPEECH: dict[str, tuple[Any, ...]] = {"voice": ANY, "speed": (1,), "instructions": ("",)}
 RESPONSES: dict[str, tuple[Any, ...]] = {
     **HINTS,
-    "previous_response_id": (), "conversation": (), "background": (False,), "prompt": (), "max_tool_calls": ANY,
+    "conversation": (), "background": (False,), "prompt": (), "max_tool_calls": ANY,
     "parallel_tool_calls": (True, False), "truncation": ("auto", "disabled"), "top_logprobs": (0,), "include": ANY,
     "context_management": (), "moderation": (),
 }  # fmt: skip
@@ -47,7 +47,6 @@ REASONS = {
     "reasoning_effort": "this model does not reason before it replies",
     "mask": "this model edits whole images",
     "stream": "media are not streamed here: /v1/chat/completions streams them",
-    "previous_response_id": "no responses are stored: send the whole conversation as input",
     "conversation": "no conversations are stored: send the whole conversation as input",
     "prompt": "no prompts are stored: send the text as input",
     "instructions": "this model makes the audio that the input describes and reads nothing aloud",

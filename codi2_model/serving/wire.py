@@ -168,16 +168,15 @@ def message_of(parts: list[dict[str, Any]], placer: MediaPlacer) -> dict[str, An
 
 
 @dataclass(frozen=True)
-class Completion:
-    """A `chat.completion` object, the reply's parts, and the ids that its audio is called by."""
+class Answer:
+    """An answer's JSON, and what clients may send back no more than an id of, by these ids."""
 
     body: dict[str, Any]
-    parts: list[dict[str, Any]]
-    audio_ids: list[str]
+    to_keep: dict[str, list[dict[str, Any]]]
 
 
-def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> Completion:
-    """A reply whole. `head`: id, created, model."""
+def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> Answer:
+    """A `chat.completion` object. `head`: id, created, model."""
     parts = content_to_json(reply.content, request.audio_format)
     placer = MediaPlacer(str(head["id"]), int(head["created"]))
     if request.content_format == "list":
@@ -187,7 +186,7 @@ def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> C
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason, "logprobs": None}
     named = {} if request.session is None else {"session": request.session}
     body = {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(), **named}
-    return Completion(body, parts, placer.audio_ids())
+    return Answer(body, dict.fromkeys(placer.audio_ids(), parts))
 
 
 KEEP_ALIVE = ": still at it\n\n"  # a comment, which clients pass over
@@ -196,17 +195,14 @@ KEEP_ALIVE = ": still at it\n\n"  # a comment, which clients pass over
 class StreamWriter(Protocol):
     """Makes the lines of a streamed answer out of a reply's events."""
 
-    parts: list[dict[str, Any]]
-    """What the reply holds so far."""
-
     def opening(self) -> list[str]: ...
 
     def lines(self, event: ServerEvent) -> list[str]:
         """Those that tell of an event; behind the last, those that end the stream."""
         ...
 
-    def audio_ids(self) -> list[str]:
-        """Of the audio that was told of."""
+    def to_keep(self) -> dict[str, list[dict[str, Any]]]:
+        """What clients may send back no more than an id of, by these ids."""
         ...
 
 
@@ -225,8 +221,8 @@ class ChunkWriter:
         end = [sse(None)] if isinstance(event, Finished | Failed) else []
         return [*map(sse, self.chunks(event)), *end]
 
-    def audio_ids(self) -> list[str]:
-        return self.placer.audio_ids()
+    def to_keep(self) -> dict[str, list[dict[str, Any]]]:
+        return dict.fromkeys(self.placer.audio_ids(), self.parts)
 
     def chunks(self, event: ServerEvent) -> list[dict[str, Any]]:
         """What tells of an event; of a failure, the error that ends the stream."""

@@ -247,7 +247,7 @@ def test_a_stream_gives_text_in_deltas_and_each_medium_whole() -> None:
     assert [image["index"] for delta in deltas for image in delta.get("images", [])] == [0, 1]
     assert [delta["audio"]["id"] for delta in deltas if "audio" in delta] == ["audio-chatcmpl-1"]
     assert [(one["id"], one["index"]) for d in deltas for one in d.get("audios", [])] == [("audio-chatcmpl-1-1", 1)]
-    assert writer.audio_ids() == ["audio-chatcmpl-1", "audio-chatcmpl-1-1"]
+    assert list(writer.to_keep()) == ["audio-chatcmpl-1", "audio-chatcmpl-1-1"]
     assert [chunk["codi2"]["event"] for chunk in made if "codi2" in chunk][:3] == [
         "medium_begun",
         "progress",
@@ -323,7 +323,7 @@ def test_an_assistant_s_turn_at_fault_is_named(turn: dict[str, Any], param: str)
 
 def test_the_id_of_audio_stands_for_the_reply_that_it_came_in_while_that_is_kept() -> None:
     clock = [0.0]
-    kept = KeptReplies(seconds=10, characters=10_000, clock=lambda: clock[0])
+    kept = KeptReplies(seconds=10, characters=100, clock=lambda: clock[0])
     parts = [{"type": "text", "text": "Listen: "}, {"type": "audio", "audio": {"data": sound(), "format": "wav"}}]
     kept.keep("audio-1", parts[:1])
     kept.keep("audio-2", parts)
