@@ -168,7 +168,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def known_fields(data: Mapping[str, Any], known: tuple[str, ...], neutral: unsupported.Neutral) -> None:
     """Refuse by name what is unknown, and what is known but cannot be honored."""
-    for name in sorted(set(data) - set(known)):
+    for name in sorted(name for name in set(data) - set(known) if data[name] is not None):
         if name not in neutral:
             message = f"unknown parameter; known: {', '.join(known)}"
             raise RequestError(message, shown(name, 40), "unknown_parameter")
@@ -245,7 +245,8 @@ def number(data: Mapping[str, Any], name: str, default: float, low: float, high:
     value = data.get(name)
     if value is None:
         return default
-    right = isinstance(value, int) or (isinstance(value, float) and not whole)
+    # 64.0 is an integer, in JSON too
+    right = isinstance(value, int) or (isinstance(value, float) and (not whole or value.is_integer()))
     finite = not isinstance(value, float) or math.isfinite(value)
     if isinstance(value, bool) or not right or not finite or not low <= value <= high:
         raise RequestError(f"must be {'an integer' if whole else 'a number'} from {low:,} to {high:,}", name)

@@ -374,7 +374,7 @@ def test_a_limit_above_the_server_s_is_cut_and_the_newer_name_counts() -> None:
     said = [{"role": "user", "content": "x"}]
     assert parse(said, max_tokens=100_000).settings.max_tokens == LIMITS.new_tokens
     assert parse(said, max_tokens=9, max_completion_tokens=2**40).settings.max_tokens == LIMITS.new_tokens
-    assert parse(said, max_tokens=9, max_completion_tokens=None).settings.max_tokens == 9
+    assert parse(said, max_tokens=9.0, max_completion_tokens=None, whatever=None).settings.max_tokens == 9
 
 
 def test_stop_is_a_string_or_a_list_and_empty_ones_stop_nothing() -> None:
