@@ -125,7 +125,7 @@ def test_the_openai_client_sends_a_picture_and_a_sound_and_gets_media_back(url: 
         model=model, messages=[{"role": "user", "content": "Play a low drum."}], stream=True, max_tokens=8,
         extra_body={"modalities": ["audio"], "steps": 2},
     )  # fmt: skip
-    found = [(chunk.choices[0].delta.model_extra or {}).get("audio") for chunk in stream if chunk.choices]
+    found = [chunk.choices[0].delta.model_dump().get("audio") for chunk in stream if chunk.choices]
     sounds = [audio for audio in found if audio]
     assert len(sounds) == 1 and len(audio_from_base64(sounds[0]["data"], Limits())) > 0
 
