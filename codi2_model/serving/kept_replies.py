@@ -45,9 +45,13 @@ class KeptReplies:
 
 
 def characters_of(value: Any) -> int:
-    """Of all strings in a value, and a few for everything else."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(len(str(name)) + characters_of(one) for name, one in value.items())
-    return sum(map(characters_of, value)) if isinstance(value, list | tuple) else 8
+    """Of all strings in a value, however deep, and a few for everything else."""
+    count, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        count += len(one) if isinstance(one, str) else 8
+        if isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return count

@@ -28,6 +28,7 @@ CONTENT_FORMATS = ("string", "list")
 STOPS, STOP_CHARACTERS = 4, 200  # sequences, and characters of each
 LEAST_TOP_P = 0.01
 LARGEST = 2**63 - 1
+DEEPEST = 64  # levels of a body's JSON
 
 
 class RequestError(ValueError):
@@ -163,6 +164,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise RequestError("the body is not JSON", code="invalid_json") from error
     if not isinstance(data, dict):
         raise RequestError("the body must be a JSON object", code="invalid_json")
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+    if level:
+        raise RequestError(f"the body is nested deeper than {DEEPEST} levels", code="invalid_json")
     return data
 
 

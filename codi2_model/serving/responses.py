@@ -6,6 +6,7 @@ memory, for `previous_response_id` and `item_reference`; nothing else is stored,
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -101,12 +102,20 @@ def parse_responses(
     except RequestError as error:
         error.param = _place(error.param, turns)
         raise
-    echo = {name: data[name] for name in ECHOED if data.get(name) is not None}
-    echo |= {"temperature": settings.temperature, "top_p": settings.top_p}
-    echo |= {"tools": data.get("tools") or [], "tool_choice": data.get("tool_choice") or "auto"}
+    echo = {"temperature": settings.temperature, "top_p": settings.top_p, **_echoed(data)}
     echo["store"] = data.get("store") is None or boolean(data, "store")
     kept = [item for _, item in items]
     return ResponsesRequest(ChatRequest(read, settings, boolean(data, "stream")), echo, kept)
+
+
+def _echoed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer repeats of the request."""
+    mapping(data, "metadata")
+    found = {name: data[name] for name in ECHOED if data.get(name) is not None}
+    found |= {"tools": listed(data, "tools"), "tool_choice": data.get("tool_choice") or "auto"}
+    for name, value in found.items():
+        string(json.dumps(value, ensure_ascii=False), name)  # else it could not be sent back
+    return found
 
 
 def _check_text(data: Mapping[str, Any]) -> None:

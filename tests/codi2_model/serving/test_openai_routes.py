@@ -139,11 +139,11 @@ def test_a_response_that_is_not_to_be_stored_is_not_kept(client: Any) -> None:
         ({"text": {"format": {"type": "json_object"}}}, "text.format"), ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
         ({"modalities": ["audio"]}, "modalities"), ({"background": True}, "background"), ({"conversation": "conv_1"}, "conversation"),
         ({"previous_response_id": 5}, "previous_response_id"), ({"instructions": 5}, "instructions"), ({"colour": "red"}, "colour"),
-        ({"store": "yes"}, "store"), ({"temperature": 5}, "temperature"), ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"metadata": 5}, "metadata"), ({"metadata": {"a": "\ud800"}}, "metadata"), ({"store": "yes"}, "store"), ({"temperature": 5}, "temperature"), ({"max_output_tokens": 0}, "max_output_tokens"),
     ],
 )  # fmt: skip
 def test_what_a_response_cannot_honor_is_refused_by_name(http: TestClient, fields: dict[str, Any], param: str) -> None:
-    assert error_of(http.post("/v1/responses", json={"input": "x", **fields}))["param"] == param
+    assert error_of(http.post("/v1/responses", content=json.dumps({"input": "x", **fields})))["param"] == param
 
 
 def test_a_failure_within_a_streamed_response_is_an_event(http: TestClient, echo: Any) -> None:

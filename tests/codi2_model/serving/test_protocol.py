@@ -185,7 +185,7 @@ def test_a_message_at_fault_is_named(messages: Any, param: str) -> None:
     assert refusal(messages).param == param
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[" * 100_000, b"\xff", b'{"a":' + b"[" * 70 + b"]" * 70 + b"}"])
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(RequestError) as caught:
         parse_request(body, ModelCard(MODEL), LIMITS)
