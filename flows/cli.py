@@ -13,7 +13,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, chosen_model, show
 from codi2_flows.cli_data import DATA_COMMANDS, import_
 from codi2_flows.cli_fetch import FETCH_COMMANDS
 from codi2_flows.cli_keep import KEEP_COMMANDS
@@ -93,9 +93,7 @@ def evaluate(
     report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
-    from codi2_model.checkpoints import resolve
-
-    folder = str(resolve(root, checkpoint))
+    folder = str(chosen_model(root, checkpoint).folder)
     if report is not None:
         from codi2_model.evaluation.bench.report import write_report
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from codi2_model.checkpoints import NamedCheckpoint
+
 Root = Annotated[str, Parameter(help="Folder or fsspec URI that holds everything.")]
 Workers = Annotated[int, Parameter(help="Ray tasks at once.")]
 CPUS = os.cpu_count() or 1
 DEFAULT_ROOT = "./data"
+
+
+def chosen_model(root: str, checkpoint: str | None) -> NamedCheckpoint:
+    """The checkpoint that a command uses, said on standard error: the one named, else the promoted one, else the shipped one."""
+    from codi2_model.checkpoints import resolve_named
+
+    found = resolve_named(root, checkpoint)
+    print(f"model: {found.name} ({found.folder})", file=sys.stderr)
+    return found
 
 
 def show(rows: list[dict], columns: list[str]) -> None:

@@ -7,10 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root
+from codi2_flows.cli_common import DEFAULT_ROOT, Root, chosen_model
 from codi2_flows.ephemeral import start_early
 
-Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
+Checkpoint = Annotated[
+    str | None,
+    Parameter(help="Checkpoint folder, id, or `shipped`; the root's promoted one, else the shipped one, if left out."),
+]
 
 
 def generate(
@@ -27,13 +30,13 @@ def generate(
     split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
 ) -> None:
     """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
-    from codi2_model.checkpoints import UsageError, resolve
+    from codi2_model.checkpoints import UsageError
 
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split {split}: train, validation or test are wanted")
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1 is wanted")
-    folder = str(resolve(root, checkpoint))
+    folder = str(chosen_model(root, checkpoint).folder)
     start_early()
     from codi2_flows.generate_batch import generate_batch
 
@@ -64,7 +67,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
-    from codi2_model.checkpoints import UsageError, resolve
+    from codi2_model.checkpoints import UsageError, resolve_named
     from codi2_model.serving.settings import ServerSettings, read_token
 
     read_token(token_file)  # a file that is not there is said now
@@ -81,10 +84,10 @@ def serve(
         raise UsageError(
             f"--follow serves what is promoted, --checkpoint {checkpoint} one model: leave one of them out"
         )
-    folder = str(resolve(root, checkpoint))
+    resolve_named(root, checkpoint)  # one that is not there is said now
     from codi2_flows.serve_model import serve_model
 
-    serve_model(None if follow else folder, root, host, port, settings, token_file, follow)
+    serve_model(checkpoint, root, host, port, settings, token_file, follow)
 
 
 def chat(
@@ -102,15 +105,13 @@ def chat(
     max_tokens: Annotated[int, Parameter(help="Text tokens of a reply.")] = 64,
 ) -> None:
     """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
-    from codi2_model.checkpoints import resolve
-
-    folder = resolve(root, checkpoint)
+    found = chosen_model(root, checkpoint)
     from codi2_model.serving.chat import chat as talk
 
     options = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:
         options["modalities"] = tuple(word.strip() for word in modalities.split(","))  # type: ignore[assignment]
-    if talk(folder, out, options, system) and not sys.stdin.isatty():
+    if talk(found.folder, out, options, system) and not sys.stdin.isatty():
         sys.exit(1)
 
 

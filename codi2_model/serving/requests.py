@@ -23,7 +23,7 @@ from codi2_datasets.plain import plain_string
 from codi2_datasets.sample import Part, Sample
 from codi2_model.checkpoints import UsageError
 from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import MODALITIES, ChatRequest, RequestError, parse_request
+from codi2_model.serving.protocol import MODALITIES, ChatRequest, ModelCard, RequestError, parse_request
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")
@@ -59,7 +59,7 @@ class Row:
             raise RequestError(self.reason)
         data = {k: v for k, v in self.data.items() if k not in ABOUT} | {"model": MODEL_ID}
         data.setdefault("seed", self.seed(base))
-        return parse_request(json.dumps(data).encode(), MODEL_ID, LIMITS, has)
+        return parse_request(json.dumps(data).encode(), ModelCard(MODEL_ID, has), LIMITS)
 
 
 def read_requests(path: str) -> list[Row]:
