@@ -74,7 +74,8 @@ ERROR = thing(
         ["message", "type", "param", "code"], message=TEXT, type=TEXT, param=optional(TEXT), code=optional(TEXT)
     ),
 )
-EVENTS = {"type": "string", "description": "Server-sent events, where stream is true."}
+# No type: readers of OpenAPI disagree on whether it would be that of the stream (a string) or of one event (an object).
+EVENTS = {"description": "Server-sent events, where they are asked for."}
 
 GATE = {
     401: "No token, or not the right one.", 403: "A page of another origin asks.", 404: "Nothing of that name.",
