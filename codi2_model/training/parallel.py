@@ -82,7 +82,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def prepare(model: Any, config: TrainConfig) -> None:
-    """Gradient checkpointing of the language model's layers, and compiling of these, of the text encoder's and of our
+    """Gradient checkpointing of the language model's layers, and compiling of these, of the encoders' and of our
     transformer decoders, as the config says; state dicts keep their names.
 
     Raises ConfigError where nothing can compile.
@@ -93,6 +93,7 @@ def prepare(model: Any, config: TrainConfig) -> None:
         if not torch.cuda.is_available() and not (shutil.which("g++") or shutil.which("clang++")):
             raise ConfigError("compile: true needs a C++ compiler (g++ or clang++), and there is none")
         layers = [*model.llm.model.layers, *(d.network for d in model.decoders.values() if hasattr(d, "network"))]
+        layers += [layer for encoder in model.encoders.media.values() for layer in encoder.blocks.layers]
         if model.text_states is not None:
             layers += model.text_states.bert.encoder.layer
         for layer in layers:
