@@ -26,6 +26,8 @@ class StageConfig:
     batch_size: int
     """Samples of one optimiser step, over all workers and accumulation steps together."""
     lr: float
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: for the matrices of hidden layers, beside adamw for the rest."""
     warmup: int = 0
     """Steps in which the learning rate rises linearly from zero."""
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
@@ -179,6 +181,8 @@ class TrainConfig:
             _check(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("keep_checkpoints", "max_bad_steps", "log_every", "cache_mb", "shard_mb"):
             _check(getattr(self, name) >= 1, name, "must be at least 1")
+        shares = self.parallel == "fsdp" and self.mllm.optimizer == "muon"
+        _check(not shares, "mllm.optimizer", "cannot be muon with parallel: fsdp, which cuts matrices into shares")
 
     def stage(self, name: str) -> StageConfig:
         return getattr(self, name)

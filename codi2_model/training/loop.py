@@ -25,6 +25,7 @@ from codi2_model.training.guard import Guard
 from codi2_model.training.journal import Journal, losses_text
 from codi2_model.training.meter import Meter, Window
 from codi2_model.training.mixture import Draw, Loader, Mixture
+from codi2_model.training.optimizers import Optimizer, make_optimizer
 from codi2_model.training.parallel import REACH, average_gradients, forget_gathered, is_sharded
 
 
@@ -100,18 +101,8 @@ def learning_rate(config: StageConfig, step: int) -> float:
     return config.lr if config.schedule == "constant" else floor + (config.lr - floor) * height
 
 
-def make_optimizer(parameters: Sequence[nn.Parameter], config: StageConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms, queries) are not decayed."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=device.type in ("cpu", "cuda"))
-
-
-Save = Callable[[Progress, torch.optim.Optimizer, Ema | None], None]
-Restore = Callable[[torch.optim.Optimizer, Ema | None], None]
+Save = Callable[[Progress, Optimizer, Ema | None], None]
+Restore = Callable[[Optimizer, Ema | None], None]
 
 
 def run_stage(
@@ -131,7 +122,7 @@ def run_stage(
     """
     options = config.stage(stage.name)
     parameters = thaw(stage, model)
-    optimizer = make_optimizer(parameters, options, runtime.device)
+    optimizer = make_optimizer(stage.modules, options, runtime.device)
     ema = Ema(parameters, options.ema) if options.ema else None
     early = options.early_steps * options.batch_size, options.early_tasks
     mixture = Mixture(stage.source.sizes, options.tasks, config.seed, early)

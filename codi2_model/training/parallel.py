@@ -15,6 +15,7 @@ from torch import nn
 
 from codi2_model.training.config import ConfigError, TrainConfig
 from codi2_model.training.ema import like, whole
+from codi2_model.training.optimizers import Optimizer
 
 REACH = "reach"
 """Name of the zero among a sharded model's losses through which all that is trained has a gradient."""
@@ -111,7 +112,7 @@ def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def whole_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """A sharded optimiser's state dict, as one worker alone would have it."""
     state = optimizer.state_dict()
     moments = {
@@ -121,7 +122,7 @@ def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {**state, "state": moments}
 
 
-def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_whole_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """The way back of `whole_optimizer`: every worker keeps its share."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {

@@ -31,6 +31,7 @@ from codi2_model.training.journal import Journal, Row
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.machine import note
 from codi2_model.training.mllm import mllm_stage
+from codi2_model.training.optimizers import Optimizer
 from codi2_model.training.parallel import (
     is_sharded,
     load_whole_optimizer,
@@ -125,7 +126,7 @@ def _train(
 
     prepare(model, config)
 
-    def save(progress: Progress, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+    def save(progress: Progress, optimizer: Optimizer, ema: Ema | None) -> None:
         state = state_of(model, None if progress.finished else optimizer, ema)
         if rank == 0:
             folder = out / "checkpoints" / ckpt.name_of(progress)
@@ -133,7 +134,7 @@ def _train(
             ckpt.prune(out, config.keep_checkpoints)
         barrier(world)
 
-    def restore(optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+    def restore(optimizer: Optimizer, ema: Ema | None) -> None:
         state = ckpt.load_state(start)
         if is_sharded(model):
             load_whole_optimizer(optimizer, state.optimizer or {})
@@ -172,7 +173,7 @@ def _train(
     barrier(world)
 
 
-def state_of(model: Any, optimizer: torch.optim.Optimizer | None, ema: Ema | None) -> ckpt.State:
+def state_of(model: Any, optimizer: Optimizer | None, ema: Ema | None) -> ckpt.State:
     """What a checkpoint holds; where the model is spread over workers, all of them take part in gathering it."""
     average = None if ema is None else ema.state_dict()
     if not is_sharded(model):

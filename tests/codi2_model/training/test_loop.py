@@ -14,7 +14,7 @@ from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.distributed import follow
 from codi2_model.training.journal import Journal, Row, read_rows
-from codi2_model.training.loop import learning_rate, make_optimizer, seed_step
+from codi2_model.training.loop import learning_rate, seed_step
 from codi2_model.training.meter import Window
 from codi2_model.training.plot import plot_losses
 from codi2_model.training.retrieval import feature_retrieval, rank_first
@@ -39,13 +39,6 @@ def test_a_step_has_randomness_of_its_own() -> None:
     draws.append(torch.rand(1).item())
     assert draws[0] == draws[1]
     assert len(set(draws)) == 5
-
-
-def test_only_matrices_are_decayed() -> None:
-    layer = torch.nn.Linear(2, 3)
-    stage = replace(TrainConfig.from_yaml("test").align, weight_decay=0.3)
-    groups = make_optimizer(list(layer.parameters()), stage, torch.device("cpu")).param_groups
-    assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.3), (1, 0.0)]
 
 
 def test_a_window_gives_means_and_goes_on_from_its_state() -> None:

@@ -13,9 +13,10 @@ from torch import nn
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import read_rows
-from codi2_model.training.loop import Runtime, backward, learning_rate, make_optimizer, seed_step, thaw
+from codi2_model.training.loop import Runtime, backward, learning_rate, seed_step, thaw
 from codi2_model.training.meter import Meter
 from codi2_model.training.mixture import Loader, Mixture
+from codi2_model.training.optimizers import make_optimizer
 from codi2_model.training.run import MAKERS, train
 from codi2_model.training.shards import MediaCache, ShardSet
 
@@ -65,7 +66,7 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
     cache, runtime = MediaCache(table, processor.medium, 100), Runtime(torch.device("cpu"))
     stage = MAKERS[name](model, processor, table, cache, config, runtime)
     parameters = thaw(stage, model)
-    optimizer = make_optimizer(parameters, options, runtime.device)
+    optimizer = make_optimizer(stage.modules, options, runtime.device)
     micro = options.batch_size // options.accumulation
     loaders = [
         Loader(Mixture(stage.source.sizes, options.tasks, config.seed), stage.source.load, micro, rank, world)
