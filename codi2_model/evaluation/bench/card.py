@@ -106,4 +106,5 @@ def _data(catalog: Catalog, build_id: str) -> list[str]:
     for row in corpora:
         by_licence[row["licence"]].append(row["corpus"])
     lines = [f"Build {build_id}: {told}. Works keep their own licences:", "", *table_head(["licence", "corpora"])]
-    return lines + [row_line([licence, ", ".join(names)]) for licence, names in sorted(by_licence.items())]
+    lines += [row_line([licence, ", ".join(names)]) for licence, names in sorted(by_licence.items())]
+    return [*lines, "", "ATTRIBUTION, beside the weights of a release, names authors, sources and licences one by one."]
