@@ -104,7 +104,7 @@ def waiting(model: CoDi2ForConditionalGeneration, source: Conversations, steps: 
         if number == 2:  # the first fill the queue
             waited, start = 0.0, time.perf_counter()
         asked = time.perf_counter()
-        batch = loader.next()
+        batch = loader.step().batches[0]
         waited += time.perf_counter() - asked
         model(**batch).loss.backward()
         model.zero_grad(set_to_none=True)

@@ -53,10 +53,11 @@ def measure(stage: Stage, model: Any, config: TrainConfig, runtime: Runtime, pro
     options = config.stage(stage.name)
     thaw(stage, model)
     mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
-    loader = Loader(mixture, stage.source.load, options.batch_size // options.accumulation)
+    cuts = options.accumulation
+    loader = Loader(mixture, stage.source.load, options.batch_size // cuts, accumulation=cuts, length=stage.length)
 
     def step() -> None:
-        backward(stage, loader, options.accumulation, 0, runtime, Meter(0))
+        backward(stage, loader, 0, runtime, Meter(0))
         model.zero_grad(set_to_none=True)
 
     with FlopCounterMode(display=False) as counter:

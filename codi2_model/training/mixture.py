@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -109,7 +109,11 @@ class StepBatches(NamedTuple, Generic[Batch]):
 
 
 class Loader(Generic[Batch]):
-    """Batches of a mixture, prepared by `workers` threads ahead of their use. One rank's share of each."""
+    """Steps of a mixture, prepared by `workers` threads ahead of their use: one rank's share of each.
+
+    A step is cut into `accumulation` micro-batches of `batch_size` samples. With `length` (of a draw) those of like lengths go
+    together, so that little of a micro-batch is padding.
+    """
 
     def __init__(
         self,
@@ -119,44 +123,41 @@ class Loader(Generic[Batch]):
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        accumulation: int = 1,
+        length: Callable[[Draw], int] | None = None,
     ) -> None:
         if batch_size % world:
             raise ValueError(f"a batch of {batch_size} cannot be shared by {world} workers")
         self.mixture, self.load, self.batch_size = mixture, load, batch_size
-        self.rank, self.world, self.ahead = rank, world, 2 * workers
+        self.rank, self.world, self.ahead = rank, world, workers + 1
+        self.accumulation, self.length = accumulation, length
         self._pool = ThreadPoolExecutor(workers, "loader") if workers else None
-        self._queue: deque[tuple[Future[Batch], list[Draw], State]] = deque()
+        self._queue: deque[tuple[list[Future[Batch]], list[Draw], State]] = deque()
         self._state = mixture.state_dict()
 
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            yield self.next()
-
-    def next(self) -> Batch:
-        """This rank's share of the next batch."""
-        return self._next()[0]
-
-    def step(self, accumulation: int) -> StepBatches[Batch]:
-        """The next `accumulation` batches."""
-        loaded = [self._next() for _ in range(accumulation)]
-        return StepBatches([batch for batch, _ in loaded], [draw for _, draws in loaded for draw in draws])
-
-    def _next(self) -> tuple[Batch, list[Draw]]:
-        """This rank's share of the next batch, and the draws of all ranks."""
+    def step(self) -> StepBatches[Batch]:
+        """The next optimiser step."""
         if self._pool is None:
-            draws = self.mixture.take(self.batch_size)
-            batch = self.load(draws[self.rank :: self.world])
+            draws, cuts = self._cut()
             self._state = self.mixture.state_dict()
-            return batch, draws
+            return StepBatches([self.load(cut) for cut in cuts], draws)
         while len(self._queue) < self.ahead:
-            draws = self.mixture.take(self.batch_size)
-            future = self._pool.submit(self.load, draws[self.rank :: self.world])
-            self._queue.append((future, draws, self.mixture.state_dict()))
-        future, draws, self._state = self._queue.popleft()
-        return future.result(), draws
+            draws, cuts = self._cut()
+            futures = [self._pool.submit(self.load, cut) for cut in cuts]
+            self._queue.append((futures, draws, self.mixture.state_dict()))
+        futures, draws, self._state = self._queue.popleft()
+        return StepBatches([future.result() for future in futures], draws)
+
+    def _cut(self) -> tuple[list[Draw], list[list[Draw]]]:
+        """The draws of the next step, and this rank's share of each of its micro-batches."""
+        draws = self.mixture.take(self.batch_size * self.accumulation)
+        if self.length is not None and self.accumulation > 1:
+            draws.sort(key=self.length)
+        starts = range(0, len(draws), self.batch_size)
+        return draws, [draws[start : start + self.batch_size][self.rank :: self.world] for start in starts]
 
     def state_dict(self) -> State:
-        """The state after the last batch that `next` gave."""
+        """The state after the last step that `step` gave."""
         return self._state
 
     def load_state_dict(self, state: State) -> None:

@@ -78,4 +78,5 @@ def mllm_stage(
         modules.append(model.text_projection)
     if options.train_decoders:
         modules += [part for decoder in model.decoders.values() for part in decoder.trained()]
-    return Stage("mllm", modules, source, counts, losses, weights, evaluate)
+    length = None if options.packed else source.length  # packed rows hold little padding anyway
+    return Stage("mllm", modules, source, counts, losses, weights, evaluate, length)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codi2_datasets.sample import Part, Sample
 from codi2_model.config import MODALITIES
@@ -202,7 +203,7 @@ class Conversations:
         self.processor = PreparedProcessor(processor.config, processor.tokenizer, processor.text_tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
         self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
-        self._counted = {task: np.full((n, 2), -1, np.int32) for task, n in self.sizes.items()}
+        self._known = {task: np.full((n, 3), -1, np.int32) for task, n in self.sizes.items()}
 
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
         """The batch, with `seeds`: modality -> a seed for the noise of each of its targets, and `assets`: modality -> the asset
@@ -219,16 +220,24 @@ class Conversations:
                     batch["seeds"].setdefault(part["type"], []).append(noise_seed(self.seed, draw, number))
         return batch
 
+    def length(self, draw: Draw) -> int:
+        """Tokens of a draw's sample."""
+        return int(self._measured(draw)[0])
+
     def count(self, draws: Sequence[Draw]) -> tuple[int, int]:
-        """Tokens with a label, and target media, of all the draws; each sample is laid out once."""
-        for draw in draws:
-            if self._counted[draw.task][draw.index, 0] < 0:
-                messages = self.messages(self.shards.sample(self.records[draw.task][draw.index]), lambda part: None)
-                layout = self.processor.layout(messages, self.records[draw.task][draw.index].key)
-                tokens = sum(label != NO_LOSS for label in layout.labels[1:])
-                self._counted[draw.task][draw.index] = tokens, sum(medium.part.target for medium in layout.media)
-        tokens, media = sum(self._counted[draw.task][draw.index].astype(np.int64) for draw in draws)
-        return int(tokens), int(media)
+        """Tokens with a label, and target media, of all the draws."""
+        found = np.stack([self._measured(draw) for draw in draws]).sum(axis=0, dtype=np.int64)
+        return int(found[1]), int(found[2])
+
+    def _measured(self, draw: Draw) -> NDArray[np.int32]:
+        """Of a draw's sample: tokens, tokens with a label, target media. It is laid out once."""
+        known = self._known[draw.task]
+        if known[draw.index, 0] < 0:
+            record = self.records[draw.task][draw.index]
+            layout = self.processor.layout(self.messages(self.shards.sample(record), lambda part: None), record.key)
+            labelled = sum(label != NO_LOSS for label in layout.labels[1:])
+            known[draw.index] = len(layout.ids), labelled, sum(medium.part.target for medium in layout.media)
+        return known[draw.index]
 
     def sample(self, task: str, index: int) -> list[dict[str, Any]]:
         """Messages whose media parts carry their tensor as `value`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 
@@ -51,8 +52,8 @@ def test_ranks_share_the_batches_that_one_worker_would_see(world: int) -> None:
     whole = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 6)
     shares = [Loader(Mixture(SIZES, WEIGHTS, 0), identity, 6, rank, world) for rank in range(world)]
     for _ in range(10):
-        parts = [draw for share in shares for draw in share.next()]
-        assert sorted(parts, key=lambda draw: draw.number) == whole.next()
+        parts = [draw for share in shares for draw in share.step().batches[0]]
+        assert sorted(parts, key=lambda draw: draw.number) == whole.step().batches[0]
 
 
 def test_a_batch_that_ranks_cannot_share_evenly_is_an_error() -> None:
@@ -63,20 +64,31 @@ def test_a_batch_that_ranks_cannot_share_evenly_is_an_error() -> None:
 def test_threads_change_nothing_about_the_order() -> None:
     plain = Loader(Mixture(SIZES, WEIGHTS, 0), slow, 4)
     threaded = Loader(Mixture(SIZES, WEIGHTS, 0), slow, 4, workers=3)
-    assert [plain.next() for _ in range(20)] == [threaded.next() for _ in range(20)]
+    assert [plain.step() for _ in range(20)] == [threaded.step() for _ in range(20)]
     threaded.close()
+
+
+def test_micro_batches_hold_samples_of_like_lengths_and_a_step_the_same_samples_as_ever() -> None:
+    plain = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, accumulation=3)
+    sorted_ = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, accumulation=3, length=lambda draw: draw.index)
+    for _ in range(5):
+        one, two = plain.step(), sorted_.step()
+        lengths = [[draw.index for draw in batch] for batch in two.batches]
+        assert [len(batch) for batch in lengths] == [4, 4, 4]
+        assert all(max(first) <= min(second) for first, second in itertools.pairwise(lengths))
+        assert sorted(two.draws, key=lambda draw: draw.number) == one.draws
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loaded_state_goes_on_with_the_next_batch_not_with_one_prepared_ahead(workers: int) -> None:
     loader = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, workers=workers)
     for _ in range(5):
-        loader.next()
+        loader.step()
     state = loader.state_dict()
-    expected = [loader.next() for _ in range(5)]
+    expected = [loader.step() for _ in range(5)]
     resumed = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, workers=workers)
     resumed.load_state_dict(state)
-    assert [resumed.next() for _ in range(5)] == expected
+    assert [resumed.step() for _ in range(5)] == expected
     for each in (loader, resumed):
         each.close()
 

@@ -69,7 +69,16 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
     optimizer = make_optimizer(stage.modules, options, runtime.device)
     micro = options.batch_size // options.accumulation
     loaders = [
-        Loader(Mixture(stage.source.sizes, options.tasks, config.seed), stage.source.load, micro, rank, world)
+        Loader(
+            Mixture(stage.source.sizes, options.tasks, config.seed),
+            stage.source.load,
+            micro,
+            rank,
+            world,
+            0,
+            options.accumulation,
+            stage.length,
+        )
         for rank in range(world)
     ]
     for step in range(options.steps):
@@ -78,7 +87,7 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
             group["lr"] = learning_rate(options, step)
         for rank, loader in enumerate(loaders):
             seed_step(config.seed, name, step, rank)
-            backward(stage, loader, options.accumulation, step, runtime, Meter(0))
+            backward(stage, loader, step, runtime, Meter(0))
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad / world
         nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)
