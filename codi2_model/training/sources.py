@@ -226,7 +226,7 @@ class Conversations:
 
     def count(self, draws: Sequence[Draw]) -> tuple[int, int]:
         """Tokens with a label, and target media, of all the draws."""
-        found = np.stack([self._measured(draw) for draw in draws]).sum(axis=0, dtype=np.int64)
+        found = np.array([self._measured(draw) for draw in draws]).reshape(-1, 3).sum(axis=0, dtype=np.int64)
         return int(found[1]), int(found[2])
 
     def _measured(self, draw: Draw) -> NDArray[np.int32]:
