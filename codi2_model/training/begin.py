@@ -22,9 +22,15 @@ FREE = (  # settings that no weight hangs on
 )  # fmt: skip
 PARTS = (
     "modalities", "vocab_size", "llm", "llm_source", "lora", "pad_token_id", "eos_token_id", "first_media_token",
-    "feature_dim", "feature_tokens", "feature_scale", "parallel_slots", "decoder_states", "text_states", "image_size", "use_reference", "audio", "video", "head", "families",
+    "feature_dim", "feature_tokens", "feature_scale", "parallel_slots", "decoder_states", "text_states", "image_size",
+    "use_reference", "audio", "video", "head", "families",
     *(f"{name}_encoder" for name in ("image", "audio", "video", "text")),
     *(f"{name}_decoder" for name in ("image", "audio", "video")),
+)  # fmt: skip
+
+DESCRIBED = (  # parts whose shape their source says, and where it stands
+    ("text_states", "config"), ("families", "config"),
+    *((f"{name}_decoder", "components") for name in ("image", "audio", "video")),
 )  # fmt: skip
 
 
@@ -67,7 +73,20 @@ def check(start: str | Path, asked: CoDi2Config) -> None:
 def unlike(have: CoDi2Config, asked: CoDi2Config) -> list[str]:
     """What differs in the parts of two models, in words: 'llm.hidden_size is 64 there, 192 here'."""
     theirs, ours = (json.loads(json.dumps(config.to_dict())) for config in (have, asked))
+    for name, filled in DESCRIBED:
+        adopt_shapes(theirs.get(name), ours.get(name), filled)
     return [line for name in PARTS for line in differences(name, theirs.get(name), ours.get(name))]
+
+
+def adopt_shapes(theirs: Any, ours: Any, filled: str) -> None:
+    """Take over what a published part's source says of its shape, where the config asked for names the same source alone."""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return
+    if filled in theirs:
+        ours[filled] = {**(theirs[filled] or {}), **(ours.get(filled) or {})}
+    for key, value in ours.items():  # families, by their names
+        if isinstance(value, dict) and filled in value:
+            adopt_shapes(theirs.get(key), value, filled)
 
 
 def differences(name: str, theirs: Any, ours: Any) -> list[str]:

