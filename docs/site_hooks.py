@@ -13,16 +13,22 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"storage": "codi2_storage", "datasets": "codi2_datasets", "codi2_model": "codi2_model", "flows": "codi2_flows"}
+PACKAGES = {
+    "storage": "codi2_storage",
+    "datasets": "codi2_datasets",
+    "codi2_model": "codi2_model",
+    "flows": "codi2_flows",
+}
 """Folder and import name, lowest floor first."""
 MERMAID = ROOT / "build" / "docs" / "mermaid.min.js"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Append the API reference to the navigation."""
-    packages: dict[str, list[dict[str, str]]] = {}
+    packages: dict[str, list[str | dict[str, str]]] = {}
     for name, path, _ in pages():
-        packages.setdefault(name.partition(".")[0], []).append({name: path})
+        package, _, folder = name.partition(".")
+        packages.setdefault(package, []).append({folder: path} if folder else path)
     config.nav = [*(config.nav or []), {"API reference": [{name: links} for name, links in packages.items()]}]
     return config
 
@@ -43,7 +49,10 @@ def pages() -> Iterator[tuple[str, str, list[str]]]:
     for folder, package in PACKAGES.items():
         for directory in sorted({path.parent for path in (ROOT / folder).rglob("*.py")}):
             parts = (package, *directory.relative_to(ROOT / folder).parts)
-            modules = [".".join((*parts, path.stem)) for path in sorted(directory.glob("*.py")) if path.stem != "__init__"]
+            modules = [
+                ".".join((*parts, path.stem)) for path in sorted(directory.glob("*.py")) if path.stem != "__init__"
+            ]
             if (directory / "__init__.py").exists():
                 modules.insert(0, ".".join(parts))
-            yield ".".join(parts), f"reference/{'/'.join(parts)}.md", modules
+            page = "/".join(parts) if len(parts) > 1 else f"{package}/index"
+            yield ".".join(parts), f"reference/{page}.md", modules
