@@ -65,6 +65,16 @@ clients: setup npm
 	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix build/clients; fi
 	$(BIN)/python -m pytest -m clients tests/codi2_model/serving/clients $(ARGS)
 
+# The documentation site, in build/site, in an environment of its own. npm brings the script that draws the diagrams.
+MERMAID := 11.17.2
+.PHONY: docs
+docs: build/links npm
+	@mkdir -p build/docs && test -d build/docs/.venv || $(PYTHON) -m venv build/docs/.venv
+	build/docs/.venv/bin/python -m pip install -qq --disable-pip-version-check -r requirements.docs.txt
+	@test -f build/docs/mermaid-$(MERMAID).tgz || (cd build/docs && npm pack --silent mermaid@$(MERMAID) >/dev/null)
+	@tar -xzf build/docs/mermaid-$(MERMAID).tgz -C build/docs --strip-components=2 package/dist/mermaid.min.js
+	NO_MKDOCS_2_WARNING=1 build/docs/.venv/bin/mkdocs build --quiet --strict $(ARGS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
