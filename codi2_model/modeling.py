@@ -136,8 +136,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
 
         position_ids: of packed rows, counting from 0 for each sample; samples of a row do not see each other.
         features: modality -> (N, slots, D) to stand in the slots instead of the encoders' own.
-        encoded: modality -> the encoders' features (N, slots, D), where they are known already; so, in the fields,
-        states_of_texts: the pretrained text encoder's states (P, L, width).
+        encoded: modality -> the encoders' features (N, slots, D), where they are known already.
         generator: of the losses' noise. seeds: modality -> a seed for each of its targets, so that their noise does not
         depend on the batch.
         counts: loss -> what its sum is divided by, the targets of a whole optimiser step where the batch is a part of it;
@@ -185,10 +184,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         """What the language model reads (B, T, H): tokens, what the text encoder makes of them, features in the slots."""
         embeddings = self.get_input_embeddings()(input_ids)
         if self.text_states is not None and len(fields.get("text_ids", ())):
-            states = fields.get("states_of_texts")
-            if states is None:
-                states = self.text_states(fields["text_ids"], fields["text_mask"])
-            states = states.flatten(0, 1)
+            states = self.text_states(fields["text_ids"], fields["text_mask"]).flatten(0, 1)
             read = self.text_projection(torch.cat([states.new_zeros(1, states.shape[1]), states]))
             known = (fields["text_index"] > 0)[..., None]
             embeddings = embeddings + (read[fields["text_index"]] * known).to(embeddings.dtype)
