@@ -32,18 +32,20 @@ class Aligner(nn.Module):
 class StatesConnector(nn.Module):
     """Features (N, S, D) and the hidden states (N, S, H) that they were predicted from -> (N, S, H), of unit variance.
 
-    Without states, as in the stage that trains decoders by themselves, a learned vector stands for them.
+    The states' part starts at zero, so that a decoder trained on features alone is first given what it knows.
     """
 
     def __init__(self, feature_dim: int, hidden_size: int, scale: float) -> None:
         super().__init__()
         self.unit = scale / feature_dim**0.5
         self.of_features, self.of_states = nn.Linear(feature_dim, hidden_size), nn.Linear(hidden_size, hidden_size)
-        self.no_states = nn.Parameter(torch.zeros(hidden_size))
+        nn.init.zeros_(self.of_states.weight)
+        nn.init.zeros_(self.of_states.bias)
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
-        heard = self.no_states if states is None else self.of_states(F.rms_norm(states, states.shape[-1:]))
-        mixed = self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit) + heard
+        mixed = self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit)
+        if states is not None:
+            mixed = mixed + self.of_states(F.rms_norm(states, states.shape[-1:]))
         return F.rms_norm(mixed, mixed.shape[-1:])
 
 

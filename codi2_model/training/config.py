@@ -110,6 +110,14 @@ class DecodersConfig(StageConfig):
     An edit's target is drawn from its own features with the query as reference, as it will be in generation.
     """
 
+    from_captions: float = 0.0
+    """The share of the media described by a caption that are drawn from the caption's features, which `align` brought close to
+    the media's own: a decoder then draws from words before there is a language model to predict features."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(0 <= self.from_captions <= 1, "from_captions", "must lie in [0, 1]")
+
     @staticmethod
     def losses() -> tuple[str, ...]:
         return ("image", "audio", "video")

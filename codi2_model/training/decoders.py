@@ -1,4 +1,5 @@
-"""Stage 2: the diffusion decoders learn to draw a medium from its features; the encoders that give them are frozen."""
+"""Stage 2: the diffusion decoders learn to draw a medium from its features, or from a caption's; the encoders that give them
+are frozen."""
 
 from __future__ import annotations
 
@@ -15,23 +16,33 @@ from codi2_model.training.mixture import Draw
 from codi2_model.training.shards import MediaCache, ShardSet
 from codi2_model.training.sources import DrawnMedia
 
+CAPTIONS_AT_ONCE = 128
+
 
 def decoders_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
     options = config.decoders
-    use_reference = model.config.use_reference
-    source = DrawnMedia(shards, cache, options.tasks, "train", use_reference, config.seed)
-    held_out = DrawnMedia(shards, cache, options.tasks, "validation", use_reference, config.seed)
+    about = model.config.use_reference, config.seed, options.from_captions
+    source, held_out = (DrawnMedia(shards, cache, options.tasks, split, *about) for split in ("train", "validation"))
+    read = {id(one): caption_features(model, processor, one.captions, runtime) for one in (source, held_out)}
 
     def counts(draws: Sequence[Draw], step: int = 0) -> dict[str, float]:
         return source.counts(draws)
 
-    def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    def losses(
+        batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float], drawn: DrawnMedia = source
+    ) -> dict[str, torch.Tensor]:
         found = {}
         for modality, part in batch.items():
             with torch.no_grad():
                 features = model.encoders.features(modality, part["media"])
+                described = part["captions"] >= 0
+                if bool(described.any()):
+                    words = read[id(drawn)][part["captions"][described]].to(features)
+                    features[described] = words[:, None].expand(-1, features.shape[1], -1)
+            if model.config.decoder_states:
+                features = model.aligners[modality](features)
             reference = Reference(part["references"], part["present"])
             noise = row_generators(part["seeds"].tolist())
             found[modality] = model.decoder(modality).loss(features, part["media"], reference, noise, counts[modality])
@@ -40,8 +51,23 @@ def decoders_stage(
     def evaluate() -> dict[str, float]:
         draws = [Draw(task, i, i) for task, n in held_out.sizes.items() for i in range(min(n, options.eval_samples))]
         batch = move(held_out.load(draws), runtime.device)
-        return {modality: float(value) for modality, value in losses(batch, held_out.counts(draws)).items()}
+        return {modality: float(value) for modality, value in losses(batch, held_out.counts(draws), held_out).items()}
 
     weights = {name: options.loss_weights.get(name, 1.0) for name in model.config.modalities}
     modules = [part for decoder in model.decoders.values() for part in decoder.trained()]
+    if model.config.decoder_states:
+        modules.append(model.aligners)
     return Stage("decoders", modules, source, counts, losses, weights, evaluate)
+
+
+@torch.no_grad()
+def caption_features(model: Any, processor: Any, captions: Sequence[str], runtime: Runtime) -> torch.Tensor:
+    """Features (N, D) of all captions. They are read in an order of their own, so that a resumed run computes the same bits."""
+    found = torch.zeros(len(captions), model.config.feature_dim, device=runtime.device)
+    order = sorted(range(len(captions)), key=lambda number: (len(captions[number]), captions[number]))
+    for start in range(0, len(order), CAPTIONS_AT_ONCE):
+        numbers = order[start : start + CAPTIONS_AT_ONCE]
+        ids, mask = processor.encode_captions([captions[number] for number in numbers])
+        with runtime.autocast():
+            found[numbers] = model.encode_text(ids.to(runtime.device), mask.to(runtime.device)).float()
+    return found

@@ -42,10 +42,11 @@ class Captioned:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A medium for a decoder to draw, and the source of the edit that makes it, if there is one."""
+    """A medium for a decoder to draw, the source of the edit that makes it, if there is one, and the numbers of its captions."""
 
     place: Place
     reference: Part | None
+    captions: list[int]
 
 
 def _processor_part(part: Part, message: int, role: str) -> ProcessorPart:
@@ -117,46 +118,73 @@ class CaptionedMedia:
 
 
 class DrawnMedia:
-    """Media that decoders learn to draw: the targets of samples, or of samples without any, all media that they hold."""
+    """Media that decoders learn to draw: the targets of samples, or of samples without any, all media that they hold.
+
+    from_captions: the share of the media described by a caption that are drawn from it instead of from their own features.
+    """
 
     def __init__(
-        self, shards: ShardSet, cache: MediaCache, tasks: Iterable[str], split: str, use_reference: bool, seed: int = 0
+        self,
+        shards: ShardSet,
+        cache: MediaCache,
+        tasks: Iterable[str],
+        split: str,
+        use_reference: bool,
+        seed: int = 0,
+        from_captions: float = 0.0,
     ) -> None:
-        self.cache, self.seed = cache, seed
+        self.cache, self.seed, self.from_captions = cache, seed, from_captions
+        self.captions: list[str] = []
+        """All captions, each once."""
+        numbers: dict[str, int] = {}
         self.items: dict[str, list[Drawn]] = {}
         for task in sorted(tasks):
             seen: dict[tuple[str, str | None], Drawn] = {}
             for record in shards.get(task, split):
-                for part, reference in drawn_parts(shards.sample(record), use_reference):
+                sample = shards.sample(record)
+                drawn = drawn_parts(sample, use_reference)
+                caption = caption_of(sample) if from_captions and len(media_parts(sample)) == 1 else ""
+                for part, reference in drawn:
                     key = (part.asset_id or f"{record.key}/{part.part}", reference.asset_id if reference else None)
-                    seen.setdefault(key, Drawn(Place(record, part), reference))
+                    item = seen.setdefault(key, Drawn(Place(record, part), reference, []))
+                    if caption:
+                        item.captions.append(numbers.setdefault(caption, len(numbers)))
             if seen:
                 self.items[task] = list(seen.values())
+        self.captions = list(numbers)
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference, seeds (N,)."""
-        found: dict[str, list[tuple[Drawn, int]]] = {}
+        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference, seeds (N,), captions
+        (N,): the number of the caption to draw from, -1 for the medium's own features."""
+        found: dict[str, list[tuple[Drawn, int, int]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
-            found.setdefault(item.place.part.type, []).append((item, noise_seed(self.seed, draw)))
+            row = (item, noise_seed(self.seed, draw), self._caption(item, draw))
+            found.setdefault(item.place.part.type, []).append(row)
         return {
             modality: self.collate(*zip(*found[modality], strict=True)) for modality in MODALITIES if modality in found
         }
+
+    def _caption(self, item: Drawn, draw: Draw) -> int:
+        if not item.captions:
+            return -1
+        random = np.random.default_rng([self.seed, draw.number])
+        return item.captions[random.integers(len(item.captions))] if random.random() < self.from_captions else -1
 
     def counts(self, draws: Sequence[Draw]) -> dict[str, float]:
         """modality -> media."""
         return dict(Counter(self.items[draw.task][draw.index].place.part.type for draw in draws))
 
-    def collate(self, items: Sequence[Drawn], seeds: Sequence[int]) -> dict[str, torch.Tensor]:
+    def collate(self, items: Sequence[Drawn], seeds: Sequence[int], captions: Sequence[int]) -> dict[str, torch.Tensor]:
         media = torch.stack([self.cache.get(item.place.record, item.place.part) for item in items])
         references = [
             torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.place.record, item.reference)
             for item in items
         ]
         present = torch.tensor([item.reference is not None for item in items])
-        references_of = torch.stack(references)
-        return {"media": media, "references": references_of, "present": present, "seeds": torch.tensor(seeds)}
+        numbers = {"seeds": torch.tensor(seeds), "captions": torch.tensor(captions)}
+        return {"media": media, "references": torch.stack(references), "present": present, **numbers}
 
 
 def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:

@@ -48,7 +48,10 @@ def processor(config: CoDi2Config) -> CoDi2Processor:
 def model(config: CoDi2Config) -> CoDi2ForConditionalGeneration:
     model = CoDi2ForConditionalGeneration.build(config, seed=1)
     torch.manual_seed(0)
-    for p in model.decoders.parameters():  # they start at zero: what they draw would hang on nothing
+    for p in [
+        *model.decoders.parameters(),
+        *model.aligners.parameters(),
+    ]:  # they start at zero: what they draw would hang on nothing
         torch.nn.init.normal_(p, std=0.1)
     return model
 

@@ -140,6 +140,21 @@ def test_a_decoder_gets_the_query_as_reference_of_an_edit_and_nothing_else_of_ot
     assert batch["references"][0].abs().max() == 0
 
 
+def test_media_with_a_caption_are_drawn_from_it_as_often_as_asked_and_edits_never(
+    paths: list[str], processor: CoDi2Processor
+) -> None:
+    shards = ShardSet(paths)
+    tasks = ["text_to_image", "image_editing"]
+    draws = [Draw(task, 0, number) for number in range(40) for task in tasks]
+    for share, least, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
+        source = DrawnMedia(shards, MediaCache(shards, processor.medium, 9), tasks, "train", True, 0, share)
+        captions = source.load(draws)["image"]["captions"]
+        assert (captions[1::2] == -1).all()
+        assert least <= int((captions[::2] >= 0).sum()) <= most
+        words = {caption_of(shards.sample(record)) for record in shards.get("text_to_image", "train")}
+        assert set(source.captions) == (words if share else set())
+
+
 def test_a_truncated_shard_is_named(paths: list[str], tmp_path: Path) -> None:
     whole = Path(paths[0]).read_bytes()
     for cut in (len(whole) // 2, 700):
