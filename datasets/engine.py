@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from codi2_datasets.carrying import carrying, listened, unpacked
 from codi2_datasets.sweeping import swept
+from codi2_storage.stopping import requested
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +38,6 @@ LOOPBACK_ENVIRONMENT = {
 }
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
 SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
-stopping = threading.Event()  # set when the process is asked to end: then nothing in flight is waited for
 
 
 def cache_home() -> Path:
@@ -201,7 +201,7 @@ def spread(
     finally:
         # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver
         # ("Tried to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
-        if running and not stopping.is_set():
+        if running and not requested.is_set():
             ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 
 

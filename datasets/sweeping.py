@@ -7,11 +7,12 @@ over by Ray, and their parents are gone.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
+
+from codi2_storage.children import watch
 
 # Once $0 is gone: all that writes to files under $1, for ten seconds, since what was starting opens its log later.
 WATCH = """
@@ -28,14 +29,12 @@ done
 @contextmanager
 def swept(session: str) -> Iterator[None]:
     """See that nothing of the Ray of this session folder outlives the block, nor this process, even a killed one."""
-    command = ["/bin/sh", "-c", WATCH, str(os.getpid()), session]
-    quiet = subprocess.DEVNULL
-    watch = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    shell = watch(WATCH, session)
     try:
         yield
     finally:
-        watch.kill()
-        watch.wait()
+        shell.kill()
+        shell.wait()
         for process in writers(session):
             with suppress(psutil.Error):
                 process.kill()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
-import signal
 import sys
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from codi2_flows.cli_server import SERVER_COMMANDS
 from codi2_flows.ephemeral import start_early
 from codi2_flows.errors import one_line
 from codi2_storage.lineage import code_version
+from codi2_storage.stopping import listen
 
 Start = Annotated[
     str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
@@ -215,17 +215,17 @@ def main() -> None:
     if debug:
         os.environ["CODI2_DEBUG"] = "1"
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end, we end in as good an order as by Ctrl-C
+    stopping = listen()
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        print(f"codi2: {error}\nTry: codi2 {arguments[0] if arguments else ''} --help", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("codi2: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        if debug:
+    except BaseException as error:
+        if stopping.signal is not None or isinstance(error, KeyboardInterrupt):  # whatever came of it on the way out
+            stopping.say("codi2: stopped; run the same command again to go on")
+            sys.exit(1)
+        if isinstance(error, CycloptsError):
+            print(f"codi2: {error}\nTry: codi2 {arguments[0] if arguments else ''} --help", file=sys.stderr)
+            sys.exit(2)
+        if debug or not isinstance(error, Exception):
             raise
         print(f"codi2: {first_line(error)}", file=sys.stderr)
         sys.exit(2 if is_usage(error) else 1)

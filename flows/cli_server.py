@@ -34,8 +34,9 @@ def server(
     from codi2_datasets.recipe import load_recipe
     from codi2_flows import deploying
     from codi2_flows.notify import WEBHOOK, check_address
-    from codi2_flows.server import Place, alone, free_port, run
+    from codi2_flows.server import Place, alone, run
     from codi2_model.training.config import TrainConfig
+    from codi2_storage.ports import free_port
     from codi2_storage.store import Store
 
     load_recipe(recipe)  # mistakes are known before anything starts
@@ -43,8 +44,8 @@ def server(
     told = webhook or os.environ.get(WEBHOOK)
     place = Place(
         Store(root).uri(),
-        free_port(port, "--port"),
-        free_port(page_port, "--page-port"),
+        free_port(port),
+        free_port(page_port, option="--page-port"),
         check_address(told) if told else None,
     )
     place.take_environment()
@@ -54,7 +55,7 @@ def server(
         absolute_file(config),
         workers,
         limit,
-        free_port(model_port, "--model-port"),
+        free_port(model_port, option="--model-port"),
         nightly,
         weekly,
         deploying.parse_every(every) if every else None,

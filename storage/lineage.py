@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from codi2_storage import children
 from codi2_storage.catalog import Catalog, CatalogError
 
 FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
@@ -49,7 +50,7 @@ def git(folder: Path, *arguments: str) -> bytes:
     """What git says of a folder; nothing where it is not there, or does not know the folder."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, timeout=10, check=False).stdout
+        return children.run(command, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return b""
 

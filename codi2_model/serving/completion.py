@@ -36,3 +36,12 @@ def with_completion(commands: Sequence[str], with_path: Sequence[str]) -> None:
     readline.set_completer_delims(" ")
     readline.set_completer(complete)
     readline.parse_and_bind("tab: complete")
+
+
+def line_so_far() -> str:
+    """What is typed of the line that is being edited; empty where no readline is there to know."""
+    try:
+        import readline
+    except ImportError:
+        return ""
+    return readline.get_line_buffer()

@@ -1,0 +1,139 @@
+"""Ctrl-C, SIGTERM and a closed terminal end this process in good order and in bounded time: what it started ends with it.
+
+The signal raises KeyboardInterrupt in the main thread, whose `finally`s end Ray and servers. What still runs after `PATIENCE`
+seconds is killed with all descendants; a second Ctrl-C does so at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import psutil
+
+from codi2_storage.children import is_watcher
+
+SECONDS = "CODI2_STOP_SECONDS"  # from the signal until what still runs is killed, where that is not PATIENCE
+PATIENCE = 7.0
+LAST_WORDS = 1.5  # seconds that recording a forced end may take
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[[int, FrameType | None], object] | int | None
+requested = threading.Event()  # set when the process is asked to end: then nothing in flight is waited for
+_process: Stopping | None = None  # the one that `listen` made
+
+
+class Stopping:
+    """Whether a signal came, and which. `at_last`: what is called before the process is ended by force."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.at_last: list[Callable[[], None]] = []
+        self.patience = float(os.environ.get(SECONDS) or PATIENCE)
+        self.before: dict[int, Handler] = {}
+        self.timer: threading.Timer | None = None
+        self.said = False
+
+    @property
+    def reason(self) -> str:
+        if self.signal == signal.SIGINT:
+            return "stopped by Ctrl-C"
+        return f"stopped by {signal.Signals(self.signal).name}" if self.signal else "stopped"
+
+    def say(self, line: str) -> None:
+        """One line on stderr, once for the whole stop."""
+        if not self.said:
+            self.said = True
+            cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
+            with suppress(OSError, ValueError):  # nobody reads any more
+                print(f"{cursor}{line}", file=sys.stderr, flush=True)
+
+    def install(self) -> dict[int, Handler]:
+        """Handle the signals from now on. Returns who did before, for `restore`."""
+        before: dict[int, Handler] = {}
+        for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # under nohup
+            before[number] = signal.signal(number, self.handle)
+            if before[number] not in (self.handle, signal.default_int_handler):
+                self.before[number] = before[number]
+        return before
+
+    def restore(self, before: dict[int, Handler]) -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+            self.before.pop(number, None)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            if number == signal.SIGINT:
+                self.force()
+            return  # it is stopping already
+        self.signal = number
+        requested.set()
+        self.timer = threading.Timer(self.patience, self.force)
+        self.timer.daemon = True
+        self.timer.start()
+        before = self.before.get(number)
+        if callable(before):
+            before(number, frame)  # Prefect's, which knows whether it was asked to cancel
+        raise KeyboardInterrupt(self.reason)
+
+    def wait(self) -> None:
+        """Until a signal comes: the proper end of a server that does nothing else."""
+        try:
+            while True:
+                time.sleep(3600)
+        except BaseException:
+            if self.signal is None:
+                raise
+
+    def force(self) -> None:
+        """End everything now."""
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if not is_watcher(child.pid):
+                    child.kill()
+        self.say("codi2: stopped; what did not end by itself was ended by force")
+        last = threading.Thread(target=self._last_words, daemon=True)
+        last.start()
+        last.join(LAST_WORDS)
+        os._exit(1)
+
+    def _last_words(self) -> None:
+        for call in reversed(self.at_last):
+            with suppress(Exception):
+                call()
+
+
+def listen() -> Stopping:
+    """From now until this process is gone, signals end it in bounded time. For the main function of a command."""
+    global _process
+    _process = Stopping()
+    _process.install()
+    return _process
+
+
+@contextmanager
+def stoppable(at_last: Callable[[], None] = lambda: None) -> Iterator[Stopping]:
+    """Signals end the body. `at_last` is called where it must be ended by force. Outside of the main thread nothing is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield Stopping()
+        return
+    stopping = _process or Stopping()
+    stopping.at_last.append(at_last)
+    before = stopping.install()  # Prefect or Ray may have put their own in place of ours
+    try:
+        yield stopping
+    finally:
+        stopping.restore(before)
+        stopping.at_last.remove(at_last)
+        if stopping is not _process:
+            if stopping.timer is not None:
+                stopping.timer.cancel()
+            requested.clear()
