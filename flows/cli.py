@@ -8,6 +8,8 @@ from __future__ import annotations
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
 import sys
+import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -24,7 +26,7 @@ from codi2_flows.cli_server import SERVER_COMMANDS
 from codi2_flows.ephemeral import start_early
 from codi2_flows.errors import one_line
 from codi2_storage.lineage import code_version
-from codi2_storage.stopping import listen
+from codi2_storage.stopping import Stopping, leave, listen
 
 Start = Annotated[
     str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
@@ -209,26 +211,35 @@ def show_metrics(rows: list[dict]) -> None:
 
 
 def main() -> None:
-    """Entry point: errors as one line, with the exit status of the contract."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
+    """The program: signals end it in bounded time, and so does the interpreter, whose teardown would take seconds after torch."""
+    stopping = listen()
+    leave(run(sys.argv[1:], stopping))
+
+
+def run(given: Sequence[str], stopping: Stopping) -> int:
+    """Run one command. Errors are one line on stderr; returns the exit status of the contract."""
+    arguments = [argument for argument in given if argument != "--debug"]
+    debug = len(arguments) < len(given)
     if debug:
         os.environ["CODI2_DEBUG"] = "1"
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
-    stopping = listen()
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
     except BaseException as error:
         if stopping.signal is not None or isinstance(error, KeyboardInterrupt):  # whatever came of it on the way out
             stopping.say("codi2: stopped; run the same command again to go on")
-            sys.exit(1)
+            return 1
         if isinstance(error, CycloptsError):
             print(f"codi2: {error}\nTry: codi2 {arguments[0] if arguments else ''} --help", file=sys.stderr)
-            sys.exit(2)
+            return 2
         if debug or not isinstance(error, Exception):
-            raise
+            traceback.print_exc()
+            return 1
         print(f"codi2: {first_line(error)}", file=sys.stderr)
-        sys.exit(2 if is_usage(error) else 1)
+        return 2 if is_usage(error) else 1
 
 
 def is_usage(error: Exception) -> bool:

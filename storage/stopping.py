@@ -6,6 +6,7 @@ seconds is killed with all descendants; a second Ctrl-C does so at once.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -117,6 +119,16 @@ def listen() -> Stopping:
     _process = Stopping()
     _process.install()
     return _process
+
+
+def leave(status: int) -> NoReturn:
+    """End the program: threads are waited for and exit handlers run as always, but modules are not torn down one by one."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(status)
 
 
 @contextmanager
