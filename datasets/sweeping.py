@@ -1,20 +1,23 @@
 """What a Ray may leave when its head or its driver is killed: agents and workers that wait a minute for who is gone.
 
-They are known by the logs of the Ray's session, which they hold open to write: their environment and command lines are written
+They are known by the logs in the Ray's folder, which they hold open to write: their environment and command lines are written
 over by Ray, and their parents are gone.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
 from codi2_storage.children import watch
 
-# Once $0 is gone: all that writes to files under $1, for ten seconds, since what was starting opens its log later.
+# Once $0 is gone, kill all that writes to files under $1, for ten seconds, since what was starting opens its log later;
+# then remove $1, unless there is a $2.
 WATCH = """
 while kill -0 "$0" 2>/dev/null; do sleep 1; done
 for round in 1 2 3 4 5; do
@@ -23,21 +26,28 @@ for round in 1 2 3 4 5; do
     ls -l "$process/fd" 2>/dev/null | grep -q "^l.w.* -> $1/" && kill -9 "${process#/proc/}" 2>/dev/null
   done
 done
+[ -n "$2" ] || rm -rf "$1"
 """
 
 
 @contextmanager
-def swept(session: str) -> Iterator[None]:
-    """See that nothing of the Ray of this session folder outlives the block, nor this process, even a killed one."""
-    shell = watch(WATCH, session)
+def swept(folder: Path) -> Iterator[None]:
+    """See that nothing of the Ray whose files lie in this folder outlives the block, nor this process, even a killed one.
+
+    The folder is removed, unless the command runs with --debug.
+    """
+    keep = bool(os.environ.get("CODI2_DEBUG"))
+    shell = watch(WATCH, str(folder), "keep" if keep else "")
     try:
         yield
     finally:
         shell.kill()
         shell.wait()
-        for process in writers(session):
+        for process in writers(str(folder)):
             with suppress(psutil.Error):
                 process.kill()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def writers(folder: str) -> list[psutil.Process]:

@@ -24,12 +24,12 @@ from typing import IO
 
 import psutil
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
 from codi2_flows.processes import MARK, Child, descendants, end_all, marked, outermost
 from codi2_storage import children
 from codi2_storage.catalog import Catalog
+from codi2_storage.homes import cache_home
 from codi2_storage.stopping import LAST_WORDS, SECONDS, stoppable
 from codi2_storage.store import Store
 from codi2_storage.uris import identity

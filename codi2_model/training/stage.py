@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import TrainedRun, UsageError, finished, local_copy, promoted, record, resolve, run_folder
 from codi2_model.digests import weights_digest
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.journal import Row, losses_text, read_rows
 from codi2_storage.catalog import Catalog
+from codi2_storage.homes import cache_home
 from codi2_storage.leases import lease, still_ours
 from codi2_storage.store import Store
 
