@@ -18,12 +18,13 @@ from codi2_storage.children import watch
 
 # Once $0 is gone, kill all that writes to files under $1, for ten seconds, since what was starting opens its log later;
 # then remove $1, unless there is a $2.
-WATCH = """
+WATCH = r"""
 while kill -0 "$0" 2>/dev/null; do sleep 1; done
 for round in 1 2 3 4 5; do
   sleep 2
-  for process in /proc/[0-9]*; do
-    ls -l "$process/fd" 2>/dev/null | grep -q "^l.w.* -> $1/" && kill -9 "${process#/proc/}" 2>/dev/null
+  for process in $(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v folder="-> $1/" '
+    /^\/proc\// { split($0, parts, "/"); pid = parts[3] } /^l.w/ && index($0, folder) { print pid }'); do
+    kill -9 "$process" 2>/dev/null
   done
 done
 [ -n "$2" ] || rm -rf "$1"

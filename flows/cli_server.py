@@ -8,24 +8,26 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers
+from codi2_flows.cli_common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
 
 
 def server(
     *,
     root: Root = DEFAULT_ROOT,
-    recipe: Annotated[str, Parameter(help="Recipe of the nightly build and of retraining.")] = "demo",
-    config: Annotated[str, Parameter(help="Training config of retraining.")] = "demo",
-    port: Annotated[int, Parameter(help="Of Prefect's page and API, on the loopback address; 0: any free one.")] = 4200,
-    page_port: Annotated[int, Parameter(help="Of our page (codi2 browse); 0: any free one.")] = 8765,
-    model_port: Annotated[int, Parameter(help="Of the promoted model's server; 0: any free one.")] = 8000,
+    recipe: Annotated[str, Parameter(help=f"Of the nightly build and of retraining. {RECIPES}")] = "demo",
+    config: Annotated[str, Parameter(help=f"Of retraining. {CONFIGS}")] = "demo",
+    port: Annotated[
+        Port, Parameter(help="Of Prefect's page and API, on the loopback address; 0: any free one.")
+    ] = 4200,
+    page_port: Annotated[Port, Parameter(help="Of our page (codi2 browse); 0: any free one.")] = 8765,
+    model_port: Annotated[Port, Parameter(help="Of the promoted model's server; 0: any free one.")] = 8000,
     nightly: Annotated[str | None, Parameter(help="Cron (UTC) of the build; 0 2 * * * if left out.")] = None,
     weekly: Annotated[str | None, Parameter(help="Cron (UTC) of retraining; 0 3 * * 0 if left out.")] = None,
     every: Annotated[
         str | None, Parameter(help="Build at once and then as often as this: 5m, 2h. In place of --nightly.")
     ] = None,
     workers: Workers = CPUS,
-    limit: Annotated[int | None, Parameter(help="As for build.")] = None,
+    limit: Annotated[Limit, Parameter(help="As for build.")] = None,
     webhook: Annotated[
         str | None, Parameter(help="Address that is told of runs that fail, crash or are cancelled; or CODI2_WEBHOOK.")
     ] = None,

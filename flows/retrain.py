@@ -21,7 +21,7 @@ from codi2_model.checkpoints import PROMOTION, UsageError, local_copy, promote, 
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
 from codi2_model.evaluation.learnt import learnt
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, continued, start_of
+from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, check_tasks, continued, start_of
 from codi2_storage.catalog import Catalog
 from codi2_storage.leases import lease
 from codi2_storage.store import Store
@@ -91,8 +91,10 @@ def retrain(
 def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
     """Raise before any work where something asked for cannot be: a metric without its task, weights that do not fit."""
     store = Store(root)
-    gate.check(load_recipe(recipe).tasks)
-    start_of(store, start, TrainConfig.from_yaml(config))
+    tasks, parsed = load_recipe(recipe).tasks, TrainConfig.from_yaml(config)
+    gate.check(tasks)
+    check_tasks(parsed, tasks, f"recipe {recipe}")
+    start_of(store, start, parsed)
     champion = promoted(store)
     if champion and not Store(champion["uri"]).exists("config.json"):
         what = f"{champion['checkpoint_id']}, the model in place, is not at {champion['uri']} any more"

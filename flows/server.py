@@ -41,7 +41,7 @@ READY = 120.0  # seconds that the server may take to answer
 ENDING = 9.0  # seconds from Ctrl-C until everything is gone, by force where it must be
 RUN_ENDS = 3.5  # of them, that a run may take to end by itself: what it does then is recorded
 LOOK_EVERY = 3.0  # seconds between two looks at what goes on
-BUILD_EVERY = 15.0  # and at which build is the latest
+BUILD_EVERY = 15.0  # and at which build is the latest, and for runs that are stuck
 
 
 class ServerError(RuntimeError):
@@ -162,7 +162,7 @@ class Server:
 
     def watch(self) -> None:
         """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
-        from codi2_flows.following import Follower
+        from codi2_flows.following import Follower, crash_what_never_started
 
         follower, looked = Follower(), -BUILD_EVERY
         while True:
@@ -172,6 +172,7 @@ class Server:
             if time.monotonic() >= looked + BUILD_EVERY:
                 looked = time.monotonic()
                 self.show_latest()
+                asyncio.run(crash_what_never_started())
             for line in follower.news():
                 say(line)
             self.started = {one for one in self.started if one.is_running()} | descendants(self.worker.process)

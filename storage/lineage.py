@@ -65,7 +65,7 @@ def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, An
 
         found = rows("select * from samples where sample_id = ? or starts_with(sample_id, ?)", sample_id, sample_id)
         if not found:
-            raise CatalogError(f"no sample {sample_id!r} in build {build or catalog.latest_build() or '(none)'}")
+            raise CatalogError(f"no sample {sample_id!r} in build {catalog.named(build) or '(none)'}")
         if len(found) > 1:
             raise CatalogError(f"{len(found)} samples begin with {sample_id!r}: give more of the id")
         sample = found[0]

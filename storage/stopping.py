@@ -81,10 +81,7 @@ class Stopping:
         self.timer = threading.Timer(self.patience, self.force)
         self.timer.daemon = True
         self.timer.start()
-        before = self.before.get(number)
-        if callable(before):
-            before(number, frame)  # Prefect's, which knows whether it was asked to cancel
-        raise KeyboardInterrupt(self.reason)
+        raise KeyboardInterrupt(self.reason)  # the one exception that Ray lets through while it waits
 
     def wait(self) -> None:
         """Until a signal comes: the proper end of a server that does nothing else."""
@@ -142,6 +139,11 @@ def stoppable(at_last: Callable[[], None] = lambda: None) -> Iterator[Stopping]:
     before = stopping.install()  # Prefect or Ray may have put their own in place of ours
     try:
         yield stopping
+    except KeyboardInterrupt:
+        number = stopping.signal or 0
+        if callable(handler := stopping.before.get(number)):
+            handler(number, None)  # Prefect's, which knows whether it was asked to cancel, raises what it expects
+        raise
     finally:
         stopping.restore(before)
         stopping.at_last.remove(at_last)

@@ -100,7 +100,7 @@ def evaluate(
     folder = checkpoint_folder(checkpoint)
     settings = settled(settings, folder)
     catalog = Catalog(store)
-    build_id = build or catalog.latest_build()
+    build_id = catalog.named(build)
     if build_id is None:
         raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
     wanted = [row for row in sample_rows(catalog, build_id, "test") if tasks is None or row.task in tasks]
