@@ -35,8 +35,11 @@ def build(
     """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
     from codi2_datasets.recipe import load_recipe
 
-    load_recipe(recipe)  # a bad recipe is known before anything starts
+    parsed = load_recipe(recipe)  # a bad one is known before anything starts
     start_early()
+    from codi2_datasets.build import check_recipe
+
+    check_recipe(parsed)
     from codi2_flows.build_dataset import build_dataset
 
     print(build_dataset(recipe, root, workers, limit, refresh))

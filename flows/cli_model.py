@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from codi2_datasets.packages import JUDGES, require
 from codi2_flows.cli_common import AT_LEAST_1, CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Root, Workers
 from codi2_flows.ephemeral import start_early
 from codi2_flows.tables import show
 from codi2_storage.catalog import Catalog
+
+if TYPE_CHECKING:
+    from codi2_datasets.recipe import Recipe
+    from codi2_model.training.config import TrainConfig
 
 Start = Annotated[
     str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
@@ -28,10 +33,12 @@ def train(
 ) -> None:
     """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
     from codi2_model.training.config import TrainConfig
+    from codi2_model.training.needs import packages_of
     from codi2_model.training.stage import build_to_train, check_tasks, start_of, train_tasks
     from codi2_storage.store import Store
 
     parsed = TrainConfig.from_yaml(config)
+    require(f"config {config}", packages_of(parsed))
     catalog = Catalog(root)
     build_id = build_to_train(catalog, build)
     check_tasks(parsed, train_tasks(catalog, build_id), f"build {build_id}")
@@ -114,8 +121,7 @@ def retrain(
     from codi2_datasets.recipe import load_recipe
     from codi2_model.training.config import TrainConfig
 
-    load_recipe(recipe)  # what is asked for wrongly is said at once, the rest by `ready`
-    TrainConfig.from_yaml(config)
+    check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))  # the rest is checked by `ready`
     start_early()
     from codi2_flows.retrain import ready
     from codi2_flows.retrain import retrain as flow
@@ -146,8 +152,7 @@ def speedrun(
     from codi2_datasets.recipe import load_recipe
     from codi2_model.training.config import TrainConfig
 
-    load_recipe(recipe)
-    TrainConfig.from_yaml(config)
+    check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))
     start_early()
     from codi2_flows.speedrun import speedrun as flow
 
@@ -156,6 +161,10 @@ def speedrun(
 
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
+    from codi2_datasets.recipe import load_recipe
+    from codi2_model.training.config import TrainConfig
+
+    check_pipeline(load_recipe("demo"), TrainConfig.from_yaml("demo"))
     start_early()
     from codi2_flows.demo import run_demo
 
@@ -174,12 +183,23 @@ def show_metrics(rows: list[dict]) -> None:
     show([lines[key] for key in sorted(lines)], ["task", "metric", "n", "model", "95 %", *names])
 
 
+def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
+    """Raise before any work where the whole line, dataset to evaluation, lacks a package, or the training its samples."""
+    from codi2_datasets.build import packages_of as packages_of_recipe
+    from codi2_model.training.needs import packages_of
+    from codi2_model.training.stage import check_tasks
+
+    require("this pipeline", {*packages_of_recipe(recipe), *packages_of(config), *JUDGES})
+    check_tasks(config, recipe.tasks, f"recipe {recipe.name}")
+
+
 def check_evaluation(
     root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
 ) -> None:
     """Raise for what cannot be evaluated, before anything heavy is imported. Raises EvaluationUsage."""
     if suite not in SUITES and suite not in published_suites():
         raise EvaluationUsage(f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}")
+    require(f"suite {suite}", JUDGES if suite in SUITES else ())
     if suite not in SUITES:
         for option, folder in (("--data", data), ("--weights", weights)):
             if folder is None:
