@@ -56,6 +56,15 @@ speedrun: setup npm
 test: setup npm chromium postgres ffmpeg lint
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Stock clients of OpenAI's API, in an environment of their own, against our server.
+.PHONY: clients
+clients: setup npm
+	@test -d build/clients/.venv || $(BIN)/uv venv --quiet --python $(BIN)/python build/clients/.venv
+	$(BIN)/uv pip install --quiet --python build/clients/.venv/bin/python -r requirements.clients.txt
+	@cp tests/codi2_model/serving/clients/package.json build/clients/
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix build/clients; fi
+	$(BIN)/python -m pytest -m clients tests/codi2_model/serving/clients $(ARGS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

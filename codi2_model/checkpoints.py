@@ -25,6 +25,7 @@ SLOT = "default"  # the one place a model is promoted to
 PROMOTION = "promotion"  # the lease of who changes what is in place
 ROLLED_BACK = "rolled back from"
 SHIPPED = Path(__file__).parent / "shipped"  # weights that come with the package, where it was built with them
+SHIPPED_NAME = "shipped"  # what they are called wherever a checkpoint is named
 
 
 class UsageError(ValueError):
@@ -46,9 +47,20 @@ class TrainedRun:
     """Checkpoint whose weights it began with; None: from scratch."""
 
 
+@dataclass(frozen=True)
+class NamedCheckpoint:
+    """A checkpoint on this machine, and what people call it."""
+
+    folder: Path
+    name: str
+
+
 def checkpoint_folder(path: str | Path) -> Path:
-    """The folder of a checkpoint. Raises FileNotFoundError where there is none."""
-    folder = Path(path)
+    """The folder of a checkpoint; `shipped` names the weights that come with the package. Raises FileNotFoundError where there
+    is none."""
+    folder = SHIPPED if str(path) == SHIPPED_NAME else Path(path)
+    if folder == SHIPPED and not (folder / "config.json").is_file():
+        raise FileNotFoundError("no weights come with this package: give a checkpoint")
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{path}: no checkpoint there (a folder with config.json is wanted)")
     return folder
@@ -193,29 +205,44 @@ def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
 
 
 def resolve(root: str, checkpoint: str | None) -> Path:
-    """The local folder of a checkpoint: the one named, else the promoted one, else the shipped one.
+    """The local folder of a checkpoint, as `resolve_named` finds it."""
+    return resolve_named(root, checkpoint).folder
 
-    It is named by a folder, an id, or a URI: a whole one, or one relative to the root, as the catalog has it.
+
+def name_of_folder(folder: str | Path) -> str:
+    """What a checkpoint is called of which no more is known than its folder."""
+    whole = Path(folder).resolve()
+    return SHIPPED_NAME if whole == SHIPPED.resolve() else whole.name
+
+
+def resolve_named(root: str, checkpoint: str | None) -> NamedCheckpoint:
+    """A checkpoint: the one named, else the promoted one, else the shipped one.
+
+    It is named by a folder, an id, `shipped`, or a URI: a whole one, or one relative to the root, as the catalog has it. Its
+    own name is its id where the catalog found it, else that of its folder.
     """
+    if checkpoint == SHIPPED_NAME:
+        return NamedCheckpoint(checkpoint_folder(checkpoint), SHIPPED_NAME)
     if checkpoint is not None and (Path(checkpoint) / "config.json").is_file():
-        return Path(checkpoint)
+        return NamedCheckpoint(Path(checkpoint), name_of_folder(checkpoint))
     store = Store(root)
     if checkpoint is None:
         row = promoted(store)
         if row is None and (SHIPPED / "config.json").is_file():
-            return SHIPPED
+            return NamedCheckpoint(SHIPPED, SHIPPED_NAME)
         if row is None:
             raise UsageError(
                 f"no promoted checkpoint under {root}: run `codi2 retrain demo --root {root}`, or give --checkpoint"
             )
-        return local_copy(str(row["uri"]))
+        return NamedCheckpoint(local_copy(str(row["uri"])), str(row["checkpoint_id"]))
     known = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint)
     if known:
-        return local_copy(str(known[0]["uri"]))
+        return NamedCheckpoint(local_copy(str(known[0]["uri"])), str(known[0]["checkpoint_id"]))
+    name = checkpoint.rstrip("/").rpartition("/")[2]
     if store.exists(f"{checkpoint.rstrip('/')}/config.json"):
-        return local_copy(store.uri(checkpoint.rstrip("/")))
+        return NamedCheckpoint(local_copy(store.uri(checkpoint.rstrip("/"))), name)
     if "://" in checkpoint:
-        return local_copy(checkpoint)
+        return NamedCheckpoint(local_copy(checkpoint), name)
     raise UsageError(f"{checkpoint}: no checkpoint there (a folder with config.json is wanted), and no id in {root}")
 
 

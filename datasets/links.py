@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import duckdb
 
+from codi2_datasets.connectors.reading.words import MARK
+
 EMPTY = """create table if not exists links (text_id varchar, role varchar, position bigint, target varchar);
            create table if not exists spoken (asset_id varchar, kind varchar, corpus varchar, family varchar,
                attributes varchar, turns varchar[], media varchar[], near varchar[], split varchar, holdout varchar)"""
+
+
+def media_of_turns(number: int) -> str:
+    """SQL: of a row of `spoken` whose turns have MARK where media stand, those of its first turns."""
+    counts = f"list_transform(turns[1 : {number}], lambda t: len(string_split(t, '{MARK}')) - 1)"
+    return f"media[1 : coalesce(list_sum({counts}), 0)::bigint]"
 
 
 def make_links(connection: duckdb.DuckDBPyConnection) -> None:

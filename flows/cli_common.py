@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+if TYPE_CHECKING:
+    from codi2_model.checkpoints import NamedCheckpoint
+
 AT_LEAST_1 = Number(gte=1)
 CPUS = os.cpu_count() or 1
 DEFAULT_ROOT = "./data"
+
+
+def chosen_model(root: str, checkpoint: str | None) -> NamedCheckpoint:
+    """The checkpoint that a command uses, named on standard error: the one given, else the promoted one, else the shipped one."""
+    from codi2_model.checkpoints import resolve_named
+
+    found = resolve_named(root, checkpoint)
+    print(f"model: {found.name} ({found.folder})", file=sys.stderr)
+    return found
 
 
 def check_folder(kind: Any, value: str | None) -> None:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from codi2_datasets.packages import JUDGES, require
-from codi2_flows.cli_common import AT_LEAST_1, CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Root, Workers
+from codi2_flows.cli_common import (
+    AT_LEAST_1,
+    CONFIGS,
+    CPUS,
+    DEFAULT_ROOT,
+    RECIPES,
+    Build,
+    Limit,
+    Root,
+    Workers,
+    chosen_model,
+)
 from codi2_flows.ephemeral import start_early
 from codi2_flows.tables import show
 from codi2_storage.catalog import Catalog
@@ -67,9 +78,7 @@ def evaluate(
     report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
-    from codi2_model.checkpoints import resolve
-
-    folder = str(resolve(root, checkpoint))
+    folder = str(chosen_model(root, checkpoint).folder)
     build = Catalog(root).named(build) if build else None
     if report is not None:
         from codi2_model.evaluation.bench.report import write_report

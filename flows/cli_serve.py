@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder
+from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, chosen_model
 from codi2_flows.ephemeral import start_early
 
-Checkpoint = Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one of the root if left out.")]
+Checkpoint = Annotated[
+    str | None,
+    Parameter(help="Checkpoint folder, id, or `shipped`; the root's promoted one, else the shipped one, if left out."),
+]
 
 
 def generate(
@@ -27,13 +30,13 @@ def generate(
     split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
 ) -> None:
     """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
-    from codi2_model.checkpoints import UsageError, resolve
+    from codi2_model.checkpoints import UsageError
     from codi2_storage.store import Store
 
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split {split}: train, validation or test are wanted")
-    folder = str(resolve(root, checkpoint))
     check_requests(requests)
+    folder = str(chosen_model(root, checkpoint).folder)
     start_early()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch import FAILED
@@ -82,7 +85,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
-    from codi2_model.checkpoints import UsageError, resolve
+    from codi2_model.checkpoints import UsageError, resolve_named
     from codi2_model.serving.settings import ServerSettings, read_token
     from codi2_storage.ports import free_port
 
@@ -92,7 +95,7 @@ def serve(
         )
     read_token(token_file)  # a file that is not there is said now
     free_port(port, host)
-    folder = str(resolve(root, checkpoint))
+    resolve_named(root, checkpoint)  # one that is not there is said now
     settings = ServerSettings(
         origins=tuple(allow_origin or ()),
         hosts=tuple(allow_host or ()),
@@ -104,7 +107,7 @@ def serve(
     )
     from codi2_flows.serve_model import serve_model
 
-    serve_model(None if follow else folder, root, host, port, settings, token_file, follow)
+    serve_model(checkpoint, root, host, port, settings, token_file, follow)
 
 
 def chat(
@@ -124,17 +127,17 @@ def chat(
     max_tokens: Annotated[int, Parameter(validator=AT_LEAST_1, help="Text tokens of a reply.")] = 64,
 ) -> None:
     """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
-    from codi2_model.checkpoints import UsageError, resolve
+    from codi2_model.checkpoints import UsageError
 
     options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:
         options["modalities"] = tuple(word.strip() for word in modalities.split(","))
         if unknown := [word for word in options["modalities"] if word not in ("text", "image", "audio", "video")]:
             raise UsageError(f"--modalities {unknown[0]}: text, image, audio or video, with commas between them")
-    folder = resolve(root, checkpoint)
+    found = chosen_model(root, checkpoint)
     from codi2_model.serving.chat import chat as talk
 
-    if talk(folder, out, options, system) and not sys.stdin.isatty():
+    if talk(found.folder, out, options, system) and not sys.stdin.isatty():
         sys.exit(1)
 
 

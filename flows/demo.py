@@ -106,7 +106,7 @@ def ask_server(root: str, requests: Path) -> str:
     server = serve(resolve(root, None), port=0, blocking=False, model_id="codi2")
     assert server is not None  # a server that does not block is returned
     with server:
-        data = json.dumps({"model": "codi2", **body}).encode()
+        data = json.dumps({"model": "codi2", "content_format": "list", **body}).encode()
         call = urllib.request.Request(f"{server.url}/v1/chat/completions", data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(call, timeout=120) as answer:
             content = json.load(answer)["choices"][0]["message"]["content"]

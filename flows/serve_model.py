@@ -8,21 +8,25 @@ from dataclasses import replace
 
 from prefect import flow, task
 
-from codi2_model.checkpoints import UsageError, resolve
-from codi2_model.digests import weights_digest
+from codi2_model.checkpoints import UsageError, resolve_named
 from codi2_model.serving.settings import ServerSettings, read_token
 
 
 @task(name="server")
 def server(
-    checkpoint: str, host: str, port: int, settings: ServerSettings | None, token_file: str | None, follow: str | None
+    checkpoint: str,
+    name: str,
+    host: str,
+    port: int,
+    settings: ServerSettings | None,
+    token_file: str | None,
+    follow: str | None,
 ) -> None:
     """Serve until stopped. The token is read here, so that it goes through no record of runs."""
     from codi2_model.serving.app import serve
 
     chosen = replace(settings or ServerSettings(), token=read_token(token_file))
-    identity = weights_digest(checkpoint)[:16] if follow else None  # a folder's name tells no two models apart
-    serve(checkpoint, host=host, port=port, blocking=True, model_id=identity, settings=chosen, follow=follow)
+    serve(checkpoint, host=host, port=port, blocking=True, model_id=name, settings=chosen, follow=follow)
 
 
 @flow(name="serve-model", validate_parameters=False)
@@ -41,7 +45,8 @@ def serve_model(
         raise UsageError(
             f"--follow serves what is promoted, --checkpoint {checkpoint} one model: leave one of them out"
         )
-    server(str(resolve(root, checkpoint)), host, port, settings, token_file, root if follow else None)
+    found = resolve_named(root, checkpoint)
+    server(str(found.folder), found.name, host, port, settings, token_file, root if follow else None)
 
 
 if __name__ == "__main__":

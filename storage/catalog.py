@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import duckdb
@@ -124,8 +125,8 @@ class Catalog:
             yield reader
 
     def _duckdb_path(self, path: str) -> str:
-        """A file as DuckDB takes it, which reads patterns: a root called a*b would be read with its copy aXb."""
-        found = re.sub(r"[*?\[]", r"[\g<0>]", self.store.path(path))
+        """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
+        found = escape(self.store.path(path))
         if self.store.is_local:
             return found
         protocol = self.store.fs.protocol

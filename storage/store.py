@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import has_magic
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from codi2_storage.files import as_new, beside, write_whole
 from codi2_storage.filesystems import system_of
+from codi2_storage.paths import is_shadow
 
 BULK = 1_000  # files that an object store removes in one request
 
@@ -94,13 +96,14 @@ class Store:
             raise explained(error, str(target)) from error
 
     def list(self, prefix: str = "") -> list[str]:
-        """Every file under a folder, relative to the root, sorted; empty where the folder is missing."""
+        """Every file under a folder, relative to the root, sorted; empty where the folder is missing. What other systems
+        leave beside files is not listed."""
         base = self.path(prefix)
         if not self.fs.exists(base):
             return []
-        found = (str(path) for path in self.fs.find(base))
         cut = len(self.base.rstrip("/")) + 1
-        return sorted(path[cut:] for path in found if not path.endswith(".part"))
+        found = (str(path)[cut:] for path in self.fs.find(base))
+        return sorted(name for name in found if not name.endswith(".part") and not is_shadow(name))
 
     def files(self, prefix: str = "") -> Sequence[Stored]:
         """Every file under a folder with its size and time, half-written ones too, in order of names."""
@@ -116,12 +119,7 @@ class Store:
         if not self.is_local:
             paths = [self.path(name) for name in names]
             for start in range(0, len(paths), BULK):
-                try:
-                    self.fs.rm(paths[start : start + BULK])
-                except FileNotFoundError:  # of a store that minds, one was gone: the others one by one
-                    for path in paths[start : start + BULK]:
-                        with suppress(FileNotFoundError):
-                            self.fs.rm_file(path)
+                self._remove_paths(paths[start : start + BULK])
             return
         for name in names:
             file = Path(self.path(name))
@@ -129,15 +127,33 @@ class Store:
             with suppress(OSError):  # it holds something still
                 file.parent.rmdir()
 
+    def _remove_paths(self, paths: Sequence[str]) -> None:
+        """Remove files of an object store, in one request where none of their names would be taken for a pattern."""
+        if not any(map(has_magic, paths)):
+            with suppress(FileNotFoundError):  # of a store that minds, one was gone: the others one by one
+                self.fs.rm(list(paths))
+                return
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(path)
+
     def remove(self, name: str) -> None:
-        if self.exists(name):
+        if not self.exists(name):
+            return
+        if self.is_local:
             self.fs.rm(self.path(name), recursive=True)
+        else:
+            self.remove_files([name] if self.fs.isfile(self.path(name)) else self.list(name))
 
     def put_folder(self, folder: str | os.PathLike[str], name: str) -> None:
         """Copy a local folder to `name`; on a local store it appears whole, by one rename."""
         source = Path(folder)
-        if not self.is_local:
+        if not self.is_local and not has_magic(str(source)):
             self.fs.put(f"{source}/", f"{self.path(name)}/", recursive=True)
+            return
+        if not self.is_local:  # one by one: fsspec would take the folder for a pattern
+            for file in sorted(path for path in source.rglob("*") if path.is_file()):
+                self.fs.put_file(str(file), f"{self.path(name)}/{file.relative_to(source).as_posix()}")
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,20 +16,22 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from codi2_model.replies import MediumDone
+from codi2_model.serving.kept_replies import KeptReplies
 from codi2_model.serving.metrics import Metrics
 from codi2_model.serving.pipeline import Backend
 from codi2_model.serving.protocol import ChatRequest, RequestError
 from codi2_model.serving.wire import (
+    KEEP_ALIVE,
     Accepted,
+    Answer,
+    ChunkWriter,
     Failed,
     Finished,
     Gathering,
     Reply,
     ServerEvent,
-    chunks,
+    StreamWriter,
     completion,
-    opening,
-    sse,
 )
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Answers:
 
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self.backend, self.metrics = backend, metrics
+        self.replies = KeptReplies()
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def parsed(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -97,10 +100,30 @@ class Answers:
             self.metrics.given_up.inc()
 
     async def chat(self, request: Request, asked: ChatRequest, measure: Measure) -> Response:
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
-        if not asked.stream:
-            reply = await self.until_gone(request, self.whole(asked, head))
-            return JSONResponse(await self.parsed(completion, reply, asked, head))
+        head = self.head("chatcmpl-")
+        if asked.stream:
+            return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
+        reply = await self.until_gone(request, self.whole(asked, head))
+        made = await self.parsed(completion, reply, asked, head)
+        return self.kept(made)
+
+    def kept(self, made: Answer) -> JSONResponse:
+        self.keep(made.to_keep)
+        return JSONResponse(made.body)
+
+    def head(self, prefix: str) -> dict[str, Any]:
+        """What each answer begins with."""
+        return {"id": f"{prefix}{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
+
+    def keep(self, said: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Keep what clients may send back no more than an id of."""
+        for identity, one in said.items():
+            self.replies.keep(identity, one)
+
+    async def streamed(
+        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: Measure, writer: StreamWriter
+    ) -> Response:
+        """A reply as server-sent events. `head` is what the writer begins its lines with."""
         events = self.events(asked, head)
         # the first event decides on the status: a refusal is an answer of its own, not the end of a stream
         first = await self.until_gone(request, anext(events))
@@ -108,7 +131,7 @@ class Answers:
             raise first.error
         measure.streams = True
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        stream = self.stream(first, events, asked, head, measure)
+        stream = self.stream(first, events, writer, measure)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
     async def whole(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
@@ -139,32 +162,30 @@ class Answers:
                 yield event
 
     async def stream(
-        self,
-        first: ServerEvent,
-        events: AsyncGenerator[ServerEvent, None],
-        asked: ChatRequest,
-        head: dict,
-        measure: Measure,
+        self, first: ServerEvent, events: AsyncGenerator[ServerEvent, None], writer: StreamWriter, measure: Measure
     ) -> AsyncIterator[str]:
-        """A reply as server-sent events. Closed halfway (the client left), it gives the request up."""
+        """The lines of a reply. Closed halfway (the client left), it gives the request up."""
         status = 499
         try:
-            yield sse(opening(head))
+            for line in writer.opening():
+                yield line
             event: ServerEvent | None = first
             while event is not None:
-                for data in await self.parsed(chunks, event, asked, head):
-                    yield sse(data)
+                for line in await self.parsed(writer.lines, event):
+                    yield line
                 if isinstance(event, Finished | Failed):
                     status = event.error.status if isinstance(event, Failed) else 200
                     break
                 async for event in _with_signs(events):
                     if event is not None:
                         break
-                    yield ": still at it\n\n"
-            yield sse(None)
+                    yield KEEP_ALIVE
+            if status == 200:
+                self.keep(writer.to_keep())
         except Exception as error:
             status = 500
-            yield sse(hidden(error).to_json())
+            for line in writer.lines(Failed(hidden(error))):
+                yield line
         finally:
             self.count(measure, status)
             await events.aclose()

@@ -5,8 +5,6 @@ Errors have OpenAI's shape and name the field at fault; what goes wrong inside i
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -15,21 +13,21 @@ from typing import Any, Protocol
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from prometheus_client import Metric
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from codi2_model.serving import described, schema
+from codi2_model.serving import described
 from codi2_model.serving.access import Gate
 from codi2_model.serving.answers import Answers, respond
-from codi2_model.serving.images import MOST, ROUTES, generation_json, parse_generation
+from codi2_model.serving.images import Sizes
 from codi2_model.serving.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.pipeline import Backend
-from codi2_model.serving.protocol import RequestError, parse_object, parse_request
-from codi2_model.serving.remote import Remote
+from codi2_model.serving.protocol import RequestError, shown
+from codi2_model.serving.routes import Routes
 from codi2_model.serving.settings import ServerSettings
 
-log = logging.getLogger(__name__)
 # The page needs nothing from elsewhere, and must not be made to ask for it.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
@@ -39,7 +37,6 @@ PAGE_TYPES = {
     "js": "text/javascript", "css": "text/css", "json": "application/json", "md": "text/markdown", "webp": "image/webp",
     "flac": "audio/flac", "mp4": "video/mp4",
 }  # fmt: skip
-BODY_SECONDS = 60.0  # how long a client may take to send what it asks
 
 
 class Counts(Protocol):
@@ -63,25 +60,24 @@ class OwnCounts:
 def build_api(
     backend: Backend,
     settings: ServerSettings | None = None,
-    side: Callable[[], int | None] = lambda: None,
+    sizes: Callable[[], Sizes] = dict,
     counts: Counts | None = None,
 ) -> FastAPI:
-    """The app. `side` tells the pixels of the pictures that the model makes, for those who ask for a size."""
+    """The app. `sizes` tells how large the images and videos are that the model makes, for those who ask for a size."""
     chosen = settings or ServerSettings()
     api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     counts = counts or OwnCounts()
     answers = Answers(backend, counts.metrics)
     _add_errors(api)
     _add_plain(api, backend, counts)
-    _add_chat(api, backend, chosen, answers)
-    _add_generations(api, backend, chosen, answers, side)
+    Routes(api, backend, chosen, answers, sizes).add()
     _add_page(api)
     described.describe(api)
     api.add_middleware(Gate, settings=chosen)
     if chosen.origins:
-        verbs, headers = ["GET", "POST"], ["authorization", "content-type"]
+        # any header: clients in browsers send some of their own, which say what they are
         api.add_middleware(
-            CORSMiddleware, allow_origins=list(chosen.origins), allow_methods=verbs, allow_headers=headers
+            CORSMiddleware, allow_origins=list(chosen.origins), allow_methods=["GET", "POST"], allow_headers=["*"]
         )
     return api
 
@@ -92,13 +88,22 @@ def _add_errors(api: FastAPI) -> None:
         return respond(error)
 
     @api.exception_handler(HTTPException)
-    async def unknown_route(_: Request, error: HTTPException) -> JSONResponse:
-        shown = RequestError(str(error.detail), code="not_found", status=error.status_code)
-        return JSONResponse(shown.to_json(), error.status_code, headers=error.headers)
+    async def unknown_route(request: Request, error: HTTPException) -> JSONResponse:
+        asked = shown(f"{request.method} {request.url.path}", 100)
+        refusal = RequestError(
+            f"no {asked} here; there is {routes_of(api)}", code="not_found", status=error.status_code
+        )
+        return JSONResponse(refusal.to_json(), error.status_code, headers=error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return respond(RequestError("the address is not a valid one", status=404, code="not_found"))
+        return respond(RequestError("the URL is not a valid one", status=404, code="not_found"))
+
+
+def routes_of(api: FastAPI) -> str:
+    """What there is, for those who ask for what there is not."""
+    found = [route for route in api.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    return ", ".join(f"{' '.join(sorted(route.methods or ()))} {route.path}" for route in found)
 
 
 def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
@@ -142,51 +147,6 @@ def _model(backend: Backend, created: int) -> dict[str, Any]:
     return {**about, "input_modalities": modalities, "output_modalities": modalities}
 
 
-def _add_chat(api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers) -> None:
-    limits = settings.limits
-    fetch = Remote(settings.remote_hosts) if settings.remote_hosts else None
-
-    @api.post(
-        "/v1/chat/completions",
-        summary="The reply to a conversation of text, pictures, sounds and clips; whole, or as server-sent events.",
-        openapi_extra=schema.body(schema.chat(limits)),
-        responses=described.answers(described.COMPLETION, described.GATE | described.ASKING, stream=True),
-    )
-    async def chat(request: Request) -> Response:
-        async with answers.measured("chat") as measure:
-            body = await read_body(request, limits.body_bytes)
-            about = backend.model_id, limits, backend.modalities, fetch, backend.before
-            asked = await answers.parsed(parse_request, body, *about)
-            return await answers.chat(request, asked, measure)
-
-
-def _add_generations(
-    api: FastAPI, backend: Backend, settings: ServerSettings, answers: Answers, side: Callable[[], int | None]
-) -> None:
-    limits = settings.limits
-
-    def add(route: str, modality: str) -> None:
-        @api.post(
-            f"/v1/{route}/generations",
-            summary=f"Media of kind {modality} for a prompt.",
-            openapi_extra=schema.body(schema.generation(limits, MOST)),
-            responses=described.answers(described.GENERATED, described.GATE | described.ASKING),
-            name=f"{route}_generations",
-        )
-        async def generations(request: Request) -> Response:
-            async with answers.measured(route):
-                data = parse_object(await read_body(request, limits.body_bytes))
-                asked = parse_generation(
-                    data, modality, backend.model_id, limits, backend.modalities, side(), backend.before
-                )
-                replies = await answers.until_gone(request, asyncio.gather(*map(answers.whole, asked)))
-                as_url = data.get("response_format") == "url"
-                return JSONResponse(await answers.parsed(generation_json, replies, modality, int(time.time()), as_url))
-
-    for route, modality in ROUTES.items():
-        add(route, modality)
-
-
 def _add_page(api: FastAPI) -> None:
     @api.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -211,23 +171,3 @@ def page_files() -> set[str]:
 def page_file(name: str) -> bytes:
     """A file of the page, which needs no build step."""
     return resources.files("codi2_model.serving").joinpath("page", *name.split("/")).read_bytes()
-
-
-async def read_body(request: Request, cap: int) -> bytes:
-    """The body, refused as soon as it is larger than the cap, whatever its declared length, or too slow to come."""
-    too_large = RequestError(f"the request is larger than {cap / 1024 / 1024:g} MiB", code="too_large", status=413)
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and (len(declared) > 15 or int(declared) > cap):
-        raise too_large
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError("compressed bodies are not read", code="unsupported_encoding", status=415)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > cap:
-                    raise too_large
-    except TimeoutError:
-        raise RequestError(f"not sent within {BODY_SECONDS:g} s", code="timeout", status=408) from None
-    return bytes(body)

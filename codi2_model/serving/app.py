@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.engine import local_cluster
-from codi2_model.checkpoints import checkpoint_folder
+from codi2_model.checkpoints import checkpoint_folder, name_of_folder
 from codi2_model.serving.deployments import application
 from codi2_model.serving.follow import EVERY, CannotServe, Follower
 from codi2_model.serving.holding import Served, known_names
@@ -64,7 +64,7 @@ def serve(
         chosen = replace(chosen, hosts=(*LOOPBACK, *chosen.hosts))
     with ExitStack() as stack:
         stopping = stack.enter_context(stoppable()) if blocking else None
-        served = Served(str(folder), model_id or folder.name)
+        served = Served(str(folder), model_id or name_of_folder(folder))
         server, change = _start(stack, served, host, port, num_cpus, chosen)
         if follow is not None:
             stack.enter_context(Follower(follow, served, change, port, every))
@@ -86,7 +86,7 @@ def build(arguments: dict[str, Any]) -> Any:
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
     settings = ServerSettings(token=read_token(arguments.get("token_file")), **given)
     folder = checkpoint_folder(arguments["checkpoint"]).absolute()
-    served = Served(str(folder), arguments.get("model_id") or folder.name)
+    served = Served(str(folder), arguments.get("model_id") or name_of_folder(folder))
     return application(served, settings, bool(arguments.get("gpu")), _split(served, settings))
 
 

@@ -260,7 +260,7 @@ def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str 
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")  # a line that is no text is still one line
         return found.run(sys.stdin)
-    found.say(f"{folder.name}: {', '.join(('text', *model.config.modalities))}. /help lists what you can do.\n")
+    found.say(f"{', '.join(('text', *model.config.modalities))}. /help lists what you can do.\n")
     with Interrupts() as interrupts:
         return found.run(typed(found, interrupts), interactive=True)
 

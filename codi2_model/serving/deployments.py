@@ -192,7 +192,7 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
         def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
             from codi2_model.serving.api import build_api
 
-            return build_api(self.backend, self.settings, lambda: self.backend.side, self)
+            return build_api(self.backend, self.settings, lambda: self.backend.sizes, self)
 
         async def counted(self) -> tuple[str, Any]:
             return replica_name(), self.metrics.families()
@@ -210,16 +210,18 @@ class Replicas:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self.model_id, self.side = "", 0
+        self.model_id = ""
+        self.sizes: dict[str, int] = {}
         self.modalities: tuple[str, ...] = ()
         self.before: tuple[str, ...] = ()
 
     def take(self, served: Served) -> None:
         """What is said of the model that the replicas serve."""
         from codi2_model import CoDi2Config
+        from codi2_model.serving.images import sizes_of
 
         config = CoDi2Config.from_pretrained(served.folder())
-        self.modalities, self.side = tuple(config.modalities), int(config.image_size)
+        self.modalities, self.sizes = tuple(config.modalities), sizes_of(config)
         self.model_id, self.before = served.model_id, served.before
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:

@@ -7,7 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from codi2_model.serving.schema import PARTS, TEXT, Schema, optional, thing
+from codi2_model.serving.audio_out import FORMATS as AUDIO_FORMATS
+from codi2_model.serving.images import FORMATS
+from codi2_model.serving.schema import PARTS, TEXT, URL, Schema, optional, thing
 
 COUNT: Schema = {"type": "integer", "minimum": 0}
 USAGE = thing(
@@ -16,10 +18,26 @@ USAGE = thing(
     prompt_tokens_details=thing(["cached_tokens"], cached_tokens=COUNT),
 )  # fmt: skip
 CONTENT = {
-    "description": "A text where text alone was asked for, else parts in the order that they were made.",
+    "description": "The text; where content_format is list, all parts in the order that they were made.",
     "anyOf": [TEXT, {"type": "array", "items": {"anyOf": PARTS}}],
 }
-MESSAGE = thing(["role", "content"], role={"type": "string", "enum": ["assistant"]}, content=CONTENT)
+INDEX = {"index": COUNT}
+IMAGES = {"type": "array", "items": thing(["type", "image_url", "index"], type=TEXT, image_url=URL, **INDEX)}
+VIDEOS = {"type": "array", "items": thing(["type", "video_url", "index"], type=TEXT, video_url=URL, **INDEX)}
+SPOKEN = thing(
+    ["id", "data", "format", "expires_at", "transcript"],
+    id=TEXT, data=TEXT, format=TEXT, expires_at=COUNT, transcript=TEXT,
+)  # fmt: skip
+ORDER = {
+    "description": "The order of text and media: a text, or which medium of its kind.",
+    "type": "array",
+    "items": thing(["type"], type={"type": "string", "enum": ["text", "image", "audio", "video"]}, text=TEXT, **INDEX),
+}
+MESSAGE = thing(
+    ["role", "content"],
+    role={"type": "string", "enum": ["assistant"]}, content=CONTENT, images=IMAGES, audio=optional(SPOKEN), videos=VIDEOS,
+    audios={"description": "Further audio.", "type": "array", "items": SPOKEN}, parts=ORDER,
+)  # fmt: skip
 CHOICE = thing(
     ["index", "message", "finish_reason"],
     index=COUNT, message=MESSAGE, finish_reason={"type": "string", "enum": ["stop", "length"]},
@@ -31,9 +49,15 @@ COMPLETION = thing(
 )  # fmt: skip
 GENERATED = thing(
     ["created", "data", "output_format", "usage"],
-    created=COUNT, output_format={"type": "string", "enum": ["png", "wav", "mp4"]},
+    created=COUNT, output_format={"type": "string", "enum": [form for forms in FORMATS.values() for form in forms]},
     data={"type": "array", "minItems": 1, "items": thing([], b64_json=TEXT, url=TEXT)},
     usage=thing([], input_tokens=COUNT, output_tokens=COUNT, total_tokens=COUNT),
+)  # fmt: skip
+RESPONSE = thing(
+    ["id", "object", "created_at", "model", "status", "output"],
+    id=TEXT, object={"type": "string", "enum": ["response"]}, created_at=COUNT, model=TEXT,
+    status={"type": "string", "enum": ["completed", "incomplete"]},
+    output={"type": "array", "minItems": 1, "items": thing(["type", "id", "status"], type=TEXT, id=TEXT, status=TEXT)},
 )  # fmt: skip
 NAMES = {"type": "array", "items": TEXT}
 MODEL = thing(
@@ -50,7 +74,7 @@ ERROR = thing(
         ["message", "type", "param", "code"], message=TEXT, type=TEXT, param=optional(TEXT), code=optional(TEXT)
     ),
 )
-EVENTS = {"type": "string", "description": "chat.completion.chunk objects as server-sent events, where stream is true."}
+EVENTS = {"type": "string", "description": "Server-sent events, where stream is true."}
 
 GATE = {
     401: "No token, or not the right one.", 403: "A page of another origin asks.", 404: "Nothing of that name.",
@@ -69,6 +93,17 @@ def answers(good: Schema, refusals: dict[int, str] = GATE, stream: bool = False)
     content: Schema = {"application/json": {"schema": good}}
     if stream:
         content["text/event-stream"] = {"schema": EVENTS}
+    return _with_refusals(content, refusals)
+
+
+def audio_answers(refusals: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The same of a route that answers with an audio file."""
+    names = dict.fromkeys(media_type for media_type, _ in AUDIO_FORMATS.values())
+    content: Schema = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
+    return _with_refusals(content | {"text/event-stream": {"schema": EVENTS}}, refusals)
+
+
+def _with_refusals(content: Schema, refusals: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {200: {"description": "The answer.", "content": content}}
     for status, about in sorted(refusals.items()):
         found[status] = {"description": about, "content": {"application/json": {"schema": ERROR}}}

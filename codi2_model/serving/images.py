@@ -1,15 +1,27 @@
-"""`/v1/images/generations` and its sisters for sounds and clips: a prompt -> media, as chat requests that hold just it."""
+"""`/v1/images/generations`, its sisters for audio and video, and `/v1/images/edits`: a prompt -> media, as chat requests that
+hold just them.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from codi2_model.serving.media import Limits, encoded
+from PIL import Image
+
+from codi2_model.decoders.upscaler import FACTOR
+from codi2_model.serving import unsupported
+from codi2_model.serving.media import Limits, MediaRefused, encoded, read_medium
+from codi2_model.serving.messages import read_url
+from codi2_model.serving.multipart import Form
 from codi2_model.serving.protocol import (
     ChatRequest,
+    Fetch,
+    ModelCard,
     RequestError,
     Settings,
     check_model,
@@ -17,75 +29,151 @@ from codi2_model.serving.protocol import (
     number,
     sampling,
     shown,
+    string,
 )
 from codi2_model.serving.wire import Reply
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
-FORMATS = {"image": ("png", "image/png"), "audio": ("wav", "audio/wav"), "video": ("mp4", "video/mp4")}
-FIELDS = (
-    "prompt", "model", "n", "size", "response_format", "output_format", "seed", "steps", "guidance", "user", "quality",
-    "style", "background", "moderation",
-)  # fmt: skip
-MOST = 8
+FORMATS = {"image": ("png", "jpeg", "webp"), "audio": ("wav",), "video": ("mp4",)}
+FIELDS = ("prompt", "model", "n", "size", "response_format", "output_format", "seed", "steps", "guidance", "user")
+EDIT_FIELDS = ("image", "images", *FIELDS)
+NUMBERS = ("n", "seed", "steps", "guidance", "output_compression", "partial_images")
+MOST = 8  # media of one request
+Sizes = Mapping[str, int]
+"""Pixels of a side of what the model makes, by modality."""
+
+
+def sizes_of(config: Any) -> dict[str, int]:
+    """Of a model's configuration. Some decoders carry a network that enlarges images for people to look at."""
+    enlarged = "image" in config.modalities and getattr(config.decoder("image"), "upscale", None) is not None
+    found = {"image": int(config.image_size) * (FACTOR if enlarged else 1), "video": int(config.video.size)}
+    return {name: side for name, side in found.items() if name in config.modalities}
 
 
 def parse_generation(
-    data: Mapping[str, Any],
-    modality: str,
-    model_id: str,
-    limits: Limits,
-    has: tuple[str, ...],
-    side: int | None,
-    before: tuple[str, ...] = (),
+    data: Mapping[str, Any], modality: str, model: ModelCard, limits: Limits, sizes: Sizes
 ) -> list[ChatRequest]:
     """One request for each medium asked for, with seeds that count up. Raises RequestError naming the field."""
-    known_fields(data, FIELDS)
-    check_model(data, model_id, before)
-    if modality not in has:
-        raise RequestError(f"this model makes no {modality}: it has {', '.join(has)}", "model", "unsupported", 404)
-    prompt = data.get("prompt")
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise RequestError("must be a text that is not empty", "prompt", "missing_required_parameter")
-    if len(prompt) > limits.text_characters:
-        raise RequestError(f"more than {limits.text_characters:,} characters", "prompt")
+    known_fields(data, FIELDS, unsupported.IMAGES)
+    return _requests(data, modality, model, limits, sizes, [])
+
+
+def parse_edit(
+    data: Mapping[str, Any], model: ModelCard, limits: Limits, sizes: Sizes, fetch: Fetch | None
+) -> list[ChatRequest]:
+    """The same with images before the prompt: JSON with `images` ([{"image_url": ...}]), or what `edit_fields` made of a
+    form."""
+    known_fields(data, EDIT_FIELDS, unsupported.IMAGES)
+    given = data.get("image") if data.get("image") is not None else data.get("images")
+    param = "image" if data.get("image") is not None else "images"
+    listed = given if isinstance(given, list) else [given]
+    if given is None or not listed:
+        raise RequestError("an image to edit is missing", "image", "missing_required_parameter")
+    if len(listed) > limits.media:
+        raise RequestError(f"more than {limits.media} images", param, "too_many")
+    if "image" not in model.has:
+        raise RequestError(f"this model knows no images: it has {', '.join(model.has)}", param)
+    parts = [_image(one, f"{param}[{n}]", limits, fetch) for n, one in enumerate(listed)]
+    return _requests(data, "image", model, limits, sizes, parts)
+
+
+def edit_fields(form: Form) -> dict[str, Any]:
+    """A form's fields as JSON would have them: numbers as numbers, files as bytes."""
+    found: dict[str, Any] = {}
+    for name, values in form.items():
+        if name in ("image", "mask"):
+            found[name] = values
+            continue
+        try:
+            text = values[-1].decode()
+        except UnicodeDecodeError:
+            raise RequestError("must be a string", shown(name, 40)) from None
+        found[name] = _from_text(name, text)
+    return found
+
+
+def _from_text(name: str, text: str) -> Any:
+    if name not in NUMBERS and name != "stream":
+        return text
     try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        raise RequestError("holds half a character (a lone surrogate)", "prompt") from None
-    _check_form(data, modality, side)
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise RequestError(f"{shown(repr(text), 40)} is no value for it", name) from None
+
+
+def _image(one: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
+    url = one.get("image_url") if isinstance(one, dict) else one
+    url = url.get("url") if isinstance(url, dict) else url
+    try:
+        if isinstance(url, bytes):
+            return {"type": "image", "value": read_medium("image", url, limits)}
+        if isinstance(url, str):
+            return {"type": "image", "value": read_medium("image", read_url(url, "image", limits, fetch), limits)}
+    except MediaRefused as error:
+        raise RequestError(str(error), where, "invalid_image") from error
+    raise RequestError("must be a file of a form, or an object with image_url", where)
+
+
+def _requests(
+    data: Mapping[str, Any], modality: str, model: ModelCard, limits: Limits, sizes: Sizes, before: list[dict[str, Any]]
+) -> list[ChatRequest]:
+    check_model(data, model)
+    content = [*before, {"type": "text", "text": prompt_of(data, "prompt", limits)}]
+    _check_form(data, modality, sizes)
     count = int(number(data, "n", 1, 1, MOST, whole=True))
     seed = int(number(data, "seed", secrets.randbelow(2**31), 0, 2**63 - 1 - MOST, whole=True))
-    settings = Settings(
-        modalities=(modality,),
-        required=modality,
-        **sampling(data, limits),
-    )
-    messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
-    return [ChatRequest(messages, replace(settings, seed=seed + n)) for n in range(count)]
+    return [one_medium(data, modality, model, content, limits, seed + n) for n in range(count)]
 
 
-def _check_form(data: Mapping[str, Any], modality: str, side: int | None) -> None:
-    extension = FORMATS[modality][0]
-    sizes = (None, "auto", f"{side}x{side}")
-    if modality != "audio" and data.get("size") not in sizes:
-        message = (
-            f"this model makes {side}x{side}, not {shown(repr(data['size']), 30)}: leave size out, or ask for that"
+def one_medium(
+    data: Mapping[str, Any], modality: str, model: ModelCard, content: list[dict[str, Any]], limits: Limits, seed: int
+) -> ChatRequest:
+    """A request for exactly one medium."""
+    if modality not in model.has:
+        raise RequestError(
+            f"this model makes no {modality}: it has {', '.join(model.has)}", "model", "unsupported", 404
         )
-        raise RequestError(message, "size")
-    if data.get("output_format") not in (None, extension):
-        raise RequestError(f"must be {extension}", "output_format")
+    settings = Settings(modalities=(modality,), required=modality, seed=seed, **sampling(data, limits))
+    return ChatRequest([{"role": "user", "content": content}], settings)
+
+
+def prompt_of(data: Mapping[str, Any], name: str, limits: Limits) -> str:
+    """What is to be made, in words."""
+    prompt = data.get(name)
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RequestError("must be a string that is not empty", name, "missing_required_parameter")
+    if len(prompt) > limits.text_characters:
+        raise RequestError(f"more than {limits.text_characters:,} characters", name)
+    return string(prompt, name)
+
+
+def _check_form(data: Mapping[str, Any], modality: str, sizes: Sizes) -> None:
+    size, side = data.get("size"), sizes.get(modality)
+    if modality != "audio" and size not in (None, "auto", f"{side}x{side}"):
+        raise RequestError(f"this model makes {side}x{side}, not {shown(repr(size), 30)}: leave size out", "size")
+    if data.get("output_format") not in (None, *FORMATS[modality]):
+        raise RequestError(f"must be {' or '.join(FORMATS[modality])}", "output_format")
     if data.get("response_format") not in (None, "b64_json", "url"):
         raise RequestError("must be b64_json or url (a data: URL)", "response_format")
 
 
-def generation_json(replies: list[Reply], modality: str, created: int, as_url: bool) -> dict[str, Any]:
-    """The media, as OpenAI's image generation gives them."""
-    extension, media_type = FORMATS[modality]
-    data = []
+def generation_json(replies: list[Reply], modality: str, created: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The media, as OpenAI's image generation gives them. `data`: the request."""
+    form = data.get("output_format") or FORMATS[modality][0]
+    made = []
     for reply in replies:
-        text = encoded(modality, next(part["value"] for part in reply.content if part["type"] == modality))
-        data.append({"url": f"data:{media_type};base64,{text}"} if as_url else {"b64_json": text})
+        value = next(part["value"] for part in reply.content if part["type"] == modality)
+        text = image_as(value, form) if modality == "image" else encoded(modality, value)
+        as_url = data.get("response_format") == "url"
+        made.append({"url": f"data:{modality}/{form};base64,{text}"} if as_url else {"b64_json": text})
     read = sum(reply.prompt_tokens for reply in replies)
     written = sum(reply.completion_tokens for reply in replies)
     usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-    return {"created": created, "data": data, "output_format": extension, "usage": usage}
+    return {"created": created, "data": made, "output_format": form, "usage": usage}
+
+
+def image_as(image: Image.Image, form: str) -> str:
+    """Base64 of an image file; the same image makes the same bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=form.upper(), **({} if form == "png" else {"quality": 95}))
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,7 +1,7 @@
 """Media in requests and replies: bytes <-> values, checked against caps before and while they are decoded.
 
 Sizes are refused by the length of what was sent, then by what the file's header says, then by what it really holds, since
-a header may lie. Values are small: pictures and clips are brought down to what a model could use at most.
+a header may lie. Values are small: images and videos are brought down to what a model could use at most.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,17 @@ from PIL import Image
 
 from codi2_datasets.media import MediaError, TooLarge, audio_reading
 from codi2_datasets.media.audio import below_full
+from codi2_datasets.media.containers import tracks_of
 from codi2_datasets.media.frames import frames_of
 from codi2_datasets.media.image import decode_image, fit
+from codi2_datasets.media.media_types import media_type_of
 from codi2_datasets.media.resampling import resample
 from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.outputs import encode_medium
 from codi2_model.media import VIDEO_FPS
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus")
+AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "aac", "m4a", "webm")
 AUDIO_RATES = range(1_000, 384_001)  # Hz
 SIDE = 1024  # pixels of a kept image's longer side
 CLIP_SIDE = 256  # the same of a video, which is kept square, on white
@@ -56,39 +59,87 @@ class Limits:
     steps: int = 100
 
 
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(;[\w-]+=[\w.+-]+)*;base64,", re.ASCII)
+_HEAD = re.compile(r'data:(?:[^,"]|"[^"]*")*,', re.IGNORECASE)  # parameters may be quoted, and hold commas then
+_QUOTED = re.compile(r'"[^"]*"')
+LONGEST_HEAD = 2_000  # characters of a data URL before its data
+# Blanks and the ends of wrapped lines go; the alphabet for URLs becomes the usual one
+_USUAL = str.maketrans("-_", "+/", " \t\r\n\f")
+
+
+def is_data_url(url: str) -> bool:
+    return url.lstrip()[:5].lower() == "data:"
 
 
 def bytes_of_url(url: str, kind: str, limits: Limits) -> bytes:
-    """What a `data:` URL holds. `kind` is image, audio or video: what its media type must begin with."""
-    match = _DATA_URL.match(url[:200])
-    if match is None:
-        raise MediaRefused(f"not a base64 data URL (data:{kind}/...;base64,... is expected)")
-    if match["type"] and not match["type"].startswith(f"{kind}/") and match["type"] != "application/octet-stream":
-        raise MediaRefused(f"the data URL holds {match['type']}, not {kind}")
-    return decode_base64(url[match.end() :], limits)
+    """What a `data:` URL holds, read as browsers do: with any parameters, percent-encoded or in base64. The media type that it
+    claims is not believed: the bytes say what they are. `kind` is what is expected, for the message."""
+    url = url.strip()
+    head = _HEAD.match(url[:LONGEST_HEAD])
+    if head is None:
+        raise MediaRefused(f"not a data URL (data:{kind}/...;base64,... is expected)")
+    body = url[head.end() :].partition("#")[0]
+    parameters = _QUOTED.sub("", head[0][:-1]).split(";")[1:]
+    if any(one.strip().lower() == "base64" for one in parameters):
+        return decode_base64(body, limits)
+    if len(body) > 3 * limits.medium_bytes:
+        raise _too_large(limits)
+    return _not_empty(_percent_decoded(body))
 
 
 def decode_base64(text: str, limits: Limits) -> bytes:
-    """Base64 -> bytes, refused by length before it is decoded."""
-    if len(text) > limits.medium_bytes * 4 // 3 + 4:
-        raise MediaRefused(f"larger than {limits.medium_bytes / 1024 / 1024:g} MiB")
+    """Base64 -> bytes, refused by length before it is decoded. Lines may be wrapped, padding may be left out, signs may be
+    percent-encoded, the alphabet may be the one for URLs."""
+    longest = limits.medium_bytes * 4 // 3 + 4
+    if "%" in text and len(text) <= 3 * longest:
+        text = _percent_decoded(text).decode("latin-1")
+    text = text.translate(_USUAL)
+    if len(text) > longest:
+        raise _too_large(limits)
+    bare = text.rstrip("=")
     try:
-        data = base64.b64decode(text, validate=True)
+        if len(text) - len(bare) > 2:
+            raise ValueError("too much padding")
+        data = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise MediaRefused("not valid base64") from error
+    return _not_empty(data)
+
+
+def _percent_decoded(text: str) -> bytes:
+    try:
+        return unquote_to_bytes(text)
+    except UnicodeEncodeError:
+        raise MediaRefused("holds half a character (a lone surrogate)") from None
+
+
+def _not_empty(data: bytes) -> bytes:
     if not data:
         raise MediaRefused("empty")
     return data
 
 
-def read_medium(modality: str, data: bytes, limits: Limits, form: str | None = None) -> Any:
+def _too_large(limits: Limits) -> MediaRefused:
+    return MediaRefused(f"larger than {limits.medium_bytes / 1024 / 1024:g} MiB")
+
+
+def kind_of(data: bytes) -> str | None:
+    """image, audio or video, as the bytes of a file say; None for what is none of them."""
+    kind = media_type_of(data).partition("/")[0]
+    if kind != "video":
+        return kind if kind in ("image", "audio") else None
+    try:
+        return "video" if "video" in tracks_of(data) else "audio"
+    except MediaError:
+        return "video"
+
+
+def read_medium(modality: str, data: bytes, limits: Limits) -> Any:
     """The bytes of a file -> a value as conversations hold them. Raises MediaRefused."""
     if len(data) > limits.medium_bytes:
-        raise MediaRefused(f"larger than {limits.medium_bytes / 1024 / 1024:g} MiB")
+        raise _too_large(limits)
     if modality == "image":
         return read_image(data, limits)
-    return read_audio(data, limits, form) if modality == "audio" else read_video(data, limits)
+    return read_audio(data, limits) if modality == "audio" else read_video(data, limits)
 
 
 def read_image(data: bytes, limits: Limits) -> Image.Image:
@@ -104,10 +155,8 @@ def read_image(data: bytes, limits: Limits) -> Image.Image:
     return image
 
 
-def read_audio(data: bytes, limits: Limits, form: str | None = None) -> NDArray[np.float32]:
-    """An audio file -> mono float32 at 16 kHz, lowered where it would clip. Its content, not `form`, says how it is read."""
-    if form is not None and form not in AUDIO_FORMATS:
-        raise MediaRefused(f"unknown audio format {form[:20]!r}; known: {', '.join(AUDIO_FORMATS)}")
+def read_audio(data: bytes, limits: Limits) -> NDArray[np.float32]:
+    """An audio file, or the audio of a video, -> mono float32 at 16 kHz, lowered where it would clip."""
     longest = limits.audio_seconds
     try:
         # one second more: a header may understate the length
@@ -116,7 +165,8 @@ def read_audio(data: bytes, limits: Limits, form: str | None = None) -> NDArray[
     except TooLarge as error:
         raise MediaRefused(f"the audio has {error}") from error
     except MediaError as error:
-        raise MediaRefused(f"the audio cannot be read{f' as {form}' if form else ''}") from error
+        found = media_type_of(data) or "bytes of no known type"
+        raise MediaRefused(f"the audio cannot be read ({found}); known formats: {', '.join(AUDIO_FORMATS)}") from error
     if len(wave) > longest * rate:
         raise MediaRefused(f"the audio lasts longer than {longest:g} s")
     return below_full(resample(wave, rate, SAMPLE_RATE))
@@ -153,12 +203,12 @@ def read_video(data: bytes, limits: Limits) -> NDArray[np.uint8]:
 
 
 def image_to_url(image: Image.Image) -> str:
-    """A picture as a PNG data URL."""
+    """An image as a PNG data URL."""
     return f"data:image/png;base64,{encoded('image', image)}"
 
 
 def video_to_url(frames: Any) -> str:
-    """A clip as an MP4 data URL."""
+    """A video as an MP4 data URL."""
     return f"data:video/mp4;base64,{encoded('video', frames)}"
 
 

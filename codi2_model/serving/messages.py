@@ -1,33 +1,46 @@
-"""The conversation of a request: messages whose parts are text, pictures, sounds and clips, in true order."""
+"""The conversation of a request: messages whose parts are text, images, audio and video, in true order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from codi2_datasets.identity import digest
-from codi2_model.serving.media import Limits, MediaRefused, bytes_of_url, decode_base64, read_medium
-from codi2_model.serving.protocol import RequestError, shown
+from codi2_datasets.media.media_types import media_type_of
+from codi2_model.serving.history import assistant_content
+from codi2_model.serving.media import (
+    Limits,
+    MediaRefused,
+    bytes_of_url,
+    decode_base64,
+    is_data_url,
+    kind_of,
+    read_medium,
+)
+from codi2_model.serving.protocol import Earlier, Fetch, RequestError, shown, string
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+TOOL_ROLES = ("tool", "function")
 URL_PARTS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
-# "audio" is how replies hold sounds: so they can be sent back as history
+# "audio" is how replies hold audio in a list: so that they can be sent back as history
 DATA_PARTS = ("input_audio", "audio")
-PARTS = ("text", "image_url", "input_audio", "video_url")
-Fetch = Callable[[str, str, Limits], bytes]
+PARTS = ("text", "image_url", "input_audio", "audio_url", "video_url", "file")
 
 
-def parse_messages(messages: Any, limits: Limits, has: tuple[str, ...], fetch: Fetch | None) -> list[dict[str, Any]]:
-    """Messages with values. The whole is checked, counts too, before the first medium is decoded."""
+def read_messages(
+    messages: Any, limits: Limits, has: tuple[str, ...], fetch: Fetch | None, earlier: Earlier | None = None
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Messages with values, and what each says as a hash. The whole is checked, counts too, before the first medium is
+    decoded."""
     if not isinstance(messages, list) or not messages:
         raise RequestError("must be a list of at least one message", "messages", "missing_required_parameter")
     if len(messages) > limits.messages:
         raise RequestError(f"more than {limits.messages} messages", "messages", "too_many")
-    checked = [_message(message, f"messages[{n}]") for n, message in enumerate(messages)]
+    checked = [_message(message, f"messages[{n}]", earlier) for n, message in enumerate(messages)]
     if checked[-1]["role"] == "assistant":
         raise RequestError("the last message must not be the assistant's", f"messages[{len(checked) - 1}].role")
     _check_counts(checked, limits)
-    return [
+    read = [
         {
             "role": message["role"],
             "content": [
@@ -37,23 +50,33 @@ def parse_messages(messages: Any, limits: Limits, has: tuple[str, ...], fetch: F
         }
         for n, message in enumerate(checked)
     ]
+    return read, tuple(mark(message["role"], message["content"]) for message in checked)
 
 
-def _message(message: Any, where: str) -> dict[str, Any]:
+def _message(message: Any, where: str, earlier: Earlier | None) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise RequestError("must be an object with role and content", where)
     role = message.get("role")
+    if isinstance(role, str) and role in TOOL_ROLES:
+        raise RequestError(f"{role}: this model calls no tools, so none can have answered", f"{where}.role")
     if not isinstance(role, str) or role not in ROLES:
-        raise RequestError(f"must be one of {', '.join(ROLES)}", f"{where}.role")
+        raise RequestError(f"{shown(repr(role), 40)} is none of {', '.join(ROLES)}", f"{where}.role")
     content = message.get("content")
-    if isinstance(content, str):
+    if role == "assistant":
+        content = assistant_content(message, where, earlier)
+    elif isinstance(content, str):
         content = [{"type": "text", "text": content}]
-    if not isinstance(content, list) or not content:
-        raise RequestError("must be a text or a list of parts", f"{where}.content")
+    if not isinstance(content, list) or (not content and role != "assistant"):
+        raise RequestError("must be a string or a list of parts", f"{where}.content")
     for k, part in enumerate(content):
         if not isinstance(part, dict):
             raise RequestError("must be an object with a type", f"{where}.content[{k}]")
-    return {"role": ROLES[role], "content": content}
+    return {"role": ROLES[role], "content": [_plain(part) for part in content]}
+
+
+def _plain(part: dict[str, Any]) -> dict[str, Any]:
+    """A refusal counts as the text that it is."""
+    return {"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part
 
 
 def _check_counts(messages: list[dict[str, Any]], limits: Limits) -> None:
@@ -63,7 +86,7 @@ def _check_counts(messages: list[dict[str, Any]], limits: Limits) -> None:
             field = f"messages[{n}].content[{k}]"
             media += part.get("type") != "text"
             if media > limits.media:
-                raise RequestError(f"more than {limits.media} pictures, sounds and clips", field, "too_many")
+                raise RequestError(f"more than {limits.media} media", field, "too_many")
             if isinstance(part.get("text"), str):
                 characters += len(part["text"])
             if characters > limits.text_characters:
@@ -73,49 +96,62 @@ def _check_counts(messages: list[dict[str, Any]], limits: Limits) -> None:
 def _part(part: Mapping[str, Any], field: str, limits: Limits, has: tuple[str, ...], fetch: Fetch | None) -> dict:
     kind = part.get("type")
     if kind == "text":
-        return {"type": "text", "text": _text(part.get("text"), f"{field}.text")}
+        return {"type": "text", "text": string(part.get("text"), f"{field}.text")}
     if isinstance(kind, str) and kind in URL_PARTS:
         modality, where = URL_PARTS[kind], f"{field}.{kind}.url"
         _check_known(modality, has, f"{field}.type")
-        url = _inner(part, kind, field).get("url")
+        url = part[kind] if isinstance(part.get(kind), str) else _inner(part, kind, field).get("url")
         if not isinstance(url, str):
             raise RequestError("must be a data: URL", where)
-        return _medium(modality, where, lambda: read_url(url, modality, limits, fetch), limits, None)
+        return _medium(modality, where, lambda: read_url(url, modality, limits, fetch), limits)
     if isinstance(kind, str) and kind in DATA_PARTS:
         _check_known("audio", has, f"{field}.type")
-        inner = _inner(part, kind, field)
-        for name in ("data", "format"):
-            if not isinstance(inner.get(name), str):
-                raise RequestError("must be a text", f"{field}.{kind}.{name}")
-        where = f"{field}.{kind}.data"
-        return _medium("audio", where, lambda: decode_base64(inner["data"], limits), limits, inner["format"].lower())
+        data, where = _inner(part, kind, field).get("data"), f"{field}.{kind}.data"
+        if not isinstance(data, str):
+            raise RequestError("must be a string", where)
+        return _medium("audio", where, lambda: read_data(data, limits), limits)
+    if kind == "file":
+        return _file(_inner(part, kind, field), f"{field}.file", limits, has)
     raise RequestError(f"unknown part type {shown(repr(kind), 40)}; known: {', '.join(PARTS)}", f"{field}.type")
 
 
-def _medium(modality: str, where: str, data: Callable[[], bytes], limits: Limits, form: str | None) -> dict[str, Any]:
+def _file(inner: Mapping[str, Any], where: str, limits: Limits, has: tuple[str, ...]) -> dict[str, Any]:
+    """A file that is sent along, as the medium that its bytes say it is."""
+    if inner.get("file_id") is not None:
+        raise RequestError("no files are stored: send the file as file_data", f"{where}.file_id")
+    if not isinstance(inner.get("file_data"), str):
+        raise RequestError("must be a string", f"{where}.file_data")
     try:
-        return {"type": modality, "value": read_medium(modality, data(), limits, form)}
+        data = read_data(inner["file_data"], limits)
+    except MediaRefused as error:
+        raise RequestError(str(error), f"{where}.file_data", "invalid_file") from error
+    modality = kind_of(data)
+    if modality is None:
+        message = f"neither an image nor audio nor video ({media_type_of(data) or 'of no known type'})"
+        raise RequestError(message, f"{where}.file_data", "invalid_file")
+    _check_known(modality, has, f"{where}.file_data")
+    return _medium(modality, f"{where}.file_data", lambda: data, limits)
+
+
+def _medium(modality: str, where: str, data: Callable[[], bytes], limits: Limits) -> dict[str, Any]:
+    try:
+        return {"type": modality, "value": read_medium(modality, data(), limits)}
     except MediaRefused as error:
         raise RequestError(str(error), where, f"invalid_{modality}") from error
 
 
+def read_data(text: str, limits: Limits) -> bytes:
+    """The bytes of base64, or of a whole data URL that stands in its place."""
+    return bytes_of_url(text, "audio", limits) if is_data_url(text) else decode_base64(text, limits)
+
+
 def read_url(url: str, modality: str, limits: Limits, fetch: Fetch | None) -> bytes:
     """The bytes at a `data:` URL, or at a remote one where the server fetches any."""
-    if url[:5].lower() == "data:":
-        return bytes_of_url("data:" + url[5:], modality, limits)
+    if is_data_url(url):
+        return bytes_of_url(url, modality, limits)
     if fetch is None:
-        raise MediaRefused(f"remote addresses are not fetched: send it as a data: URL (data:{modality}/...;base64,...)")
+        raise MediaRefused(f"remote URLs are not fetched: send it as a data: URL (data:{modality}/...;base64,...)")
     return fetch(url, modality, limits)
-
-
-def _text(text: Any, field: str) -> str:
-    if not isinstance(text, str):
-        raise RequestError("must be a text", field)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RequestError("holds half a character (a lone surrogate)", field) from None
-    return text
 
 
 def _check_known(modality: str, has: tuple[str, ...], field: str) -> None:
@@ -130,11 +166,18 @@ def _inner(part: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:
     return inner
 
 
-def marks_of(messages: list[dict[str, Any]]) -> tuple[str, ...]:
-    """What each message says, as a hash of its JSON; a plain text counts as the one part that it stands for."""
-    return tuple(mark(ROLES[message["role"]], message["content"]) for message in messages)
-
-
-def mark(role: str, content: Any) -> str:
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return digest([role, parts])
+def mark(role: str, content: Sequence[Mapping[str, Any]]) -> str:
+    """What a message says, as a hash: its text and the bytes of its media as they were sent, not how they are wrapped."""
+    said: list[Any] = []
+    for part in content:
+        kind = part.get("type")
+        if kind != "text":
+            inner = part.get(str(kind))
+            said.append(
+                [kind, [inner.get(name) for name in ("url", "data", "file_data")] if isinstance(inner, dict) else inner]
+            )
+        elif said and isinstance(said[-1], str):
+            said[-1] += str(part.get("text"))
+        elif part.get("text"):
+            said.append(str(part["text"]))
+    return digest([role, said])

@@ -7,18 +7,23 @@ Parquet, nested columns stand as such or as JSON text. A sample of a shard asks 
 from __future__ import annotations
 
 import base64
-import io
 import json
-import tarfile
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from codi2_datasets.connectors.reading.files import DAMAGE, damage, has_ending
+from codi2_datasets.connectors.reading.lines import lines_of
+from codi2_datasets.connectors.reading.tables import file_rows, row_groups
+from codi2_datasets.connectors.reading.tars import opened_tar
+from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.identity import digest
+from codi2_datasets.plain import plain_string
 from codi2_datasets.sample import Part, Sample
 from codi2_model.checkpoints import UsageError
 from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import MODALITIES, ChatRequest, RequestError, parse_request
+from codi2_model.serving.protocol import MODALITIES, ChatRequest, ModelCard, RequestError, parse_request
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")
@@ -54,7 +59,7 @@ class Row:
             raise RequestError(self.reason)
         data = {k: v for k, v in self.data.items() if k not in ABOUT} | {"model": MODEL_ID}
         data.setdefault("seed", self.seed(base))
-        return parse_request(json.dumps(data).encode(), MODEL_ID, LIMITS, has)
+        return parse_request(json.dumps(data).encode(), ModelCard(MODEL_ID, has), LIMITS)
 
 
 def read_requests(path: str) -> list[Row]:
@@ -62,13 +67,14 @@ def read_requests(path: str) -> list[Row]:
     store = Store(path)
     if not store.exists(""):
         raise UsageError(f"{path}: no such file of requests")
-    if path.rstrip("/").endswith(KINDS):
-        rows = list(read_file(store, "", path.rstrip("/").rpartition("/")[2]))
+    if store.fs.isdir(store.path("")):
+        files = {name: store.uri(name) for name in store.list() if has_ending(name, *KINDS)}
     else:
-        names = [name for name in store.list() if name.endswith(KINDS)]
-        if not names:
-            raise UsageError(f"{path}: no requests there (files ending in {', '.join(KINDS)} are wanted)")
-        rows = [row for name in names for row in read_file(store, name, name)]
+        name = path.rstrip("/").rpartition("/")[2]
+        files = {name: store.uri()} if has_ending(name, *KINDS) else {}
+    if not files:
+        raise UsageError(f"{path}: no requests there (files ending in {', '.join(KINDS)} are wanted)")
+    rows = [row for name, file in files.items() for row in read_file(file, name)]
     seen: dict[str, str] = {}
     for row in rows:
         if row.id in seen:
@@ -77,17 +83,22 @@ def read_requests(path: str) -> list[Row]:
     return rows
 
 
-def read_file(store: Store, name: str, shown: str) -> Iterator[Row]:
-    data = store.read_bytes(name)
-    if shown.endswith(".jsonl"):
-        return read_jsonl(data, shown)
-    return read_parquet(data, shown) if shown.endswith(".parquet") else read_shard(data, shown)
+def read_file(file: str, shown: str) -> Iterator[Row]:
+    if has_ending(shown, ".jsonl"):
+        return read_jsonl(file, shown)
+    return read_parquet(file, shown) if has_ending(shown, ".parquet") else read_shard(file, shown)
 
 
-def read_jsonl(data: bytes, shown: str) -> Iterator[Row]:
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            yield as_row(line, f"{shown}:{number}", f"line-{number}")
+def read_jsonl(file: str, shown: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for number, line in enumerate(lines_of(file), 1):
+            if isinstance(line, Bad):
+                yield Row(f"line-{number}", f"{shown}:{number}", reason=line.reason)
+            elif line.strip():
+                yield as_row(line, f"{shown}:{number}", f"line-{number}")
+    except DAMAGE as error:
+        yield Row(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
 
 
 def as_row(line: bytes | str, place: str, name: str) -> Row:
@@ -98,22 +109,30 @@ def as_row(line: bytes | str, place: str, name: str) -> Row:
         return Row(name, place, reason=f"not JSON: {' '.join(str(error).split())}")
     if not isinstance(found, dict):
         return Row(name, place, reason="not a JSON object")
-    return Row(str(found["id"]) if found.get("id") is not None else name, place, found)
+    own = plain_string(str(found["id"])) if found.get("id") is not None else name
+    if not is_text(found):
+        return Row(own, place, reason="holds half a character (a lone surrogate)")
+    return Row(own, place, found)
 
 
-def read_parquet(data: bytes, shown: str) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def is_text(value: Any) -> bool:
+    """Whether every string of it is UTF-8."""
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
-    except pa.ArrowException as error:
-        raise UsageError(f"{shown}: not a Parquet file ({' '.join(str(error).split())})") from None
-    number = 0
-    for batch in file.iter_batches(batch_size=256):
-        for row in batch.to_pylist():
-            number += 1
-            yield _parquet_row(_filled(row), f"{shown}:{number}", f"row-{number}")
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def read_parquet(file: str, shown: str) -> Iterator[Row]:
+    if row_groups(file) is None:
+        raise UsageError(f"{shown}: not a Parquet file")
+    for number, row in enumerate((row for _, row in file_rows(file)), 1):
+        place, name = f"{shown}:{number}", f"row-{number}"
+        if isinstance(row, dict):
+            yield _parquet_row(_filled(row), place, name)
+        else:
+            yield Row(name, place, reason=row.reason if isinstance(row, Bad) else "no row")
 
 
 def _parquet_row(row: dict[str, Any], place: str, name: str) -> Row:
@@ -127,23 +146,29 @@ def _parquet_row(row: dict[str, Any], place: str, name: str) -> Row:
 
 
 def _filled(value: Any) -> Any:
-    """Without the nulls of columns that a row does not use: of a struct, each kind of part fills its own alone."""
+    """Without the nulls of columns that a row does not use: of a struct, each kind of part fills its own alone. A column of
+    whole numbers with nulls may have come as one of floats."""
     if isinstance(value, dict):
-        return {k: _filled(v) for k, v in value.items() if v is not None}
-    return [_filled(v) for v in value] if isinstance(value, list) else value
+        there = {name: _filled(item) for name, item in value.items()}
+        return {name: item for name, item in there.items() if item is not None}
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
-def read_shard(data: bytes, shown: str) -> Iterator[Row]:
+def read_shard(file: str, shown: str) -> Iterator[Row]:
     """Samples of our format; a member that is a request in itself is one."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            members = {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}  # type: ignore[union-attr]
-    except tarfile.TarError as error:
-        raise UsageError(f"{shown}: not a shard ({error})") from None
+    with opened_tar(file) as archive:
+        if archive.bad and not archive.members:
+            raise UsageError(f"{shown}: not a shard ({archive.bad[0][1].reason})")
+        found = {member.name: archive.read(member) for member in archive.members}
+        broken = [*archive.bad, *((name, data) for name, data in found.items() if isinstance(data, Bad))]
+    members = {name: data for name, data in found.items() if isinstance(data, bytes)}
     for name in members:
         if name.endswith(".json"):
-            key = name.removesuffix(".json")
-            yield _shard_row(members, key, f"{shown}:{name}")
+            yield _shard_row(members, name.removesuffix(".json"), f"{shown}:{name}")
+    for name, bad in broken:
+        yield Row(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
 
 
 def _shard_row(members: dict[str, bytes], key: str, place: str) -> Row:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from codi2_model.replies import MediumBegun, TextDelta
 from codi2_model.rows import Rows
 from codi2_model.serving.decoding import DecodeJob
 from codi2_model.serving.protocol import RequestError
+from codi2_model.serving.stops import StopCutter
 from codi2_model.serving.turns import RowWriter, Turn
 from codi2_model.serving.wire import Finished
 from codi2_model.telling import Teller
@@ -29,6 +31,25 @@ class Row:
     writer: RowWriter
     number: int
     teller: Teller
+    cutter: StopCutter
+
+    @property
+    def over(self) -> bool:
+        """Whether the reply is whole, or has come to a stop sequence."""
+        return self.teller.over or self.cutter.stopped
+
+    def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
+        """As the teller tells it, up to the stop sequence."""
+        for event in self.teller.news():
+            text = self.cutter.take(event.text) if isinstance(event, TextDelta) else self.cutter.flush()
+            if text:
+                yield TextDelta(text)
+            if self.cutter.stopped:
+                return
+            if not isinstance(event, TextDelta):
+                yield event
+        if self.teller.over and (text := self.cutter.flush()):
+            yield TextDelta(text)
 
     @property
     def reply(self) -> Reply:
@@ -76,7 +97,8 @@ class Running:
         self._state = read if self._state is None else self._state.join(read)
         slots = self.processor.config.feature_tokens
         for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
-            self.rows.append(Row(turn, writer, number, Teller(self.processor, reply, slots)))
+            cutter = StopCutter(turn.request.settings.stop)
+            self.rows.append(Row(turn, writer, number, Teller(self.processor, reply, slots), cutter))
 
     def step(self) -> None:
         """Write one token of every reply and tell what is new; replies that are whole, or that nobody waits for, leave."""
@@ -100,7 +122,7 @@ class Running:
             return hidden  # read by nobody: the row leaves
 
     def _staying(self) -> list[int]:
-        return [n for n, row in enumerate(self.rows) if not row.teller.over and not row.turn.gone]
+        return [n for n, row in enumerate(self.rows) if not row.over and not row.turn.gone]
 
     def _keep(self, places: list[int]) -> None:
         if not places:
@@ -112,19 +134,21 @@ class Running:
         turn, reply = row.turn, row.reply
         if turn.gone:
             return
-        for event in row.teller.news():
+        for event in row.news():
             if isinstance(event, Medium):
                 self.decode(DecodeJob(row.writer.order(row.number, event), turn))
             else:
                 turn.push(event)
-        if not row.teller.over:
+        if not row.over:
             return
         cached = 0
         if turn.session is not None:
-            turn.session.wrote(reply)
+            if not row.cutter.stopped:  # else the reply goes on behind what was told of it
+                turn.session.wrote(reply)
             cached = turn.prompt_tokens - turn.session.tokens_read
         written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
-        finish = "length" if reply.text_tokens >= turn.request.settings.max_tokens else "stop"
+        cut = reply.text_tokens >= turn.request.settings.max_tokens and not row.cutter.stopped
+        finish = "length" if cut else "stop"
         turn.push(Finished(turn.prompt_tokens, written, finish, cached))
 
     def fail(self, error: BaseException) -> None:

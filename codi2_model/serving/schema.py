@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from codi2_model.serving.media import AUDIO_FORMATS, Limits
+from codi2_model.serving.audio_out import ALIASES, FORMATS
+from codi2_model.serving.images import FORMATS as MEDIA_FORMATS
+from codi2_model.serving.media import Limits
+from codi2_model.serving.protocol import CONTENT_FORMATS, LARGEST, STOP_CHARACTERS, STOPS
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
@@ -39,16 +42,28 @@ def _part(kind: str, inner: Schema) -> Schema:
 URL = thing(
     ["url"], url={"type": "string", "description": "data: URL; others where the server fetches from their hosts"}
 )
-SOUND = thing(["data", "format"], data=TEXT, format={"type": "string", "enum": list(AUDIO_FORMATS)})
+AUDIO = thing(["data"], data=TEXT, format={"description": "Not needed: the bytes say what they are."})
+FILE = thing(["file_data"], file_data=TEXT)
 PARTS = [
     _part("text", TEXT), _part("image_url", URL), _part("video_url", URL), _part("audio_url", URL),
-    _part("input_audio", SOUND), _part("audio", SOUND),
+    _part("input_audio", AUDIO), _part("audio", AUDIO), _part("file", FILE),
 ]  # fmt: skip
-MESSAGE = thing(
-    ["role", "content"],
-    role={"type": "string", "enum": ["system", "developer", "user", "assistant"]},
-    content={"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": {"anyOf": PARTS}}]},
-)
+CONTENT: Schema = {"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": {"anyOf": PARTS}}]}
+MESSAGE = {
+    "anyOf": [
+        thing(
+            ["role", "content"],
+            role={"type": "string", "enum": ["system", "developer", "user"]},
+            content=CONTENT,
+        ),
+        thing(
+            ["role"],
+            role={"type": "string", "enum": ["assistant"]},
+            content={"description": "As replies have it, with their media beside it; or null, or left out."},
+        ),
+    ]
+}
+AUDIO_NAMES = {"type": "string", "enum": [*FORMATS, *ALIASES]}
 
 
 def _common(limits: Limits) -> dict[str, Schema]:
@@ -74,25 +89,58 @@ def chat(limits: Limits) -> Schema:
         "maxLength": 64,
         "description": "Keeps what was read for the next turn.",
     }
+    stop_one: Schema = {"type": "string", "maxLength": STOP_CHARACTERS}
+    stop: Schema = {"anyOf": [stop_one, {"type": "array", "maxItems": STOPS, "items": stop_one}]}
     return thing(
         ["messages"],
         **_common(limits),
         messages={"type": "array", "minItems": 1, "maxItems": limits.messages, "items": MESSAGE},
         modalities=optional(modalities),
-        max_tokens=_whole(1, limits.new_tokens, "Text tokens of the reply."),
-        max_completion_tokens=_whole(1, limits.new_tokens),
+        max_tokens=_tokens(limits),
+        max_completion_tokens=_tokens(limits),
         temperature=_number(0, 2),
-        top_p=_number(0.01, 1),
+        top_p=_number(0, 1),
+        stop=optional(stop | {"description": "The reply ends before the first of these."}),
+        presence_penalty=_number(-2, 2),
+        frequency_penalty=_number(-2, 2),
+        audio=optional(thing([], format=optional(AUDIO_NAMES | {"description": "Of audio in the reply; wav."}))),
         stream=optional({"type": "boolean"}),
         stream_options=optional(thing([], include_usage=optional({"type": "boolean"}))),
         preview_every=_whole(0, limits.steps, "Decoder steps between two previews in a stream; 0: none."),
         session=optional(session),
-        views=optional({"type": "boolean", "description": "List media in message.images, .audio and .videos as well."}),
+        content_format=optional(
+            {
+                "type": "string",
+                "enum": list(CONTENT_FORMATS),
+                "description": "list: message.content is the list of all parts in their order.",
+            }
+        ),
         n=_whole(1, 1),
     )
 
 
-def generation(limits: Limits, most: int) -> Schema:
+def _tokens(limits: Limits) -> Schema:
+    return _whole(1, LARGEST, f"Text tokens of the reply; {limits.new_tokens} at most are written.")
+
+
+def responses(limits: Limits) -> Schema:
+    """The body of `/v1/responses`."""
+    return thing(
+        ["input"],
+        **_common(limits),
+        input={"anyOf": [TEXT, {"type": "array", "minItems": 1, "items": {"type": "object"}}]},
+        instructions=optional(TEXT),
+        max_output_tokens=_tokens(limits),
+        temperature=_number(0, 2),
+        top_p=_number(0, 1),
+        stream=optional({"type": "boolean"}),
+        tools=optional(
+            {"type": "array", "items": thing(["type"], type={"type": "string", "enum": ["image_generation"]})}
+        ),
+    )
+
+
+def generation(limits: Limits, most: int, modality: str) -> Schema:
     """The body of `/v1/images/generations` and its sisters, at most so many media at once."""
     form = {"type": "string", "enum": ["b64_json", "url"]}
     return thing(
@@ -102,9 +150,32 @@ def generation(limits: Limits, most: int) -> Schema:
         n=_whole(1, most),
         size=optional(TEXT | {"description": "auto, or the size that the model makes"}),
         response_format=optional(form),
+        output_format=optional({"type": "string", "enum": list(MEDIA_FORMATS[modality])}),
     )
 
 
-def body(schema: Schema) -> Schema:
-    """`openapi_extra` of a route that reads its body itself."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def edit(limits: Limits, most: int) -> Schema:
+    """The body of `/v1/images/edits` as JSON; a form has files named `image` instead of `images`."""
+    made = generation(limits, most, "image")
+    one = {"anyOf": [TEXT, thing(["image_url"], image_url=TEXT)]}
+    made["properties"]["images"] = {"type": "array", "minItems": 1, "maxItems": limits.media, "items": one}
+    return {**made, "required": ["prompt", "images"]}
+
+
+def speech(limits: Limits) -> Schema:
+    """The body of `/v1/audio/speech`."""
+    return thing(
+        ["input"],
+        **_common(limits),
+        input={"type": "string", "minLength": 1, "maxLength": limits.text_characters},
+        response_format=optional(AUDIO_NAMES | {"description": "mp3 where nothing is asked."}),
+        stream_format=optional({"type": "string", "enum": ["audio", "sse"]}),
+    )
+
+
+def body(schema: Schema, form: bool = False) -> Schema:
+    """`openapi_extra` of a route that reads its body itself; `form`: as a form with files, too."""
+    content: Schema = {"application/json": {"schema": schema}}
+    if form:
+        content["multipart/form-data"] = {"schema": {"type": "object"}}
+    return {"requestBody": {"required": True, "content": content}}

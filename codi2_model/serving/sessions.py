@@ -36,10 +36,17 @@ class KeptSession(Session):
         self.rewind(known)
         return [*self.messages, *messages[known:]]
 
-    def keep(self, messages: Sequence[dict[str, Any]], marks: Sequence[str], content: list[dict[str, Any]]) -> None:
-        """A turn is whole: the messages it was asked with, and its reply, are known from now on."""
+    def keep(
+        self,
+        messages: Sequence[dict[str, Any]],
+        marks: Sequence[str],
+        content: list[dict[str, Any]],
+        audio_format: str = "wav",
+    ) -> None:
+        """A turn is whole: the messages it was asked with, and its reply, in which audio was sent in that format, are known from
+        now on."""
         self.messages = [*messages, {"role": "assistant", "content": content}]
-        self.marks = [*marks, mark("assistant", content_to_json(content))]
+        self.marks = [*marks, mark("assistant", content_to_json(content, audio_format))]
 
 
 class Sessions:

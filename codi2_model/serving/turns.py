@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -83,7 +83,8 @@ class Turn:
 
     def _keep(self) -> None:
         if self.session is not None:
-            self.session.keep(self.conversation, self.request.marks, self.gathering.content)
+            request = self.request
+            self.session.keep(self.conversation, request.marks, self.gathering.content, request.audio_format)
 
     def _release(self) -> None:
         if self.session is not None:
@@ -112,14 +113,15 @@ class RowWriter(Writer):
         options = [options_of(one) for one in settings]
         seeds = [one.seed for one in settings]
         super().__init__(model, processor, [turn.conversation for turn in turns], options[0], seeds)
-        self.rows = {id(r): (o, s.required) for r, o, s in zip(self.replies, options, settings, strict=True)}
+        self.rows = {id(r): (o, s) for r, o, s in zip(self.replies, options, settings, strict=True)}
         for reply, option in zip(self.replies, options, strict=True):
             skeleton = option.skeleton()
             reply.skeleton = None if skeleton is None else list(skeleton)
 
     def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
         """As `Writer`'s, but a reply that would end without the medium asked for begins it instead."""
-        self.options, required = self.rows[id(reply)]
+        self.options, settings = self.rows[id(reply)]
+        required, logits = settings.required, penalised(logits, reply, settings)
         there = required is None or any(medium.modality == required for medium in reply.media())
         if there or reply.skeleton is not None:
             return super()._choose(reply, logits)
@@ -151,6 +153,18 @@ class RowWriter(Writer):
             options.preview_every,
             options.upscale,
         )
+
+
+def penalised(logits: torch.Tensor, reply: Reply, settings: Settings) -> torch.Tensor:
+    """The logits, lowered for text tokens that the reply holds already, as the request's penalties say."""
+    if not settings.presence_penalty and not settings.frequency_penalty:
+        return logits
+    written = Counter(token for part in reply.parts if isinstance(part, list) for token in part)
+    tokens = torch.tensor(list(written), dtype=torch.long, device=logits.device)
+    times = torch.tensor(list(written.values()), dtype=logits.dtype, device=logits.device)
+    lowered = logits.clone()
+    lowered[tokens] -= settings.presence_penalty + settings.frequency_penalty * times
+    return lowered
 
 
 def options_of(settings: Settings) -> Options:

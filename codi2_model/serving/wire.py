@@ -1,20 +1,27 @@
 """Replies on their way out: OpenAI's JSON, whole or as chunks of a stream.
 
-`message.content` is a list of parts in the order the model made them, since a plain string cannot interleave: {"type":
-"text"}, {"type": "image_url"} with a PNG, {"type": "audio"} with base64 WAV, {"type": "video_url"} with an MP4. Where text
-alone was asked for it is a plain string. A chunk's delta holds text as a string and a medium whole, as a list of its one
-part; what happens between (a medium begun, how far it is) stands in the chunk's `codi2`, which OpenAI clients pass on.
+`message.content` is a string, the reply's text. Media stand beside it, whole: `images` ({"type": "image_url"} with a PNG, as
+OpenRouter has them), `audio` (as OpenAI has it; a reply's further audio in `audios`, with its `index`) and `videos`
+({"type": "video_url"} with an MP4). `parts` names the order: {"type": "text", "text": ...}, {"type": "image", "index": 0}.
+A chunk's delta holds one text or one medium under the same names; the order is that of the chunks. What happens between (a
+medium begun, how far it is) stands in the chunk's `codi2`, which OpenAI's clients pass on.
+
+Where a request says `"content_format": "list"`, `content` is the list of all parts instead: text, `image_url`, `audio`,
+`video_url`; a delta's content is a string, or the list of one medium.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.media import encoded, image_to_url, video_to_url
+from codi2_model.serving.audio_out import encode_audio
+from codi2_model.serving.kept_replies import SECONDS
+from codi2_model.serving.media import image_to_url, video_to_url
 from codi2_model.serving.protocol import ChatRequest, RequestError
 
 
@@ -64,6 +71,14 @@ class Reply:
         return Finished(self.prompt_tokens, self.completion_tokens, self.finish_reason, self.cached_tokens).usage()
 
 
+def add_text(parts: list[dict[str, Any]], text: str) -> None:
+    """Text that follows what is there."""
+    if parts and parts[-1]["type"] == "text":
+        parts[-1]["text"] += text
+    else:
+        parts.append({"type": "text", "text": text})
+
+
 class Gathering:
     """Puts a reply together from its events."""
 
@@ -75,11 +90,7 @@ class Gathering:
         if isinstance(event, Failed):
             raise event.error
         if isinstance(event, TextDelta):
-            last = self.content[-1] if self.content else None
-            if last is not None and last["type"] == "text":
-                last["text"] += event.text
-            else:
-                self.content.append({"type": "text", "text": event.text})
+            add_text(self.content, event.text)
         elif isinstance(event, MediumDone):
             self.content.append({"type": event.modality, "value": event.value})
         elif isinstance(event, Finished):
@@ -88,12 +99,12 @@ class Gathering:
         return None
 
 
-def content_to_json(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def content_to_json(content: Sequence[Mapping[str, Any]], audio_format: str = "wav") -> list[dict[str, Any]]:
     """A generated content list as OpenAI-style parts, order kept."""
-    return [part_to_json(part) for part in content]
+    return [part_to_json(part, audio_format) for part in content]
 
 
-def part_to_json(part: Mapping[str, Any]) -> dict[str, Any]:
+def part_to_json(part: Mapping[str, Any], audio_format: str = "wav") -> dict[str, Any]:
     kind = part["type"]
     if kind == "text":
         return {"type": "text", "text": part["text"]}
@@ -101,75 +112,159 @@ def part_to_json(part: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": image_to_url(part["value"])}}
     if kind == "video":
         return {"type": "video_url", "video_url": {"url": video_to_url(part["value"])}}
-    return {"type": "audio", "audio": {"data": encoded("audio", part["value"]), "format": "wav"}}
+    data = base64.b64encode(encode_audio(part["value"], audio_format)).decode()
+    return {"type": "audio", "audio": {"data": data, "format": audio_format}}
 
 
-def said(parts: list[dict[str, Any]], request: ChatRequest) -> str | list[dict[str, Any]]:
-    """`content` as a message holds it: a plain string where text alone was asked for."""
-    if request.settings.modalities == ("text",):
-        return "".join(part["text"] for part in parts)
-    return parts
+MEDIA_PLACES = {"image_url": ("image", "images"), "audio": ("audio", "audio"), "video_url": ("video", "videos")}
 
 
-def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> dict[str, Any]:
+class MediaPlacer:
+    """Says under which name, and as which of its kind, each medium of a reply stands in a message."""
+
+    def __init__(self, request_id: str, created: int) -> None:
+        self.request_id, self.expires_at = request_id, created + SECONDS
+        self.counts: dict[str, int] = {}
+
+    def place(self, part: Mapping[str, Any], transcript: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """(name in the message, the medium there, its entry in `parts`). The transcript is what was said before, or in all."""
+        kind, name = MEDIA_PLACES[part["type"]]
+        index = self.counts.get(kind, 0)
+        self.counts[kind] = index + 1
+        entry = {"type": kind, "index": index}
+        if kind != "audio":
+            return name, {**part, "index": index}, entry
+        about = {"id": self.audio_id(index), "expires_at": self.expires_at, "transcript": transcript, **part["audio"]}
+        return (name, about, entry) if index == 0 else ("audios", {**about, "index": index}, entry)
+
+    def audio_id(self, index: int) -> str:
+        return f"audio-{self.request_id}" + (f"-{index}" if index else "")
+
+    def audio_ids(self) -> list[str]:
+        """Of the audio placed so far."""
+        return [self.audio_id(n) for n in range(self.counts.get("audio", 0))]
+
+
+def text_of(parts: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def message_of(parts: list[dict[str, Any]], placer: MediaPlacer) -> dict[str, Any]:
+    """The message that says these parts: its text as a string, its media by kind, their order."""
+    text, order = text_of(parts), []
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    message |= {"images": [], "audio": None, "videos": []}
+    for part in parts:
+        if part["type"] == "text":
+            order.append(part)
+            continue
+        name, medium, entry = placer.place(part, text.strip())
+        order.append(entry)
+        if name == "audio":
+            message["audio"] = medium
+        else:
+            message.setdefault(name, []).append(medium)
+    return {**message, "parts": order}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer's JSON, and what clients may send back no more than an id of, by these ids."""
+
+    body: dict[str, Any]
+    to_keep: dict[str, list[dict[str, Any]]]
+
+
+def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> Answer:
     """A `chat.completion` object. `head`: id, created, model."""
-    parts = content_to_json(reply.content)
-    message: dict[str, Any] = {"role": "assistant", "content": said(parts, request), "refusal": None}
-    if request.views:
-        message |= views(parts, str(head["id"]), int(head["created"]))
+    parts = content_to_json(reply.content, request.audio_format)
+    placer = MediaPlacer(str(head["id"]), int(head["created"]))
+    if request.content_format == "list":
+        message: dict[str, Any] = {"role": "assistant", "content": parts, "refusal": None}
+    else:
+        message = message_of(parts, placer)
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason, "logprobs": None}
     named = {} if request.session is None else {"session": request.session}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(), **named}
+    body = {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(), **named}
+    return Answer(body, dict.fromkeys(placer.audio_ids(), parts))
 
 
-def views(parts: Sequence[Mapping[str, Any]], request_id: str, created: int) -> dict[str, Any]:
-    """The reply's media by kind, as clients expect that know no content lists: `images`, `audio`, `videos`."""
-    sounds = [part["audio"] for part in parts if part["type"] == "audio"]
-    words = " ".join(part["text"].strip() for part in parts if part["type"] == "text")
-    audio = {"id": f"audio-{request_id}", "expires_at": created, "transcript": words} | sounds[0] if sounds else None
-    return {
-        "images": [part for part in parts if part["type"] == "image_url"],
-        "audio": audio,
-        "videos": [part for part in parts if part["type"] == "video_url"],
-    }
+KEEP_ALIVE = ": still at it\n\n"  # a comment, which clients pass over
 
 
-def opening(head: Mapping[str, Any]) -> dict[str, Any]:
-    """The first chunk of a stream."""
-    return chunk(head, {"role": "assistant", "content": ""})
+class StreamWriter(Protocol):
+    """Makes the lines of a streamed answer out of a reply's events."""
+
+    def opening(self) -> list[str]: ...
+
+    def lines(self, event: ServerEvent) -> list[str]:
+        """Those that tell of an event; behind the last, those that end the stream."""
+        ...
+
+    def to_keep(self) -> dict[str, list[dict[str, Any]]]:
+        """What clients may send back no more than an id of, by these ids."""
+        ...
 
 
-def chunks(event: ServerEvent, request: ChatRequest, head: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`chat.completion.chunk` objects that tell of an event; of a failure, the error that ends the stream."""
-    if isinstance(event, TextDelta):
-        return [chunk(head, {"content": event.text})]
-    if isinstance(event, MediumDone):
-        part = part_to_json({"type": event.modality, "value": event.value})
-        return [chunk(head, {"content": [part]}, codi2={"event": "medium_done", "number": event.number})]
-    if isinstance(event, MediumBegun):
-        about = {"event": "medium_begun", "number": event.number, "modality": event.modality}
-        return [chunk(head, {}, codi2=about)]
-    if isinstance(event, Progress):
-        about = {"event": "progress", "number": event.number, "step": event.step, "steps": event.steps}
-        if event.preview is not None:
-            about["preview"] = part_to_json({"type": modality_of(event.preview), "value": event.preview})
-        return [chunk(head, {}, codi2=about)]
-    if isinstance(event, Failed):
-        return [event.error.to_json()]
-    if isinstance(event, Accepted):
-        return []  # every chunk's head says it
-    ends = [chunk(head, {}, event.finish_reason)]
-    if request.include_usage:
-        ends.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": event.usage()})
-    return ends
+class ChunkWriter:
+    """The `chat.completion.chunk` objects of one streamed reply, in its order."""
 
+    def __init__(self, request: ChatRequest, head: Mapping[str, Any]) -> None:
+        self.request, self.head = request, head
+        self.placer = MediaPlacer(str(head["id"]), int(head["created"]))
+        self.parts: list[dict[str, Any]] = []
 
-def chunk(
-    head: Mapping[str, Any], delta: dict[str, Any], finish: str | None = None, codi2: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-    made = {**head, "object": "chat.completion.chunk", "choices": [choice]}
-    return made if codi2 is None else {**made, "codi2": codi2}
+    def opening(self) -> list[str]:
+        return [sse(self._chunk({"role": "assistant", "content": ""}))]
+
+    def lines(self, event: ServerEvent) -> list[str]:
+        end = [sse(None)] if isinstance(event, Finished | Failed) else []
+        return [*map(sse, self.chunks(event)), *end]
+
+    def to_keep(self) -> dict[str, list[dict[str, Any]]]:
+        return dict.fromkeys(self.placer.audio_ids(), self.parts)
+
+    def chunks(self, event: ServerEvent) -> list[dict[str, Any]]:
+        """What tells of an event; of a failure, the error that ends the stream."""
+        if isinstance(event, TextDelta):
+            add_text(self.parts, event.text)
+            return [self._chunk({"content": event.text})]
+        if isinstance(event, MediumDone):
+            return [self._medium(event)]
+        if isinstance(event, MediumBegun):
+            about = {"event": "medium_begun", "number": event.number, "modality": event.modality}
+            return [self._chunk({}, codi2=about)]
+        if isinstance(event, Progress):
+            about = {"event": "progress", "number": event.number, "step": event.step, "steps": event.steps}
+            if event.preview is not None:
+                about["preview"] = part_to_json({"type": modality_of(event.preview), "value": event.preview})
+            return [self._chunk({}, codi2=about)]
+        if isinstance(event, Failed):
+            return [event.error.to_json()]
+        if isinstance(event, Accepted):
+            return []  # every chunk's head says it
+        ends = [self._chunk({}, event.finish_reason)]
+        if self.request.include_usage:
+            ends.append({**self.head, "object": "chat.completion.chunk", "choices": [], "usage": event.usage()})
+        return ends
+
+    def _medium(self, event: MediumDone) -> dict[str, Any]:
+        part = part_to_json({"type": event.modality, "value": event.value}, self.request.audio_format)
+        about = {"event": "medium_done", "number": event.number}
+        if self.request.content_format == "list":
+            return self._chunk({"content": [part]}, codi2=about)
+        name, medium, _ = self.placer.place(part, text_of(self.parts).strip())
+        self.parts.append(part)
+        return self._chunk({name: medium if name == "audio" else [medium]}, codi2=about)
+
+    def _chunk(
+        self, delta: dict[str, Any], finish: str | None = None, codi2: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
+        made = {**self.head, "object": "chat.completion.chunk", "choices": [choice]}
+        if self.request.include_usage:
+            made["usage"] = None  # the last chunk has it
+        return made if codi2 is None else {**made, "codi2": codi2}
 
 
 def modality_of(value: Any) -> str:
@@ -178,6 +273,7 @@ def modality_of(value: Any) -> str:
     return {None: "image", 1: "audio"}.get(shape, "video")
 
 
-def sse(data: Mapping[str, Any] | None) -> str:
-    """One server-sent event; None is the end of the stream."""
-    return f"data: {'[DONE]' if data is None else json.dumps(data, ensure_ascii=False)}\n\n"
+def sse(data: Mapping[str, Any] | None, event: str | None = None) -> str:
+    """One server-sent event; None is the end of a stream. ASCII alone: some clients take U+2028 or U+0085 for an end of line."""
+    name = "" if event is None else f"event: {event}\n"
+    return f"{name}data: {'[DONE]' if data is None else json.dumps(data, ensure_ascii=True)}\n\n"

@@ -12,7 +12,6 @@ import io
 import mmap
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,18 @@ from PIL import Image
 
 from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
 from codi2_model.training.tars import Record, Records, ShardError, Span, record_at, sample_starts
+from codi2_storage.paths import local_matches
 
 __all__ = ["MediaCache", "Record", "ShardError", "ShardSet", "decode", "expand"]
 OPEN = 400  # shards held open at once
 
 
 def expand(patterns: Iterable[str | Path]) -> list[str]:
-    """Paths and globs -> sorted paths of files that exist. A file that is there is no pattern, whatever its name.
-
-    Raises FileNotFoundError for a pattern that finds none.
-    """
+    """Paths and globs -> sorted paths of files that exist. A path that exists is that path; only then is it a glob.
+    Raises FileNotFoundError for one that finds none."""
     found: set[str] = set()
     for pattern in patterns:
-        matches = [str(pattern)] if Path(pattern).is_file() else glob(str(pattern), recursive=True)
+        matches = local_matches(str(pattern))
         if not matches:
             raise FileNotFoundError(f"{pattern}: no such shard")
         found.update(matches)

@@ -4,8 +4,8 @@ Each is one small file with a `CONNECTOR` (or several, `CONNECTORS`); adding a f
 `corpora/` knows where it comes from and is fetched; these are large, or under terms that each user accepts for himself,
 so the recipe says where the files lie: `{name: laion, path: s3://bucket/part-*.parquet, media: s3://bucket/fetched}`.
 
-A connector cuts the files into pieces and reads one piece at a time, in bounded memory, on any worker. What cannot be used
-is a RejectedRow with its reason; what makes a whole file useless, such as a column that is not there, is an error
+A connector cuts the files into pieces and reads one piece at a time, in bounded memory, on any worker. Each row of a file gives
+a RowResult: source rows, or a RejectedRow with its reason; `Connector.rows` counts that none is lost. What makes a whole file useless, such as a column that is not there, is an error
 that names file and column, before any work. Where the files hold addresses and no media, `links` gives them to the fetcher
 (`codi2 fetch`), whose tars are then named under `media`.
 """

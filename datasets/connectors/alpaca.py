@@ -16,7 +16,7 @@ from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "Stanford CRFM"
-NO_ANSWER = ("<nooutput>", "<no output>", "n/a")  # what the model wrote where it had none
+NO_ANSWER = ("<nooutput>", "<no output>")  # what the model wrote where it had none
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
@@ -30,7 +30,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
 
 CONNECTOR = Connector(
     name="alpaca",
-    version="1",
+    version="2",
     description="Alpaca: instructions and answers written by a language model",
     homepage="https://github.com/tatsu-lab/stanford_alpaca",
     licence=LICENCE,
@@ -38,5 +38,5 @@ CONNECTOR = Connector(
     size="52 thousand instructions",
     tasks=("text_instruction", "text_to_media"),
     pieces=partial(texts.pieces, fields=(("instruction",), ("output",))),
-    rows=partial(texts.rows, describe=describe),
+    results=partial(texts.rows, describe=describe),
 )

@@ -11,35 +11,41 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading import listed
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.sounds import heard, youtube_names
-from codi2_datasets.connectors.reading.values import Bad, known, need, number, text
+from codi2_datasets.connectors.reading.values import Bad, Elsewhere, Numbered, known, need, number, string, text
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE = "LicenseRef-AudioSet"
 
 
-def read(file: str) -> tables.Numbered:
-    """Sounds with all their captions, in the order of the first; the whole list is 50,000 rows."""
-    found: dict[Any, dict[str, Any] | Bad] = {}
-    for n, row in tables.delimited_rows(file):
-        if isinstance(row, Bad):
-            found[n] = row
-            continue
-        own = found.setdefault((row.get("youtube_id"), row.get("start_time")), {**row, "captions": []})
-        if isinstance(own, dict) and (caption := text(row.get("caption"))) and caption not in own["captions"]:
-            own["captions"].append(caption)
-    yield from enumerate(found.values())
+def read(file: str) -> Numbered:
+    """Sounds with all their captions, in the place of the first; the whole list is 50,000 rows."""
+    rows: list[dict[str, Any] | Bad | Elsewhere] = []
+    sounds: dict[Any, dict[str, Any]] = {}
+    for _, row in delimited_rows(file):
+        if not isinstance(row, dict):
+            rows.append(row)
+        elif not (caption := text(row.get("caption"))):
+            rows.append(Bad("no caption"))
+        elif (own := sounds.get(key := (row.get("youtube_id"), row.get("start_time")))) is not None:
+            own["captions"] += [caption] if caption not in own["captions"] else []
+            rows.append(Elsewhere())
+        else:
+            sounds[key] = {**row, "captions": [caption]}
+            rows.append(sounds[key])
+    yield from enumerate(rows)
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    return [*youtube_names(row["youtube_id"].strip(), number(row.get("start_time"))), text(row.get("audiocap_id"))]
+    return [*youtube_names(row["youtube_id"], number(row.get("start_time"))), string(row.get("audiocap_id"))]
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
-    first, *more = row["captions"] or [""]
-    attributes = known(video=row["youtube_id"].strip(), start=number(row.get("start_time")), more=more)
+    first, *more = row["captions"]
+    attributes = known(video=row["youtube_id"], start=number(row.get("start_time")), more=more)
     return heard(place, locator, found, first, attributes, LICENCE)
 
 
@@ -48,13 +54,13 @@ LISTING = listed.Listing(
     read=read,
     names=names,
     describe=describe,
-    check=lambda file: need(file, tables.header_of(file), ("youtube_id",), ("caption",)),
+    check=lambda file: need(file, header_of(file), ("youtube_id",), ("caption",)),
 )
 
 
 CONNECTOR = Connector(
     name="audiocaps",
-    version="1",
+    version="2",
     description="AudioCaps: sounds of AudioSet in whole sentences",
     homepage="https://audiocaps.github.io",
     licence=LICENCE,
@@ -62,5 +68,5 @@ CONNECTOR = Connector(
     size="51 thousand sounds",
     tasks=("text_to_audio", "audio_captioning"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

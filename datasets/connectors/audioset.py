@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place
-from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading import listed
+from codi2_datasets.connectors.reading.delimited import delimited_rows
 from codi2_datasets.connectors.reading.files import find, kept
 from codi2_datasets.connectors.reading.json_items import json_items
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.sounds import heard, youtube_names
-from codi2_datasets.connectors.reading.values import Bad, known, number, text
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, number, text
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE = "LicenseRef-AudioSet"
@@ -25,8 +26,8 @@ COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
 MOST = 3  # sounds that a caption names
 
 
-def read(file: str) -> tables.Numbered:
-    return tables.delimited_rows(file, header=COLUMNS, comment="#")
+def read(file: str) -> Numbered:
+    return delimited_rows(file, header=COLUMNS, comment="#", spaced=True)
 
 
 @kept(2)
@@ -52,7 +53,7 @@ def ontology_path(place: Place) -> str:
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    return youtube_names(row["YTID"].strip(), number(row["start_seconds"]), number(row["end_seconds"]))
+    return youtube_names(row["YTID"], number(row["start_seconds"]), number(row["end_seconds"]))
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
@@ -65,7 +66,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
     general = {name for name in ids if below(tree, name) & (set(ids) - {name})}
     labels = [tree[name][0] for name in dict.fromkeys(ids) if name not in general] or [tree[ids[0]][0]]
     attributes = known(concept=labels[0].lower(), family=labels[0].lower(), labels=labels,
-                       video=row["YTID"].strip(), start=number(row["start_seconds"]))  # fmt: skip
+                       video=row["YTID"], start=number(row["start_seconds"]))  # fmt: skip
     return heard(place, locator, found, " and ".join(label.lower() for label in labels[:MOST]), attributes, LICENCE)
 
 
@@ -97,7 +98,7 @@ def pieces(place: Place) -> Iterator[Piece]:
 
 CONNECTOR = Connector(
     name="audioset",
-    version="1",
+    version="2",
     description="AudioSet: ten seconds of sound each, with the names of what is heard",
     homepage="https://research.google.com/audioset",
     licence=LICENCE,
@@ -114,6 +115,6 @@ CONNECTOR = Connector(
         "video_captioning",
     ),
     pieces=pieces,
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
     options={"ontology": ""},
 )

@@ -8,8 +8,11 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
-Rows = Iterator[SourceRow | RejectedRow]
 UNKNOWN_LICENCE = "LicenseRef-"  # how licences begin that are nobody's to give: works found on the web
+
+
+class LostRows(RuntimeError):
+    """A connector gave fewer or more results than its file has rows: an error in the connector."""
 
 
 class ConnectorError(ValueError):
@@ -41,6 +44,29 @@ class Piece:
     part: int | None = None
     kind: str = ""
     """For connectors that read files of several kinds: which one this is."""
+    rows: int | None = None
+    """How many rows of the file it holds, where that was counted when the file was cut."""
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """What one row of a published file gives: source rows, or rejects that say why it gives none."""
+
+    rows: tuple[SourceRow | RejectedRow, ...]
+    inputs: int = 1
+    """Rows of the file that it answers for: several where the rest of a file is damaged."""
+    elsewhere: bool = False
+    """Whether the result of another row holds what this one says."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """How many rows a piece was seen to hold while it was read, where that was not counted before."""
+
+    rows: int
+
+
+Rows = Iterator[RowResult | Held]
 
 
 @dataclass(frozen=True)
@@ -60,7 +86,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Connector:
-    """One published corpus. `pieces` and `rows` are plain functions of a module: they travel to workers by name."""
+    """One published corpus. `pieces` and `results` are plain functions of a module: they travel to workers by name."""
 
     name: str
     version: str
@@ -75,8 +101,24 @@ class Connector:
     tasks: tuple[str, ...]
     pieces: Callable[[Place], Iterator[Piece]]
     """Cuts the files; raises ConnectorError for those that lack a needed column."""
-    rows: Callable[[Piece], Rows]
+    results: Callable[[Piece], Rows]
+    """What every row of a piece gives, and where `Piece.rows` does not say it how many rows there are."""
     links: Callable[[Place], Iterator[Link | RejectedRow]] | None = None
     """Every address of the lists, where there are any."""
     options: dict[str, Any] = field(default_factory=dict)
     """What a recipe may say beside path and media, with the values where it does not; `licence` goes for all."""
+
+    def rows(self, piece: Piece) -> Iterator[SourceRow | RejectedRow]:
+        """The source rows and rejects of a piece. Raises LostRows, at the end, unless every row of it has given some."""
+        held, answered = piece.rows, 0
+        for result in self.results(piece):
+            if isinstance(result, Held):
+                held = result.rows
+                continue
+            if not result.rows and not result.elsewhere:
+                raise LostRows(f"{self.name}: {piece.file}: row {answered} gives neither a row nor a reject")
+            answered += result.inputs
+            yield from result.rows
+        if answered != held:
+            told = "an unknown number of" if held is None else held
+            raise LostRows(f"{self.name}: {piece.file} holds {told} rows, and {answered} were accounted for")

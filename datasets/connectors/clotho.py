@@ -6,18 +6,17 @@ Attributes: kind 'sound', more, keywords, url.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed, tables
-from codi2_datasets.connectors.reading.files import exists, kept, opened, stem
+from codi2_datasets.connectors.reading import listed
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
+from codi2_datasets.connectors.reading.files import exists, kept
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad, known, licence_of, need, text, web_address
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, licence_of, need, text, web_address
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE = "LicenseRef-Clotho"
@@ -25,31 +24,30 @@ CAPTIONS = "clotho_captions_*.csv"
 
 
 def makers_file(captions: str) -> str:
-    return captions.replace("clotho_captions_", "clotho_metadata_")
+    folder, slash, name = captions.rpartition("/")
+    return f"{folder}{slash}{name.replace('clotho_captions_', 'clotho_metadata_', 1)}"
 
 
 @kept(4)
 def makers(file: str) -> dict[str, Mapping[str, str]]:
     """By name of sound, what the table of licences says; nothing where there is none beside the captions."""
-    try:
-        with opened(makers_file(file)) as stream:
-            words = stream.read().decode("cp1252", "replace")
-    except FileNotFoundError:
+    if not exists(makers_file(file)):
         return {}
-    try:
-        return {row["file_name"]: row for row in csv.DictReader(io.StringIO(words)) if row.get("file_name")}
-    except csv.Error:
-        return {}
+    rows = (row for _, row in delimited_rows(makers_file(file), otherwise="cp1252", extra=True))
+    return {row["file_name"]: row for row in rows if isinstance(row, dict) and row.get("file_name")}
 
 
-def read(file: str) -> tables.Numbered:
-    told = makers(file)
-    for number, row in tables.delimited_rows(file):
-        yield number, row if isinstance(row, Bad) else {**row, "maker": told.get(row["file_name"], {})}
+def read(file: str) -> Numbered:
+    told, split = makers(file), file.rpartition("clotho_captions_")[2].partition(".")[0]
+    for number, row in delimited_rows(file):
+        if isinstance(row, dict):
+            row = {**row, "maker": told.get(row["file_name"], {}), "split": split}
+        yield number, row
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    return [stem(row["file_name"])]
+    """In the folder of its split before any other."""
+    return [f"{row['split']}/{row['file_name']}", row["file_name"]]
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
@@ -75,13 +73,13 @@ LISTING = listed.Listing(
     names=names,
     describe=describe,
     beside=lambda place: [file for file in map(makers_file, listed.lists(place, CAPTIONS)) if exists(file)],
-    check=lambda file: need(file, tables.header_of(file), ("file_name",), ("caption_1",)),
+    check=lambda file: need(file, header_of(file), ("file_name",), ("caption_1",)),
 )
 
 
 CONNECTOR = Connector(
     name="clotho",
-    version="1",
+    version="2",
     description="Clotho: sounds of Freesound, five captions each",
     homepage="https://zenodo.org/record/4783391",
     licence=LICENCE,
@@ -89,5 +87,5 @@ CONNECTOR = Connector(
     size="6,974 sounds",
     tasks=("text_to_audio", "audio_captioning"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

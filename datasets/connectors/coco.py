@@ -8,18 +8,30 @@ captions), entities ([{name, mask}], for composition), concept (where one thing 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
 from codi2_datasets.connectors.reading import listed, tables
 from codi2_datasets.connectors.reading.entities import annotated, entities
-from codi2_datasets.connectors.reading.files import find, folder_identity, identity, kept, short, stem
+from codi2_datasets.connectors.reading.files import exists, find, folder_identity, identity, kept
 from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.media import endings_of, shelved
-from codi2_datasets.connectors.reading.values import Bad, known, licence_of, number, pick, text, web_address
-from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.connectors.reading.results import only_objects, results
+from codi2_datasets.connectors.reading.shelf import endings_of, shelved
+from codi2_datasets.connectors.reading.values import (
+    Bad,
+    Numbered,
+    known,
+    licence_of,
+    number,
+    pick,
+    string,
+    text,
+    web_address,
+    whole,
+)
+from codi2_datasets.corpora.base import SourceRow
 
 SLICE = 5_000  # photographs of a piece: their annotations are held at once
 LICENCE = "LicenseRef-COCO"
@@ -28,22 +40,24 @@ LICENCES = {"No known copyright restrictions": "CC-PDM-1.0", "United States Gove
 
 def instances_of(captions: str) -> str | None:
     """The file of outlines beside one of captions."""
-    try:
-        return find(captions.replace("captions_", "instances_"), ("*",))[0] if "captions_" in captions else None
-    except SourceUnavailable:
-        return None
+    folder, slash, name = captions.rpartition("/")
+    beside = f"{folder}{slash}{name.replace('captions_', 'instances_', 1)}"
+    return beside if beside != captions and exists(beside) else None
 
 
 def pieces(place: Place) -> Iterator[Piece]:
     shelf = folder_identity(listed.media_of(place), endings_of(("image",)))
     for file in find(place.path, ("captions_*.json", "captions_*.json.gz")):
-        images = sum(1 for _ in json_items(file, "images", skip=True))
         first: Any = next((entry for _, entry in json_items(file, "annotations")), None)
-        if not images or not isinstance(first, dict) or "caption" not in first:
+        if next(images_of(file), None) is None or not isinstance(first, dict) or "caption" not in first:
             raise ConnectorError(f"{file}: no 'images' or no 'annotations' with 'caption' in it")
         outlines = instances_of(file)
         name = ".".join([identity(file), identity(outlines) if outlines else "", shelf])
-        yield from (Piece(place, file, name, part=n) for n in range(-(-images // SLICE)))
+        yield from (replace(piece, identity=name) for piece in tables.slices(place, [file], images_of, size=SLICE))
+
+
+def images_of(file: str) -> Numbered:
+    return only_objects(enumerate(entry for _, entry in json_items(file, "images")))
 
 
 @kept(4)
@@ -56,49 +70,64 @@ def names_of(file: str, key: str, field: str) -> dict[int, str]:
     return found
 
 
-def joined(file: str, ids: set[Any]) -> dict[Any, list[dict[str, Any]]]:
+def joined(file: str, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The annotations of these photographs."""
-    found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, entry in json_items(file, "annotations"):
-        if isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str) and entry["image_id"] in ids:
-            found[entry["image_id"]].append(entry)
+        if isinstance(entry, dict) and (name := string(entry.get("image_id"))) in ids:
+            found[name].append(entry)
     return found
 
 
+@dataclass
+class Photographs:
+    """What a piece's photographs have in other places of the files; `seen` are those that were there before."""
+
+    captions: dict[str, list[dict[str, Any]]]
+    things: dict[str, list[dict[str, Any]]]
+    licences: dict[int, str]
+    categories: dict[int, str]
+    seen: set[str] = field(default_factory=set)
+
+    def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> SourceRow | Bad:
+        name = string(entry.get("id"))
+        if not name:
+            return Bad("no id")
+        said = list(dict.fromkeys(text(item.get("caption")) for item in self.captions.get(name, ())))
+        said = [words for words in said if words]
+        found = shelved(listed.media_of(place), [string(entry.get("file_name"))], ("image",))
+        if isinstance(found, Bad):
+            return found
+        if not said:
+            return Bad("no caption")
+        if name in self.seen:
+            return Bad("the same photograph again")
+        self.seen.add(name)
+        drawn = outlined(entry, self.things.get(name, ()), self.categories)
+        concept = drawn[0]["name"] if len({item["name"] for item in drawn}) == 1 else None
+        attributes = known(kind="photo", family=name, more=said[1:], entities=drawn, concept=concept,
+                           url=web_address(pick(entry, "flickr_url", "coco_url")))  # fmt: skip
+        licence = self.licences.get(whole(entry.get("license")) or -1, LICENCE)
+        return SourceRow(place.corpus, locator, "image", found.data, found.media_type, licence,
+                         "a user of Flickr", said[0], attributes)  # fmt: skip
+
+
 def rows(piece: Piece) -> Rows:
-    place, file = piece.place, short(piece.file)
-    taken = list(tables.sliced(piece, enumerate(entry for _, entry in json_items(piece.file, "images")), SLICE))
-    ids = {entry["id"] for _, entry in taken if isinstance(entry, dict) and isinstance(entry.get("id"), int | str)}
-    captions, outlines = joined(piece.file, ids), instances_of(piece.file)
-    things = joined(outlines, ids) if outlines else {}
+    taken = list(tables.sliced(piece, images_of(piece.file), SLICE))
+    ids = {name for _, entry in taken if isinstance(entry, dict) and (name := string(entry.get("id")))}
+    outlines = instances_of(piece.file)
     licences = {n: licence_of(url, LICENCES.get(names_of(piece.file, "licenses", "name").get(n, ""), LICENCE))
                 for n, url in names_of(piece.file, "licenses", "url").items()}  # fmt: skip
-    categories = names_of(outlines, "categories", "name") if outlines else {}
-    seen: set[Any] = set()
-    for n, entry in taken:
-        locator = f"{file}#{n}"
-        if not isinstance(entry, dict) or entry.get("id") not in ids:
-            yield RejectedRow(place.corpus, locator, entry.reason if isinstance(entry, Bad) else "no id")
-            continue
-        said = list(
-            dict.fromkeys(words for item in captions.get(entry["id"], ()) if (words := text(item.get("caption"))))
-        )
-        found = shelved(listed.media_of(place), [stem(str(entry.get("file_name") or ""))], ("image",))
-        reason = found.reason if isinstance(found, Bad) else "" if said else "no caption"
-        if reason or isinstance(found, Bad) or entry["id"] in seen:
-            yield RejectedRow(place.corpus, locator, reason or "the same photograph again")
-            continue
-        seen.add(entry["id"])
-        drawn = outlined(entry, things.get(entry["id"], ()), categories)
-        concept = drawn[0]["name"] if len({item["name"] for item in drawn}) == 1 else None
-        attributes = known(kind="photo", family=str(entry["id"]), more=said[1:], entities=drawn, concept=concept,
-                           url=web_address(pick(entry, "flickr_url", "coco_url")))  # fmt: skip
-        licence = licences.get(int(number(entry.get("license")) or -1), LICENCE)
-        yield SourceRow(place.corpus, locator, "image", found.data, found.media_type, licence,
-                        "a user of Flickr", said[0], attributes)  # fmt: skip
+    photographs = Photographs(
+        joined(piece.file, ids),
+        joined(outlines, ids) if outlines else {},
+        licences,
+        names_of(outlines, "categories", "name") if outlines else {},
+    )
+    yield from results(piece, taken, photographs.describe)
 
 
-def outlined(image: dict[str, Any], annotations: Any, categories: dict[int, str]) -> list[dict[str, str]]:
+def outlined(image: Mapping[str, Any], annotations: Any, categories: dict[int, str]) -> list[dict[str, str]]:
     width, height = int(number(image.get("width")) or 0), int(number(image.get("height")) or 0)
     named = ((categories.get(int(number(item.get("category_id")) or -1), ""), item) for item in annotations)
     masks = ((name, annotated(item, width, height)) for name, item in named)
@@ -107,7 +136,7 @@ def outlined(image: dict[str, Any], annotations: Any, categories: dict[int, str]
 
 CONNECTOR = Connector(
     name="coco",
-    version="1",
+    version="2",
     description="COCO: photographs with captions and the outlines of the things in them",
     homepage="https://cocodataset.org",
     licence=LICENCE,
@@ -115,5 +144,5 @@ CONNECTOR = Connector(
     size="123,287 photographs, 616 thousand captions",
     tasks=("text_to_image", "image_captioning", "composition", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

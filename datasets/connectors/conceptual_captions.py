@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.reading import pairs
+from codi2_datasets.connectors.reading.delimited import delimited_rows
 from codi2_datasets.connectors.reading.files import find
 from codi2_datasets.connectors.reading.values import WEB, known, pick, text, web_address
 from codi2_datasets.corpora.base import RejectedRow
@@ -27,7 +28,7 @@ def describe(row: Mapping[str, Any]) -> pairs.Told:
 def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
     """The lists as the hub has them too: with a header line, which is no row."""
     for file in find(place.path, ("*.tsv", "*.tsv.gz", "*.tsv.zst")):
-        rows = tables.delimited_rows(file, "\t", header, quoted=False)
+        rows = delimited_rows(file, "\t", header, quoted=False)
         named = (found for found in rows if not (found[0] == 0 and found[1] == dict(zip(header, header, strict=True))))
         yield from pairs.links(place, iter([(file, named)]), describe)
 
@@ -38,7 +39,7 @@ def rows(piece: Piece) -> Rows:
 
 CC3M = Connector(
     name="cc3m",
-    version="1",
+    version="2",
     description="Conceptual Captions: pictures of the web with tidied alternative texts",
     homepage="https://ai.google.com/research/ConceptualCaptions",
     licence=WEB,
@@ -46,7 +47,7 @@ CC3M = Connector(
     size="3.3 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     links=partial(links, header=("caption", "url")),
 )
 CC12M = replace(

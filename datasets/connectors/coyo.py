@@ -42,7 +42,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="coyo",
-    version="1",
+    version="2",
     description="COYO-700M: pictures of the web with their alternative texts and scores",
     homepage="https://github.com/kakaobrain/coyo-dataset",
     licence=WEB,
@@ -50,6 +50,6 @@ CONNECTOR = Connector(
     size="747 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -29,7 +29,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
 
 CONNECTOR = Connector(
     name="dolly",
-    version="1",
+    version="2",
     description="Dolly: instructions and answers written by people",
     homepage="https://huggingface.co/datasets/databricks/databricks-dolly-15k",
     licence=LICENCE,
@@ -37,5 +37,5 @@ CONNECTOR = Connector(
     size="15 thousand instructions",
     tasks=("text_instruction", "text_to_media"),
     pieces=partial(texts.pieces, fields=(("instruction",), ("response",))),
-    rows=partial(texts.rows, describe=describe),
+    results=partial(texts.rows, describe=describe),
 )

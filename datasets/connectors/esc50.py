@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed, tables
-from codi2_datasets.connectors.reading.files import stem
+from codi2_datasets.connectors.reading import listed
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.sounds import heard
 from codi2_datasets.connectors.reading.values import Bad, known, need, number, text
@@ -22,7 +22,7 @@ FREE = "CC-BY-3.0"  # of the ten kinds that make ESC-10
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    return [stem(row["filename"])]
+    return [row["filename"]]
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
@@ -38,16 +38,16 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
 
 LISTING = listed.Listing(
     files=lambda place: listed.lists(place, "esc50.csv"),
-    read=tables.delimited_rows,
+    read=delimited_rows,
     names=names,
     describe=describe,
-    check=lambda file: need(file, tables.header_of(file), ("filename",), ("category",)),
+    check=lambda file: need(file, header_of(file), ("filename",), ("category",)),
 )
 
 
 CONNECTOR = Connector(
     name="esc50",
-    version="1",
+    version="2",
     description="ESC-50: sounds of fifty kinds",
     homepage="https://github.com/karolpiczak/ESC-50",
     licence=LICENCE,
@@ -55,5 +55,5 @@ CONNECTOR = Connector(
     size="2,000 sounds",
     tasks=("text_to_audio", "audio_captioning", "audio_editing"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

@@ -47,7 +47,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="laion",
-    version="1",
+    version="2",
     description="LAION: pictures of the web with their alternative texts",
     homepage="https://laion.ai",
     licence=WEB,
@@ -55,6 +55,6 @@ CONNECTOR = Connector(
     size="400 million (LAION-400M), 2.3 thousand million (LAION-2B-en) addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

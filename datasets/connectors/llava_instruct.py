@@ -1,46 +1,45 @@
-"""LLaVA-Instruct: conversations about photographs of COCO, written by a language model. JSON list or lines.
+"""LLaVA-Instruct: conversations about images, written by a language model. JSON list or lines.
 
-{id, image, conversations: [{from: human|gpt, value}]}, '<image>' where the picture stands; photographs under `media`.
-One image row a photograph, one text row a conversation: its turns. Attributes: kind 'conversation' ('dialogue' without a
-picture), family (the photograph), ref, media.
+{id, image, conversations: [{from: human|gpt, value}]}; media under `media`. An entry may have several images, clips or sounds
+(`image`, `video`, `audio`: a name or a list of names), and a mark where each stands: '<image>', '<video>', '<audio>'. An entry
+whose marks are not as many as its media is rejected.
+One row a medium, one text row a conversation: its turns. Attributes: kind 'conversation' (one image before or behind the first
+question), 'interleaved' (else: U+FFFC in a turn stands for the next of the media) or 'dialogue' (no media); family (the first
+medium), ref, media.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import find, folder_identity, short
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.media import endings_of, shelved
+from codi2_datasets.connectors.reading.files import find, folder_identity
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.llava import MARKS, in_place, media_of
+from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.results import results
+from codi2_datasets.connectors.reading.shelf import endings_of, shelved
+from codi2_datasets.connectors.reading.tables import sliced, slices
 from codi2_datasets.connectors.reading.values import Bad, known, lines
-from codi2_datasets.connectors.reading.words import shown, words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.connectors.reading.words import MARK, shown, words
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "LLaVA team"
 IMAGES = "LicenseRef-COCO"
 ROLES = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
-
-
-def read(file: str) -> tables.Numbered:
-    if file.removesuffix(".gz").removesuffix(".zst").endswith(".jsonl"):
-        yield from tables.json_lines(file)
-        return
-    for n, (_, entry) in enumerate(json_items(file)):
-        yield n, entry if isinstance(entry, dict | Bad) else Bad("no JSON object")
+PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
 
 def pieces(place: Place) -> Iterator[Piece]:
-    shelf = folder_identity(place.media or place.path, endings_of(("image",)))
-    files = find(place.path, ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz"))
-    for piece in tables.slices(place, files, lambda file: sum(1 for _ in read(file))):
-        yield Piece(place, piece.file, f"{piece.identity}.{shelf}", piece.part)
+    shelf = folder_identity(place.media or place.path, endings_of(tuple(MARKS)))
+    for piece in slices(place, find(place.path, PATTERNS), json_rows):
+        yield replace(piece, identity=f"{piece.identity}.{shelf}")
 
 
-def turns_of(entry: dict[str, Any]) -> list[str] | Bad:
-    """What is said in turn, the person first, without the mark for the picture."""
+def turns_of(entry: Mapping[str, Any]) -> list[str] | Bad:
+    """What is said in turn, the person first."""
     said = entry.get("conversations")
     if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
         return Bad("no conversation")
@@ -49,43 +48,67 @@ def turns_of(entry: dict[str, Any]) -> list[str] | Bad:
         if ROLES.get(str(turn.get("from"))) != n % 2:
             return Bad("the speakers do not take turns")
         value = turn.get("value")
-        if not (words_ := lines(value.replace("<image>", "") if isinstance(value, str) else None)):
+        if not (words_ := lines(value.replace(MARK, " ") if isinstance(value, str) else None)):
             return Bad("an empty turn")
         found.append(words_)
     return found if len(found) >= 2 and len(found) % 2 == 0 else Bad("no answer")
 
 
+@dataclass
+class Reader:
+    """Reads the entries of one piece; `seen` are the media that had rows before."""
+
+    seen: set[str] = field(default_factory=set)
+
+    def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> list[SourceRow | RejectedRow] | Bad:
+        said, media = turns_of(entry), media_of(entry)
+        if isinstance(said, Bad) or isinstance(media, Bad):
+            return said if isinstance(said, Bad) else media  # type: ignore[return-value]
+        pieces = in_place(said, media)
+        if isinstance(pieces, Bad):
+            return pieces
+        order = [piece for turn in pieces for piece in turn if piece[0] != "text"]
+        turns = ["".join(value if kind == "text" else MARK for kind, value in turn) for turn in pieces]
+        rows: list[SourceRow | RejectedRow] = []
+        for modality, name in dict.fromkeys(order):
+            medium = shelved(place.media or place.path, [name], (modality,))
+            if isinstance(medium, Bad):
+                return medium
+            rows += self.row_of(place, locator, name, medium)
+        names = [name for _, name in order]
+        self.seen |= set(names)
+        return [*rows, conversation(place, locator, turns, names, [modality for modality, _ in order])]
+
+    def row_of(self, place: Place, locator: str, name: str, medium: Medium) -> list[SourceRow]:
+        if name in self.seen:
+            return []
+        kind = {} if medium.modality == "image" else {"kind": {"video": "clip", "audio": "sound"}[medium.modality]}
+        attributes = {"family": name, **kind}
+        return [shown(place, f"{locator}/{name}", medium, name, attributes, IMAGES, "a user of Flickr")]
+
+
+def conversation(place: Place, locator: str, turns: list[str], names: list[str], modalities: list[str]) -> SourceRow:
+    if not names:
+        return words(place, locator, turns, known(kind="dialogue", family=locator), LICENCE, AUTHOR)
+    kind, plain = "interleaved", lines(turns[0].strip().strip(MARK))
+    if modalities == ["image"] and plain and MARK not in plain and not any(MARK in turn for turn in turns[1:]):
+        kind, turns = "conversation", [plain, *turns[1:]]
+    return words(place, locator, turns, {"kind": kind, "family": names[0]}, LICENCE, AUTHOR, names)
+
+
 def rows(piece: Piece) -> Rows:
-    place, shown_before = piece.place, set()
-    for n, entry in tables.sliced(piece, read(piece.file)):
-        locator = f"{short(piece.file)}#{n}"
-        turns = entry if isinstance(entry, Bad) else turns_of(entry)
-        if isinstance(turns, Bad) or isinstance(entry, Bad):
-            yield RejectedRow(place.corpus, locator, turns.reason if isinstance(turns, Bad) else "")
-            continue
-        name = entry.get("image")
-        if not isinstance(name, str):
-            yield words(place, locator, turns, known(kind="dialogue", family=locator), LICENCE, AUTHOR)
-            continue
-        found = shelved(place.media or place.path, [name.rpartition(".")[0] or name], ("image",))
-        if isinstance(found, Bad):
-            yield RejectedRow(place.corpus, locator, found.reason)
-            continue
-        if name not in shown_before:
-            shown_before.add(name)
-            yield shown(place, f"{locator}/{name}", found, name, {"family": name}, IMAGES, "a user of Flickr")
-        yield words(place, locator, turns, {"kind": "conversation", "family": name}, LICENCE, AUTHOR, [name])
+    return results(piece, sliced(piece, json_rows(piece.file)), Reader().describe)
 
 
 CONNECTOR = Connector(
     name="llava-instruct",
-    version="1",
-    description="LLaVA-Instruct: conversations about photographs, written by a language model",
+    version="2",
+    description="LLaVA-Instruct: conversations about images, written by a language model",
     homepage="https://llava-vl.github.io",
     licence=LICENCE,
     terms="Texts are CC-BY-NC-4.0 and under OpenAI's terms of use; the photographs are COCO's, each under Flickr's licence.",
     size="158 thousand conversations",
     tasks=("visual_question_answering", "multi_turn", "text_instruction"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -6,14 +6,15 @@ Two image rows and one text row a turn. Attributes: kind 'photo', 'edit'; family
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
 from codi2_datasets.connectors.reading import tables
 from codi2_datasets.connectors.reading.edits import Edit, edit_rows
-from codi2_datasets.connectors.reading.files import short
-from codi2_datasets.connectors.reading.values import Bad, known, number
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.connectors.reading.results import results
+from codi2_datasets.connectors.reading.values import known, number, string
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 LICENCE, AUTHOR = "CC-BY-4.0", "OSU NLP Group"
 NEEDED = (("source_img",), ("instruction",), ("target_img",))
@@ -23,24 +24,22 @@ def pieces(place: Place) -> Iterator[Piece]:
     return tables.parquet_pieces(place, *NEEDED)
 
 
+def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[SourceRow | RejectedRow]:
+    images = tables.image_bytes(row["source_img"]), tables.image_bytes(row["target_img"])
+    family, turn = string(row.get("img_id")) or locator, known(turn=number(row.get("turn_index")))
+    edit = Edit(locator, *images, row["instruction"], family, LICENCE, AUTHOR, attributes=turn)
+    return edit_rows(place, edit)
+
+
 def rows(piece: Piece) -> Rows:
-    place = piece.place
     columns = ("img_id", "turn_index", "source_img", "instruction", "target_img")
-    for n, row in tables.parquet_rows(piece.file, piece.part or 0, columns):
-        locator = f"{short(piece.file)}#{n}"
-        if isinstance(row, Bad):
-            yield RejectedRow(place.corpus, locator, row.reason)
-            continue
-        images = tables.image_bytes(row["source_img"]), tables.image_bytes(row["target_img"])
-        family, turn = str(row.get("img_id") or locator), known(turn=number(row.get("turn_index")))
-        yield from edit_rows(
-            place, Edit(locator, *images, row["instruction"], family, LICENCE, AUTHOR, attributes=turn)
-        )
+    found = tables.parquet_rows(piece.file, piece.part or 0, columns, binary=("source_img", "target_img"))
+    return results(piece, found, describe)
 
 
 CONNECTOR = Connector(
     name="magicbrush",
-    version="1",
+    version="2",
     description="MagicBrush: photographs edited by people, in one step or several",
     homepage="https://github.com/OSU-NLP-Group/MagicBrush",
     licence=LICENCE,
@@ -48,5 +47,5 @@ CONNECTOR = Connector(
     size="10,388 edits",
     tasks=("image_editing", "exemplar_learning", "reasoning", "multi_turn"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -11,32 +11,34 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import find, short, stem
-from codi2_datasets.connectors.reading.values import Bad, known, lines, need, text
+from codi2_datasets.connectors.reading.delimited import delimited_rows
+from codi2_datasets.connectors.reading.files import PACKED, find, has_ending, stem
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.results import results
+from codi2_datasets.connectors.reading.tables import sliced, slices
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, need_fields, string, text
 from codi2_datasets.connectors.reading.words import family_of, words
-from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.corpora.base import SourceRow
 
 LICENCE, AUTHOR = "LicenseRef-CrossFit", "the makers of the tasks, collected by MetaICL and CrossFit"
 DRAW = re.compile(r"(_\d+_\d+)?_(train|dev|test)$")
 
 
-def read(file: str) -> tables.Numbered:
-    if ".tsv" not in file:
-        yield from tables.json_lines(file)
+def read(file: str) -> Numbered:
+    """Of several outputs that a row of TSV has the first is taken."""
+    if not has_ending(file, ".tsv"):
+        yield from json_rows(file)
         return
-    task = DRAW.sub("", stem(file.removesuffix(".gz")))
-    for n, row in tables.delimited_rows(file, "\t", ("input", "output"), quoted=False):
-        yield n, row if isinstance(row, Bad) else {**row, "task": task}
+    task = DRAW.sub("", stem(PACKED.sub("", file)))
+    for n, row in delimited_rows(file, "\t", ("input", "output"), quoted=False, extra=True):
+        yield n, {**row, "task": task} if isinstance(row, dict) else row
 
 
 def pieces(place: Place) -> Iterator[Piece]:
     files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
     for file in files:
-        first = next((row for _, row in read(file) if isinstance(row, dict)), None)
-        if first is not None:
-            need(file, first, ("task",), ("input",), ("output",))
-    yield from tables.slices(place, files, lambda file: sum(1 for _ in read(file)))
+        need_fields(file, read(file), ("task",), ("input",), ("output",))
+    yield from slices(place, files, read)
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
@@ -44,21 +46,18 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
     if not (task and asked and answer):
         return Bad("no task, input or output")
     options = row.get("options")
-    choices = [text(item) for item in options if text(item)] if isinstance(options, list) else None
+    choices = [text(string(item)) for item in options if text(string(item))] if isinstance(options, list) else None
     attributes = known(kind="icl", task=task, family=family_of(task, asked), options=choices)
     return words(place, locator, [asked, answer, task], attributes, LICENCE, AUTHOR)
 
 
 def rows(piece: Piece) -> Rows:
-    for n, row in tables.sliced(piece, read(piece.file)):
-        locator = f"{short(piece.file)}#{n}"
-        told = row if isinstance(row, Bad) else describe(piece.place, locator, row)
-        yield RejectedRow(piece.place.corpus, locator, told.reason) if isinstance(told, Bad) else told
+    return results(piece, sliced(piece, read(piece.file)), describe)
 
 
 CONNECTOR = Connector(
     name="metaicl",
-    version="1",
+    version="2",
     description="MetaICL and CrossFit: examples of 142 tasks in words",
     homepage="https://github.com/facebookresearch/MetaICL",
     licence=LICENCE,
@@ -66,5 +65,5 @@ CONNECTOR = Connector(
     size="142 tasks",
     tasks=("text_icl", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -12,30 +12,22 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
 from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import (
-    DAMAGE,
-    damage,
-    find,
-    folder_identity,
-    identity,
-    kept,
-    opened,
-    short,
-    stem,
-)
+from codi2_datasets.connectors.reading.files import PACKED, find, folder_identity, identity, kept, stem
 from codi2_datasets.connectors.reading.json_items import json_items
 from codi2_datasets.connectors.reading.media import medium
-from codi2_datasets.connectors.reading.values import Bad, known, lines
+from codi2_datasets.connectors.reading.results import results
+from codi2_datasets.connectors.reading.texts import is_parquet
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, pick, string
 from codi2_datasets.connectors.reading.words import shown, words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 LICENCE, AUTHOR = "LicenseRef-MIMIC-IT", "S-Lab, Nanyang Technological University"
 FRAMES = 5  # pictures of an instruction at most
@@ -56,71 +48,63 @@ def pieces(place: Place) -> Iterator[Piece]:
     if not asked:
         raise SourceUnavailable(place.path, "no ..._instructions.json there", "name the folder of MIMIC-IT's files")
     for file in image_files(place):
-        name = identity(file)
-        groups = range(groups_of(file)) if file.endswith(".parquet") else (None,)
-        yield from (Piece(place, file, name, part=group, kind="images") for group in groups)
+        if is_parquet(file):
+            found = tables.pieces_of_parquet(place, [file], ("base64",))
+            yield from (replace(piece, kind="images") for piece in found)
+        else:
+            yield Piece(place, file, identity(file), kind="images")
     beside = folder_identity(place.media or place.path, PATTERNS)
     for file in asked:
-        number = sum(1 for _ in json_items(file, "data", skip=True))
-        if not number:
+        if not instruction_ids(file):
             raise ConnectorError(f"{file}: no 'data' in it")
-        parts = range(-(-number // tables.SLICE))
-        yield from (Piece(place, file, beside, part=n, kind="instructions") for n in parts)
-
-
-def groups_of(parquet: str) -> int:
-    try:
-        with opened(parquet, seekable=True) as handle:
-            found = pq.ParquetFile(handle)
-            if "base64" not in found.schema_arrow.names:
-                raise ConnectorError(
-                    f"{parquet}: the column 'base64' is missing; it has: {', '.join(found.schema_arrow.names)}"
-                )
-            return int(found.num_row_groups)
-    except ConnectorError:
-        raise
-    except DAMAGE as error:
-        damage(error)
-        return 1
+        for piece in tables.slices(place, [file], entries, kind="instructions"):
+            yield replace(piece, identity=beside)
 
 
 def rows(piece: Piece) -> Rows:
-    yield from image_rows(piece) if piece.kind == "images" else instruction_rows(piece)
+    if piece.kind == "images":
+        yield from results(piece, encoded(piece), image)
+        return
+    known_ids = image_ids(tuple(image_files(piece.place))), instruction_ids(piece.file)
+    subset = stem(PACKED.sub("", piece.file)).removesuffix("_instructions")
+    found = (row for _, row in tables.sliced(piece, entries(piece.file)))
+    yield from results(piece, ((row["id"], row) if isinstance(row, dict) else (-1, row) for row in found),
+                       partial(instruction, known_ids=known_ids, subset=subset))  # fmt: skip
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------------------------
+
+
+def id_of(row: Mapping[str, Any], number: int) -> str:
+    return string(pick(row, "__index_level_0__", "id", "index")) or str(number)
 
 
 def encoded(piece: Piece) -> Iterator[tuple[str, Any]]:
-    """(id, base64) of a file's pictures, or (place, Bad)."""
-    if piece.file.endswith(".parquet"):
+    """(id, {id, base64}) of a file's images, or (id, Bad)."""
+    if is_parquet(piece.file):
         for n, row in tables.parquet_rows(piece.file, piece.part or 0):
-            if isinstance(row, Bad):
-                yield str(n), row
+            if isinstance(row, dict):
+                yield (name := id_of(row, n)), {"id": name, "base64": row["base64"]}
             else:
-                yield str(row.get("__index_level_0__") or row.get("id") or row.get("index") or n), row["base64"]
+                yield str(n), row
         return
-    for name, value in json_items(piece.file):
-        yield str(name), value
+    for key, value in json_items(piece.file):
+        name = str(key)
+        yield name, value if isinstance(value, Bad) else {"id": name, "base64": value}
 
 
-def image_rows(piece: Piece) -> Rows:
-    place = piece.place
-    for name, value in encoded(piece):
-        locator = f"{short(piece.file)}#{name}"
-        if isinstance(value, Bad) or not isinstance(value, str):
-            yield RejectedRow(place.corpus, locator, value.reason if isinstance(value, Bad) else "no base64")
-            continue
-        try:
-            data = base64.b64decode(value.partition("base64,")[2] or value, validate=True)
-        except (binascii.Error, ValueError):
-            yield RejectedRow(place.corpus, locator, "broken base64")
-            continue
-        found = medium(data, locator, ("image",))
-        if isinstance(found, Bad):
-            yield RejectedRow(place.corpus, locator, found.reason)
-        else:
-            yield shown(place, locator, found, name, {"family": family(name)}, LICENCE, AUTHOR)
+def image(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+    value = row["base64"]
+    if not isinstance(value, str):
+        return Bad("no base64")
+    try:
+        data = base64.b64decode(value.partition("base64,")[2] or value, validate=True)
+    except (binascii.Error, ValueError):
+        return Bad("broken base64")
+    found = medium(data, locator, ("image",))
+    if isinstance(found, Bad):
+        return found
+    return shown(place, locator, found, row["id"], {"family": family(row["id"])}, LICENCE, AUTHOR)
 
 
 def family(image: str) -> str:
@@ -136,64 +120,68 @@ def family(image: str) -> str:
 def image_ids(files: tuple[str, ...]) -> frozenset[str]:
     found: set[str] = set()
     for file in files:
-        if not file.endswith(".parquet"):
-            found |= {str(name) for name, value in json_items(file, skip=True) if value is None}
-            continue
-        for group in range(groups_of(file)):
-            for n, row in tables.parquet_rows(file, group, ("__index_level_0__", "id", "index")):
-                if isinstance(row, dict):
-                    found.add(str(row.get("__index_level_0__") or row.get("id") or row.get("index") or n))
+        if is_parquet(file):
+            rows = tables.file_rows(file, ("__index_level_0__", "id", "index"))
+            found |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
+        else:
+            found |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
     return frozenset(found)
 
 
 @kept(4)
 def instruction_ids(file: str) -> frozenset[str]:
-    return frozenset(str(name) for name, value in json_items(file, "data", skip=True) if value is None)
+    return frozenset(row["id"] for _, row in entries(file) if isinstance(row, dict))
 
 
-def instruction_rows(piece: Piece) -> Rows:
-    place = piece.place
-    pictures, asked = image_ids(tuple(image_files(place))), instruction_ids(piece.file)
-    for _, (name, entry) in tables.sliced(piece, enumerate(json_items(piece.file, "data"))):  # type: ignore[arg-type,misc]
-        locator = f"{short(piece.file)}#{name}"
-        reason = entry.reason if isinstance(entry, Bad) else unusable(entry, pictures)
-        if reason or not isinstance(entry, dict):
-            yield RejectedRow(place.corpus, locator, reason or "no JSON object")
-            continue
-        images, related = listed(entry, "image_ids"), listed(entry, "rel_ins_ids")
-        images = (
-            [images[round(n * (len(images) - 1) / (FRAMES - 1))] for n in range(FRAMES)]
-            if len(images) > FRAMES
-            else images
-        )
-        for lost in (other for other in dict.fromkeys(related) if other not in asked):
-            yield RejectedRow(place.corpus, f"{locator}/{lost}", "a related instruction that is not there")
-        attributes = known(kind="related", family=family(images[0]) if images else str(name), ref=str(name),
-                           related=[other for other in dict.fromkeys(related) if other in asked and other != name],
-                           subset=stem(piece.file).removesuffix("_instructions"))  # fmt: skip
-        yield words(
-            place, locator, [lines(entry["instruction"]), lines(entry["answer"])], attributes, LICENCE, AUTHOR, images
-        )
+def entries(file: str) -> Numbered:
+    """The instructions of a file, each with its id."""
+    for n, (name, entry) in enumerate(json_items(file, "data")):
+        if isinstance(entry, Bad) and name == -1:
+            yield n, entry
+        else:
+            yield n, {"id": str(name), "entry": entry}
+
+
+def instruction(
+    place: Place, locator: str, row: Mapping[str, Any], known_ids: tuple[frozenset[str], frozenset[str]], subset: str
+) -> list[SourceRow | RejectedRow] | Bad:
+    """The text row of an instruction, and a reject for each related one that is not there."""
+    name, entry, (images_there, asked) = row["id"], row["entry"], known_ids
+    if reason := unusable(entry, images_there):
+        return Bad(reason)
+    images, related = listed(entry, "image_ids"), dict.fromkeys(listed(entry, "rel_ins_ids"))
+    if len(images) > FRAMES:
+        images = [images[round(n * (len(images) - 1) / (FRAMES - 1))] for n in range(FRAMES)]
+    lost = [other for other in related if other not in asked]
+    attributes = known(kind="related", family=family(images[0]) if images else name, ref=name,
+                       related=[other for other in related if other in asked and other != name], subset=subset)  # fmt: skip
+    said = [lines(entry["instruction"]), lines(entry["answer"])]
+    return [
+        *(RejectedRow(place.corpus, f"{locator}/{other}", "a related instruction that is not there") for other in lost),
+        words(place, locator, said, attributes, LICENCE, AUTHOR, images),
+    ]
 
 
 def listed(entry: dict[str, Any], field: str) -> list[str]:
     value = entry.get(field)
-    return [str(item) for item in value if isinstance(item, str | int)] if isinstance(value, list) else []
+    return [string(item) for item in value] if isinstance(value, list) else []
 
 
-def unusable(entry: Any, pictures: frozenset[str]) -> str:
+def unusable(entry: Any, images: frozenset[str]) -> str:
+    if isinstance(entry, Bad):
+        return entry.reason
     if not isinstance(entry, dict):
         return "no JSON object"
     if not lines(entry.get("instruction")):
         return "no instruction"
     if not lines(entry.get("answer")):
         return "no answer"
-    return "a picture that is not there" if any(image not in pictures for image in listed(entry, "image_ids")) else ""
+    return "a picture that is not there" if any(image not in images for image in listed(entry, "image_ids")) else ""
 
 
 CONNECTOR = Connector(
     name="mimic-it",
-    version="1",
+    version="2",
     description="MIMIC-IT: instructions about pictures with others as examples",
     homepage="https://github.com/Luodian/Otter",
     licence=LICENCE,
@@ -201,5 +189,5 @@ CONNECTOR = Connector(
     size="2.8 million instructions",
     tasks=("visual_question_answering", "reasoning", "exemplar_learning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
 )

@@ -10,25 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs, tables
+from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.reading import pairs
 from codi2_datasets.connectors.reading.documents import stretches
 from codi2_datasets.connectors.reading.files import find, short
-from codi2_datasets.connectors.reading.values import WEB, Bad, known, number, pick, text, web_address
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.results import results
+from codi2_datasets.connectors.reading.tables import sliced, slices
+from codi2_datasets.connectors.reading.values import (
+    WEB,
+    Bad,
+    known,
+    need_fields,
+    number,
+    pick,
+    text,
+    web_address,
+    whole,
+)
 from codi2_datasets.connectors.reading.words import words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 AUTHOR = "web pages, collected by the Allen Institute for AI"
 PATTERNS = ("*.jsonl", "*.jsonl.zip", "*.jsonl.gz", "*.jsonl.zst")
 
 
 def images_of(row: Mapping[str, Any]) -> Iterator[tuple[int, str, float | None]]:
-    """(sentence, address, similarity) of each picture that says where it belongs."""
+    """(sentence, URL, similarity) of each image that says where it belongs."""
     sentences = row.get("text_list")
     for info in row["image_info"] if isinstance(row.get("image_info"), list) else []:
         if isinstance(info, dict) and isinstance(sentences, list):
-            place, url = info.get("matched_text_index"), web_address(info.get("raw_url"))
-            if url and isinstance(place, int) and 0 <= place < len(sentences):
+            place, url = whole(info.get("matched_text_index")), web_address(info.get("raw_url"))
+            if url and place is not None and 0 <= place < len(sentences):
                 yield place, url, number(info.get("matched_sim"))
 
 
@@ -45,10 +58,10 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
     for file in find(place.path, PATTERNS):
-        for n, row in tables.json_lines(file):
+        for n, row in json_rows(file):
             locator = f"{short(file)}#{n}"
-            if isinstance(row, Bad):
-                yield RejectedRow(place.corpus, locator, row.reason)
+            if not isinstance(row, dict):
+                yield RejectedRow(place.corpus, locator, row.reason if isinstance(row, Bad) else "")
                 continue
             page = web_address(row.get("url"))
             for k, (at, url, similarity) in enumerate(images_of(row)):
@@ -60,10 +73,8 @@ def pieces(place: Place) -> Iterator[Piece]:
     yield from pairs.tar_pieces(place)
     files = find(place.path, PATTERNS)
     for file in files:
-        first = next(tables.json_lines(file), (0, {}))[1]
-        if isinstance(first, dict) and first and "text_list" not in first:
-            raise ConnectorError(f"{file}: the field 'text_list' is missing; it has: {', '.join(first)}")
-    yield from tables.slices(place, files, lambda file: sum(1 for _ in tables.json_lines(file)), kind="documents")
+        need_fields(file, json_rows(file), ("text_list",))
+    yield from slices(place, files, json_rows, kind="documents")
 
 
 def describe(record: Mapping[str, Any]) -> pairs.Told:
@@ -72,27 +83,25 @@ def describe(record: Mapping[str, Any]) -> pairs.Told:
 
 
 def rows(piece: Piece) -> Rows:
-    if piece.kind != "documents":
-        yield from pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
-        return
-    place = piece.place
-    for n, row in tables.sliced(piece, tables.json_lines(piece.file)):
-        locator = f"{short(piece.file)}#{n}"
-        parts = row if isinstance(row, Bad) else parts_of(row)
-        found = [] if isinstance(parts, Bad) else list(stretches(parts))
-        if not found or isinstance(row, Bad):
-            yield RejectedRow(
-                place.corpus, locator, parts.reason if isinstance(parts, Bad) else "no pictures among words"
-            )
-            continue
-        attributes = {"kind": "document", "family": web_address(row.get("url")) or locator}
-        for k, stretch in enumerate(found):
-            yield words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+    if piece.kind == "documents":
+        return results(piece, sliced(piece, json_rows(piece.file)), document)
+    return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
+
+
+def document(place: Place, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
+    parts = parts_of(row)
+    if isinstance(parts, Bad):
+        return parts
+    attributes = {"kind": "document", "family": web_address(row.get("url")) or locator}
+    return [
+        words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+        for k, stretch in enumerate(stretches(parts))
+    ] or Bad("no pictures among words")
 
 
 CONNECTOR = Connector(
     name="mmc4",
-    version="1",
+    version="2",
     description="MMC4: web pages with pictures matched to their sentences",
     homepage="https://github.com/allenai/mmc4",
     licence=WEB,
@@ -100,6 +109,6 @@ CONNECTOR = Connector(
     size="103 million pages, 585 million addresses",
     tasks=("text_to_media", "text_to_image", "image_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

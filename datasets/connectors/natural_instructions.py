@@ -7,16 +7,18 @@ Option `instances`: how many of each task at most, the first; 0 for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
-from codi2_datasets.connectors.reading.files import find, identity, short, stem
+from codi2_datasets.connectors.reading.files import PACKED, find, identity, stem
 from codi2_datasets.connectors.reading.json_items import json_items
+from codi2_datasets.connectors.reading.results import only_objects, results
 from codi2_datasets.connectors.reading.values import Bad, known, lines, text
 from codi2_datasets.connectors.reading.words import family_of, words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.corpora.base import SourceRow
 
 LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
 
@@ -41,25 +43,24 @@ def head(file: str) -> dict[str, str]:
 
 
 def rows(piece: Piece) -> Rows:
-    place, task, told = piece.place, stem(piece.file.removesuffix(".gz")), head(piece.file)
-    most = int(place.options.get("instances") or 0) or None
-    for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)):
-        locator = f"{short(piece.file)}#{n}"
-        if not isinstance(entry, dict):
-            yield RejectedRow(place.corpus, locator, entry.reason if isinstance(entry, Bad) else "no JSON object")
-            continue
-        asked, answer = lines(entry.get("input")), first(entry.get("output"))
-        if not (asked and answer and told["Definition"]):
-            yield RejectedRow(place.corpus, locator, "no definition, input or output")
-            continue
-        attributes = known(kind="icl", task=task, family=family_of(task, asked), definition=told["Definition"],
-                           category=text(told["Categories"]), language=text(told["Input_language"]))  # fmt: skip
-        yield words(place, locator, [asked, answer, task, told["Definition"]], attributes, LICENCE, AUTHOR)
+    task, told = stem(PACKED.sub("", piece.file)), head(piece.file)
+    most = int(piece.place.options.get("instances") or 0) or None
+    found = ((n, entry) for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)))
+    yield from results(piece, only_objects(found), partial(describe, task=task, told=told))
+
+
+def describe(place: Place, locator: str, entry: Mapping[str, Any], task: str, told: dict[str, str]) -> SourceRow | Bad:
+    asked, answer = lines(entry.get("input")), first(entry.get("output"))
+    if not (asked and answer and told["Definition"]):
+        return Bad("no definition, input or output")
+    attributes = known(kind="icl", task=task, family=family_of(task, asked), definition=told["Definition"],
+                       category=text(told["Categories"]), language=text(told["Input_language"]))  # fmt: skip
+    return words(place, locator, [asked, answer, task, told["Definition"]], attributes, LICENCE, AUTHOR)
 
 
 CONNECTOR = Connector(
     name="natural-instructions",
-    version="1",
+    version="2",
     description="Natural Instructions: definitions and examples of 1,600 tasks",
     homepage="https://github.com/allenai/natural-instructions",
     licence=LICENCE,
@@ -67,6 +68,6 @@ CONNECTOR = Connector(
     size="1,616 tasks, 5 million instances",
     tasks=("text_icl", "text_instruction", "text_to_media"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     options={"instances": 0},
 )

@@ -15,9 +15,10 @@ from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
 from codi2_datasets.connectors.reading import pairs, tables
 from codi2_datasets.connectors.reading.documents import stretches
 from codi2_datasets.connectors.reading.files import short
+from codi2_datasets.connectors.reading.results import results
 from codi2_datasets.connectors.reading.values import WEB, Bad, known, lines, text, web_address
 from codi2_datasets.connectors.reading.words import words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 AUTHOR = "web pages, collected by Hugging Face"
 COLUMNS = ("images", "texts", "metadata", "general_metadata")
@@ -34,6 +35,8 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     images, texts = row.get("images"), row.get("texts")
     if not isinstance(images, list) or not isinstance(texts, list) or len(images) != len(texts):
         return Bad("images and texts are not as long as each other")
+    if any(image and said for image, said in zip(images, texts, strict=True)):
+        return Bad("an image and a text in one place")
     found = [
         ("image", web_address(image)) if image else ("text", lines(said))
         for image, said in zip(images, texts, strict=True)
@@ -59,8 +62,8 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     for piece in document_pieces(place):
         for n, row in tables.parquet_rows(piece.file, piece.part or 0, COLUMNS):
             locator = f"{short(piece.file)}#{n}"
-            if isinstance(row, Bad):
-                yield RejectedRow(place.corpus, locator, row.reason)
+            if not isinstance(row, dict):
+                yield RejectedRow(place.corpus, locator, row.reason if isinstance(row, Bad) else "")
                 continue
             for k, found in enumerate(told(place, row)):
                 yield Link(f"{locator}/{k}", found.url, found.caption, found.attributes)
@@ -82,26 +85,24 @@ def describe(record: Mapping[str, Any]) -> pairs.Told:
 
 def rows(piece: Piece) -> Rows:
     if piece.part is None:
-        yield from pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
-        return
-    place = piece.place
-    for n, row in tables.parquet_rows(piece.file, piece.part, COLUMNS):
-        locator = f"{short(piece.file)}#{n}"
-        parts = row if isinstance(row, Bad) else parts_of(row)
-        found = [] if isinstance(parts, Bad) else list(stretches(parts))
-        if not found:
-            yield RejectedRow(
-                place.corpus, locator, parts.reason if isinstance(parts, Bad) else "no pictures among words"
-            )
-        for k, stretch in enumerate(found):
-            family = page_of(row) if isinstance(row, dict) else ""
-            attributes = {"kind": "document", "family": family or locator}
-            yield words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+        return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
+    return results(piece, tables.parquet_rows(piece.file, piece.part, COLUMNS), document)
+
+
+def document(place: Place, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
+    parts = parts_of(row)
+    if isinstance(parts, Bad):
+        return parts
+    attributes = {"kind": "document", "family": page_of(row) or locator}
+    return [
+        words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
+        for k, stretch in enumerate(stretches(parts))
+    ] or Bad("no pictures among words")
 
 
 CONNECTOR = Connector(
     name="obelics",
-    version="1",
+    version="2",
     description="OBELICS: web pages with their pictures in place",
     homepage="https://huggingface.co/datasets/HuggingFaceM4/OBELICS",
     licence=WEB,
@@ -109,6 +110,6 @@ CONNECTOR = Connector(
     size="141 million pages, 353 million addresses",
     tasks=("text_to_media", "text_to_image", "image_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

@@ -11,28 +11,29 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.reading import listed
+from codi2_datasets.connectors.reading.delimited import delimited_rows
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.sounds import heard, youtube_names
-from codi2_datasets.connectors.reading.values import Bad, known, number, text
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, number, text
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE = "LicenseRef-VGGSound"
 COLUMNS = ("video", "start", "label", "half")
 
 
-def read(file: str) -> tables.Numbered:
-    return tables.delimited_rows(file, header=COLUMNS)
+def read(file: str) -> Numbered:
+    return delimited_rows(file, header=COLUMNS)
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    return youtube_names(row["video"].strip(), number(row["start"]))
+    return youtube_names(row["video"], number(row["start"]))
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
     label = text(row["label"])
     attributes = known(
-        concept=label, family=label, video=row["video"].strip(), start=number(row["start"]), half=text(row["half"])
+        concept=label, family=label, video=row["video"], start=number(row["start"]), half=text(row["half"])
     )
     return heard(place, locator, found, label, attributes, LICENCE)
 
@@ -48,7 +49,7 @@ LISTING = listed.Listing(
 
 CONNECTOR = Connector(
     name="vggsound",
-    version="1",
+    version="2",
     description="VGGSound: clips in which what is heard is seen",
     homepage="https://www.robots.ox.ac.uk/~vgg/data/vggsound",
     licence=LICENCE,
@@ -57,5 +58,5 @@ CONNECTOR = Connector(
     tasks=("text_to_audio", "audio_captioning", "audio_editing", "text_to_video", "video_captioning", "image_to_audio",
            "audio_to_image", "joint_image_audio"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )  # fmt: skip

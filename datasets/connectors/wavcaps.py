@@ -10,33 +10,34 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed, tables
+from codi2_datasets.connectors.base import Connector, ConnectorError, Place
+from codi2_datasets.connectors.reading import listed
 from codi2_datasets.connectors.reading.files import stem
 from codi2_datasets.connectors.reading.json_items import json_items
 from codi2_datasets.connectors.reading.media import Medium
+from codi2_datasets.connectors.reading.results import only_objects
 from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad, known, licence_of, pick, text, web_address
+from codi2_datasets.connectors.reading.values import Bad, Numbered, known, licence_of, pick, string, text, web_address
 from codi2_datasets.corpora.base import SourceRow
 
 LICENCE = "LicenseRef-WavCaps"
 SOURCES = {"fsd": "FreeSound", "bbc": "BBC_Sound_Effects", "sb": "SoundBible", "as": "AudioSet_SL"}
-ID_ENDINGS = (".wav", ".flac", ".mp3")
 
 
-def read(file: str) -> tables.Numbered:
+def read(file: str) -> Numbered:
     source = SOURCES.get(stem(file).partition("_")[0], stem(file))
-    for n, (_, entry) in enumerate(json_items(file, "data")):
-        if isinstance(entry, dict):
-            yield n, {**entry, "source": source}
-        else:
-            yield n, entry if isinstance(entry, Bad) else Bad("no JSON object")
+    for n, entry in only_objects(enumerate(entry for _, entry in json_items(file, "data"))):
+        yield n, {**entry, "source": source} if isinstance(entry, dict) else entry
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    name = str(pick(row, "id") or "")
-    plain = stem(name) if name.endswith(ID_ENDINGS) else name
-    return [f"{row['source']}_flac/{plain}", f"{row['source']}/{plain}", plain] if plain else []
+    name = string(pick(row, "id"))
+    return [f"{row['source']}_flac/{name}", f"{row['source']}/{name}", name] if name else []
+
+
+def check(file: str) -> None:
+    if next(json_items(file, "data"), None) is None:
+        raise ConnectorError(f"{file}: no list 'data' with entries in it")
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
@@ -53,13 +54,13 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
 
 
 LISTING = listed.Listing(
-    files=lambda place: listed.lists(place, "*_final.json"), read=read, names=names, describe=describe
+    files=lambda place: listed.lists(place, "*_final.json"), read=read, names=names, describe=describe, check=check
 )
 
 
 CONNECTOR = Connector(
     name="wavcaps",
-    version="1",
+    version="2",
     description="WavCaps: sounds of four collections with captions written by a language model",
     homepage="https://github.com/XinhaoMei/WavCaps",
     licence=LICENCE,
@@ -67,5 +68,5 @@ CONNECTOR = Connector(
     size="403 thousand sounds",
     tasks=("text_to_audio", "audio_captioning"),
     pieces=partial(listed.pieces, how=LISTING),
-    rows=partial(listed.rows, how=LISTING),
+    results=partial(listed.rows, how=LISTING),
 )

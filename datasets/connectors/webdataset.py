@@ -14,7 +14,7 @@ from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Rows
 from codi2_datasets.connectors.reading import pairs
-from codi2_datasets.connectors.reading.values import WEB, text
+from codi2_datasets.connectors.reading.values import WEB, string, text
 
 
 def rows(piece: Piece) -> Rows:
@@ -22,7 +22,7 @@ def rows(piece: Piece) -> Rows:
 
     def describe(record: Mapping[str, Any]) -> pairs.Told:
         told = pairs.plain(record)
-        own = {name: text(record.get(field)) for name, field in taken.items()}
+        own = {name: text(string(record.get(field))) for name, field in taken.items()}
         return replace(told, attributes={**told.attributes, **{name: value for name, value in own.items() if value}})
 
     return pairs.tar_rows(piece, describe, ("image", "audio", "video"), WEB)
@@ -30,7 +30,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="webdataset",
-    version="1",
+    version="2",
     description="Tars of media with captions, as img2dataset and WebDataset write them",
     homepage="https://github.com/rom1504/img2dataset",
     licence=WEB,
@@ -48,6 +48,6 @@ CONNECTOR = Connector(
         "joint_image_audio",
     ),
     pieces=pairs.tar_pieces,
-    rows=rows,
+    results=rows,
     options={"style": "", "kind": "", "family": ""},
 )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import listed, pairs, tables
+from codi2_datasets.connectors.reading import listed, pairs
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
 from codi2_datasets.connectors.reading.media import Medium
 from codi2_datasets.connectors.reading.tars import names
 from codi2_datasets.connectors.reading.values import Bad, known, need, number, pick, text, web_address
@@ -40,7 +41,7 @@ def iso_seconds(duration: Any) -> float | None:
 
 
 def file_names(row: Mapping[str, Any]) -> list[str]:
-    return [text(row.get("videoid"))]
+    return [f"{row.get('page_dir')}/{row['videoid']}", row["videoid"]]
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], clip: Medium) -> list[SourceRow] | Bad:
@@ -53,12 +54,12 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], clip: Medium) -
 
 
 def check(file: str) -> None:
-    need(file, tables.header_of(file), ("videoid",), ("contentUrl",), ("name",))
+    need(file, header_of(file), ("videoid",), ("contentUrl",), ("name",))
 
 
 LISTING = listed.Listing(
     files=lambda place: listed.lists(place, *CSV),
-    read=tables.delimited_rows,
+    read=delimited_rows,
     names=file_names,
     describe=describe,
     modalities=("video",),
@@ -70,7 +71,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     files = LISTING.files(place)
     for file in files:
         check(file)
-    return pairs.links(place, ((file, tables.delimited_rows(file)) for file in files), told)
+    return pairs.links(place, ((file, delimited_rows(file)) for file in files), told)
 
 
 def pieces(place: Place) -> Iterator[Piece]:
@@ -88,7 +89,7 @@ def rows(piece: Piece) -> Rows:
 
 CONNECTOR = Connector(
     name="webvid",
-    version="1",
+    version="2",
     description="WebVid: short stock clips with their descriptions",
     homepage="https://github.com/m-bain/webvid",
     licence=LICENCE,
@@ -96,6 +97,6 @@ CONNECTOR = Connector(
     size="2.6 million (WebVid-2M), 10.7 million (WebVid-10M) addresses",
     tasks=("text_to_video", "video_captioning"),
     pieces=pieces,
-    rows=rows,
+    results=rows,
     links=links,
 )

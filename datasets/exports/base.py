@@ -41,10 +41,17 @@ class Loss:
     written: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    rejects: list[dict[str, str]] = field(default_factory=list)
+    """Of an import: each row that is left out, with its place and the reason."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"written": self.written, "lost": dict(sorted(self.lost.items())),
-                "left_out": dict(sorted(self.left_out.items()))}  # fmt: skip
+                "left_out": dict(sorted(self.left_out.items())), **({"rejects": self.rejects} if self.rejects else {})}  # fmt: skip
+
+    def reject(self, place: str, reason: str) -> None:
+        """Count and name a row that cannot be imported."""
+        self.left_out[reason] += 1
+        self.rejects.append({"row": place, "reason": reason})
 
     def keep(self, item: Item, reason: str | None) -> bool:
         """Count the item as written or, where there is a reason against it, as left out."""

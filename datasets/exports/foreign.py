@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from codi2_datasets.exports.base import Loss, Reading
+from codi2_datasets.exports.base import Item, Loss, Reading
 from codi2_datasets.identity import digest
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
@@ -23,6 +23,18 @@ CLIP_SIDE, FPS = 256, 8  # of a video that has to be written anew
 
 class Unusable(ValueError):
     """A sample of others cannot be had; the message is the reason, in few enough words to count by."""
+
+
+def usable(place: str, loss: Loss, make: Callable[[], Item]) -> Iterator[Item]:
+    """The item that a row of others makes, or none: then the row is a reject with its place."""
+    try:
+        yield make()
+    except Unusable as error:
+        loss.reject(place, str(error))
+    except UnicodeEncodeError:
+        loss.reject(place, "holds half a character (a lone surrogate)")
+    except (KeyError, TypeError, AttributeError, ValueError, LookupError, StopIteration) as error:
+        loss.reject(place, f"not as the format has it: {' '.join(str(error).split())[:200] or type(error).__name__}")
 
 
 def sample_of(place: str, messages: Sequence[Message], split: str, reading: Reading, loss: Loss) -> Sample:

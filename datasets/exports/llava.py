@@ -2,18 +2,22 @@
 
 The words '<image>' within a text, or made by two that meet, would be taken for a picture: they are written
 '&lt;image&gt;', and counted. Sounds, clips and pictures in replies have no place in the format: such samples are left
-out. Folders of others may keep their pictures in folders within images/.
+out. Folders of others may keep their images in folders within images/, and their entries may show clips and audio.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
+from codi2_datasets.connectors.reading.files import has_ending
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.llava import in_place, media_of
+from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import (
     ExportError,
     Format,
@@ -25,8 +29,8 @@ from codi2_datasets.exports.base import (
     roles_lost,
 )
 from codi2_datasets.exports.files import TextFiles
-from codi2_datasets.exports.foreign import Unusable, medium, sample_of
-from codi2_datasets.sample import Message, Part, Sample
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of, usable
+from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
 
 TOKEN, ESCAPED = "<image>", "&lt;image&gt;"
@@ -77,62 +81,61 @@ def said(message: Message, loss: Loss) -> str:
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
-    names = [name for name in store.list() if name.endswith(".json") and "/" not in name and name != "loss.json"]
+    names = [
+        name for name in store.list()
+        if has_ending(name, ".json", ".jsonl") and "/" not in name and name != "loss.json"
+    ]  # fmt: skip
     if not names:
         raise ExportError(f"llava: no .json under {store.root}")
     for name in names:
-        try:
-            entries = json.loads(store.read_bytes(name))
-        except ValueError as error:
-            raise ExportError(f"llava: {name}: not JSON: {error}") from error
-        for number, told in enumerate(entries):
-            if "codi2" in told:
-                loss.written += 1
-                sample = Sample.from_dict(told["codi2"])
-                media = {p.part or "": store.read_bytes(picture(sample, p)) for p in media_parts(sample, "image")}
-                yield Item(sample, media)
-                continue
-            try:
-                item = foreign(told, number, store, reading, loss, name)
-            except Unusable as error:
-                loss.left_out[str(error)] += 1
-                continue
-            yield item
+        for number, told in json_rows(store.uri(name)):
+            place = f"{name}:{number}"
+            if isinstance(told, dict):
+                yield from usable(place, loss, partial(item_of, told, place, store, reading, loss))
+            else:
+                loss.reject(place, told.reason if isinstance(told, Bad) else "no JSON object")
 
 
-def foreign(told: dict[str, Any], number: int, store: Store, reading: Reading, loss: Loss, name: str) -> Item:
-    """A conversation of others. Raises ExportError where pictures and `<image>` differ in number, and Unusable."""
-    shown = told.get("image", [])
-    pictures = iter([shown] if isinstance(shown, str) else shown)
+def item_of(told: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
+    if "codi2" not in told:
+        return foreign(told, place, store, reading, loss)
+    sample = Sample.from_dict(told["codi2"])
+    media = {p.part or "": store.read_bytes(picture(sample, p)) for p in media_parts(sample, "image")}
+    loss.written += 1
+    return Item(sample, media)
+
+
+def foreign(told: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
+    """A conversation of others. Raises Unusable, where media and marks differ in number too."""
     speakers = {theirs: ours for ours, theirs in SPEAKERS.items()}
+    turns = told["conversations"]
+    if unknown := next((turn["from"] for turn in turns if turn["from"] not in speakers), None):
+        raise Unusable(f"unknown speaker {unknown!r}")
+    listed = media_of(told)
+    pieces = listed if isinstance(listed, Bad) else in_place([turn["value"] for turn in turns], listed)
+    if isinstance(pieces, Bad):
+        raise Unusable(pieces.reason)
     messages, media, count = [], {}, 0
-    for turn in told["conversations"]:
-        if turn["from"] not in speakers:
-            raise ExportError(f"llava: {name}: {told.get('id')}: unknown speaker {turn['from']!r}")
+    for turn, own in zip(turns, pieces, strict=True):
         role, parts = speakers[turn["from"]], []
-        for piece in re.split(f"({TOKEN})", turn["value"]):
-            if piece == TOKEN:
-                file = next(pictures, None)
-                if file is None:
-                    raise ExportError(f"llava: {name}: {told.get('id')}: more <image> than pictures")
-                member = f"{count:03d}.webp"
-                media[member] = medium("image", look_up(file, store))
-                parts.append(Part("image", part=member, target=role == "assistant"))
-            elif piece:
-                parts.append(Part("text", piece.replace(ESCAPED, TOKEN), target=role == "assistant"))
-            count += bool(piece)
+        for kind, value in own:
+            if kind == "text":
+                parts.append(Part("text", value.replace(ESCAPED, TOKEN), target=role == "assistant"))
+            else:
+                member = f"{count:03d}.{EXTENSIONS[kind]}"
+                media[member] = medium(kind, look_up(kind, value, store))
+                parts.append(Part(kind, part=member, target=role == "assistant"))  # type: ignore[arg-type]
+            count += 1
         messages.append(Message(role, tuple(parts)))  # type: ignore[arg-type]
-    if next(pictures, None) is not None:
-        raise ExportError(f"llava: {name}: {told.get('id')}: fewer <image> than pictures")
-    return Item(sample_of(f"{name}:{number}", messages, name.removesuffix(".json"), reading, loss), media)
+    return Item(sample_of(place, messages, place.partition(".")[0], reading, loss), media)
 
 
-def look_up(file: str, store: Store) -> bytes | None:
-    """A picture by the name an entry gives it, None where there is none. Raises Unusable for one out of the folder."""
+def look_up(kind: str, file: str, store: Store) -> bytes | None:
+    """A medium by the name an entry gives it, None where there is none. Raises Unusable for one out of the folder."""
     if ".." in PurePosixPath(file).parts:
-        raise Unusable("image out of the folder")
-    name = f"images/{file}"
-    return store.read_bytes(name) if store.exists(name) else None
+        raise Unusable(f"{kind} out of the folder")
+    names = (f"{kind}s/{file}", file)
+    return next((store.read_bytes(name) for name in names if store.exists(name)), None)
 
 
 FILES = r"(train|validation|test)\.json|images/[^/]+\.\d{3}\.webp"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from codi2_datasets.exports.base import (
@@ -25,7 +26,7 @@ from codi2_datasets.exports.base import (
     roles_lost,
 )
 from codi2_datasets.exports.files import TextFiles
-from codi2_datasets.exports.foreign import Unusable, medium, sample_of
+from codi2_datasets.exports.foreign import medium, sample_of, usable
 from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
@@ -131,26 +132,26 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     if not names:
         raise ExportError(f"mimic_it: no _instructions.json under {store.root}")
     for name in names:
-        data = json.loads(store.read_bytes(name))["data"]
-        split = name.removesuffix("_instructions.json")
-        file = f"{split}_images.json"
-        images = json.loads(store.read_bytes(file)) if store.exists(file) else {}
-        ours = any("codi2" in entry for entry in data.values())
+        try:
+            data = json.loads(store.read_bytes(name))["data"]
+            split = name.removesuffix("_instructions.json")
+            file = f"{split}_images.json"
+            images = json.loads(store.read_bytes(file)) if store.exists(file) else {}
+            ours = any("codi2" in entry for entry in data.values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExportError(f"mimic_it: {name}: no instructions under 'data': {error}") from error
         for key, entry in data.items():
-            if "codi2" in entry:
-                sample = Sample.from_dict(entry["codi2"])
-                shown = {
-                    p.part or "": base64.b64decode(images[picture(sample, p)]) for p in media_parts(sample, "image")
-                }
-                loss.written += 1
-                yield Item(sample, shown)
-            elif not ours:
-                try:
-                    item = foreign(key, data, images, split, reading, loss)
-                except Unusable as error:
-                    loss.left_out[str(error)] += 1
-                    continue
-                yield item
+            if "codi2" in entry or not ours:
+                yield from usable(f"{name}:{key}", loss, partial(item_of, key, data, images, split, reading, loss))
+
+
+def item_of(key: str, data: dict[str, Any], images: dict[str, str], split: str, reading: Reading, loss: Loss) -> Item:
+    if "codi2" not in data[key]:
+        return foreign(key, data, images, split, reading, loss)
+    sample = Sample.from_dict(data[key]["codi2"])
+    shown = {p.part or "": base64.b64decode(images[picture(sample, p)]) for p in media_parts(sample, "image")}
+    loss.written += 1
+    return Item(sample, shown)
 
 
 def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, reading: Reading, loss: Loss) -> Item:
@@ -159,7 +160,7 @@ def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, 
     media: dict[str, bytes] = {}
 
     def show(entry: dict[str, Any], role: str | None) -> None:
-        for name in entry["image_ids"]:
+        for name in map(str, entry["image_ids"]):
             if name not in images:
                 loss.lost["a picture that is not there"] += 1
                 continue

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from codi2_datasets.exports.base import Format, Item, Loss, Reading, beyond_pictures, roles_lost
-from codi2_datasets.exports.foreign import medium, sample_of
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
 from codi2_datasets.exports.trl import MEDIUM
 from codi2_datasets.sample import Message, Part, Sample
@@ -59,7 +59,11 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number
         shown = {image["path"]: image["bytes"] for image in row["images"] if image}
         return Item(sample, shown)
     parts, media = [], {}
+    if len(row["texts"]) != len(row["images"]):
+        raise Unusable("images and texts are not as long as each other")
     for place, (text, image) in enumerate(zip(row["texts"], row["images"], strict=True)):
+        if text is not None and image is not None:
+            raise Unusable("an image and a text in one place")
         if text is not None:
             parts.append(Part("text", text, target=True))
         elif isinstance(image, dict) and image.get("bytes"):

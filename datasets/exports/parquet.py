@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codi2_datasets.connectors.reading.files import has_ending
+from codi2_datasets.connectors.reading.tables import file_rows
+from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Item, Loss
-from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.exports.foreign import Unusable
+from codi2_datasets.exports.files import whole_file
+from codi2_datasets.exports.foreign import usable
 from codi2_datasets.exports.webdataset import lots
 from codi2_storage.store import Store
 
 ROWS = 1000  # a file
+MEDIA = ("images", "audios", "videos")  # columns that hold bytes
 FILES = r"(train|validation|test)-\d{5,}\.parquet"
 
 
@@ -30,19 +35,14 @@ def write_rows(
 def read_rows(
     store: Store, format_name: str, loss: Loss, item_of: Callable[[dict[str, Any], str, int], Item]
 ) -> Iterator[Item]:
-    """The items of every file. `item_of` gets a row, its file and its number there; one that is Unusable is counted."""
-    names = [name for name in store.list() if name.endswith(".parquet")]
+    """The items of every file. `item_of` gets a row, its file and its number there; a row that cannot be used is a reject."""
+    names = [name for name in store.list() if has_ending(name, ".parquet")]
     if not names:
         raise ExportError(f"{format_name}: no .parquet under {store.root}")
     for name in names:
-        start = 0
-        with local_copy(store, name) as path:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
-                for number, row in enumerate(batch.to_pylist()):
-                    try:
-                        item = item_of(row, name, start + number)
-                    except Unusable as error:
-                        loss.left_out[str(error)] += 1
-                        continue
-                    yield item
-                start += len(batch)
+        for number, row in file_rows(store.uri(name), binary=MEDIA):
+            place = f"{name}:{number}"
+            if isinstance(row, dict):
+                yield from usable(place, loss, partial(item_of, row, name, number))
+            else:
+                loss.reject(place, row.reason if isinstance(row, Bad) else "no row")

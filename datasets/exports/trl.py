@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from codi2_datasets.exports.base import ExportError, Format, Item, Loss, Reading, roles_lost
-from codi2_datasets.exports.foreign import medium, sample_of
+from codi2_datasets.exports.base import Format, Item, Loss, Reading, roles_lost
+from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
 from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
@@ -70,7 +70,7 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place: str) -> Item:
-    """A row as an item: by its field codi2, or, in a row of others, by its messages. Raises ExportError, Unusable."""
+    """A row as an item: by its field codi2, or, in a row of others, by its messages. Raises Unusable."""
     media = {kind: iter(row.get(column) or []) for kind, column in COLUMNS.items()}
     if row.get("codi2"):
         loss.written += 1
@@ -86,7 +86,7 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
             if piece["type"] == "text":
                 parts.append(Part("text", piece["text"] or "", target=target))
             elif piece["type"] not in media:
-                raise ExportError(f"trl: {place}: unknown content part {piece['type']!r}")
+                raise Unusable(f"unknown content part {piece['type']!r}")
             else:
                 member = f"{count:03d}.{EXTENSIONS[piece['type']]}"
                 told = next(media[piece["type"]], None)
@@ -94,6 +94,9 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
                 parts.append(Part(piece["type"], part=member, target=target))  # type: ignore[arg-type]
             count += 1
         messages.append(Message(message["role"], tuple(parts)))
+    for kind, left in media.items():
+        if next(left, None) is not None:
+            raise Unusable(f"{kind} without a place")
     return Item(sample_of(place, messages, split, reading, loss), found)
 
 

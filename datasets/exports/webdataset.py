@@ -8,6 +8,8 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 
+from codi2_datasets.connectors.reading.tars import opened_tar
+from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy, whole_file
 from codi2_datasets.padding import add_sample, members_of
@@ -68,33 +70,34 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     if not names:
         raise ExportError(f"webdataset: no .tar under {store.root}")
     for name in names:
-        with local_copy(store, name) as path:
-            yield from read_tar(str(path), name)
+        yield from read_tar(store.uri(name), name)
 
 
 def read_tar(path: str, name: str) -> Iterator[Item]:
     """The items of one tar, in order. Raises ExportError for what is no shard of ours."""
-    try:
-        with tarfile.open(path) as archive:
-            sample: Sample | None = None
-            media: dict[str, bytes] = {}
-            for member in archive:
-                if not member.isfile():
-                    continue
-                key, _, rest = member.name.removeprefix("./").partition(".")
-                data = archive.extractfile(member).read()  # type: ignore[union-attr]
-                if rest == "json":
-                    if sample is not None:
-                        yield whole(sample, media, name)
+    with opened_tar(path) as archive:
+        sample: Sample | None = None
+        media: dict[str, bytes] = {}
+        for member in archive.members:
+            key, _, rest = member.name.partition(".")
+            data = archive.read(member)
+            if isinstance(data, Bad):
+                raise ExportError(f"webdataset: {name}: {member.name}: {data.reason}")
+            if rest == "json":
+                if sample is not None:
+                    yield whole(sample, media, name)
+                try:
                     sample, media = Sample.from_json(data), {}
-                if sample is None or key != sample.sample_id:
-                    raise ExportError(f"webdataset: {name}: {member.name} does not follow the .json of its sample")
-                if rest != "json":
-                    media[rest] = data
-            if sample is not None:
-                yield whole(sample, media, name)
-    except (tarfile.TarError, SampleError) as error:
-        raise ExportError(f"webdataset: {name}: {error}") from error
+                except SampleError as error:
+                    raise ExportError(f"webdataset: {name}: {member.name}: {error}") from error
+            if sample is None or key != sample.sample_id:
+                raise ExportError(f"webdataset: {name}: {member.name} does not follow the .json of its sample")
+            if rest != "json":
+                media[rest] = data
+        if archive.bad:
+            raise ExportError(f"webdataset: {name}: {archive.bad[0][1].reason}")
+        if sample is not None:
+            yield whole(sample, media, name)
 
 
 def whole(sample: Sample, media: dict[str, bytes], name: str) -> Item:

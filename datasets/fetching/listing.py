@@ -1,4 +1,4 @@
-"""A list of addresses, or a connector's links, cut into shards of rows. Read as it goes: a list may be larger than memory."""
+"""A list of URLs, or a connector's links, cut into shards of rows. Read as it goes: a list may be larger than memory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codi2_datasets.connectors import Link, Place, connectors
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import expand, find, opened, short
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
+from codi2_datasets.connectors.reading.files import DAMAGE, PACKED, damage, expand, find, short
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.lines import lines_of
 from codi2_datasets.connectors.reading.pairs import plain
-from codi2_datasets.connectors.reading.values import Bad, listed_url, need, pick, text
+from codi2_datasets.connectors.reading.tables import file_rows, row_groups
+from codi2_datasets.connectors.reading.values import Bad, Numbered, listed_url, need, pick, text
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.fetching.options import FetchError
 
 ADDRESS = ("url", "URL", "contentUrl", "image_url")
-PATTERNS = tuple(
-    f"*.{kind}{packed}" for kind in ("parquet", "csv", "tsv", "jsonl", "txt") for packed in ("", ".gz", ".zst")
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+KINDS = ("parquet", "jsonl", "ndjson", "json", "txt", *DELIMITERS)
+PATTERNS = tuple(  # of a folder: a .json there is rather a report than a list
+    f"*.{kind}{packed}" for kind in KINDS if kind != "json" for packed in ("", ".gz", ".zst")
 )
 Row = Link | RejectedRow
 
@@ -54,8 +57,8 @@ def links_of(connector: str, place: Place) -> Iterator[Row]:
 
 
 def read_list(path: str) -> Iterator[Row]:
-    """Every row of a list: Parquet, CSV, TSV, JSON lines, or an address a line. Raises FetchError where a file has no
-    column of addresses, before the first row."""
+    """Every row of a list: Parquet, CSV, TSV, JSON lines, or a URL a line. Raises FetchError where a file has no column of
+    URLs, before the first row."""
     files = find(expand(path), PATTERNS)
     for file in files:
         check(file)
@@ -63,46 +66,60 @@ def read_list(path: str) -> Iterator[Row]:
 
 
 def kind_of(file: str) -> str:
-    return file.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
+    return PACKED.sub("", file.lower().partition("?")[0]).rpartition(".")[2]
 
 
 def check(file: str) -> None:
     kind = kind_of(file)
     if kind in ("csv", "tsv"):
-        need(file, tables.header_of(file, "\t" if kind == "tsv" else ","), ADDRESS)
+        need(file, header_of(file, DELIMITERS[kind]), ADDRESS)
     elif kind == "parquet":
-        with opened(file, seekable=True) as stream:
-            need(file, pq.ParquetFile(stream).schema_arrow.names, ADDRESS)
-    elif kind not in ("jsonl", "txt"):
-        raise FetchError(f"{file}: a list is .parquet, .csv, .tsv, .jsonl or .txt")
+        columns, _ = row_groups(file) or (None, ())
+        if columns is None:
+            raise FetchError(f"{file}: no Parquet file")
+        need(file, columns, ADDRESS)
+    elif kind not in KINDS:
+        raise FetchError(f"{file}: a list is .parquet, .csv, .tsv, .jsonl, .json or .txt")
 
 
 def rows_of(file: str) -> Iterator[Row]:
     for number, row in numbered(file):
         locator = f"{short(file)}#{number}"
-        yield RejectedRow("", locator, row.reason) if isinstance(row, Bad) else linked(locator, row)
+        yield linked(locator, row) if isinstance(row, dict) else RejectedRow("", locator, reason_of(row))
 
 
-def numbered(file: str) -> Iterator[tuple[Any, Mapping[str, Any] | Bad]]:
+def reason_of(row: object) -> str:
+    return row.reason if isinstance(row, Bad) else "no row"
+
+
+def numbered(file: str) -> Numbered:
     kind = kind_of(file)
     if kind == "parquet":
-        with opened(file, seekable=True) as stream:
-            groups = pq.ParquetFile(stream).num_row_groups
-        for group in range(groups):
-            yield from tables.parquet_rows(file, group)
-    elif kind == "jsonl":
-        yield from tables.json_lines(file)
-    elif kind == "txt":
-        with opened(file) as stream:
-            for number, line in enumerate(stream):
-                if line.strip():
-                    yield number, {"url": line.decode("utf-8", "replace").strip()}
-    else:
-        yield from tables.delimited_rows(file, "\t" if kind == "tsv" else ",")
+        return file_rows(file)
+    if kind == "txt":
+        return url_lines(file)
+    return delimited_rows(file, DELIMITERS[kind]) if kind in DELIMITERS else json_rows(file)
+
+
+def url_lines(file: str) -> Numbered:
+    """A URL a line, numbered with the empty ones; a carriage return ends a line too."""
+    number = -1
+    try:
+        lines = (part for line in lines_of(file) for part in ([line] if isinstance(line, Bad) else line.split(b"\r")))
+        for number, line in enumerate(lines):
+            if isinstance(line, Bad):
+                yield number, line
+            elif line.strip():
+                try:
+                    yield number, {"url": line.decode()}
+                except UnicodeDecodeError:
+                    yield number, Bad("broken UTF-8")
+    except DAMAGE as error:
+        yield number + 1, Bad(f"damaged file: {damage(error)}")
 
 
 def linked(locator: str, row: Mapping[str, Any]) -> Row:
-    """The row's address with the usual columns beside it."""
+    """The row's URL, as it is listed, with the usual columns beside it."""
     url = listed_url(pick(row, *ADDRESS))
     if not url:
         return RejectedRow("", locator, "no address")

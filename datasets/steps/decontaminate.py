@@ -1,34 +1,37 @@
 """Decontamination, part of `select`: what is near an item of a named evaluation set is not trained on.
 
-An evaluation set is a folder, here or behind any fsspec URI: pictures, sounds, clips, texts (.txt), and lines of
+An evaluation set is a folder, here or behind any fsspec URI: images, audio, video, texts (.txt), and objects of
 .jsonl with a field `text`. Its items are normalised and measured as the corpora are.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import fsspec
 import numpy as np
 
+from codi2_datasets.clients import SourceUnavailable
+from codi2_datasets.connectors.reading.files import find, opened
+from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.connectors.reading.lines import decoded
+from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.dedup import decontaminate, minhash, perceptual
 from codi2_datasets.dedup.decontaminate import THRESHOLDS, Items
 from codi2_datasets.identity import digest, sha256
 from codi2_datasets.media import MediaError
 from codi2_datasets.operators import operators
+from codi2_datasets.plain import plain_string
 from codi2_datasets.recipe import EvaluationSet, Recipe, RecipeError
 from codi2_datasets.steps.deduplicate import NEEDS, WORDS, as_matrix, signals_of
 from codi2_datasets.steps.enrich import DECODE
 from codi2_datasets.steps.ledger import reject
 from codi2_datasets.steps.normalise import normalise
 from codi2_datasets.steps.partitions import Media
-from codi2_storage.filesystems import system_of
 
 KINDS = {
     "image": {
@@ -56,30 +59,38 @@ class Item:
 
 def read_set(choice: EvaluationSet) -> list[Item]:
     """Everything in the folder, by name. Raises RecipeError where it cannot be read or holds nothing of use."""
+    named = f"decontaminate: {choice.name}"
     try:
-        fs, folder = system_of(choice.folder)
-        found = [item for path in sorted(fs.find(folder)) for item in read_file(fs, path)]
-    except (OSError, ValueError, ImportError) as error:
-        raise RecipeError(f"decontaminate: {choice.name}: {choice.folder} cannot be read: {error}") from error
+        files = find(choice.folder, tuple(f"*.{ending}" for kinds in KINDS.values() for ending in kinds))
+        found = [item for file in files for item in read_file(file, named)]
+    except SourceUnavailable as error:
+        raise RecipeError(f"{named}: no image, audio, video or text under {choice.folder}: {error.reason}") from error
+    except OSError as error:
+        raise RecipeError(f"{named}: {choice.folder} cannot be read: {error}") from error
     if not found:
-        raise RecipeError(f"decontaminate: {choice.name}: no picture, sound, clip or text under {choice.folder}")
+        raise RecipeError(f"{named}: no image, audio, video or text under {choice.folder}")
     return found
 
 
-def read_file(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[Item]:
-    name = path.rsplit("/", 1)[-1]
-    extension = name.rsplit(".", 1)[-1].lower()
+def read_file(file: str, named: str) -> Iterator[Item]:
+    name = file.rpartition("/")[2]
+    extension = name.rpartition(".")[2].lower()
     modality = next((modality for modality, types in KINDS.items() if extension in types), None)
     if modality is None:
         return
-    content = fs.cat_file(path)
     if extension == "jsonl":
-        for number, line in enumerate(content.decode().splitlines(), 1):
-            if line.strip():
-                yield Item(f"{name}:{number}", "text", "text/plain", str(json.loads(line)["text"]))
-    else:
-        payload = content.decode() if modality == "text" else content
-        yield Item(name, modality, KINDS[modality][extension], payload)
+        for number, row in json_rows(file):
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                reason = row.reason if isinstance(row, Bad) else "no string 'text'"
+                raise RecipeError(f"{named}: {name}, row {number + 1}: {reason}")
+            yield Item(f"{name}:{number + 1}", "text", "text/plain", plain_string(row["text"]))
+        return
+    with opened(file, seekable=True) as handle:
+        content = handle.read()
+    try:
+        yield Item(name, modality, KINDS[modality][extension], decoded(content) if modality == "text" else content)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{named}: {name}: broken UTF-8") from error
 
 
 def digest_of(choices: tuple[EvaluationSet, ...]) -> str:

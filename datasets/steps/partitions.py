@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.identity import digest, sha256
+from codi2_datasets.plain import is_plain, plain_json, plain_string
 from codi2_datasets.recipe import Recipe
 from codi2_storage.manifests import commits, read_rows
 from codi2_storage.store import Store
@@ -81,7 +82,7 @@ def partitions(
         )
         return Partition(store, f"{corpus}-p{key[:16]}", corpus, media, tuple(chunk)), hashes
 
-    for row in rows:
+    for row in map(plain_row, rows):
         chunk.append(row)
         hashes.append(sha256(row.payload) if isinstance(row, SourceRow) else None)
         size += len(row.payload) if isinstance(row, SourceRow) else 0
@@ -91,6 +92,21 @@ def partitions(
             chunk, hashes, size = [], [], 0
     if chunk:
         yield cut()
+
+
+def plain_row(row: SourceRow | RejectedRow) -> SourceRow | RejectedRow:
+    """The row with strings and attributes that the catalog can keep."""
+    if isinstance(row, RejectedRow):
+        return replace(row, locator=plain_string(row.locator), reason=plain_string(row.reason))
+    if isinstance(row.payload, str):
+        row = replace(row, payload=plain_string(row.payload))
+    told = [row.locator, row.licence, row.author, row.caption]
+    if is_plain([told, row.attributes]):
+        return row
+    locator, licence, author, caption = map(plain_string, told)
+    return replace(
+        row, locator=locator, licence=licence, author=author, caption=caption, attributes=plain_json(row.attributes)
+    )
 
 
 def described(row: SourceRow | RejectedRow, content: str | None) -> list[Any]:

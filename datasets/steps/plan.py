@@ -23,6 +23,7 @@ from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe, TaskChoice
 from codi2_datasets.relations import make_relations
 from codi2_datasets.steps.ledger import count
+from codi2_datasets.steps.marks import place_media
 from codi2_datasets.steps.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.tasks import Planner, planners
 from codi2_storage.sql import case, literal, literals
@@ -87,6 +88,7 @@ def plan_task(
         connection.execute("alter table chosen add column demos integer default 0")
     pick_phrasings(connection)
     write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
+    place_media(connection, columns)
     derive(connection, columns)
     publish_task(connection, build_id, recipe, planner, columns, options, choice, start)
 

@@ -9,6 +9,7 @@ A planner is SQL over what was selected, and the phrasings of its task. The SQL 
   slot_NAME              the asset (or with text_NAME the text) that `[NAME]` stands for
   derive_NAME            instead of slot_NAME, or before it where both are there and it is not null: a struct
                          (op, params, inputs) of a medium to be made
+  marks                  the assets that stand where the texts have the character U+FFFC, in their order
   source_NAME            the asset that text_NAME was taken from; source_asset for all that have none of their own
   language               of the instruction, 'en' where left out
   shown                  how many demonstrations the slots themselves hold (slot_demo1_in, slot_demo1_out, ...)

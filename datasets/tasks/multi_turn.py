@@ -9,6 +9,7 @@ told     a picture changed twice or three times, as a corpus of edits tells it; 
 Option `kinds` says which of these.
 """
 
+from codi2_datasets.links import media_of_turns
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
 from codi2_datasets.relations import SAYABLE_GENDER
@@ -58,6 +59,7 @@ TOLD = (
     ("I want to change this picture, step by step: [step0] [told1]", "[step1]"),
 )
 ROUNDS = (2, 3, 4)  # of a conversation
+ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media stand within the turns
 TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
 # how each kind of change is asked for
@@ -161,7 +163,8 @@ def sounds() -> str:
 
 def told() -> str:
     """SQL: edits that follow one another, and conversations of several rounds, cut after the last that is counted."""
-    turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in range(1, 2 * ROUNDS[-1] + 1))
+    numbers = range(1, 2 * ROUNDS[-1] + 1)
+    turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
     return f"""
         select 'told' || a.query || b.target || coalesce(c.target, '') as key,
                'told' || if(c.target is null, 2, 3) as kind, 'told' as balance, b.split, b.holdout,
@@ -179,7 +182,11 @@ def told() -> str:
         select 'talk' || asset_id as key, 'talk' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance, split,
                holdout, media[1] as slot_query, {turns}, family as meta_family,
                'talk' as meta_relation
-        from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}"""
+        from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}
+        union all by name
+        select 'talk' || asset_id as key, 'asked' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance,
+               split, holdout, {turns}, {media_of_turns(numbers[-1])} as marks, family as meta_family, 'talk' as meta_relation
+        from spoken where kind = 'interleaved' and len(turns) // 2 >= {ROUNDS[0]}"""
 
 
 def candidates(options: dict) -> str:
@@ -200,6 +207,7 @@ def templates() -> list[Template]:
     for rounds in ROUNDS:
         rest = [f"[turn{n}]" for n in range(2, 2 * rounds + 1)]
         found += [Template(opening, *rest, kind=f"talk{rounds}") for opening in TALKS]
+        found += [Template(opening, *rest, kind=f"asked{rounds}") for opening in ASKS]
     found += [Template(*turns, kind="scenes") for turns in SCENES]
     return found + [Template(*turns, kind="sounds") for turns in SOUNDS]
 

@@ -4,8 +4,10 @@ Yes and no come equally often, and nothing but what the pictures show tells whic
 different things are both of two styles.
 """
 
+from codi2_datasets.connectors.reading.words import MARK
 from codi2_datasets.counting import arrangements
 from codi2_datasets.kinds import COUNTABLE, KINDS, things
+from codi2_datasets.links import media_of_turns
 from codi2_datasets.looks import look
 from codi2_datasets.placing import overlay, placing
 from codi2_datasets.tasks import Planner
@@ -93,6 +95,12 @@ TEMPLATES = {
         ("[question] [query]", "[answer]"),
         ("Look at this: [query] [question]", "[answer]"),
         ("I have a question about this picture. [question] [query]", "[answer]"),
+    ),
+    "asked": (  # the media stand within the question
+        ("[question]", "[answer]"),
+        ("I have a question. [question]", "[answer]"),
+        ("Please answer this: [question]", "[answer]"),
+        ("Look and answer. [question]", "[answer]"),
     ),
     "colour": (
         ("Is this drawn in colour or in black and white? [query]", "{answer}"),
@@ -247,12 +255,18 @@ def choices() -> str:
 
 
 def told() -> str:
-    """SQL: the first question of each conversation about one picture that a corpus brings (LLaVA-Instruct, MIMIC-IT)."""
+    """SQL: the first question of each conversation about media that a corpus brings (LLaVA-Instruct, MIMIC-IT)."""
     return f"""
         select 'told' || asset_id as key, 'told' as kind, 'told ' || corpus as balance, split, holdout,
                media[1] as slot_query, turns[1] as text_question, turns[2] as text_answer, asset_id as source_asset,
                family as meta_family, 'told' as meta_relation
         from spoken where kind in ('conversation', 'related') and len(media) = 1
+                      and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}
+        union all by name
+        select 'asked' || asset_id as key, 'asked' as kind, 'told ' || corpus as balance, split, holdout,
+               turns[1] as text_question, turns[2] as text_answer, {media_of_turns(2)} as marks,
+               asset_id as source_asset, family as meta_family, 'told' as meta_relation
+        from spoken where kind = 'interleaved' and contains(turns[1], '{MARK}')
                       and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}"""
 
 

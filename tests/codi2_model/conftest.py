@@ -90,7 +90,7 @@ class Parts:
     text, image, audio, video = map(staticmethod, (text, image, audio, video))
     user, assistant = map(staticmethod, (user, assistant))
     config, picture, sound, clip = map(staticmethod, (make_config, make_image, make_sound, make_clip))
-    small = staticmethod(lambda: CoDi2Config.preset("small"))
+    gpu = staticmethod(lambda: CoDi2Config.preset("gpu"))
 
 
 @pytest.fixture(scope="session")

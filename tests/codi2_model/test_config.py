@@ -6,16 +6,17 @@ import sys
 import pytest
 
 from codi2_model import CoDi2Config
-from codi2_model.options import DecoderOptions
+from codi2_model.options import DecoderOptions, PipelineOptions, TransformerOptions
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "gpu", "paper"])
 def test_a_preset_survives_saving_and_loading(name, tmp_path):
     config = CoDi2Config.preset(name)
     config.save_pretrained(tmp_path)
     again = CoDi2Config.from_pretrained(tmp_path)
     assert again.to_dict() == config.to_dict()
-    assert isinstance(again.image_decoder, DecoderOptions)
+    kinds = {"tiny": DecoderOptions, "paper": PipelineOptions}
+    assert isinstance(again.image_decoder, kinds.get(name, TransformerOptions))
     assert again.image_decoder == config.image_decoder
 
 
@@ -41,6 +42,10 @@ def test_overrides_replace_fields_and_merge_into_nested_ones():
         ({"loss_weights": {"tokens": -1}}, "tokens"),
         ({"vocab_size": 8}, "vocab_size 8"),
         ({"feature_tokens": 0}, "feature_tokens"),
+        ({"vocab_size": 14, "parallel_slots": True, "feature_tokens": 4}, "no room for the special tokens"),
+        ({"image_decoder": {"kind": "transformer", "patch": [8, 5]}}, r"image_decoder cuts \(32, 32\) into patches"),
+        ({"image_decoder": {"kind": "transformer", "patch": [8, 8], "heads": 7}}, "no multiple of heads 7"),
+        ({"image_decoder": {"kind": "unknown"}}, "no decoder of kind 'unknown'"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused_by_name(overrides, named):
@@ -49,7 +54,7 @@ def test_a_config_that_cannot_work_is_refused_by_name(overrides, named):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"no model preset 'huge': known are paper, small, tiny"):
+    with pytest.raises(ValueError, match=r"no model preset 'huge': known are gpu, paper, small, tiny"):
         CoDi2Config.preset("huge")
 
 

@@ -219,8 +219,8 @@ def test_the_package_of_the_small_llm_is_found_and_not_imported():
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_small_preset_starts_from_an_llm_that_can_talk(parts):
-    config = parts.small()
+def test_the_gpu_preset_starts_from_an_llm_that_can_talk(parts):
+    config = parts.gpu()
     processor = CoDi2Processor.build(config)
     model = CoDi2ForConditionalGeneration.build(config)
     talk = [parts.user(parts.text("What is the capital of France?"))]

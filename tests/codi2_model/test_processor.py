@@ -195,11 +195,11 @@ def test_parts_in_any_order_keep_their_order_slots_and_marks(processor, config, 
 
 
 @pytest.mark.slow
-def test_the_small_preset_uses_the_chat_template_and_vocabulary_of_its_package(parts, mixed):
-    small = CoDi2Processor.build(parts.small())
-    batch = small(mixed, training=True)
-    assert marked(small, batch, 0) == ["<image>", "<|im_end|>"]
-    assert tokens(small, batch["input_ids"][2])[:2] == ["<|im_start|>", "system"]
+def test_the_gpu_preset_uses_the_chat_template_and_vocabulary_of_its_package(parts, mixed):
+    large = CoDi2Processor.build(parts.gpu())
+    batch = large(mixed, training=True)
+    assert marked(large, batch, 0) == ["<image>", "<|im_end|>"]
+    assert tokens(large, batch["input_ids"][2])[:2] == ["<|im_start|>", "system"]
 
 
 def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):

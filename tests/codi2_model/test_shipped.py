@@ -6,13 +6,20 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints import SHIPPED, resolve
+from codi2_model.checkpoints import SHIPPED, checkpoint_folder, name_of_folder, resolve, resolve_named
 
 pytestmark = pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="this copy comes without weights")
 
 
 def test_a_root_without_a_promoted_model_falls_back_on_them(tmp_path):
     assert resolve(str(tmp_path), None) == SHIPPED
+
+
+def test_shipped_names_them_wherever_a_checkpoint_is_named(tmp_path):
+    for given in ("shipped", None, str(SHIPPED)):
+        found = resolve_named(str(tmp_path), given)
+        assert (found.folder, found.name) == (SHIPPED, "shipped")
+    assert checkpoint_folder("shipped") == SHIPPED and name_of_folder(SHIPPED) == "shipped"
 
 
 def test_they_are_small_and_no_file_is_above_20_mb():

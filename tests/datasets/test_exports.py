@@ -177,14 +177,18 @@ def test_a_llava_folder_of_others_becomes_samples(tmp_path: Path) -> None:
     assert [part.target for part in item.sample.parts()] == [False, False, True]
 
 
-@pytest.mark.parametrize(("said", "message"), [("<image><image>", "more <image> than pictures"), ("", "fewer <image>")])
-def test_pictures_and_marks_that_differ_in_number_are_an_error(said: str, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("<image><image>", "more <image> than media"), ("", "fewer marks than media: image"), ("<video>", "more <video> than media")],
+)  # fmt: skip
+def test_an_entry_whose_marks_are_not_as_many_as_its_media_is_a_reject(said: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.webp").write_bytes(MEDIA["image"][0])
     turns = [{"from": "human", "value": said + "?"}, {"from": "gpt", "value": "A thing."}]
     (tmp_path / "train.json").write_text(json.dumps([{"id": "7", "image": "a.webp", "conversations": turns}]))
-    with pytest.raises(ExportError, match=f"llava: train.json: 7: {message}"):
-        list(formats()["llava"].read(Store(tmp_path), Reading(), Loss()))
+    loss = Loss()
+    assert not list(formats()["llava"].read(Store(tmp_path), Reading(), loss))
+    assert loss.rejects == [{"row": "train.json:0", "reason": reason}] and loss.left_out == {reason: 1}
 
 
 def test_related_instructions_that_are_not_there_are_counted(tmp_path: Path) -> None:
@@ -368,3 +372,41 @@ def test_what_joins_examples_does_not_reach_the_instruction_of_mimic_it(tmp_path
     assert (shown["instruction"], shown["answer"]) == ("hot", "cold")
     assert (query["instruction"], query["answer"]) == ("The opposite.\nup ->", "down")
     assert loss.lost["text part"] == 2  # the arrow of the example, and what the system said
+
+
+def test_a_row_of_others_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    def entry(asked: str, answer: str = "null", **media: object) -> str:
+        turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}]
+        return json.dumps({"id": 1, **media, "conversations": turns})
+
+    source = tmp_path / "in [1]"
+    store = llava_folder(source, {"a.webp": MEDIA["image"][0], "._a.webp": b"x"})
+    store.write_bytes("videos/v.mp4", MEDIA["video"][0])
+    store.write_bytes("._train.json", b"x")
+    lines = [entry("A <image> b", image="a.webp"), entry("<video>?", video="v.mp4"), "{broken", entry("half \ud83d"),
+             entry("<image>?"), '{"conversations": [{"from": "robot", "value": ""}]}', "[]", '{"id": 7}']  # fmt: skip
+    (source / "train.json").write_text("\n".join(lines))
+    loss = import_folder(str(source), "llava", str(tmp_path / "out #1"))
+    told = {reject["row"].rpartition(":")[2]: reject["reason"] for reject in loss.rejects}
+    assert loss.written == 2 and told == {
+        "2": "no JSON", "3": "holds half a character (a lone surrogate)", "4": "more <image> than media",
+        "5": "unknown speaker 'robot'", "6": "no JSON object", "7": "not as the format has it: 'conversations'"}  # fmt: skip
+    assert json.loads((tmp_path / "out #1" / MARK).read_text())["rejects"] == loss.rejects
+    found = list(formats()["webdataset"].read(Store(tmp_path / "out #1"), Reading(), Loss()))
+    assert [[part.text or part.type for part in item.sample.parts()] for item in found] == [
+        ["A ", "image", " b", "null"], ["video", "?", "null"]]  # fmt: skip
+
+
+def test_parquet_rows_of_others_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    image = {"bytes": MEDIA["image"][0], "path": None}
+    rows = [
+        {"texts": ["a", None], "images": [None, image]},
+        {"texts": ["a"], "images": [image]},
+        {"texts": ["a"], "images": []},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train-00000.parquet")
+    (tmp_path / "._train-00000.parquet").write_bytes(b"x")
+    loss = Loss()
+    assert len(list(formats()["obelics"].read(Store(tmp_path), Reading(), loss))) == 1
+    assert [reject["reason"] for reject in loss.rejects] == [
+        "an image and a text in one place", "images and texts are not as long as each other"]  # fmt: skip

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.recipe import RecipeError, load_recipe
+from codi2_datasets.recipe import EvaluationSet, RecipeError, load_recipe
+from codi2_datasets.steps.decontaminate import read_set
 from codi2_storage.catalog import Catalog
 
 STYLES = ("ink", "oil", "wax")
@@ -186,5 +187,20 @@ def test_rules_without_what_they_need_are_refused(settings: dict, tmp_path: Path
 
 
 def test_an_evaluation_set_that_is_not_there_is_an_error(settings: dict, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="held: no picture, sound, clip or text under"):
+    with pytest.raises(RecipeError, match="held: no image, audio, video or text under"):
         built({**settings, "decontaminate": [{"name": "held", "folder": str(tmp_path / "nowhere")}]}, tmp_path)
+
+
+def test_an_evaluation_set_is_read_as_files_are(tmp_path: Path) -> None:
+    folder = tmp_path / "held [1]"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one\xe2\x80\xa8two"}\n\n{"text": "null"}\r\n')
+    (folder / "b.TXT").write_text("caf\u00e9", encoding="utf-16")
+    (folder / "._x.png").write_bytes(b"\0\5\x16\7")
+    found = read_set(EvaluationSet("held", str(folder)))
+    assert [(item.name, item.payload) for item in found] == [
+        ("a.jsonl:1", "one\u2028two"), ("a.jsonl:2", "null"), ("b.TXT", "caf\u00e9")]  # fmt: skip
+    for content, message in (('{"text": 7}', "a.jsonl, row 1: no string 'text'"), ("{", "a.jsonl, row 1: no JSON")):
+        (folder / "a.jsonl").write_text(content)
+        with pytest.raises(RecipeError, match=f"decontaminate: held: {message}"):
+            read_set(EvaluationSet("held", str(folder)))

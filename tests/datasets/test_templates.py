@@ -112,7 +112,7 @@ VALUES = VALUES | st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(VALUES, VALUES)
 def test_what_a_value_holds_is_never_read_as_a_mark(caption: str, style: str) -> None:
     found = filled(

@@ -9,6 +9,7 @@ import pytest
 
 from codi2_flows import notify
 from codi2_flows.running import recorded
+from tests.web import site
 
 
 @pytest.fixture
@@ -57,3 +58,15 @@ def test_a_message_that_cannot_be_delivered_is_one_line_without_the_address(
 def test_nothing_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(notify.WEBHOOK, raising=False)
     assert notify.tell("some-flow", "run-1", "failed", "why", "/data") is False
+
+
+def test_the_webhook_is_posted_to_at_its_url_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"/hook%2Fa?token=%2B%7E+;": "/hook%2Fa?token=%2B%7E+;", "/a b/é#x": "/a%20b/%C3%A9"}
+    with site(lambda target: (200, {}, b"")) as web:
+        for given, target in asked.items():
+            monkeypatch.setenv(notify.WEBHOOK, f"{web.url}{given}")
+            assert notify.tell("some-flow", "run-1", "failed", "why", "/data") and web.targets.pop() == target
+    monkeypatch.setenv(notify.WEBHOOK, "http://me:secret@127.0.0.1:9/")
+    assert not notify.tell("some-flow", "run-1", "failed", "why", "/data") and "secret" not in capsys.readouterr().err

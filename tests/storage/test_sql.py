@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import duckdb
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codi2_storage.sql import case, identifier, literal, literals
@@ -13,6 +13,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 CONNECTION = duckdb.connect()
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT)
 @example(HOSTILE, "")
 def test_a_literal_is_its_value(value: str, other: str) -> None:
@@ -21,6 +22,7 @@ def test_a_literal_is_its_value(value: str, other: str) -> None:
     assert CONNECTION.execute(query).fetchall() == [(value, [value, other], 1, 4)]
 
 
+@settings(deadline=None)
 @given(TEXT.filter(lambda name: name and "\0" not in name))
 @example(HOSTILE.replace("\0", ""))
 def test_an_identifier_is_its_name(name: str) -> None:

@@ -36,6 +36,12 @@ def test_listing_is_sorted_relative_and_empty_for_a_missing_folder(store: Store)
     assert store.list("nowhere") == []
 
 
+def test_what_other_systems_leave_in_a_root_is_not_listed(store: Store) -> None:
+    for name in ("a/x.json", "a/._x.json", ".DS_Store", "a/Thumbs.db", "__MACOSX/a/x.json", ".nv-meta/x"):
+        store.write_bytes(name, b"")
+    assert store.list() == [".nv-meta/x", "a/x.json"] and store.list("a") == ["a/x.json"]
+
+
 def test_a_store_survives_pickling(store: Store) -> None:
     store.write_bytes("x", b"1")
     assert pickle.loads(pickle.dumps(store)).read_bytes("x") == b"1"

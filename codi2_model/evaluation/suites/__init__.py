@@ -6,7 +6,7 @@ folder of weights) and its scores. It knows nothing of the model: prompts go in,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from codi2_datasets.connectors.reading.values import Bad, Numbered
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image
 from codi2_model.evaluation.data import EvaluationError
@@ -84,6 +85,15 @@ def read_image(path: Path, what: str) -> Image.Image:
         return decode_image(needed(path, what).read_bytes())
     except MediaError as error:
         raise SuiteError(f"{path}: {error}") from error
+
+
+def table(path: Path, rows: Numbered) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a published list with their numbers, from 1. Raises SuiteError for one that is broken: a measure is of
+    the whole list."""
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise SuiteError(f"{path} row {number + 1}: {row.reason if isinstance(row, Bad) else 'no row'}")
+        yield number + 1, row
 
 
 def user(*parts: str | Mapping[str, Any]) -> list[dict[str, Any]]:

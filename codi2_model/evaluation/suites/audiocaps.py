@@ -8,15 +8,16 @@ where published figures take PANNs: compare with figures made by the same judges
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
+from codi2_datasets.connectors.reading.values import need
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.metrics.frechet import frechet
-from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, user
+from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, table, user
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.sounds import distances, filled, sound
 
@@ -26,9 +27,10 @@ TASK = "text_to_audio"
 def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     """`limit` counts clips. Clips whose sound is not in the folder are left out; none at all is an error."""
     clips: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
-    with needed(data / "test.csv", "the test split of AudioCaps").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            clips[f"{row['youtube_id']}_{row['start_time']}"][row["audiocap_id"]] = row
+    captions = needed(data / "test.csv", "the test split of AudioCaps")
+    need(str(captions), header_of(str(captions)), ("youtube_id",), ("start_time",), ("audiocap_id",), ("caption",))
+    for _, row in table(captions, delimited_rows(str(captions))):
+        clips[f"{row['youtube_id']}_{row['start_time']}"][row["audiocap_id"]] = row
     found: list[Request] = []
     for clip in by_hash(clips, seed):
         row = clips[clip][by_hash(clips[clip], seed)[0]]

@@ -6,13 +6,13 @@ AUDIT's own test set was not published, so the data are triplets in a plain form
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_model.evaluation.data import by_hash
-from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, user
+from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, table, user
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.sounds import distances, filled, sound
 
@@ -24,11 +24,10 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     """`limit` counts triplets of each task."""
     path = needed(data / "audit.jsonl", "the triplets, one JSON object a line")
     tasks: dict[str, dict[str, dict[str, str]]] = {task: {} for task in TASKS}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        row = json.loads(line)
+    for number, row in table(path, json_rows(str(path))):
         missing = [name for name in FIELDS if name not in row]
         if missing or row["task"] not in TASKS:
-            raise SuiteError(f"{path} line {number}: wants {', '.join(FIELDS)} with a task of {', '.join(TASKS)}")
+            raise SuiteError(f"{path} row {number}: wants {', '.join(FIELDS)} with a task of {', '.join(TASKS)}")
         tasks[row["task"]][str(row["id"])] = row
     found = []
     for task, rows in tasks.items():

@@ -30,15 +30,16 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
     """`limit` instead of 30,000; fewer where the folder holds fewer pictures."""
     path = needed(data / "annotations" / "captions_val2014.json", "the captions of COCO")
     content = json.loads(path.read_text("utf-8"))
-    files = {image["id"]: image["file_name"] for image in content["images"]}
+    files = {str(image["id"]): image["file_name"] for image in content["images"]}
     captions: dict[str, dict[str, str]] = defaultdict(dict)
     for row in content["annotations"]:
-        captions[str(row["image_id"])][str(row["id"])] = row["caption"].strip()
+        if str(row["image_id"]) in files and (caption := str(row["caption"] or "").strip()):
+            captions[str(row["image_id"])][str(row["id"])] = caption
     chosen = sorted(by_hash(captions, seed)[: CAPTIONS if limit is None else limit])
     found = []
     for image in chosen:
         caption = captions[image][by_hash(captions[image], seed)[0]]
-        about = {"caption": caption, "file": files[int(image)]}
+        about = {"caption": caption, "file": files[image]}
         found.append(Request(image, "text_to_image", user(f"Draw this: {caption}"), about, image))
     return found
 

@@ -20,6 +20,7 @@ from PIL import Image
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
+from codi2_storage.paths import is_shadow
 
 PICTURES = 4
 LIVE = ("cat", "dog")
@@ -44,7 +45,7 @@ def prompts(data: Path, live: bool) -> list[str]:
 
 def pictures(data: Path, subject: str) -> list[Path]:
     folder = needed(data / subject, f"the pictures of {subject}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not is_shadow(path.name))
     if not found:
         raise SuiteError(f"{folder} holds no pictures")
     return found

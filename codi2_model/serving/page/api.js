@@ -32,7 +32,7 @@ export function body(messages, seed = +$("seed").value) {
   const number = (id) => +$(id).value;
   const asked = ["steps", "guidance"].filter((id) => $(id).value !== "");  // else the model's own numbers hold
   return {
-    messages, seed, max_tokens: number("max_tokens"),
+    messages, seed, max_tokens: number("max_tokens"), content_format: "list",
     ...Object.fromEntries(asked.map((id) => [id, number(id)])),
     ...(number("temperature") ? { temperature: number("temperature") } : {}),
     ...(chosen.length && chosen.length < all.length ? { modalities: chosen } : {}),
@@ -64,5 +64,5 @@ export async function stream(request, signal, take) {
 
 function refusal(answer, otherwise) {
   const error = answer.error;
-  return new Error(error ? `${error.param ? error.param + ": " : ""}${error.message}` : otherwise || "the server failed");
+  return new Error(error ? error.message : otherwise || "the server failed");
 }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from codi2_datasets.connectors.base import Place, Rows
+from codi2_datasets.connectors.base import Place
 from codi2_datasets.connectors.reading.media import medium
 from codi2_datasets.connectors.reading.values import Bad, text
 from codi2_datasets.connectors.reading.words import content_ref, shown, words
-from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Edit:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def edit_rows(place: Place, edit: Edit) -> Rows:
+def edit_rows(place: Place, edit: Edit) -> Iterator[SourceRow | RejectedRow]:
     instruction = text(edit.instruction)
     sides = [medium(data, edit.locator, ("image",)) for data in (edit.before, edit.after)]
     reason = "" if instruction else "no instruction"

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import IO, Any, TypeVar, cast
 
@@ -22,11 +22,14 @@ import fsspec
 import pyarrow as pa
 
 from codi2_datasets.clients import SourceUnavailable
+from codi2_storage import paths
 from codi2_storage.filesystems import system_of
+from codi2_storage.paths import is_shadow
 
 # what decompressors and file systems raise for files that are cut off or corrupt
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
 NOT_THE_STORE = (None, errno.EINVAL)  # decompressors give no number, and damaged tables make readers seek to nowhere
+PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$")
 VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that says what they hold
 
@@ -70,7 +73,12 @@ def of_one_file(error: OSError) -> bool:
 
 
 def expand(path: str) -> str:
-    """The path with environment variables and ~ filled in. Raises SourceUnavailable for a variable that is not set."""
+    """The path with environment variables and ~ filled in; one that exists as it is written is that path.
+
+    Raises SourceUnavailable for a variable that is not set.
+    """
+    if "$" in path and os.path.exists(path):
+        return path
     for plain, braced in VARIABLE.findall(path):
         if (name := plain or braced) not in os.environ:
             raise SourceUnavailable(path, f"the environment variable {name} is not set", f"export {name}=FOLDER")
@@ -78,33 +86,49 @@ def expand(path: str) -> str:
 
 
 def parts_of(path: str) -> list[str]:
-    return [part.strip() for part in path.split(";") if part.strip()]
+    """The paths that semicolons part; one that exists as it is written is one path, with its semicolons and blanks."""
+    if (path and path == path.strip() and ";" not in path) or exists(path):
+        return [path]
+    parts = path.split(";")
+    return [part if part != part.strip() and exists(part) else part.strip() for part in parts if part.strip()]
 
 
 def find(path: str, patterns: Sequence[str]) -> list[str]:
     """URIs of the files of a path, sorted: of a folder those that match a pattern, at any depth; of a pattern all.
 
-    Several paths are parted by semicolons. Raises SourceUnavailable where there is none.
+    A path that exists is that file or folder, whatever its name holds; only one that does not is a pattern. Several paths
+    are parted by semicolons. Files that other systems leave behind are passed over. Raises SourceUnavailable where there
+    is none.
     """
     found: set[str] = set()
     for one in parts_of(path):
         fs, base = open_system(one)
         try:
-            if any(mark in base for mark in "*?["):
-                names = [str(name) for name in fs.glob(base)]
-            elif fs.isdir(base):
-                names = [str(n) for n in fs.find(base) if any(fnmatch(n.rpartition("/")[2], p) for p in patterns)]
-            else:
-                names = [base] if fs.exists(base) else []
+            found |= {uri(fs, name) for name in listed(fs, base, patterns)}
         except Exception as error:  # every file system of fsspec raises its own client's errors
             raise SourceUnavailable(
                 one, f"cannot be listed: {error}", "check the address and the rights to it"
             ) from error
-        found |= {uri(fs, name) for name in names if not fs.isdir(name)}
     if not found:
         wanted = ", ".join(patterns)
         raise SourceUnavailable(path, f"no file there ({wanted})", "name the folder that holds the published files")
     return sorted(found)
+
+
+def listed(fs: fsspec.AbstractFileSystem, base: str, patterns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The files of a path with what their system says of them: {name: info}."""
+    if is_web(fs) and matches(base.partition("?")[0], patterns):  # asked whether it is a folder, a site sends the file
+        return {base: {}}
+    if fs.isdir(base):
+        found: dict[str, dict[str, Any]] = fs.find(base, detail=True)
+        return {name: info for name, info in found.items() if matches(name[len(base) :], patterns)}
+    return {name: info for name, info in paths.matches(fs, base).items() if name == base or not is_shadow(name)}
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file matches one of the patterns, in capitals or not, and is none that other systems leave behind."""
+    base = name.rpartition("/")[2].lower().rstrip()
+    return any(fnmatchcase(base, pattern.lower()) for pattern in patterns) and not is_shadow(name)
 
 
 def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -113,6 +137,10 @@ def open_system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (ValueError, ImportError) as error:
         raise SourceUnavailable(path, str(error), "write a path or a URI that fsspec knows") from error
     return fs, base
+
+
+def is_web(fs: fsspec.AbstractFileSystem) -> bool:
+    return "http" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
 
 
 def exists(path: str) -> bool:
@@ -136,11 +164,12 @@ def folder_identity(folder: str, patterns: Sequence[str]) -> str:
     total = hashlib.sha256()
     for one in parts_of(folder):
         fs, base = open_system(one)
-        magic = any(mark in base for mark in "*?[")
-        found = fs.glob(base, detail=True) if magic else fs.find(base, detail=True)
+        found = listed(fs, base, patterns)
         for name in sorted(found):
-            if found[name].get("type") != "directory" and any(fnmatch(name.rpartition("/")[2], p) for p in patterns):
-                total.update(f"{short(name)}\0{content_or_none(fs, name, found[name])}\n".encode())
+            if matches(name.rpartition("/")[2], patterns):
+                total.update(
+                    f"{short(name)}\0{content_or_none(fs, name, found[name])}\n".encode(errors="surrogateescape")
+                )
     return total.hexdigest()
 
 
@@ -194,19 +223,15 @@ def unpacked(file: IO[bytes], name: str) -> Any:
         return lzma.LZMAFile(file)
     if head.startswith(b"PK\x03\x04") and not name.endswith(".npz"):
         archive = zipfile.ZipFile(file)
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if not member.is_dir() and not is_shadow(member.filename)]
         if len(members) == 1:
             return archive.open(members[0])
     return file
 
 
-@kept(4)
-def listing(folder: str, patterns: tuple[str, ...]) -> dict[str, list[str]]:
-    """Files of a folder of media by name without ending, about 200 bytes of memory each; kept for the next piece."""
-    found: dict[str, list[str]] = {}
-    for name in find(folder, patterns):
-        found.setdefault(stem(name), []).append(name)
-    return found
+def has_ending(file: str, *endings: str) -> bool:
+    """Whether a file's name ends so, in capitals or not, packed (.gz, .zst, ...) or not."""
+    return PACKED.sub("", file.lower()).endswith(endings)
 
 
 def stem(name: str) -> str:

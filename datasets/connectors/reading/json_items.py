@@ -9,19 +9,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from contextlib import suppress
+from io import BufferedReader
+from itertools import islice
+from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, opened
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.connectors.reading.files import DAMAGE, damage
+from codi2_datasets.connectors.reading.lines import opened_text
+from codi2_datasets.connectors.reading.values import Bad, broken
 
 CHUNK = 2**20  # bytes read at once
 LARGEST = 256 * 2**20  # characters of one item: more is damage
+LARGE = 16 * 2**20  # characters of a broken item from which on the next is looked for, before all is read
+TRIES = 1_000  # places at which the next item is looked for after a broken one
 DECODER = json.JSONDecoder()
 SPACE = re.compile(r"[\s,]*")
 MARKS = re.compile(r'["{}\[\]]')
-SCALAR_END = re.compile(r"[,\]}]")
-DELIMITERS = frozenset(" \t\r\n,]}:")
+SCALAR = re.compile(r'[^\s,:"\[\]{}]+')
 STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.S)
+FOLLOWED = re.compile(r"\s*(?:,\s*[^\s,\]}]|[\]}]|\Z)")  # what may stand behind an item
+FIRST_KEY = re.compile(r'\{\s*("[^"\\]*")\s*:')
 
 
 def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = ()) -> Iterator[tuple[str | int, Any]]:
@@ -31,8 +38,11 @@ def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = 
     leaves out all others. Nothing where the keys lead nowhere. What is damaged comes as (-1, Bad).
     """
     try:
-        with opened(file) as stream:
-            yield from Reader(stream).items(keys, skip, only)
+        with opened_text(file) as stream:
+            reader = Reader(stream)
+            yield from reader.items(keys, skip, only)
+            if not keys and reader.peek():
+                yield -1, Bad("more text behind the end of its JSON")
     except DAMAGE as error:
         yield -1, Bad(f"damaged file: {damage(error)}")
 
@@ -44,8 +54,9 @@ class End(ValueError):
 class Reader:
     """A window of the file's text that moves on."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: BufferedReader) -> None:
         self.stream, self.text, self.at, self.done, self.rest = stream, "", 0, False, b""
+        self.first_key: str | None = None  # of the last object that was read
 
     def more(self) -> bool:
         """Add text to the window; False at the end of the file."""
@@ -54,7 +65,7 @@ class Reader:
         if len(self.text) - self.at > LARGEST:
             raise End(f"an item of more than {LARGEST:,} characters")
         # as much again as is held, so that a large item is looked at few times
-        data = self.stream.read(max(CHUNK, len(self.text) - self.at))
+        data = self.stream.read1(max(CHUNK, len(self.text) - self.at))
         self.done = not data
         data = self.rest + data
         # a character that is cut at the end of the chunk waits for the next
@@ -84,8 +95,11 @@ class Reader:
             yield -1, Bad("no JSON list or object")
             return
         self.at += 1
-        number = 0
-        while (char := self.peek()) not in ("]", "}", ""):
+        number, closing = 0, "]" if opening == "[" else "}"
+        while (char := self.peek()) not in (closing, ""):
+            if char in "]}":  # of a broken item before
+                self.at += 1
+                continue
             name: str | int = number
             if opening == "{":
                 key = self.value()
@@ -104,45 +118,83 @@ class Reader:
                 self.skip()
                 yield name, None
             else:
-                yield name, self.value()
+                yield name, self.value(opening)
             number += 1
         if not char:
             yield -1, Bad("damaged file: it breaks off")
         self.at += 1
 
-    def value(self) -> Any:
-        """The value that begins here, or Bad for one that is no JSON."""
-        self.peek()
+    def sequence(self) -> Iterator[Any]:
+        """Values that follow one another; of a list its items."""
+        while char := self.peek():
+            if char == "[":
+                yield from (value for _, value in self.items((), False, ()))
+            else:
+                yield self.value()
+
+    def value(self, opening: str = "[") -> Any:
+        """The value that begins here, or Bad for one that is no JSON; `opening` is the bracket of what holds it."""
+        if self.peek() not in ("[", "{", '"'):
+            return self.scalar()
         while True:
             try:
                 found, end = DECODER.raw_decode(self.text, self.at)
             except (ValueError, RecursionError):
-                if self.ends() or not self.more():
-                    self.skip()
+                if self.is_broken(opening) or not self.more():
+                    self.recover(opening)
                     return Bad("no JSON")
                 continue
-            ended = end < len(self.text) and self.text[end] in DELIMITERS
-            if not ended and isinstance(found, int | float | None) and self.more():  # a number may go on
-                continue
-            self.at = end
-            return Bad("broken UTF-8") if broken(found) else found
+            raw, self.at = self.text[self.at : end], end
+            if isinstance(found, dict) and found:
+                self.first_key = json.dumps(next(iter(found)), ensure_ascii=False)
+            return Bad("broken UTF-8") if broken(raw) else found
 
-    def ends(self) -> bool:
-        """Whether the value that begins here ends within the window."""
+    def scalar(self) -> Any:
+        """A number, true, false or null; Bad for anything else."""
         try:
-            end_of(self.text, self.at)
-        except End:
-            return False
-        return True
+            return json.loads(self.word())
+        except ValueError:
+            return Bad("no JSON")
+
+    def word(self) -> str:
+        """Pass over what is neither a container nor a string: a word, or a mark that stands alone."""
+        while (found := SCALAR.match(self.text, self.at)) and found.end() == len(self.text) and self.more():
+            pass
+        begun, self.at = self.at, found.end() if found else min(self.at + 1, len(self.text))
+        return self.text[begun : self.at]
+
+    def is_broken(self, opening: str) -> bool:
+        """Whether a value that cannot be read ends within the window: else it may go on."""
+        if typed_end(self.text, self.at) or end_of(self.text, self.at):
+            return True
+        return len(self.text) - self.at > LARGE and self.next_alike(opening, len(self.text)) is not None
+
+    def recover(self, opening: str) -> None:
+        """Pass over a broken value: to where its brackets close, or before that to an item that begins as it or the last
+        good one does. `opening` is the bracket of what holds it: in an object an item begins with its key."""
+        ends = (typed_end(self.text, self.at), end_of(self.text, self.at))
+        end = next((end for end in ends if end and FOLLOWED.match(self.text, end)), ends[1] or len(self.text))
+        alike = self.next_alike(opening, end)
+        self.at = end if alike is None else alike
+
+    def next_alike(self, opening: str, end: int) -> int | None:
+        first = FIRST_KEY.match(self.text, self.at)
+        keys = {re.escape(key) for key in (first and first[1], self.first_key) if key}
+        if not keys:
+            return None
+        alike = rf"\{{\s*(?:{'|'.join(sorted(keys))})\s*:"
+        item = re.compile(rf'"(?:[^"\\]|\\.)*"\s*:\s*(?={alike})' if opening == "{" else f"(?={alike})")
+        for found in islice(item.finditer(self.text, self.at + 1, end), TRIES):
+            with suppress(ValueError, RecursionError):
+                DECODER.raw_decode(self.text, found.end())
+                return found.start()
+        return None
 
     def skip(self) -> None:
         """Pass over a value without making anything of it."""
         if self.peek() not in ("[", "{", '"'):
-            while True:
-                found = SCALAR_END.search(self.text, self.at)
-                if found or not self.more():
-                    self.at = found.start() if found else len(self.text)
-                    return
+            self.word()
+            return
         depth = 0
         while True:  # a container is passed in steps, so that it need not fit into memory
             if (char := self.peek()) == "":
@@ -167,27 +219,37 @@ class Reader:
         self.at = found.end()
 
 
-def end_of(text: str, at: int) -> int:
-    """Where the list, object or string that begins at `at` ends. Raises End where that lies beyond the text."""
+def end_of(text: str, at: int) -> int | None:
+    """Where as many brackets are closed as were opened from `at` on; None where that lies beyond the text."""
     depth = 0
+    for mark, end in marks(text, at):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0)
+        if depth <= 0:
+            return end
+    return None
+
+
+def typed_end(text: str, at: int) -> int | None:
+    """The same where a bracket closes all that were opened within its own."""
+    opened: list[str] = []
+    for mark, end in marks(text, at):
+        if mark in "[{":
+            opened.append("]" if mark == "[" else "}")
+        elif mark in opened:
+            while opened.pop() != mark:
+                pass
+        if not opened:
+            return end
+    return None
+
+
+def marks(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Brackets and strings with where they end, up to a string that does not end."""
     while found := MARKS.search(text, at):
         at = found.end()
         if found[0] == '"':
             closed = STRING_END.match(text, at)
             if not closed:
-                break
+                return
             at = closed.end()
-        else:
-            depth += 1 if found[0] in "[{" else -1
-        if depth <= 0:
-            return at
-    raise End("it breaks off")
-
-
-def broken(value: Any) -> bool:
-    """Whether bytes that are no UTF-8 stand in any text of it."""
-    if isinstance(value, str):
-        return not value.isascii() and any("\udc80" <= char <= "\udcff" for char in value)
-    if isinstance(value, dict):
-        return any(broken(key) or broken(item) for key, item in value.items())
-    return isinstance(value, list) and any(map(broken, value))
+        yield found[0], at

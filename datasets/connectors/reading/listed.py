@@ -1,31 +1,53 @@
 """Lists of media by name: tables whose rows name files in a folder, or members of tars.
 
 With a folder, a worker takes a slice of the list and looks each row's file up. With tars, a worker takes a tar, reads
-from the list the rows that belong to its members, and then the members in their order: no index of all is ever held.
+from the list the rows that belong to its members, and then the members in their order: no index of all is ever held. What no
+tar has is rejected by those who take slices of the list, and know the names in all tars.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Piece, Place, Rows
-from codi2_datasets.connectors.reading.files import find, folder_identity, identity, short, stem
-from codi2_datasets.connectors.reading.media import CLIPS, ENDINGS, Medium, endings_of, medium, shelved
-from codi2_datasets.connectors.reading.tables import Numbered, sliced, slices
-from codi2_datasets.connectors.reading.tars import ENDINGS as TAR_ENDINGS
-from codi2_datasets.connectors.reading.tars import PATTERNS, members, names, split_key
-from codi2_datasets.connectors.reading.values import Bad
-from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.reading.files import find, folder_identity, identity, kept, matches, short, stem
+from codi2_datasets.connectors.reading.media import Medium, medium
+from codi2_datasets.connectors.reading.results import Describe, result, results
+from codi2_datasets.connectors.reading.shelf import (
+    EVERY_ENDING,
+    endings_of,
+    ends_with,
+    same_name,
+    shelved,
+    without_ending,
+)
+from codi2_datasets.connectors.reading.tables import sliced, slices
+from codi2_datasets.connectors.reading.tars import PATTERNS, Member, is_tar, opened_tar
+from codi2_datasets.connectors.reading.tars import names as tar_names
+from codi2_datasets.connectors.reading.values import Bad, Elsewhere, Numbered
+from codi2_datasets.corpora.base import SourceRow
+
+Index = dict[str, list[tuple[str, str]]]
+"""Media in tars by their last name without ending: (tar, member)."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a list, with its place."""
+
+    locator: str
+    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Listing:
     """How one corpus' lists are read. All are plain functions.
 
-    `files(place)` are the lists; `read(file)` their rows; `names(row)` the names, without ending, under which the medium
-    of a row may lie; `describe(place, row, medium)` the rows that it gives, or why none.
+    `files(place)` are the lists; `read(file)` their rows; `names(row)` the names, with or without ending, under which the
+    medium of a row may lie, the best first; `describe(place, locator, row, medium)` the rows that it gives, or why none.
     """
 
     files: Callable[[Place], list[str]]
@@ -45,8 +67,13 @@ def media_of(place: Place) -> str:
 
 def tars_of(place: Place) -> list[str]:
     """The tars of media, none where they lie in folders."""
-    found = find(media_of(place), (*PATTERNS, *(f"*.{e}" for ends in ENDINGS.values() for e in ends)))
-    return [file for file in found if file.endswith(TAR_ENDINGS)]
+    found = find(media_of(place), (*PATTERNS, *(f"*.{ending}" for ending in EVERY_ENDING)))
+    return [file for file in found if is_tar(file)]
+
+
+def lists(place: Place, *patterns: str) -> list[str]:
+    """The lists of a corpus, by their names; of a path to single files these."""
+    return [file for file in find(place.path, patterns) if not is_tar(file)]
 
 
 def pieces(place: Place, how: Listing) -> Iterator[Piece]:
@@ -54,64 +81,124 @@ def pieces(place: Place, how: Listing) -> Iterator[Piece]:
     for file in files:
         how.check(file)
     told = [identity(file) for file in how.beside(place)]
-    if tars := tars_of(place):
-        lists = [*map(identity, files), *told]
-        for tar in tars:
-            yield Piece(place, tar, ".".join([identity(tar), *lists]), kind="tar")
-        return
-    shelf = folder_identity(media_of(place), endings_of(how.modalities))
-    for piece in slices(place, files, lambda file: sum(1 for _ in how.read(file))):
-        yield replace(piece, identity=".".join([piece.identity, shelf, *told]))
+    tars = tars_of(place)
+    shelf = [identity(tar) for tar in tars] if tars else [folder_identity(media_of(place), endings_of(how.modalities))]
+    if tars:
+        of_lists = [*map(identity, files), *told]
+        yield from (
+            Piece(place, tar, ".".join([own, *of_lists]), kind="tar") for tar, own in zip(tars, shelf, strict=True)
+        )
+    for piece in slices(place, files, how.read, kind="list" if tars else ""):
+        yield replace(piece, identity=".".join([piece.identity, *shelf, *told]))
 
 
 def rows(piece: Piece, how: Listing) -> Rows:
-    yield from (tar_rows if piece.kind == "tar" else folder_rows)(piece, how)
+    if piece.kind == "tar":
+        yield from tar_rows(piece, how)
+        return
+    describe: Describe
+    if piece.kind == "list":
+        describe = partial(beside_tars, how=how, index=names_in(tuple(tars_of(piece.place)), how.modalities))
+    else:
+        describe = partial(from_folder, how=how)
+    yield from results(piece, sliced(piece, how.read(piece.file)), describe)
 
 
-def folder_rows(piece: Piece, how: Listing) -> Rows:
-    place, folder = piece.place, media_of(piece.place)
-    for number, row in sliced(piece, how.read(piece.file)):
-        locator = f"{short(piece.file)}#{number}"
-        if isinstance(row, Bad):
-            yield RejectedRow(place.corpus, locator, row.reason)
-            continue
-        wanted = [name for name in how.names(row) if name]
-        found = shelved(folder, wanted, how.modalities) if wanted else Bad("it names no medium")
-        told = found if isinstance(found, Bad) else how.describe(place, locator, row, found)
-        yield from [RejectedRow(place.corpus, locator, told.reason)] if isinstance(told, Bad) else told
+def from_folder(place: Place, locator: str, row: Mapping[str, Any], how: Listing) -> Sequence[SourceRow] | Bad:
+    wanted = [name for name in how.names(row) if name]
+    found = shelved(media_of(place), wanted, how.modalities) if wanted else Bad("it names no medium")
+    return found if isinstance(found, Bad) else how.describe(place, locator, row, found)
+
+
+# --- tars --------------------------------------------------------------------------------------------------------
 
 
 def tar_rows(piece: Piece, how: Listing) -> Rows:
+    """Each member with the rows of the lists that name it; what is no medium belongs to none."""
     place, tar = piece.place, short(piece.file)
-    endings = {ending for kind in (*how.modalities, "video") for ending in (*ENDINGS[kind], *CLIPS)}
-    present = {base(name) for name in names(piece.file) if split_key(name)[1].rpartition(".")[2] in endings}
-    lines: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    with opened_tar(piece.file) as archive:
+        lines = rows_by_member(
+            place, how, names_index(tar, [member.name for member in archive.members], how.modalities)
+        )
+        for member in archive.members:
+            if may_be(member.name, how.modalities):
+                yield member_result(place, tar, member, archive.read, how, lines.get(member.name, []))
+            else:
+                yield RowResult((), elsewhere=True)
+        for name, bad in archive.bad:
+            yield result(place, f"{tar}#{name}", bad)
+        yield Held(archive.held)
+
+
+def member_result(
+    place: Place, tar: str, member: Member, read: Callable[[Member], bytes | Bad], how: Listing, lines: Sequence[Line]
+) -> RowResult:
+    own = f"{tar}#{member.name}"
+    if not lines:
+        return result(place, own, Bad("the list does not name it"))
+    data = read(member)
+    found = data if isinstance(data, Bad) else medium(data, own, how.modalities)
+    given = [
+        result(
+            place, line.locator, found if isinstance(found, Bad) else how.describe(place, line.locator, line.row, found)
+        )
+        for line in lines
+    ]
+    return RowResult(tuple(row for one in given for row in one.rows))
+
+
+def may_be(name: str, modalities: Sequence[str]) -> bool:
+    return matches(name, (*endings_of(modalities), *endings_of(("video",))))
+
+
+def names_index(tar: str, names: Iterable[str], modalities: Sequence[str]) -> Index:
+    found: Index = {}
+    for name in names:
+        if may_be(name, modalities):
+            found.setdefault(same_name(stem(name)), []).append((tar, name))
+    return found
+
+
+def members_of(index: Index, wanted: Iterable[str]) -> list[tuple[str, str]]:
+    """(tar, member) that the first of the wanted names leads to, one of each tar. Where files of several folders of a tar
+    have the name, it is none's."""
+    for name in wanted:
+        plain = without_ending(same_name(name))
+        there: dict[str, list[str]] = {}
+        for tar, member in index.get(plain.rpartition("/")[2], ()) if plain else ():
+            if ends_with(same_name(member).rpartition(".")[0], plain):
+                there.setdefault(tar, []).append(member)
+        if there:
+            alone = {
+                tar: found for tar, found in there.items() if len({name.rpartition("/")[0] for name in found}) == 1
+            }
+            return [(tar, found[0]) for tar, found in alone.items()]
+    return []
+
+
+def rows_by_member(place: Place, how: Listing, index: Index) -> dict[str, list[Line]]:
+    """Of each member of a tar the rows that name it."""
+    found: dict[str, list[Line]] = {}
     for file in how.files(place):
         for number, row in how.read(file):
-            if isinstance(row, dict):
-                for name in how.names(row):
-                    if (last := name.rpartition("/")[2]) in present:
-                        lines.setdefault(last, (f"{short(file)}#{number}", row))
-    for item in members(piece.file):
-        if isinstance(item, Bad):
-            yield RejectedRow(place.corpus, tar, item.reason)
-            continue
-        name, data = item
-        if base(name) not in present or split_key(name)[1].rpartition(".")[2] not in endings:
-            continue
-        if base(name) not in lines:
-            yield RejectedRow(place.corpus, f"{tar}#{name}", "the list does not name it")
-            continue
-        locator, line = lines[base(name)]
-        found = medium(data, f"{tar}#{name}", how.modalities)
-        told = found if isinstance(found, Bad) else how.describe(place, locator, line, found)
-        yield from [RejectedRow(place.corpus, locator, told.reason)] if isinstance(told, Bad) else told
+            for _, member in members_of(index, how.names(row)) if isinstance(row, dict) else ():
+                found.setdefault(member, []).append(Line(f"{short(file)}#{number}", row))  # type: ignore[arg-type]
+    return found
 
 
-def base(name: str) -> str:
-    return stem(name) if "/" in name else name.rpartition(".")[0]
+@kept(2)
+def names_in(tars: tuple[str, ...], modalities: tuple[str, ...]) -> Index:
+    """The media of all tars, about 200 bytes of memory each."""
+    found: Index = {}
+    for tar in tars:
+        for name, places in names_index(tar, tar_names(tar), modalities).items():
+            found.setdefault(name, []).extend(places)
+    return found
 
 
-def lists(place: Place, *patterns: str) -> list[str]:
-    """The lists of a corpus, by their names; of a path to single files these."""
-    return [file for file in find(place.path, patterns) if not file.endswith(TAR_ENDINGS)]
+def beside_tars(place: Place, locator: str, row: Mapping[str, Any], how: Listing, index: Index) -> Bad | Elsewhere:
+    """A row of a list as seen beside the tars: its result comes with its member, where there is one."""
+    wanted = [name for name in how.names(row) if name]
+    if not wanted:
+        return Bad("it names no medium")
+    return Elsewhere() if members_of(index, wanted) else Bad("its medium is in none of the tars")

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from codi2_datasets.connectors.reading.files import listing, of_one_file, opened, short
 from codi2_datasets.connectors.reading.values import Bad
-from codi2_datasets.corpora.base import PASSES
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import FULL, below_full
 from codi2_datasets.media.audio_reading import Limits, read_audio
@@ -113,31 +111,3 @@ def is_cut_out(found: Medium) -> bool:
     if image.mode != "RGBA":
         return False
     return CUT_OUT[0] < float((np.asarray(image)[..., 3] > 127).mean()) < CUT_OUT[1]
-
-
-def endings_of(modalities: Sequence[str]) -> tuple[str, ...]:
-    """Patterns of the files that may hold these; clips have sound too."""
-    kinds = dict.fromkeys([*modalities, *(["video"] if "audio" in modalities else [])])
-    return tuple(f"*.{ending}" for kind in kinds for ending in ENDINGS[kind])
-
-
-def shelved(folder: str, wanted: Sequence[str], modality: Sequence[str]) -> Medium | Bad:
-    """The medium under the first of the names (without ending) that a folder has, wherever it lies in it."""
-    shelf = listing(folder, endings_of(tuple(modality)))
-    for name in wanted:
-        *folders, base = name.split("/")
-        for path in shelf.get(base, ()):
-            if not folders or path.rpartition("/")[0].endswith("/".join(folders)):
-                return read_medium(path, modality)
-    return Bad("its medium is not in the folder")
-
-
-def read_medium(path: str, modality: Sequence[str]) -> Medium | Bad:
-    """The medium in a file. One file that cannot be read is a row that failed for now; a store that is away is an error."""
-    try:
-        with opened(path, seekable=True) as file:
-            return medium(file.read(), short(path), modality)
-    except OSError as error:
-        if not of_one_file(error):
-            raise
-        return Bad(f"{PASSES}its file cannot be read ({error.strerror or type(error).__name__})")

@@ -7,23 +7,35 @@ either could not fetch stands in the Parquet file beside the tar, and becomes a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.clients import SourceUnavailable
-from codi2_datasets.connectors.base import Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, exists, find, identity, opened, short
-from codi2_datasets.connectors.reading.media import ENDINGS, Medium, is_cut_out, medium
-from codi2_datasets.connectors.reading.tables import Numbered, parquet_rows
+from codi2_datasets.connectors.base import Held, Link, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.reading.files import exists, find, identity, short
+from codi2_datasets.connectors.reading.json_rows import json_object
+from codi2_datasets.connectors.reading.media import Medium, is_cut_out, medium
+from codi2_datasets.connectors.reading.results import result
+from codi2_datasets.connectors.reading.shelf import EVERY_ENDING
+from codi2_datasets.connectors.reading.tables import file_rows, row_groups
 from codi2_datasets.connectors.reading.tars import ENDINGS as TAR_ENDINGS
-from codi2_datasets.connectors.reading.tars import PATTERNS, Sample, samples
-from codi2_datasets.connectors.reading.values import Bad, known, licence_of, listed_url, pick, text, web_address
+from codi2_datasets.connectors.reading.tars import PATTERNS, Sample, is_tar, opened_tar
+from codi2_datasets.connectors.reading.values import (
+    Bad,
+    Numbered,
+    known,
+    licence_of,
+    listed_url,
+    pick,
+    string,
+    text,
+    web_address,
+    whole,
+)
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 FETCHED = ("ok", "success")  # statuses of our fetcher and of img2dataset
-EVERY_ENDING = tuple(ending for endings in ENDINGS.values() for ending in endings)
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ def links(place: Place, rows: Iterator[tuple[str, Numbered]], describe: Describe
     for file, numbered in rows:
         for number, row in numbered:
             locator = f"{short(file)}#{number}"
-            told = Bad("no address") if isinstance(row, Bad) else describe(row)
+            told = describe(row) if isinstance(row, dict) else Bad("no address")
             reason = row.reason if isinstance(row, Bad) else unusable(told, addressed=True)
             if reason or isinstance(told, Bad):
                 yield RejectedRow(place.corpus, locator, reason)
@@ -76,7 +88,7 @@ def tar_pieces(
         files = find(where, (*PATTERNS, "*.parquet"))
     except SourceUnavailable as error:
         raise SourceUnavailable(where, error.reason, advice) from error
-    tars = [file for file in files if file.endswith(TAR_ENDINGS)]
+    tars = [file for file in files if is_tar(file)]
     if not tars:
         raise SourceUnavailable(where, "no tars of media there", advice)
     beside = set(files) - set(tars)
@@ -88,27 +100,42 @@ def tar_pieces(
 def tar_rows(piece: Piece, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool = True) -> Rows:
     """Rows of one tar, and rejects for what could not be fetched into it; unless `captioned` is False, for what has no
     caption as well."""
-    corpus, tar = piece.place.corpus, short(piece.file)
-    for found in samples(piece.file):
-        if isinstance(found, Sample):
-            yield from sample_rows(piece, found, describe, modalities, licence, captioned)
+    tar, keys = short(piece.file), set()
+    with opened_tar(piece.file) as archive:
+        for found in archive.samples():
+            if isinstance(found, Sample):
+                keys.add(found.key.rpartition("/")[2])
+                rows = [
+                    row
+                    for part in found.parts()
+                    for row in sample_rows(piece, part, describe, modalities, licence, captioned)
+                ]
+                yield RowResult(tuple(rows), len(found.members))
+            else:
+                yield result(piece.place, f"{tar}#{found[0]}", found[1])
+        held = archive.held
+    for key, status in statuses(piece.file):
+        held += 1
+        if status in FETCHED and key in keys:
+            yield RowResult((), elsewhere=True)
+        elif status in FETCHED:
+            yield result(piece.place, f"{tar}#{key} (fetched)", Bad("it was fetched, and is not in the tar"))
         else:
-            yield RejectedRow(corpus, f"{tar}#{found[0]}", found[1].reason)
-    for key, status in not_fetched(piece.file):
-        yield RejectedRow(corpus, f"{tar}#{key} (not fetched)", f"not fetched: {status}")
+            yield result(piece.place, f"{tar}#{key} (not fetched)", Bad(f"not fetched: {status}"))
+    yield Held(held)
 
 
 def sample_rows(
     piece: Piece, sample: Sample, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool
-) -> Rows:
+) -> Iterator[SourceRow | RejectedRow]:
     """A row for each medium of one sample; the medium's ending is part of the locator where there are several."""
     place, locator = piece.place, f"{short(piece.file)}#{sample.key}"
     media = [ending for ending in sorted(sample.members) if ending.rpartition(".")[2] in EVERY_ENDING]
     record = sample.json()
-    if isinstance(record, Bad):
-        yield RejectedRow(place.corpus, locator, record.reason)
+    told = record if isinstance(record, Bad) else described(record, sample, describe)
+    if isinstance(told, Bad) or isinstance(record, Bad):
+        yield RejectedRow(place.corpus, locator, told.reason if isinstance(told, Bad) else "")
         return
-    told = described(record, sample, describe)
     status = text(record.get("status"))
     reason = unusable(told) if captioned else ""
     if not media:
@@ -138,23 +165,19 @@ def kind_of(found: Medium) -> str:
     return {"audio": "sound", "video": "clip"}[found.modality]
 
 
-def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Told:
+def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Told | Bad:
     """What the sample says: our fetcher's fields where they are there, the list's own columns else, its text beside."""
-    attributes = record.get("attributes")
+    found, attributes = describe(record), record.get("attributes")
     if isinstance(attributes, str):
-        try:
-            attributes = json.loads(attributes)
-        except (ValueError, RecursionError):
-            attributes = None
+        own = json_object(attributes)
+        attributes = None if isinstance(own, Bad) else own
     if isinstance(attributes, dict):
         caption, licence, author = (text(record.get(name)) for name in ("caption", "licence", "author"))
-        found = Told(listed_url(record.get("url")), caption, attributes, licence, author)
-    else:
-        found = describe(record)
-    if found.caption or "txt" not in sample.members:
+        found = Told(listed_url(record.get("url")), caption or found.caption, attributes, licence, author)
+    if found.caption:
         return found
-    caption = text(sample.members["txt"].decode("utf-8", "replace"))
-    return Told(found.url, "" if "\ufffd" in caption else caption, found.attributes, found.licence, found.author)
+    beside = sample.text()
+    return beside if isinstance(beside, Bad) else replace(found, caption=text(beside))
 
 
 def plain(record: Mapping[str, Any]) -> Told:
@@ -164,34 +187,28 @@ def plain(record: Mapping[str, Any]) -> Told:
         caption=text(pick(record, "caption", "text", "TEXT", "prompt", "description")),
         licence=licence_of(pick(record, "licence", "license", "LICENSE"), ""),
         author=text(pick(record, "author", "creator", "artist")),
-        attributes=known(url=web_address(pick(record, "url", "URL")), width=pick(record, "original_width"),
-                         height=pick(record, "original_height")),
+        attributes=known(url=web_address(pick(record, "url", "URL")), width=whole(record.get("original_width")),
+                         height=whole(record.get("original_height"))),
     )  # fmt: skip
 
 
-def not_fetched(tar: str) -> Iterator[tuple[str, str]]:
-    """(key, status) of what the Parquet file beside a tar says was not fetched."""
+def statuses(tar: str) -> Iterator[tuple[str, str]]:
+    """(key, 'ok' or why not) of each row that the Parquet file beside a tar says was asked for."""
     beside = status_file(tar)
     if not exists(beside):
         return
-    for group in range(groups_of(beside)):
-        for _, row in parquet_rows(beside, group, ["key", "row_id", "status", "error_message", "error"]):
-            if isinstance(row, dict) and (status := text(row.get("status"))) not in FETCHED:
-                name = text(str(pick(row, "key", "row_id")))
-                yield name, text(pick(row, "error_message", "error")) or status or "no status"
+    columns, _ = row_groups(beside) or ([], [])
+    if "status" not in columns or not {"key", "row_id"} & set(columns):
+        return  # it is not of a fetcher
+    for number, row in file_rows(beside, ["key", "row_id", "status", "error_message", "error"]):
+        if not isinstance(row, dict):
+            yield f"{number}", row.reason if isinstance(row, Bad) else ""
+            continue
+        status = text(row.get("status"))
+        told = status if status in FETCHED else text(pick(row, "error_message", "error")) or status or "no status"
+        yield string(pick(row, "key", "row_id")) or f"{number}", told
 
 
 def status_file(tar: str) -> str:
     """00000.tar -> 00000.parquet, as both img2dataset and our fetcher name it."""
-    return f"{next((tar.removesuffix(ending) for ending in TAR_ENDINGS if tar.endswith(ending)), tar)}.parquet"
-
-
-def groups_of(parquet: str) -> int:
-    import pyarrow.parquet as pq
-
-    try:
-        with opened(parquet, seekable=True) as file:
-            return int(pq.ParquetFile(file).num_row_groups)
-    except DAMAGE as error:
-        damage(error)
-        return 0
+    return f"{next((tar[: -len(ending)] for ending in TAR_ENDINGS if tar.lower().endswith(ending)), tar)}.parquet"

@@ -1,179 +1,132 @@
-"""Rows of Parquet, CSV, TSV and JSON lines, in order and in bounded memory; what cannot be read is `Bad` and no error."""
+"""Rows of Parquet in order and in bounded memory, and slices of lists; what cannot be read is `Bad` and no error."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.base import ConnectorError, Piece, Place
+from codi2_datasets.connectors.base import Piece, Place
 from codi2_datasets.connectors.reading.files import DAMAGE, damage, find, identity, opened
-from codi2_datasets.connectors.reading.values import Bad, need
+from codi2_datasets.connectors.reading.values import Bad, Numbered, need
 
-Numbered = Iterator[tuple[int, dict[str, Any] | Bad]]
-BATCH = 64  # rows of Parquet held at once: they may carry pictures
+BATCH = 64  # rows of Parquet held at once: they may carry images
 SLICE = 20_000  # rows of a list that one worker reads
-LONGEST = 16 * 2**20  # bytes of a line of text
 
 
 # --- Parquet -----------------------------------------------------------------------------------------------------
 
 
+def row_groups(file: str) -> tuple[list[str], list[int]] | None:
+    """The columns of a file and the number of rows of each row group; None where it is no Parquet."""
+    try:
+        with opened(file, seekable=True) as handle:
+            found = pq.ParquetFile(handle)
+            groups = range(found.num_row_groups)
+            return found.schema_arrow.names, [found.metadata.row_group(n).num_rows for n in groups]
+    except DAMAGE as error:
+        damage(error)
+        return None
+
+
 def parquet_pieces(place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)) -> Iterator[Piece]:
     """One piece for each row group. A file that is no Parquet is one piece, and rejected as such by `parquet_rows`."""
-    for file in find(place.path, patterns):
-        try:
-            with opened(file, seekable=True) as handle:
-                found = pq.ParquetFile(handle)
-                columns, groups = found.schema_arrow.names, found.num_row_groups
-        except DAMAGE as error:
-            damage(error)
-            columns, groups = None, 1
+    yield from pieces_of_parquet(place, find(place.path, patterns), *wanted)
+
+
+def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[Piece]:
+    for file in files:
+        columns, groups = row_groups(file) or (None, [1])
         if columns is not None:
             need(file, columns, *wanted)
         name = identity(file)
-        yield from (Piece(place, file, name, part=group) for group in range(groups))
+        yield from (Piece(place, file, name, part=n, rows=number) for n, number in enumerate(groups))
 
 
-def parquet_rows(file: str, group: int = 0, columns: Sequence[str] | None = None) -> Numbered:
-    """The rows of one row group, numbered from 0 in the file; `columns` are those to read, of those that are there."""
-    number = 0
+def parquet_rows(
+    file: str, group: int = 0, columns: Collection[str] | None = None, binary: Collection[str] = ()
+) -> Numbered:
+    """The rows of one row group, numbered from 0 in the file; `columns` are those to read, of those that are there.
+
+    Strings of every type of Arrow come as such: bytes too, but in the columns `binary`, which hold media.
+    """
+    number, total = 0, 1
     try:
         with opened(file, seekable=True) as handle:
             found = pq.ParquetFile(handle)
             names = found.schema_arrow.names
             taken = names if columns is None else [name for name in names if name in columns]
             number = sum(found.metadata.row_group(n).num_rows for n in range(group))
+            total = number + found.metadata.row_group(group).num_rows
             for batch in found.iter_batches(BATCH, row_groups=[group], columns=taken, use_threads=False):
-                for row in plain_rows(batch):
+                for row in plain_rows(batch, binary):
                     yield number, row
                     number += 1
     except DAMAGE as error:
-        yield number, Bad(f"damaged file: {damage(error)}")
+        yield number, Bad(f"damaged file: {damage(error)}", max(1, total - number))
 
 
-def plain_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Bad]:
+def file_rows(file: str, columns: Collection[str] | None = None, binary: Collection[str] = ()) -> Numbered:
+    """The rows of all row groups of a Parquet file."""
+    _, groups = row_groups(file) or ([], [1])
+    for group in range(len(groups)):
+        yield from parquet_rows(file, group, columns, binary)
+
+
+def plain_rows(batch: pa.RecordBatch, binary: Collection[str]) -> Iterator[dict[str, Any] | Bad]:
     """Rows as plain data; one whose text is no UTF-8 is bad by itself."""
     try:
-        yield from batch.to_pylist()
+        yield from as_strings(batch, binary).to_pylist()
         return
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, pa.ArrowInvalid):
         pass
     for n in range(batch.num_rows):
         try:
-            yield batch.slice(n, 1).to_pylist()[0]
-        except UnicodeDecodeError:
+            yield as_strings(batch.slice(n, 1), binary).to_pylist()[0]
+        except (UnicodeDecodeError, pa.ArrowInvalid):
             yield Bad("broken UTF-8")
 
 
+def as_strings(batch: pa.RecordBatch, binary: Collection[str]) -> pa.RecordBatch:
+    """The batch with strings where bytes are, or dictionaries of them."""
+    fields = [field if field.name in binary else field.with_type(with_strings(field.type)) for field in batch.schema]
+    if all(field.type == own.type for field, own in zip(fields, batch.schema, strict=True)):
+        return batch
+    columns = [column.cast(field.type) for column, field in zip(batch.columns, fields, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def with_strings(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind):
+        return pa.large_string()
+    if pa.types.is_dictionary(kind):
+        return with_strings(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return (pa.list_ if pa.types.is_list(kind) else pa.large_list)(with_strings(kind.value_type))
+    return kind
+
+
 def image_bytes(value: Any) -> bytes | None:
-    """The encoded picture of a column as the hub writes it: {bytes, path}, or the bytes themselves."""
+    """The encoded image of a column as the hub writes it: {bytes, path}, or the bytes themselves."""
     found = value.get("bytes") if isinstance(value, dict) else value
     return found if isinstance(found, bytes) and found else None
-
-
-# --- CSV and TSV -------------------------------------------------------------------------------------------------
-
-
-def delimited_rows(
-    file: str, delimiter: str = ",", header: Sequence[str] | None = None, comment: str = "", quoted: bool = True
-) -> Numbered:
-    """Rows as {column: text}, numbered from 0. `header` names the columns of files that do not; `comment` begins lines
-    that are none, the last of them before the rows may name the columns ('# YTID, ...').
-
-    Broken UTF-8 and too few fields are `Bad`, that row alone; fields beyond the columns are dropped.
-    """
-    number = 0
-    try:
-        with opened(file) as stream:
-            lines = io.TextIOWrapper(io.BufferedReader(Bounded(stream)), "utf-8-sig", "surrogateescape", newline="")
-            how = {
-                "delimiter": delimiter,
-                "skipinitialspace": True,
-                "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-            }
-            names = list(header) if header else None
-            for fields in tolerant(csv.reader(lines, **how)):  # type: ignore[arg-type]
-                if isinstance(fields, list) and (not fields or (comment and fields[0].startswith(comment))):
-                    continue
-                if isinstance(fields, list) and names is None:
-                    names = [name.strip() for name in fields]
-                    continue
-                yield number, fields if isinstance(fields, Bad) else named(names or [], fields)
-                number += 1
-    except DAMAGE as error:
-        yield number, Bad(f"damaged file: {damage(error)}")
-
-
-def header_of(file: str, delimiter: str = ",") -> list[str]:
-    """The first line's fields."""
-    try:
-        with opened(file) as stream:
-            line = stream.readline(LONGEST).decode("utf-8-sig", "replace")
-    except DAMAGE as error:
-        raise ConnectorError(f"{file}: cannot be read: {damage(error)}") from error
-    return [name.strip() for name in next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])]
-
-
-def tolerant(reader: Any) -> Iterator[list[str] | Bad]:
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield Bad("no row of the table")
-
-
-def named(names: Sequence[str], fields: Sequence[str]) -> dict[str, Any] | Bad:
-    if len(fields) < len(names):
-        return Bad("too few fields")
-    if any("\udc80" <= char <= "\udcff" for field in fields if not field.isascii() for char in field):
-        return Bad("broken UTF-8")
-    return dict(zip(names, fields, strict=False))
-
-
-# --- JSON lines --------------------------------------------------------------------------------------------------
-
-
-def json_lines(file: str) -> Numbered:
-    """One object a line, numbered from 0; empty lines are none."""
-    number = 0
-    try:
-        with opened(file) as stream:
-            while line := stream.readline(LONGEST):
-                if not line.strip():
-                    continue
-                yield number, json_object(line)
-                number += 1
-    except DAMAGE as error:
-        yield number, Bad(f"damaged file: {damage(error)}")
-
-
-def json_object(data: bytes | str) -> dict[str, Any] | Bad:
-    try:
-        found = json.loads(data)
-    except UnicodeDecodeError:
-        return Bad("broken UTF-8")
-    except (ValueError, RecursionError):
-        return Bad("no JSON")
-    return found if isinstance(found, dict) else Bad("no JSON object")
 
 
 # --- slices ------------------------------------------------------------------------------------------------------
 
 
-def slices(place: Place, files: Sequence[str], total: Any, kind: str = "", size: int = SLICE) -> Iterator[Piece]:
-    """Pieces of `size` rows of each file; `total` counts the rows of one."""
+def slices(
+    place: Place, files: Sequence[str], read: Callable[[str], Numbered], kind: str = "", size: int = SLICE
+) -> Iterator[Piece]:
+    """Pieces of `size` rows of each file, as `read` gives them."""
     for file in files:
-        name = identity(file)
-        parts = max(1, -(-total(file) // size))
-        yield from (Piece(place, file, name, part=n, kind=kind) for n in range(parts))
+        total, name = sum(1 for _ in read(file)), identity(file)
+        for n, start in enumerate(range(0, max(total, 1), size)):
+            yield Piece(place, file, name, part=n, kind=kind, rows=min(size, total - start))
 
 
 def sliced(piece: Piece, rows: Numbered, size: int = SLICE) -> Numbered:
@@ -186,24 +139,3 @@ def sliced(piece: Piece, rows: Numbered, size: int = SLICE) -> Numbered:
             return
         if number >= piece.part * size:
             yield number, row
-
-
-class Bounded(io.RawIOBase):
-    """A stream whose lines are never longer than LONGEST: a line break is put where one is missing."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream, self.since = stream, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.stream.read(len(buffer))
-        if not data:
-            return 0
-        last = data.rfind(b"\n")
-        self.since = self.since + len(data) if last < 0 else len(data) - last - 1
-        if self.since > LONGEST:
-            data, self.since = data[:-1] + b"\n", 0
-        buffer[: len(data)] = data
-        return len(data)

@@ -1,20 +1,39 @@
-"""Samples of WebDataset tars, one at a time: members that follow one another under one key."""
+"""Tars of media: their members by name, and the samples that WebDataset sees in them.
+
+The headers are read first, so that members of one sample are found wherever they stand; then the members one at a time. A tar that
+is packed, or not on this machine, is unpacked into a temporary file for that. Links lead to the member that they name, several
+tars one behind the other are one, and what macOS and Windows leave in a tar (`._name`, `.DS_Store`) is passed over.
+"""
 
 from __future__ import annotations
 
-import json
+import posixpath
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, cast
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, opened
+from fsspec.implementations.local import LocalFileSystem
+
+from codi2_datasets.connectors.reading.files import DAMAGE, damage, open_system, opened, unpacked
+from codi2_datasets.connectors.reading.json_rows import json_object
+from codi2_datasets.connectors.reading.lines import Joined, decoded
 from codi2_datasets.connectors.reading.values import Bad
+from codi2_storage.paths import is_shadow
 
 LARGEST = 512 * 2**20  # bytes of a member
+BLOCK = tarfile.BLOCKSIZE
+HOPS = 10  # of links
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 PATTERNS = tuple(f"*{ending}" for ending in ENDINGS)
 TAR_DAMAGE = (*DAMAGE, tarfile.TarError, MemoryError, AttributeError, TypeError, IndexError)  # of headers that lie
+
+
+def is_tar(file: str) -> bool:
+    return file.lower().endswith(ENDINGS)
 
 
 @dataclass
@@ -28,42 +47,177 @@ class Sample:
         """Its JSON object; empty where it has none."""
         if "json" not in self.members:
             return {}
+        found = json_object(self.members["json"])
+        return Bad(f"its .json: {found.reason}") if isinstance(found, Bad) else found
+
+    def text(self) -> str | Bad:
+        """Its text; '' where it has none."""
         try:
-            found = json.loads(self.members["json"])
+            return decoded(self.members.get("txt", b""))
         except UnicodeDecodeError:
-            return Bad("broken UTF-8 in its JSON")
-        except (ValueError, RecursionError):
-            return Bad("its JSON is damaged")
-        return found if isinstance(found, dict) else Bad("its JSON is no object")
+            return Bad("its .txt: broken UTF-8")
+
+    def parts(self) -> list[Sample]:
+        """The samples that members with dots in their names make: 'v2.jpg' and 'v2.txt' belong together, and not to
+        'v3.jpg'. What has no words of its own stays under the key."""
+        stems = {ending.rpartition(".")[0] for ending in self.members if ending.endswith((".json", ".txt"))} - {""}
+        if not stems:
+            return [self]
+        found = {stem: Sample(f"{self.key}.{stem}" if stem else self.key) for stem in ("", *sorted(stems))}
+        for ending, data in self.members.items():
+            stem, _, last = ending.rpartition(".")
+            found[stem if stem in stems else ""].members[last if stem in stems else ending] = data
+        return [sample for sample in found.values() if sample.members]
 
 
-def members(file: str) -> Iterator[tuple[str, bytes | None] | Bad]:
-    """(name, content) of each file in a tar; None for one that is too large; Bad where the tar is damaged."""
-    try:
-        with opened(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                if member.size > LARGEST:
-                    yield member.name, None
-                    continue
-                content: IO[bytes] | None = archive.extractfile(member)
-                data = content.read() if content else b""
-                if len(data) != member.size:
-                    yield Bad("damaged tar: it breaks off")
-                    return
-                yield member.name, data
-    except TAR_DAMAGE as error:
-        yield Bad(f"damaged tar: {damage(error)}")
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a tar. `target`: of a link, the name of the member that it leads to."""
+
+    name: str
+    start: int
+    size: int
+    target: str = ""
 
 
-def names(file: str) -> Iterator[str]:
+class Tar:
+    """The members of a tar, known by their headers. `bad` is what cannot be used, by name, '' for a stretch of the tar."""
+
+    def __init__(self, stream: IO[bytes], cut: str = "") -> None:
+        self.stream = stream
+        self.members: list[Member] = []
+        self.bad: list[tuple[str, Bad]] = []
+        self.size = stream.seek(0, 2)
+        self.reached = 0  # where the next header is expected
+        start: int | None = 0
+        while start is not None:
+            start = self.index(start)
+        if cut:  # what is packed ends before the tar does
+            self.bad = [bad for bad in self.bad if bad[0]] + [("", Bad(f"damaged tar: {cut}"))]
+        self.by_name = {member.name: member for member in self.members}
+
+    @property
+    def held(self) -> int:
+        """Files in it, and what is damaged."""
+        return len(self.members) + len(self.bad)
+
+    def index(self, start: int) -> int | None:
+        """Read the headers from a place on. Returns where to go on: at a tar behind the end of this one, or at the next
+        header behind one that is damaged."""
+        self.reached = start
+        try:
+            self.stream.seek(start)
+            with tarfile.open(fileobj=self.stream, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
+                    self.take(member)
+                    self.reached = archive.offset
+            return self.behind(self.reached)
+        except TAR_DAMAGE as error:
+            self.bad.append(("", Bad(f"damaged tar: {damage(error)}")))
+            return self.next_header(self.reached + BLOCK)
+
+    def next_header(self, at: int) -> int | None:
+        self.stream.seek(at)
+        while len(block := self.stream.read(BLOCK)) == BLOCK:
+            if block[257:262] == b"ustar":
+                with suppress(tarfile.HeaderError):
+                    tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+                    return at
+            at += BLOCK
+        return None
+
+    def behind(self, at: int) -> int | None:
+        """Where a further tar begins behind the end of one. Raises ReadError where there is no end."""
+        self.stream.seek(at)
+        block = self.stream.read(BLOCK)
+        if len(block) < BLOCK:
+            raise tarfile.ReadError("it has no end, and may be cut off")
+        if any(block):
+            raise tarfile.ReadError(f"no header at byte {at:,}")
+        while block := self.stream.read(2**16):
+            if any(block):
+                zeros = len(block) - len(block.lstrip(b"\0"))
+                return self.stream.tell() - len(block) + zeros // BLOCK * BLOCK
+        return None
+
+    def take(self, member: tarfile.TarInfo) -> None:
+        """Note a member. Raises ReadError where its bytes are not all there."""
+        name = posixpath.normpath(member.name).lstrip("/")
+        if member.isdir() or is_shadow(name):
+            return
+        if member.islnk():
+            self.members.append(Member(name, 0, 0, posixpath.normpath(member.linkname).lstrip("/")))
+        elif member.issym():
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+            self.members.append(Member(name, 0, 0, target.lstrip("/")))
+        elif not member.isfile() or member.issparse():
+            self.bad.append((name, Bad("no ordinary file")))
+        elif member.offset_data + member.size > self.size:
+            raise tarfile.ReadError("unexpected end of data")
+        else:
+            self.members.append(Member(name, member.offset_data, member.size))
+
+    def read(self, member: Member) -> bytes | Bad:
+        """The bytes of a member."""
+        for _ in range(HOPS):
+            if not member.target:
+                break
+            if member.target not in self.by_name:
+                return Bad("a link to what is not in the tar")
+            member = self.by_name[member.target]
+        if member.target:
+            return Bad("a link that leads to itself")
+        if member.size > LARGEST:
+            return Bad(f"more than {LARGEST:,} bytes")
+        self.stream.seek(member.start)
+        return self.stream.read(member.size)
+
+    def samples(self) -> Iterator[Sample | tuple[str, Bad]]:
+        """Samples in the order of their first members; (name, Bad) for what is none: members too large, or twice."""
+        keys: dict[str, list[tuple[str, Member]]] = {}
+        for member in self.members:
+            key, ending = split_key(member.name)
+            keys.setdefault(key, []).append((ending, member))
+        for key, members in keys.items():
+            sample = Sample(key)
+            for ending, member in members:
+                data = Bad("two members of one name") if ending in sample.members else self.read(member)
+                if isinstance(data, Bad):
+                    yield member.name, data
+                else:
+                    sample.members[ending] = data
+            if sample.members:
+                yield sample
+        yield from self.bad
+
+
+@contextmanager
+def opened_tar(file: str) -> Iterator[Tar]:
+    """A tar with its headers read. What cannot be read at all is a tar of one `bad`."""
+    with opened(file, seekable=True) as raw, tempfile.TemporaryFile() as copy:
+        cut = ""
+        try:
+            source = unpacked(raw, file)
+            if source is raw and isinstance(open_system(file)[0], LocalFileSystem):
+                copy.close()
+            else:
+                shutil.copyfileobj(Joined(b"", source), copy, 2**20)
+        except TAR_DAMAGE as error:
+            cut = damage(error)
+        yield Tar(raw if copy.closed else cast(IO[bytes], copy), cut)
+
+
+def samples(file: str) -> Iterator[Sample | tuple[str, Bad]]:
+    """The samples of a tar."""
+    with opened_tar(file) as tar:
+        yield from tar.samples()
+
+
+def names(file: str) -> list[str]:
     """The members' names alone, as far as the tar can be read."""
-    try:
-        with opened(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            yield from (member.name for member in archive if member.isfile())
-    except TAR_DAMAGE as error:
-        damage(error)
+    with opened_tar(file) as tar:
+        return [member.name for member in tar.members]
 
 
 def split_key(name: str) -> tuple[str, str]:
@@ -71,31 +225,3 @@ def split_key(name: str) -> tuple[str, str]:
     folder, _, base = name.removeprefix("./").rpartition("/")
     key, _, ending = base.partition(".")
     return f"{folder}/{key}" if folder else key, ending.lower()
-
-
-def samples(file: str) -> Iterator[Sample | tuple[str, Bad]]:
-    """Samples in order; (key, Bad) for what is none: members too large, apart from the others, or twice."""
-    sample, closed = Sample(""), set()
-    for found in members(file):
-        if isinstance(found, Bad):
-            if sample.members:
-                yield sample  # the last one that was read whole
-            yield "", found
-            return
-        name, data = found
-        key, ending = split_key(name)
-        if key != sample.key:
-            if sample.members:
-                yield sample
-            closed.add(sample.key)
-            sample = Sample(key)
-        if key in closed:
-            yield name, Bad("members of one sample lie apart")
-        elif data is None:
-            yield name, Bad(f"more than {LARGEST:,} bytes")
-        elif ending in sample.members:
-            yield name, Bad("two members of one name")
-        else:
-            sample.members[ending] = data
-    if sample.members:
-        yield sample

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
 from codi2_storage.urls import UrlError, parse_url
 
+LOOKED_AT = 20  # rows of JSON, for the fields that they have
 WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web whose owners license them themselves, or do not
-NOT_TEXT = ("", "none", "nan", "null", "[deleted]")
+BROKEN = re.compile("[\ud800-\udfff]")  # bytes that are no UTF-8, as Python escapes them, and halves of characters
+LINE_END = re.compile(r"\r\n?|\n")
 CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/((?:by|nc|nd|sa)(?:-(?:nc|nd|sa))*)/(\d\.\d)", re.I)
 DEDICATED = {"publicdomain/zero": "CC0-1.0", "publicdomain/mark": "CC-PDM-1.0"}
 
@@ -22,6 +25,17 @@ class Bad:
     """A row, or the rest of a file, that cannot be used."""
 
     reason: str
+    rows: int = 1
+    """How many it stands for."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A row whose content the result of another one holds."""
+
+
+Numbered = Iterator[tuple[int, dict[str, Any] | Bad | Elsewhere]]
+"""Rows of a file with their numbers, from 0."""
 
 
 def pick(row: Mapping[str, Any], *names: str) -> Any:
@@ -42,23 +56,38 @@ def need(file: str, columns: Iterable[str], *wanted: tuple[str, ...]) -> None:
             raise ConnectorError(f"{file}: the column {' or '.join(map(repr, names))} is missing; it has: {listed}")
 
 
+def need_fields(file: str, rows: Numbered, *wanted: tuple[str, ...]) -> None:
+    """As `need`, for rows of JSON: of the first objects any may have the fields."""
+    first = [row for _, row in islice(rows, LOOKED_AT) if isinstance(row, dict)]
+    if first:
+        need(file, dict.fromkeys(name for row in first for name in row), *wanted)
+
+
+def string(value: Any) -> str:
+    """A string as it stands, a whole number as its digits: for names and ids; '' for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == value // 1 else ""
+    return value if isinstance(value, str) and not broken(value) else ""
+
+
+def broken(value: str) -> bool:
+    """Whether bytes that are no UTF-8, or halves of characters, stand in a string."""
+    return not value.isascii() and BROKEN.search(value) is not None
+
+
 def text(value: Any) -> str:
-    """Words on one line; '' for what is null, no text, broken, or says nothing."""
-    if not isinstance(value, str):
+    """A string on one line; '' for what is null, no string, empty or broken. No word is taken for a missing value: those
+    are null, in CSV an empty field."""
+    if not isinstance(value, str) or broken(value):
         return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # halves of characters, as JSON may escape them
-        return ""
-    plain = " ".join(value.replace("\x00", " ").split())
-    return "" if plain.lower() in NOT_TEXT else plain
+    return " ".join(value.replace("\x00", " ").split())
 
 
 def lines(value: Any) -> str:
     """As `text`, with its line breaks."""
     if not text(value):
         return ""
-    return "\n".join(line.rstrip() for line in value.replace("\x00", " ").strip().splitlines())
+    return "\n".join(line.rstrip() for line in LINE_END.split(value.replace("\x00", " ").strip()))
 
 
 def number(value: Any, digits: int = 5) -> float | None:
@@ -68,6 +97,12 @@ def number(value: Any, digits: int = 5) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return round(found, digits) if math.isfinite(found) else None
+
+
+def whole(value: Any) -> int | None:
+    """A whole number, from text too; None for anything else."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
 
 
 def known(**attributes: Any) -> dict[str, Any]:
@@ -88,12 +123,12 @@ def licence_of(value: Any, otherwise: str = WEB) -> str:
 
 
 def listed_url(value: Any) -> str:
-    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no text or says nothing."""
+    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no string or says nothing."""
     return value.strip() if text(value) else ""
 
 
 def web_address(value: Any) -> str:
-    """An http(s) URL as it is written; '' for anything else."""
+    """An http(s) URL as it is listed, blanks within it too; '' for anything else."""
     found = listed_url(value)
     try:
         parse_url(found)

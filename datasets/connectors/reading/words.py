@@ -17,6 +17,8 @@ from codi2_datasets.connectors.reading.values import known
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.identity import digest, sha256
 
+MARK = "\ufffc"  # stands in a text for the next of its media, where these have places
+
 
 def words(
     place: Place,

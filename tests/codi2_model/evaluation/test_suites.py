@@ -355,7 +355,7 @@ def test_missing_data_judges_and_modalities_are_named(
     with pytest.raises(SuiteError, match=r"audit\.jsonl is not there"):
         run_suite("audit", checkpoint, str(tmp_path), tmp_path, weights)
     (tmp_path / "audit.jsonl").write_text('{"id": 1, "task": "mend"}')
-    with pytest.raises(SuiteError, match="line 1: wants id, task"):
+    with pytest.raises(SuiteError, match="row 1: wants id, task"):
         run_suite("audit", checkpoint, str(tmp_path), tmp_path, weights)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -125,6 +125,35 @@ class Echo:
 
     async def ready(self) -> bool:
         return True
+
+
+class Maker(Echo):
+    """Says what it was asked, and makes the medium that the reply must hold, if any."""
+
+    MADE: ClassVar[dict[str, Any]] = {
+        "image": Image.new("RGB", (8, 8), "blue"),
+        "audio": (0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.float32),
+        "video": np.full((8, 16, 16, 3), 90, np.uint8),
+    }
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
+        self.seen.append(request)
+        settings = request.settings
+        if "text" in settings.modalities:
+            texts = [part["text"] for part in request.messages[-1]["content"] if part["type"] == "text"]
+            for word in f"You said: {' '.join(texts)}".split(" "):
+                yield TextDelta(f"{word} ")
+        if settings.required is not None:
+            yield MediumBegun(0, settings.required)
+            if settings.preview_every:
+                yield Progress(0, 1, 2, self.MADE[settings.required])
+            yield MediumDone(0, settings.required, self.MADE[settings.required])
+        yield Finished(4, 5, "length" if settings.max_tokens == 1 else "stop")
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ FAST = {"steps": 2}
 
 @pytest.fixture
 def url(pipeline: Any, served: Any) -> Iterator[str]:
-    with pipeline() as backend, served(build_api(backend, side=lambda: 32)) as address:
+    with pipeline() as backend, served(build_api(backend, sizes=lambda: {"image": 32, "video": 32})) as address:
         yield address
 
 
@@ -57,14 +57,15 @@ CLIP = {"type": "video_url", "video_url": {"url": video_to_url(np.full((8, 16, 1
 
 def test_the_openai_client_sends_every_medium_and_gets_every_medium(client: Any) -> None:
     model = client.models.list().data[0].id
-    for kind, wanted in (("image", "image_url"), ("audio", "audio"), ("video", "video_url")):
+    for kind, name in (("image", "images"), ("audio", "audio"), ("video", "videos")):
         reply = client.chat.completions.create(
             model=model, messages=said(text("Turn "), RED, text(" to "), HUM, CLIP), seed=1,
             extra_body={"modalities": [kind], **FAST},
         )  # fmt: skip
-        content = reply.model_dump()["choices"][0]["message"]["content"]
-        assert [part["type"] for part in content] == [wanted] and reply.usage.prompt_tokens > 10
-    assert video_from_url(content[0]["video_url"]["url"], Limits()).shape == (8, 256, 256, 3)
+        message = reply.model_dump()["choices"][0]["message"]
+        assert message["content"] == "" and message["parts"] == [{"type": kind, "index": 0}]
+        assert message[name] and reply.usage.prompt_tokens > 10
+    assert video_from_url(message["videos"][0]["video_url"]["url"], Limits()).shape == (8, 256, 256, 3)
 
 
 def test_a_reply_of_text_alone_is_a_plain_string(client: Any) -> None:
@@ -77,22 +78,22 @@ def test_a_reply_of_text_alone_is_a_plain_string(client: Any) -> None:
 def test_text_and_one_medium_asked_for_hold_that_medium(client: Any) -> None:
     reply = client.chat.completions.create(
         model="codi2-test", messages=said(text("Draw a red apple.")), seed=1, max_tokens=6,
-        extra_body={"modalities": ["text", "image"], "views": True, **FAST},
+        extra_body={"modalities": ["text", "image"], **FAST},
     )  # fmt: skip
     message = reply.model_dump()["choices"][0]["message"]
-    assert "image_url" in [part["type"] for part in message["content"]] and len(message["images"]) == 1
+    assert {"type": "image", "index": 0} in message["parts"] and len(message["images"]) == 1
 
 
 def test_a_stream_tells_what_happens_and_gives_the_same_as_a_whole_reply(client: Any) -> None:
     asked: dict[str, Any] = {"model": "codi2-test", "messages": said(text("Draw a red apple.")), "max_tokens": 6}
     body = {"modalities": ["text", "image"], "steps": 4, "preview_every": 2}
-    whole = client.chat.completions.create(**asked, extra_body=body).model_dump()["choices"][0]["message"]["content"]
+    whole = client.chat.completions.create(**asked, extra_body=body).model_dump()["choices"][0]["message"]
     chunks = list(
         client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}, extra_body=body)
     )
-    deltas = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
-    assert "".join(d for d in deltas if isinstance(d, str)) == "".join(p.get("text", "") for p in whole)
-    assert [d[0] for d in deltas if isinstance(d, list)] == [p for p in whole if p["type"] == "image_url"]
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert "".join(delta.content or "" for delta in deltas) == whole["content"]
+    assert [image for d in deltas for image in (d.model_extra or {}).get("images", [])] == whole["images"]
     events = [chunk.model_extra["codi2"] for chunk in chunks if "codi2" in (chunk.model_extra or {})]
     kinds = [event["event"] for event in events]
     assert kinds[0] == "medium_begun" and kinds[-1] == "medium_done" and kinds.count("progress") == 4
@@ -183,11 +184,16 @@ def test_a_session_reads_only_what_is_new(client: Any) -> None:
 
     first = ask(said(text("Draw a red apple like "), RED))
     assert first["session"] == "a" and first["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
-    history = [*said(text("Draw a red apple like "), RED), first["choices"][0]["message"]]
-    kept = {k: v for k, v in history[1].items() if k in ("role", "content")}
-    second = ask([history[0], kept, *said(text("Now a leaf."))])
-    read = second["usage"]["prompt_tokens"] - second["usage"]["prompt_tokens_details"]["cached_tokens"]
-    assert read < second["usage"]["prompt_tokens"] / 2
+    [begun], kept = said(text("Draw a red apple like "), RED), first["choices"][0]["message"]
+    second = ask([begun, kept, *said(text("Now a leaf."))])
+    known = first["usage"]["prompt_tokens"] + first["usage"]["completion_tokens"]
+    assert second["usage"]["prompt_tokens_details"]["cached_tokens"] >= known  # the reply's image too
+    listed = {
+        "role": "assistant",
+        "content": [{k: v for k, v in image.items() if k != "index"} for image in kept["images"]],
+    }
+    third = ask([begun, listed, *said(text("Now a tree."))])
+    assert third["usage"]["prompt_tokens_details"]["cached_tokens"] >= known
     green = {"type": "image_url", "image_url": {"url": image_to_url(Image.new("RGB", (8, 8), "green"))}}
     edited = ask([*said(text("Draw a red apple like "), green), kept, *said(text("Now a leaf."))])
     assert edited["usage"]["prompt_tokens_details"]["cached_tokens"] == 0  # another picture: nothing may be reused
@@ -195,7 +201,7 @@ def test_a_session_reads_only_what_is_new(client: Any) -> None:
         model="codi2-test", messages=[*said(text("Draw a red apple like "), green), kept, *said(text("Now a leaf."))],
         seed=3, extra_body={"modalities": ["image"], **FAST},
     ).model_dump()  # fmt: skip
-    pictures = [reply["choices"][0]["message"]["content"][0]["image_url"]["url"] for reply in (edited, fresh)]
+    pictures = [reply["choices"][0]["message"]["images"][0]["image_url"]["url"] for reply in (edited, fresh)]
     assert pictures[0] == pictures[1]
 
 
@@ -294,8 +300,34 @@ def test_a_reply_mixes_words_and_media_in_the_order_they_were_made(echo: Any, se
     with served(build_api(echo)) as address:
         chat = openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0).chat.completions
         asked: dict[str, Any] = {"model": "codi2-tiny", "messages": said(text("one"), RED, text("two"), HUM, CLIP)}
-        whole = chat.create(**asked).model_dump()["choices"][0]["message"]["content"]
-        assert [part["type"] for part in whole] == ["text", "image_url", "text", "audio", "video_url"]
+        whole = chat.create(**asked).choices[0].message.model_dump()
+        order = [(part["type"], part.get("index")) for part in whole["parts"]]
+        assert order == [("text", None), ("image", 0), ("text", None), ("audio", 0), ("video", 0)]
+        assert (
+            whole["content"] == "Turn 1 <b>not bold</b>: one two " == "".join(p.get("text", "") for p in whole["parts"])
+        )
+        deltas = [
+            c.choices[0].delta.model_dump(exclude_none=True) for c in chat.create(**asked, stream=True) if c.choices
+        ]
+        assert "".join(delta.get("content", "") for delta in deltas) == whole["content"]
+        assert [name for delta in deltas for name in ("images", "audio", "videos") if name in delta] == [
+            "images",
+            "audio",
+            "videos",
+        ]
+        found = {name: delta[name] for delta in deltas for name in ("images", "videos") if name in delta}
+        assert found == {name: whole[name] for name in found}
+        assert next(d["audio"]["data"] for d in deltas if "audio" in d) == whole["audio"]["data"]
+
+
+def test_a_request_may_ask_for_the_interleaved_list_instead(echo: Any, served: Any) -> None:
+    with served(build_api(echo)) as address:
+        chat = openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0).chat.completions
+        asked: dict[str, Any] = {"model": "codi2-tiny", "messages": said(text("one"), RED, text("two"), HUM, CLIP)}
+        asked["extra_body"] = {"content_format": "list"}
+        message = chat.create(**asked).model_dump(exclude_none=True)["choices"][0]["message"]
+        assert [part["type"] for part in message["content"]] == ["text", "image_url", "text", "audio", "video_url"]
+        assert "images" not in message and "parts" not in message
         pieces = [chunk.choices[0].delta.content for chunk in chat.create(**asked, stream=True) if chunk.choices]
         media = [piece[0]["type"] for piece in pieces if isinstance(piece, list)]
         assert media == ["image_url", "audio", "video_url"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +229,50 @@ def test_parquet_and_shards_ask_the_same_as_lines(checkpoint: Path, parts: Any, 
         read_requests(str(tmp_path / "d.jsonl"))
     with pytest.raises(UsageError, match="no such file"):
         read_requests(str(tmp_path / "e.jsonl"))
+
+
+def test_requests_are_read_from_files_as_people_write_them(tmp_path: Path) -> None:
+    folder = tmp_path / "asked [1]"
+    folder.mkdir()
+    hi = {"messages": [{"role": "user", "content": "a\u2028b"}], "modalities": ["text"]}
+    lines = [
+        json.dumps({**hi, "id": 7}, ensure_ascii=False),
+        "",
+        json.dumps(hi),
+        '{"id": "half", "x": "\\ud83d"}',
+        "{",
+        "[]",
+    ]
+    (folder / "a.JSONL.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + "\r\n".join(lines).encode()))
+    (folder / "._a.jsonl").write_bytes(b"\0\5\x16\7")
+    columns = {
+        "id": pa.array([1.0, None]),
+        "seed": pa.array([5.0, None]),
+        "messages": pa.array([json.dumps(hi["messages"])] * 2, pa.large_binary()),
+    }
+    pq.write_table(pa.table(columns), folder / "b.parquet")
+    found = read_requests(str(folder))
+    assert [(row.id, row.reason) for row in found[:5]] == [
+        ("7", ""), ("line-3", ""), ("half", "holds half a character (a lone surrogate)"),
+        ("line-5", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("line-6", "not a JSON object")]  # fmt: skip
+    assert found[0].data["messages"][0]["content"] == "a\u2028b"
+    assert [(row.id, row.data.get("seed")) for row in found[5:]] == [("1", 5), ("row-2", None)]
+    assert found[5].request(0, ("text",)).messages[0]["content"] == [{"type": "text", "text": "a\u2028b"}]
+    tar = tmp_path / "x [2].tar"
+    with tarfile.open(tar, "w") as archive:
+        for name, data in (
+            ("._q.json", b"x"),
+            ("./q.json", json.dumps(hi).encode()),
+            (".DS_Store", b"x"),
+            ("cut.json", b"{"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    tar.write_bytes(tar.read_bytes()[:4096])  # without its end
+    told = [(row.id, row.reason[:12]) for row in read_requests(str(tar))]
+    assert told == [("q", ""), ("cut", "not JSON: Ex"), ("the rest of the shard", "damaged tar:")]
 
 
 def test_lines_that_are_no_requests_are_listed_with_their_place(checkpoint: Path, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_the_command_reads_piped_lines(checkpoint: Path, files: Path) -> None:
     )
     assert result.returncode == 1 and "nowhere.png: No such file" in result.stdout  # one line could not be done
     assert (
-        result.stderr == ""
+        result.stderr == f"model: codi2-test ({checkpoint})\n"
         and "▀" in result.stdout
         and (files / "piped" / "image-001.png").exists()
         and "Traceback" not in result.stderr

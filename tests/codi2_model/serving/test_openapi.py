@@ -28,7 +28,9 @@ def operations(engine: Any) -> Iterator[list[Any]]:
 
     chosen = ServerSettings(limits=Limits(steps=2, new_tokens=4))
     pipeline = Pipeline(engine, chosen)
-    description = schemathesis.openapi.from_asgi("/openapi.json", build_api(pipeline, chosen, side=lambda: 32))
+    description = schemathesis.openapi.from_asgi(
+        "/openapi.json", build_api(pipeline, chosen, sizes=lambda: {"image": 32, "video": 32})
+    )
     yield [found.ok() for found in description.get_all_operations()]
     pipeline.close()
 

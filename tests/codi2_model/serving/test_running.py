@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from codi2_model.serving.decoding import DecodeJob, run_jobs
 from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
 from codi2_model.serving.stage import Stage
-from codi2_model.serving.turns import Turn
+from codi2_model.serving.turns import Turn, penalised
 from codi2_model.serving.wire import Failed, Finished, ServerEvent
+from codi2_model.writer import Medium, Reply
 
 
 def asking(text: str, session: str | None = None, value: Any = None, **settings: Any) -> ChatRequest:
@@ -171,6 +174,55 @@ def test_a_session_s_turns_join_others_and_still_read_only_what_is_new(engine: A
     (alone, kept), (together, shared) = talk(False), talk(True)
     assert alone == together
     assert kept >= shared > 8  # among others the reply itself is read again, the prompt before it is not
+
+
+def test_a_reply_ends_before_its_stop_sequence_and_leaves_the_others_alone(engine: Any) -> None:
+    whole, other = Told(asking("Tell me a story.", seed=1)), Told(asking("Tell me a tale.", seed=2))
+    write(engine, [whole, other])
+    text = whole.content[0]["text"]
+    stop = text[len(text) // 2 :][:3]
+    cut, same_other = Told(asking("Tell me a story.", seed=1, stop=("never said", stop))), Told(other.turn.request)
+    write(engine, [cut, same_other])
+    assert "".join(part["text"] for part in cut.content) == text[: text.index(stop)]
+    end, full = cut.events[-1], whole.events[-1]
+    assert isinstance(end, Finished) and isinstance(full, Finished) and end.finish_reason == "stop"
+    assert end.completion_tokens < full.completion_tokens and same(same_other.content, other.content)
+
+
+def test_a_session_goes_on_behind_a_stop_sequence_as_a_fresh_conversation_would(engine: Any) -> None:
+    from codi2_model.serving.sessions import Sessions
+
+    session = Sessions(engine.model, engine.processor, 4).take("a")
+    first = Told(asking("Tell me a story.", seed=1, max_tokens=12))
+    write(engine, [first])
+    stop = first.content[0]["text"][4:7]
+    told = Told(asking("Tell me a story.", seed=1, max_tokens=12, stop=(stop,)))
+    told.turn.session = session
+    write(engine, [told])
+    said = [*told.turn.request.messages, {"role": "assistant", "content": told.content}, *asking("And then?").messages]
+    chosen = Settings(modalities=("text",), max_tokens=8, temperature=1.5, seed=3)
+    marks = (*session.marks, "and then")
+    goes_on, fresh = (Told(ChatRequest(said, chosen, session="a", marks=marks)) for _ in range(2))
+    goes_on.turn.session = session
+    goes_on.turn.conversation = session.conversation(said, marks)
+    write(engine, [goes_on])
+    write(engine, [fresh])
+    end = goes_on.events[-1]
+    assert same(goes_on.content, fresh.content) and isinstance(end, Finished) and end.cached_tokens > 4
+
+
+def test_penalties_lower_what_the_reply_holds_already(engine: Any) -> None:
+    plain, held = (
+        Told(asking("Tell me.", temperature=0.0, max_tokens=24, **more)) for more in ({}, {"frequency_penalty": 2.0})
+    )
+    write(engine, [plain, held])
+    counts = [
+        Counter(engine.processor.encode_text(told.content[0]["text"])).most_common(1)[0][1] for told in (plain, held)
+    ]
+    assert counts[1] <= counts[0]
+    reply = Reply(0, None, 9, torch.Generator(), parts=[[3, 3, 5], Medium("image"), [3]])
+    lowered = penalised(torch.zeros(8), reply, Settings(presence_penalty=0.5, frequency_penalty=1.0))
+    assert lowered.tolist() == [0, 0, 0, -3.5, 0, -1.5, 0, 0]
 
 
 def test_a_session_given_up_and_taken_up_again_at_once_keeps_its_cache_to_itself(engine: Any) -> None:

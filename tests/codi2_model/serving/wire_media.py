@@ -24,8 +24,8 @@ def image_from_url(url: str, limits: Limits) -> Image.Image:
     return read_image(bytes_of_url(url, "image", limits), limits)
 
 
-def audio_from_base64(data: str, form: str, limits: Limits) -> NDArray[np.float32]:
-    return read_audio(decode_base64(data, limits), limits, form)
+def audio_from_base64(data: str, limits: Limits) -> NDArray[np.float32]:
+    return read_audio(decode_base64(data, limits), limits)
 
 
 def video_from_url(url: str, limits: Limits) -> NDArray[np.uint8]:

@@ -100,7 +100,7 @@ def ours(folder: Path) -> None:
     members += [("00000013.mp4", clip(40)), ("00000013.json", {"text": "a thing that moves", "license": "CC0"})]
     members += [("00000011.json", "{broken"), ("00000011.jpg", jpeg(121))]
     members += [("00000012.jpg", jpeg(122)), ("00000012.txt", b"\xff\xfe broken")]
-    members += [("00000008.jpg", jpeg(123))]  # apart from its JSON
+    members = [("00000014.jpg", jpeg(123)), *members, ("00000014.txt", "a thing whose words lie apart")]
     whole = tar(folder / "00000.tar", members).read_bytes()
     write(folder / "00001.tar.gz", whole[:20_000])
     write(folder / "00002.tar", whole[: 512 * 5 + 100])
@@ -229,7 +229,7 @@ def audioset_tars(folder: Path) -> None:
 def audiocaps(folder: Path) -> None:
     train: list[list[Any]] = [["audiocap_id", "youtube_id", "start_time", "caption"]]
     train += [[n, f"ac{n:07d}", 10 * n, f"A sound of {caption(n)}"] for n in range(6)]
-    train[4][3] = "nan"
+    train[4][3] = ""
     test = [train[0], *([100 + n, "ac0000009", 90, f"The ninth sound, said {n}"] for n in range(5))]
     write(folder / "train.csv", table(train))
     write(folder / "test.csv", table(test))

@@ -177,6 +177,50 @@ def test_two_workers_and_one_write_the_same_shards(
     assert names[0] == names[1] and len(names[0]) == 2
 
 
+def test_files_as_they_are_out_there_build_in_folders_of_any_name(making: ModuleType, tmp_path: Path) -> None:
+    base = tmp_path / "data [v2]*?" / "c #1"
+    shadow = bytes.fromhex("00051607") + bytes(100)
+    told = ['{"caption": "a red ball", "attributes": {"score": NaN}}', '{"caption": "null", "attributes": {"tag": "\\ud83d"}}',
+            '{"caption": "{caption} [query]", "original_width": Infinity}']  # fmt: skip
+    members = [
+        member
+        for n, words in enumerate(told)
+        for member in (
+            (f"._{n}.jpg", shadow),
+            (f"{n}.jpg", making.jpeg(n)),
+            (f"._{n}.json", shadow),
+            (f"{n}.json", words),
+        )
+    ]
+    making.tar(base / "tars" / "0 [1].tar", [*members, (".DS_Store", shadow), ("__MACOSX/._0.jpg", shadow)])
+    for n, name in enumerate((" a blank first.wav", "b.wav")):
+        making.write(base / "clotho" / "development" / name, making.tone(n))
+    rows_ = [" a blank first.wav,None,b,c,d,e", 'b.wav,"never closed,b,c,d,e', "gone.wav,a,b,c,d,e"]
+    head = "file_name," + ",".join(f"caption_{n}" for n in range(1, 6))
+    making.write(base / "clotho" / "clotho_captions_development.csv", "\r\n".join([head, *rows_]))
+    making.write(base / "llava" / "cat.JPG", making.jpeg(8))
+    talk = [{"from": "human", "value": "Before <image> after"}, {"from": "gpt", "value": "None"}]
+    making.write(
+        base / "llava" / "x.json", "\n".join([json.dumps({"image": "cat.JPG", "conversations": talk}), "{broken"])
+    )
+    corpora = [{"name": "webdataset", "path": f"{base}/tars/0 [1].tar", "options": HELD}, {"name": "clotho", "path": f"{base}/clotho"},
+               {"name": "llava-instruct", "path": f"{base}/llava", "options": HELD}]  # fmt: skip
+    tasks = {task: {"train": 9} for task in ("text_to_image", "text_to_audio", "visual_question_answering")}
+    root = base / "root 'q'"
+    library.build(library.Settings(recipe_of(tmp_path, corpora, tasks), str(root), workers=1))
+    found = rows(root, "select caption, attributes ->> 'tag' as tag, attributes ->> 'score' as score from assets "
+                       "where corpus in ('webdataset', 'clotho') order by all")  # fmt: skip
+    assert [tuple(row.values()) for row in found] == [
+        ('"never closed', None, None), ("None", None, None), ("a red ball", None, None), ("null", "\\ud83d", None),
+        ("{caption} [query]", None, None)]  # fmt: skip
+    rejected = rows(root, "select subject, reason from rejects where stage = 'ingest' order by 1")
+    assert [(row["subject"].rpartition("/")[2], row["reason"]) for row in rejected] == [
+        ("clotho_captions_development.csv#2", "its medium is not in the folder"), ("x.json#1", "no JSON")]  # fmt: skip
+    parts = rows(root, """select coalesce(text, modality) as said from parts join samples s using (sample_id)
+                          where task = 'visual_question_answering' and s.template = 'asked/0' order by position""")  # fmt: skip
+    assert [row["said"] for row in parts] == ["Before ", "image", " after", "None"]
+
+
 def test_limits_and_labels_are_kept(published: Path, tmp_path: Path) -> None:
     corpora = [
         {"name": "alpaca", "path": f"{published}/alpaca", "limit": 5},

@@ -24,9 +24,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.connectors import Piece, Place, connectors
-from codi2_datasets.connectors.reading import files, json_items, tables, tars
+from codi2_datasets.connectors.base import Held, RowResult
+from codi2_datasets.connectors.reading import files, json_items, lines, tables, tars
+from codi2_datasets.connectors.reading.delimited import delimited_rows
 from codi2_datasets.connectors.reading.documents import stretches
 from codi2_datasets.connectors.reading.entities import annotated, entities
+from codi2_datasets.connectors.reading.json_rows import json_rows
 from codi2_datasets.connectors.reading.media import media_type_of, medium
 from codi2_datasets.connectors.reading.pairs import plain, tar_rows
 from codi2_datasets.connectors.reading.tars import Sample
@@ -58,7 +61,7 @@ def test_files_are_unpacked_by_what_they_hold_and_not_by_their_names(
 ) -> None:
     rows = [{"n": n, "words": "é" * n} for n in range(50)]
     (tmp_path / "x.jsonl").write_bytes(pack("\n".join(map(json.dumps, rows)).encode()))
-    assert [row for _, row in tables.json_lines(str(tmp_path / "x.jsonl"))] == rows
+    assert [row for _, row in json_rows(str(tmp_path / "x.jsonl"))] == rows
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
@@ -66,7 +69,7 @@ def test_a_packed_file_that_breaks_off_gives_what_was_there(pack: Callable[[byte
     noise = np.random.default_rng(1).integers(0, 10**9, 20_000).tolist()
     whole = pack("\n".join(json.dumps({"n": n}) for n in noise).encode())
     (tmp_path / "x.jsonl").write_bytes(whole[: len(whole) // 2])
-    *rows, last = [row for _, row in tables.json_lines(str(tmp_path / "x.jsonl"))]
+    *rows, last = [row for _, row in json_rows(str(tmp_path / "x.jsonl"))]
     assert isinstance(last, Bad) and (last.reason.startswith("damaged file") or last.reason == "no JSON")
     assert [row["n"] for row in rows if isinstance(row, dict)] == noise[: len(rows)]
 
@@ -124,9 +127,9 @@ def test_a_list_of_many_items_needs_no_more_memory_than_one(tmp_path: Path) -> N
 READERS: dict[str, Callable[[str], Any]] = {
     "json_items": lambda file: list(json_items.json_items(file)),
     "json_items of a key": lambda file: list(json_items.json_items(file, "a", skip=True)),
-    "json_lines": lambda file: list(tables.json_lines(file)),
-    "csv": lambda file: list(tables.delimited_rows(file)),
-    "tsv": lambda file: list(tables.delimited_rows(file, "\t", ("a", "b"), quoted=False)),
+    "json_lines": lambda file: list(json_rows(file)),
+    "csv": lambda file: list(delimited_rows(file)),
+    "tsv": lambda file: list(delimited_rows(file, "\t", ("a", "b"), quoted=False)),
     "parquet": lambda file: list(tables.parquet_rows(file)),
     "tar": lambda file: list(tars.samples(file)),
     "names": lambda file: list(tars.names(file)),
@@ -199,9 +202,9 @@ def test_text_that_is_no_utf8_costs_its_own_row_of_parquet(tmp_path: Path) -> No
 
 
 def test_a_file_without_a_line_break_is_no_row_of_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LONGEST", 100_000)
+    monkeypatch.setattr(lines, "LONGEST", 100_000)
     (tmp_path / "x.csv").write_bytes(b"a,b\n1,2\n" + b'"' + b"x" * 2_000_000)
-    rows = [row for _, row in tables.delimited_rows(str(tmp_path / "x.csv"))]
+    rows = [row for _, row in delimited_rows(str(tmp_path / "x.csv"))]
     assert rows[0] == {"a": "1", "b": "2"} and all(isinstance(row, Bad) for row in rows[1:])
 
 
@@ -210,7 +213,7 @@ def test_a_file_without_a_line_break_is_no_row_of_gigabytes(tmp_path: Path, monk
 def test_slices_are_all_rows_once_and_in_order(total: int, size: int, tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_text("x")
-    pieces = list(tables.slices(Place("x", "x"), [str(file)], lambda _: total, size=size))
+    pieces = list(tables.slices(Place("x", "x"), [str(file)], lambda _: ((n, {}) for n in range(total)), size=size))
     found = [n for piece in pieces for n, _ in tables.sliced(piece, ((n, {}) for n in range(total)), size)]
     assert found == list(range(total))
 
@@ -229,7 +232,7 @@ def test_errors_of_the_store_are_no_damage_of_the_file() -> None:
     with pytest.raises(OSError, match="no network"):
         files.damage(OSError(errno.EIO, "no network"))
     with pytest.raises(FileNotFoundError):
-        list(tables.json_lines("/nowhere/x.jsonl"))
+        list(json_rows("/nowhere/x.jsonl"))
 
 
 # --- stores ------------------------------------------------------------------------------------------------------
@@ -338,5 +341,6 @@ def test_stretches_of_a_page_have_a_text_beside_every_picture(parts: list[tuple[
 
 def test_rows_of_a_tar_that_is_none_are_one_reject(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
-    rows = list(tar_rows(Piece(Place("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT"))
-    assert len(rows) == 1 and isinstance(rows[0], RejectedRow) and rows[0].reason.startswith("damaged tar")
+    result, held = tar_rows(Piece(Place("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT")
+    assert isinstance(result, RowResult) and held == Held(1)
+    assert isinstance(result.rows[0], RejectedRow) and result.rows[0].reason.startswith("damaged tar")

@@ -89,6 +89,7 @@ def test_a_list_is_asked_for_as_it_is_written_through_redirects_too(web: Site, t
     assert {url.removeprefix(web.url).strip() for url in kept} == {target.strip() for target in expected}  # as listed
 
 
+@settings(max_examples=60, deadline=None)  # over a socket
 @given(TARGETS.filter(lambda target: "@" not in target))
 def test_any_url_goes_out_as_it_is_normalized(web: Site, target: str) -> None:
     web.targets.clear()
@@ -97,7 +98,7 @@ def test_any_url_goes_out_as_it_is_normalized(web: Site, target: str) -> None:
     assert answer.status == "ok" and web.targets[0] == parse_url(url).target
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)  # over a socket
 @given(st.text(st.characters(min_codepoint=0x21, exclude_characters="#\\", exclude_categories=["C", "Z"]), max_size=12))
 def test_a_redirect_goes_out_as_browsers_resolve_it(web: Site, location: str) -> None:
     path = "/" + location.lstrip("/")

@@ -1,0 +1,165 @@
+"""The routes that make replies and media: what each reads, who answers it, how the answer is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from codi2_model.serving import described, schema
+from codi2_model.serving.answers import Answers
+from codi2_model.serving.images import (
+    MOST,
+    ROUTES,
+    Sizes,
+    edit_fields,
+    generation_json,
+    parse_edit,
+    parse_generation,
+)
+from codi2_model.serving.multipart import parse_form
+from codi2_model.serving.pipeline import Backend
+from codi2_model.serving.protocol import ChatRequest, ModelCard, RequestError, parse_object, parse_request
+from codi2_model.serving.remote import Remote
+from codi2_model.serving.responses import parse_responses
+from codi2_model.serving.responses_wire import ResponseWriter, response
+from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.speech import parse_speech, speech_file
+
+BODY_SECONDS = 60.0  # how long a client may take to send what it asks
+REFUSALS = described.GATE | described.ASKING
+
+
+class Routes:
+    """Adds the routes to an app."""
+
+    def __init__(
+        self,
+        api: FastAPI,
+        backend: Backend,
+        settings: ServerSettings,
+        answers: Answers,
+        sizes: Callable[[], Sizes],
+    ) -> None:
+        self.api, self.backend, self.answers, self.sizes = api, backend, answers, sizes
+        self.limits = settings.limits
+        self.fetch = Remote(settings.remote_hosts) if settings.remote_hosts else None
+
+    def add(self) -> None:
+        self._chat()
+        self._responses()
+        for route, modality in ROUTES.items():
+            self._generations(route, modality)
+        self._edits()
+        self._speech()
+
+    def model(self) -> ModelCard:
+        return ModelCard(self.backend.model_id, self.backend.modalities, self.backend.before)
+
+    async def body(self, request: Request) -> bytes:
+        return await read_body(request, self.limits.body_bytes)
+
+    def _chat(self) -> None:
+        @self.api.post(
+            "/v1/chat/completions",
+            summary="The reply to a conversation of text, images, audio and video; whole, or as server-sent events.",
+            openapi_extra=schema.body(schema.chat(self.limits)),
+            responses=described.answers(described.COMPLETION, REFUSALS, stream=True),
+        )
+        async def chat(request: Request) -> Response:
+            async with self.answers.measured("chat") as measure:
+                about = self.model(), self.limits, self.fetch, self.answers.replies
+                asked = await self.answers.parsed(parse_request, await self.body(request), *about)
+                return await self.answers.chat(request, asked, measure)
+
+    def _responses(self) -> None:
+        @self.api.post(
+            "/v1/responses",
+            summary="The same in OpenAI's newer form: a response of text and images; whole, or as server-sent events.",
+            openapi_extra=schema.body(schema.responses(self.limits)),
+            responses=described.answers(described.RESPONSE, REFUSALS, stream=True),
+        )
+        async def responses(request: Request) -> Response:
+            async with self.answers.measured("responses") as measure:
+                about = self.model(), self.limits, self.fetch, self.answers.replies
+                asked = await self.answers.parsed(parse_responses, await self.body(request), *about)
+                head = self.answers.head("resp_")
+                if asked.asked.stream:
+                    writer = ResponseWriter(asked, head)
+                    return await self.answers.streamed(request, asked.asked, head, measure, writer)
+                reply = await self.answers.until_gone(request, self.answers.whole(asked.asked, head))
+                return self.answers.kept(await self.answers.parsed(response, reply, asked, head))
+
+    def _generations(self, route: str, modality: str) -> None:
+        @self.api.post(
+            f"/v1/{route}/generations",
+            summary=f"Media of kind {modality} for a prompt.",
+            openapi_extra=schema.body(schema.generation(self.limits, MOST, modality)),
+            responses=described.answers(described.GENERATED, REFUSALS),
+            name=f"{route}_generations",
+        )
+        async def generations(request: Request) -> Response:
+            async with self.answers.measured(route):
+                data = parse_object(await self.body(request))
+                asked = parse_generation(data, modality, self.model(), self.limits, self.sizes())
+                return await self._made(request, asked, modality, data)
+
+    def _edits(self) -> None:
+        @self.api.post(
+            "/v1/images/edits",
+            summary="Images that were sent, changed as a prompt says: as a form with files, or as JSON with URLs.",
+            openapi_extra=schema.body(schema.edit(self.limits, MOST), form=True),
+            responses=described.answers(described.GENERATED, REFUSALS),
+        )
+        async def edits(request: Request) -> Response:
+            async with self.answers.measured("edits"):
+                body, kind = await self.body(request), request.headers.get("content-type", "")
+                is_form = kind.lower().startswith("multipart/form-data")
+                data = edit_fields(parse_form(body, kind)) if is_form else parse_object(body)
+                about = self.model(), self.limits, self.sizes(), self.fetch
+                asked = await self.answers.parsed(parse_edit, data, *about)
+                return await self._made(request, asked, "image", data)
+
+    async def _made(
+        self, request: Request, asked: list[ChatRequest], modality: str, data: dict[str, Any]
+    ) -> JSONResponse:
+        replies = await self.answers.until_gone(request, asyncio.gather(*map(self.answers.whole, asked)))
+        return JSONResponse(await self.answers.parsed(generation_json, replies, modality, int(time.time()), data))
+
+    def _speech(self) -> None:
+        @self.api.post(
+            "/v1/audio/speech",
+            summary="An audio file of the sound that a text describes.",
+            openapi_extra=schema.body(schema.speech(self.limits)),
+            responses=described.audio_answers(REFUSALS),
+        )
+        async def speech(request: Request) -> Response:
+            async with self.answers.measured("speech"):
+                asked = parse_speech(parse_object(await self.body(request)), self.model(), self.limits)
+                reply = await self.answers.until_gone(request, self.answers.whole(asked.asked))
+                data, media_type = await self.answers.parsed(speech_file, reply, asked)
+                return Response(data, media_type=media_type)
+
+
+async def read_body(request: Request, cap: int) -> bytes:
+    """The body, refused as soon as it is larger than the cap, whatever its declared length, or too slow to come."""
+    too_large = RequestError(f"the request is larger than {cap / 1024 / 1024:g} MiB", code="too_large", status=413)
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and (len(declared) > 15 or int(declared) > cap):
+        raise too_large
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestError("compressed bodies are not read", code="unsupported_encoding", status=415)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > cap:
+                    raise too_large
+    except TimeoutError:
+        raise RequestError(f"not sent within {BODY_SECONDS:g} s", code="timeout", status=408) from None
+    return bytes(body)

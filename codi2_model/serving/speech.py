@@ -1,0 +1,61 @@
+"""`/v1/audio/speech`: a text -> an audio file. The model makes the sound that the text describes; it reads nothing aloud."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codi2_model.serving import audio_out, unsupported
+from codi2_model.serving.images import one_medium, prompt_of
+from codi2_model.serving.media import Limits
+from codi2_model.serving.protocol import (
+    ChatRequest,
+    ModelCard,
+    audio_format,
+    check_model,
+    choice,
+    known_fields,
+    number,
+)
+from codi2_model.serving.wire import Reply, sse
+
+FIELDS = ("model", "input", "response_format", "stream_format", "seed", "steps", "guidance", "user")
+
+
+@dataclass(frozen=True)
+class SpeechRequest:
+    """A validated request."""
+
+    asked: ChatRequest
+    form: str
+    """How the audio is encoded: a key of `audio_out.FORMATS`."""
+    as_events: bool
+    """Whether it is sent as server-sent events."""
+
+
+def parse_speech(data: Mapping[str, Any], model: ModelCard, limits: Limits) -> SpeechRequest:
+    """Raises RequestError naming the field."""
+    known_fields(data, FIELDS, unsupported.SPEECH)
+    check_model(data, model)
+    content = [{"type": "text", "text": prompt_of(data, "input", limits)}]
+    form = audio_format(data.get("response_format"), "response_format", "mp3")
+    as_events = choice(data, "stream_format", ("audio", "sse")) == "sse"
+    seed = int(number(data, "seed", 0, 0, 2**63 - 1, whole=True))
+    return SpeechRequest(one_medium(data, "audio", model, content, limits, seed), form, as_events)
+
+
+def speech_file(reply: Reply, request: SpeechRequest) -> tuple[bytes, str]:
+    """The body of the answer and its media type."""
+    value = next(part["value"] for part in reply.content if part["type"] == "audio")
+    data = audio_out.encode_audio(value, request.form)
+    if not request.as_events:
+        return data, audio_out.media_type(request.form)
+    usage = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
+    usage["total_tokens"] = sum(usage.values())
+    events: list[dict[str, Any]] = [
+        {"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()},
+        {"type": "speech.audio.done", "usage": usage},
+    ]
+    return "".join(sse(event) for event in events).encode(), "text/event-stream"

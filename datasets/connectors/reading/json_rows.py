@@ -1,0 +1,107 @@
+"""Rows of a JSON file however it is laid out: an object a line, a list of objects, objects one after the other.
+
+Where each line is an object, a broken line costs its own row alone. Of a key that an object has twice the last counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from codi2_datasets.connectors.reading.files import DAMAGE, damage
+from codi2_datasets.connectors.reading.json_items import DECODER, SPACE, Reader
+from codi2_datasets.connectors.reading.lines import BUFFER, opened_text, split_lines
+from codi2_datasets.connectors.reading.values import Bad, Numbered
+
+LOOKED_AT = 50  # lines, to tell whether each is an object by itself
+
+
+def json_rows(file: str) -> Numbered:
+    """Objects, numbered from 0; empty lines are none. What is broken, or no object, is `Bad`."""
+    number = 0
+    try:
+        with opened_text(file) as stream:
+            head = stream.peek(BUFFER)
+            values = line_values(split_lines(stream)) if is_lines(head) else Reader(stream).sequence()
+            for value in values:
+                yield number, value if isinstance(value, dict | Bad) else Bad("no JSON object")
+                number += 1
+    except DAMAGE as error:
+        yield number, Bad(f"damaged file: {damage(error)}")
+
+
+def json_object(data: bytes | str) -> dict[str, Any] | Bad:
+    try:
+        found = json.loads(data)
+    except UnicodeDecodeError:
+        return Bad("broken UTF-8")
+    except (ValueError, RecursionError):
+        return Bad("no JSON")
+    return found if isinstance(found, dict) else Bad("no JSON object")
+
+
+def is_lines(head: bytes) -> bool:
+    """Whether the beginning of a file shows lines that are objects by themselves."""
+    lines = [line for line in head.replace(b"\r", b"\n").split(b"\n") if line.strip()]
+    if not lines:
+        return True
+    begins_list = lines[0].lstrip().startswith(b"[")
+    if len(lines) == 1:  # a list, several objects, or a line longer than what is looked at
+        return not begins_list and not more_than_one(lines[0].decode("utf-8", "replace"))
+    if begins_list and not is_json(lines[0]):
+        return False  # a list over several lines, whose items may stand in lines of their own
+    return any(line.startswith(b"{") and isinstance(json_object(line), dict) for line in lines[:LOOKED_AT])
+
+
+def more_than_one(text: str) -> bool:
+    try:
+        _, end = DECODER.raw_decode(text, end_of_space(text, 0))
+    except (ValueError, RecursionError):
+        return False
+    return end_of_space(text, end) < len(text)
+
+
+def is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def line_values(lines: Iterator[bytes | Bad]) -> Iterator[Any]:
+    """The value of each line, or the values where it holds several."""
+    for line in lines:
+        if isinstance(line, Bad):
+            yield line
+        elif not line or line.isspace():
+            continue
+        else:
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                yield Bad("broken UTF-8")
+                continue
+            try:
+                yield json.loads(text)
+            except (ValueError, RecursionError):
+                yield from several(text)
+
+
+def several(text: str) -> Iterator[Any]:
+    """Values that stand in one line, parted by blanks or commas; Bad from the first on that is broken."""
+    at = end_of_space(text, 0)
+    while at < len(text):
+        try:
+            value, at = DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            yield Bad("no JSON")
+            return
+        yield value
+        at = end_of_space(text, at)
+
+
+def end_of_space(text: str, at: int) -> int:
+    found = SPACE.match(text, at)
+    return found.end() if found else at

@@ -1,0 +1,51 @@
+"""Entries of LLaVA's format: names of media, and marks in the turns where they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.reading.values import Bad, string
+
+MARKS = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
+SPLIT = re.compile(f"({'|'.join(map(re.escape, MARKS.values()))})")
+Pieces = list[tuple[str, str]]
+"""A turn as ('text', words) and (modality, name of a medium), in their order."""
+
+
+def media_of(entry: Mapping[str, Any]) -> dict[str, list[str]] | Bad:
+    """The names of an entry's media by modality: under `image` or `images` a name or a list of names, and so on."""
+    found: dict[str, list[str]] = {}
+    for modality in MARKS:
+        values = [entry.get(field) for field in (modality, f"{modality}s") if entry.get(field)]
+        names = [name for value in values for name in (value if isinstance(value, list) else [value])]
+        if not all(string(name) for name in names):
+            return Bad(f"{modality}: a name is no string")
+        if names:
+            found[modality] = [string(name) for name in names]
+    return found
+
+
+def in_place(turns: Iterable[str], media: Mapping[str, list[str]]) -> list[Pieces] | Bad:
+    """The turns cut at their marks, each of which stands for the next medium of its kind."""
+    turns = list(turns)
+    marks = {mark: modality for modality, mark in MARKS.items()}
+    if list(media) == ["video"] and not any(MARKS["video"] in turn for turn in turns):
+        marks = {MARKS["image"]: "video"}  # LLaVA-Video writes <image> for a clip
+    waiting = {modality: iter(names) for modality, names in media.items()}
+    found: list[Pieces] = []
+    for turn in turns:
+        pieces: Pieces = []
+        for piece in SPLIT.split(turn):
+            if piece in MARKS.values():
+                modality = marks.get(piece, "")
+                name = next(waiting[modality], None) if modality in waiting else None
+                if name is None:
+                    return Bad(f"more {piece} than media")
+                pieces.append((modality, name))
+            elif piece:
+                pieces.append(("text", piece))
+        found.append(pieces)
+    left = [modality for modality, names in waiting.items() if next(names, None) is not None]
+    return Bad(f"fewer marks than media: {left[0]}") if left else found

@@ -1,0 +1,45 @@
+"""From the rows of a file to their results: each gives source rows, or a reject with its place and the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.reading.files import short
+from codi2_datasets.connectors.reading.values import Bad, Elsewhere, Numbered
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+
+Given = SourceRow | Bad | Elsewhere | Iterable[SourceRow | RejectedRow]
+Describe = Callable[[Place, str, Mapping[str, Any]], Given]
+NOTHING = Bad("nothing of it can be used")
+
+
+def results(piece: Piece, rows: Iterable[tuple[Any, Any]], describe: Describe) -> Rows:
+    """The result of each (number or key, row) of a piece, in order."""
+    number = 0
+    for key, row in rows:
+        locator = f"{short(piece.file)}#{key}"
+        found = result(piece.place, locator, describe(piece.place, locator, row) if isinstance(row, Mapping) else row)
+        number += found.inputs
+        yield found
+    if piece.rows is None:
+        yield Held(number)
+
+
+def only_objects(rows: Iterable[tuple[Any, Any]]) -> Numbered:
+    """Rows of JSON of which those that are no objects are `Bad`."""
+    return ((key, row if isinstance(row, dict | Bad) else Bad("no JSON object")) for key, row in rows)
+
+
+def result(place: Place, locator: str, given: Given) -> RowResult:
+    """What was made of one row, as a result; of nothing a reject."""
+    if isinstance(given, Elsewhere):
+        return RowResult((), elsewhere=True)
+    if isinstance(given, SourceRow):
+        return RowResult((given,))
+    rows = () if isinstance(given, Bad) else tuple(given)
+    if rows:
+        return RowResult(rows)
+    bad = given if isinstance(given, Bad) else NOTHING
+    return RowResult((RejectedRow(place.corpus, locator, bad.reason),), bad.rows)
