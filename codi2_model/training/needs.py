@@ -17,7 +17,9 @@ def packages_of(config: TrainConfig) -> set[str]:
         known = ", ".join(sorted(one.stem for one in PRESETS.glob("*.json")))
         raise ConfigError(f"preset {config.preset}: no such model; known: {known}")
     preset = json.loads(file.read_text(encoding="utf-8"))
-    return {value for value in strings({**preset, **config.model}) if value in PACKAGES}
+    model = {**preset, **config.model}
+    adapters = {"peft"} if model.get("lora") else set()
+    return adapters | {value for value in strings(model) if value in PACKAGES}
 
 
 def strings(value: Any) -> Iterator[str]:

