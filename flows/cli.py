@@ -23,6 +23,7 @@ from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
+from codi2_flows.encoding import use_utf8
 from codi2_flows.errors import one_line
 from codi2_storage.lineage import code_version
 from codi2_storage.stopping import Stopping, leave, listen
@@ -53,6 +54,7 @@ app.command(import_, name="import")
 
 def main() -> None:
     """The program: signals end it in bounded time, and so does the interpreter, whose teardown would take seconds after torch."""
+    use_utf8()
     stopping = listen()
     leave(run(sys.argv[1:], stopping))
 
