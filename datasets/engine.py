@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -114,17 +115,31 @@ def ray_folder() -> Path:
     return socket_folder("codi2-ray-", RAY_SOCKET, [given] if given else [])
 
 
+class OwnPaths(list[str]):
+    """Folders that Ray adds to its workers' `sys.path`: those that this process has there too.
+
+    Ray adds the working folder, whose files (a `yaml.py`, another checkout of this code) then stand in for modules.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        here = {os.path.abspath(folder) for folder in sys.path}
+        super().extend(folder for folder in folders if folder in here)
+
+
 def _start(num_cpus: int, folder: Path) -> None:
     """Start a Ray of this process's own. On a busy machine a node may take longer to come up than Ray waits: once more, then."""
     import psutil
     import ray
 
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = OwnPaths()
     spill = tempfile.gettempdir()  # it may be the larger disk where it is too long for sockets
     for last in (False, True):
         before = set(psutil.Process().children(recursive=True))
         try:
             ray.init(
                 num_cpus=num_cpus,
+                job_config=config,
                 include_dashboard=False,
                 log_to_driver=bool(os.environ.get("CODI2_DEBUG")),
                 logging_level=logging.ERROR,

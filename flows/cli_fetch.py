@@ -60,11 +60,15 @@ def fetch(
 
 def check_source(source: str, connector: str | None) -> None:
     """Raise before anything starts where the list is not there, or no connector has that name. Raises FetchError."""
+    from codi2_datasets.clients import SourceUnavailable
     from codi2_datasets.fetching.listing import read_list
     from codi2_datasets.fetching.options import FetchError
 
     if connector is None:
-        next(iter(read_list(source)), None)
+        try:
+            next(iter(read_list(source)), None)
+        except SourceUnavailable as error:
+            raise FetchError(str(error)) from error
         return
     from codi2_datasets.connectors import connectors
 

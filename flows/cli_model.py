@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_datasets.packages import JUDGES, require
 from codi2_flows.cli_common import (
     AT_LEAST_1,
     CONFIGS,
@@ -25,10 +22,6 @@ from codi2_flows.ephemeral import start_early
 from codi2_flows.tables import show
 from codi2_storage.catalog import Catalog
 
-if TYPE_CHECKING:
-    from codi2_datasets.recipe import Recipe
-    from codi2_model.training.config import TrainConfig
-
 Start = Annotated[
     str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
 ]
@@ -43,6 +36,7 @@ def train(
     start: Start = "scratch",
 ) -> None:
     """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
+    from codi2_datasets.packages import require
     from codi2_model.training.config import TrainConfig
     from codi2_model.training.needs import packages_of
     from codi2_model.training.stage import build_to_train, check_tasks, start_of, train_tasks
@@ -88,6 +82,8 @@ def evaluate(
 
         print(write_report(folder, root, report, build))
         return
+    from codi2_flows.checks import check_evaluation
+
     check_evaluation(root, build, suite, task, data, weights)
     name_model(found)
     start_early()
@@ -131,17 +127,13 @@ def retrain(
     Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
     --metric and below 0 for no --guard.
     """
-    from codi2_datasets.recipe import load_recipe
-    from codi2_model.training.config import TrainConfig
-
-    check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))  # the rest is checked by `ready`
-    start_early()
-    from codi2_flows.retrain import ready
-    from codi2_flows.retrain import retrain as flow
+    from codi2_flows.checks import ready
     from codi2_model.evaluation.gate import Gate
 
-    gate = Gate.of(metric, guard, gate_samples)
-    ready(root, recipe, config, start, gate)
+    ready(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
+    start_early()
+    from codi2_flows.retrain import retrain as flow
+
     summary = flow(
         recipe, config, root, workers, limit, start=start, metric=metric, guard=guard, gate_samples=gate_samples
     )
@@ -163,6 +155,7 @@ def speedrun(
 ) -> None:
     """From nothing to a model: dataset, training, weights made small, every figure, the card. Goes on where it stopped."""
     from codi2_datasets.recipe import load_recipe
+    from codi2_flows.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))
@@ -175,6 +168,7 @@ def speedrun(
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
     from codi2_datasets.recipe import load_recipe
+    from codi2_flows.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe("demo"), TrainConfig.from_yaml("demo"))
@@ -194,57 +188,6 @@ def show_metrics(rows: list[dict]) -> None:
             line |= {"n": row["n"], "95 %": f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else "-"}
     names = sorted({row["baseline"] for row in rows if row["baseline"]})
     show([lines[key] for key in sorted(lines)], ["task", "metric", "n", "model", "95 %", *names])
-
-
-def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
-    """Raise before any work where the whole line, dataset to evaluation, lacks a package, or the training its samples."""
-    from codi2_datasets.build import packages_of as packages_of_recipe
-    from codi2_model.training.needs import packages_of
-    from codi2_model.training.stage import check_tasks
-
-    require("this pipeline", {*packages_of_recipe(recipe), *packages_of(config), *JUDGES})
-    check_tasks(config, recipe.tasks, f"recipe {recipe.name}")
-
-
-def check_evaluation(
-    root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
-) -> None:
-    """Raise for what cannot be evaluated, before anything heavy is imported. Raises EvaluationUsage."""
-    if suite not in SUITES and suite not in published_suites():
-        raise EvaluationUsage(f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}")
-    require(f"suite {suite}", JUDGES if suite in SUITES else ())
-    if suite not in SUITES:
-        for option, folder in (("--data", data), ("--weights", weights)):
-            if folder is None:
-                raise EvaluationUsage(f"suite {suite} needs {option}: a folder with its {option[2:]}")
-            if not Path(folder).is_dir():
-                raise EvaluationUsage(f"{option} {folder}: no folder there")
-        return
-    catalog = Catalog(root)
-    if (build_id := catalog.named(build)) is None:
-        raise EvaluationUsage(f"nothing to evaluate on: no published build under {root}; run `codi2 build demo` first")
-    rows = catalog.sql("select distinct task from samples where split = 'test' order by 1", build=build_id).to_pylist()
-    known = [row["task"] for row in rows]
-    if unknown := [task for task in tasks or () if task not in known]:
-        raise EvaluationUsage(
-            f"--task {unknown[0]}: build {build_id} holds no test samples of it, but of {', '.join(known)}"
-        )
-
-
-SUITES = ("short", "open")
-
-
-def published_suites() -> list[str]:
-    """Names of the suites that others published, read off their files: importing them takes seconds."""
-    spec = find_spec("codi2_model")
-    assert spec is not None and spec.submodule_search_locations is not None
-    folders = [Path(base) / "evaluation" / "suites" for base in spec.submodule_search_locations]
-    files = [file for folder in folders for file in folder.glob("*.py")]
-    return sorted(file.stem for file in files if "\nSUITE = " in file.read_text(encoding="utf-8"))
-
-
-class EvaluationUsage(ValueError):
-    """An option of an evaluation that does not hold; the message names it."""
 
 
 MODEL_COMMANDS = (train, evaluate, retrain, speedrun, demo)

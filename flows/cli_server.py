@@ -9,7 +9,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli_common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
-from codi2_flows.cli_model import check_pipeline
 
 
 def server(
@@ -36,6 +35,7 @@ def server(
     """Build, retrain and serve on a schedule: a Prefect server, worker, deployments and our page. Ctrl-C ends all of it."""
     from codi2_datasets.recipe import load_recipe
     from codi2_flows import deploying
+    from codi2_flows.checks import check_pipeline
     from codi2_flows.notify import WEBHOOK, check_address
     from codi2_flows.server import Place, alone, run
     from codi2_model.training.config import TrainConfig

@@ -68,7 +68,9 @@ def _serve(port: int, settings: Mapping[str, str]) -> subprocess.Popen[Any]:
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent), "--factory",
                "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port),
                "--log-level", "error", "--lifespan", "on"]  # fmt: skip
-    process = children.start(command, env=os.environ | EPHEMERAL | dict(settings), stdin=subprocess.DEVNULL)
+    process = children.start(
+        command, env=os.environ | children.OWN_CODE | EPHEMERAL | dict(settings), stdin=subprocess.DEVNULL
+    )
     children.end_after_us(process)
     return process
 

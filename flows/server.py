@@ -84,6 +84,7 @@ class Place:
             "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # the page shows what runs say
             MARK: uuid.uuid4().hex,
             SECONDS: str(RUN_ENDS),
+            **children.OWN_CODE,
         }
 
 

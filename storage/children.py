@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+OWN_CODE = {
+    "PYTHONSAFEPATH": "1"
+}  # in the environment of `python -m`: modules are ours, no files of the working folder
 # $0: the process to wait for; $1: the one to end once that is gone
 WAIT = 'while kill -0 "$0" 2>/dev/null; do sleep 1; done; kill "$1" 2>/dev/null'
 _watchers: set[int] = set()  # pids of shells that outlive us on purpose

@@ -161,8 +161,6 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
 
     Raises UsageError for a checkpoint that nobody knows, StartError for one whose parts are not the config's.
     """
-    from codi2_model.training.begin import check, model_config
-
     if start == SCRATCH:
         return None
     if start == CHAMPION:
@@ -173,6 +171,8 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
         folder = local_copy(str(row["uri"]))
     else:
         folder = resolve(store.uri(), start)
+    from codi2_model.training.begin import check, model_config  # imports torch
+
     check(folder, model_config(config))
     return Start(weights_digest(folder)[:16], folder)
 

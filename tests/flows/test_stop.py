@@ -6,10 +6,12 @@ import importlib.util
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +45,9 @@ RECIPE = {
 STOPPED = "codi2: stopped; run the same command again to go on"
 SLOW = pytest.mark.slow
 BUILD = ["build", "circles.yaml", "--root", "new"]
+SERVER = ["server", "--root", "root", "--recipe", "circles.yaml", "--config", "test", "--port", "0", "--page-port", "0",
+          "--model-port", "0", "--every", "1h"]  # fmt: skip
+ENDING = ["ending; runs under way are told to stop", "ended"]
 COMMANDS = [
     pytest.param("ctrl-c", BUILD, "plan", 1, [STOPPED], id="build"),
     pytest.param("SIGTERM", BUILD, "plan", 1, [STOPPED], id="build SIGTERM", marks=SLOW),
@@ -59,6 +64,8 @@ COMMANDS = [
     ),
     pytest.param("ctrl-c", ["serve", "--port", "0", "--root", "none"], "Ctrl-C stops it", 0, ["codi2: shutting down"], id="serve"),
     pytest.param("SIGTERM", ["serve", "--port", "0", "--root", "none"], "Ctrl-C stops it", 0, ["codi2: shutting down"], id="serve SIGTERM", marks=SLOW),
+    pytest.param("ctrl-c", SERVER, "Ctrl-C ends all of it", 0, ENDING, id="server", marks=SLOW),
+    pytest.param("SIGTERM", SERVER, "Ctrl-C ends all of it", 0, ENDING, id="server SIGTERM", marks=SLOW),
     pytest.param("ctrl-c", ["browse", "--port", "0", "--root", "root"], "Look at http", 0, ["codi2: stopped"], id="browse"),
     pytest.param("ctrl-c", ["chat", "--root", "none"], "> $", 0, [], id="chat"),
     pytest.param("SIGTERM", ["chat", "--root", "none"], "> $", 1, [STOPPED], id="chat SIGTERM", marks=SLOW),
@@ -110,20 +117,38 @@ def circle(number: int) -> bytes:
 
 @pytest.mark.parametrize(("how", "arguments", "ready", "status", "lines"), COMMANDS)
 def test_a_command_ends_in_time_with_one_line_and_leaves_nothing(
-    how: str, arguments: list[str], ready: str, status: int, lines: list[str], folder: Path, terminal: Any
+    how: str,
+    arguments: list[str],
+    ready: str,
+    status: int,
+    lines: list[str],
+    folder: Path,
+    terminal: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    temporary: Path,
 ) -> None:
+    monkeypatch.setenv("CODI2_SERVER_HOME", str(folder / "home"))
     window = terminal.Terminal(*arguments, folder=folder)
     try:
         window.wait_for(ready)
         time.sleep(1)  # a prompt is written before anything listens
         seconds, shown = window.stop(how)
         assert (window.process.returncode, seconds < 10) == (status, True), (seconds, shown)
-        assert shown == lines
+        assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in shown] == lines
         assert window.left_behind() == []
     finally:
         window.close()
+    assert not list(temporary.glob("codi2-ray-*"))  # Ray's sockets
     for root in ("root", "new"):
         assert held(Store(folder / root), window.process.pid) == []
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of the command's own, short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="stop-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 def held(store: Store, pid: int) -> list[str]:
