@@ -46,7 +46,10 @@ def pin(store: Store, target: str, reason: str = "") -> Pin:
 
 def unpin(store: Store, target: str) -> Pin:
     """Take a pin away. Raises CatalogError where nothing is pinned under that id."""
-    known = pins(Catalog(store))
+    catalog = Catalog(store)
+    known = pins(catalog)
+    if target == LATEST:
+        target = catalog.latest_build() or target
     found = [one for one in known if one.target.startswith(target)]
     if len(found) != 1:
         listed = ", ".join(one.target for one in found or known) or "nothing"

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from codi2_flows import ephemeral
+from codi2_flows import cli_serve, ephemeral
 from codi2_flows.cli import run
+from codi2_model.checkpoints import NamedCheckpoint
 from codi2_model.training.config import PRESETS
 from codi2_storage.manifests import Writer
 from codi2_storage.stopping import Stopping
@@ -175,6 +177,22 @@ def test_mistakes_are_one_line_and_named_before_anything_starts(
     lines = found[2].splitlines()
     assert lines[0].startswith("codi2: ") and len(lines) == 1 + lines[-1].startswith("Try: "), found
     assert found[1] == ""
+
+
+@pytest.mark.parametrize(("failures", "status"), [([], 0), (["failed.jsonl"], 1)])
+def test_generate_ends_with_1_where_requests_failed(
+    failures: list[str], status: int, root: str, codi2: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate_batch(requests: str, out: str, *_: object) -> str:
+        for name in failures:
+            Store(out).write_bytes(name, b"{}")
+        return "page"
+
+    monkeypatch.setattr(cli_serve, "start_early", lambda: None)
+    monkeypatch.setitem(sys.modules, "codi2_flows.generate_batch", SimpleNamespace(generate_batch=generate_batch))
+    monkeypatch.setattr("codi2_model.checkpoints.resolve_named", lambda *_: NamedCheckpoint(Path("weights"), "mine"))
+    found = codi2("generate", f"{root}/none.jsonl", "--out", f"{root}/folder", "--root", root)
+    assert found == (status, "page\n", "model: mine (weights)\n")
 
 
 ROOTED = [

@@ -60,6 +60,7 @@ def test_what_is_pinned_stays_until_it_is_unpinned(codi2: Codi2, root: str) -> N
     assert status == 0 and "the paper's" in out and out.splitlines()[-1].startswith("removed ")
     assert builds(root) == {"aa11", "cc33"}
     assert codi2("unpin", "aa11", "--root", root)[:2] == (0, "aa11\n")
+    assert codi2("pin", "latest", "--root", root)[1] == codi2("unpin", "latest", "--root", root)[1] == "cc33\n"
     codi2("gc", "--root", root, "--keep", "1", "--grace", "0s")
     assert builds(root) == {"cc33"} and Store(root).list("shards") == ["shards/t/train-cc33.tar"]
 
