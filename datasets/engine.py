@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
@@ -63,7 +61,8 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
 
         joined = ray.is_initialized()
         if not joined:
-            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+            with handlers_kept():
+                ray.init(log_to_driver=False, logging_level=logging.WARNING)
         try:
             yield
         finally:
@@ -82,15 +81,25 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         return
     folder = ray_folder()
     with swept(folder):
-        handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
-        with home_of_ray():
+        with home_of_ray(), handlers_kept():
             _start(num_cpus or os.cpu_count() or 1, folder)
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Ray that starts in the body leaves SIGTERM to who handles it: its own handler raises SystemExit wherever it may be."""
+    import ray._private.utils as of_ray
+
+    install = of_ray.set_sigterm_handler
+    of_ray.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        of_ray.set_sigterm_handler = install
 
 
 @contextmanager

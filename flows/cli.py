@@ -85,6 +85,8 @@ def run(given: Sequence[str], stopping: Stopping) -> int:
             return 1
         print(f"codi2: {first_line(error)}", file=sys.stderr)
         return 2 if is_usage(error) else 1
+    finally:
+        stopping.heard = True  # a signal has nothing more to end than the process
 
 
 def broken(stream: TextIO) -> bool:

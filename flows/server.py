@@ -223,6 +223,7 @@ def run(place: Place, deployments: Path, at_once: bool = False) -> None:
             say("Ctrl-C ends all of it")
             server.watch()
         except KeyboardInterrupt:
+            stopping.heard = True
             say("ending; runs under way are told to stop")
         finally:
             server.end()

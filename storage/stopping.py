@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -23,6 +23,7 @@ from codi2_storage.children import is_watcher
 
 SECONDS = "CODI2_STOP_SECONDS"  # from the signal until what still runs is killed, where that is not PATIENCE
 PATIENCE = 7.0
+AGAIN = 0.5  # seconds between two looks whether the main thread is on its way out
 LAST_WORDS = 1.5  # seconds that recording a forced end may take
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -38,7 +39,9 @@ class Stopping:
         self.at_last: list[Callable[[], None]] = []
         self.patience = float(os.environ.get(SECONDS) or PATIENCE)
         self.before: dict[int, Handler] = {}
-        self.timer: threading.Timer | None = None
+        self.ended = threading.Event()
+        self.heard = False  # whoever ends things knows of it
+        self.lost = False  # its exception was swallowed on the way
         self.said = False
 
     @property
@@ -49,6 +52,7 @@ class Stopping:
 
     def say(self, line: str) -> None:
         """One line on stderr, once for the whole stop."""
+        self.heard = True
         if not self.said:
             self.said = True
             cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
@@ -73,15 +77,27 @@ class Stopping:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
+            if self.lost:
+                self.lost = False
+                raise KeyboardInterrupt(self.reason)
             if number == signal.SIGINT:
                 self.force()
             return  # it is stopping already
         self.signal = number
         requested.set()
-        self.timer = threading.Timer(self.patience, self.force)
-        self.timer.daemon = True
-        self.timer.start()
+        threading.Thread(target=self.see_to_it, daemon=True).start()
         raise KeyboardInterrupt(self.reason)  # the one exception that Ray lets through while it waits
+
+    def see_to_it(self) -> None:
+        """What the signal raised is raised once more where it was swallowed, and what does not end in time is ended by force."""
+        end = time.monotonic() + self.patience
+        while time.monotonic() < end:
+            if self.ended.wait(AGAIN):
+                return
+            if not self.heard and not unwinding():
+                self.lost = True
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        self.force()
 
     def wait(self) -> None:
         """Until a signal comes: the proper end of a server that does nothing else."""
@@ -91,6 +107,7 @@ class Stopping:
         except BaseException:
             if self.signal is None:
                 raise
+            self.heard = True
 
     def force(self) -> None:
         """End everything now."""
@@ -115,7 +132,23 @@ def listen() -> Stopping:
     global _process
     _process = Stopping()
     _process.install()
+    sys.unraisablehook = quiet
     return _process
+
+
+def quiet(ignored: sys.UnraisableHookArgs) -> None:
+    """Python ignores what is raised in destructors and callbacks of weak references: of a signal nothing is printed then."""
+    if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+
+
+def unwinding() -> bool:
+    """Whether the main thread is on its way out: in a `finally` or `except` that a signal's exception led to."""
+    handled = sys._current_exceptions().get(threading.main_thread().ident or 0)
+    found: Any = handled[1] if isinstance(handled, tuple) else handled
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found is not None
 
 
 def leave(status: int) -> NoReturn:
@@ -148,6 +181,5 @@ def stoppable(at_last: Callable[[], None] = lambda: None) -> Iterator[Stopping]:
         stopping.restore(before)
         stopping.at_last.remove(at_last)
         if stopping is not _process:
-            if stopping.timer is not None:
-                stopping.timer.cancel()
+            stopping.ended.set()
             requested.clear()

@@ -45,14 +45,14 @@ RECIPE = {
 }
 STOPPED = "codi2: stopped; run the same command again to go on"
 SLOW = pytest.mark.slow
-BUILD = ["build", "many.yaml", "--root", "new"]
+BUILD = ["build", "many.yaml", "--workers", "2", "--root"]
 SERVER = ["server", "--root", "root", "--recipe", "circles.yaml", "--config", "test", "--port", "0", "--page-port", "0",
           "--model-port", "0", "--every", "1h"]  # fmt: skip
 ENDING = ["ending; runs under way are told to stop", "ended"]
 COMMANDS = [
-    pytest.param("ctrl-c", BUILD, "ingest", 1, [STOPPED], id="build"),
-    pytest.param("SIGTERM", BUILD, "ingest", 1, [STOPPED], id="build SIGTERM", marks=SLOW),
-    pytest.param("SIGHUP", BUILD, "ingest", 1, [STOPPED], id="build SIGHUP", marks=SLOW),
+    pytest.param("ctrl-c", [*BUILD, "new"], "ingest", 1, [STOPPED], id="build"),
+    pytest.param("SIGTERM", [*BUILD, "new 2"], "ingest", 1, [STOPPED], id="build SIGTERM", marks=SLOW),
+    pytest.param("SIGHUP", [*BUILD, "new 3"], "ingest", 1, [STOPPED], id="build SIGHUP", marks=SLOW),
     pytest.param("ctrl-c", ["train", "test", "--root", "root"], "train align", 1, [STOPPED], id="train"),
     pytest.param(
         "ctrl-c", ["retrain", "circles.yaml", "--config", "test", "--root", "root"], "train align", 1, [STOPPED], id="retrain", marks=SLOW,
@@ -151,7 +151,7 @@ def test_a_command_ends_in_time_with_one_line_and_leaves_nothing(
     finally:
         window.close()
     assert not list(temporary.glob("codi2-ray-*"))  # Ray's sockets
-    for root in ("root", "new"):
+    for root in ("root", "new", "new 2", "new 3"):
         assert held(Store(folder / root), window.process.pid) == []
 
 
@@ -193,6 +193,30 @@ except KeyboardInterrupt:
         seconds, shown = window.stop("ctrl-c")
         assert seconds < 3 and shown == ["codi2: stopped; what did not end by itself was ended by force"]
         assert window.process.returncode == 1
+    finally:
+        window.close()
+
+
+def test_a_signal_that_comes_where_python_ignores_exceptions_is_raised_once_more(folder: Path, terminal: Any) -> None:
+    code = """
+import time
+from codi2_storage.stopping import listen
+class Slow:
+    def __del__(self):
+        print("working", flush=True)
+        time.sleep(60)
+listen()
+try:
+    Slow()
+    time.sleep(60)
+except KeyboardInterrupt as error:
+    print(error, flush=True)
+"""
+    window = terminal.Terminal(folder=folder, program=["-c", code])
+    try:
+        window.wait_for("working")
+        seconds, shown = window.stop("ctrl-c")
+        assert seconds < 3 and shown == ["stopped by Ctrl-C"] and window.process.returncode == 0
     finally:
         window.close()
 
