@@ -53,12 +53,12 @@ COMMANDS = [
     pytest.param("ctrl-c", [*BUILD, "new"], "ingest", 1, [STOPPED], id="build"),
     pytest.param("SIGTERM", [*BUILD, "new 2"], "ingest", 1, [STOPPED], id="build SIGTERM", marks=SLOW),
     pytest.param("SIGHUP", [*BUILD, "new 3"], "ingest", 1, [STOPPED], id="build SIGHUP", marks=SLOW),
-    pytest.param("ctrl-c", ["train", "test", "--root", "root"], "train align", 1, [STOPPED], id="train"),
+    pytest.param("ctrl-c", ["train", "test", "--root", "root"], "train align", 1, [STOPPED], id="train", marks=SLOW),
     pytest.param(
         "ctrl-c", ["retrain", "circles.yaml", "--config", "test", "--root", "root"], "train align", 1, [STOPPED], id="retrain", marks=SLOW,
     ),
     pytest.param("ctrl-c", ["evaluate", "--root", "root", "--limit", "99"], "answer", 1, [STOPPED], id="evaluate", marks=SLOW),
-    pytest.param("ctrl-c", ["generate", "requests.jsonl", "--out", "out", "--root", "none"], "generate", 1, [STOPPED], id="generate"),
+    pytest.param("ctrl-c", ["generate", "requests.jsonl", "--out", "out", "--root", "none"], "generate", 1, [STOPPED], id="generate", marks=SLOW),
     pytest.param("SIGTERM", ["generate", "requests.jsonl", "--out", "out", "--root", "none"], "generate", 1, [STOPPED], id="generate SIGTERM", marks=SLOW),
     pytest.param(
         "ctrl-c", ["fetch", "list.txt", "--out", "fetched", "--allow-host", "127.0.0.1"], "fetch", 1, [STOPPED], id="fetch",
@@ -137,6 +137,7 @@ def test_a_command_ends_in_time_with_one_line_and_leaves_nothing(
     terminal: Any,
     monkeypatch: pytest.MonkeyPatch,
     temporary: Path,
+    record_property: Any,
 ) -> None:
     monkeypatch.setenv("CODI2_SERVER_HOME", str(folder / "home"))
     window = terminal.Terminal(*arguments, folder=folder)
@@ -144,6 +145,7 @@ def test_a_command_ends_in_time_with_one_line_and_leaves_nothing(
         window.wait_for(ready)
         time.sleep(1)  # a prompt is written before anything listens
         seconds, shown = window.stop(how)
+        record_property("seconds", round(seconds, 1))
         assert (window.process.returncode, seconds < 10) == (status, True), (seconds, shown)
         shown = shown[-2:] if arguments[0] == "server" else shown  # before, a run may have begun
         assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in shown] == lines
