@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
@@ -40,6 +43,7 @@ LOOPBACK_ENVIRONMENT = {
 }
 RAY_TMPDIR = "RAY_TMPDIR"
 RAY_SOCKET = len("/session_2026-01-01_00-00-00_123456_4194304/sockets/plasma_store")
+ANSWER_SECONDS = 10.0  # that a Ray elsewhere may take to answer
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
 SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
 
@@ -61,6 +65,7 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
 
         joined = ray.is_initialized()
         if not joined:
+            check_address(os.environ["RAY_ADDRESS"])
             with handlers_kept():
                 ray.init(log_to_driver=False, logging_level=logging.WARNING)
         try:
@@ -89,17 +94,35 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
             ray.shutdown()
 
 
+class RayAddressError(ValueError):
+    """Nobody answers at $RAY_ADDRESS."""
+
+
+def check_address(address: str) -> None:
+    """Ray waits for minutes where nobody answers. Raises RayAddressError."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not host or not port.isdigit():  # `auto`, `local`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise RayAddressError(f"RAY_ADDRESS={address}: no Ray answers there ({error.strerror or error})") from error
+
+
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Ray that starts in the body leaves SIGTERM to who handles it: its own handler raises SystemExit wherever it may be."""
+    """Ray that starts in the body leaves SIGTERM to who handles it: its own handler raises SystemExit wherever it may be, and that
+    of its C++ part prints a trace."""
     import ray._private.utils as of_ray
 
-    install = of_ray.set_sigterm_handler
+    install, handler = of_ray.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
     of_ray.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
         of_ray.set_sigterm_handler = install
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli_runs import RUN_COMMANDS
 from codi2_flows.cli_serve import SERVE_COMMANDS
 from codi2_flows.cli_server import SERVER_COMMANDS
-from codi2_flows.encoding import use_utf8
+from codi2_flows.encoding import open_streams, use_utf8
 from codi2_flows.errors import one_line
 from codi2_storage.lineage import code_version
 from codi2_storage.stopping import Stopping, leave, listen
@@ -54,6 +55,7 @@ app.command(import_, name="import")
 
 def main() -> None:
     """The program: signals end it in bounded time, and so does the interpreter, whose teardown would take seconds after torch."""
+    open_streams()
     use_utf8()
     stopping = listen()
     leave(run(sys.argv[1:], stopping))
@@ -91,12 +93,12 @@ def run(given: Sequence[str], stopping: Stopping) -> int:
 
 def broken(stream: TextIO) -> bool:
     """Whether the reader of a stream is gone; what is still to be written then goes nowhere."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return True
-    return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return True
 
 
 def is_usage(error: Exception) -> bool:
@@ -127,6 +129,8 @@ def first_line(error: Exception) -> str:
     line = one_line(error)
     if type(error).__module__.partition(".")[0] in {"httpx", "httpcore"}:  # only Prefect's client speaks through these
         return f"Prefect's server does not answer ({line}); run the same command again to go on"
+    if type(error).__name__ == "TOMLDecodeError":  # only Prefect's settings are such
+        return f"Prefect's settings (in $PREFECT_HOME, else ~/.prefect) are no TOML: {line}"
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from functools import cache
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from codi2_model.checkpoints import NamedCheckpoint
 
 AT_LEAST_1 = Number(gte=1)
+
+
+def positive(kind: Any, value: float | None) -> None:
+    """Seconds and the like: neither 0 nor below, nor no number. For cyclopts: raises ValueError."""
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError("a number above 0 is wanted")
+
+
 CPUS = os.cpu_count() or 1
 DEFAULT_ROOT = "./data"
 

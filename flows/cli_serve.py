@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model
+from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model, positive
 from codi2_flows.ephemeral import start_early
 
 Checkpoint = Annotated[
@@ -79,7 +79,9 @@ def serve(
     queue: Annotated[
         int, Parameter(validator=AT_LEAST_1, help="Requests under way in a replica; more are answered 429.")
     ] = 64,
-    timeout: Annotated[float, Parameter(help="Seconds until a request is given up with 504.")] = 300.0,
+    timeout: Annotated[
+        float, Parameter(validator=positive, help="Seconds until a request is given up with 504.")
+    ] = 300.0,
     follow: Annotated[
         bool,
         Parameter(negative="", help="Serve whatever is promoted in the root, from then on, without losing a request."),

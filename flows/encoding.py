@@ -1,4 +1,4 @@
-"""Names of files and texts are UTF-8 whatever the locale says; what a terminal of another encoding lacks is shown escaped.
+"""Standard streams that are there, and UTF-8: names of files and texts are UTF-8 whatever the locale says; what a terminal of another encoding lacks is shown escaped.
 
 Under a locale of another encoding Python decodes names of files as that: DuckDB, Arrow and Ray, which take UTF-8, would then
 open other files.
@@ -12,6 +12,17 @@ import os
 import sys
 
 STREAMS = "CODI2_STREAM_ENCODING"  # from the process that found another encoding to the one that takes its place
+
+
+def open_streams() -> None:
+    """Streams that whoever started this program closed lead nowhere: else files that are opened later take their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def use_utf8() -> None:

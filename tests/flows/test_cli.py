@@ -124,6 +124,8 @@ MISTAKES = [
     (["serve", "--port", "{taken}", "--root", "{root}"], 1, "{taken} is taken"),
     (["serve", "--checkpoint", "{root}/nowhere", "--port", "0", "--root", "{root}"], 2, "no checkpoint there"),
     (["serve", "--token-file", "{root}/nowhere", "--port", "0", "--root", "{root}"], 2, "nowhere"),
+    (["serve", "--timeout", "nan", "--port", "0", "--root", "{root}"], 2, "--timeout"),
+    (["serve", "--timeout", "-1", "--port", "0", "--root", "{root}"], 2, "--timeout"),
     (["serve", "--replicas", "0", "--port", "0", "--root", "{root}"], 2, "replicas"),
     (["server", "--port", "{taken}", "--root", "{root}"], 1, "{taken} is taken"),
     (["server", "--nightly", "at night", "--port", "0", "--page-port", "0", "--model-port", "0", "--root", "{root}"], 2, "--nightly"),
@@ -223,3 +225,21 @@ def test_debug_shows_the_trace(root: str) -> None:
 def test_corpora_lists_licences_and_sources(root: str, codi2: Command) -> None:
     status, out, _ = codi2("corpora", "--root", root)
     assert status == 0 and "npm:@iconify-json/noto@1.2.9" in out and "CC-BY-SA-4.0" in out and "not fetched" in out
+
+
+def test_a_stream_that_is_closed_or_nobody_reads_is_no_error(root: str) -> None:
+    query = f"{sys.executable} -m codi2_flows.cli query 'select * from range(300000)' --root '{root}'"
+    done = subprocess.run(f"{query} >&- && {query} | head -1", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "range\n", "")
+
+
+def test_a_working_folder_that_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codi2: Command
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert codi2("query", "select 1")[::2] == (
+        2,
+        "codi2: the working folder is not there any more: change to one that is\n",
+    )
