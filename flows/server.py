@@ -145,8 +145,7 @@ class Server:
         if left:
             say(f"{left} runs of an earlier server had not ended: marked as crashed")
         say("deploying every flow")
-        # not where we are: Prefect looks for modules in its working folder first, and another checkout may lie there
-        done = children.run(self.deploy, env=self.environment, text=True, cwd=self.place.home)
+        done = children.run(self.deploy, env=self.environment, text=True)
         if done.returncode:
             raise ServerError(f"deploying failed: {last_line(done.stderr or done.stdout)}")
         self.worker.start()
