@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
 from codi2_model.digests import weights_digest
 from codi2_model.training.machine import told
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import environment
+from codi2_storage.homes import cache_home
 from codi2_storage.leases import lease
 from codi2_storage.lineage import code_version
 from codi2_storage.manifests import Writer, committed

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_model.checkpoints import UsageError, checkpoint_rows, local_copy, promoted, weights_digest
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog import LATEST, Catalog
 from codi2_storage.store import Store
 
 
@@ -64,7 +64,7 @@ def checkpoint_id_of(store: Store, name: str) -> str:
 def find(store: Store, name: str) -> str | Trained:
     """The build whose id begins so, or 'latest'; else the checkpoint. Raises UsageError where there is neither."""
     catalog = Catalog(store)
-    latest = catalog.latest_build() if name == "latest" else None
+    latest = catalog.latest_build() if name == LATEST else None
     found = [latest] if latest else [commit.id for commit in catalog.builds() if name and commit.id.startswith(name)]
     if len(found) > 1 and name not in found:
         raise UsageError(f"{name}: several builds begin so: {', '.join(found)}")

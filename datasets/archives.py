@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from codi2_storage import children
 from codi2_storage.files import beside
 
 MAX_BYTES = 32 * 2**30  # unpacked; more than that is taken for a decompression bomb
@@ -84,9 +85,8 @@ def unpack_tar(archive: Path, destination: Path, name: str) -> None:
 
 def unpack_deb(archive: Path, destination: Path, name: str) -> None:
     """The files of a Debian package, without running any of its scripts."""
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+    with children.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         stream: IO[bytes] = process.stdout
         try:

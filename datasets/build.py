@@ -14,6 +14,7 @@ from codi2_datasets.derive import derivations
 from codi2_datasets.engine import cluster_when_needed
 from codi2_datasets.identity import canonical, digest
 from codi2_datasets.operators import operators
+from codi2_datasets.packages import require
 from codi2_datasets.publishing import describe_build
 from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.recipe_paths import portable_recipe
@@ -82,10 +83,23 @@ def prepare(settings: Settings) -> Prepared:
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit {settings.limit}: at least 1")
     recipe = load_recipe(settings.recipe).limited(settings.limit)
+    check_recipe(recipe)
     sources, missing = ingest_step.fetch_sources(recipe)
     named = [f"{name}: {error.source}: {error.reason}; {error.remedy}" for name, error in missing.items()]
     opted_out = [commit.id for commit in commits(Store(settings.root), "forget")]
     return Prepared(settings, recipe, build_id(recipe, sources, settings.limit, opted_out), sources, named)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises PackageMissing where a build of it needs what is not installed."""
+    require(f"recipe {recipe.name}", packages_of(recipe))
+
+
+def packages_of(recipe: Recipe) -> set[str]:
+    """What a build needs beyond the usual, by the names in `codi2_datasets.packages`."""
+    signals = (operators()[choice.op].packages for choice in recipe.signals)
+    read = (getattr(corpora().get(choice.name), "packages", ()) for choice in recipe.corpora)
+    return {name for names in (*signals, *read) for name in names}
 
 
 def build_id(

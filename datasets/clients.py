@@ -19,6 +19,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from codi2_storage import children
 from codi2_storage.filesystems import system_of
 
 CLIENT_SECONDS = 1800  # a client that says nothing for so long has lost its network
@@ -52,16 +53,7 @@ class Archive:
 def run(source: str, command: list[str], folder: Path, remedy: str) -> subprocess.CompletedProcess[str]:
     """Run a client with the user's own configuration. Raises SourceUnavailable if it is absent or hangs."""
     try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=CLIENT_SECONDS,
-            check=False,
-        )
+        return children.run(command, cwd=folder, text=True, errors="replace", timeout=CLIENT_SECONDS)
     except FileNotFoundError:
         raise SourceUnavailable(source, f"{command[0]} is not installed", remedy) from None
     except subprocess.TimeoutExpired:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +21,9 @@ from typing import Any, TypeVar
 
 from codi2_datasets.carrying import carrying, listened, unpacked
 from codi2_datasets.sweeping import swept
+from codi2_storage.homes import CACHE, SOCKET_PATH, HomeError, cache_home, socket_folder
+from codi2_storage.loopback import spare_loopback
+from codi2_storage.stopping import requested
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,15 +41,11 @@ LOOPBACK_ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",  # else a driver waits for good where its first worker dies before it is up
     "PYTHONWARNINGS": "ignore",
 }
+RAY_TMPDIR = "RAY_TMPDIR"
+RAY_SOCKET = len("/session_2026-01-01_00-00-00_123456_4194304/sockets/plasma_store")
+ANSWER_SECONDS = 10.0  # that a Ray elsewhere may take to answer
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
 SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
-stopping = threading.Event()  # set when the process is asked to end: then nothing in flight is waited for
-
-
-def cache_home() -> Path:
-    """Where this program keeps what can be fetched or made again: $CODI2_CACHE, else the user's cache folder."""
-    base = os.environ.get("CODI2_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codi2"
 
 
 def quiet_ray_home() -> Path:
@@ -63,7 +65,9 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
 
         joined = ray.is_initialized()
         if not joined:
-            ray.init(log_to_driver=False, logging_level=logging.WARNING)
+            check_address(os.environ["RAY_ADDRESS"])
+            with handlers_kept():
+                ray.init(log_to_driver=False, logging_level=logging.WARNING)
         try:
             yield
         finally:
@@ -71,7 +75,8 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
                 ray.shutdown()
         return
 
-    os.environ.setdefault("CODI2_CACHE", str(cache_home()))  # workers have another HOME
+    os.environ.setdefault(CACHE, str(cache_home()))  # workers have another HOME
+    spare_loopback()
     for name, value in LOOPBACK_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
@@ -79,38 +84,99 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    home = os.environ.get("HOME")
-    os.environ["HOME"] = str(quiet_ray_home())
-    handler = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
-    try:
-        _start(num_cpus or os.cpu_count() or 1)
-    finally:
-        if home is None:
-            del os.environ["HOME"]
-        else:
-            os.environ["HOME"] = home
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-    with swept(ray.get_runtime_context().worker.node.get_session_dir_path()):
+    folder = ray_folder()
+    with swept(folder):
+        with home_of_ray(), handlers_kept():
+            _start(num_cpus or os.cpu_count() or 1, folder)
         try:
             yield
         finally:
             ray.shutdown()
 
 
-def _start(num_cpus: int) -> None:
+class RayAddressError(ValueError):
+    """Nobody answers at $RAY_ADDRESS."""
+
+
+def check_address(address: str) -> None:
+    """Ray waits for minutes where nobody answers. Raises RayAddressError."""
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not host or not port.isdigit():  # `auto`, `local`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise RayAddressError(f"RAY_ADDRESS={address}: no Ray answers there ({error.strerror or error})") from error
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Ray that starts in the body leaves SIGTERM to who handles it: its own handler raises SystemExit wherever it may be, and that
+    of its C++ part prints a trace."""
+    import ray._private.utils as of_ray
+
+    install, handler = of_ray.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    of_ray.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        of_ray.set_sigterm_handler = install
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def home_of_ray() -> Iterator[None]:
+    """What starts in the body has `quiet_ray_home` as its HOME."""
+    home = os.environ.get("HOME")
+    os.environ["HOME"] = str(quiet_ray_home())
+    try:
+        yield
+    finally:
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home
+
+
+def ray_folder() -> Path:
+    """A new folder for Ray's sockets, logs and spilled objects: short, whatever TMPDIR is. Raises HomeError."""
+    given = os.environ.get(RAY_TMPDIR)
+    if given and len(os.fsencode(given)) + len("/codi2-ray-12345678") + RAY_SOCKET > SOCKET_PATH:
+        raise HomeError(f"{RAY_TMPDIR}={given}: too long for Ray's sockets ({SOCKET_PATH} characters a path)")
+    return socket_folder("codi2-ray-", RAY_SOCKET, [given] if given else [])
+
+
+class OwnPaths(list[str]):
+    """Folders that Ray adds to its workers' `sys.path`: those that this process has there too.
+
+    Ray adds the working folder, whose files (a `yaml.py`, another checkout of this code) then stand in for modules.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        here = {os.path.abspath(folder) for folder in sys.path}
+        super().extend(folder for folder in folders if folder in here)
+
+
+def _start(num_cpus: int, folder: Path) -> None:
     """Start a Ray of this process's own. On a busy machine a node may take longer to come up than Ray waits: once more, then."""
     import psutil
     import ray
 
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = OwnPaths()
+    spill = tempfile.gettempdir()  # it may be the larger disk where it is too long for sockets
     for last in (False, True):
         before = set(psutil.Process().children(recursive=True))
         try:
             ray.init(
                 num_cpus=num_cpus,
+                job_config=config,
                 include_dashboard=False,
                 log_to_driver=bool(os.environ.get("CODI2_DEBUG")),
                 logging_level=logging.ERROR,
+                object_spilling_directory=None if spill == str(folder.parent) else spill,
+                _temp_dir=str(folder),
                 _node_ip_address="127.0.0.1",
                 configure_logging=False,
             )
@@ -201,7 +267,7 @@ def spread(
     finally:
         # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver
         # ("Tried to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
-        if running and not stopping.is_set():
+        if running and not requested.is_set():
             ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 
 

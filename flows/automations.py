@@ -1,16 +1,16 @@
-"""What a Prefect server of ours does by itself: find runs whose process is gone, and tell of runs that ended badly."""
+"""What a Prefect server of ours does by itself: find runs whose process is gone or never began, tell of runs that ended badly."""
 
 from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.states import Crashed
@@ -24,6 +24,9 @@ UNDER_WAY = ("RUNNING", "PENDING", "CANCELLING")
 LEFT = "the server it ran under was ended"
 # a run that gives way to the one under way is no failure
 GAVE_WAY = "!Deployment concurrency limit*"
+# how long a run may be so until it counts as lost: a worker needs a minute or two to start a run's process
+WAITS = {"Pending": timedelta(minutes=5), "Late": timedelta(minutes=10)}
+NEVER = {"Pending": "its worker took it and never began", "Late": "no worker took it"}
 MESSAGE = """{"flow": {{ flow.name | tojson }}, "run_id": {{ flow_run.id | string | tojson }},
 "state": {{ event.resource['prefect.state-name'] | lower | tojson }},
 "reason": {{ (event.resource['prefect.state-message'] or '').split('\n')[0] | tojson }},
@@ -67,6 +70,27 @@ def telling(block: UUID) -> AutomationCore:
         within=timedelta(0),
     )
     return AutomationCore(name=TELL, trigger=trigger, actions=[CallWebhook(block_document_id=block, payload=MESSAGE)])
+
+
+async def crash_what_never_started(client: PrefectClient, now: datetime) -> list[FlowRun]:
+    """Runs that a worker took and never began (it was killed), or that no worker took, have crashed: nobody goes on with them,
+    and one that is pending holds its deployment's place. Returns them. Those that wait for a place, or in a pool that
+    someone paused, are left alone.
+    """
+    waiting = {"type": {"any_": ["PENDING", "SCHEDULED"]}, "name": {"any_": list(WAITS)}}
+    found = []
+    paused = {pool.name for pool in await client.read_work_pools() if pool.is_paused}
+    for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=waiting)):  # type: ignore[arg-type]  # made a filter
+        state = run.state
+        if state is None or run.work_pool_name in paused or now - state.timestamp < WAITS[state.name or ""]:
+            continue
+        minutes = (now - state.timestamp).total_seconds() / 60
+        message = (
+            f"{state.name.lower() if state.name else 'waiting'} for {minutes:.0f} minutes: {NEVER[state.name or '']}"
+        )
+        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        found.append(run)
+    return found
 
 
 async def crash_what_was_left(client: PrefectClient) -> int:

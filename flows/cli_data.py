@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
 from codi2_flows.ephemeral import start_early
+from codi2_flows.tables import show
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
@@ -23,18 +25,21 @@ def corpora(*, root: Root = DEFAULT_ROOT) -> None:
 
 
 def build(
-    recipe: Annotated[str, Parameter(help="Recipe file, or the name of a shipped one: demo.")],
+    recipe: Annotated[str, Parameter(help=RECIPES)],
     *,
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
-    limit: Annotated[int | None, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
+    limit: Annotated[Limit, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
     refresh: Annotated[bool, Parameter(negative="", help="Ask for newer versions of packages first.")] = False,
 ) -> None:
     """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
     from codi2_datasets.recipe import load_recipe
 
-    load_recipe(recipe)  # a bad recipe is known before anything starts
+    parsed = load_recipe(recipe)  # a bad one is known before anything starts
     start_early()
+    from codi2_datasets.build import check_recipe
+
+    check_recipe(parsed)
     from codi2_flows.build_dataset import build_dataset
 
     print(build_dataset(recipe, root, workers, limit, refresh))
@@ -45,17 +50,21 @@ def query(
     *,
     root: Root = DEFAULT_ROOT,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON array of objects.")] = False,
-    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    build: Build = None,
     all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
 ) -> None:
     """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
-    from codi2_storage.catalog import Catalog
+    from codi2_storage.catalog import Catalog, explained
 
-    found = Catalog(root).sql(sql, build=build, all_builds=all_builds)
-    if json_:
-        print(json.dumps(found.to_pylist(), default=str, ensure_ascii=False))
-    else:
-        show(found.to_pylist(), found.column_names)
+    catalog = Catalog(root)
+    if not catalog.commits:
+        print(f"nothing is recorded under {root}: every table is empty", file=sys.stderr)
+    with catalog.stream(sql, build=build, all_builds=all_builds) as reader, explained():
+        rows = (row for batch in reader for row in batch.to_pylist())
+        if json_:
+            print_json_array(rows)
+        else:
+            show(rows, reader.schema.names)
 
 
 def explain(
@@ -63,7 +72,7 @@ def explain(
     *,
     root: Root = DEFAULT_ROOT,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
-    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    build: Build = None,
 ) -> None:
     """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
     from codi2_flows.explain import tell
@@ -74,8 +83,8 @@ def explain(
 
 
 def diff(
-    old: Annotated[str, Parameter(help="Build id.")],
-    new: Annotated[str, Parameter(help="Build id.")],
+    old: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
+    new: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
     *,
     root: Root = DEFAULT_ROOT,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
@@ -98,27 +107,29 @@ def forget(
 ) -> None:
     """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
     from codi2_datasets.forget import forget as take_out
+    from codi2_datasets.forget import told
 
-    print(take_out(root, rows))
+    build_id = take_out(root, rows)
+    print(told(root, build_id), file=sys.stderr)
+    print(build_id)
 
 
 def export(
-    build: Annotated[str, Parameter(help="Build id, or latest.")],
+    build: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
     *,
     format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
-    out: Annotated[str, Parameter(help="Folder or fsspec URI to write to.")],
+    out: Annotated[str, Parameter(validator=check_folder, help="Folder or fsspec URI to write to.")],
     root: Root = DEFAULT_ROOT,
     task: Annotated[
         list[str] | None, Parameter(negative="", help="These tasks alone; may be given several times.")
     ] = None,
     split: Annotated[list[str] | None, Parameter(negative="", help="These splits alone.")] = None,
-    limit: Annotated[int | None, Parameter(help="At most N samples of each task and split.")] = None,
+    limit: Annotated[Limit, Parameter(help="At most N samples of each task and split.")] = None,
 ) -> None:
     """Write a build in another format. What the format cannot hold is counted, printed and left in loss.json."""
     from codi2_datasets.exports.exporting import export as write_out
 
-    chosen = None if build == "latest" else build
-    show_loss(write_out(root, chosen, format_, out, task or (), split or (), limit).to_dict())
+    show_loss(write_out(root, build, format_, out, task or (), split or (), limit).to_dict())
     print(out)
 
 
@@ -126,7 +137,7 @@ def import_(
     folder: Annotated[str, Parameter(help="Folder or fsspec URI in that format, ours or of others.")],
     *,
     format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
-    out: Annotated[str, Parameter(help="Folder for WebDataset shards of our samples.")],
+    out: Annotated[str, Parameter(validator=check_folder, help="Folder for WebDataset shards of our samples.")],
     task: Annotated[str, Parameter(help="Task of samples that do not say it.")] = "visual_question_answering",
     licence: Annotated[str, Parameter(help="Licence of samples that do not say it.")] = "unknown",
 ) -> None:
@@ -136,6 +147,15 @@ def import_(
 
     show_loss(import_folder(folder, format_, out, Reading(task, licence)).to_dict())
     print(out)
+
+
+def print_json_array(rows: Iterable[dict[str, Any]]) -> None:
+    """One JSON array of objects, written as the rows come. Letters that the output's encoding lacks are escaped."""
+    ascii_alone = "utf" not in (sys.stdout.encoding or "").lower()
+    sys.stdout.write("[")
+    for number, row in enumerate(rows):
+        sys.stdout.write(f"{', ' if number else ''}{json.dumps(row, default=str, ensure_ascii=ascii_alone)}")
+    sys.stdout.write("]\n")
 
 
 def show_loss(loss: dict) -> None:
@@ -149,8 +169,8 @@ def show_loss(loss: dict) -> None:
 def browse(
     *,
     root: Root = DEFAULT_ROOT,
-    port: Annotated[int, Parameter(help="On the loopback address.")] = 8765,
-    build: Annotated[str | None, Parameter(help="Build to look at; the latest if left out.")] = None,
+    port: Annotated[Port, Parameter(help="On the loopback address; 0: any free one.")] = 8765,
+    build: Build = None,
     static: Annotated[str | None, Parameter(help="Write a folder that needs no server instead.")] = None,
     samples: Annotated[int, Parameter(help="Samples in a static folder.")] = 300,
 ) -> None:

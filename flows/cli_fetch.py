@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, Workers, show
+from codi2_flows.cli_common import CPUS, Workers, check_folder
 from codi2_flows.ephemeral import start_early
+from codi2_flows.tables import show
 
 
 def fetch(
@@ -15,8 +16,12 @@ def fetch(
         str, Parameter(help="List: .parquet, .csv, .tsv, .jsonl or .txt, a folder or a pattern of them.")
     ],
     *,
-    out: Annotated[str, Parameter(help="Folder or fsspec URI for tars; name it under media in a recipe.")],
-    root: Annotated[str | None, Parameter(help="Root whose catalog keeps that this ran; none if left out.")] = None,
+    out: Annotated[
+        str, Parameter(validator=check_folder, help="Folder or fsspec URI for tars; name it under media in a recipe.")
+    ],
+    root: Annotated[
+        str | None, Parameter(validator=check_folder, help="Root whose catalog keeps that this ran; none if left out.")
+    ] = None,
     connector: Annotated[
         str | None, Parameter(help="Read the list as this published corpus: laion, webvid, ...")
     ] = None,
@@ -36,22 +41,39 @@ def fetch(
     robots: Annotated[bool, Parameter(help="Heed robots.txt, tdmrep.json and headers that opt out.")] = True,
 ) -> None:
     """Fetch media from a list of addresses, politely. A rerun asks only for what failed and may have passed."""
-    from codi2_datasets.fetching.options import FetchError, Options
+    from codi2_datasets.fetching.options import Options
     from codi2_datasets.fetching.rules import Blocklist
 
-    if workers < 1:
-        raise FetchError(f"--workers {workers}: at least 1")
     blocked = Blocklist.read(blocklist) if blocklist else Blocklist()
     options = Options(
         media=media, size=size, shard_rows=shard_rows, at_once=at_once, per_host=per_host, timeout=timeout, stall=stall,
         retries=retries, robots=robots, hosts=tuple(allow_host or ()), blocklist=blocked,
     )  # fmt: skip
+    check_source(source, connector)
     start_early()
     from codi2_flows.fetch_media import fetch_media
 
     found = fetch_media(source, out, options, workers, connector, root)
     show([{"status": name, "rows": count} for name, count in found.items()], ["status", "rows"])
     print(out)
+
+
+def check_source(source: str, connector: str | None) -> None:
+    """Raise before anything starts where the list is not there, or no connector has that name. Raises FetchError."""
+    from codi2_datasets.clients import SourceUnavailable
+    from codi2_datasets.fetching.listing import read_list
+    from codi2_datasets.fetching.options import FetchError
+
+    if connector is None:
+        try:
+            next(iter(read_list(source)), None)
+        except SourceUnavailable as error:
+            raise FetchError(str(error)) from error
+        return
+    from codi2_datasets.connectors import connectors
+
+    if connector not in connectors():
+        raise FetchError(f"--connector {connector}: no such connector; known: {', '.join(sorted(connectors()))}")
 
 
 FETCH_COMMANDS = (fetch,)

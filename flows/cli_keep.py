@@ -9,7 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root, show
+from codi2_flows.cli_common import DEFAULT_ROOT, Root
+from codi2_flows.tables import show
 from codi2_storage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers, show
+from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers
 from codi2_flows.ephemeral import start_early
+from codi2_flows.tables import show
 
 
 def reproduce(

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root, show
+from codi2_flows.cli_common import DEFAULT_ROOT, Root
+from codi2_flows.tables import show
 
 COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "crashed": "bold red", "cancelled": "yellow"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red"}
@@ -35,6 +36,9 @@ def status(
     tell(console, "running", [running_row(line) for line in found.running], "nothing")
     tell(console, "ended", [ended_row(line) for line in found.ended], "nothing yet")
     tell(console, "to look at", [trouble_row(line, root) for line in found.troubled], "nothing")
+    for title, rows in (("never started", found.never_started), ("gave way", found.gave_way)):
+        if rows:
+            tell(console, title, [waiting_row(row) for row in rows[:runs]], "")
     tell(console, "in place", list(places(found)), "")
     coming = [{"flow": row["flow"], "at": moment(row["at"]), "run": row["name"]} for row in found.scheduled or []]
     tell(
@@ -82,6 +86,10 @@ def ended_row(line: Any) -> dict[str, Any]:
 def trouble_row(line: Any, root: str) -> dict[str, Any]:
     remedy = line.remedy or f"codi2 logs {line.run_id} --root {root}"
     return {"run": line.run_id, "status": line.status, "why": line.reason, "do": remedy}
+
+
+def waiting_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {"flow": row["flow"], "at": moment(row["at"]), "run": row["name"], "why": row["why"]}
 
 
 def places(found: Any) -> list[dict[str, Any]]:

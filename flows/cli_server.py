@@ -8,24 +8,26 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers
+from codi2_flows.cli_common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
 
 
 def server(
     *,
     root: Root = DEFAULT_ROOT,
-    recipe: Annotated[str, Parameter(help="Recipe of the nightly build and of retraining.")] = "demo",
-    config: Annotated[str, Parameter(help="Training config of retraining.")] = "demo",
-    port: Annotated[int, Parameter(help="Of Prefect's page and API, on the loopback address; 0: any free one.")] = 4200,
-    page_port: Annotated[int, Parameter(help="Of our page (codi2 browse); 0: any free one.")] = 8765,
-    model_port: Annotated[int, Parameter(help="Of the promoted model's server; 0: any free one.")] = 8000,
+    recipe: Annotated[str, Parameter(help=f"Of the nightly build and of retraining. {RECIPES}")] = "demo",
+    config: Annotated[str, Parameter(help=f"Of retraining. {CONFIGS}")] = "demo",
+    port: Annotated[
+        Port, Parameter(help="Of Prefect's page and API, on the loopback address; 0: any free one.")
+    ] = 4200,
+    page_port: Annotated[Port, Parameter(help="Of our page (codi2 browse); 0: any free one.")] = 8765,
+    model_port: Annotated[Port, Parameter(help="Of the promoted model's server; 0: any free one.")] = 8000,
     nightly: Annotated[str | None, Parameter(help="Cron (UTC) of the build; 0 2 * * * if left out.")] = None,
     weekly: Annotated[str | None, Parameter(help="Cron (UTC) of retraining; 0 3 * * 0 if left out.")] = None,
     every: Annotated[
         str | None, Parameter(help="Build at once and then as often as this: 5m, 2h. In place of --nightly.")
     ] = None,
     workers: Workers = CPUS,
-    limit: Annotated[int | None, Parameter(help="As for build.")] = None,
+    limit: Annotated[Limit, Parameter(help="As for build.")] = None,
     webhook: Annotated[
         str | None, Parameter(help="Address that is told of runs that fail, crash or are cancelled; or CODI2_WEBHOOK.")
     ] = None,
@@ -33,18 +35,19 @@ def server(
     """Build, retrain and serve on a schedule: a Prefect server, worker, deployments and our page. Ctrl-C ends all of it."""
     from codi2_datasets.recipe import load_recipe
     from codi2_flows import deploying
+    from codi2_flows.checks import check_pipeline
     from codi2_flows.notify import WEBHOOK, check_address
-    from codi2_flows.server import Place, alone, free_port, run
+    from codi2_flows.server import Place, alone, run
     from codi2_model.training.config import TrainConfig
+    from codi2_storage.ports import free_port
     from codi2_storage.store import Store
 
-    load_recipe(recipe)  # mistakes are known before anything starts
-    TrainConfig.from_yaml(config)
+    check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))  # mistakes are known before anything starts
     told = webhook or os.environ.get(WEBHOOK)
     place = Place(
         Store(root).uri(),
-        free_port(port, "--port"),
-        free_port(page_port, "--page-port"),
+        free_port(port),
+        free_port(page_port, option="--page-port"),
         check_address(told) if told else None,
     )
     place.take_environment()
@@ -54,7 +57,7 @@ def server(
         absolute_file(config),
         workers,
         limit,
-        free_port(model_port, "--model-port"),
+        free_port(model_port, option="--model-port"),
         nightly,
         weekly,
         deploying.parse_every(every) if every else None,

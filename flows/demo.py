@@ -21,8 +21,9 @@ TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio",
 
 def run_demo(root: str, workers: int) -> None:
     """Build, train, evaluate, serve one request; print what came of it and where it lies."""
-    from codi2_flows.cli import show, show_metrics
+    from codi2_flows.cli_model import show_metrics
     from codi2_flows.generate_batch import generate_batch
+    from codi2_flows.tables import show
 
     summary = retrain(RECIPE, CONFIG, root, workers)
     store = Store(root)

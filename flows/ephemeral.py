@@ -1,16 +1,19 @@
 """Prefect's temporary server: it starts beside a command's imports, and ends with the process that started it, even a killed one.
 
-Prefect stops it at exit, which kill -9 leaves no time for: a server would stay behind for good. A shell waits for the
-process to be gone and ends the server then.
+It runs in a session of its own: Ctrl-C reaches us alone, and the server still hears how the run ended. Prefect stops it at
+exit, which kill -9 leaves no time for: a server would stay behind for good. A shell waits for the process to be gone and
+ends the server then.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +21,10 @@ from typing import Any
 
 import wrapt
 
-WAIT = 'while kill -0 "$0" 2>/dev/null; do sleep 1; done; kill "$1" 2>/dev/null'
+from codi2_storage import children
+from codi2_storage.stopping import requested
+
+LAST_SECONDS = 1.0  # that the server has to end, after Ctrl-C or SIGTERM
 EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -48,36 +54,53 @@ def start_early() -> None:
 
     if _early or PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
-    spec = importlib.util.find_spec("prefect")
-    assert spec is not None and spec.origin is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    _early.append(Early(port, _serve(port, {})))
+    atexit.register(_end_unused)
+
+
+def _serve(port: int, settings: Mapping[str, str]) -> subprocess.Popen[Any]:
+    """A server on the port, as Prefect starts it."""
+    spec = importlib.util.find_spec("prefect")
+    assert spec is not None and spec.origin is not None
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent), "--factory",
                "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port),
                "--log-level", "error", "--lifespan", "on"]  # fmt: skip
-    process = subprocess.Popen(command, env=os.environ | EPHEMERAL)
-    _end_after_us(process)
-    _early.append(Early(port, process))
+    process = children.start(
+        command, env=os.environ | children.OWN_CODE | EPHEMERAL | dict(settings), stdin=subprocess.DEVNULL
+    )
+    children.end_after_us(process)
+    return process
 
 
 def _watch_servers(module: ModuleType) -> None:
     wrapt.wrap_function_wrapper(module, "SubprocessASGIServer._run_uvicorn_command", _started)
+    wrapt.wrap_function_wrapper(module, "SubprocessASGIServer.stop", _stopped)
 
 
 def _started(start: Any, instance: Any, args: Any, kwargs: Any) -> subprocess.Popen[Any]:
     """Prefect asks for the process of its server: the early one, if it lives."""
+    from prefect.settings.context import get_current_settings
+
     while _early:
         early = _early.pop()
         if early.process.poll() is None:
             instance.port = early.port
             return early.process
-    server: subprocess.Popen[Any] = start(*args, **kwargs)
-    _end_after_us(server)
-    return server
+    return _serve(instance.port, get_current_settings().to_environment_variables(exclude_unset=True))
 
 
-def _end_after_us(server: subprocess.Popen[Any]) -> None:
-    command = ["/bin/sh", "-c", WAIT, str(os.getpid()), str(server.pid)]
-    quiet = subprocess.DEVNULL
-    subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+def _stopped(stop: Any, instance: Any, args: Any, kwargs: Any) -> None:
+    """Prefect waits five seconds for its server to end; after Ctrl-C there is one."""
+    if requested.is_set() and instance.server_process is not None:
+        children.end(instance.server_process, LAST_SECONDS)
+    stop(*args, **kwargs)
+
+
+def _end_unused() -> None:
+    """A server that no flow asked for: a mistake was found first, or someone pressed Ctrl-C."""
+    for early in _early:
+        early.process.kill()
+        early.process.wait()

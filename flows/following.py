@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -58,6 +59,15 @@ async def begin(root: str, build: bool) -> list[str]:
             deployment = await client.read_deployment_by_name(name)
             await client.create_flow_run_from_deployment(deployment.id)
     return names
+
+
+async def crash_what_never_started() -> int:
+    """Returns how many runs were stuck; none while the server does not answer."""
+    try:
+        async with get_client() as client:
+            return len(await automations.crash_what_never_started(client, datetime.now(UTC)))
+    except (httpx.HTTPError, OSError):
+        return 0
 
 
 class Follower:

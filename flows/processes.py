@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from codi2_flows.ephemeral import WAIT
+from codi2_storage import children
 
 MARK = "CODI2_SERVER"  # in the environment of every process that descends from a server; its value names the server
 RESTARTS, WINDOW = 5, 60.0  # a process that ends more often than that within seconds is given up
@@ -25,7 +25,7 @@ class GivenUp(RuntimeError):
 
 @dataclass
 class Child:
-    """A process in a session of its own, so that Ctrl-C reaches us alone and we end things in order."""
+    """A process that is started again where it ends."""
 
     name: str
     command: Sequence[str]
@@ -38,15 +38,12 @@ class Child:
     def start(self) -> None:
         """Start it, and see that it ends where we are killed and cannot end it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        quiet = subprocess.DEVNULL
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, env=dict(self.environment), stdin=quiet, stdout=log, stderr=log, start_new_session=True
+            self.process = children.start(
+                self.command, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        watch = ["/bin/sh", "-c", WAIT, str(os.getpid()), str(self.process.pid)]
         self.forget()
-        bare = {"PATH": os.environ.get("PATH", os.defpath)}
-        self.watch = subprocess.Popen(watch, env=bare, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        self.watch = children.end_after_us(self.process)
 
     def forget(self) -> None:
         """End who watches over an earlier process of ours."""
@@ -79,12 +76,7 @@ class Child:
         """SIGTERM, and SIGKILL to what is still there after so many seconds."""
         if self.process is None:
             return
-        self.ask_to_end()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        children.end(self.process, seconds)
         self.forget()
 
 

@@ -15,7 +15,6 @@ from prefect import flow, task
 
 from codi2_datasets.again import ReproduceError, make_again
 from codi2_datasets.comparing import Compared, compare_builds
-from codi2_datasets.engine import cache_home
 from codi2_flows.running import recorded
 from codi2_flows.tasks import LASTING
 from codi2_model.again import compare_checkpoints, shards_at_hand, train_again
@@ -23,6 +22,7 @@ from codi2_model.checkpoints import UsageError
 from codi2_model.trained import Trained, find
 from codi2_storage.catalog import Catalog
 from codi2_storage.environment import differences, environment
+from codi2_storage.homes import cache_home
 from codi2_storage.lineage import code_version
 from codi2_storage.store import Store
 from codi2_storage.uris import identity

@@ -10,18 +10,17 @@ from typing import Any
 from prefect import flow
 
 from codi2_datasets.engine import local_cluster
-from codi2_datasets.recipe import load_recipe
 from codi2_flows.artifacts import figures, gate_table, of_build
 from codi2_flows.build_dataset import built
+from codi2_flows.checks import ready
 from codi2_flows.evaluate_model import metrics
 from codi2_flows.events import model_promoted
 from codi2_flows.running import recorded
 from codi2_flows.train_model import checkpoint
-from codi2_model.checkpoints import PROMOTION, UsageError, local_copy, promote, promoted, withdrawn
+from codi2_model.checkpoints import PROMOTION, local_copy, promote, promoted, withdrawn
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
 from codi2_model.evaluation.learnt import learnt
-from codi2_model.training.config import TrainConfig
-from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, continued, start_of
+from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, continued
 from codi2_storage.catalog import Catalog
 from codi2_storage.leases import lease
 from codi2_storage.store import Store
@@ -86,17 +85,6 @@ def retrain(
         "contact sheet": found["contact_sheet"],
         "metrics": found["rows"],
     }
-
-
-def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
-    """Raise before any work where something asked for cannot be: a metric without its task, weights that do not fit."""
-    store = Store(root)
-    gate.check(load_recipe(recipe).tasks)
-    start_of(store, start, TrainConfig.from_yaml(config))
-    champion = promoted(store)
-    if champion and not Store(champion["uri"]).exists("config.json"):
-        what = f"{champion['checkpoint_id']}, the model in place, is not at {champion['uri']} any more"
-        raise UsageError(f"{what}: nothing to compare with; `codi2 rollback` puts another in place")
 
 
 def trained(store: Store, request: TrainRequest) -> str:

@@ -23,13 +23,13 @@ from codi2_flows import notify
 from codi2_flows.errors import one_line
 from codi2_flows.logs import streamed
 from codi2_flows.outliving import outlives_readers
-from codi2_flows.stopping import Stopping, stoppable
 from codi2_storage import runs
 from codi2_storage.environment import environment
 from codi2_storage.leases import lease
 from codi2_storage.lineage import code_version
 from codi2_storage.parameters import portable
 from codi2_storage.runs import Run
+from codi2_storage.stopping import Stopping, stoppable
 from codi2_storage.store import Store
 from codi2_storage.transient import is_transient
 

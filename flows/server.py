@@ -10,29 +10,27 @@ import asyncio
 import fcntl
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 import psutil
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import sha256
 from codi2_flows.notify import WEBHOOK
 from codi2_flows.processes import MARK, Child, descendants, end_all, marked, outermost
+from codi2_storage import children
 from codi2_storage.catalog import Catalog
+from codi2_storage.homes import cache_home
+from codi2_storage.stopping import LAST_WORDS, SECONDS, stoppable
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
@@ -40,9 +38,10 @@ HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"
 POOL = "default"
 READY = 120.0  # seconds that the server may take to answer
-FLOWS_END = 60.0  # seconds that runs may take to end: a model's server answers what it was asked before
+ENDING = 9.0  # seconds from Ctrl-C until everything is gone, by force where it must be
+RUN_ENDS = 3.5  # of them, that a run may take to end by itself: what it does then is recorded
 LOOK_EVERY = 3.0  # seconds between two looks at what goes on
-BUILD_EVERY = 15.0  # and at which build is the latest
+BUILD_EVERY = 15.0  # and at which build is the latest, and for runs that are stuck
 
 
 class ServerError(RuntimeError):
@@ -84,21 +83,9 @@ class Place:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # the page shows what runs say
             MARK: uuid.uuid4().hex,
+            SECONDS: str(RUN_ENDS),
+            **children.OWN_CODE,
         }
-
-
-def free_port(wanted: int, option: str) -> int:
-    """The port itself where nobody listens on it; 0: any that is free. Raises ServerError where it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one whose server has just ended is free
-        try:
-            probe.bind((HOST, wanted))
-        except OSError:
-            raise ServerError(
-                f"{option} {wanted} is taken: is a server running already? Open http://{HOST}:{wanted}, end it, or give "
-                f"another {option} (0: any that is free)"
-            ) from None
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -131,25 +118,6 @@ def standing(root: str) -> str | None:
         return None  # nobody holds it: that server has ended
 
 
-class Stopped(BaseException):
-    """Someone asked us to end: Ctrl-C or SIGTERM."""
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGINT and SIGTERM end the block as Stopped; while things are being ended, more of them change nothing."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class Server:
     """The processes of one server. `start` brings them up in order, `watch` keeps them up, `end` ends them all."""
 
@@ -177,7 +145,7 @@ class Server:
         if left:
             say(f"{left} runs of an earlier server had not ended: marked as crashed")
         say("deploying every flow")
-        done = subprocess.run(self.deploy, env=self.environment, capture_output=True, text=True)
+        done = children.run(self.deploy, env=self.environment, text=True)
         if done.returncode:
             raise ServerError(f"deploying failed: {last_line(done.stderr or done.stdout)}")
         self.worker.start()
@@ -195,7 +163,7 @@ class Server:
 
     def watch(self) -> None:
         """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
-        from codi2_flows.following import Follower
+        from codi2_flows.following import Follower, crash_what_never_started
 
         follower, looked = Follower(), -BUILD_EVERY
         while True:
@@ -205,6 +173,7 @@ class Server:
             if time.monotonic() >= looked + BUILD_EVERY:
                 looked = time.monotonic()
                 self.show_latest()
+                asyncio.run(crash_what_never_started())
             for line in follower.news():
                 say(line)
             self.started = {one for one in self.started if one.is_running()} | descendants(self.worker.process)
@@ -228,10 +197,11 @@ class Server:
         self.started |= descendants(self.worker.process) | marked(self.mark)
         runs = outermost([one for one in self.started if one.pid not in self.own() and one.is_running()])
         self.worker.ask_to_end()
-        end_all(runs, FLOWS_END)
+        self.page.ask_to_end()
+        end_all(runs, RUN_ENDS + LAST_WORDS)
         for child in (self.worker, self.page, self.prefect):
-            child.end(15)
-        end_all(self.started | marked(self.mark), 5)
+            child.end(1)
+        end_all(self.started | marked(self.mark), 0.2)
 
     def own(self) -> set[int]:
         return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}
@@ -240,8 +210,8 @@ class Server:
 def run(place: Place, deployments: Path, at_once: bool = False) -> None:
     """Serve until Ctrl-C or SIGTERM, then end everything that was started. `at_once`: a build starts with the server."""
     server = Server(place, deployments)
-    with ExitStack() as stack:
-        stack.enter_context(stoppable())
+    with stoppable() as stopping:
+        stopping.patience = ENDING
         try:
             server.start()
             from codi2_flows.following import begin, schedule_lines
@@ -252,11 +222,10 @@ def run(place: Place, deployments: Path, at_once: bool = False) -> None:
                 say(f"{name} begins")
             say("Ctrl-C ends all of it")
             server.watch()
-        except Stopped:
+        except KeyboardInterrupt:
+            stopping.heard = True
             say("ending; runs under way are told to stop")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
             server.end()
     say("ended")
 

@@ -1,4 +1,4 @@
-"""What must stand in the environment before Prefect is imported: quiet, offline, no phoning home.
+"""What must stand in the environment before Prefect is imported: quiet, offline, no phoning home, no proxy for loopback.
 
 Import this module first. Whoever sets one of these variables keeps their own value.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 
 from codi2_flows.ephemeral import end_with_us
+from codi2_storage.homes import settle_home
+from codi2_storage.loopback import spare_loopback
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -28,4 +30,6 @@ QUIET = {
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
 
+spare_loopback()
+settle_home()
 end_with_us()

@@ -6,12 +6,11 @@ Reads commits, leases and the ends of log streams; asks a Prefect server only wh
 from __future__ import annotations
 
 import json
-import os
-import urllib.request
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from codi2_flows import prefect_status
 from codi2_flows.logs import read_lines
 from codi2_storage.catalog import Catalog
 from codi2_storage.pins import pins
@@ -21,7 +20,6 @@ from codi2_storage.uris import located
 
 SHOWN = 10  # runs that ended, at most, unless more are asked for
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
-PATIENCE = 1.5  # seconds for Prefect's server to answer
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class Status:
     pinned: list[dict[str, Any]] = field(default_factory=list)
     scheduled: list[dict[str, Any]] | None = None
     """None: there is no server to ask."""
+    gave_way: list[dict[str, Any]] | None = None
+    """Cancelled before they began, since another of their deployment was under way."""
+    never_started: list[dict[str, Any]] | None = None
+    """Called crashed before they began."""
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Bytes and files of each folder."""
 
@@ -77,7 +79,7 @@ def status(root: str, shown: int = SHOWN) -> Status:
         model=in_place(catalog),
         build=latest(catalog),
         pinned=[asdict(pin) for pin in pins(catalog)],
-        scheduled=scheduled(store.uri()),
+        **from_prefect(store.uri()),
         sizes=sizes(store),
     )
 
@@ -127,40 +129,14 @@ def latest(catalog: Catalog) -> dict[str, Any] | None:
         return connection.execute(query, [build]).to_arrow_table().to_pylist()[0]
 
 
-def scheduled(root: str) -> list[dict[str, Any]] | None:
-    """The next run of each flow that a Prefect server has scheduled: that of $PREFECT_API_URL, else a `codi2 server`'s of the root.
-
-    None where there is none or it does not answer.
-    """
-    base = os.environ.get("PREFECT_API_URL")
-    if not base:
-        from codi2_flows.server import standing
-
-        address = standing(root)
-        if address is None:
-            return None
-        base = f"{address}/api"
-    wanted = {
-        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200,
-    }  # fmt: skip
+def from_prefect(root: str) -> dict[str, list[dict[str, Any]] | None]:
+    """What comes next, what gave way and what never started; None each where there is no server, or it does not answer."""
+    questions = (prefect_status.scheduled, prefect_status.gave_way, prefect_status.never_started)
+    base = prefect_status.address(root)
     try:
-        first: dict[str, dict[str, Any]] = {}
-        for run in ask(f"{base}/flow_runs/filter", wanted):
-            first.setdefault(run["flow_id"], run)
-        runs = list(first.values())
-        flows = ask(f"{base}/flows/filter", {"flows": {"id": {"any_": list(first)}}}) if first else []
+        return {question.__name__: question(base) if base else None for question in questions}
     except (OSError, ValueError):
-        return None
-    names = {flow["id"]: flow["name"] for flow in flows}
-    return [
-        {"flow": names.get(run["flow_id"], ""), "name": run["name"], "at": run["expected_start_time"]} for run in runs
-    ]
-
-
-def ask(url: str, content: dict[str, Any]) -> list[dict[str, Any]]:
-    request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        return list(json.loads(answer.read()))
+        return {question.__name__: None for question in questions}
 
 
 def sizes(store: Store) -> dict[str, dict[str, int]]:

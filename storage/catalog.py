@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from codi2_storage.manifests import Commit, Manifest, commits
 from codi2_storage.sql import literal
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, VIEWS
+
+LATEST = "latest"
+BATCH = 10_000  # rows that a streamed query has in memory
 
 
 class CatalogError(ValueError):
@@ -37,6 +41,23 @@ class Catalog:
     def latest_build(self) -> str | None:
         builds = self.builds()
         return builds[-1].id if builds else None
+
+    def named(self, build: str | None) -> str | None:
+        """The id of the build that a person names: an id, the beginning of one, or 'latest'; None stands for the latest, too.
+
+        None where nothing is published yet. Raises CatalogError where a name is given and fits no build, or several.
+        """
+        if build is None or (build == LATEST and self.builds()):
+            return self.latest_build()
+        known = [commit.id for commit in self.builds()]
+        found = [one for one in known if one == build] or [one for one in known if build and one.startswith(build)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise CatalogError(f"several builds under {self.store.root} begin with {build!r}: {', '.join(found)}")
+        raise CatalogError(
+            f"no published build {build!r} under {self.store.root}; published: {', '.join(known) or 'none'}"
+        )
 
     def connect(
         self,
@@ -83,18 +104,25 @@ class Catalog:
         self, query: str, params: Sequence[object] | None = None, build: str | None = None, all_builds: bool = False
     ) -> pa.Table:
         """Run one query; raises CatalogError where it is not a query or does not fit the tables."""
+        with self.stream(query, params, build, all_builds) as reader, explained():
+            return reader.read_all()
+
+    @contextmanager
+    def stream(
+        self, query: str, params: Sequence[object] | None = None, build: str | None = None, all_builds: bool = False
+    ) -> Iterator[pa.RecordBatchReader]:
+        """Run one query and read its rows batch by batch. Raises CatalogError as `sql` does."""
         if not re.match(
             r"\s*(--[^\n]*\n\s*)*(select|with|describe|show|summarize|explain|from|values|pivot)\b", query, re.I
         ):
             raise CatalogError("only queries are served: start with select, with, from, describe, show or summarize")
         with self.connect(build, all_builds) as connection:
-            try:
+            with explained():
                 statements = connection.extract_statements(query)
                 if len(statements) != 1:
                     raise CatalogError("one query at a time, please")
-                return connection.execute(query, params or []).to_arrow_table()
-            except duckdb.Error as error:
-                raise CatalogError(str(error).strip()) from error
+                reader = connection.execute(query, params or []).to_arrow_reader(BATCH)
+            yield reader
 
     def _duckdb_path(self, path: str) -> str:
         """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
@@ -108,13 +136,20 @@ class Catalog:
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:
             return self.commits
-        chosen = build or self.latest_build()
+        chosen = self.named(build)
         by_id = {commit.id: commit for commit in self.commits}
-        if build is not None and (build not in by_id or by_id[build].kind != "build"):
-            known = ", ".join(commit.id for commit in self.builds()) or "none"
-            raise CatalogError(f"no published build {build!r} under {self.store.root}; published: {known}")
         names = {chosen, *by_id[chosen].uses} if chosen else set()
         return [commit for commit in self.commits if commit.id in names or commit.kind not in ("build", "ingest")]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What DuckDB has against a query, in one line: with its hint of what may have been meant, without the query itself."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
+        lines = [line.strip() for line in re.split(r"\nLINE \d+:", str(error))[0].splitlines()]
+        raise CatalogError(" ".join(line for line in lines if line)) from error
 
 
 def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[str]:

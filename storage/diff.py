@@ -81,6 +81,7 @@ class Diff:
 def diff(root: str, old: str, new: str) -> Diff:
     """Compare two published builds. Raises CatalogError where one is not there."""
     catalog = Catalog(root)
+    old, new = catalog.named(old) or old, catalog.named(new) or new
     with catalog.connect(old) as was, catalog.connect(new) as now:
         before, after = build_row(was), build_row(now)
         specs = [flat(json.loads(row["spec"] or "{}")) for row in (before, after)]

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from codi2_storage import children
 from codi2_storage.catalog import Catalog, CatalogError
 
 FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
@@ -49,7 +50,7 @@ def git(folder: Path, *arguments: str) -> bytes:
     """What git says of a folder; nothing where it is not there, or does not know the folder."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, timeout=10, check=False).stdout
+        return children.run(command, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return b""
 
@@ -64,7 +65,7 @@ def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, An
 
         found = rows("select * from samples where sample_id = ? or starts_with(sample_id, ?)", sample_id, sample_id)
         if not found:
-            raise CatalogError(f"no sample {sample_id!r} in build {build or catalog.latest_build() or '(none)'}")
+            raise CatalogError(f"no sample {sample_id!r} in build {catalog.named(build) or '(none)'}")
         if len(found) > 1:
             raise CatalogError(f"{len(found)} samples begin with {sample_id!r}: give more of the id")
         sample = found[0]

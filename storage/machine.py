@@ -41,7 +41,7 @@ def machine() -> str:
     """The same for all processes that see each other's pids, and for no others; another one after a reboot."""
     linux = Path("/proc/sys/kernel/random/boot_id")
     if linux.exists():
-        marks = [linux.read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        marks = [linux.read_text(encoding="utf-8").strip(), os.readlink("/proc/self/ns/pid")]
     else:
         marks = [platform.node(), str(psutil.boot_time())]
     return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from codi2_storage.catalog import Catalog, CatalogError
+from codi2_storage.catalog import LATEST, Catalog, CatalogError
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 
@@ -46,7 +46,10 @@ def pin(store: Store, target: str, reason: str = "") -> Pin:
 
 def unpin(store: Store, target: str) -> Pin:
     """Take a pin away. Raises CatalogError where nothing is pinned under that id."""
-    known = pins(Catalog(store))
+    catalog = Catalog(store)
+    known = pins(catalog)
+    if target == LATEST:
+        target = catalog.latest_build() or target
     found = [one for one in known if one.target.startswith(target)]
     if len(found) != 1:
         listed = ", ".join(one.target for one in found or known) or "nothing"
@@ -57,6 +60,8 @@ def unpin(store: Store, target: str) -> Pin:
 
 def find(catalog: Catalog, target: str) -> tuple[str, str]:
     """(kind, id) of what is named."""
+    if target == LATEST and (latest := catalog.latest_build()):
+        return "build", latest
     with catalog.connect(tables=["checkpoints"]) as connection:
         weights = [name for (name,) in connection.execute("select distinct checkpoint_id from checkpoints").fetchall()]
     known = [("build", commit.id) for commit in catalog.builds()] + [("checkpoint", name) for name in weights]

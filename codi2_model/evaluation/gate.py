@@ -13,9 +13,8 @@ from typing import Any
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import UsageError, now
 from codi2_model.evaluation.bench.measures import MEASURES, direction
-from codi2_model.evaluation.evaluator import RETRIEVAL_TASKS, TOP1
 from codi2_model.evaluation.learnt import NOTHING, Learnt
-from codi2_model.evaluation.scoring import ANSWERED, CONCEPT, EDIT, SIMILARITY, STYLE
+from codi2_model.evaluation.metric_names import ANSWERED, CONCEPT, EDIT, RETRIEVAL_TASKS, SIMILARITY, STYLE, TOP1
 from codi2_model.evaluation.statistics import paired_gain
 from codi2_storage.catalog import Catalog
 from codi2_storage.manifests import Writer

@@ -15,14 +15,12 @@ import numpy as np
 
 from codi2_model.evaluation.baselines import CHANCE
 from codi2_model.evaluation.judges import Embeddings, Judge
+from codi2_model.evaluation.metric_names import ANSWERED, CONCEPT, EDIT, SIMILARITY, STYLE
 from codi2_model.evaluation.statistics import binomial_p, bootstrap_mean
 from codi2_model.evaluation.text_scores import exact_match, token_f1
 
 MODEL = None  # the baseline column of the model's own rows
 
-CONCEPT, STYLE, EDIT, SIMILARITY, ANSWERED = (
-    "concept_top1", "style_top1", "nearer_target_than_input", "target_similarity", "answered",
-)  # fmt: skip
 Answers = Mapping[str | None, Any]  # baseline (None = the model) -> its answer; a baseline that cannot answer is absent
 
 

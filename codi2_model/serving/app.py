@@ -27,13 +27,16 @@ from codi2_model.checkpoints import checkpoint_folder, name_of_folder
 from codi2_model.serving.deployments import application
 from codi2_model.serving.follow import EVERY, CannotServe, Follower
 from codi2_model.serving.holding import Served, known_names
-from codi2_model.serving.launch import PortTaken, Server, Signals, free_port, url_host
+from codi2_model.serving.launch import Server, url_host
 from codi2_model.serving.settings import LOOPBACK, ServerSettings, read_token
+from codi2_storage.ports import PortTaken, free_port
+from codi2_storage.stopping import requested, stoppable
 from codi2_storage.store import Store
 
 __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
 LOAD_SECONDS = 1800.0  # that all replicas together may take to load another model
+LAST_SECONDS = 3.0  # that replies under way may take to end after Ctrl-C or SIGTERM
 FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.lost:middlewares")
 
 
@@ -55,23 +58,22 @@ def serve(
     FileNotFoundError for a checkpoint that is not there and PortTaken for a port in use, both before anything is started.
     """
     folder = checkpoint_folder(checkpoint).absolute()
-    port = free_port(host, port)
+    port = free_port(port, host)
     chosen = settings or ServerSettings()
     if host in LOOPBACK:
         chosen = replace(chosen, hosts=(*LOOPBACK, *chosen.hosts))
     with ExitStack() as stack:
-        stopped = stack.enter_context(Signals()) if blocking else None
+        stopping = stack.enter_context(stoppable()) if blocking else None
         served = Served(str(folder), model_id or name_of_folder(folder))
         server, change = _start(stack, served, host, port, num_cpus, chosen)
         if follow is not None:
             stack.enter_context(Follower(follow, served, change, port, every))
-        if stopped is None:
+        if stopping is None:
             server.stack = stack.pop_all()
             return server
-        stopped.arm()
         print(f"serving {served.model_id} on {server.url} (Ctrl-C stops it)", flush=True)
-        stopped.wait()
-        print("shutting down", file=sys.stderr, flush=True)
+        stopping.wait()
+        stopping.say("codi2: shutting down")
     return None
 
 
@@ -164,14 +166,16 @@ def _cause(error: BaseException) -> str:
 
 def _stop(shared: bool) -> None:
     """End our application after what it is answering; meanwhile new requests get 503. A cluster of our own ends right
-    after; on another's, Serve stays for as long as it has other applications."""
+    after; on another's, Serve stays for as long as it has other applications. After a signal there are only seconds left."""
     from ray import serve as ray_serve
 
     try:
         handle = ray_serve.get_deployment_handle("model", NAME)
-        handle.broadcast("drain").results()
+        handle.broadcast("drain").results(timeout_s=LAST_SECONDS if requested.is_set() else None)
     except Exception as error:  # a model that never came up has nothing to finish
         logging.getLogger(__name__).debug("nothing to drain: %s", error)
-    ray_serve.delete(NAME)
+    if requested.is_set() and not shared:
+        return  # the cluster ends now, and the application with it
+    ray_serve.delete(NAME, _blocking=not requested.is_set())
     if shared and not ray_serve.status().applications:
         ray_serve.shutdown()

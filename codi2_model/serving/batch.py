@@ -37,6 +37,7 @@ from codi2_storage.uris import relative
 VERSION = "1"
 LOT = 32  # rows of a shard: what a kill costs at most, for each worker
 BATCH = 16  # rows generated at once
+FAILED = "failed.jsonl"
 NAME = "batch.json"  # what the folder is called in the catalog
 
 
@@ -195,10 +196,10 @@ def _forget_others(store: Store, names: set[str]) -> None:
 
 def _list_failed(store: Store, requests: str, answers: Sequence[dict[str, Any]]) -> None:
     failed = [{"id": a["id"], "reason": a["reason"]} for a in answers if a["status"] == "failed"]
-    store.remove("failed.jsonl")
+    store.remove(FAILED)
     if failed:
-        store.write_bytes("failed.jsonl", "".join(json.dumps(row) + "\n" for row in failed).encode())
-        places = store.uri("failed.jsonl")
+        store.write_bytes(FAILED, "".join(json.dumps(row) + "\n" for row in failed).encode())
+        places = store.uri(FAILED)
         print(f"{len(failed):,} of {len(answers):,} requests failed: {places} says why", file=sys.stderr)
 
 

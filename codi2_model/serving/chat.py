@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 import numpy as np
@@ -21,11 +23,12 @@ from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.outputs import encode_medium
 from codi2_model.media import VIDEO_FPS
 from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
-from codi2_model.serving.completion import with_completion
+from codi2_model.serving.completion import line_so_far, with_completion
 from codi2_model.serving.media import Limits, MediaRefused, read_medium
 from codi2_model.serving.requests import LIMITS
 from codi2_model.serving.terminal import drawn
 from codi2_storage.files import write_whole
+from codi2_storage.stopping import requested
 
 HELP = """\
 /image PATH   put a picture into your next message, where you are in it
@@ -33,7 +36,7 @@ HELP = """\
 /with text,image,audio,video                   what a reply may hold (one medium alone: exactly one of it)
 /seed N       seed of the next replies         /steps N   /guidance X   (alone: what it is)
 /save DIR     from now on files go there       /new    a new conversation
-/help         this                             /quit   or end of input
+/help         this                             /quit   or end of input, or Ctrl-C at an empty prompt
 Words after a path go into the message too: /image dog.png make it blue
 """
 SETTINGS: dict[str, tuple[Callable[[str], Any], float, float]] = {  # how it is read, from, to
@@ -72,9 +75,9 @@ class Chat:
                 self.failed += 1
                 self.say(f"! {' '.join(str(error).split())}\n")
             except KeyboardInterrupt:  # ends the reply; where nobody types, everything
-                if not interactive:
+                if not interactive or requested.is_set():
                     raise
-                self.say("(stopped)\n")
+                self.say("(stopped; Ctrl-C once more ends the chat)\n")
         return self.failed
 
     def prompt(self) -> str:
@@ -258,11 +261,29 @@ def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str 
             sys.stdin.reconfigure(errors="replace")  # a line that is no text is still one line
         return found.run(sys.stdin)
     found.say(f"{', '.join(('text', *model.config.modalities))}. /help lists what you can do.\n")
-    return found.run(typed(found), interactive=True)
+    with Interrupts() as interrupts:
+        return found.run(typed(found, interrupts), interactive=True)
 
 
-def typed(talk: Chat) -> Iterator[str]:
-    """Lines as they are typed, until the input ends. Ctrl-C clears what the message holds so far."""
+class Interrupts:
+    """Ctrl-C while someone types, which does not end the command yet: `line` is what was typed of a line by then."""
+
+    line = ""
+
+    def __enter__(self) -> Interrupts:
+        self.before = signal.signal(signal.SIGINT, self.handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self.before)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self.line = line_so_far()  # readline forgets it on the way out
+        raise KeyboardInterrupt
+
+
+def typed(talk: Chat, interrupts: Interrupts) -> Iterator[str]:
+    """Lines as they are typed, until the input ends. Ctrl-C clears what the message holds so far; where it is empty, it ends."""
     with_completion(COMMANDS, FILES)
     while True:
         try:
@@ -271,5 +292,10 @@ def typed(talk: Chat) -> Iterator[str]:
             talk.say("\n")
             return
         except KeyboardInterrupt:
-            talk.say("\n(message cleared)\n" if talk.pending else "\n(/quit or Ctrl-D ends)\n")
+            if requested.is_set():  # SIGTERM, or the terminal is gone
+                raise
+            if not talk.pending and not interrupts.line:
+                talk.say("\n")
+                return
+            talk.say("\n(message cleared; Ctrl-C once more ends the chat)\n")
             talk.pending.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from glob import escape, glob
 from pathlib import Path
@@ -16,7 +17,7 @@ def completions(line: str, word: str, commands: Sequence[str], with_path: Sequen
         return [f"/{command} " for command in commands if command.startswith(name)]
     if name not in with_path:
         return []
-    home = str(Path.home())
+    home = os.path.expanduser("~")
     found = sorted(glob(escape(home + word[1:] if word.startswith("~") else word) + "*"))
     shown = [f"~{path[len(home) :]}" if word.startswith("~") else path for path in found]
     return [f"{name}/" if Path(path).is_dir() else f"{name} " for name, path in zip(shown, found, strict=True)]
@@ -36,3 +37,12 @@ def with_completion(commands: Sequence[str], with_path: Sequence[str]) -> None:
     readline.set_completer_delims(" ")
     readline.set_completer(complete)
     readline.parse_and_bind("tab: complete")
+
+
+def line_so_far() -> str:
+    """What is typed of the line that is being edited; empty where no readline is there to know."""
+    try:
+        import readline
+    except ImportError:
+        return ""
+    return readline.get_line_buffer()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codi2_model.checkpoints import UsageError
-from codi2_model.serving.media import Limits
 from codi2_storage.urls import UrlError, parse_host
+
+if TYPE_CHECKING:
+    from codi2_model.serving.media import Limits
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN_VARIABLE = "CODI2_API_TOKEN"
@@ -37,7 +40,8 @@ class ServerSettings:
     """Conversations whose key-value cache is kept; the least recently used goes first."""
     replicas: int = 1
     split_decoders: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = None  # type: ignore[assignment]
+    """The usual ones where left out: made last, since they bring the libraries of media along."""
 
     def __post_init__(self) -> None:
         for name in ("queue", "max_batch", "workers", "replicas", "sessions"):
@@ -55,6 +59,10 @@ class ServerSettings:
                 parse_host(host.removeprefix("*."))
             except UrlError as error:
                 raise UsageError(f"allow remote: {error}") from None
+        if self.limits is None:
+            from codi2_model.serving.media import Limits
+
+            object.__setattr__(self, "limits", Limits())
 
 
 def read_token(path: str | None) -> str | None:

@@ -87,7 +87,7 @@ def save(
 def load_progress(folder: Path) -> Progress:
     file = folder / "trainer" / "progress.json"
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: not the state of a training run: {error}") from error
     if data.get("format") != FORMAT:

@@ -212,9 +212,9 @@ class TrainConfig:
         if not file.exists():
             raise FileNotFoundError(f"{path}: no such training config (and no preset of that name)")
         try:
-            data = yaml.safe_load(file.read_text())
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
         return cls.from_dict(data, str(file))
 
 

@@ -54,6 +54,8 @@ def train_distributed(
                 name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=max_failures)
             ),
         )
+        handler = "_register_sigint_handler"  # Ctrl-C is ours to handle: Ray's takes its time
+        setattr(trainer, handler, lambda controller: None)
         follower.start()
         try:
             trainer.fit()

@@ -25,7 +25,7 @@ UNREPEATABLE = ("seconds", "data_wait")
 def read_rows(path: Path) -> list[Row]:
     """Rows of a metrics file; a last line that a kill cut off is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -60,7 +60,7 @@ class Journal:
     def write(self, row: Row) -> None:
         if self.path is None:
             return
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.board is not None:
             self.board.write(row)

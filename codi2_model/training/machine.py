@@ -25,7 +25,7 @@ def note(out: Path) -> None:
 def attempts(out: Path) -> list[dict[str, str | int]]:
     """The different machines that a run was tried on; more than one where it went on elsewhere."""
     file = out / FILE
-    return json.loads(file.read_text()) if file.exists() else []
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
 def told(out: Path) -> tuple[str | None, int | None]:

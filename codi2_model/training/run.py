@@ -214,7 +214,7 @@ def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Pat
     if not file.exists():
         write_whole(file, json.dumps(asked, indent=1))
         return
-    found = json.loads(file.read_text())
+    found = json.loads(file.read_text(encoding="utf-8"))
     if found != asked:
         changed = [k for k in ("config", "shards", "start") if found.get(k) != asked.get(k)]
         if changed[0] == "config":

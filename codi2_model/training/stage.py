@@ -6,19 +6,19 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import TrainedRun, UsageError, finished, local_copy, promoted, record, resolve, run_folder
 from codi2_model.digests import weights_digest
-from codi2_model.training.config import TrainConfig
+from codi2_model.training.config import STAGES, TrainConfig
 from codi2_model.training.journal import Row, losses_text, read_rows
 from codi2_storage.catalog import Catalog
+from codi2_storage.homes import cache_home
 from codi2_storage.leases import lease, still_ours
 from codi2_storage.store import Store
 
@@ -56,9 +56,8 @@ def train_and_record(request: TrainRequest) -> str:
         raise UsageError(f"--workers {request.workers}: at least 1")
     store = Store(request.root)
     catalog = Catalog(store)
-    build_id = request.build or catalog.latest_build()
-    if build_id is None:
-        raise UsageError(f"nothing to train on: no published build under {request.root}; run `codi2 build demo` first")
+    build_id = build_to_train(catalog, request.build)
+    check_tasks(config, train_tasks(catalog, build_id), f"build {build_id}")
     start_from = start_of(store, request.start, config)
     identity = run_id(config, build_id, start_from.checkpoint_id if start_from else None)
     if known := finished(store, identity):
@@ -81,6 +80,30 @@ def alone_in_cache(store: Store, identity: str, about: str) -> Iterator[None]:
         return
     with lease(Store(cache_home()), identity, about=about):
         yield
+
+
+def check_tasks(config: TrainConfig, tasks: Collection[str], where: str) -> None:
+    """Raises UsageError where a stage has none of its tasks among those that the dataset has train samples of."""
+    for name in STAGES:
+        stage = config.stage(name)
+        if stage.steps and not set(stage.tasks) & set(tasks):
+            wanted, there = ", ".join(sorted(stage.tasks)), ", ".join(sorted(tasks)) or "no task"
+            raise UsageError(f"stage {name} of the config trains on {wanted}; {where} has train samples of {there}")
+
+
+def train_tasks(catalog: Catalog, build_id: str) -> list[str]:
+    query = "select distinct task from samples where split = 'train' order by 1"
+    return [row["task"] for row in catalog.sql(query, build=build_id).to_pylist()]
+
+
+def build_to_train(catalog: Catalog, build: str | None) -> str:
+    """The id of the build that is named (the latest if None). Raises UsageError where nothing is published."""
+    if (found := catalog.named(build)) is None:
+        where = catalog.store.root
+        raise UsageError(
+            f"nothing to train on: no published build under {where}; run `codi2 build demo --root {where}` first"
+        )
+    return found
 
 
 def trained(request: TrainRequest, config: TrainConfig, catalog: Catalog, build_id: str, begin: Start | None) -> str:
@@ -138,8 +161,6 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
 
     Raises UsageError for a checkpoint that nobody knows, StartError for one whose parts are not the config's.
     """
-    from codi2_model.training.begin import check, model_config
-
     if start == SCRATCH:
         return None
     if start == CHAMPION:
@@ -150,6 +171,8 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
         folder = local_copy(str(row["uri"]))
     else:
         folder = resolve(store.uri(), start)
+    from codi2_model.training.begin import check, model_config  # imports torch
+
     check(folder, model_config(config))
     return Start(weights_digest(folder)[:16], folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from codi2_datasets.browse.runs import RUN_FACETS, Runs
 from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
 from codi2_storage.catalog import CatalogError
+from codi2_storage.ports import LOOPBACK, listen
+from codi2_storage.stopping import stoppable
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
@@ -24,6 +27,7 @@ FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "line
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # an evaluation's page brings its own style and no script
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+LAST_SECONDS = 2  # that answers under way may take after Ctrl-C
 Offset = Annotated[int, Query(ge=0)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -161,6 +165,19 @@ def serve(root: str, port: int = 8765, build: str | None = None) -> None:
     """Serve the page until Ctrl-C."""
     import uvicorn
 
-    app = at_home(make_app(root, build))
-    print(f"Look at http://127.0.0.1:{port} (Ctrl-C stops it)", file=sys.stderr, flush=True)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(
+                f"Look at http://{LOOPBACK}:{listening.getsockname()[1]} (Ctrl-C stops it)", file=sys.stderr, flush=True
+            )
+
+    with listen(port) as listening, stoppable() as stopping:
+        app = at_home(make_app(root, build))
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS)
+        try:
+            Announced(config).run(sockets=[listening])
+        except BaseException:  # uvicorn raises the signal once more when it has ended
+            if stopping.signal is None:
+                raise
+            stopping.say("codi2: stopped")

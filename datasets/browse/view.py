@@ -33,7 +33,7 @@ class View:
 
     def __init__(self, root: str, build: str | None = None) -> None:
         self.root, self.store, catalog = root, Store(root), Catalog(root)
-        self.build = build or catalog.latest_build()
+        self.build = catalog.named(build)
         if self.build is None:
             raise BrowseError(f"no published build under {root}: codi2 build makes one")
         self.published = catalog.builds()

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.midi_instruments import DRUMS, INSTRUMENTS, LEFT_OUT, PIECES, Instrument
 from codi2_datasets.corpora.midi_phrases import EIGHTH, Notes, Phrase
 from codi2_datasets.media.audio import encode_audio, fade_out, resample
+from codi2_datasets.packages import require
 from codi2_datasets.sample import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ EFFECT = Phrase("effect", "", ((0, 8, 0),))
 
 @dataclass(frozen=True)
 class GeneralMidi:
+    packages: ClassVar[tuple[str, ...]] = ("tinysoundfont",)
     name: str = "general-midi"
     version: str = "1"
     source: str = "deb:fluidr3mono-gm-soundfont"
@@ -84,6 +86,7 @@ class Player:
     """A synthesizer with the SoundFont loaded, which takes three seconds."""
 
     def __init__(self, soundfont: Path) -> None:
+        require("this corpus", GeneralMidi.packages)
         from tinysoundfont import Synth  # wanted where sounds are made, not where corpora are listed
 
         self.synth: Synth = Synth(samplerate=RATE)

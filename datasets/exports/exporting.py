@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy
@@ -20,7 +21,6 @@ from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
 MARK = "loss.json"
-UNFINISHED = b'{"unfinished": true}'
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
     rows = [row for row in rows if (not tasks or row["task"] in tasks) and (not splits or row["split"] in splits)]
     if not rows:
         raise ExportError(f"build {build_id} has no samples of the splits {', '.join(splits)}")
-    clear(target)
+    clear(target, format_name)
     total = sum(row["samples"] for row in rows) if limit is None else None
     with progress(f"export {format_name}", total, "samples") as advance:
         members = members_in(catalog, build_id, sorted({row["task"] for row in rows}))
@@ -64,16 +64,29 @@ def export(
     return loss
 
 
-def clear(target: Store) -> None:
-    """Make the folder ready: what an export before this one left is removed. Raises ExportError where more is there."""
+def clear(target: Store, format_name: str) -> None:
+    """Make the folder ready: what an export to the same format left is removed. Raises ExportError where more is there."""
     there = target.list()
+    if (before := mark_of(target).get("format", format_name)) != format_name:
+        raise ExportError(
+            f"{target.root} holds an export to {before}, which {format_name} does not replace: name another folder"
+        )
     ours = re.compile("|".join([re.escape(MARK), "ATTRIBUTION", *(known.files for known in formats().values())]))
     others = [name for name in there if not ours.fullmatch(name)] if MARK in there else there
     if others:
         raise ExportError(f"{target.root} holds other files already, as {others[0]}: name an empty folder")
     for name in there:
         target.remove(name)
-    target.write_bytes(MARK, UNFINISHED)
+    target.write_bytes(MARK, json.dumps({"unfinished": True, "format": format_name}).encode())
+
+
+def mark_of(target: Store) -> dict[str, Any]:
+    """What loss.json says of a folder; nothing where there is none, or none of ours."""
+    try:
+        found = json.loads(target.read_bytes(MARK)) if target.exists(MARK) else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advance) -> Iterator[Item]:
@@ -118,13 +131,13 @@ def import_folder(folder: str, format_name: str, out: str, reading: Reading = Re
     source, target, loss = Store(folder), Store(out), Loss()
     if identity(source) == identity(target):
         raise ExportError(f"{folder} cannot be read and written at once: name another folder")
-    if source.exists(MARK) and source.read_bytes(MARK) == UNFINISHED:
+    if mark_of(source).get("unfinished"):
         raise ExportError(f"{folder} is an export that was not finished")
     found = by_name(format_name).read(source, reading, loss)
     first = next(found, None)
     if first is None:
         raise ExportError(f"{format_name}: no sample under {folder} can be read: {dict(loss.left_out)}")
-    clear(target)
+    clear(target, "webdataset")
     with progress(f"import {format_name}", None, "samples") as advance:
 
         def counted() -> Iterator[Item]:
@@ -133,7 +146,8 @@ def import_folder(folder: str, format_name: str, out: str, reading: Reading = Re
                 advance(1)
 
         loss.written = formats()["webdataset"].write(counted(), target).written
-    target.write_bytes(MARK, json.dumps({"format": format_name, **loss.to_dict()}, indent=1).encode())
+    summary = {"format": "webdataset", "imported": format_name, **loss.to_dict()}
+    target.write_bytes(MARK, json.dumps(summary, indent=1).encode())
     return loss
 
 
@@ -144,8 +158,7 @@ def by_name(name: str) -> Format:
 
 
 def find_build(catalog: Catalog, build: str | None) -> str:
-    known = [commit.id for commit in catalog.builds()]
-    found = build or catalog.latest_build()
-    if found is None or found not in known:
-        raise ExportError(f"no build {build or ''} under {catalog.store.root}; it has {', '.join(known) or 'none'}")
+    found = catalog.named(build)
+    if found is None:
+        raise ExportError(f"no build under {catalog.store.root}: nothing to export")
     return found

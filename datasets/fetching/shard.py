@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 EMPTY_TAR = bytes(10_240)
 OPEN_SHARDS, THREADS = 3, 2  # in one process
 SPEC = b"codi2-fetch"
+HOSTS = b"codi2-allowed-hosts"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,13 @@ def settled(job: Job, spec: str) -> dict[str, Fetched]:
     if spec_of(data) != spec.encode():
         return {}
     table = pq.read_table(io.BytesIO(data))
-    told = {line["key"]: line for line in table.to_pylist() if not status.transient(line["status"])}
+    before = (table.schema.metadata or {}).get(HOSTS, b"").decode().split()
+    allowed = set(job.options.hosts) - set(before)  # since then: what was private may be asked for now
+    told = {
+        line["key"]: line
+        for line in table.to_pylist()
+        if not status.transient(line["status"]) and not (allowed and line["status"] == status.PRIVATE)
+    }
     again = len(told) < len(table)  # else the media need not be looked at
     held = {one.key: one for one in samples(job.out.uri(f"{name}.tar")) if isinstance(one, Sample)} if again else {}
     found = {}
@@ -174,7 +181,8 @@ def kept_of(line: dict[str, Any], sample: Sample | None) -> Kept:
 def write_shard(job: Job, spec: str, rows: Sequence[Fetched]) -> None:
     archive, _ = pack([member for row in rows for member in row.member()])
     job.out.write_bytes(f"{job.rows.name}.tar", archive or EMPTY_TAR)
-    table = pa.Table.from_pylist([row.line() for row in rows], schema=SCHEMA.with_metadata({SPEC: spec.encode()}))
+    about = {SPEC: spec.encode(), HOSTS: " ".join(job.options.hosts).encode()}
+    table = pa.Table.from_pylist([row.line() for row in rows], schema=SCHEMA.with_metadata(about))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     job.out.write_bytes(f"{job.rows.name}.parquet", buffer.getvalue(), durable=True)

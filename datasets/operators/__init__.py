@@ -28,6 +28,8 @@ class Operator:
     measure: Callable[[Any], Signals]
     measure_all: Callable[[Sequence[Any]], list[Signals]] | None = None
     """Many media at once, for models that are faster so; a medium that fails fails alone through `measure`."""
+    packages: tuple[str, ...] = ()
+    """What it needs beyond the usual, by the names in `codi2_datasets.packages`."""
 
 
 @cache

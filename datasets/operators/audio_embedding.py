@@ -63,4 +63,4 @@ def mel_filters() -> NDArray[np.float64]:
     return triangles / np.maximum(triangles.sum(axis=0), 1e-12)
 
 
-OPERATOR = Operator("audio_embedding", "1", "audio", measure)
+OPERATOR = Operator("audio_embedding", "1", "audio", measure, packages=("aisfx",))

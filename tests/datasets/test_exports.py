@@ -17,7 +17,7 @@ import soundfile
 from PIL import Image
 
 from codi2_datasets.exports import ExportError, Item, Loss, Reading, formats
-from codi2_datasets.exports.exporting import MARK, UNFINISHED, clear, import_folder
+from codi2_datasets.exports.exporting import MARK, clear, import_folder
 from codi2_datasets.exports.exporting import items as stored
 from codi2_datasets.exports.foreign import Unusable, medium
 from codi2_datasets.exports.webdataset import lots, write_tar
@@ -285,7 +285,7 @@ def test_media_of_others_are_what_a_viewer_shows() -> None:
 def test_an_export_is_the_same_bytes_twice_and_replaces_itself(name: str, tmp_path: Path) -> None:
     first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
     for store in (first, second, second):
-        clear(store)
+        clear(store, "webdataset")
         formats()[name].write(iter(sample_set()), store)
     assert first.list() == second.list()
     assert all(first.read_bytes(path) == second.read_bytes(path) for path in first.list())
@@ -302,19 +302,19 @@ def test_a_shard_ends_where_its_media_grow_too_large() -> None:
 
 
 def test_what_others_put_beside_an_export_is_not_removed(tmp_path: Path) -> None:
-    clear(Store(tmp_path))
+    clear(Store(tmp_path), "trl")
     exported("trl", tmp_path)
     (tmp_path / "notes.md").write_text("mine")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ExportError, match=r"holds other files already, as notes\.md"):
-        clear(Store(tmp_path))
+        clear(Store(tmp_path), "trl")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(("source", "name"), [("out", "webdataset"), ("none", "webdataset"), ("out", "nonsense")])
 def test_an_import_that_fails_removes_nothing(source: str, name: str, tmp_path: Path) -> None:
     out = Store(tmp_path / "out")
-    clear(out)
+    clear(out, "webdataset")
     formats()["webdataset"].write(iter(sample_set()), out)
     out.write_bytes(MARK, b"{}")
     before = {path: out.read_bytes(path) for path in out.list()}
@@ -325,7 +325,7 @@ def test_an_import_that_fails_removes_nothing(source: str, name: str, tmp_path: 
 
 def test_an_unfinished_export_is_not_imported(tmp_path: Path) -> None:
     exported("trl", tmp_path / "in")
-    (tmp_path / "in" / MARK).write_bytes(UNFINISHED)
+    (tmp_path / "in" / MARK).write_bytes(b'{"unfinished": true}')
     with pytest.raises(ExportError, match="not finished"):
         import_folder(str(tmp_path / "in"), "trl", str(tmp_path / "out"))
 

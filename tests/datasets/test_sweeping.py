@@ -33,7 +33,7 @@ def test_who_writes_under_the_folder_ends_with_the_block_and_who_reads_does_not(
     writing, reading = opened(tmp_path / "write.log", "a"), opened(tmp_path / "read.log", "r")
     try:
         assert [process.pid for process in writers(str(tmp_path))] == [writing.pid]
-        with swept(str(tmp_path)), (tmp_path / "own.log").open("w"):  # we ourselves write there, too
+        with swept(tmp_path), (tmp_path / "own.log").open("w"):  # we ourselves write there, too
             assert writing.poll() is None
         assert writing.wait(10) == -signal.SIGKILL and reading.poll() is None
     finally:

@@ -20,12 +20,22 @@ import psutil
 import pytest
 import yaml
 
+from codi2_model.training.config import PRESETS, STAGES
+
 RECIPE = {
     "name": "words",
     "seed": 3,
     "corpora": [{"name": "chitchat"}],
     "tasks": {"text_instruction": {"train": 20, "validation": 4, "test": 4}},
 }
+
+
+def training() -> dict[str, Any]:
+    """The config for tests, of the one task that the recipe has."""
+    config = yaml.safe_load((PRESETS / "test.yaml").read_text())
+    for name in STAGES:
+        config[name] |= {"tasks": {"text_instruction": 1}} | ({} if name == "mllm" else {"steps": 0})
+    return config
 
 
 class Started:
@@ -35,6 +45,7 @@ class Started:
         self.folder, self.port = folder, self.free_port()
         self.log = folder / "server.txt"
         (folder / "words.yaml").write_text(yaml.safe_dump(RECIPE))
+        (folder / "training.yaml").write_text(yaml.safe_dump(training()))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(*options), cwd=folder, stdout=log, stderr=log, env=self.environment
@@ -46,7 +57,7 @@ class Started:
 
     def command(self, *options: str) -> list[str]:
         ports = ["--port", str(self.port), "--page-port", "0", "--model-port", "0"]
-        about = ["--root", "root", "--recipe", "words.yaml", "--config", "test"]
+        about = ["--root", "root", "--recipe", "words.yaml", "--config", "training.yaml"]
         return [sys.executable, "-m", "codi2_flows.cli", "server", *about, *ports, *options]
 
     def said(self, words: str, seconds: float = 280.0) -> str:

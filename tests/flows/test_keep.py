@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from codi2_flows.cli import main
+from codi2_flows.cli import run
 from codi2_storage.catalog import Catalog
 from codi2_storage.manifests import Writer
+from codi2_storage.stopping import Stopping
 from codi2_storage.store import Store
 
 Codi2 = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def codi2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Codi2:
+def codi2(capsys: pytest.CaptureFixture[str]) -> Codi2:
     """`codi2("gc", ...)`: (exit status, standard output, standard error)."""
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["codi2", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
+    def codi2(*arguments: str) -> tuple[int, str, str]:
+        status = run(arguments, Stopping())
         said = capsys.readouterr()
         return status, said.out, said.err
 
-    return run
+    return codi2
 
 
 @pytest.fixture
@@ -65,6 +60,7 @@ def test_what_is_pinned_stays_until_it_is_unpinned(codi2: Codi2, root: str) -> N
     assert status == 0 and "the paper's" in out and out.splitlines()[-1].startswith("removed ")
     assert builds(root) == {"aa11", "cc33"}
     assert codi2("unpin", "aa11", "--root", root)[:2] == (0, "aa11\n")
+    assert codi2("pin", "latest", "--root", root)[1] == codi2("unpin", "latest", "--root", root)[1] == "cc33\n"
     codi2("gc", "--root", root, "--keep", "1", "--grace", "0s")
     assert builds(root) == {"cc33"} and Store(root).list("shards") == ["shards/t/train-cc33.tar"]
 

@@ -14,9 +14,10 @@ import yaml
 
 from codi2_datasets.sample import Sample
 from codi2_datasets.sheets import read_samples
+from codi2_flows.checks import ready
 from codi2_flows.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
-from codi2_flows.retrain import ready, retrain
+from codi2_flows.retrain import retrain
 from codi2_model.again import compare_checkpoints
 from codi2_model.checkpoints import UsageError, deployments, promote, promoted, resolve, roll_back
 from codi2_model.evaluation.gate import Gate

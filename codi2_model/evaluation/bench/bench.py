@@ -102,7 +102,7 @@ def run_bench(
     store = root if isinstance(root, Store) else Store(root)
     folder = checkpoint_folder(checkpoint)
     catalog = Catalog(store)
-    build_id = build or catalog.latest_build()
+    build_id = catalog.named(build)
     if build_id is None:
         raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
     rows = sample_rows(catalog, build_id, "test")

@@ -58,7 +58,7 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     folder = checkpoint_folder(checkpoint)
     checkpoint_id = weights_digest(folder)[:16]
     catalog = Catalog(store)
-    build_id = build or catalog.latest_build() or ""
+    build_id = catalog.named(build) or ""
     runs = bench_runs(catalog, checkpoint_id, build_id)
     if not runs:
         raise EvaluationError(

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import cache_home
 from codi2_datasets.identity import digest
 from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
 from codi2_model.digests import weights_digest
@@ -20,6 +19,7 @@ from codi2_model.evaluation.statistics import bootstrap_mean
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, suites
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.spool import Lazy, Spool
+from codi2_storage.homes import cache_home
 from codi2_storage.manifests import Writer
 from codi2_storage.store import Store
 

@@ -13,7 +13,6 @@ import soundfile
 import torch
 from PIL import Image
 
-from codi2_datasets.engine import cache_home
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.suites import SuiteError, audiocaps, cobsat, coco30k, dreambench, suites
 from codi2_model.evaluation.suites.inception import Inception, load_inception
@@ -21,6 +20,7 @@ from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, pic
 from codi2_model.evaluation.suites.running import run_suite
 from codi2_model.evaluation.suites.spool import Spool
 from codi2_storage.catalog import Catalog
+from codi2_storage.homes import cache_home
 
 FEW = GenerationSettings(batch_size=4, max_new_tokens=4, steps=2)
 RATE = 16_000

@@ -119,7 +119,7 @@ def test_tab_completes_commands_and_paths(files: Path) -> None:
 
 
 def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -> None:
-    """In a terminal of its own: Tab, Ctrl-C at the prompt, Ctrl-D."""
+    """In a terminal of its own: Tab, Ctrl-C that clears a message, Ctrl-C at an empty prompt."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--out", str(files)]
     environment = {**os.environ, "TERM": "xterm", "CODI2_GRAPHICS": "none"}
@@ -155,11 +155,14 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
         os.write(master, f"/audio {files}/dr\t\r".encode())
         wait_for("drum.wav")
         wait_for("[audio]> ")
-        interrupt("(message cleared)")
+        interrupt("(message cleared")
         wait_for("> ")
-        interrupt("(/quit or Ctrl-D ends)")
+        os.write(master, b"half a li")
+        wait_for("half a li")
+        interrupt("(message cleared")
         wait_for("> ")
-        os.write(master, b"\x04")
+        time.sleep(0.5)  # the prompt is written before anything listens
+        os.kill(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from codi2_model.serving.launch import free_port
+from codi2_storage.ports import free_port
 
 # `serve deploy` hands the file to the cluster's dashboard, which does this; the dashboard itself is not started in tests.
 SCRIPT = """
@@ -38,7 +38,7 @@ with local_cluster(4):
 def url(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The shipped YAML, deployed; only where the checkpoint lies and the port are changed."""
     config = yaml.safe_load(resources.files("codi2_model.serving").joinpath("serve.yaml").read_text("utf-8"))
-    port = free_port("127.0.0.1", 0)
+    port = free_port(0)
     config["http_options"]["port"] = port
     config["applications"][0]["args"] |= {"checkpoint": str(checkpoint)}
     file = tmp_path_factory.mktemp("deploy") / "serve.yaml"

@@ -180,6 +180,23 @@ def test_private_networks_are_not_reached_in_any_spelling(host: str, web: str, t
     assert status in ("private_address", "unreachable", "bad_address") and hits(web) == {}
 
 
+def test_a_host_allowed_since_is_asked_and_what_was_settled_is_not_asked_again(web: str, tmp_path: Path) -> None:
+    port = web.rpartition(":")[2]
+    (tmp_path / "list.txt").write_text(f"{web}/ok/1\n{web}/missing/1\nhttp://localhost:{port}/ok/2\n")
+
+    def fetch(*hosts: str) -> dict:
+        return dict(fetch_list(read_list(str(tmp_path / "list.txt")), str(tmp_path / "out"), options(hosts=hosts)))
+
+    assert fetch() == {"private_address": 3}
+    assert fetch("127.0.0.1")["private_address"] == 1
+    before = hits(web)
+    assert fetch("127.0.0.1")["private_address"] == 1 and hits(web) == before
+    found = fetch("127.0.0.1", "localhost")
+    assert "private_address" not in found and sum(found.values()) == 3
+    assert set(hits(web)) - set(before) == {"/ok/2"}
+    assert fetch() == found  # what is there stays, whatever is allowed now
+
+
 def test_what_others_wrote_stays_and_a_damaged_shard_is_made_anew(web: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"{web}/ok/1\n{web}/ok/2\n")
     out = tmp_path / "out"

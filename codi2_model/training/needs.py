@@ -1,0 +1,34 @@
+"""What a training needs beyond the usual: packages that carry published weights. Known before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from codi2_datasets.packages import PACKAGES
+from codi2_model.training.config import PRESETS, ConfigError, TrainConfig
+
+
+def packages_of(config: TrainConfig) -> set[str]:
+    """By the names in `codi2_datasets.packages`. Raises ConfigError for a preset that is not there."""
+    file = PRESETS / f"{config.preset}.json"
+    if not file.is_file():
+        known = ", ".join(sorted(one.stem for one in PRESETS.glob("*.json")))
+        raise ConfigError(f"preset {config.preset}: no such model; known: {known}")
+    preset = json.loads(file.read_text(encoding="utf-8"))
+    model = {**preset, **config.model}
+    adapters = {"peft"} if model.get("lora") else set()
+    return adapters | {value for value in strings(model) if value in PACKAGES}
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in nested mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from strings(inner)

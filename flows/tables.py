@@ -1,0 +1,70 @@
+"""Rows as a table on standard output: laid out for a terminal, one line a row where it is piped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+FIRST = 1_000  # rows by which columns get their widths; a cell that is longer than all of them moves its row's others
+
+
+def show(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as a table on standard output. Nothing is cut or wrapped where that is no terminal."""
+    source = iter(rows)
+    first = list(islice(source, FIRST + 1))
+    if sys.stdout.isatty() and len(first) <= FIRST:
+        show_on_terminal(first, columns)
+        return
+    for line in lines(first, source, columns):
+        sys.stdout.write(f"{line}\n")
+
+
+def show_on_terminal(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Cells are wrapped where the window is narrower than the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if numeric(rows, column) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row.get(column)) for column in columns))
+    console.print(table, highlight=False, markup=False)
+    console.print(f"({len(rows):,} rows)", style="dim", highlight=False)
+
+
+def lines(first: list[dict[str, Any]], others: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    """The table as lines, written as the rows come."""
+    right = [numeric(first, column) for column in columns]
+    widths = [max(map(len, (column, *(cell(row.get(column)) for row in first)))) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            value.rjust(width) if to_right else value.ljust(width)
+            for value, width, to_right in zip(cells, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    count = 0
+    yield line(columns)
+    for row in chain(first, others):
+        count += 1
+        yield line([cell(row.get(column)) for column in columns])
+    yield f"({count:,} rows)"
+
+
+def numeric(rows: Iterable[dict[str, Any]], column: str) -> bool:
+    return all(isinstance(row.get(column), int | float | None) for row in rows)
+
+
+def cell(value: object) -> str:
+    """A value on one line; control characters are shown as Python writes them, so that no terminal obeys a caption."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
