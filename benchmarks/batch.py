@@ -10,7 +10,7 @@ itself gives to that many processes at once is measured with bare loops side by 
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (quiet, offline)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (quiet, offline)
 import argparse
 import hashlib
 import json
@@ -26,8 +26,8 @@ import torch
 from tiny import tiny
 
 from codi2_flows.generate_batch import on_ray
-from codi2_model.checkpoints import load_model
-from codi2_model.serving.batch import BATCH, LOT, generate_requests
+from codi2_model.checkpoints.registry import load_model
+from codi2_model.serving.batch.generate_batch import BATCH, LOT, generate_requests
 
 
 @dataclass(frozen=True)

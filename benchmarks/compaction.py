@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.progress import progress
-from codi2_storage.compact import compact
-from codi2_storage.keeping import collect
-from codi2_storage.manifests import Commit, Manifest, Writer, write_manifest
-from codi2_storage.retention import Policy
+from codi2_datasets.runtime.progress import progress
+from codi2_storage.commits.compact import compact
+from codi2_storage.commits.manifests import Commit, Manifest, Writer, write_manifest
+from codi2_storage.gc.collector import collect
+from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 
 ROWS = 16  # of a partition: the number of files is what is measured
@@ -30,7 +30,7 @@ LATER = 4e9  # a moment at which all that was written here is old
 ASK = """
 import sys, time
 start = time.perf_counter()
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 imported = time.perf_counter()
 found = Catalog(sys.argv[1]).sql("select count(*) as n, sum(bytes)::bigint as b from ingested").to_pylist()
 print(time.perf_counter() - imported, found[0]["n"], found[0]["b"])

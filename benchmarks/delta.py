@@ -18,11 +18,11 @@ from PIL import ImageOps
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
-from codi2_datasets.identity import sha256
+from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image, normalise_image
 from codi2_datasets.recipe import load_recipe
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 
 class Changed:

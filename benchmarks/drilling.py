@@ -18,7 +18,7 @@ import yaml
 
 from codi2_datasets.recipe import load_recipe
 from codi2_datasets.steps.ingest import fetch_sources
-from codi2_storage.manifests import commits
+from codi2_storage.commits.manifests import commits
 from codi2_storage.store import Store
 
 CODI2 = str(Path(sys.executable).with_name("codi2"))

@@ -14,8 +14,8 @@ from contextlib import suppress
 import psutil
 from drilling import CODI2, Line, Outcome, descend, judged, left_behind, started
 
-from codi2_model.checkpoints import promoted
-from codi2_storage.catalog import Catalog
+from codi2_model.checkpoints.registry import promoted
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 STARTING = 120.0  # seconds in which the first run of the schedule must have begun

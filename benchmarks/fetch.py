@@ -31,11 +31,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 from web import EXPECTED, FAILURES, PASSING
 
-from codi2_datasets.engine import local_cluster
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import read_list
 from codi2_datasets.fetching.options import Options
-from codi2_datasets.tar import add_member
+from codi2_datasets.formats.tar import add_member
+from codi2_datasets.runtime.ray_executor import local_cluster
 
 PICTURES = 200
 

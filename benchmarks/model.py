@@ -23,15 +23,15 @@ import torch
 from transformers import LlamaForCausalLM
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.llm import llm_config
-from codi2_model.replies import Options
-from codi2_model.slots import positions
-from codi2_model.training.mixture import Loader, Mixture
-from codi2_model.training.shards import MediaCache, ShardSet
-from codi2_model.training.sources import Conversations
-from codi2_model.training.stage import local_shards
-from codi2_model.writer import Writer
-from codi2_storage.catalog import Catalog
+from codi2_model.generation.decode_loop import Writer
+from codi2_model.generation.events import Options
+from codi2_model.modules.llm import llm_config
+from codi2_model.modules.slots import positions
+from codi2_model.training.data.mixture import Loader, Mixture
+from codi2_model.training.data.shards import MediaCache, ShardSet
+from codi2_model.training.data.sources import Conversations
+from codi2_model.training.pipeline_stage import local_shards
+from codi2_storage.catalog.catalog import Catalog
 
 BATCH, NEW_TOKENS, REPEATS = 32, 200, 3
 TASKS = (

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from codi2_datasets.engine import LOOPBACK_ENVIRONMENT, quiet_ray_home
+from codi2_datasets.runtime.ray_executor import LOOPBACK_ENVIRONMENT, quiet_ray_home
 
 RAY = Path(sys.executable).with_name("ray")
 HEAD = "127.0.0.2"

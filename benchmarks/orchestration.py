@@ -25,11 +25,11 @@ SHARE, FIXED = 0.05, 15.0  # more than this is too much: of such a run, and in s
 def direct(recipe: str, config: str, root: str, workers: int, limit: int | None) -> None:
     """Build, train, evaluate, decide, promote, with no orchestrator. The first model in place needs no other to beat."""
     from codi2_datasets.build import Settings, build
-    from codi2_datasets.engine import local_cluster
-    from codi2_model.checkpoints import local_copy, promote, promoted
+    from codi2_datasets.runtime.ray_executor import local_cluster
+    from codi2_model.checkpoints.registry import local_copy, promote, promoted
     from codi2_model.evaluation import evaluate
     from codi2_model.evaluation.gate import Gate, decide, record
-    from codi2_model.training.stage import TrainRequest, train_and_record
+    from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
     from codi2_storage.store import Store
 
     with local_cluster(workers):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from codi2_datasets.recipe import load_recipe
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import select
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 
 def main(root: str, recipe_name: str = "demo", *samples: str) -> None:

@@ -19,11 +19,11 @@ import numpy as np
 import psutil
 import webdataset
 
-from codi2_datasets.identity import sha256
-from codi2_datasets.sample import Message, Part, Sample
-from codi2_datasets.tar import pack
-from codi2_model.training.mixture import Mixture
-from codi2_model.training.shards import ShardSet
+from codi2_datasets.formats.hashing import sha256
+from codi2_datasets.formats.sample import Message, Part, Sample
+from codi2_datasets.formats.tar import pack
+from codi2_model.training.data.mixture import Mixture
+from codi2_model.training.data.shards import ShardSet
 
 TASKS = ("text_to_image", "text_to_audio", "joint_image_audio", "image_editing")
 DISTINCT, ROUNDS, BATCH = 20, 4, 100

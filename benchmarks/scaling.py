@@ -11,12 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from codi2_datasets.engine import local_cluster
 from codi2_datasets.recipe import load_recipe
+from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import select
 from codi2_datasets.steps.write import plan_shards, write
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 

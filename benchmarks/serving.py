@@ -9,7 +9,7 @@ status 1 where a request failed without a reason.
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (quiet, offline)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (quiet, offline)
 import argparse
 import os
 import sys
@@ -28,7 +28,7 @@ from PIL import Image
 from soak import soak
 from tiny import tiny
 
-from codi2_model.serving.media import encoded, image_to_url
+from codi2_model.serving.http.media import encoded, image_to_url
 
 Body = dict[str, Any]
 
@@ -69,8 +69,8 @@ MIXES: dict[str, Callable[[int], Body]] = {
 @contextmanager
 def serving(checkpoint: Path, at_once: int, replicas: int = 1) -> Iterator[str]:
     """The address of the application, warm."""
-    from codi2_model.serving.app import serve
-    from codi2_model.serving.settings import ServerSettings
+    from codi2_model.serving.deploy.app import serve
+    from codi2_model.serving.deploy.settings import ServerSettings
 
     settings = ServerSettings(max_batch=16, queue=2 * at_once, replicas=replicas)
     server = serve(checkpoint, port=0, blocking=False, model_id="codi2", settings=settings)

@@ -13,9 +13,9 @@ import time
 
 import pyarrow as pa
 
-from codi2_datasets.shards import ShardPlan, gather, media_of, write_shard
-from codi2_datasets.tar import add_member
-from codi2_storage.catalog import Catalog
+from codi2_datasets.formats.shards import ShardPlan, gather, media_of, write_shard
+from codi2_datasets.formats.tar import add_member
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 SHARDS = 8

@@ -18,14 +18,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.training.begin import model_config
 from codi2_model.training.config import STAGES, TrainConfig
+from codi2_model.training.data.mixture import Loader, Mixture
+from codi2_model.training.data.shards import MediaCache, ShardSet, expand
 from codi2_model.training.loop import Runtime, Stage, backward, thaw
-from codi2_model.training.meter import Meter
-from codi2_model.training.mixture import Loader, Mixture
+from codi2_model.training.metrics.meter import Meter
 from codi2_model.training.parallel import prepare
 from codi2_model.training.run import MAKERS, train_texts
-from codi2_model.training.shards import MediaCache, ShardSet, expand
+from codi2_model.training.warm_start import model_config
 
 REPEATS, WARM_UP = 6, 6
 

@@ -19,17 +19,17 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, Cache, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from codi2_model.checkpoints.loading import Sources
 from codi2_model.config import MODALITIES, CoDi2Config
-from codi2_model.connectors import build_connector
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, to_sphere
 from codi2_model.encoders.text_states import TextStates
-from codi2_model.heads import build_head, projection
-from codi2_model.llm import add_lora, llm_config, trained_parts
-from codi2_model.losses import NO_LOSS, token_loss
-from codi2_model.noise import Generators, row_generators
-from codi2_model.slots import MediaInputs, check_slots, gather, positions, references, slots_of
-from codi2_model.weights import Sources
+from codi2_model.modules.connectors import build_connector
+from codi2_model.modules.heads import build_head, projection
+from codi2_model.modules.llm import add_lora, llm_config, trained_parts
+from codi2_model.modules.losses import NO_LOSS, token_loss
+from codi2_model.modules.noise import Generators, row_generators
+from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slots_of
 
 
 @dataclass
@@ -265,8 +265,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
     def generate(self, processor: Any, conversations: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Replies to conversations; see `codi2_model.generation.generate`."""
-        from codi2_model.generation import generate
+        """Replies to conversations; see `codi2_model.generation.generate.generate`."""
+        from codi2_model.generation.generate import generate
 
         return generate(self, processor, conversations, **options)
 

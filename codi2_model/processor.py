@@ -26,12 +26,12 @@ from transformers import PreTrainedTokenizerFast
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.encoders.text_states import Pieces, pieces_of, places_of, text_tokenizer
-from codi2_model.losses import NO_LOSS
-from codi2_model.media import audio_tensor, image_tensor, video_tensor
+from codi2_model.modules.losses import NO_LOSS
+from codi2_model.modules.media import audio_tensor, image_tensor, video_tensor
+from codi2_model.modules.packing import pack
+from codi2_model.modules.tokenizers import build_tokenizer
 from codi2_model.options import TransformerOptions
-from codi2_model.packing import pack
-from codi2_model.tokens import build_tokenizer
-from codi2_storage.files import write_whole
+from codi2_storage.locations.files import write_whole
 
 Messages = Sequence[dict[str, Any]]
 ROLES = ("system", "user", "assistant")

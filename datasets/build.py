@@ -10,15 +10,14 @@ from typing import Any
 
 from codi2_datasets.connectors import Connector, connectors
 from codi2_datasets.corpora import Corpus, corpora
-from codi2_datasets.derive import derivations
-from codi2_datasets.engine import cluster_when_needed
-from codi2_datasets.identity import canonical, digest
+from codi2_datasets.formats.hashing import canonical, digest
 from codi2_datasets.operators import operators
-from codi2_datasets.packages import require
+from codi2_datasets.pretrained.packages import require
 from codi2_datasets.publishing import describe_build
+from codi2_datasets.publishing.contact_sheets import draw_sheets
 from codi2_datasets.recipe import Recipe, load_recipe
 from codi2_datasets.recipe_paths import portable_recipe
-from codi2_datasets.sheets import draw_sheets
+from codi2_datasets.runtime.ray_executor import cluster_when_needed
 from codi2_datasets.steps import enrich as enrich_step
 from codi2_datasets.steps import ingest as ingest_step
 from codi2_datasets.steps import ledger, partitions
@@ -28,13 +27,14 @@ from codi2_datasets.steps import select as select_step
 from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
-from codi2_storage.busy import wait_for_collector
-from codi2_storage.catalog import Catalog
-from codi2_storage.diff import changes
-from codi2_storage.environment import environment
-from codi2_storage.leases import lease, still_ours
-from codi2_storage.lineage import code_version
-from codi2_storage.manifests import commits, committed
+from codi2_datasets.transforms import derivations
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.diff import changes
+from codi2_storage.catalog.environment import environment
+from codi2_storage.catalog.lineage import code_version
+from codi2_storage.commits.manifests import commits, committed
+from codi2_storage.coordination.active_runs import wait_for_collector
+from codi2_storage.coordination.leases import lease, still_ours
 from codi2_storage.store import Store
 
 
@@ -96,7 +96,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def packages_of(recipe: Recipe) -> set[str]:
-    """What a build needs beyond the usual, by the names in `codi2_datasets.packages`."""
+    """What a build needs beyond the usual, by the names in `codi2_datasets.pretrained.packages`."""
     signals = (operators()[choice.op].packages for choice in recipe.signals)
     read = (getattr(corpora().get(choice.name), "packages", ()) for choice in recipe.corpora)
     return {name for names in (*signals, *read) for name in names}

@@ -14,8 +14,8 @@ from typing import IO
 
 import duckdb
 
-from codi2_datasets.progress import progress
-from codi2_storage.catalog import Catalog
+from codi2_datasets.runtime.progress import progress
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 CHUNK = 4 * 2**20  # bytes read at once

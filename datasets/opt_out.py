@@ -15,19 +15,19 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.identity import digest, sha256
-from codi2_datasets.padding import MODALITIES, pad
-from codi2_datasets.progress import progress
+from codi2_datasets.formats.hashing import digest, sha256
+from codi2_datasets.formats.member_padding import MODALITIES, pad
+from codi2_datasets.formats.sample import Sample
+from codi2_datasets.formats.shards import Receipt, receipt_json, receipt_path
+from codi2_datasets.formats.tar import add_member
 from codi2_datasets.publishing import describe_build
-from codi2_datasets.sample import Sample
-from codi2_datasets.shards import Receipt, receipt_json, receipt_path
+from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME, members_of_tasks
-from codi2_datasets.tar import add_member
-from codi2_storage.busy import wait_for_collector
-from codi2_storage.catalog import Catalog
-from codi2_storage.leases import lease
-from codi2_storage.manifests import Writer, committed
-from codi2_storage.sql import literal
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.sql import literal
+from codi2_storage.commits.manifests import Writer, committed
+from codi2_storage.coordination.active_runs import wait_for_collector
+from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 import yaml
 
-from codi2_datasets.identity import digest
-from codi2_datasets.licences import KNOWN
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.formats.sample import SAMPLE_RATE
+from codi2_datasets.planning.licences import KNOWN
 
 if TYPE_CHECKING:
     from codi2_datasets.tasks import Planner
@@ -261,7 +261,7 @@ def check(recipe: Recipe) -> None:
 
 def check_options(where: str, options: dict[str, Any], planner: Planner) -> None:
     """Options that the planner knows, of its own types, and of its own values where it names them."""
-    from codi2_datasets.pairing import STRATEGIES
+    from codi2_datasets.planning.demonstrations import STRATEGIES
 
     for key, value in options.items():
         if key not in planner.options:

@@ -13,17 +13,17 @@ from typing import Any
 import pyarrow as pa
 
 from codi2_datasets import build as library
-from codi2_datasets.engine import cluster_when_needed
-from codi2_datasets.forget import forget
-from codi2_datasets.identity import digest
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.opt_out import forget
 from codi2_datasets.recipe import Recipe, RecipeError, recipe_of_spec
 from codi2_datasets.recipe_paths import present_recipe
-from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.runtime.ray_executor import cluster_when_needed
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 from codi2_datasets.steps.ingest import Source, fetch_sources
 from codi2_datasets.steps.ingest_published import Published, revisions
 from codi2_datasets.steps.partitions import Media
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer, commits, committed
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer, commits, committed
 from codi2_storage.store import Store
 
 

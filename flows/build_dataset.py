@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import json
 
 from prefect import flow, task
 
 from codi2_datasets import build as library
-from codi2_datasets.engine import cluster_when_needed
-from codi2_flows import artifacts
-from codi2_flows.events import build_published
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
+from codi2_datasets.runtime.ray_executor import cluster_when_needed
+from codi2_flows.runtime import artifacts
+from codi2_flows.runtime.events import build_published
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
 from codi2_storage.store import Store
 
 

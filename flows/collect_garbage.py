@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import sys
 import time
 
 from prefect import flow, task
 
-from codi2_datasets.progress import progress
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
-from codi2_storage.busy import Busy
-from codi2_storage.compact import Compacted, compact
-from codi2_storage.keeping import Plan, collect
-from codi2_storage.retention import Policy
+from codi2_datasets.runtime.progress import progress
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
+from codi2_storage.commits.compact import Compacted, compact
+from codi2_storage.coordination.active_runs import Busy
+from codi2_storage.gc.collector import Plan, collect
+from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 
 ASK_AGAIN = 30.0  # seconds, while a run works on the root

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import base64
 import json
 import sys
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_flows.retrain import retrain
-from codi2_model.checkpoints import resolve
-from codi2_storage.catalog import Catalog
+from codi2_model.checkpoints.registry import resolve
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 RECIPE, CONFIG = "demo", "demo"
@@ -21,9 +21,9 @@ TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio",
 
 def run_demo(root: str, workers: int) -> None:
     """Build, train, evaluate, serve one request; print what came of it and where it lies."""
-    from codi2_flows.cli_model import show_metrics
+    from codi2_flows.cli.model import show_metrics
+    from codi2_flows.cli.output.tables import show
     from codi2_flows.generate_batch import generate_batch
-    from codi2_flows.tables import show
 
     summary = retrain(RECIPE, CONFIG, root, workers)
     store = Store(root)
@@ -56,7 +56,7 @@ def run_demo(root: str, workers: int) -> None:
 
 def demo_requests(store: Store, build_id: str) -> Path:
     """One held-out sample of each kind as a request file, media inline. The replies are left to the model."""
-    from codi2_datasets.sheets import read_samples
+    from codi2_datasets.publishing.contact_sheets import read_samples
 
     folder = Path(store.local_path("") or ".") / "generations" / f"demo-{build_id}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def openai_part(kind: str, text: str | None, data: bytes | None) -> dict[str, An
 
 def ask_server(root: str, requests: Path) -> str:
     """Start the server, send it the request that holds a picture, describe the reply, stop the server."""
-    from codi2_model.serving.app import serve
+    from codi2_model.serving.deploy.app import serve
 
     lines = [json.loads(line) for line in requests.read_text(encoding="utf-8").splitlines()]
     request = next(line for line in lines if line["id"].startswith("image_editing"))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 from typing import Any
 
 from prefect import flow, task
 
-from codi2_datasets.identity import digest
-from codi2_flows.artifacts import figures
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
-from codi2_model.checkpoints import resolve
-from codi2_storage.leases import lease
+from codi2_datasets.formats.hashing import digest
+from codi2_flows.runtime.artifacts import figures
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
+from codi2_model.checkpoints.registry import resolve
+from codi2_storage.coordination.leases import lease
+from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
-from codi2_storage.uris import relative
 
 SHORT, OPEN = "short", "open"
 SAMPLES = {SHORT: 24, OPEN: 100}  # of each task, where no other number is asked for; published suites: all they have

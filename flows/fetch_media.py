@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 from typing import Any
 
 from prefect import flow, task
@@ -11,8 +11,8 @@ from codi2_datasets.connectors import Place, connectors
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
 from codi2_datasets.fetching.options import Options
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
 from codi2_storage.store import Store
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 import logging
 import os
@@ -12,16 +12,16 @@ from typing import Any
 
 from prefect import flow, task
 
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
-from codi2_model.serving.batch import Answering, Lot, Run
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
+from codi2_model.serving.batch.generate_batch import Answering, Lot, Run
 from codi2_storage.store import Store
 
 
 @task(name="generations", **LASTING)
 def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
     """Answer every request. Returns the page's URI."""
-    from codi2_model.serving.batch import generate_requests
+    from codi2_model.serving.batch.generate_batch import generate_requests
 
     return generate_requests(requests, out, checkpoint, root, workers, seed, split, on_ray)
 
@@ -47,7 +47,7 @@ def generate_batch(
 
 def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
     """Answer lots on a pool of Ray actors, each with a model of its own. A worker that dies has its lot done again."""
-    from codi2_datasets.engine import local_cluster
+    from codi2_datasets.runtime.ray_executor import local_cluster
 
     with local_cluster(max(workers, os.cpu_count() or 1)):
         import ray

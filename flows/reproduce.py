@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from typing import Any
 
 from prefect import flow, task
 
-from codi2_datasets.again import ReproduceError, make_again
-from codi2_datasets.comparing import Compared, compare_builds
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
-from codi2_model.again import compare_checkpoints, shards_at_hand, train_again
-from codi2_model.checkpoints import UsageError
-from codi2_model.trained import Trained, find
-from codi2_storage.catalog import Catalog
-from codi2_storage.environment import differences, environment
-from codi2_storage.homes import cache_home
-from codi2_storage.lineage import code_version
+from codi2_datasets.compare_builds import Compared, compare_builds
+from codi2_datasets.reproduce import ReproduceError, make_again
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
+from codi2_model.checkpoints.lookup import Trained, find
+from codi2_model.checkpoints.registry import UsageError
+from codi2_model.checkpoints.reproduce import compare_checkpoints, shards_at_hand, train_again
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.environment import differences, environment
+from codi2_storage.catalog.lineage import code_version
+from codi2_storage.host.folders import cache_home
+from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
-from codi2_storage.uris import identity
 
 CPUS = os.cpu_count() or 1
 

@@ -7,7 +7,7 @@ Also tells a Prefect server what it cannot know: that flow runs which it calls r
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
-from codi2_flows import notify
-from codi2_flows.running import again
-from codi2_storage.parameters import portable, present
-from codi2_storage.runs import COMPLETED, CRASHED, Run, bury, told_runs
+from codi2_flows.runtime import webhook
+from codi2_flows.runtime.record_run import again
+from codi2_storage.catalog.parameters import portable, present
+from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, bury, told_runs
+from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
-from codi2_storage.uris import identity
 
 LOOK_BACK = 200  # runs of a Prefect server
 ATTEMPTS = 3  # of the same flow and parameters, one after the other
@@ -64,7 +64,7 @@ def buried(store: Store, crashed: Iterable[Run]) -> list[Run]:
     found = []
     for run in crashed:
         if (marked := bury(store, run)) is not None:
-            notify.tell(run.kind, run.run_id, marked.status, marked.reason, store.uri())
+            webhook.tell(run.kind, run.run_id, marked.status, marked.reason, store.uri())
             print(f"{run.run_id}: {marked.reason}; marked as crashed", file=sys.stderr, flush=True)
             found.append(marked)
         elif run.ended_at is not None:

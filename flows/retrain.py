@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import flow
 
-from codi2_datasets.engine import local_cluster
-from codi2_flows.artifacts import figures, gate_table, of_build
+from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_flows.build_dataset import built
-from codi2_flows.checks import ready
 from codi2_flows.evaluate_model import metrics
-from codi2_flows.events import model_promoted
-from codi2_flows.running import recorded
+from codi2_flows.runtime.artifacts import figures, gate_table, of_build
+from codi2_flows.runtime.checks import ready
+from codi2_flows.runtime.events import model_promoted
+from codi2_flows.runtime.record_run import recorded
 from codi2_flows.train_model import checkpoint
-from codi2_model.checkpoints import PROMOTION, local_copy, promote, promoted, withdrawn
+from codi2_model.checkpoints.registry import PROMOTION, local_copy, promote, promoted, withdrawn
+from codi2_model.evaluation.contamination import learnt
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
-from codi2_model.evaluation.learnt import learnt
-from codi2_model.training.stage import CHAMPION, SCRATCH, TrainRequest, continued
-from codi2_storage.catalog import Catalog
-from codi2_storage.leases import lease
+from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, continued
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from dataclasses import replace
 
 from prefect import flow, task
 
-from codi2_model.checkpoints import UsageError, resolve_named
-from codi2_model.serving.settings import ServerSettings, read_token
+from codi2_model.checkpoints.registry import UsageError, resolve_named
+from codi2_model.serving.deploy.settings import ServerSettings, read_token
 
 
 @task(name="server")
@@ -23,7 +23,7 @@ def server(
     follow: str | None,
 ) -> None:
     """Serve until stopped. The token is read here, so that it goes through no record of runs."""
-    from codi2_model.serving.app import serve
+    from codi2_model.serving.deploy.app import serve
 
     chosen = replace(settings or ServerSettings(), token=read_token(token_file))
     serve(checkpoint, host=host, port=port, blocking=True, model_id=name, settings=chosen, follow=follow)

@@ -5,7 +5,7 @@ Each step finds what an earlier call finished, so the flow goes on wherever it w
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
 import shutil
 from pathlib import Path
@@ -16,16 +16,16 @@ from prefect import flow, task
 from codi2_flows.build_dataset import build_dataset
 from codi2_flows.evaluate_model import evaluate_model
 from codi2_flows.train_model import train_model
-from codi2_model.checkpoints import local_copy, record_variant
+from codi2_model.checkpoints.registry import local_copy, record_variant
+from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
-from codi2_storage.uris import relative
 
 
 @task(name="ship")
 def shipped(checkpoint: str, root: str, build: str) -> str:
     """The checkpoint in bfloat16, in files small enough for a package, with the build's ATTRIBUTION, beside it and in the
     catalog. Returns its folder on this machine."""
-    from codi2_model.shipping import ship
+    from codi2_model.checkpoints.export import ship
 
     store, source = Store(root), local_copy(checkpoint)
     works = store.read_bytes(f"builds/{build}/ATTRIBUTION").decode()
@@ -42,7 +42,7 @@ def shipped(checkpoint: str, root: str, build: str) -> str:
 @task(name="report")
 def report(checkpoint: str, root: str, build: str) -> str:
     """Figures, card and sheets beside the checkpoint. Returns the card's path."""
-    from codi2_model.evaluation.bench.report import write_report
+    from codi2_model.evaluation.report.report import write_report
 
     return str(write_report(checkpoint, root, Path(checkpoint).with_name("report"), build))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from prefect import flow, task
 
-from codi2_flows.events import model_trained
-from codi2_flows.running import recorded
-from codi2_flows.tasks import LASTING
-from codi2_model.checkpoints import checkpoint_rows
-from codi2_model.training.stage import SCRATCH, TrainRequest, train_and_record
+from codi2_flows.runtime.events import model_trained
+from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.tasks import LASTING
+from codi2_model.checkpoints.registry import checkpoint_rows
+from codi2_model.training.pipeline_stage import SCRATCH, TrainRequest, train_and_record
 from codi2_storage.store import Store
 
 

@@ -19,9 +19,9 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from codi2_storage.files import as_new, beside, write_whole
-from codi2_storage.filesystems import system_of
-from codi2_storage.paths import is_shadow
+from codi2_storage.locations.files import as_new, beside, write_whole
+from codi2_storage.locations.filesystems import system_of
+from codi2_storage.locations.paths import is_shadow
 
 BULK = 1_000  # files that an object store removes in one request
 

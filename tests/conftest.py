@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import importlib.util
 import os
 import socket
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray of two CPUs, on loopback."""
-    from codi2_datasets.engine import local_cluster
+    from codi2_datasets.runtime.ray_executor import local_cluster
 
     with local_cluster(2):
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codi2_flows.cli import app
+from codi2_flows.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

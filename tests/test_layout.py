@@ -17,10 +17,10 @@ FLOORS = {
     "flows": "codi2_flows",
 }
 RAY_PLACES = {
-    "datasets/engine.py",
-    "codi2_model/training/distributed.py",
-    "codi2_model/serving/app.py",
-    "codi2_model/serving/deployments.py",
+    "datasets/runtime/ray_executor.py",
+    "codi2_model/training/ray_train.py",
+    "codi2_model/serving/deploy/app.py",
+    "codi2_model/serving/deploy/deployments.py",
 }
 
 
@@ -62,5 +62,5 @@ def test_hugging_face_datasets_imports_as_itself_from_the_repository_root() -> N
 
 
 def test_our_packages_import_from_anywhere(tmp_path: Path) -> None:
-    code = "import codi2_storage.store, codi2_datasets.sample, codi2_model, codi2_flows.cli"
+    code = "import codi2_storage.store, codi2_datasets.formats.sample, codi2_model, codi2_flows.cli.main"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

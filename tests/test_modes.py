@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from codi2_datasets.archives import unpack
 from codi2_datasets.exports import formats
-from codi2_datasets.sources import Fetched, remember
+from codi2_datasets.sources.archives import unpack
+from codi2_datasets.sources.fetch import Fetched, remember
 from codi2_model.training.checkpoint import Progress, State, save
-from codi2_storage.files import as_new, replacing, write_whole
+from codi2_storage.locations.files import as_new, replacing, write_whole
 from codi2_storage.store import Store
 from tests.datasets.test_exports import exported
 
@@ -97,7 +97,7 @@ def test_an_export_has_the_umasks_modes(name: str, tmp_path: Path) -> None:
 
 
 def test_nothing_sets_the_umask_or_makes_files_for_the_owner_alone() -> None:
-    """`storage/files.py` is where temporary files are made that are to stay; `homes.py` makes folders of sockets, which are
+    """`storage/locations/files.py` is where temporary files are made that are to stay; `homes.py` makes folders of sockets, which are
     the owner's alone."""
     private = re.compile(r"os\.umask|\bmkstemp\(|\bmkdtemp\(|delete=False")
     files = [

@@ -1,4 +1,4 @@
-"""A checkpoint made small enough to come with the package: `python -m codi2_model.shipping CHECKPOINT OUT [ATTRIBUTION]`."""
+"""A checkpoint made small enough to come with the package: `python -m codi2_model.checkpoints.export CHECKPOINT OUT [ATTRIBUTION]`."""
 
 from __future__ import annotations
 

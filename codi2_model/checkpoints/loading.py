@@ -14,9 +14,9 @@ from codi2_model.decoders import pipeline_class
 from codi2_model.decoders.latent import LatentDecoder
 from codi2_model.encoders import family_class
 from codi2_model.encoders.text_states import describe as text_states_shape
-from codi2_model.llm import load_llm, published_prefix
+from codi2_model.modules.llm import load_llm, published_prefix
 from codi2_model.options import PipelineOptions, TransformerOptions
-from codi2_storage.files import as_new
+from codi2_storage.locations.files import as_new
 
 if TYPE_CHECKING:
     from codi2_model.modeling import CoDi2ForConditionalGeneration

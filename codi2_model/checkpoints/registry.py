@@ -9,22 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.digests import weights_digest
-from codi2_model.training.machine import told
-from codi2_storage.catalog import Catalog
-from codi2_storage.environment import environment
-from codi2_storage.homes import cache_home
-from codi2_storage.leases import lease
-from codi2_storage.lineage import code_version
-from codi2_storage.manifests import Writer, committed
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.training.device import told
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.environment import environment
+from codi2_storage.catalog.lineage import code_version
+from codi2_storage.commits.manifests import Writer, committed
+from codi2_storage.coordination.leases import lease
+from codi2_storage.host.folders import cache_home
+from codi2_storage.locations.uris import located
 from codi2_storage.store import Store
-from codi2_storage.uris import located
 
 SLOT = "default"  # the one place a model is promoted to
 PROMOTION = "promotion"  # the lease of who changes what is in place
 ROLLED_BACK = "rolled back from"
-SHIPPED = Path(__file__).parent / "shipped"  # weights that come with the package, where it was built with them
+SHIPPED = Path(__file__).parent.parent / "shipped"  # weights that come with the package, where it was built with them
 SHIPPED_NAME = "shipped"  # what they are called wherever a checkpoint is named
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from codi2_datasets.comparing import Compared, file_hash
-from codi2_model.checkpoints import UsageError, local_copy, resolve, weights_digest
-from codi2_model.shipping import ship
-from codi2_model.trained import Trained
+from codi2_datasets.compare_builds import Compared, file_hash
+from codi2_model.checkpoints.export import ship
+from codi2_model.checkpoints.lookup import Trained
+from codi2_model.checkpoints.registry import UsageError, local_copy, resolve, weights_digest
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.stage import Teller, local_shards
-from codi2_storage.catalog import Catalog
+from codi2_model.training.pipeline_stage import Teller, local_shards
+from codi2_storage.catalog.catalog import Catalog
 
 
 def train_again(catalog: Catalog, trained: Trained, shards: Catalog, folder: Path) -> Path:
@@ -26,7 +26,7 @@ def train_again(catalog: Catalog, trained: Trained, shards: Catalog, folder: Pat
 
     Returns the checkpoint's folder, in the form of the original. Raises ConfigError where this code knows the config no more.
     """
-    from codi2_model.training.distributed import train_distributed
+    from codi2_model.training.ray_train import train_distributed
 
     run = trained.run
     workers = run["workers"] or 1

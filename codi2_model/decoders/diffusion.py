@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from codi2_model.decoders.paths import Path, SchedulePath, rows
-from codi2_model.losses import row_mean
-from codi2_model.noise import Generators, normal, uniform
+from codi2_model.modules.losses import row_mean
+from codi2_model.modules.noise import Generators, normal, uniform
 
 Condition = dict[str, torch.Tensor]
 """What a UNet gets of the features: tensors by name, rows first."""

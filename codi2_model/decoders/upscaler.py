@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from codi2_datasets.weights import package_file
+from codi2_datasets.pretrained.package_weights import package_file
 
 FACTOR = 4
 CHANNELS, HIDDEN = 64, 16

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from codi2_datasets.weights import package_file
+from codi2_datasets.pretrained.package_weights import package_file
 from codi2_model.options import TextStatesOptions
 
 MOST_PIECES = 256  # of a text; what follows is read by the language model alone

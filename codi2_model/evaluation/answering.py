@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_datasets.progress import progress
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.runtime.progress import progress
 
 Message = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ class GenerationSettings:
 def settled(settings: GenerationSettings | None, folder: Path) -> GenerationSettings:
     """The settings with the numbers of the checkpoint's config where none are given: a run is known by them."""
     from codi2_model import CoDi2Config
-    from codi2_model.replies import Options
+    from codi2_model.generation.events import Options
 
     found = settings or GenerationSettings()
     asked = Options(steps=found.steps, guidance=found.guidance)
@@ -84,7 +84,7 @@ def _answer(
     answers: dict[str, list[dict[str, Any]]],
     failures: dict[str, str],
 ) -> None:
-    from codi2_model.generation import generate
+    from codi2_model.generation.generate import generate
     from codi2_model.processor import ConversationError
 
     skeleton = batch[0].skeleton

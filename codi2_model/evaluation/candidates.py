@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codi2_model.evaluation.data import SampleRow, by_hash, decode, load_samples
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 POOL_FACTOR = 3  # a pool holds this many times K, so that enough of it differs in family

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 TABLES = ("samples", "parts", "runs", "checkpoints")
 HELD = "select sample_id, asset_id from parts join samples using (build_id, sample_id) where build_id = ? and split = 'test'"

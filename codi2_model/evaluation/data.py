@@ -19,9 +19,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from codi2_datasets.formats.sample import Sample
 from codi2_datasets.media.video import decode_video
-from codi2_datasets.sample import Sample
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 MAX_TRAIN_TEXTS = 20_000  # a task's train samples that the nearest-neighbour baseline searches, taken by hash

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
-from codi2_model.digests import weights_digest
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import checkpoint_folder, load_model, stamp
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN, copy_input, nearest_prompts
 from codi2_model.evaluation.candidates import Candidates, Medium, candidate_values
@@ -38,7 +38,7 @@ from codi2_model.evaluation.data import (
 )
 from codi2_model.evaluation.judges import AudioJudge, ClipJudge, ImageJudge, Judge
 from codi2_model.evaluation.metric_names import RETRIEVAL_TASKS, TOP1
-from codi2_model.evaluation.outputs import GenerationItem, put_generations, write_generations
+from codi2_model.evaluation.report.outputs import GenerationItem, put_generations, write_generations
 from codi2_model.evaluation.scoring import (
     CONCEPT,
     EDIT,
@@ -50,9 +50,9 @@ from codi2_model.evaluation.scoring import (
     score_texts,
     summary,
 )
-from codi2_storage.catalog import Catalog
-from codi2_storage.leases import lease, still_ours
-from codi2_storage.manifests import Writer, committed
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer, committed
+from codi2_storage.coordination.leases import lease, still_ours
 from codi2_storage.store import Store
 
 VERSION = 3  # raised whenever the same checkpoint and build would get other figures
@@ -306,7 +306,7 @@ def _retrieval(
 
     Of each task its metrics rows, and its scores sample by sample.
     """
-    from codi2_model.training.retrieval import feature_retrieval
+    from codi2_model.training.stages.retrieval import feature_retrieval
 
     for task in RETRIEVAL_TASKS:
         picked = pick([row for row in rows if row.task == task], RETRIEVAL_SAMPLES, seed)

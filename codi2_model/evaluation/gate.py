@@ -10,14 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.checkpoints import UsageError, now
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.registry import UsageError, now
 from codi2_model.evaluation.bench.measures import MEASURES, direction
-from codi2_model.evaluation.learnt import NOTHING, Learnt
+from codi2_model.evaluation.contamination import NOTHING, Learnt
 from codi2_model.evaluation.metric_names import ANSWERED, CONCEPT, EDIT, RETRIEVAL_TASKS, SIMILARITY, STYLE, TOP1
 from codi2_model.evaluation.statistics import paired_gain
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 CHOSEN, GUARD = "chosen", "guard"

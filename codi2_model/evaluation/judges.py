@@ -1,7 +1,7 @@
 """Judges the model never trained on: EfficientNet-lite0 for pictures and clips, aiSFX for sounds, MiniLM for texts.
 
 Notable here:
-- both come as weights inside a package, see `codi2_datasets.networks`;
+- both come as weights inside a package, see `codi2_datasets.pretrained.embedders`;
 - a judge answers only "how far apart are these two media": candidates are ranked by the cosine of the embeddings;
 - no judge shares data, code or weights with `codi2_model.encoders`.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.signal import resample_poly
 
-from codi2_datasets.networks import aisfx, efficientnet
 from codi2_datasets.operators.text_embedding import measure
+from codi2_datasets.pretrained.embedders import aisfx, efficientnet
 from codi2_model.evaluation.metrics.motion import at_moments
 
 Embeddings = NDArray[np.float32]

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 from transformers import DynamicCache
 
-from codi2_model.slots import positions
+from codi2_model.modules.slots import positions
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import Reference, to_waveform
 from codi2_model.encoders import to_sphere
-from codi2_model.media import frames, picture
+from codi2_model.generation.batch_state import Rows
+from codi2_model.generation.events import Event, MediumDone, Options, Progress
 from codi2_model.modeling import CoDi2ForConditionalGeneration
+from codi2_model.modules.media import frames, picture
 from codi2_model.processor import CoDi2Processor, Messages
-from codi2_model.replies import Event, MediumDone, Options, Progress
-from codi2_model.rows import Rows
 
 Content = list[dict[str, Any]]
 

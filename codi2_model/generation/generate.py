@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from codi2_model.config import MODALITIES
+from codi2_model.generation.decode_loop import Content, Medium, Writer, content_of
+from codi2_model.generation.events import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
+from codi2_model.generation.streaming import Teller
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
-from codi2_model.replies import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
-from codi2_model.telling import Teller
-from codi2_model.writer import Content, Medium, Writer, content_of
 
 __all__ = [
     "Content", "Event", "MediumBegun", "MediumDone", "Options", "Progress", "TextDelta",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.processor import CoDi2Processor
-from codi2_model.replies import MediumBegun, TextDelta
-from codi2_model.writer import Medium, Reply
 
 
 class Teller:

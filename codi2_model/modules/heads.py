@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from codi2_model.config import CoDi2Config
-from codi2_model.losses import cosine_loss, mse_loss, row_mean
-from codi2_model.noise import Generators, normal, uniform
+from codi2_model.modules.losses import cosine_loss, mse_loss, row_mean
+from codi2_model.modules.noise import Generators, normal, uniform
 
 
 def projection(inputs: int, width: int, outputs: int) -> nn.Sequential:

@@ -9,8 +9,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from codi2_model.config import CoDi2Config
+from codi2_model.modules.tokenizers import gguf_file, is_package
 from codi2_model.options import LoraOptions
-from codi2_model.tokens import gguf_file, is_package
 
 SHAPE = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",

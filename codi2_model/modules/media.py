@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from codi2_datasets.media.colour import over_white
+from codi2_datasets.media.decoding.colour import over_white
 from codi2_model.encoders.mel import log_mel
 from codi2_model.options import AudioOptions, VideoOptions
 

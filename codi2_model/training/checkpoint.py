@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codi2_model.training.config import STAGES
-from codi2_storage.files import as_new, flush
+from codi2_storage.locations.files import as_new, flush
 
 FORMAT = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from codi2_storage.files import write_whole
+from codi2_storage.locations.files import write_whole
 
 FILE = "machine.json"
 

@@ -20,12 +20,12 @@ from torch import nn
 
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, StageConfig, TrainConfig
-from codi2_model.training.ema import Ema, whole
-from codi2_model.training.guard import Guard
-from codi2_model.training.journal import Journal, losses_text
-from codi2_model.training.meter import Meter, Window
-from codi2_model.training.mixture import Draw, Loader, Mixture
-from codi2_model.training.optimizers import Optimizer, make_optimizer
+from codi2_model.training.data.mixture import Draw, Loader, Mixture
+from codi2_model.training.metrics.journal import Journal, losses_text
+from codi2_model.training.metrics.meter import Meter, Window
+from codi2_model.training.optim.ema import Ema, whole
+from codi2_model.training.optim.optimizers import Optimizer, make_optimizer
+from codi2_model.training.optim.spike_guard import Guard
 from codi2_model.training.parallel import REACH, average_gradients, forget_gathered, is_sharded
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from codi2_datasets.packages import PACKAGES
+from codi2_datasets.pretrained.packages import PACKAGES
 from codi2_model.training.config import PRESETS, ConfigError, TrainConfig
 
 
 def packages_of(config: TrainConfig) -> set[str]:
-    """By the names in `codi2_datasets.packages`. Raises ConfigError for a preset that is not there."""
+    """By the names in `codi2_datasets.pretrained.packages`. Raises ConfigError for a preset that is not there."""
     file = PRESETS / f"{config.preset}.json"
     if not file.is_file():
         known = ", ".join(sorted(one.stem for one in PRESETS.glob("*.json")))

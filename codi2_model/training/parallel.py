@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from codi2_model.training.config import ConfigError, TrainConfig
-from codi2_model.training.ema import like, whole
-from codi2_model.training.optimizers import Optimizer
+from codi2_model.training.optim.ema import like, whole
+from codi2_model.training.optim.optimizers import Optimizer
 
 REACH = "reach"
 """Name of the zero among a sharded model's losses through which all that is trained has a gradient."""

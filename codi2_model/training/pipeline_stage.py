@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.checkpoints import TrainedRun, UsageError, finished, local_copy, promoted, record, resolve, run_folder
-from codi2_model.digests import weights_digest
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import (
+    TrainedRun,
+    UsageError,
+    finished,
+    local_copy,
+    promoted,
+    record,
+    resolve,
+    run_folder,
+)
 from codi2_model.training.config import STAGES, TrainConfig
-from codi2_model.training.journal import Row, losses_text, read_rows
-from codi2_storage.catalog import Catalog
-from codi2_storage.homes import cache_home
-from codi2_storage.leases import lease, still_ours
+from codi2_model.training.metrics.journal import Row, losses_text, read_rows
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.coordination.leases import lease, still_ours
+from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 
 log = logging.getLogger("codi2.train")
@@ -108,7 +117,7 @@ def build_to_train(catalog: Catalog, build: str | None) -> str:
 
 def trained(request: TrainRequest, config: TrainConfig, catalog: Catalog, build_id: str, begin: Start | None) -> str:
     """Train and record. Returns the checkpoint's URI."""
-    from codi2_model.training.distributed import train_distributed
+    from codi2_model.training.ray_train import train_distributed
 
     store = catalog.store
     start_id, start_folder = (begin.checkpoint_id, begin.folder) if begin else (None, None)
@@ -171,7 +180,7 @@ def start_of(store: Store, start: str, config: TrainConfig) -> Start | None:
         folder = local_copy(str(row["uri"]))
     else:
         folder = resolve(store.uri(), start)
-    from codi2_model.training.begin import check, model_config  # imports torch
+    from codi2_model.training.warm_start import check, model_config  # imports torch
 
     check(folder, model_config(config))
     return Start(weights_digest(folder)[:16], folder)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.journal import Row, read_rows
-from codi2_model.training.shards import expand
+from codi2_model.training.data.shards import expand
+from codi2_model.training.metrics.journal import Row, read_rows
 
 
 def train_distributed(

@@ -18,20 +18,18 @@ from typing import Any
 
 import torch
 
-from codi2_model.digests import weights_digest
+from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.training import checkpoint as ckpt
-from codi2_model.training.align import align_stage
-from codi2_model.training.begin import begin, model_config
-from codi2_model.training.board import Board
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, ConfigError, TrainConfig
-from codi2_model.training.decoders import decoders_stage
-from codi2_model.training.ema import Ema
-from codi2_model.training.journal import Journal, Row
+from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, expand
+from codi2_model.training.device import note
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
-from codi2_model.training.machine import note
-from codi2_model.training.mllm import mllm_stage
-from codi2_model.training.optimizers import Optimizer
+from codi2_model.training.metrics.journal import Journal, Row
+from codi2_model.training.metrics.plot import plot_losses
+from codi2_model.training.metrics.tensorboard import Board
+from codi2_model.training.optim.ema import Ema
+from codi2_model.training.optim.optimizers import Optimizer
 from codi2_model.training.parallel import (
     is_sharded,
     load_whole_optimizer,
@@ -40,9 +38,11 @@ from codi2_model.training.parallel import (
     whole_optimizer,
     whole_weights,
 )
-from codi2_model.training.plot import plot_losses
-from codi2_model.training.shards import MediaCache, ShardError, ShardSet, expand
-from codi2_storage.files import write_whole
+from codi2_model.training.stages.align import align_stage
+from codi2_model.training.stages.decoders import decoders_stage
+from codi2_model.training.stages.mllm import mllm_stage
+from codi2_model.training.warm_start import begin, model_config
+from codi2_storage.locations.files import write_whole
 
 MAKERS = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
 TOKENIZER_SAMPLES = 20_000  # a task, from which a tokenizer is learnt

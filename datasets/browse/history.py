@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from codi2_storage.catalog import Catalog
-from codi2_storage.diff import changed, flat
-from codi2_storage.origin import rows
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.diff import changed, flat
+from codi2_storage.catalog.provenance import rows
 
 CHANGES = 12  # of a build's recipe and corpora, that are told one by one
 

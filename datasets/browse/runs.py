@@ -18,11 +18,11 @@ from codi2_datasets.browse.curves import curves_of
 from codi2_datasets.browse.history import history
 from codi2_datasets.browse.said import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
-from codi2_storage.catalog import Catalog
-from codi2_storage.model_lineage import decisions, lineage_of
-from codi2_storage.origin import Origins, rows
-from codi2_storage.reading import Reader
-from codi2_storage.runs import CRASHED, RUNNING, dead, heartbeat_age
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.model_lineage import decisions, lineage_of
+from codi2_storage.catalog.provenance import Origins, rows
+from codi2_storage.catalog.table_cache import Reader
+from codi2_storage.coordination.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
 
 FRESH = 2.0

@@ -16,9 +16,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from codi2_datasets.browse.runs import RUN_FACETS, Runs
 from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
-from codi2_storage.catalog import CatalogError
-from codi2_storage.ports import LOOPBACK, listen
-from codi2_storage.stopping import stoppable
+from codi2_storage.catalog.catalog import CatalogError
+from codi2_storage.host.ports import LOOPBACK, listen
+from codi2_storage.host.shutdown import stoppable
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",

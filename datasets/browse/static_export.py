@@ -9,8 +9,8 @@ from typing import Any
 from codi2_datasets.browse.runs import SHEET, Runs
 from codi2_datasets.browse.server import PAGE, POLICY
 from codi2_datasets.browse.view import BrowseError, View, address
-from codi2_datasets.progress import progress
-from codi2_datasets.sample import EXTENSIONS
+from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_datasets.runtime.progress import progress
 from codi2_storage.store import Store
 
 REJECTS = 200

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
-from codi2_datasets.sample import EXTENSIONS
-from codi2_storage.catalog import Catalog
-from codi2_storage.lineage import asset_lineage
+from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.lineage import asset_lineage
 from codi2_storage.store import Store
 
 FACETS = ("task", "split", "holdout", "licence", "language", "demos", "corpus")

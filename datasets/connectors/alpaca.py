@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import texts
-from codi2_datasets.connectors.reading.values import Bad, lines
-from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import texts
+from codi2_datasets.readers.values import Bad, lines
+from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "Stanford CRFM"
 NO_ANSWER = ("<nooutput>", "<no output>")  # what the model wrote where it had none

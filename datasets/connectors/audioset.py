@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place
-from codi2_datasets.connectors.reading import listed
-from codi2_datasets.connectors.reading.delimited import delimited_rows
-from codi2_datasets.connectors.reading.files import find, kept
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.sounds import heard, youtube_names
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, number, text
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import listed
+from codi2_datasets.readers.delimited import delimited_rows
+from codi2_datasets.readers.files import find, kept
+from codi2_datasets.readers.json_items import json_items
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.sounds import heard, youtube_names
+from codi2_datasets.readers.values import Bad, Numbered, known, number, text
 
 LICENCE = "LicenseRef-AudioSet"
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")

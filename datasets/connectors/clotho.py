@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.files import exists, kept
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, licence_of, need, text, web_address
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import listed
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.files import exists, kept
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.sounds import heard
+from codi2_datasets.readers.values import Bad, Numbered, known, licence_of, need, text, web_address
 
 LICENCE = "LicenseRef-Clotho"
 CAPTIONS = "clotho_captions_*.csv"

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
-from codi2_datasets.connectors.reading import listed, tables
-from codi2_datasets.connectors.reading.entities import annotated, entities
-from codi2_datasets.connectors.reading.files import exists, find, folder_identity, identity, kept
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.results import only_objects, results
-from codi2_datasets.connectors.reading.shelf import endings_of, shelved
-from codi2_datasets.connectors.reading.values import (
+from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import listed, tables
+from codi2_datasets.readers.entities import annotated, entities
+from codi2_datasets.readers.files import exists, find, folder_identity, identity, kept
+from codi2_datasets.readers.json_items import json_items
+from codi2_datasets.readers.results import only_objects, results
+from codi2_datasets.readers.shelf import endings_of, shelved
+from codi2_datasets.readers.values import (
     Bad,
     Numbered,
     known,
@@ -31,7 +32,6 @@ from codi2_datasets.connectors.reading.values import (
     web_address,
     whole,
 )
-from codi2_datasets.corpora.base import SourceRow
 
 SLICE = 5_000  # photographs of a piece: their annotations are held at once
 LICENCE = "LicenseRef-COCO"

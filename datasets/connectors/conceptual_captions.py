@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs
-from codi2_datasets.connectors.reading.delimited import delimited_rows
-from codi2_datasets.connectors.reading.files import find
-from codi2_datasets.connectors.reading.values import WEB, known, pick, text, web_address
 from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.readers import pairs
+from codi2_datasets.readers.delimited import delimited_rows
+from codi2_datasets.readers.files import find
+from codi2_datasets.readers.values import WEB, known, pick, text, web_address
 
 
 def describe(row: Mapping[str, Any]) -> pairs.Told:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import texts
-from codi2_datasets.connectors.reading.values import Bad, known, lines, text
-from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import texts
+from codi2_datasets.readers.values import Bad, known, lines, text
+from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "CC-BY-SA-3.0", "Databricks"
 

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Place
-from codi2_datasets.connectors.reading import listed
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad, known, need, number, text
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import listed
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.sounds import heard
+from codi2_datasets.readers.values import Bad, known, need, number, text
 
 LICENCE = "CC-BY-NC-3.0"
 FREE = "CC-BY-3.0"  # of the ten kinds that make ESC-10

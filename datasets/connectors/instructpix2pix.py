@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors.base import Connector, Piece, Place, RowResult, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.edits import Edit, edit_rows
-from codi2_datasets.connectors.reading.files import find, folder_identity, opened, short, stem
-from codi2_datasets.connectors.reading.json_rows import json_object
-from codi2_datasets.connectors.reading.results import result, results
-from codi2_datasets.connectors.reading.values import Bad, text
-from codi2_datasets.connectors.reading.words import family_of
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import tables
+from codi2_datasets.readers.edits import Edit, edit_rows
+from codi2_datasets.readers.files import find, folder_identity, opened, short, stem
+from codi2_datasets.readers.json_rows import json_object
+from codi2_datasets.readers.results import result, results
+from codi2_datasets.readers.values import Bad, text
+from codi2_datasets.readers.words import family_of
+from codi2_datasets.sources.registries import SourceUnavailable
 
 LICENCE, AUTHOR = "LicenseRef-InstructPix2Pix", "Tim Brooks, Aleksander Holynski, Alexei A. Efros"
 NEEDED = (("original_image",), ("edit_prompt",), ("edited_image",))

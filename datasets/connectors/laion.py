@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs, tables
-from codi2_datasets.connectors.reading.values import WEB, known, licence_of, number, pick, text, web_address
 from codi2_datasets.corpora.base import RejectedRow
+from codi2_datasets.readers import pairs, tables
+from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
-from codi2_datasets.connectors.reading.files import find, folder_identity
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.llava import MARKS, in_place, media_of
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.shelf import endings_of, shelved
-from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import Bad, known, lines
-from codi2_datasets.connectors.reading.words import MARK, shown, words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.files import find, folder_identity
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.llava import MARKS, in_place, media_of
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.shelf import endings_of, shelved
+from codi2_datasets.readers.tables import sliced, slices
+from codi2_datasets.readers.values import Bad, known, lines
+from codi2_datasets.readers.words import MARK, shown, words
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "LLaVA team"
 IMAGES = "LicenseRef-COCO"

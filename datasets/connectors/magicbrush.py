@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.edits import Edit, edit_rows
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.values import known, number, string
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import tables
+from codi2_datasets.readers.edits import Edit, edit_rows
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.values import known, number, string
 
 LICENCE, AUTHOR = "CC-BY-4.0", "OSU NLP Group"
 NEEDED = (("source_img",), ("instruction",), ("target_img",))

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
-from codi2_datasets.connectors.reading.delimited import delimited_rows
-from codi2_datasets.connectors.reading.files import PACKED, find, has_ending, stem
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, need_fields, string, text
-from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.delimited import delimited_rows
+from codi2_datasets.readers.files import PACKED, find, has_ending, stem
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.tables import sliced, slices
+from codi2_datasets.readers.values import Bad, Numbered, known, lines, need_fields, string, text
+from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "LicenseRef-CrossFit", "the makers of the tasks, collected by MetaICL and CrossFit"
 DRAW = re.compile(r"(_\d+_\d+)?_(train|dev|test)$")

@@ -17,17 +17,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import PACKED, find, folder_identity, identity, kept, stem
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.media import medium
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.texts import is_parquet
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, lines, pick, string
-from codi2_datasets.connectors.reading.words import shown, words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import tables
+from codi2_datasets.readers.files import PACKED, find, folder_identity, identity, kept, stem
+from codi2_datasets.readers.json_items import json_items
+from codi2_datasets.readers.media import medium
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.texts import is_parquet
+from codi2_datasets.readers.values import Bad, Numbered, known, lines, pick, string
+from codi2_datasets.readers.words import shown, words
+from codi2_datasets.sources.registries import SourceUnavailable
 
 LICENCE, AUTHOR = "LicenseRef-MIMIC-IT", "S-Lab, Nanyang Technological University"
 FRAMES = 5  # pictures of an instruction at most

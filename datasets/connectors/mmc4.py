@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs
-from codi2_datasets.connectors.reading.documents import stretches
-from codi2_datasets.connectors.reading.files import find, short
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.values import (
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import pairs
+from codi2_datasets.readers.documents import stretches
+from codi2_datasets.readers.files import find, short
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.tables import sliced, slices
+from codi2_datasets.readers.values import (
     WEB,
     Bad,
     known,
@@ -28,8 +29,7 @@ from codi2_datasets.connectors.reading.values import (
     web_address,
     whole,
 )
-from codi2_datasets.connectors.reading.words import words
-from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.words import words
 
 AUTHOR = "web pages, collected by the Allen Institute for AI"
 PATTERNS = ("*.jsonl", "*.jsonl.zip", "*.jsonl.gz", "*.jsonl.zst")

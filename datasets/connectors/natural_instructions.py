@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
-from codi2_datasets.connectors.reading.files import PACKED, find, identity, stem
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.results import only_objects, results
-from codi2_datasets.connectors.reading.values import Bad, known, lines, text
-from codi2_datasets.connectors.reading.words import family_of, words
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.files import PACKED, find, identity, stem
+from codi2_datasets.readers.json_items import json_items
+from codi2_datasets.readers.results import only_objects, results
+from codi2_datasets.readers.values import Bad, known, lines, text
+from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
 

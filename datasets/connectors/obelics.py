@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import pairs, tables
-from codi2_datasets.connectors.reading.documents import stretches
-from codi2_datasets.connectors.reading.files import short
-from codi2_datasets.connectors.reading.results import results
-from codi2_datasets.connectors.reading.values import WEB, Bad, known, lines, text, web_address
-from codi2_datasets.connectors.reading.words import words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import pairs, tables
+from codi2_datasets.readers.documents import stretches
+from codi2_datasets.readers.files import short
+from codi2_datasets.readers.results import results
+from codi2_datasets.readers.values import WEB, Bad, known, lines, text, web_address
+from codi2_datasets.readers.words import words
 
 AUTHOR = "web pages, collected by Hugging Face"
 COLUMNS = ("images", "texts", "metadata", "general_metadata")

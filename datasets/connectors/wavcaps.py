@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, Place
-from codi2_datasets.connectors.reading import listed
-from codi2_datasets.connectors.reading.files import stem
-from codi2_datasets.connectors.reading.json_items import json_items
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.results import only_objects
-from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad, Numbered, known, licence_of, pick, string, text, web_address
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers import listed
+from codi2_datasets.readers.files import stem
+from codi2_datasets.readers.json_items import json_items
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.results import only_objects
+from codi2_datasets.readers.sounds import heard
+from codi2_datasets.readers.values import Bad, Numbered, known, licence_of, pick, string, text, web_address
 
 LICENCE = "LicenseRef-WavCaps"
 SOURCES = {"fsd": "FreeSound", "bbc": "BBC_Sound_Effects", "sb": "SoundBible", "as": "AudioSet_SL"}

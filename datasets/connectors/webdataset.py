@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Piece, Rows
-from codi2_datasets.connectors.reading import pairs
-from codi2_datasets.connectors.reading.values import WEB, string, text
+from codi2_datasets.readers import pairs
+from codi2_datasets.readers.values import WEB, string, text
 
 
 def rows(piece: Piece) -> Rows:

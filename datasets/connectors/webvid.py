@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
-from codi2_datasets.connectors.reading import listed, pairs
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.tars import names
-from codi2_datasets.connectors.reading.values import Bad, known, need, number, pick, text, web_address
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers import listed, pairs
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.tars import names
+from codi2_datasets.readers.values import Bad, known, need, number, pick, text, web_address
 
 LICENCE = "LicenseRef-WebVid"
 CSV = ("*.csv", "*.csv.gz", "*.csv.zst")

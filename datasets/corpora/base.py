@@ -57,7 +57,7 @@ class Corpus(Protocol):
 
     @property
     def source(self) -> str:
-        """As `codi2_datasets.sources.fetch` takes it: 'npm:@iconify-json/noto@1.2.9'."""
+        """As `codi2_datasets.sources.fetch.fetch` takes it: 'npm:@iconify-json/noto@1.2.9'."""
 
     @property
     def companions(self) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.corpora.emoji_names import Names
-from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
-from codi2_datasets.corpora.emojibase import Emoji, load_captions, load_emojis, normalise_hexcode, read_json
-from codi2_datasets.corpora.fxemoji_names import FXEMOJI
-from codi2_datasets.corpora.iconify import Drawing, drawings
+from codi2_datasets.corpora.support.emoji_names import Names
+from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
+from codi2_datasets.corpora.support.emojibase import Emoji, load_captions, load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.support.fxemoji_names import FXEMOJI
+from codi2_datasets.corpora.support.iconify import Drawing, drawings
 
 TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learning", "subject_driven")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, EmojiStyle, Found
-from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
-from codi2_datasets.corpora.emojibase import load_captions, load_emojis, normalise_hexcode
+from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
+from codi2_datasets.corpora.support.emojibase import load_captions, load_emojis, normalise_hexcode
 
 FOLDER = "package/assets"
 STYLE = "Fluent animated"

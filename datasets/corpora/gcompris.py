@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.corpora.rcc import files
+from codi2_datasets.corpora.support.rcc import files
 
 FOLDER = "usr/share/gcompris-qt/rcc"
 INSIDE = "gcompris/src/activities"

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.corpora.midi_instruments import DRUMS, INSTRUMENTS, LEFT_OUT, PIECES, Instrument
-from codi2_datasets.corpora.midi_phrases import EIGHTH, Notes, Phrase
+from codi2_datasets.corpora.support.midi_instruments import DRUMS, INSTRUMENTS, LEFT_OUT, PIECES, Instrument
+from codi2_datasets.corpora.support.midi_phrases import EIGHTH, Notes, Phrase
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import encode_audio, fade_out, resample
-from codi2_datasets.packages import require
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.pretrained.packages import require
 
 if TYPE_CHECKING:
     from tinysoundfont import Synth

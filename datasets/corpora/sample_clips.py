@@ -57,7 +57,7 @@ class SampleClips:
 
 def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
     """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
-    from codi2_datasets.media.frames import video
+    from codi2_datasets.media.decoding.frames import video
     from codi2_datasets.media.video import encode_video
 
     frames, end = [], 0.0

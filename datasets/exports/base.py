@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codi2_datasets.sample import Part, Sample
+from codi2_datasets.formats.sample import Part, Sample
 from codi2_storage.store import Store
 
 

@@ -18,7 +18,7 @@ import yaml
 from codi2_datasets.exports import webdataset
 from codi2_datasets.exports.base import Format, Item, Loss, Reading
 from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.identity import digest
+from codi2_datasets.formats.hashing import digest
 from codi2_storage.store import Store
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}

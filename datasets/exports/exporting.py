@@ -14,11 +14,11 @@ from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, 
 from codi2_datasets.exports.files import local_copy
 from codi2_datasets.exports.registry import formats
 from codi2_datasets.exports.webdataset import read_tar
-from codi2_datasets.progress import Advance, progress
-from codi2_datasets.sample import EXTENSIONS
-from codi2_storage.catalog import Catalog
+from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_datasets.runtime.progress import Advance, progress
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
-from codi2_storage.uris import identity
 
 MARK = "loss.json"
 

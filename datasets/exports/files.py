@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from codi2_storage.files import replacing
+from codi2_storage.locations.files import replacing
 from codi2_storage.store import Store, explained
 
 

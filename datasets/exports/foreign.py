@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from codi2_datasets.exports.base import Item, Loss, Reading
-from codi2_datasets.identity import digest
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.formats.sample import SAMPLE_RATE, Message, Sample
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
-from codi2_datasets.media.colour import is_plain
-from codi2_datasets.media.frames import is_plain_video
+from codi2_datasets.media.decoding.colour import is_plain
+from codi2_datasets.media.decoding.frames import is_plain_video
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_datasets.media.decoding.raster import load, open_checked, pillow_errors
 from codi2_datasets.media.image import decode_image, encode_image
-from codi2_datasets.media.media_types import media_type_of
-from codi2_datasets.media.raster import load, open_checked, pillow_errors
 from codi2_datasets.media.video import normalise_video
-from codi2_datasets.sample import SAMPLE_RATE, Message, Sample
 
 SPLITS = ("train", "validation", "test")
 MAX_SECONDS = 600.0  # of audio and video; what is longer is cut there

@@ -14,10 +14,6 @@ from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import has_ending
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.llava import in_place, media_of
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import (
     ExportError,
     Format,
@@ -30,7 +26,11 @@ from codi2_datasets.exports.base import (
 )
 from codi2_datasets.exports.files import TextFiles
 from codi2_datasets.exports.foreign import Unusable, medium, sample_of, usable
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.formats.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.readers.files import has_ending
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.llava import in_place, media_of
+from codi2_datasets.readers.values import Bad
 from codi2_storage.store import Store
 
 TOKEN, ESCAPED = "<image>", "&lt;image&gt;"

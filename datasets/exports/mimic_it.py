@@ -27,7 +27,7 @@ from codi2_datasets.exports.base import (
 )
 from codi2_datasets.exports.files import TextFiles
 from codi2_datasets.exports.foreign import medium, sample_of, usable
-from codi2_datasets.sample import Message, Part, Sample
+from codi2_datasets.formats.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
 META = {"version": "1", "author": "see ATTRIBUTION"}

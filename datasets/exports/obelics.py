@@ -15,7 +15,7 @@ from codi2_datasets.exports.base import Format, Item, Loss, Reading, beyond_pict
 from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
 from codi2_datasets.exports.trl import MEDIUM
-from codi2_datasets.sample import Message, Part, Sample
+from codi2_datasets.formats.sample import Message, Part, Sample
 from codi2_storage.store import Store
 
 SCHEMA = pa.schema(

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.reading.files import has_ending
-from codi2_datasets.connectors.reading.tables import file_rows
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Item, Loss
 from codi2_datasets.exports.files import whole_file
 from codi2_datasets.exports.foreign import usable
 from codi2_datasets.exports.webdataset import lots
+from codi2_datasets.readers.files import has_ending
+from codi2_datasets.readers.tables import file_rows
+from codi2_datasets.readers.values import Bad
 from codi2_storage.store import Store
 
 ROWS = 1000  # a file

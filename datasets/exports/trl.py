@@ -15,7 +15,7 @@ import pyarrow as pa
 from codi2_datasets.exports.base import Format, Item, Loss, Reading, roles_lost
 from codi2_datasets.exports.foreign import Unusable, medium, sample_of
 from codi2_datasets.exports.parquet import FILES, read_rows, write_rows
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
+from codi2_datasets.formats.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
 
 COLUMNS = {"image": "images", "audio": "audios", "video": "videos"}

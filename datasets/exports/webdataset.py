@@ -8,12 +8,12 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 
-from codi2_datasets.connectors.reading.tars import opened_tar
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy, whole_file
-from codi2_datasets.padding import add_sample, members_of
-from codi2_datasets.sample import Sample, SampleError
+from codi2_datasets.formats.member_padding import add_sample, members_of
+from codi2_datasets.formats.sample import Sample, SampleError
+from codi2_datasets.readers.tars import opened_tar
+from codi2_datasets.readers.values import Bad
 from codi2_storage.store import Store
 
 SAMPLES = 1000  # a shard

@@ -1,6 +1,6 @@
 """One URL fetched: opt-outs are honored, redirects are followed one by one, transient errors are retried.
 
-A URL is normalized once (`codi2_storage.urls`): what is checked is what is sent, byte for byte.
+A URL is normalized once (`codi2_storage.locations.urls`): what is checked is what is sent, byte for byte.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codi2_datasets.fetching import status
 from codi2_datasets.fetching.addresses import Checked, PrivateAddress, is_private
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.rules import AGENT, Site, opted_out
-from codi2_storage.urls import Url, UrlError, parse_url
+from codi2_storage.locations.urls import Url, UrlError, parse_url
 
 HOPS = 5
 MOVED = {301, 302, 303, 307, 308}

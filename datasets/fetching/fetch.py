@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from codi2_datasets.engine import cluster_when_needed, spread
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.listing import Row, slices
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.shard import Job, fetch_shards, spec_of
-from codi2_datasets.progress import progress
+from codi2_datasets.runtime.progress import progress
+from codi2_datasets.runtime.ray_executor import cluster_when_needed, spread
 from codi2_storage.store import Store
 
 FEW = 1  # groups that are fetched here rather than on Ray

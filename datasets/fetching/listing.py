@@ -8,15 +8,15 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors import Link, Place, connectors
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.files import DAMAGE, PACKED, damage, expand, find, short
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.lines import lines_of
-from codi2_datasets.connectors.reading.pairs import plain
-from codi2_datasets.connectors.reading.tables import file_rows, row_groups
-from codi2_datasets.connectors.reading.values import Bad, Numbered, listed_url, need, pick, text
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.fetching.options import FetchError
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.files import DAMAGE, PACKED, damage, expand, find, short
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.lines import lines_of
+from codi2_datasets.readers.pairs import plain
+from codi2_datasets.readers.tables import file_rows, row_groups
+from codi2_datasets.readers.values import Bad, Numbered, listed_url, need, pick, text
 
 ADDRESS = ("url", "URL", "contentUrl", "image_url")
 DELIMITERS = {"csv": ",", "tsv": "\t"}

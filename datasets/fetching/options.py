@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codi2_datasets.fetching.rules import Blocklist
-from codi2_storage.urls import UrlError, parse_host
+from codi2_storage.locations.urls import UrlError, parse_host
 
 VERSION = "2"  # since 2, a URL is asked for as it is listed
 

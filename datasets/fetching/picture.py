@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from PIL import Image
 
 from codi2_datasets.connectors.base import Link
-from codi2_datasets.connectors.reading.media import media_type_of, medium
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.media import MediaError, TooLarge
-from codi2_datasets.media.colour import is_plain, srgb
-from codi2_datasets.media.media_types import EXTENSIONS
-from codi2_datasets.media.orientation import upright, upright_size
-from codi2_datasets.media.raster import load, open_checked, pillow_errors
+from codi2_datasets.media.decoding.colour import is_plain, srgb
+from codi2_datasets.media.decoding.media_types import EXTENSIONS
+from codi2_datasets.media.decoding.orientation import upright, upright_size
+from codi2_datasets.media.decoding.raster import load, open_checked, pillow_errors
+from codi2_datasets.readers.media import media_type_of, medium
+from codi2_datasets.readers.values import Bad
 
 AS_THEY_COME = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # kept where they are small enough
 

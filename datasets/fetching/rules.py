@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_storage.urls import Url, UrlError, parse_host, parse_url
+from codi2_storage.locations.urls import Url, UrlError, parse_host, parse_url
 
 AGENT = "codi2-open"
 REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}

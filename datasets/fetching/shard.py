@@ -22,14 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codi2_datasets.connectors import Link
-from codi2_datasets.connectors.reading.tars import Sample, samples
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.client import Client, session_of
 from codi2_datasets.fetching.listing import Slice
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.picture import Kept, keep
-from codi2_datasets.identity import canonical, digest
-from codi2_datasets.tar import pack
+from codi2_datasets.formats.hashing import canonical, digest
+from codi2_datasets.formats.tar import pack
+from codi2_datasets.readers.tars import Sample, samples
 from codi2_storage.store import Store
 
 SCHEMA = pa.schema(

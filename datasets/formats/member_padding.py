@@ -12,8 +12,8 @@ import tarfile
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 
-from codi2_datasets.sample import EXTENSIONS, Sample
-from codi2_datasets.tar import add_member
+from codi2_datasets.formats.sample import EXTENSIONS, Sample
+from codi2_datasets.formats.tar import add_member
 
 FIRST = 5  # samples that `datasets` looks at: NUM_EXAMPLES_FOR_FEATURES_INFERENCE
 MODALITIES = {extension: modality for modality, extension in EXTENSIONS.items()}

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codi2_datasets.derive import derivations
+from codi2_datasets.formats.member_padding import MODALITIES, pad
+from codi2_datasets.formats.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
+from codi2_datasets.formats.tar import add_member
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import decode_video, encode_video
-from codi2_datasets.padding import MODALITIES, pad
-from codi2_datasets.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
-from codi2_datasets.tar import add_member
+from codi2_datasets.transforms import derivations
 from codi2_storage.store import Store
 
 VERSION = "3"

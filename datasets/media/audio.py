@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import soundfile
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.audio_reading import Limits, read_audio
+from codi2_datasets.media.decoding.audio_files import Limits, read_audio
 from codi2_datasets.media.resampling import resample
-from codi2_datasets.sample import SAMPLE_RATE
 
 FULL = 32_768  # steps from silence to full scale in 16 bits
 FADE_SECONDS = 0.05  # at the end of a sound that was cut

@@ -12,9 +12,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.media import raster
-from codi2_datasets.media.colour import WHITE, over_white
-from codi2_datasets.media.svg import render_svg
+from codi2_datasets.media.decoding import raster
+from codi2_datasets.media.decoding.colour import WHITE, over_white
+from codi2_datasets.media.decoding.svg import render_svg
 
 
 def normalise_image(payload: bytes, media_type: str, size: int = 64) -> bytes:

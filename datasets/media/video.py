@@ -17,10 +17,10 @@ import numpy as np
 from av.bitstream import BitStreamFilterContext
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.containers import decoded, opened, video_track
-from codi2_datasets.media.frames import animation, video
+from codi2_datasets.media.decoding.containers import decoded, opened, video_track
+from codi2_datasets.media.decoding.frames import animation, video
+from codi2_datasets.media.decoding.raster import check_size
 from codi2_datasets.media.image import fit
-from codi2_datasets.media.raster import check_size
 
 ANIMATED_IMAGES = ("image/webp", "image/gif", "image/png", "image/apng", "image/avif")
 MAX_SOURCE_FRAMES = 20_000

@@ -29,7 +29,7 @@ class Operator:
     measure_all: Callable[[Sequence[Any]], list[Signals]] | None = None
     """Many media at once, for models that are faster so; a medium that fails fails alone through `measure`."""
     packages: tuple[str, ...] = ()
-    """What it needs beyond the usual, by the names in `codi2_datasets.packages`."""
+    """What it needs beyond the usual, by the names in `codi2_datasets.pretrained.packages`."""
 
 
 @cache

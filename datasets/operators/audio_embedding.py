@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from codi2_datasets.networks import aisfx
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import one_thread
+from codi2_datasets.pretrained.embedders import aisfx
+from codi2_datasets.pretrained.package_weights import one_thread
 
 RATE, UP, DOWN = 44_100, 441, 160  # from 16 kHz
 WINDOW, HOP, MELS, BLOCK = 2048, 1024, 96, 100

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.operators import Operator
-from codi2_datasets.sample import SAMPLE_RATE
 
 
 def measure(sound: np.ndarray) -> dict[str, float]:

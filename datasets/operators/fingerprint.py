@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.operators import Operator
-from codi2_datasets.sample import SAMPLE_RATE
 
 WINDOW, HOP = 512, 256  # samples: 32 ms and 16 ms
 SLOTS, BANDS = 9, 9  # the bits are 8 x 8 differences of differences of these

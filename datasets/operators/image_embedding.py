@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codi2_datasets.networks import efficientnet
 from codi2_datasets.operators import Operator, Signals
-from codi2_datasets.weights import one_thread
+from codi2_datasets.pretrained.embedders import efficientnet
+from codi2_datasets.pretrained.package_weights import one_thread
 
 SIDE = 128  # pixels; the network was trained at 224
 FEATURES, KEPT = 1280, 128

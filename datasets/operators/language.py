@@ -7,7 +7,7 @@ from typing import Any
 
 from codi2_datasets.media.text import plain
 from codi2_datasets.operators import Operator
-from codi2_datasets.packages import require
+from codi2_datasets.pretrained.packages import require
 
 ENOUGH = 1000  # characters that settle it
 

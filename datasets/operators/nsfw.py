@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import onnx_session, package_file
+from codi2_datasets.pretrained.package_weights import onnx_session, package_file
 
 SIDE, CROP = 256, 224  # pixels
 MEAN_BGR = np.array([104.0, 117.0, 123.0], dtype=np.float32)

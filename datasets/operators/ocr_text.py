@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import onnx_session, package_file
+from codi2_datasets.pretrained.package_weights import onnx_session, package_file
 
 LONGEST = 320  # pixels; small pictures are enlarged to it
 INK, BOX = 0.3, 0.5  # how sure the first network must be of a pixel, and of a line

@@ -13,7 +13,7 @@ import numpy as np
 
 from codi2_datasets.media.text import plain
 from codi2_datasets.operators import Operator
-from codi2_datasets.weights import one_thread, package_file
+from codi2_datasets.pretrained.package_weights import one_thread, package_file
 
 TOKENS = 256
 

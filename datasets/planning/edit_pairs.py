@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import duckdb
 
-from codi2_datasets.links import EMPTY
+from codi2_datasets.planning.text_links import EMPTY
 
 # changes of gender that can be asked for in words: to a man or a woman, where one alone has a gender
 SAYABLE_GENDER = (

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import duckdb
 
-from codi2_datasets.connectors.reading.words import MARK
+from codi2_datasets.readers.words import MARK
 
 
 def place_media(connection: duckdb.DuckDBPyConnection, columns: Collection[str]) -> None:

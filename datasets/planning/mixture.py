@@ -11,7 +11,7 @@ import math
 import duckdb
 
 from codi2_datasets.recipe import Mixture, TaskChoice
-from codi2_storage.sql import case, literal
+from codi2_storage.catalog.sql import case, literal
 
 
 def shares(total: int, room: dict[str, int], weights: dict[str, float], temperature: float) -> dict[str, int]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
+from codi2_datasets.planning.templates import TemplateError, check_names, pieces
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import TemplateError, check_names, pieces
-from codi2_storage.sql import case, literal
+from codi2_storage.catalog.sql import case, literal
 
 SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
 SEGMENTS = r"\{[^{}]*\}|[^{]+|\{"  # of a text: a word in braces, or what stands between two

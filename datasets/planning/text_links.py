@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import duckdb
 
-from codi2_datasets.connectors.reading.words import MARK
+from codi2_datasets.readers.words import MARK
 
 EMPTY = """create table if not exists links (text_id varchar, role varchar, position bigint, target varchar);
            create table if not exists spoken (asset_id varchar, kind varchar, corpus varchar, family varchar,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.weights import package_file
+from codi2_datasets.pretrained.package_weights import package_file
 
 
 @cache

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.packages import PackageMissing, package_of, require
+from codi2_datasets.pretrained.packages import PackageMissing, package_of, require
 
 
 def package_file(package: str, relative: str) -> Path:

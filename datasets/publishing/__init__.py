@@ -14,8 +14,8 @@ from codi2_datasets.publishing.attribution import attribution
 from codi2_datasets.publishing.card import card
 from codi2_datasets.publishing.croissant import croissant
 from codi2_datasets.publishing.plots import plots
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Manifest, committed
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Manifest, committed
 from codi2_storage.store import Store
 
 __all__ = ["attribution", "card", "croissant", "describe", "describe_build", "plots"]

@@ -13,7 +13,7 @@ import duckdb
 from codi2_datasets.corpora import corpora
 from codi2_datasets.publishing.figures import SHOWN, WORKS, rows
 from codi2_datasets.publishing.licence_links import asks_share_alike, text_of
-from codi2_storage.sql import literals
+from codi2_storage.catalog.sql import literals
 
 AUTHORS = f"""
     with recursive {WORKS}

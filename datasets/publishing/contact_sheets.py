@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from codi2_datasets.formats.sample import SAMPLE_RATE, Part, Sample
 from codi2_datasets.media.audio import decode_audio
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.media.video import decode_video
-from codi2_datasets.sample import SAMPLE_RATE, Part, Sample
 from codi2_storage.store import Store
 
 ROWS, TILE, PAD, TEXT_WIDTH = 10, 64, 8, 190

@@ -14,11 +14,11 @@ from typing import Any
 
 import duckdb
 
+from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.publishing.columns import COLUMNS
 from codi2_datasets.publishing.figures import WORKS, build_row, columns, one, rows
 from codi2_datasets.publishing.licence_links import text_of
-from codi2_datasets.sample import EXTENSIONS
-from codi2_storage.manifests import Manifest
+from codi2_storage.commits.manifests import Manifest
 
 VERSION, RAI_VERSION = "http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"
 CROISSANT_TERMS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codi2_datasets.licences import CREATIVE, GENERAL_PUBLIC
+from codi2_datasets.planning.licences import CREATIVE, GENERAL_PUBLIC
 
 TEXTS = {
     "0BSD": "https://opensource.org/license/0bsd",

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codi2_datasets.connectors.base import ConnectorError
-from codi2_datasets.connectors.reading.files import DAMAGE, damage
-from codi2_datasets.connectors.reading.lines import lines_of
-from codi2_datasets.connectors.reading.values import Bad, Numbered, broken
+from codi2_datasets.readers.files import DAMAGE, damage
+from codi2_datasets.readers.lines import lines_of
+from codi2_datasets.readers.values import Bad, Numbered, broken
 
 SPAN = 2**20  # characters of a field in quotes that goes over several lines
 SHAPES = {

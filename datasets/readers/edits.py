@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codi2_datasets.connectors.base import Place
-from codi2_datasets.connectors.reading.media import medium
-from codi2_datasets.connectors.reading.values import Bad, text
-from codi2_datasets.connectors.reading.words import content_ref, shown, words
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.media import medium
+from codi2_datasets.readers.values import Bad, text
+from codi2_datasets.readers.words import content_ref, shown, words
 
 
 @dataclass(frozen=True)

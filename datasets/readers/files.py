@@ -21,10 +21,10 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 import pyarrow as pa
 
-from codi2_datasets.clients import SourceUnavailable
-from codi2_storage import paths
-from codi2_storage.filesystems import system_of
-from codi2_storage.paths import is_shadow
+from codi2_datasets.sources.registries import SourceUnavailable
+from codi2_storage.locations import paths
+from codi2_storage.locations.filesystems import system_of
+from codi2_storage.locations.paths import is_shadow
 
 # what decompressors and file systems raise for files that are cut off or corrupt
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)

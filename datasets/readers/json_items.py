@@ -14,9 +14,9 @@ from io import BufferedReader
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage
-from codi2_datasets.connectors.reading.lines import opened_text
-from codi2_datasets.connectors.reading.values import Bad, broken
+from codi2_datasets.readers.files import DAMAGE, damage
+from codi2_datasets.readers.lines import opened_text
+from codi2_datasets.readers.values import Bad, broken
 
 CHUNK = 2**20  # bytes read at once
 LARGEST = 256 * 2**20  # characters of one item: more is damage

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage
-from codi2_datasets.connectors.reading.json_items import DECODER, SPACE, Reader
-from codi2_datasets.connectors.reading.lines import BUFFER, opened_text, split_lines
-from codi2_datasets.connectors.reading.values import Bad, Numbered
+from codi2_datasets.readers.files import DAMAGE, damage
+from codi2_datasets.readers.json_items import DECODER, SPACE, Reader
+from codi2_datasets.readers.lines import BUFFER, opened_text, split_lines
+from codi2_datasets.readers.values import Bad, Numbered
 
 LOOKED_AT = 50  # lines, to tell whether each is an object by itself
 

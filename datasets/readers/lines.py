@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, opened
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.readers.files import DAMAGE, opened
+from codi2_datasets.readers.values import Bad
 
 LONGEST = 16 * 2**20  # bytes of a line: more is damage
 BUFFER = 256 * 1024  # bytes read at once, and looked at to find out how a file is laid out

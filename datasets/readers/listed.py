@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
-from codi2_datasets.connectors.reading.files import find, folder_identity, identity, kept, matches, short, stem
-from codi2_datasets.connectors.reading.media import Medium, medium
-from codi2_datasets.connectors.reading.results import Describe, result, results
-from codi2_datasets.connectors.reading.shelf import (
+from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.files import find, folder_identity, identity, kept, matches, short, stem
+from codi2_datasets.readers.media import Medium, medium
+from codi2_datasets.readers.results import Describe, result, results
+from codi2_datasets.readers.shelf import (
     EVERY_ENDING,
     endings_of,
     ends_with,
@@ -24,11 +25,10 @@ from codi2_datasets.connectors.reading.shelf import (
     shelved,
     without_ending,
 )
-from codi2_datasets.connectors.reading.tables import sliced, slices
-from codi2_datasets.connectors.reading.tars import PATTERNS, Member, is_tar, opened_tar
-from codi2_datasets.connectors.reading.tars import names as tar_names
-from codi2_datasets.connectors.reading.values import Bad, Elsewhere, Numbered
-from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.tables import sliced, slices
+from codi2_datasets.readers.tars import PATTERNS, Member, is_tar, opened_tar
+from codi2_datasets.readers.tars import names as tar_names
+from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
 
 Index = dict[str, list[tuple[str, str]]]
 """Media in tars by their last name without ending: (tar, member)."""

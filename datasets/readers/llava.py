@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.reading.values import Bad, string
+from codi2_datasets.readers.values import Bad, string
 
 MARKS = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
 SPLIT = re.compile(f"({'|'.join(map(re.escape, MARKS.values()))})")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import FULL, below_full
-from codi2_datasets.media.audio_reading import Limits, read_audio
-from codi2_datasets.media.containers import tracks_of
-from codi2_datasets.media.frames import frame_at
-from codi2_datasets.media.media_types import EXTENSIONS, media_type_of
-from codi2_datasets.media.raster import decode
+from codi2_datasets.media.decoding.audio_files import Limits, read_audio
+from codi2_datasets.media.decoding.containers import tracks_of
+from codi2_datasets.media.decoding.frames import frame_at
+from codi2_datasets.media.decoding.media_types import EXTENSIONS, media_type_of
+from codi2_datasets.media.decoding.raster import decode
+from codi2_datasets.readers.values import Bad
 
 OTHER_NAMES = {  # beside the usual extension of a type
     "image": ("jpeg", "jpe", "jfif", "tiff", "heif"),

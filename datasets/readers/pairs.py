@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.clients import SourceUnavailable
 from codi2_datasets.connectors.base import Held, Link, Piece, Place, RowResult, Rows
-from codi2_datasets.connectors.reading.files import exists, find, identity, short
-from codi2_datasets.connectors.reading.json_rows import json_object
-from codi2_datasets.connectors.reading.media import Medium, is_cut_out, medium
-from codi2_datasets.connectors.reading.results import result
-from codi2_datasets.connectors.reading.shelf import EVERY_ENDING
-from codi2_datasets.connectors.reading.tables import file_rows, row_groups
-from codi2_datasets.connectors.reading.tars import ENDINGS as TAR_ENDINGS
-from codi2_datasets.connectors.reading.tars import PATTERNS, Sample, is_tar, opened_tar
-from codi2_datasets.connectors.reading.values import (
+from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.files import exists, find, identity, short
+from codi2_datasets.readers.json_rows import json_object
+from codi2_datasets.readers.media import Medium, is_cut_out, medium
+from codi2_datasets.readers.results import result
+from codi2_datasets.readers.shelf import EVERY_ENDING
+from codi2_datasets.readers.tables import file_rows, row_groups
+from codi2_datasets.readers.tars import ENDINGS as TAR_ENDINGS
+from codi2_datasets.readers.tars import PATTERNS, Sample, is_tar, opened_tar
+from codi2_datasets.readers.values import (
     Bad,
     Numbered,
     known,
@@ -33,7 +33,7 @@ from codi2_datasets.connectors.reading.values import (
     web_address,
     whole,
 )
-from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.sources.registries import SourceUnavailable
 
 FETCHED = ("ok", "success")  # statuses of our fetcher and of img2dataset
 

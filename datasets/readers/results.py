@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
-from codi2_datasets.connectors.reading.files import short
-from codi2_datasets.connectors.reading.values import Bad, Elsewhere, Numbered
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.files import short
+from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
 
 Given = SourceRow | Bad | Elsewhere | Iterable[SourceRow | RejectedRow]
 Describe = Callable[[Place, str, Mapping[str, Any]], Given]

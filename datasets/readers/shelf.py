@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from codi2_datasets.connectors.reading.files import find, kept, matches, of_one_file, opened, short, stem
-from codi2_datasets.connectors.reading.media import ENDINGS, Medium, medium
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.corpora.base import PASSES
+from codi2_datasets.readers.files import find, kept, matches, of_one_file, opened, short, stem
+from codi2_datasets.readers.media import ENDINGS, Medium, medium
+from codi2_datasets.readers.values import Bad
 
 EVERY_ENDING = tuple(ending for endings in ENDINGS.values() for ending in endings)
 

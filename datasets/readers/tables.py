@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codi2_datasets.connectors.base import Piece, Place
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, find, identity, opened
-from codi2_datasets.connectors.reading.values import Bad, Numbered, need
+from codi2_datasets.readers.files import DAMAGE, damage, find, identity, opened
+from codi2_datasets.readers.values import Bad, Numbered, need
 
 BATCH = 64  # rows of Parquet held at once: they may carry images
 SLICE = 20_000  # rows of a list that one worker reads

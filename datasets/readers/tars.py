@@ -18,11 +18,11 @@ from typing import IO, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, open_system, opened, unpacked
-from codi2_datasets.connectors.reading.json_rows import json_object
-from codi2_datasets.connectors.reading.lines import Joined, decoded
-from codi2_datasets.connectors.reading.values import Bad
-from codi2_storage.paths import is_shadow
+from codi2_datasets.readers.files import DAMAGE, damage, open_system, opened, unpacked
+from codi2_datasets.readers.json_rows import json_object
+from codi2_datasets.readers.lines import Joined, decoded
+from codi2_datasets.readers.values import Bad
+from codi2_storage.locations.paths import is_shadow
 
 LARGEST = 512 * 2**20  # bytes of a member
 BLOCK = tarfile.BLOCKSIZE

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from codi2_datasets.connectors.base import Piece, Place, Rows
-from codi2_datasets.connectors.reading import tables
-from codi2_datasets.connectors.reading.files import find
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.results import Describe, results
-from codi2_datasets.connectors.reading.values import need_fields
+from codi2_datasets.readers import tables
+from codi2_datasets.readers.files import find
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.results import Describe, results
+from codi2_datasets.readers.values import need_fields
 
 PATTERNS = ("*.json", "*.jsonl", "*.parquet", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
-from codi2_storage.urls import UrlError, parse_url
+from codi2_storage.locations.urls import UrlError, parse_url
 
 LOOKED_AT = 20  # rows of JSON, for the fields that they have
 WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web whose owners license them themselves, or do not

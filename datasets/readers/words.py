@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from codi2_datasets.connectors.base import Place
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.values import known
 from codi2_datasets.corpora.base import SourceRow
-from codi2_datasets.identity import digest, sha256
+from codi2_datasets.formats.hashing import digest, sha256
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.values import known
 
 MARK = "\ufffc"  # stands in a text for the next of its media, where these have places
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from codi2_storage.children import watch
+from codi2_storage.host.child_processes import watch
 
 # Once $0 is gone, kill all that writes to files under $1, for ten seconds, since what was starting opens its log later;
 # then remove $1, unless there is a $2.

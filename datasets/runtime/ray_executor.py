@@ -19,11 +19,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codi2_datasets.carrying import carrying, listened, unpacked
-from codi2_datasets.sweeping import swept
-from codi2_storage.homes import CACHE, SOCKET_PATH, HomeError, cache_home, socket_folder
-from codi2_storage.loopback import spare_loopback
-from codi2_storage.stopping import requested
+from codi2_datasets.runtime.ray_cleanup import swept
+from codi2_datasets.runtime.worker_logs import carrying, listened, unpacked
+from codi2_storage.host.folders import CACHE, SOCKET_PATH, HomeError, cache_home, socket_folder
+from codi2_storage.host.loopback import spare_loopback
+from codi2_storage.host.shutdown import requested
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from codi2_storage import children
-from codi2_storage.files import beside
+from codi2_storage.host import child_processes
+from codi2_storage.locations.files import beside
 
 MAX_BYTES = 32 * 2**30  # unpacked; more than that is taken for a decompression bomb
 
@@ -86,7 +86,7 @@ def unpack_tar(archive: Path, destination: Path, name: str) -> None:
 def unpack_deb(archive: Path, destination: Path, name: str) -> None:
     """The files of a Debian package, without running any of its scripts."""
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
-    with children.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         stream: IO[bytes] = process.stdout
         try:

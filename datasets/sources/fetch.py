@@ -20,10 +20,18 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from codi2_datasets.archives import ArchiveError, unpack
-from codi2_datasets.clients import SourceDamaged, SourceUnavailable, file_hash, from_deb, from_npm, from_pypi, from_uri
-from codi2_storage.files import as_new, write_whole
-from codi2_storage.homes import cache_home
+from codi2_datasets.sources.archives import ArchiveError, unpack
+from codi2_datasets.sources.registries import (
+    SourceDamaged,
+    SourceUnavailable,
+    file_hash,
+    from_deb,
+    from_npm,
+    from_pypi,
+    from_uri,
+)
+from codi2_storage.host.folders import cache_home
+from codi2_storage.locations.files import as_new, write_whole
 
 __all__ = ["Fetched", "SourceDamaged", "SourceUnavailable", "fetch", "pinned"]
 

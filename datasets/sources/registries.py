@@ -19,8 +19,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from codi2_storage import children
-from codi2_storage.filesystems import system_of
+from codi2_storage.host import child_processes
+from codi2_storage.locations.filesystems import system_of
 
 CLIENT_SECONDS = 1800  # a client that says nothing for so long has lost its network
 LONGEST_NAME = 60  # characters of a file's name, its end: that of a proxied or signed URL may be too long for a disk
@@ -53,7 +53,7 @@ class Archive:
 def run(source: str, command: list[str], folder: Path, remedy: str) -> subprocess.CompletedProcess[str]:
     """Run a client with the user's own configuration. Raises SourceUnavailable if it is absent or hangs."""
     try:
-        return children.run(command, cwd=folder, text=True, errors="replace", timeout=CLIENT_SECONDS)
+        return child_processes.run(command, cwd=folder, text=True, errors="replace", timeout=CLIENT_SECONDS)
     except FileNotFoundError:
         raise SourceUnavailable(source, f"{command[0]} is not installed", remedy) from None
     except subprocess.TimeoutExpired:

@@ -16,7 +16,7 @@ from codi2_datasets.dedup import groups, minhash, perceptual, semantic
 from codi2_datasets.dedup.pairs import Pairs
 from codi2_datasets.recipe import Duplicates, Recipe
 from codi2_datasets.steps.ledger import reject
-from codi2_storage.sql import identifier, literal
+from codi2_storage.catalog.sql import identifier, literal
 
 # What each way of looking needs: (modality, way) -> operator, and its signals
 NEEDS = {

@@ -14,18 +14,18 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from codi2_datasets.engine import spread
-from codi2_datasets.identity import digest
+from codi2_datasets.formats.hashing import digest
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.media.video import decode_video
 from codi2_datasets.operators import Operator, Signals, operators
-from codi2_datasets.progress import progress
 from codi2_datasets.recipe import Recipe
-from codi2_storage.manifests import Commit, Manifest, Writer, commits, read_rows
+from codi2_datasets.runtime.progress import progress
+from codi2_datasets.runtime.ray_executor import spread
+from codi2_storage.catalog.tables import TABLES, as_table
+from codi2_storage.commits.manifests import Commit, Manifest, Writer, commits, read_rows
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES, as_table
 
 DECODE: dict[str, Callable[[bytes], np.ndarray]] = {
     "image": lambda data: np.asarray(decode_image(data)),

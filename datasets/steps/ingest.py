@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
-from codi2_datasets.engine import spread
-from codi2_datasets.identity import digest
-from codi2_datasets.progress import Advance, progress
+from codi2_datasets.formats.hashing import digest
 from codi2_datasets.recipe import Recipe
-from codi2_datasets.sources import Fetched, SourceUnavailable, fetch, pinned
+from codi2_datasets.runtime.progress import Advance, progress
+from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.sources.fetch import Fetched, SourceUnavailable, fetch, pinned
 from codi2_datasets.steps.ingest_published import Published, ingest_published, look_at
 from codi2_datasets.steps.normalise import ingest_partition
 from codi2_datasets.steps.partitions import (
@@ -30,7 +30,7 @@ from codi2_datasets.steps.partitions import (
     partitions,
     source_rows,
 )
-from codi2_storage.manifests import Writer, committed
+from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store
 
 

@@ -13,17 +13,17 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.connectors import Connector, Piece, Place, connectors
-from codi2_datasets.connectors.reading.entities import segmented
-from codi2_datasets.connectors.reading.files import expand, folder_identity, keep_for, short
 from codi2_datasets.corpora import RejectedRow, SourceRow
-from codi2_datasets.engine import spread
-from codi2_datasets.identity import digest
-from codi2_datasets.licences import KNOWN
-from codi2_datasets.progress import progress
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.planning.licences import KNOWN
+from codi2_datasets.readers.entities import segmented
+from codi2_datasets.readers.files import expand, folder_identity, keep_for, short
 from codi2_datasets.recipe import PLACES, CorpusChoice
+from codi2_datasets.runtime.progress import progress
+from codi2_datasets.runtime.ray_executor import spread
 from codi2_datasets.steps.normalise import ingest_partition
 from codi2_datasets.steps.partitions import PARTITION_ROWS, VERSION, Media, Revision, partitions, source_rows
-from codi2_storage.manifests import Writer, committed
+from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store
 
 FEW = 2  # pieces that are read here rather than on Ray: each may hold thousands of media

@@ -8,14 +8,14 @@ from itertools import groupby
 from typing import Any
 
 from codi2_datasets.corpora import RejectedRow, SourceRow
-from codi2_datasets.identity import sha256
+from codi2_datasets.formats.hashing import sha256
+from codi2_datasets.formats.tar import pack
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
 from codi2_datasets.media.video import normalise_video
 from codi2_datasets.steps.partitions import COPIED, OP, VERSION, Media, Partition, partition_info, source_row_id
-from codi2_datasets.tar import pack
-from codi2_storage.manifests import Writer
+from codi2_storage.commits.manifests import Writer
 
 MEDIA_TYPES = {"image": ("image/webp", "webp"), "audio": ("audio/flac", "flac"), "video": ("video/mp4", "mp4")}
 

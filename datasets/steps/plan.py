@@ -14,20 +14,20 @@ from dataclasses import replace
 
 import duckdb
 
-from codi2_datasets.derive import derivations
-from codi2_datasets.licences import fusable, fuse_all, strictest
-from codi2_datasets.mixture import choose, shares
-from codi2_datasets.neighbours import make_neighbours
-from codi2_datasets.pairing import pair
-from codi2_datasets.progress import progress
+from codi2_datasets.planning.demonstrations import pair
+from codi2_datasets.planning.edit_pairs import make_relations
+from codi2_datasets.planning.licences import fusable, fuse_all, strictest
+from codi2_datasets.planning.media_marks import place_media
+from codi2_datasets.planning.mixture import choose, shares
+from codi2_datasets.planning.nearest_neighbours import make_neighbours
+from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.recipe import Recipe, TaskChoice
-from codi2_datasets.relations import make_relations
+from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.ledger import count
-from codi2_datasets.steps.marks import place_media
-from codi2_datasets.steps.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.tasks import Planner, planners
-from codi2_storage.sql import case, literal, literals
-from codi2_storage.tables import TABLES
+from codi2_datasets.transforms import derivations
+from codi2_storage.catalog.sql import case, literal, literals
+from codi2_storage.catalog.tables import TABLES
 
 FORBIDDEN = "(none)"  # the licence of a work that may not be made
 

@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.shards import Receipt
-from codi2_storage.manifests import Writer
-from codi2_storage.sql import literal
+from codi2_datasets.formats.shards import Receipt
+from codi2_storage.catalog.sql import literal
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 # Each must be zero in a build that is published.

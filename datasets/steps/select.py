@@ -13,12 +13,12 @@ import time
 
 import duckdb
 
-from codi2_datasets.links import make_links
+from codi2_datasets.planning.text_links import make_links
 from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
 from codi2_datasets.steps.deduplicate import group_near, keep_apart
 from codi2_datasets.steps.ledger import count, ledger_line, reject
-from codi2_storage.sql import identifier, literal
+from codi2_storage.catalog.sql import identifier, literal
 
 ATTRIBUTES = {
     "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",

@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.engine import spread
-from codi2_datasets.progress import progress
+from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_datasets.formats.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.recipe import Recipe
-from codi2_datasets.sample import EXTENSIONS
-from codi2_datasets.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
+from codi2_datasets.runtime.progress import progress
+from codi2_datasets.runtime.ray_executor import spread
 from codi2_datasets.steps.select import count
-from codi2_storage.sql import case, literal
+from codi2_storage.catalog.sql import case, literal
 from codi2_storage.store import Store
 
 # SQL, over the samples `s` of one shard: a hash of all that decides its bytes; and its name, by task, split and hash

@@ -26,7 +26,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from codi2_datasets.templates import Template
+from codi2_datasets.planning.templates import Template
 
 
 @dataclass(frozen=True)

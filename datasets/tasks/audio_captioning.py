@@ -1,8 +1,8 @@
 """Sound -> words: what is heard, or what is said; with examples or without."""
 
-from codi2_datasets.captions import captioned_rows
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
     ("What do you hear? [query]", "[target]"),

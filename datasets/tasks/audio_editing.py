@@ -6,8 +6,8 @@ The target is exact: mixtures are made of real clips, effects are computed. Aske
 
 from typing import Any
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 MIXED = {
     "add": (

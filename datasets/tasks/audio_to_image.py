@@ -1,8 +1,8 @@
 """Sound -> a picture of what makes it."""
 
-from codi2_datasets.soundings import SOUNDINGS
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.audio_visual_pairs import SOUNDINGS
 
 TEMPLATES = (
     ("What makes this sound? Draw it. [query]", "[target]"),

@@ -9,11 +9,11 @@ styled   the subject of one picture in the style of another
 cut      things cut out of a captioned picture, and its caption -> the picture
 """
 
-from codi2_datasets.joining import joined
-from codi2_datasets.looks import look
-from codi2_datasets.placing import overlay, placing
+from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.scene_layout import overlay, placing
+from codi2_datasets.vocabulary.style_groups import look
 
 TEMPLATES = {
     "sum": (

@@ -1,7 +1,7 @@
 """Two to four works of one style, of other subjects -> a new work in that style. The style is never named."""
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 SAID = (
     ("Given the artistic style represented in {refs}, create a new artwork similar to it: {caption}", "[target]"),

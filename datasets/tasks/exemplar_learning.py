@@ -3,9 +3,9 @@
 shown{d}x{m}   questions that a corpus itself gives as examples: d of them, with m pictures each, then the one to answer
 """
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import literals
+from codi2_storage.catalog.sql import literals
 
 TEMPLATES = (
     (

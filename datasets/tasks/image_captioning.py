@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from codi2_datasets.languages import NAME, captioned
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.languages import NAME, captioned
 
 BOTH = (
     ("What does this picture show? [query]", "{caption}"),

@@ -2,9 +2,9 @@
 of edits tells it.
 """
 
-from codi2_datasets.relations import SAYABLE_GENDER
+from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 TEMPLATES = {
     "style": (

@@ -1,8 +1,8 @@
 """Words -> a picture and its sound, in one reply."""
 
-from codi2_datasets.soundings import SOUNDINGS
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.audio_visual_pairs import SOUNDINGS
 
 TEMPLATES = (
     ("Generate the sound and the image for this: {words}", "[image] [sound]"),

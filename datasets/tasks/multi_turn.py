@@ -9,13 +9,13 @@ told     a picture changed twice or three times, as a corpus of edits tells it; 
 Option `kinds` says which of these.
 """
 
-from codi2_datasets.links import media_of_turns
-from codi2_datasets.looks import look
-from codi2_datasets.placing import overlay, placing
-from codi2_datasets.relations import SAYABLE_GENDER
+from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
+from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import literal
+from codi2_datasets.vocabulary.scene_layout import overlay, placing
+from codi2_datasets.vocabulary.style_groups import look
+from codi2_storage.catalog.sql import literal
 
 DRAWN = (
     ("Draw this in the {style} style: {caption}", "[step0]"),

@@ -11,13 +11,13 @@ told       a question about several pictures that a corpus brings, with its answ
 
 import json
 
-from codi2_datasets.counting import in_rows
-from codi2_datasets.joining import joined
-from codi2_datasets.kinds import COUNTABLE, KINDS, things
-from codi2_datasets.looks import look
+from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import case, literal, literals
+from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.counting import in_rows
+from codi2_datasets.vocabulary.style_groups import look
+from codi2_storage.catalog.sql import case, literal, literals
 
 TEMPLATES = {
     "next": (

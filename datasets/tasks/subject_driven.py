@@ -1,7 +1,7 @@
 """Several pictures of one subject in other styles -> the subject in the style asked for."""
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 SAID = (
     ("Given pictures of the same subject, {refs}, draw it in the {style} style.", "[target]"),

@@ -6,9 +6,9 @@ of corpora that are made for this (MetaICL, Natural Instructions).
 
 from typing import Any
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import literals
+from codi2_storage.catalog.sql import literals
 
 SAID = {
     "meaning": (

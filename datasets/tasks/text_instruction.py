@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 LENGTHS = (2, 4, 6)  # turns
 OPENINGS = (

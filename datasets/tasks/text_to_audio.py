@@ -1,8 +1,8 @@
 """Words -> sound; spoken words too."""
 
-from codi2_datasets.captions import captioned_rows
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
     ("Make this sound: {caption}.", "[target]"),

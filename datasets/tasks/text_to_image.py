@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from codi2_datasets.languages import DRAW, captioned
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
+from codi2_datasets.vocabulary.languages import DRAW, captioned
 
 STYLED = (
     ("Draw {caption} in the {style} style.", "[target]"),

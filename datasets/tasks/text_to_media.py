@@ -9,10 +9,10 @@ document  a page that had pictures, as plain text -> the page with its pictures 
 
 from typing import Any
 
-from codi2_datasets.kinds import things
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import literals
+from codi2_datasets.vocabulary.categories import things
+from codi2_storage.catalog.sql import literals
 
 BEFORE = ("a", "an", "the", "my", "your", "his", "her", "our", "their", "this", "that", "one", "another", "every")
 BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "red", "brown", "green", "yellow", "large",

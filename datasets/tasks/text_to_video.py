@@ -1,7 +1,7 @@
 """Words -> clip; and a picture brought to life: a still drawing of a thing -> the thing moving."""
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 WORDS = (
     ("Make a short video of this: {caption}", "[target]"),

@@ -1,7 +1,7 @@
 """Clip -> words."""
 
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
 
 TEMPLATES = (
     ("What does this video show? [query]", "{caption}"),

@@ -4,15 +4,15 @@ Yes and no come equally often, and nothing but what the pictures show tells whic
 different things are both of two styles.
 """
 
-from codi2_datasets.connectors.reading.words import MARK
-from codi2_datasets.counting import arrangements
-from codi2_datasets.kinds import COUNTABLE, KINDS, things
-from codi2_datasets.links import media_of_turns
-from codi2_datasets.looks import look
-from codi2_datasets.placing import overlay, placing
+from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.text_links import media_of_turns
+from codi2_datasets.readers.words import MARK
 from codi2_datasets.tasks import Planner
-from codi2_datasets.templates import Template
-from codi2_storage.sql import literals
+from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.counting import arrangements
+from codi2_datasets.vocabulary.scene_layout import overlay, placing
+from codi2_datasets.vocabulary.style_groups import look
+from codi2_storage.catalog.sql import literals
 
 TEMPLATES = {
     "style": (

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.derive import Derivation
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import WHITE, fit
 from codi2_datasets.media.masks import decode_mask
+from codi2_datasets.transforms import Derivation
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:

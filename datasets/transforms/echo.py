@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.derive import Derivation
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import below_full
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.transforms import Derivation
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:

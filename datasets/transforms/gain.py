@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.derive import Derivation
+from codi2_datasets.transforms import Derivation
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.derive import Derivation
-from codi2_datasets.derive.overlay import place
 from codi2_datasets.media.cutout import cutout, trimmed
+from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms.overlay import place
 
 FILL = 0.88  # of a cell's side
 

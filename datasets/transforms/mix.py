@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.derive import Derivation
 from codi2_datasets.media.audio import mix
+from codi2_datasets.transforms import Derivation
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:

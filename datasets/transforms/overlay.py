@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.derive import Derivation
 from codi2_datasets.media.cutout import cutout, trimmed
+from codi2_datasets.transforms import Derivation
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.derive import Derivation
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import fade_out
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.transforms import Derivation
 
 FADE_SECONDS = 0.01  # so that the cut does not click
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codi2_storage.sql import literal, literals
+from codi2_storage.catalog.sql import literal, literals
 
 
 @dataclass(frozen=True)

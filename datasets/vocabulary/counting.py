@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import md5
 
-from codi2_storage.sql import literal
+from codi2_storage.catalog.sql import literal
 
 CELLS = 9
 PAIRS = [(n, m) for n in range(1, 7) for m in range(1, 4) if n != m]  # of one thing and of another, never as many

@@ -5,8 +5,8 @@ Captions stand after a colon or in quotation marks: so they need no article, no 
 
 from __future__ import annotations
 
-from codi2_datasets.captions import captioned_rows
-from codi2_storage.sql import literal
+from codi2_datasets.vocabulary.captions import captioned_rows
+from codi2_storage.catalog.sql import literal
 
 DRAW = {
     "de": ("Zeichne das: {caption}", "Ich möchte ein Bild, das dies zeigt: {caption}", "Mach ein Bild: {caption}"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from codi2_datasets.joining import joined
-from codi2_datasets.kinds import COUNTABLE, things
-from codi2_storage.sql import literal, literals
+from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.vocabulary.categories import COUNTABLE, things
+from codi2_storage.catalog.sql import literal, literals
 
 # drawings of emoji that fill their square, and the styles in which they do
 SCENES = ("desert", "national park", "bridge at night", "cityscape", "cityscape at dusk", "foggy", "night with stars",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codi2_storage.sql import case, literal
+from codi2_storage.catalog.sql import case, literal
 
 # style -> look; a style that is not named has a look of its own
 ALIKE = {

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 if TYPE_CHECKING:
-    from codi2_model.checkpoints import NamedCheckpoint
+    from codi2_model.checkpoints.registry import NamedCheckpoint
 
 AT_LEAST_1 = Number(gte=1)
 

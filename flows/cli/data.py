@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
-from codi2_flows.ephemeral import start_early
-from codi2_flows.tables import show
+from codi2_flows.cli.common import CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
+from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_early
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
@@ -54,7 +54,7 @@ def query(
     all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
 ) -> None:
     """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
-    from codi2_storage.catalog import Catalog, explained
+    from codi2_storage.catalog.catalog import Catalog, explained
 
     catalog = Catalog(root)
     if not catalog.commits:
@@ -75,8 +75,8 @@ def explain(
     build: Build = None,
 ) -> None:
     """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
-    from codi2_flows.explain import tell
-    from codi2_storage.lineage import explain as trace
+    from codi2_flows.cli.output.explain import tell
+    from codi2_storage.catalog.lineage import explain as trace
 
     found = trace(root, sample, build)
     print(json.dumps(found, default=str, ensure_ascii=False, indent=1) if json_ else tell(found))
@@ -90,8 +90,8 @@ def diff(
     json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
 ) -> None:
     """What changed between two builds: recipe, corpora, operators, rows, assets, samples, rejects, shards."""
-    from codi2_flows.diff import tell
-    from codi2_storage.diff import diff as compare
+    from codi2_flows.cli.output.diff import tell
+    from codi2_storage.catalog.diff import diff as compare
 
     found = compare(root, old, new).to_dict()
     if json_:
@@ -106,8 +106,8 @@ def forget(
     root: Root = DEFAULT_ROOT,
 ) -> None:
     """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
-    from codi2_datasets.forget import forget as take_out
-    from codi2_datasets.forget import told
+    from codi2_datasets.opt_out import forget as take_out
+    from codi2_datasets.opt_out import told
 
     build_id = take_out(root, rows)
     print(told(root, build_id), file=sys.stderr)

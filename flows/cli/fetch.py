@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, Workers, check_folder
-from codi2_flows.ephemeral import start_early
-from codi2_flows.tables import show
+from codi2_flows.cli.common import CPUS, Workers, check_folder
+from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_early
 
 
 def fetch(
@@ -60,9 +60,9 @@ def fetch(
 
 def check_source(source: str, connector: str | None) -> None:
     """Raise before anything starts where the list is not there, or no connector has that name. Raises FetchError."""
-    from codi2_datasets.clients import SourceUnavailable
     from codi2_datasets.fetching.listing import read_list
     from codi2_datasets.fetching.options import FetchError
+    from codi2_datasets.sources.registries import SourceUnavailable
 
     if connector is None:
         try:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root
-from codi2_flows.tables import show
+from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_flows.cli.output.tables import show
 from codi2_storage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -33,9 +33,9 @@ def gc(
     json_: Json = False,
 ) -> None:
     """Remove old builds and runs, and files that nothing names. Pinned builds and what live models stand on stay."""
-    from codi2_datasets.progress import progress
-    from codi2_storage.keeping import collect, plan
-    from codi2_storage.retention import Policy
+    from codi2_datasets.runtime.progress import progress
+    from codi2_storage.gc.collector import collect, plan
+    from codi2_storage.gc.retention import Policy
 
     if keep < 1 or models < 1:
         raise UsageError("--keep and --models: at least 1")
@@ -62,7 +62,7 @@ def pin(
     reason: Annotated[str, Parameter(help="Why it is kept, for those who come later.")] = "",
 ) -> None:
     """Keep a build or a checkpoint, and what it stands on, whatever `codi2 gc` removes. Prints its id last."""
-    from codi2_storage import pins
+    from codi2_storage.gc import pins
 
     made = pins.pin(existing(root), target, reason)
     print(f"pinned {made.kind}", file=sys.stderr)
@@ -75,15 +75,15 @@ def unpin(
     root: Root = DEFAULT_ROOT,
 ) -> None:
     """Take a pin away: the next `codi2 gc` treats it as any other. Prints its id last."""
-    from codi2_storage import pins
+    from codi2_storage.gc import pins
 
     print(pins.unpin(existing(root), target).target)
 
 
 def compact(*, root: Root = DEFAULT_ROOT) -> None:
     """Make few files of the many small manifests of ingests. No build sees a difference; `codi2 gc` removes the old ones."""
-    from codi2_datasets.progress import progress
-    from codi2_storage.compact import compact as run
+    from codi2_datasets.runtime.progress import progress
+    from codi2_storage.commits.compact import compact as run
 
     with progress("compact", None, "files") as advance:
         done = run(existing(root), advance)

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.tree import Tree
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root
-from codi2_storage.catalog import Catalog
-from codi2_storage.model_lineage import ModelLineage, Training, model_lineage
-from codi2_storage.origin import CorpusUse, LicenceUse, Origin, TaskUse
+from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.model_lineage import ModelLineage, Training, model_lineage
+from codi2_storage.catalog.provenance import CorpusUse, LicenceUse, Origin, TaskUse
 
 PARENTS = 5  # builds told of those before the one trained on
 

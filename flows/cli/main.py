@@ -5,7 +5,7 @@ Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import os
 import select
 import sys
@@ -15,19 +15,19 @@ from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
-from codi2_flows.cli_data import DATA_COMMANDS, import_
-from codi2_flows.cli_fetch import FETCH_COMMANDS
-from codi2_flows.cli_keep import KEEP_COMMANDS
-from codi2_flows.cli_lineage import LINEAGE_COMMANDS
-from codi2_flows.cli_model import MODEL_COMMANDS
-from codi2_flows.cli_reproduce import REPRODUCE_COMMANDS
-from codi2_flows.cli_runs import RUN_COMMANDS
-from codi2_flows.cli_serve import SERVE_COMMANDS
-from codi2_flows.cli_server import SERVER_COMMANDS
-from codi2_flows.encoding import open_streams, use_utf8
-from codi2_flows.errors import one_line
-from codi2_storage.lineage import code_version
-from codi2_storage.stopping import Stopping, leave, listen
+from codi2_flows.cli.data import DATA_COMMANDS, import_
+from codi2_flows.cli.fetch import FETCH_COMMANDS
+from codi2_flows.cli.gc import KEEP_COMMANDS
+from codi2_flows.cli.lineage import LINEAGE_COMMANDS
+from codi2_flows.cli.model import MODEL_COMMANDS
+from codi2_flows.cli.output.encoding import open_streams, use_utf8
+from codi2_flows.cli.reproduce import REPRODUCE_COMMANDS
+from codi2_flows.cli.runs import RUN_COMMANDS
+from codi2_flows.cli.serve import SERVE_COMMANDS
+from codi2_flows.cli.server import SERVER_COMMANDS
+from codi2_flows.runtime.errors import one_line
+from codi2_storage.catalog.lineage import code_version
+from codi2_storage.host.shutdown import Stopping, leave, listen
 
 app = App(
     name="codi2",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import (
+from codi2_flows.cli.common import (
     AT_LEAST_1,
     CONFIGS,
     CPUS,
@@ -18,9 +18,9 @@ from codi2_flows.cli_common import (
     Workers,
     name_model,
 )
-from codi2_flows.ephemeral import start_early
-from codi2_flows.tables import show
-from codi2_storage.catalog import Catalog
+from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_early
+from codi2_storage.catalog.catalog import Catalog
 
 Start = Annotated[
     str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
@@ -36,10 +36,10 @@ def train(
     start: Start = "scratch",
 ) -> None:
     """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
-    from codi2_datasets.packages import require
+    from codi2_datasets.pretrained.packages import require
     from codi2_model.training.config import TrainConfig
-    from codi2_model.training.needs import packages_of
-    from codi2_model.training.stage import build_to_train, check_tasks, start_of, train_tasks
+    from codi2_model.training.packages import packages_of
+    from codi2_model.training.pipeline_stage import build_to_train, check_tasks, start_of, train_tasks
     from codi2_storage.store import Store
 
     parsed = TrainConfig.from_yaml(config)
@@ -72,17 +72,17 @@ def evaluate(
     report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
 ) -> None:
     """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
-    from codi2_model.checkpoints import resolve_named
+    from codi2_model.checkpoints.registry import resolve_named
 
     found = resolve_named(root, checkpoint)
     folder = str(found.folder)
     build = Catalog(root).named(build) if build else None
     if report is not None:
-        from codi2_model.evaluation.bench.report import write_report
+        from codi2_model.evaluation.report.report import write_report
 
         print(write_report(folder, root, report, build))
         return
-    from codi2_flows.checks import check_evaluation
+    from codi2_flows.runtime.checks import check_evaluation
 
     check_evaluation(root, build, suite, task, data, weights)
     name_model(found)
@@ -127,7 +127,7 @@ def retrain(
     Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
     --metric and below 0 for no --guard.
     """
-    from codi2_flows.checks import ready
+    from codi2_flows.runtime.checks import ready
     from codi2_model.evaluation.gate import Gate
 
     ready(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
@@ -155,7 +155,7 @@ def speedrun(
 ) -> None:
     """From nothing to a model: dataset, training, weights made small, every figure, the card. Goes on where it stopped."""
     from codi2_datasets.recipe import load_recipe
-    from codi2_flows.checks import check_pipeline
+    from codi2_flows.runtime.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))
@@ -168,7 +168,7 @@ def speedrun(
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
     from codi2_datasets.recipe import load_recipe
-    from codi2_flows.checks import check_pipeline
+    from codi2_flows.runtime.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe("demo"), TrainConfig.from_yaml("demo"))

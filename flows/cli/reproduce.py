@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CPUS, DEFAULT_ROOT, Root, Workers
-from codi2_flows.ephemeral import start_early
-from codi2_flows.tables import show
+from codi2_flows.cli.common import CPUS, DEFAULT_ROOT, Root, Workers
+from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_early
 
 
 def reproduce(
@@ -21,7 +21,7 @@ def reproduce(
     workers: Workers = CPUS,
 ) -> None:
     """Make a build or a checkpoint again from what the catalog says of it; compare bytes. Exit status 1 where they differ."""
-    from codi2_model.trained import find
+    from codi2_model.checkpoints.lookup import find
     from codi2_storage.store import Store
 
     find(Store(root), target)  # a wrong name is told before anything starts

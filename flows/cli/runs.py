@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from codi2_flows.cli_common import DEFAULT_ROOT, Root
-from codi2_flows.tables import show
+from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_flows.cli.output.tables import show
 
 COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "crashed": "bold red", "cancelled": "yellow"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red"}
@@ -26,7 +26,7 @@ def status(
     json: Annotated[bool, Parameter(help="Everything as one JSON object.")] = False,
 ) -> None:
     """What runs and how far it is, what ran, what failed and why, what is in place and comes next, how large it all is."""
-    from codi2_flows.status import status as read
+    from codi2_flows.cli.output.status import status as read
 
     found = read(root, runs)
     if json:
@@ -120,8 +120,8 @@ def logs(
     """What a run said: Prefect, progress, workers and training in one stream."""
     from json import dumps
 
-    from codi2_flows.logs import read_lines
-    from codi2_storage.runs import get
+    from codi2_flows.runtime.logs import read_lines
+    from codi2_storage.coordination.runs import get
     from codi2_storage.store import Store
 
     store = Store(root)
@@ -141,14 +141,14 @@ def logs(
 
 
 def dead(store: Any, run_id: str) -> bool:
-    from codi2_storage import runs
+    from codi2_storage.coordination import runs
 
     return runs.dead(store, run_id) is not None
 
 
 def find(store: Any, run: str | None) -> Any:
     """The run that is meant. Raises UsageError where there is none, or several."""
-    from codi2_storage.runs import told_runs
+    from codi2_storage.coordination.runs import told_runs
 
     found = told_runs(store)
     if run is not None:
@@ -181,7 +181,7 @@ def resume(
     attempts: Annotated[int, Parameter(help="A run that crashed so often is left alone.")] = 3,
 ) -> None:
     """Take runs up again that were killed: same flow, same parameters, going on where they stopped."""
-    from codi2_storage.runs import CRASHED, told_runs
+    from codi2_storage.coordination.runs import CRASHED, told_runs
     from codi2_storage.store import Store
 
     if attempts < 1:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model, positive
-from codi2_flows.ephemeral import start_early
+from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model, positive
+from codi2_flows.runtime.temporary_server import start_early
 
 Checkpoint = Annotated[
     str | None,
@@ -30,7 +30,7 @@ def generate(
     split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
 ) -> None:
     """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
-    from codi2_model.checkpoints import UsageError, resolve_named
+    from codi2_model.checkpoints.registry import UsageError, resolve_named
 
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split {split}: train, validation or test are wanted")
@@ -39,7 +39,7 @@ def generate(
     name_model(found)
     start_early()
     from codi2_flows.generate_batch import generate_batch
-    from codi2_model.serving.batch import FAILED
+    from codi2_model.serving.batch.generate_batch import FAILED
     from codi2_storage.store import Store
 
     print(generate_batch(requests, out, str(found.folder), root, workers, seed, split))
@@ -49,7 +49,7 @@ def generate(
 
 def check_requests(path: str) -> None:
     """Raises UsageError where no requests lie there; what they hold is looked at later."""
-    from codi2_model.checkpoints import UsageError
+    from codi2_model.checkpoints.registry import UsageError
     from codi2_storage.store import Store
 
     kinds = (".jsonl", ".parquet", ".tar")
@@ -88,9 +88,9 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
-    from codi2_model.checkpoints import UsageError, resolve_named
-    from codi2_model.serving.settings import ServerSettings, read_token
-    from codi2_storage.ports import free_port
+    from codi2_model.checkpoints.registry import UsageError, resolve_named
+    from codi2_model.serving.deploy.settings import ServerSettings, read_token
+    from codi2_storage.host.ports import free_port
 
     if follow and checkpoint is not None:
         raise UsageError(
@@ -130,7 +130,7 @@ def chat(
     max_tokens: Annotated[int, Parameter(validator=AT_LEAST_1, help="Text tokens of a reply.")] = 64,
 ) -> None:
     """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
-    from codi2_model.checkpoints import UsageError, resolve_named
+    from codi2_model.checkpoints.registry import UsageError, resolve_named
 
     options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:
@@ -139,7 +139,7 @@ def chat(
             raise UsageError(f"--modalities {unknown[0]}: text, image, audio or video, with commas between them")
     found = resolve_named(root, checkpoint)
     name_model(found)
-    from codi2_model.serving.chat import chat as talk
+    from codi2_model.serving.terminal.chat import chat as talk
 
     if talk(found.folder, out, options, system) and not sys.stdin.isatty():
         sys.exit(1)
@@ -151,8 +151,8 @@ def rollback(
     to: Annotated[str | None, Parameter(help="Checkpoint that was in place once; the one before if left out.")] = None,
 ) -> None:
     """Put the model back that was in place before. Prints its checkpoint last. Servers started with --follow go along."""
-    from codi2_flows.events import model_promoted
-    from codi2_model.checkpoints import roll_back
+    from codi2_flows.runtime.events import model_promoted
+    from codi2_model.checkpoints.registry import roll_back
     from codi2_storage.store import Store
 
     row = roll_back(Store(root), to)

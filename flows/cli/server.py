@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from codi2_flows.cli_common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
+from codi2_flows.cli.common import CONFIGS, CPUS, DEFAULT_ROOT, RECIPES, Limit, Port, Root, Workers
 
 
 def server(
@@ -34,12 +34,12 @@ def server(
 ) -> None:
     """Build, retrain and serve on a schedule: a Prefect server, worker, deployments and our page. Ctrl-C ends all of it."""
     from codi2_datasets.recipe import load_recipe
-    from codi2_flows import deploying
-    from codi2_flows.checks import check_pipeline
-    from codi2_flows.notify import WEBHOOK, check_address
-    from codi2_flows.server import Place, alone, run
+    from codi2_flows.runtime.checks import check_pipeline
+    from codi2_flows.runtime.webhook import WEBHOOK, check_address
+    from codi2_flows.server import deployments
+    from codi2_flows.server.server import Place, alone, run
     from codi2_model.training.config import TrainConfig
-    from codi2_storage.ports import free_port
+    from codi2_storage.host.ports import free_port
     from codi2_storage.store import Store
 
     check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))  # mistakes are known before anything starts
@@ -51,7 +51,7 @@ def server(
         check_address(told) if told else None,
     )
     place.take_environment()
-    chosen = deploying.Chosen(
+    chosen = deployments.Chosen(
         place.root,
         absolute_file(recipe),
         absolute_file(config),
@@ -60,10 +60,10 @@ def server(
         free_port(model_port, option="--model-port"),
         nightly,
         weekly,
-        deploying.parse_every(every) if every else None,
+        deployments.parse_every(every) if every else None,
     )
     with alone(place):
-        run(place, deploying.write(chosen, place.home), at_once=chosen.every is not None)
+        run(place, deployments.write(chosen, place.home), at_once=chosen.every is not None)
 
 
 def absolute_file(name: str) -> str:

@@ -5,7 +5,7 @@ Nothing where no Prefect server is configured. What cannot be shown is a line in
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import base64
 import io
 import logging
@@ -19,7 +19,7 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
 from codi2_datasets.media.image import decode_image
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 log = logging.getLogger("codi2.artifacts")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from codi2_datasets.packages import JUDGES, require
+from codi2_datasets.pretrained.packages import JUDGES, require
 from codi2_datasets.recipe import Recipe, load_recipe
-from codi2_model.checkpoints import UsageError, promoted
+from codi2_model.checkpoints.registry import UsageError, promoted
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.needs import packages_of
-from codi2_model.training.stage import check_tasks, start_of
-from codi2_storage.catalog import Catalog
+from codi2_model.training.packages import packages_of
+from codi2_model.training.pipeline_stage import check_tasks, start_of
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 SUITES = ("short", "open")

@@ -5,7 +5,7 @@ Where no server is configured nobody could hear it, and nothing happens. An even
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from prefect.events import emit_event
 from prefect.runtime import flow_run

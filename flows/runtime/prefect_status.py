@@ -18,7 +18,7 @@ def address(root: str) -> str | None:
     """The API of $PREFECT_API_URL, else of a `codi2 server` of the root; None where there is none."""
     if base := os.environ.get("PREFECT_API_URL"):
         return base
-    from codi2_flows.server import standing
+    from codi2_flows.server.server import standing
 
     found = standing(root)
     return None if found is None else f"{found}/api"

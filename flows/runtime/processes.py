@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from codi2_storage import children
+from codi2_storage.host import child_processes
 
 MARK = "CODI2_SERVER"  # in the environment of every process that descends from a server; its value names the server
 RESTARTS, WINDOW = 5, 60.0  # a process that ends more often than that within seconds is given up
@@ -39,11 +39,11 @@ class Child:
         """Start it, and see that it ends where we are killed and cannot end it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = children.start(
+            self.process = child_processes.start(
                 self.command, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.forget()
-        self.watch = children.end_after_us(self.process)
+        self.watch = child_processes.end_after_us(self.process)
 
     def forget(self) -> None:
         """End who watches over an earlier process of ours."""
@@ -76,7 +76,7 @@ class Child:
         """SIGTERM, and SIGKILL to what is still there after so many seconds."""
         if self.process is None:
             return
-        children.end(self.process, seconds)
+        child_processes.end(self.process, seconds)
         self.forget()
 
 

@@ -3,13 +3,13 @@
     with shown_progress():
         ...
 
-`codi2_datasets.progress` and training log lines with the fields done and total; they know nothing of Prefect. A step that is
+`codi2_datasets.runtime.progress` and training log lines with the fields done and total; they know nothing of Prefect. A step that is
 over within seconds is not shown.
 """
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import logging
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 
-from codi2_flows.artifacts import slug
+from codi2_flows.runtime.artifacts import slug
 
 log = logging.getLogger("codi2.artifacts")
 EVERY = 5.0  # seconds

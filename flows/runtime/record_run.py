@@ -19,19 +19,19 @@ from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_flows import notify
-from codi2_flows.errors import one_line
-from codi2_flows.logs import streamed
-from codi2_flows.outliving import outlives_readers
-from codi2_storage import runs
-from codi2_storage.environment import environment
-from codi2_storage.leases import lease
-from codi2_storage.lineage import code_version
-from codi2_storage.parameters import portable
-from codi2_storage.runs import Run
-from codi2_storage.stopping import Stopping, stoppable
+from codi2_flows.runtime import webhook
+from codi2_flows.runtime.broken_pipe_guard import outlives_readers
+from codi2_flows.runtime.errors import one_line
+from codi2_flows.runtime.logs import streamed
+from codi2_storage.catalog.environment import environment
+from codi2_storage.catalog.lineage import code_version
+from codi2_storage.catalog.parameters import portable
+from codi2_storage.coordination import runs
+from codi2_storage.coordination.leases import lease
+from codi2_storage.coordination.runs import Run
+from codi2_storage.coordination.transient_errors import is_transient
+from codi2_storage.host.shutdown import Stopping, stoppable
 from codi2_storage.store import Store
-from codi2_storage.transient import is_transient
 
 log = logging.getLogger("codi2.run")
 PAUSES = (1.0, 4.0, 15.0)  # seconds before a row is written again to a store that is away
@@ -63,7 +63,7 @@ class Running:
             self._put()
         finally:
             if self.run.parent is None:
-                notify.tell(self.run.kind, self.run_id, status, reason, self.store.uri())
+                webhook.tell(self.run.kind, self.run_id, status, reason, self.store.uri())
 
     def _put(self) -> None:
         for pause in (*PAUSES, None):
@@ -99,7 +99,7 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
         if parent is None:
             stack.enter_context(outlives_readers())
         if parent is None and run.flow_run:
-            from codi2_flows.progress import shown_progress  # Prefect is here, and shall not be where it is not
+            from codi2_flows.runtime.progress import shown_progress  # Prefect is here, and shall not be where it is not
 
             stack.enter_context(shown_progress())
         log.info("%s started", flow, extra={"fields": {"parameters": run.parameters, "attempt": run.attempt}})
@@ -136,7 +136,7 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
     ]
     for one in died:
         if one.parent is None:
-            notify.tell(flow, one.run_id, one.status, one.reason, store.uri())
+            webhook.tell(flow, one.run_id, one.status, one.reason, store.uri())
     moment = datetime.now(UTC)
     return Run(
         run_id=f"{flow}-{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:4]}",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 
-from codi2_flows.ephemeral import end_with_us
-from codi2_storage.homes import settle_home
-from codi2_storage.loopback import spare_loopback
+from codi2_flows.runtime.temporary_server import end_with_us
+from codi2_storage.host.folders import settle_home
+from codi2_storage.host.loopback import spare_loopback
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -9,7 +9,7 @@ equal call does nothing, and a changed operator version does its part again.
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import logging
 import os
 from typing import Any, TypedDict
@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
-from codi2_storage.transient import is_transient
+from codi2_storage.coordination.transient_errors import is_transient
 
 log = logging.getLogger("codi2.retry")
 HOURS = "CODI2_TASK_HOURS"  # how long a task may take, where that is not 48 hours

@@ -21,8 +21,8 @@ from typing import Any
 
 import wrapt
 
-from codi2_storage import children
-from codi2_storage.stopping import requested
+from codi2_storage.host import child_processes
+from codi2_storage.host.shutdown import requested
 
 LAST_SECONDS = 1.0  # that the server has to end, after Ctrl-C or SIGTERM
 EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
@@ -68,10 +68,10 @@ def _serve(port: int, settings: Mapping[str, str]) -> subprocess.Popen[Any]:
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent), "--factory",
                "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port),
                "--log-level", "error", "--lifespan", "on"]  # fmt: skip
-    process = children.start(
-        command, env=os.environ | children.OWN_CODE | EPHEMERAL | dict(settings), stdin=subprocess.DEVNULL
+    process = child_processes.start(
+        command, env=os.environ | child_processes.OWN_CODE | EPHEMERAL | dict(settings), stdin=subprocess.DEVNULL
     )
-    children.end_after_us(process)
+    child_processes.end_after_us(process)
     return process
 
 
@@ -95,7 +95,7 @@ def _started(start: Any, instance: Any, args: Any, kwargs: Any) -> subprocess.Po
 def _stopped(stop: Any, instance: Any, args: Any, kwargs: Any) -> None:
     """Prefect waits five seconds for its server to end; after Ctrl-C there is one."""
     if requested.is_set() and instance.server_process is not None:
-        children.end(instance.server_process, LAST_SECONDS)
+        child_processes.end(instance.server_process, LAST_SECONDS)
     stop(*args, **kwargs)
 
 

@@ -13,7 +13,7 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
-from codi2_storage.urls import UrlError, parse_url
+from codi2_storage.locations.urls import UrlError, parse_url
 
 WEBHOOK = "CODI2_WEBHOOK"
 TOLD = ("failed", "crashed", "cancelled")

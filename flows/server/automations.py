@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from datetime import datetime, timedelta
 from uuid import UUID

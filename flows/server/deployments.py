@@ -70,7 +70,7 @@ def parse_every(text: str) -> timedelta:
 
 def deployments_file() -> Path:
     """`prefect.yaml` of the repository, which an installed package holds a copy of."""
-    return Path(__file__).with_name("prefect.yaml")
+    return Path(__file__).parent.parent / "prefect.yaml"
 
 
 def rendered(chosen: Chosen, start: datetime | None = None) -> dict[str, Any]:

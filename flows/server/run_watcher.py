@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,8 +15,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_UI_URL
 
-from codi2_flows import automations
-from codi2_model.checkpoints import promoted
+from codi2_flows.server import automations
+from codi2_model.checkpoints.registry import promoted
 from codi2_storage.store import Store
 
 SERVING, BUILDING = "serve-model/rollout", "build-dataset/nightly"

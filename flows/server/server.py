@@ -5,7 +5,7 @@ What Prefect keeps lies in the cache, in a folder for the root, never in the use
 
 from __future__ import annotations
 
-import codi2_flows.settings  # noqa: F401  isort: skip  (before Prefect)
+import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import asyncio
 import fcntl
 import json
@@ -24,15 +24,15 @@ from typing import IO
 
 import psutil
 
-from codi2_datasets.identity import sha256
-from codi2_flows.notify import WEBHOOK
-from codi2_flows.processes import MARK, Child, descendants, end_all, marked, outermost
-from codi2_storage import children
-from codi2_storage.catalog import Catalog
-from codi2_storage.homes import cache_home
-from codi2_storage.stopping import LAST_WORDS, SECONDS, stoppable
+from codi2_datasets.formats.hashing import sha256
+from codi2_flows.runtime.processes import MARK, Child, descendants, end_all, marked, outermost
+from codi2_flows.runtime.webhook import WEBHOOK
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.host import child_processes
+from codi2_storage.host.folders import cache_home
+from codi2_storage.host.shutdown import LAST_WORDS, SECONDS, stoppable
+from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
-from codi2_storage.uris import identity
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"
@@ -84,7 +84,7 @@ class Place:
             "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # the page shows what runs say
             MARK: uuid.uuid4().hex,
             SECONDS: str(RUN_ENDS),
-            **children.OWN_CODE,
+            **child_processes.OWN_CODE,
         }
 
 
@@ -128,7 +128,7 @@ class Server:
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(place.port))
         self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
-        browse = [sys.executable, "-m", "codi2_flows.cli", "browse", "--root", place.root]
+        browse = [sys.executable, "-m", "codi2_flows.cli.main", "browse", "--root", place.root]
         self.page = self.child("page", *browse, "--port", str(place.page_port))
         self.deploy = [*prefect, "deploy", "--all", "--prefect-file", str(deployments)]
 
@@ -139,13 +139,13 @@ class Server:
         say("starting a Prefect server")
         self.prefect.start()
         self.wait_until_ready()
-        from codi2_flows.following import prepare
+        from codi2_flows.server.run_watcher import prepare
 
         left = asyncio.run(prepare(self.place.webhook, POOL))
         if left:
             say(f"{left} runs of an earlier server had not ended: marked as crashed")
         say("deploying every flow")
-        done = children.run(self.deploy, env=self.environment, text=True)
+        done = child_processes.run(self.deploy, env=self.environment, text=True)
         if done.returncode:
             raise ServerError(f"deploying failed: {last_line(done.stderr or done.stdout)}")
         self.worker.start()
@@ -163,7 +163,7 @@ class Server:
 
     def watch(self) -> None:
         """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
-        from codi2_flows.following import Follower, crash_what_never_started
+        from codi2_flows.server.run_watcher import Follower, crash_what_never_started
 
         follower, looked = Follower(), -BUILD_EVERY
         while True:
@@ -214,7 +214,7 @@ def run(place: Place, deployments: Path, at_once: bool = False) -> None:
         stopping.patience = ENDING
         try:
             server.start()
-            from codi2_flows.following import begin, schedule_lines
+            from codi2_flows.server.run_watcher import begin, schedule_lines
 
             for line in (f"Prefect's page: {place.address}", *asyncio.run(schedule_lines())):
                 say(line)

@@ -13,10 +13,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from codi2_storage.manifests import Commit, Manifest, commits
-from codi2_storage.sql import literal
+from codi2_storage.catalog.sql import literal
+from codi2_storage.catalog.tables import TABLES, VIEWS
+from codi2_storage.commits.manifests import Commit, Manifest, commits
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES, VIEWS
 
 LATEST = "latest"
 BATCH = 10_000  # rows that a streamed query has in memory

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 VERSIONS = """select stage || ': ' || op, string_agg(distinct op_version, ', ' order by op_version)
               from op_runs group by stage, op"""

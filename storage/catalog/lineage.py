@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from codi2_storage import children
-from codi2_storage.catalog import Catalog, CatalogError
+from codi2_storage.catalog.catalog import Catalog, CatalogError
+from codi2_storage.host import child_processes
 
 FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
 
@@ -28,7 +28,7 @@ def code_version() -> str:
         release = version("codi2-open")
     except PackageNotFoundError:
         release = "0"
-    commit = checkout_version(Path(__file__).resolve().parents[1]) or os.environ.get("CODI2_COMMIT", "")
+    commit = checkout_version(Path(__file__).resolve().parents[2]) or os.environ.get("CODI2_COMMIT", "")
     return f"{release}+{commit}" if commit else release
 
 
@@ -50,7 +50,7 @@ def git(folder: Path, *arguments: str) -> bytes:
     """What git says of a folder; nothing where it is not there, or does not know the folder."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return children.run(command, timeout=10).stdout
+        return child_processes.run(command, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return b""
 

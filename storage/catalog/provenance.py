@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 TABLES = ("builds", "samples", "parts", "assets", "source_rows", "corpora", "shards")
 # a line for each sample and work in it; `works` leads from whatever a part shows to the works behind it

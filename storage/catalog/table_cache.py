@@ -12,10 +12,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_storage.catalog import Catalog
-from codi2_storage.commit import Manifest
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.tables import TABLES, VIEWS, as_table
+from codi2_storage.commits.commit import Manifest
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES, VIEWS, as_table
 
 AT_ONCE = 16  # files read side by side: they are small and, on an object store, far
 

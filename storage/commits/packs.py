@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from codi2_storage.commit import Commit, Manifest
+from codi2_storage.commits.commit import Commit, Manifest
 from codi2_storage.store import Store
 
 FOLDER = "catalog/commits/pack"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from codi2_storage.leases import FOLDER, TTL, Record, holder, lease
+from codi2_storage.coordination.leases import FOLDER, TTL, Record, holder, lease
 from codi2_storage.store import Store
 
 COLLECTOR = "collector"

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_storage import leases
-from codi2_storage.commit import Commit
-from codi2_storage.manifests import Writer, commits, committed
-from codi2_storage.parameters import without_place
+from codi2_storage.catalog.parameters import without_place
+from codi2_storage.commits.commit import Commit
+from codi2_storage.commits.manifests import Writer, commits, committed
+from codi2_storage.coordination import leases
+from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
-from codi2_storage.uris import relative
 
 RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED = "running", "completed", "failed", "cancelled", "crashed"
 PREFIX = "run-"  # of a run's lease
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As they are kept; `codi2_storage.parameters.present` has them as the flow takes them."""
+        """As they are kept; `codi2_storage.catalog.parameters.present` has them as the flow takes them."""
         return dict(json.loads(self.config))
 
     @property

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from codi2_storage import busy
-from codi2_storage.catalog import Catalog
-from codi2_storage.commit import Commit
-from codi2_storage.held import COMMITS, Going, Held
-from codi2_storage.leases import lease
-from codi2_storage.packs import packs, write_pack
-from codi2_storage.retention import Key, Policy, closure, retained
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.commit import Commit
+from codi2_storage.commits.packs import packs, write_pack
+from codi2_storage.coordination import active_runs
+from codi2_storage.coordination.leases import lease
+from codi2_storage.gc.inventory import COMMITS, Going, Held
+from codi2_storage.gc.retention import Key, Policy, closure, retained
 from codi2_storage.store import Store, StoreError
 
 ORDER = ("run", "build", "ingest")  # kinds of commits in the order in which they go: users first
@@ -60,8 +60,8 @@ def collect(store: Store, policy: Policy, now: float | None = None, advance: Adv
     Raises Busy where a run works on the root, StoreError where the store keeps what it was told to remove.
     """
     since = (time.time() if now is None else now) - policy.grace
-    with lease(store, busy.COLLECTOR, about="a collection"):
-        busy.refuse(store)
+    with lease(store, active_runs.COLLECTOR, about="a collection"):
+        active_runs.refuse(store)
         held = Held.of(store, since)
         gone, kept = commits_that_go(held, policy)
         going = [*told(held, gone), *held.said_twice()]

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from codi2_storage.catalog import Catalog
-from codi2_storage.commit import Commit
-from codi2_storage.packs import Pack, all_packs
-from codi2_storage.retention import Key
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.commit import Commit
+from codi2_storage.commits.packs import Pack, all_packs
+from codi2_storage.gc.retention import Key
 from codi2_storage.store import Store, Stored
 
 COMMITS = "catalog/commits"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from codi2_storage.catalog import LATEST, Catalog, CatalogError
-from codi2_storage.manifests import Writer
+from codi2_storage.catalog.catalog import LATEST, Catalog, CatalogError
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 

@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codi2_storage.catalog import Catalog
-from codi2_storage.commit import Commit
-from codi2_storage.manifests import read_rows
-from codi2_storage.pins import pins
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.commit import Commit
+from codi2_storage.commits.manifests import read_rows
+from codi2_storage.gc.pins import pins
 
 Key = tuple[str, str]  # a commit's kind and id
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import psutil
 
-from codi2_storage.children import is_watcher
+from codi2_storage.host.child_processes import is_watcher
 
 SECONDS = "CODI2_STOP_SECONDS"  # from the signal until what still runs is killed, where that is not PATIENCE
 PATIENCE = 7.0

@@ -17,14 +17,16 @@ def system_of(uri: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]
         return LocalFileSystem(**options), str(LocalFileSystem._strip_protocol(uri))
     scheme, _, rest = uri.strip().partition("://")
     if rest and scheme.lower() in WEB:
-        from codi2_storage.urls import parse_url  # here: the training core has fsspec, and neither of these two
-        from codi2_storage.web import options_of
+        from codi2_storage.locations.http_urls import options_of
+        from codi2_storage.locations.urls import (
+            parse_url,  # here: the training core has fsspec, and neither of these two
+        )
 
         url = parse_url(uri)
         return fsspec.filesystem(url.scheme, **options_of(url.scheme), **options), url.href
     chained = {}
     if any(f"::{name}://" in uri for name in WEB):
-        from codi2_storage.web import options_of
+        from codi2_storage.locations.http_urls import options_of
 
         chained = {name: options_of(name) for name in WEB if f"::{name}://" in uri}
     fs, path = url_to_fs(uri, **chained, **options)

@@ -10,7 +10,7 @@ import aiohttp
 from fsspec.config import conf
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from codi2_storage.urls import UrlError, parse_url
+from codi2_storage.locations.urls import UrlError, parse_url
 
 
 class Response(aiohttp.ClientResponse):

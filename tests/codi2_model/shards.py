@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageDraw
 
+from codi2_datasets.formats.sample import EXTENSIONS, Message, Part, Sample
 from codi2_datasets.media.video import encode_video
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 
 COLOURS = {
     "red": "#d32f2f",

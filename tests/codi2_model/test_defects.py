@@ -43,8 +43,8 @@ def test_3_slots_and_features_that_differ_in_number_are_an_error_that_names_the_
 @torch.no_grad()
 def test_4_generated_features_are_fed_back_as_given_ones_are(model, processor, parts):
     """What follows a generated picture is what follows the same feature in a training batch."""
-    from codi2_model.replies import Options
-    from codi2_model.writer import Writer
+    from codi2_model.generation.decode_loop import Writer
+    from codi2_model.generation.events import Options
 
     talk = [parts.user(parts.text("Draw a dog."))]
     writer = Writer(model, processor, [talk], Options(force=("image", "text"), max_new_tokens=3), [0])

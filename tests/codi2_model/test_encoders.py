@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codi2_model.encoders import Encoders, log_mel, mel_filters
-from codi2_model.losses import align_loss, cosine_loss, token_loss
+from codi2_model.modules.losses import align_loss, cosine_loss, token_loss
 from codi2_model.options import AudioOptions
 
 

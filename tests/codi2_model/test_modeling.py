@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.connectors import Aligner
-from codi2_model.losses import NO_LOSS
-from codi2_model.tokens import gguf_file
+from codi2_model.modules.connectors import Aligner
+from codi2_model.modules.losses import NO_LOSS
+from codi2_model.modules.tokenizers import gguf_file
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from codi2_model.checkpoints import TrainedRun, checkpoint_rows, local_copy, promote, promoted, record, resolve
-from codi2_model.trained import find_trained
-from codi2_storage.catalog import Catalog
+from codi2_model.checkpoints.lookup import find_trained
+from codi2_model.checkpoints.registry import TrainedRun, checkpoint_rows, local_copy, promote, promoted, record, resolve
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 

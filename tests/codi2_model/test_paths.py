@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codi2_model.decoders.paths import StraightPath
 from codi2_model.decoders.transformer import from_patches, to_patches
-from codi2_model.noise import uniform
+from codi2_model.modules.noise import uniform
 
 
 def test_a_straight_path_goes_from_noise_to_data() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codi2_model import CoDi2Processor
-from codi2_model.losses import NO_LOSS
-from codi2_model.media import audio_tensor, image_tensor, picture
+from codi2_model.modules.losses import NO_LOSS
+from codi2_model.modules.media import audio_tensor, image_tensor, picture
 from codi2_model.processor import ConversationError
 
 
@@ -204,7 +204,7 @@ def test_the_gpu_preset_uses_the_chat_template_and_vocabulary_of_its_package(par
 
 def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):
     """Frames at 8 a second -> 4 frames at 4 a second -> 8 frames again, each of the four shown twice."""
-    from codi2_model.media import frames
+    from codi2_model.modules.media import frames
 
     shades = np.repeat(np.arange(10, dtype=np.uint8) * 20, 32 * 32 * 3).reshape(10, 32, 32, 3)
     tensor = processor.video(shades)

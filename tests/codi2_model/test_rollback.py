@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codi2_model.checkpoints import UsageError, deploy, deployments, promote, promoted, roll_back, withdrawn
-from codi2_storage.catalog import Catalog
+from codi2_model.checkpoints.registry import UsageError, deploy, deployments, promote, promoted, roll_back, withdrawn
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 
@@ -48,7 +48,7 @@ def test_what_was_rolled_back_from_stays_withdrawn_until_it_is_put_in_place_agai
 def test_a_clock_set_back_does_not_bring_an_old_model_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     promote(store, "aaa1", "/a", "first")
-    monkeypatch.setattr("codi2_model.checkpoints.now", lambda: "2001-01-01T00:00:00.000000+00:00")
+    monkeypatch.setattr("codi2_model.checkpoints.registry.now", lambda: "2001-01-01T00:00:00.000000+00:00")
     promote(store, "bbb2", "/b", "better")
     promote(store, "ccc3", "/c", "better still")
     assert in_place(store) == "ccc3"

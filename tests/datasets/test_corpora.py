@@ -13,16 +13,16 @@ import pytest
 
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.corpora.chitchat import join_turns
-from codi2_datasets.corpora.emoji_names import RENAMED, Names, slug
-from codi2_datasets.corpora.emojibase import SOURCE as EMOJIBASE
-from codi2_datasets.corpora.emojibase import load_emojis, normalise_hexcode, read_json
-from codi2_datasets.corpora.fxemoji_names import FXEMOJI
-from codi2_datasets.corpora.iconify import drawings
 from codi2_datasets.corpora.sonic_pi import CAPTIONS
+from codi2_datasets.corpora.support.emoji_names import RENAMED, Names, slug
+from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
+from codi2_datasets.corpora.support.emojibase import load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.support.fxemoji_names import FXEMOJI
+from codi2_datasets.corpora.support.iconify import drawings
 from codi2_datasets.corpora.tuxpaint import concept_of, sound_caption
-from codi2_datasets.licences import KNOWN
 from codi2_datasets.media.image import decode_image, normalise_image
-from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.planning.licences import KNOWN
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 
 
 def package(source: str) -> Path:

@@ -14,13 +14,13 @@ from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.corpora.gcompris import credits
 from codi2_datasets.corpora.openclipart import metadata
 from codi2_datasets.corpora.opensfx import entries
-from codi2_datasets.corpora.rcc import RccError, files
 from codi2_datasets.corpora.scratch import describe
-from codi2_datasets.licences import KNOWN
+from codi2_datasets.corpora.support.rcc import RccError, files
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
 from codi2_datasets.media.video import decode_video, normalise_video
-from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.planning.licences import KNOWN
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 
 NAMES = ("opensfx", "scratch", "openclipart", "gcompris", "sample-clips")
 

@@ -12,7 +12,7 @@ import pytest
 
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.media.audio import decode_audio
-from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 
 
 @cache

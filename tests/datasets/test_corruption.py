@@ -11,9 +11,9 @@ import yaml
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
-from codi2_datasets.identity import sha256
-from codi2_datasets.sources import SourceUnavailable, fetch
-from codi2_storage.catalog import Catalog
+from codi2_datasets.formats.hashing import sha256
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
+from codi2_storage.catalog.catalog import Catalog
 
 SHARE = 0.05
 

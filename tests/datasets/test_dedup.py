@@ -20,7 +20,7 @@ from codi2_datasets.media.audio import decode_audio, normalise_audio
 from codi2_datasets.media.image import decode_image, normalise_image
 from codi2_datasets.media.text import runs, words
 from codi2_datasets.operators import operators
-from codi2_datasets.sources import SourceUnavailable, fetch
+from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 
 some = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.forget import ForgetError, forget, told
-from codi2_storage.catalog import Catalog
+from codi2_datasets.opt_out import ForgetError, forget, told
+from codi2_storage.catalog.catalog import Catalog
 
 STYLES = ("ink", "oil", "clay", "wool")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from codi2_datasets.counting import PAIRS, in_rows, scattered
-from codi2_datasets.derive import derivations
 from codi2_datasets.media.cutout import NEAR_WHITE, background, cutout, trimmed
 from codi2_datasets.media.image import decode_image, encode_image, normalise_image
+from codi2_datasets.transforms import derivations
+from codi2_datasets.vocabulary.counting import PAIRS, in_rows, scattered
 
 SIZE = 64
 channel = st.integers(0, 200)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_datasets.derive import derivations
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.stretch import stretch
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.transforms import derivations
 
 
 def tone(hertz: float = 440.0, seconds: float = 2.0) -> np.ndarray:

@@ -21,10 +21,10 @@ from codi2_datasets.exports.exporting import MARK, clear, import_folder
 from codi2_datasets.exports.exporting import items as stored
 from codi2_datasets.exports.foreign import Unusable, medium
 from codi2_datasets.exports.webdataset import lots, write_tar
+from codi2_datasets.formats.sample import Message, Part, Sample
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import decode_video, encode_video
-from codi2_datasets.sample import Message, Part, Sample
 from codi2_storage.store import Store
 from tests.datasets import media_files as files
 

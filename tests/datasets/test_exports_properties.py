@@ -18,10 +18,10 @@ from codi2_datasets.exports.base import roles_lost
 from codi2_datasets.exports.llava import ESCAPED, TOKEN
 from codi2_datasets.exports.mimic_it import entries
 from codi2_datasets.exports.trl import SCHEMA, item_of, row_of
+from codi2_datasets.formats.sample import EXTENSIONS, Message, Part, Sample
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
-from codi2_datasets.sample import EXTENSIONS, Message, Part, Sample
 from codi2_storage.store import Store
 
 FOLDERS = itertools.count()

@@ -14,13 +14,13 @@ import yaml
 from PIL import Image
 
 from codi2_datasets import build as library
-from codi2_datasets.forget import forget
-from codi2_storage.catalog import Catalog
-from codi2_storage.compact import compact
-from codi2_storage.diff import changes
-from codi2_storage.keeping import collect
-from codi2_storage.manifests import commits
-from codi2_storage.retention import Policy
+from codi2_datasets.opt_out import forget
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.diff import changes
+from codi2_storage.commits.compact import compact
+from codi2_storage.commits.manifests import commits
+from codi2_storage.gc.collector import collect
+from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 
 LATER = 4e9

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors.reading.words import MARK
-from codi2_datasets.links import media_of_turns
-from codi2_datasets.steps.marks import place_media
+from codi2_datasets.planning.media_marks import place_media
+from codi2_datasets.planning.text_links import media_of_turns
+from codi2_datasets.readers.words import MARK
 
 
 def placed(texts: list[str], marks: list[str] | None, columns: tuple[str, ...] = ("marks",)) -> list[Any]:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import FULL, decode_audio, encode_audio, mix, normalise_audio
+from codi2_datasets.media.decoding.svg import MAX_SVG_DEPTH
 from codi2_datasets.media.image import decode_image, encode_image, normalise_image
-from codi2_datasets.media.svg import MAX_SVG_DEPTH
 
 few = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 

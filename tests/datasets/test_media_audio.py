@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codi2_datasets.media import MediaError, TooLarge
 from codi2_datasets.media.audio import decode_audio, normalise_audio
-from codi2_datasets.media.audio_reading import Limits, read_audio, to_mono
+from codi2_datasets.media.decoding.audio_files import Limits, read_audio, to_mono
 from tests.datasets import media_files as files
 
 few = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])

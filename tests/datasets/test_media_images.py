@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from codi2_datasets.media import MediaError, TooLarge
+from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_datasets.media.image import decode_image, normalise_image
-from codi2_datasets.media.media_types import media_type_of
 from tests.datasets import media_files as files
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's, of the damage that is done here

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.containers import tracks_of
-from codi2_datasets.media.frames import frame_at, frames_of
+from codi2_datasets.media.decoding.containers import tracks_of
+from codi2_datasets.media.decoding.frames import frame_at, frames_of
 from codi2_datasets.media.video import decode_video, normalise_video
 from tests.datasets import media_files as files
 

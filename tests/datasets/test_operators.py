@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image, ImageDraw, ImageFont
 
+from codi2_datasets.media.decoding.svg import own_fonts
 from codi2_datasets.media.image import decode_image, encode_image, normalise_image
-from codi2_datasets.media.svg import own_fonts
 from codi2_datasets.operators import operators
 from codi2_datasets.operators.personal_data import iban, luhn
-from codi2_datasets.weights import PackageMissing, package_file
+from codi2_datasets.pretrained.package_weights import PackageMissing, package_file
 
 some = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 RATE = 16_000

@@ -17,16 +17,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.licences import KNOWN
+from codi2_datasets.formats.sample import Message, Part, Sample
+from codi2_datasets.formats.tar import add_member
+from codi2_datasets.planning.licences import KNOWN
 from codi2_datasets.publishing import attribution, card, croissant, describe, plots
 from codi2_datasets.publishing.card import table
 from codi2_datasets.publishing.figures import checked
 from codi2_datasets.publishing.licence_links import asks_share_alike, text_of
 from codi2_datasets.publishing.loading import LOADING
-from codi2_datasets.sample import Message, Part, Sample
-from codi2_datasets.tar import add_member
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Manifest, Writer, committed
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Manifest, Writer, committed
 from codi2_storage.store import Store
 
 BUILD = "0123456789ab"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codi2_datasets.identity import canonical
+from codi2_datasets.formats.hashing import canonical
 from codi2_datasets.recipe import RecipeError, load_recipe, recipe_of_spec
 
 GOOD = {

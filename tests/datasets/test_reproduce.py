@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 
 from codi2_datasets import build as library
-from codi2_datasets.again import ReproduceError, make_again
-from codi2_datasets.comparing import Compared, compare_builds
+from codi2_datasets.compare_builds import Compared, compare_builds
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.forget import forget
-from codi2_storage.catalog import Catalog, CatalogError
+from codi2_datasets.opt_out import forget
+from codi2_datasets.reproduce import ReproduceError, make_again
+from codi2_storage.catalog.catalog import Catalog, CatalogError
 
 TASKS = {"text_to_image": {"train": 60, "test": 8}, "exemplar_learning": {"train": 60, "test": 8}}
 

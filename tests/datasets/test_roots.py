@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from codi2_datasets.build import Settings, build
-from codi2_storage.catalog import Catalog
-from codi2_storage.lineage import explain
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.lineage import explain
 from codi2_storage.store import Store
 
 TASKS = ("text_to_image", "image_editing", "text_instruction")
@@ -28,7 +28,11 @@ def codi2(*arguments: str) -> str:
     """The last line that a command prints."""
     outside = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(
-        [sys.executable, "-m", "codi2_flows.cli", *arguments], capture_output=True, text=True, env=outside, timeout=200
+        [sys.executable, "-m", "codi2_flows.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        env=outside,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     return done.stdout.strip().splitlines()[-1]

@@ -17,7 +17,7 @@ from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
 from codi2_datasets.recipe import EvaluationSet, RecipeError, load_recipe
 from codi2_datasets.steps.decontaminate import read_set
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 STYLES = ("ink", "oil", "wax")
 

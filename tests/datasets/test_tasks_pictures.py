@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_datasets.derive import derivations
-from codi2_datasets.joining import joined
-from codi2_datasets.looks import ALIKE
-from codi2_datasets.placing import PLACES
+from codi2_datasets.planning.edit_pairs import make_relations
+from codi2_datasets.planning.split_rules import joined
 from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
-from codi2_datasets.relations import make_relations
 from codi2_datasets.steps.plan import make_fusable, plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
-from codi2_storage.tables import TABLES
+from codi2_datasets.transforms import derivations
+from codi2_datasets.vocabulary.scene_layout import PLACES
+from codi2_datasets.vocabulary.style_groups import ALIKE
+from codi2_storage.catalog.tables import TABLES
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")

@@ -58,7 +58,7 @@ class Started:
     def command(self, *options: str) -> list[str]:
         ports = ["--port", str(self.port), "--page-port", "0", "--model-port", "0"]
         about = ["--root", "root", "--recipe", "words.yaml", "--config", "training.yaml"]
-        return [sys.executable, "-m", "codi2_flows.cli", "server", *about, *ports, *options]
+        return [sys.executable, "-m", "codi2_flows.cli.main", "server", *about, *ports, *options]
 
     def said(self, words: str, seconds: float = 280.0) -> str:
         """The line that holds the words, once it is said."""

@@ -21,7 +21,7 @@ import psutil
 class Terminal:
     """`codi2 ...` as the foreground process group of a pseudo terminal."""
 
-    def __init__(self, *arguments: str, folder: Path, program: Sequence[str] = ("-m", "codi2_flows.cli")) -> None:
+    def __init__(self, *arguments: str, folder: Path, program: Sequence[str] = ("-m", "codi2_flows.cli.main")) -> None:
         self.master, slave = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "CODI2_GRAPHICS": "none"}
         environment.pop("RAY_ADDRESS", None)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from codi2_flows.cli import run
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
-from codi2_storage.stopping import Stopping
+from codi2_flows.cli.main import run
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer
+from codi2_storage.host.shutdown import Stopping
 from codi2_storage.store import Store
 
 Codi2 = Callable[..., tuple[int, str, str]]

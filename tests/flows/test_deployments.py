@@ -18,8 +18,8 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 
-from codi2_flows import events
-from codi2_flows.deploying import Chosen, deployments_file, rendered
+from codi2_flows.runtime import events
+from codi2_flows.server.deployments import Chosen, deployments_file, rendered
 
 ROOT = Path(__file__).parents[2]
 LOCAL = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -121,7 +121,7 @@ def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
 
 def test_an_installed_package_holds_the_deployments(tmp_path: Path) -> None:
     assert deployments_file().read_text() == (ROOT / "prefect.yaml").read_text()
-    code = "import codi2_flows.deploying as d; print(d.rendered(d.Chosen('/data'))['name'])"
+    code = "import codi2_flows.server.deployments as d; print(d.rendered(d.Chosen('/data'))['name'])"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "codi2"

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from codi2_datasets.sample import Message, Part, Sample
-from codi2_flows.cli import evaluate, main
-from codi2_storage.manifests import Writer
+from codi2_datasets.formats.sample import Message, Part, Sample
+from codi2_flows.cli.main import main
+from codi2_flows.cli.model import evaluate
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 
 def codi2(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "codi2_flows.cli", *arguments]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", *arguments]
     quiet = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=quiet)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from codi2_flows.cli_lineage import lineage, tree
-from codi2_storage.catalog import Catalog, CatalogError
-from codi2_storage.manifests import Writer
-from codi2_storage.model_lineage import model_lineage
+from codi2_flows.cli.lineage import lineage, tree
+from codi2_storage.catalog.catalog import Catalog, CatalogError
+from codi2_storage.catalog.model_lineage import model_lineage
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 CONFIG = {"preset": "tiny", "mllm": {"steps": 30, "tasks": {"draw": 1}}}

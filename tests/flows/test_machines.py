@@ -17,9 +17,9 @@ from PIL import Image
 
 CODE = """
 import sys
-from codi2_flows.encoding import use_utf8
+from codi2_flows.cli.output.encoding import use_utf8
 use_utf8()
-import codi2_flows.settings
+import codi2_flows.runtime.settings
 from codi2_datasets.build import Settings, build
 print(build(Settings(sys.argv[1], sys.argv[2], workers=1)).build_id)
 """
@@ -99,7 +99,7 @@ def turkish(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LOCPATH": str(folder), "LC_ALL": "tr_TR.ISO-8859-9"}
 
 
-QUERY = ["-m", "codi2_flows.cli", "query", "--root", "usual"]
+QUERY = ["-m", "codi2_flows.cli.main", "query", "--root", "usual"]
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # what LC_ALL=C means to programs but Python
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 pytestmark = pytest.mark.timeout(900)
 NOBODY = "nobody"  # PostgreSQL does not run as root

@@ -12,11 +12,11 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from codi2_datasets import build as library
-from codi2_flows.cli_reproduce import reproduce
-from codi2_model.checkpoints import promote, record_variant
-from codi2_model.shipping import ship
-from codi2_model.training.stage import TrainRequest, train_and_record
-from codi2_storage.catalog import Catalog
+from codi2_flows.cli.reproduce import reproduce
+from codi2_model.checkpoints.export import ship
+from codi2_model.checkpoints.registry import promote, record_variant
+from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 RECIPE = {
@@ -108,6 +108,6 @@ def test_weights_made_small_come_out_identical_and_other_ones_do_not(
 
 
 def test_what_the_catalog_does_not_know_is_bad_usage(line: tuple[str, str, str]) -> None:
-    command = [sys.executable, "-m", "codi2_flows.cli", "reproduce", "nope", "--root", line[0]]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "reproduce", "nope", "--root", line[0]]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2 and "no build and no checkpoint of that name" in result.stderr

@@ -11,7 +11,7 @@ import yaml
 
 from codi2_flows import resume
 from codi2_flows.resume import resume_crashed
-from codi2_storage.runs import told_runs
+from codi2_storage.coordination.runs import told_runs
 from codi2_storage.store import Store
 
 RECIPE = {
@@ -22,8 +22,8 @@ RECIPE = {
 
 KILLED = """
 import os, signal, sys
-import codi2_flows.settings
-from codi2_flows.running import recorded
+import codi2_flows.runtime.settings
+from codi2_flows.runtime.record_run import recorded
 parameters = {"recipe": sys.argv[2], "root": sys.argv[1], "workers": 1, "limit": 20}
 with recorded("build-dataset", sys.argv[1], parameters):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_two_builds_started_at_once_do_the_work_once(tmp_path: Path) -> None:
 def test_two_codi2_builds_at_once_print_the_same_id(tmp_path: Path) -> None:
     recipe = tmp_path / "words.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
-    command = [sys.executable, "-m", "codi2_flows.cli", "build", str(recipe), "--root", str(tmp_path / "root")]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "build", str(recipe), "--root", str(tmp_path / "root")]
     both = [subprocess.Popen([*command, "--limit", "20"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     names = {process.communicate(timeout=280)[0].strip().splitlines()[-1] for process in both}
     assert len(names) == 1 and all(process.returncode == 0 for process in both)

@@ -12,26 +12,26 @@ from typing import Any
 import pytest
 import yaml
 
-from codi2_datasets.sample import Sample
-from codi2_datasets.sheets import read_samples
-from codi2_flows.checks import ready
+from codi2_datasets.formats.sample import Sample
+from codi2_datasets.publishing.contact_sheets import read_samples
 from codi2_flows.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
 from codi2_flows.retrain import retrain
-from codi2_model.again import compare_checkpoints
-from codi2_model.checkpoints import UsageError, deployments, promote, promoted, resolve, roll_back
+from codi2_flows.runtime.checks import ready
+from codi2_model.checkpoints.lookup import find_trained
+from codi2_model.checkpoints.registry import UsageError, deployments, promote, promoted, resolve, roll_back
+from codi2_model.checkpoints.reproduce import compare_checkpoints
 from codi2_model.evaluation.gate import Gate
-from codi2_model.trained import find_trained
 from codi2_model.training.config import STAGES, TrainConfig
+from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
 from codi2_model.training.run import train
-from codi2_model.training.stage import TrainRequest, train_and_record
-from codi2_storage.catalog import Catalog
-from codi2_storage.keeping import plan
-from codi2_storage.manifests import Writer
-from codi2_storage.model_lineage import model_lineage
-from codi2_storage.retention import Policy
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.model_lineage import model_lineage
+from codi2_storage.catalog.tables import TABLES
+from codi2_storage.commits.manifests import Writer
+from codi2_storage.gc.collector import plan
+from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES
 
 RECIPE = {
     "name": "line",
@@ -257,7 +257,7 @@ def test_a_copied_root_trains_on_from_its_own_champion_also_through_a_link(
     def here(config: TrainConfig, shards: list[str], out: Path, workers: int, on_metrics: Any, start: Path) -> Path:
         return train(config, shards, out.resolve(), quiet=True, start=start)  # here, where what is opened is seen
 
-    monkeypatch.setattr("codi2_model.training.distributed.train_distributed", here)
+    monkeypatch.setattr("codi2_model.training.ray_train.train_distributed", here)
     made = train_and_record(TrainRequest(str(given / "short.yaml"), link, start="champion"))
     assert made.startswith(f"{link}/runs/") and (Path(made) / "config.json").is_file()
     again = train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion"))
@@ -278,7 +278,7 @@ def test_a_root_whose_catalog_holds_whole_uris_of_its_old_place_is_used_where_it
     rows = (
         Catalog(copy).sql("select * from checkpoints where checkpoint_id = ?", [summary["checkpoint id"]]).to_pylist()
     )
-    monkeypatch.setattr("codi2_storage.manifests.relative", lambda store, uri: uri)
+    monkeypatch.setattr("codi2_storage.commits.manifests.relative", lambda store, uri: uri)
     with Writer(store, "variant-old", "run") as writer:
         writer.append("checkpoints", [{**rows[0], "checkpoint_id": "old0", "uri": summary["checkpoint"]}])
     promote(store, "old0", summary["checkpoint"], "by an earlier version")

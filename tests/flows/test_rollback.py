@@ -10,10 +10,10 @@ from prefect.events.clients import AssertingEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from codi2_flows.cli_serve import rollback, serve
-from codi2_flows.events import MODEL_PROMOTED
+from codi2_flows.cli.serve import rollback, serve
+from codi2_flows.runtime.events import MODEL_PROMOTED
 from codi2_flows.serve_model import serve_model
-from codi2_model.checkpoints import UsageError, promote, promoted
+from codi2_model.checkpoints.registry import UsageError, promote, promoted
 from codi2_storage.store import Store
 
 

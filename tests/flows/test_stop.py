@@ -22,7 +22,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from codi2_storage.runs import told_runs
+from codi2_storage.coordination.runs import told_runs
 from codi2_storage.store import Store
 
 CORPUS = {"name": "webdataset", "path": "tars", "options": {"licence": "CC-BY-4.0"}}
@@ -98,7 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_tar(folder / "many" / f"{shard}.tar", 60, 60 * shard)
     request = {"messages": [{"role": "user", "content": "Draw a dog."}], "modalities": ["image", "audio"]}
     (folder / "requests.jsonl").write_text(f"{json.dumps(request)}\n" * 64)
-    build = [sys.executable, "-m", "codi2_flows.cli", "build", "circles.yaml", "--root", "root"]
+    build = [sys.executable, "-m", "codi2_flows.cli.main", "build", "circles.yaml", "--root", "root"]
     subprocess.run(build, cwd=folder, check=True, capture_output=True)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         urls = (f"http://127.0.0.1:{silent.getsockname()[1]}/{n}.jpg\n" for n in range(8))
@@ -178,7 +178,7 @@ def held(store: Store, pid: int) -> list[str]:
 def test_a_second_ctrl_c_does_not_wait(folder: Path, terminal: Any) -> None:
     code = """
 import time
-from codi2_storage.stopping import leave, listen
+from codi2_storage.host.shutdown import leave, listen
 listen()
 try:
     print("working", flush=True)
@@ -202,7 +202,7 @@ except KeyboardInterrupt:
 def test_a_signal_that_comes_where_python_ignores_exceptions_is_raised_once_more(folder: Path, terminal: Any) -> None:
     code = """
 import time
-from codi2_storage.stopping import listen
+from codi2_storage.host.shutdown import listen
 class Slow:
     def __del__(self):
         print("working", flush=True)
@@ -226,8 +226,8 @@ except KeyboardInterrupt as error:
 def test_what_does_not_end_by_itself_is_ended_by_force_and_its_end_recorded(tmp_path: Path) -> None:
     code = """
 import sys, time
-from codi2_flows.running import recorded
-from codi2_storage.stopping import listen
+from codi2_flows.runtime.record_run import recorded
+from codi2_storage.host.shutdown import listen
 listen()
 with recorded("build-dataset", sys.argv[1], {}):
     print("working", flush=True)

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 import pytest
 
-from codi2_flows import automations, cli_runs
-from codi2_flows.automations import crash_what_never_started
+from codi2_flows.cli import runs
+from codi2_flows.server import automations
+from codi2_flows.server.automations import crash_what_never_started
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -114,13 +115,13 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
 def test_status_says_which_runs_gave_way_or_never_started_and_why(
     tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli_runs.status(root=str(tmp_path), json=True)
+    runs.status(root=str(tmp_path), json=True)
     found = json.loads(capsys.readouterr().out)
     assert [(run["flow"], run["name"]) for run in found["gave_way"]] == [("build-dataset", "second")]
     assert [(run["name"], run["why"]) for run in found["never_started"]] == [
         ("stuck", "pending for 5 minutes: its worker took it and never began")
     ]
-    cli_runs.status(root=str(tmp_path))
+    runs.status(root=str(tmp_path))
     shown = " ".join(capsys.readouterr().out.split())
     assert "gave way" in shown and "Deployment concurrency limit reached." in shown and "by hand" not in shown
     assert "never started" in shown and "its worker took it and never began" in shown

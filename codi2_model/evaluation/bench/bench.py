@@ -15,17 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
-from codi2_model.digests import weights_digest
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import checkpoint_folder, load_model, stamp
 from codi2_model.evaluation.answering import GenerationSettings, modalities_of, settled
 from codi2_model.evaluation.bench import leakage
+from codi2_model.evaluation.bench.candidate_sets import Choices, Rivals
 from codi2_model.evaluation.bench.conditions import asks_of, baseline_answers, ladder_rows, model_answers
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.nearest import nearest_train
-from codi2_model.evaluation.bench.pages import write_task
 from codi2_model.evaluation.bench.questions import questions_of
-from codi2_model.evaluation.bench.rivals import Choices, Rivals
 from codi2_model.evaluation.bench.rows import SUITE, rows_of
 from codi2_model.evaluation.bench.scoring import score
 from codi2_model.evaluation.candidates import candidate_values
@@ -38,8 +37,9 @@ from codi2_model.evaluation.data import (
     pick,
     sample_rows,
 )
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer, committed
+from codi2_model.evaluation.report.pages import write_task
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store
 
 VERSION = 1  # raised whenever the same checkpoint and build would get other figures

@@ -18,7 +18,7 @@ from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
 from codi2_model.evaluation.candidates import Medium, assets_of_concepts
 from codi2_model.evaluation.data import SampleRow, by_hash
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 CONCEPTS = {"image": 100, "audio": 20, "video": 20, "text": 10}
 STYLES, EDITS = 12, 8

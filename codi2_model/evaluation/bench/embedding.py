@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.progress import progress
+from codi2_datasets.runtime.progress import progress
 from codi2_model.evaluation.judges import AudioJudge, ClipJudge, Embeddings, ImageJudge, Judge, TextJudge
 
 JUDGES: dict[str, Callable[[], Judge]] = {

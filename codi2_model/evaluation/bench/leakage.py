@@ -8,7 +8,7 @@ from typing import Any
 
 from codi2_model.evaluation.bench.rows import SUITE
 from codi2_model.evaluation.data import EvaluationError, Leak, leaks
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 
 def near_leaks(catalog: Catalog, build: str) -> list[Leak]:

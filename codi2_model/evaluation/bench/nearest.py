@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codi2_model.evaluation.baselines import prompt_similarity
 from codi2_model.evaluation.data import LoadedSample, by_hash, load_samples, train_answers
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 THUMBS = ("thumb", "sound_thumb")
 MOST = 4_000  # train samples of a task that are searched, taken by hash

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.derive import derivations
 from codi2_datasets.media import MediaError
+from codi2_datasets.transforms import derivations
 from codi2_model.evaluation.data import by_hash
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 Edit = tuple[str, str]  # operator, parameters as JSON
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_model.evaluation.baselines import copy_input
 from codi2_model.evaluation.data import LoadedSample, text_of
 

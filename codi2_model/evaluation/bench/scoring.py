@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from codi2_model.evaluation.baselines import CHANCE
+from codi2_model.evaluation.bench.candidate_sets import Choices
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.exact import EXACT, unanswered
 from codi2_model.evaluation.bench.measures import CHOICES
 from codi2_model.evaluation.bench.questions import Question, nothing
-from codi2_model.evaluation.bench.rivals import Choices
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.metrics.spectra import kl_divergence, softmax
 from codi2_model.evaluation.scoring import nearest_is_first

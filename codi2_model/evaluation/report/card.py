@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_model.evaluation.bench.figures import row_line, table_head
-from codi2_storage.catalog import Catalog
+from codi2_model.evaluation.report.figures import row_line, table_head
+from codi2_storage.catalog.catalog import Catalog
 
 LIMITS = (
     "It learned from drawings, emoji, short sounds and short texts: photographs, speech and long texts are outside of it.",

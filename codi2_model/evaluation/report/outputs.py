@@ -23,11 +23,11 @@ import soundfile
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.video import encode_video
-from codi2_datasets.sample import SAMPLE_RATE
-from codi2_model.evaluation.sheet import contact_sheet
-from codi2_model.media import VIDEO_FPS
-from codi2_storage.files import write_whole
+from codi2_model.evaluation.report.contact_sheet import contact_sheet
+from codi2_model.modules.media import VIDEO_FPS
+from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
 Content = Sequence[

@@ -10,10 +10,10 @@ from typing import Any
 from codi2_model.evaluation.bench.measures import bare
 from codi2_model.evaluation.bench.scoring import MODEL, Tally
 from codi2_model.evaluation.data import LoadedSample
-from codi2_model.evaluation.outputs import GenerationItem, encode_medium, write_generations
+from codi2_model.evaluation.report.contact_sheet import contact_sheet
+from codi2_model.evaluation.report.outputs import GenerationItem, encode_medium, write_generations
 from codi2_model.evaluation.scoring import summary
-from codi2_model.evaluation.sheet import contact_sheet
-from codi2_storage.files import write_whole
+from codi2_storage.locations.files import write_whole
 
 SHOWN, WORST = 12, 12
 TOLD = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")

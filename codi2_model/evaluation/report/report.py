@@ -19,10 +19,12 @@ from typing import Any
 from PIL import Image
 
 from codi2_datasets.media.image import decode_image
-from codi2_model.checkpoints import checkpoint_folder
-from codi2_model.digests import weights_digest
-from codi2_model.evaluation.bench.card import card_lines
-from codi2_model.evaluation.bench.figures import (
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import checkpoint_folder
+from codi2_model.evaluation.bench.rows import SUITE
+from codi2_model.evaluation.data import EvaluationError
+from codi2_model.evaluation.report.card import card_lines
+from codi2_model.evaluation.report.figures import (
     cell,
     ladder_table,
     legend,
@@ -32,10 +34,8 @@ from codi2_model.evaluation.bench.figures import (
     table_head,
     task_table,
 )
-from codi2_model.evaluation.bench.rows import SUITE
-from codi2_model.evaluation.data import EvaluationError
-from codi2_storage.catalog import Catalog
-from codi2_storage.files import write_whole
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
 MAIN = ("edit@1", "concept@1", "names_truth", "token_f1", "lsd", "motion_agreement")  # of each task the first it has

@@ -16,9 +16,9 @@ from typing import Any
 
 from PIL import Image
 
-from codi2_datasets.connectors.reading.values import Bad, Numbered
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image
+from codi2_datasets.readers.values import Bad, Numbered
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.suites.networks import Networks
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.values import need
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.values import need
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, table, user

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.connectors.reading.json_rows import json_rows
+from codi2_datasets.readers.json_rows import json_rows
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, table, user
 from codi2_model.evaluation.suites.networks import Networks

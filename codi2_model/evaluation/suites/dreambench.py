@@ -20,7 +20,7 @@ from PIL import Image
 from codi2_model.evaluation.data import by_hash
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, needed, read_image, user
 from codi2_model.evaluation.suites.networks import Networks
-from codi2_storage.paths import is_shadow
+from codi2_storage.locations.paths import is_shadow
 
 PICTURES = 4
 LIVE = ("cat", "dog")

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import resample
-from codi2_datasets.progress import progress
-from codi2_datasets.sample import SAMPLE_RATE
+from codi2_datasets.runtime.progress import progress
 from codi2_model.evaluation.judges import Embeddings, unit
 
 BATCH = 16

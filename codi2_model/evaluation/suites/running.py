@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_model.checkpoints import checkpoint_folder, load_model, stamp
-from codi2_model.digests import weights_digest
+from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import checkpoint_folder, load_model, stamp
 from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
-from codi2_model.evaluation.outputs import GenerationItem, put_generations
+from codi2_model.evaluation.report.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.statistics import bootstrap_mean
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, suites
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.spool import Lazy, Spool
-from codi2_storage.homes import cache_home
-from codi2_storage.manifests import Writer
+from codi2_storage.commits.manifests import Writer
+from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 
 VERSION = 1  # raised whenever the same checkpoint and data would get other figures

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.audio_reading import Limits, read_audio
+from codi2_datasets.media.decoding.audio_files import Limits, read_audio
 from codi2_datasets.media.resampling import resample
-from codi2_datasets.sample import SAMPLE_RATE
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.metrics.spectra import kl_divergence, log_spectral_distance
 from codi2_model.evaluation.suites import Figure, Request, SuiteError

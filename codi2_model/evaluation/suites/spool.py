@@ -10,8 +10,8 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.identity import digest
-from codi2_storage.files import write_whole
+from codi2_datasets.formats.hashing import digest
+from codi2_storage.locations.files import write_whole
 
 
 class Lazy(Sequence[Any]):

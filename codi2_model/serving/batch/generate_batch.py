@@ -21,18 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_datasets.progress import progress
-from codi2_model.checkpoints import resolve
-from codi2_model.digests import settings_digest, weights_digest
-from codi2_model.serving.pages import write_page
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.requests import MODEL_ID, Row, read_requests
-from codi2_model.serving.samples import Made, as_sample, shard_of
-from codi2_model.serving.wire import Reply
-from codi2_storage.manifests import Writer, committed
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.runtime.progress import progress
+from codi2_model.checkpoints.hashing import settings_digest, weights_digest
+from codi2_model.checkpoints.registry import resolve
+from codi2_model.serving.batch.pages import write_page
+from codi2_model.serving.batch.request_files import MODEL_ID, Row, read_requests
+from codi2_model.serving.batch.samples import Made, as_sample, shard_of
+from codi2_model.serving.openai.chat_response import Reply
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
+from codi2_storage.commits.manifests import Writer, committed
+from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
-from codi2_storage.uris import relative
 
 VERSION = "1"
 LOT = 32  # rows of a shard: what a kill costs at most, for each worker
@@ -114,7 +114,7 @@ class Worker:
     """Holds the model and answers lots. One thread each, so that the bytes do not hang on how many there are."""
 
     def __init__(self, run: Run) -> None:
-        from codi2_model.serving.engine import Engine
+        from codi2_model.serving.scheduler.engine import Engine
 
         self.run, self.store = run, Store(run.out)
         self.engine = Engine(run.checkpoint, MODEL_ID, threads=1)

@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from codi2_datasets.connectors.reading.files import DAMAGE, damage, has_ending
-from codi2_datasets.connectors.reading.lines import lines_of
-from codi2_datasets.connectors.reading.tables import file_rows, row_groups
-from codi2_datasets.connectors.reading.tars import opened_tar
-from codi2_datasets.connectors.reading.values import Bad
-from codi2_datasets.identity import digest
-from codi2_datasets.plain import plain_string
-from codi2_datasets.sample import Part, Sample
-from codi2_model.checkpoints import UsageError
-from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import MODALITIES, ChatRequest, ModelCard, RequestError, parse_request
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.formats.sample import Part, Sample
+from codi2_datasets.formats.valid_values import plain_string
+from codi2_datasets.readers.files import DAMAGE, damage, has_ending
+from codi2_datasets.readers.lines import lines_of
+from codi2_datasets.readers.tables import file_rows, row_groups
+from codi2_datasets.readers.tars import opened_tar
+from codi2_datasets.readers.values import Bad
+from codi2_model.checkpoints.registry import UsageError
+from codi2_model.serving.http.media import Limits
+from codi2_model.serving.openai.protocol import MODALITIES, ChatRequest, ModelCard, RequestError, parse_request
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.identity import digest
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.formats.member_padding import add_sample, members_of
+from codi2_datasets.formats.sample import EXTENSIONS, TASKS, Message, Part, Sample, SampleError
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
-from codi2_datasets.padding import add_sample, members_of
-from codi2_datasets.sample import EXTENSIONS, TASKS, Message, Part, Sample, SampleError
-from codi2_model.evaluation.outputs import clipped, even_sides
+from codi2_model.evaluation.report.outputs import clipped, even_sides
 
 Made = tuple[Sample, dict[str, bytes]]
 OF_KINDS = {  # what is made of what, where the row does not say its task

@@ -22,22 +22,22 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from codi2_datasets.engine import local_cluster
-from codi2_model.checkpoints import checkpoint_folder, name_of_folder
-from codi2_model.serving.deployments import application
-from codi2_model.serving.follow import EVERY, CannotServe, Follower
-from codi2_model.serving.holding import Served, known_names
-from codi2_model.serving.launch import Server, url_host
-from codi2_model.serving.settings import LOOPBACK, ServerSettings, read_token
-from codi2_storage.ports import PortTaken, free_port
-from codi2_storage.stopping import requested, stoppable
+from codi2_datasets.runtime.ray_executor import local_cluster
+from codi2_model.checkpoints.registry import checkpoint_folder, name_of_folder
+from codi2_model.serving.deploy.deployments import application
+from codi2_model.serving.deploy.follow import EVERY, CannotServe, Follower
+from codi2_model.serving.deploy.launch import Server, url_host
+from codi2_model.serving.deploy.settings import LOOPBACK, ServerSettings, read_token
+from codi2_model.serving.scheduler.hot_swap import Served, known_names
+from codi2_storage.host.ports import PortTaken, free_port
+from codi2_storage.host.shutdown import requested, stoppable
 from codi2_storage.store import Store
 
 __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
 LOAD_SECONDS = 1800.0  # that all replicas together may take to load another model
 LAST_SECONDS = 3.0  # that replies under way may take to end after Ctrl-C or SIGTERM
-FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.lost:middlewares")
+FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.deploy.ingress_failure:middlewares")
 
 
 def serve(

@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_model.replies import Progress
-from codi2_model.serving.holding import Holding, Models, Served
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.wire import Accepted, Failed, ServerEvent
+from codi2_model.generation.events import Progress
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.openai.chat_response import Accepted, Failed, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
+from codi2_model.serving.scheduler.hot_swap import Holding, Models, Served
 
 ANSWER_SECONDS = 5.0  # that a replica may take to say how it is
 LOST = "the replica that held this request was lost: send it again"
@@ -57,7 +57,7 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
             self.models = Models(self._load, keep_s)
 
         def _load(self, served: Served) -> Any:
-            from codi2_model.serving.engine import Engine
+            from codi2_model.serving.scheduler.engine import Engine
 
             model = Engine(served.folder(), served.model_id).model
             model.llm = None  # words are written elsewhere
@@ -78,7 +78,7 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
 
         def _decode(self, orders: list[tuple[Served, Any]]) -> list[Any]:
             """Each by the model whose features it has."""
-            from codi2_model.serving.decoding import decode
+            from codi2_model.serving.scheduler.decode_requests import decode
 
             made: list[Any] = [None] * len(orders)
             for served, key in {(served, order.key()) for served, order in orders}:
@@ -112,8 +112,8 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             self.holding = Holding(self._pipeline, settings.drain_s)
 
         def _pipeline(self, served: Served) -> Any:
-            from codi2_model.serving.engine import Engine
-            from codi2_model.serving.pipeline import Pipeline
+            from codi2_model.serving.scheduler.engine import Engine
+            from codi2_model.serving.scheduler.pipeline import Pipeline
 
             threads = max(1, (os.cpu_count() or 1) // self.settings.workers)
             engine = Engine(served.folder(), served.model_id, threads=threads)
@@ -132,8 +132,8 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
         def decode(self, model: Any, served: Served, jobs: list[Any]) -> None:
             """Have jobs of one modality decoded by its own deployment, which tells of no steps between; here, where that
             modality came with a later model and has none."""
-            from codi2_model.replies import MediumDone
-            from codi2_model.serving.decoding import run_jobs
+            from codi2_model.generation.events import MediumDone
+            from codi2_model.serving.scheduler.decode_requests import run_jobs
 
             if (decoder := self.decoders.get(jobs[0].order.modality)) is None:
                 run_jobs(model, jobs)
@@ -180,7 +180,7 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
     @ray_serve.ingress()
     class Ingress:
         def __init__(self, model: Any, settings: ServerSettings) -> None:
-            from codi2_model.serving.metrics import Metrics
+            from codi2_model.serving.http.metrics import Metrics
 
             self.backend = Replicas(model)
             self.settings = settings
@@ -190,7 +190,7 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
             await asyncio.to_thread(self.backend.take, Served.from_config(config))
 
         def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
-            from codi2_model.serving.api import build_api
+            from codi2_model.serving.http.api import build_api
 
             return build_api(self.backend, self.settings, lambda: self.backend.sizes, self)
 
@@ -218,7 +218,7 @@ class Replicas:
     def take(self, served: Served) -> None:
         """What is said of the model that the replicas serve."""
         from codi2_model import CoDi2Config
-        from codi2_model.serving.images import sizes_of
+        from codi2_model.serving.openai.generations import sizes_of
 
         config = CoDi2Config.from_pretrained(served.folder())
         self.modalities, self.sizes = tuple(config.modalities), sizes_of(config)

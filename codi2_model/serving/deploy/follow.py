@@ -14,10 +14,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from codi2_model.checkpoints import deploy, later, now, promoted
-from codi2_model.serving.holding import Served
+from codi2_model.checkpoints.registry import deploy, later, now, promoted
+from codi2_model.serving.scheduler.hot_swap import Served
+from codi2_storage.coordination.transient_errors import is_transient
 from codi2_storage.store import Store
-from codi2_storage.transient import is_transient
 
 log = logging.getLogger("codi2.serve")
 EVERY = 3.0  # seconds between two looks

@@ -4,7 +4,7 @@ The model's replicas are watched by the ingress, which says 503 or ends a stream
 the proxy, and that one sends a bare 500, or cuts a stream off. This stands around it and gives the reason in its place.
 
 `serve` puts it there; on a cluster the variable does, in the environment of Ray's nodes:
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=codi2_model.serving.lost:middlewares
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=codi2_model.serving.deploy.ingress_failure:middlewares
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codi2_model.checkpoints import UsageError
-from codi2_storage.urls import UrlError, parse_host
+from codi2_model.checkpoints.registry import UsageError
+from codi2_storage.locations.urls import UrlError, parse_host
 
 if TYPE_CHECKING:
-    from codi2_model.serving.media import Limits
+    from codi2_model.serving.http.media import Limits
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOKEN_VARIABLE = "CODI2_API_TOKEN"
@@ -60,7 +60,7 @@ class ServerSettings:
             except UrlError as error:
                 raise UsageError(f"allow remote: {error}") from None
         if self.limits is None:
-            from codi2_model.serving.media import Limits
+            from codi2_model.serving.http.media import Limits
 
             object.__setattr__(self, "limits", Limits())
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 
-from codi2_model.serving.protocol import RequestError
-from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.openai.protocol import RequestError
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]

@@ -15,12 +15,9 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from codi2_model.replies import MediumDone
-from codi2_model.serving.kept_replies import KeptReplies
-from codi2_model.serving.metrics import Metrics
-from codi2_model.serving.pipeline import Backend
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.wire import (
+from codi2_model.generation.events import MediumDone
+from codi2_model.serving.http.metrics import Metrics
+from codi2_model.serving.openai.chat_response import (
     KEEP_ALIVE,
     Accepted,
     Answer,
@@ -33,6 +30,9 @@ from codi2_model.serving.wire import (
     StreamWriter,
     completion,
 )
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
+from codi2_model.serving.openai.response_store import KeptReplies
+from codi2_model.serving.scheduler.pipeline import Backend
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -18,15 +18,15 @@ from prometheus_client import Metric
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from codi2_model.serving import described
-from codi2_model.serving.access import Gate
-from codi2_model.serving.answers import Answers, respond
-from codi2_model.serving.images import Sizes
-from codi2_model.serving.metrics import CONTENT_TYPE, Metrics, text
-from codi2_model.serving.pipeline import Backend
-from codi2_model.serving.protocol import RequestError, shown
-from codi2_model.serving.routes import Routes
-from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.access import Gate
+from codi2_model.serving.http.answers import Answers, respond
+from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
+from codi2_model.serving.http.routes import Routes
+from codi2_model.serving.openai import response_schema
+from codi2_model.serving.openai.generations import Sizes
+from codi2_model.serving.openai.protocol import RequestError, shown
+from codi2_model.serving.scheduler.pipeline import Backend
 
 # The page needs nothing from elsewhere, and must not be made to ask for it.
 PAGE_POLICY = (
@@ -72,7 +72,7 @@ def build_api(
     _add_plain(api, backend, counts)
     Routes(api, backend, chosen, answers, sizes).add()
     _add_page(api)
-    described.describe(api)
+    response_schema.describe(api)
     api.add_middleware(Gate, settings=chosen)
     if chosen.origins:
         # any header: clients in browsers send some of their own, which say what they are
@@ -109,18 +109,18 @@ def routes_of(api: FastAPI) -> str:
 def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
     started = int(time.time())
 
-    @api.get("/health", summary="Whether the server runs.", responses=described.answers(described.HEALTH))
+    @api.get("/health", summary="Whether the server runs.", responses=response_schema.answers(response_schema.HEALTH))
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": backend.model_id}
 
     not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"description": "It shuts down.", "content": {"application/json": {"schema": described.READY}}}
+        503: {"description": "It shuts down.", "content": {"application/json": {"schema": response_schema.READY}}}
     }
 
     @api.get(
         "/ready",
         summary="Whether the server takes on requests; 503 while it shuts down.",
-        responses=described.answers(described.READY) | not_ready,
+        responses=response_schema.answers(response_schema.READY) | not_ready,
     )
     async def ready() -> Response:
         good = await backend.ready()
@@ -130,11 +130,11 @@ def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
     async def read_metrics() -> Response:
         return Response(text(await counts.families(), await backend.stats()), media_type=CONTENT_TYPE)
 
-    @api.get("/v1/models", summary="The models: one.", responses=described.answers(described.MODELS))
+    @api.get("/v1/models", summary="The models: one.", responses=response_schema.answers(response_schema.MODELS))
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(backend, started)]}
 
-    @api.get("/v1/models/{model_id}", summary="A model.", responses=described.answers(described.MODEL))
+    @api.get("/v1/models/{model_id}", summary="A model.", responses=response_schema.answers(response_schema.MODEL))
     async def model(model_id: str) -> dict[str, Any]:
         if model_id != backend.model_id and model_id not in backend.before:
             raise RequestError(f"no model {model_id[:80]!r} here", "model", "model_not_found", 404)

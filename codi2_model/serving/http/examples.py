@@ -1,6 +1,6 @@
 """The page's ready examples: a few pictures, sounds and a clip of the open corpora, small, with licence and author.
 
-    python -m codi2_model.serving.examples        writes serving/page/examples/ anew: the same bytes each time
+    python -m codi2_model.serving.http.examples        writes serving/page/examples/ anew: the same bytes each time
 
 Only corpora whose licences ask for no more than to be named (MIT, Apache-2.0, CC0-1.0): the files go with the package.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from codi2_datasets.corpora import corpora
 from codi2_datasets.corpora.base import SourceRow
-from codi2_datasets.identity import sha256
+from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.image import normalise_image
 from codi2_datasets.media.video import normalise_video
-from codi2_datasets.sources import fetch
+from codi2_datasets.sources.fetch import fetch
 
-FOLDER = Path(__file__).parent / "page" / "examples"
+FOLDER = Path(__file__).parent.parent / "page" / "examples"
 SIDE = 112  # pixels of a picture, and of the clip
 SECONDS = 2.0  # of a sound at most
 LICENCES = ("MIT", "Apache-2.0", "CC0-1.0")
@@ -125,7 +125,7 @@ def attribution(examples: list[Example]) -> str:
     for example in examples:
         by_corpus[example.corpus, example.source, example.licence].append(example)
     lines = ["# Examples of the page: sources, authors, licences", ""]
-    lines.append("Scaled or cut from these open corpora by `codi2_model/serving/examples.py`.")
+    lines.append("Scaled or cut from these open corpora by `codi2_model/serving/http/examples.py`.")
     for (corpus, source, licence), rows in by_corpus.items():
         lines += ["", f"## {corpus} ({source}), {licence}", ""]
         lines += [f"- `{row.file}`: {row.caption}, {row.author}; `{row.locator}`" for row in rows]

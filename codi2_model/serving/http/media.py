@@ -18,16 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codi2_datasets.media import MediaError, TooLarge, audio_reading
+from codi2_datasets.formats.sample import SAMPLE_RATE
+from codi2_datasets.media import MediaError, TooLarge
 from codi2_datasets.media.audio import below_full
-from codi2_datasets.media.containers import tracks_of
-from codi2_datasets.media.frames import frames_of
+from codi2_datasets.media.decoding import audio_files
+from codi2_datasets.media.decoding.containers import tracks_of
+from codi2_datasets.media.decoding.frames import frames_of
+from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_datasets.media.image import decode_image, fit
-from codi2_datasets.media.media_types import media_type_of
 from codi2_datasets.media.resampling import resample
-from codi2_datasets.sample import SAMPLE_RATE
-from codi2_model.evaluation.outputs import encode_medium
-from codi2_model.media import VIDEO_FPS
+from codi2_model.evaluation.report.outputs import encode_medium
+from codi2_model.modules.media import VIDEO_FPS
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "aac", "m4a", "webm")
@@ -160,8 +161,8 @@ def read_audio(data: bytes, limits: Limits) -> NDArray[np.float32]:
     longest = limits.audio_seconds
     try:
         # one second more: a header may understate the length
-        asked = audio_reading.Limits(longest + 1, longest, SOUND_VALUES, AUDIO_RATES)
-        wave, rate = audio_reading.read_audio(data, asked)
+        asked = audio_files.Limits(longest + 1, longest, SOUND_VALUES, AUDIO_RATES)
+        wave, rate = audio_files.read_audio(data, asked)
     except TooLarge as error:
         raise MediaRefused(f"the audio has {error}") from error
     except MediaError as error:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from codi2_datasets.fetching.addresses import public
-from codi2_model.serving.media import Limits, MediaRefused
-from codi2_storage.urls import PORTS, Url, UrlError, parse_host, parse_url
+from codi2_model.serving.http.media import Limits, MediaRefused
+from codi2_storage.locations.urls import PORTS, Url, UrlError, parse_host, parse_url
 
 REDIRECTS = 3
 SECONDS = 15.0

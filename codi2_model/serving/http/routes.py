@@ -10,9 +10,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from codi2_model.serving import described, schema
-from codi2_model.serving.answers import Answers
-from codi2_model.serving.images import (
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.answers import Answers
+from codi2_model.serving.http.multipart import parse_form
+from codi2_model.serving.http.remote_media import Remote
+from codi2_model.serving.openai import request_schema, response_schema
+from codi2_model.serving.openai.generations import (
     MOST,
     ROUTES,
     Sizes,
@@ -21,17 +24,14 @@ from codi2_model.serving.images import (
     parse_edit,
     parse_generation,
 )
-from codi2_model.serving.multipart import parse_form
-from codi2_model.serving.pipeline import Backend
-from codi2_model.serving.protocol import ChatRequest, ModelCard, RequestError, parse_object, parse_request
-from codi2_model.serving.remote import Remote
-from codi2_model.serving.responses import parse_responses
-from codi2_model.serving.responses_wire import ResponseWriter, response
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.speech import parse_speech, speech_file
+from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, RequestError, parse_object, parse_request
+from codi2_model.serving.openai.responses_request import parse_responses
+from codi2_model.serving.openai.responses_response import ResponseWriter, response
+from codi2_model.serving.openai.speech import parse_speech, speech_file
+from codi2_model.serving.scheduler.pipeline import Backend
 
 BODY_SECONDS = 60.0  # how long a client may take to send what it asks
-REFUSALS = described.GATE | described.ASKING
+REFUSALS = response_schema.GATE | response_schema.ASKING
 
 
 class Routes:
@@ -67,8 +67,8 @@ class Routes:
         @self.api.post(
             "/v1/chat/completions",
             summary="The reply to a conversation of text, images, audio and video; whole, or as server-sent events.",
-            openapi_extra=schema.body(schema.chat(self.limits)),
-            responses=described.answers(described.COMPLETION, REFUSALS, stream=True),
+            openapi_extra=request_schema.body(request_schema.chat(self.limits)),
+            responses=response_schema.answers(response_schema.COMPLETION, REFUSALS, stream=True),
         )
         async def chat(request: Request) -> Response:
             async with self.answers.measured("chat") as measure:
@@ -80,8 +80,8 @@ class Routes:
         @self.api.post(
             "/v1/responses",
             summary="The same in OpenAI's newer form: a response of text and images; whole, or as server-sent events.",
-            openapi_extra=schema.body(schema.responses(self.limits)),
-            responses=described.answers(described.RESPONSE, REFUSALS, stream=True),
+            openapi_extra=request_schema.body(request_schema.responses(self.limits)),
+            responses=response_schema.answers(response_schema.RESPONSE, REFUSALS, stream=True),
         )
         async def responses(request: Request) -> Response:
             async with self.answers.measured("responses") as measure:
@@ -98,8 +98,8 @@ class Routes:
         @self.api.post(
             f"/v1/{route}/generations",
             summary=f"Media of kind {modality} for a prompt.",
-            openapi_extra=schema.body(schema.generation(self.limits, MOST, modality)),
-            responses=described.answers(described.GENERATED, REFUSALS),
+            openapi_extra=request_schema.body(request_schema.generation(self.limits, MOST, modality)),
+            responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
             name=f"{route}_generations",
         )
         async def generations(request: Request) -> Response:
@@ -112,8 +112,8 @@ class Routes:
         @self.api.post(
             "/v1/images/edits",
             summary="Images that were sent, changed as a prompt says: as a form with files, or as JSON with URLs.",
-            openapi_extra=schema.body(schema.edit(self.limits, MOST), form=True),
-            responses=described.answers(described.GENERATED, REFUSALS),
+            openapi_extra=request_schema.body(request_schema.edit(self.limits, MOST), form=True),
+            responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
         )
         async def edits(request: Request) -> Response:
             async with self.answers.measured("edits"):
@@ -134,8 +134,8 @@ class Routes:
         @self.api.post(
             "/v1/audio/speech",
             summary="An audio file of the sound that a text describes.",
-            openapi_extra=schema.body(schema.speech(self.limits)),
-            responses=described.audio_answers(REFUSALS),
+            openapi_extra=request_schema.body(request_schema.speech(self.limits)),
+            responses=response_schema.audio_answers(REFUSALS),
         )
         async def speech(request: Request) -> Response:
             async with self.answers.measured("speech"):

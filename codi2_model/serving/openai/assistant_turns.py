@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codi2_model.serving.protocol import Earlier, RequestError, listed, mapping, shown
+from codi2_model.serving.openai.protocol import Earlier, RequestError, listed, mapping, shown
 
 Parts = list[dict[str, Any]]
 

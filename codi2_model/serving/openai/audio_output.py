@@ -11,9 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.resampling import resample
-from codi2_datasets.sample import SAMPLE_RATE
-from codi2_model.evaluation.outputs import clipped, encode_medium
+from codi2_model.evaluation.report.outputs import clipped, encode_medium
 
 PCM_RATE = 24_000  # Hz of bare samples: what OpenAI's clients play them at
 

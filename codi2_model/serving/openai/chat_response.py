@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.audio_out import encode_audio
-from codi2_model.serving.kept_replies import SECONDS
-from codi2_model.serving.media import image_to_url, video_to_url
-from codi2_model.serving.protocol import ChatRequest, RequestError
+from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
+from codi2_model.serving.http.media import image_to_url, video_to_url
+from codi2_model.serving.openai.audio_output import encode_audio
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
+from codi2_model.serving.openai.response_store import SECONDS
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from typing import Any
 from PIL import Image
 
 from codi2_model.decoders.upscaler import FACTOR
-from codi2_model.serving import unsupported
-from codi2_model.serving.media import Limits, MediaRefused, encoded, read_medium
-from codi2_model.serving.messages import read_url
-from codi2_model.serving.multipart import Form
-from codi2_model.serving.protocol import (
+from codi2_model.serving.http.media import Limits, MediaRefused, encoded, read_medium
+from codi2_model.serving.http.multipart import Form
+from codi2_model.serving.openai import unsupported
+from codi2_model.serving.openai.chat_response import Reply
+from codi2_model.serving.openai.messages import read_url
+from codi2_model.serving.openai.protocol import (
     ChatRequest,
     Fetch,
     ModelCard,
@@ -31,7 +32,6 @@ from codi2_model.serving.protocol import (
     shown,
     string,
 )
-from codi2_model.serving.wire import Reply
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
 FORMATS = {"image": ("png", "jpeg", "webp"), "audio": ("wav",), "video": ("mp4",)}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from codi2_datasets.identity import digest
-from codi2_datasets.media.media_types import media_type_of
-from codi2_model.serving.history import assistant_content
-from codi2_model.serving.media import (
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_model.serving.http.media import (
     Limits,
     MediaRefused,
     bytes_of_url,
@@ -17,7 +16,8 @@ from codi2_model.serving.media import (
     kind_of,
     read_medium,
 )
-from codi2_model.serving.protocol import Earlier, Fetch, RequestError, shown, string
+from codi2_model.serving.openai.assistant_turns import assistant_content
+from codi2_model.serving.openai.protocol import Earlier, Fetch, RequestError, shown, string
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = ("tool", "function")

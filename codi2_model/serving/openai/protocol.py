@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from codi2_model.config import MODALITIES as MEDIA
-from codi2_model.serving import audio_out, unsupported
-from codi2_model.serving.media import Limits
+from codi2_model.serving.http.media import Limits
+from codi2_model.serving.openai import audio_output, unsupported
 
 Fetch = Callable[[str, str, Limits], bytes]
 Earlier = Callable[[str], list[dict[str, Any]] | None]
@@ -125,7 +125,7 @@ def parse_request(
 
     Raises RequestError naming the field at fault.
     """
-    from codi2_model.serving.messages import read_messages
+    from codi2_model.serving.openai.messages import read_messages
 
     data = parse_object(body)
     known_fields(data, SETTINGS, unsupported.CHAT)
@@ -150,9 +150,9 @@ def parse_audio_format(data: Mapping[str, Any]) -> str:
 
 def audio_format(name: Any, param: str, default: str) -> str:
     """A key of `audio_out.FORMATS`; the default where nothing is asked."""
-    found = default if name is None else audio_out.format_named(name)
+    found = default if name is None else audio_output.format_named(name)
     if found is None:
-        raise RequestError(f"{shown(repr(name), 40)} is none of {', '.join(audio_out.FORMATS)}", param)
+        raise RequestError(f"{shown(repr(name), 40)} is none of {', '.join(audio_output.FORMATS)}", param)
     return found
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from codi2_model.serving.audio_out import ALIASES, FORMATS
-from codi2_model.serving.images import FORMATS as MEDIA_FORMATS
-from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import CONTENT_FORMATS, LARGEST, STOP_CHARACTERS, STOPS
+from codi2_model.serving.http.media import Limits
+from codi2_model.serving.openai.audio_output import ALIASES, FORMATS
+from codi2_model.serving.openai.generations import FORMATS as MEDIA_FORMATS
+from codi2_model.serving.openai.protocol import CONTENT_FORMATS, LARGEST, STOP_CHARACTERS, STOPS
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from codi2_model.serving.audio_out import FORMATS as AUDIO_FORMATS
-from codi2_model.serving.images import FORMATS
-from codi2_model.serving.schema import PARTS, TEXT, URL, Schema, optional, thing
+from codi2_model.serving.openai.audio_output import FORMATS as AUDIO_FORMATS
+from codi2_model.serving.openai.generations import FORMATS
+from codi2_model.serving.openai.request_schema import PARTS, TEXT, URL, Schema, optional, thing
 
 COUNT: Schema = {"type": "integer", "minimum": 0}
 USAGE = thing(

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_model.serving import unsupported
-from codi2_model.serving.media import Limits
-from codi2_model.serving.messages import read_messages
-from codi2_model.serving.protocol import (
+from codi2_model.serving.http.media import Limits
+from codi2_model.serving.openai import unsupported
+from codi2_model.serving.openai.messages import read_messages
+from codi2_model.serving.openai.protocol import (
     ChatRequest,
     Earlier,
     Fetch,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.images import image_as
-from codi2_model.serving.responses import ResponsesRequest
-from codi2_model.serving.wire import Accepted, Answer, Failed, Finished, Reply, ServerEvent, sse
+from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
+from codi2_model.serving.openai.chat_response import Accepted, Answer, Failed, Finished, Reply, ServerEvent, sse
+from codi2_model.serving.openai.generations import image_as
+from codi2_model.serving.openai.responses_request import ResponsesRequest
 
 Item = dict[str, Any]
 FIXED: dict[str, Any] = {

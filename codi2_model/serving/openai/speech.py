@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codi2_model.serving import audio_out, unsupported
-from codi2_model.serving.images import one_medium, prompt_of
-from codi2_model.serving.media import Limits
-from codi2_model.serving.protocol import (
+from codi2_model.serving.http.media import Limits
+from codi2_model.serving.openai import audio_output, unsupported
+from codi2_model.serving.openai.chat_response import Reply, sse
+from codi2_model.serving.openai.generations import one_medium, prompt_of
+from codi2_model.serving.openai.protocol import (
     ChatRequest,
     ModelCard,
     audio_format,
@@ -19,7 +20,6 @@ from codi2_model.serving.protocol import (
     known_fields,
     number,
 )
-from codi2_model.serving.wire import Reply, sse
 
 FIELDS = ("model", "input", "response_format", "stream_format", "seed", "steps", "guidance", "user")
 
@@ -49,9 +49,9 @@ def parse_speech(data: Mapping[str, Any], model: ModelCard, limits: Limits) -> S
 def speech_file(reply: Reply, request: SpeechRequest) -> tuple[bytes, str]:
     """The body of the answer and its media type."""
     value = next(part["value"] for part in reply.content if part["type"] == "audio")
-    data = audio_out.encode_audio(value, request.form)
+    data = audio_output.encode_audio(value, request.form)
     if not request.as_events:
-        return data, audio_out.media_type(request.form)
+        return data, audio_output.media_type(request.form)
     usage = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
     usage["total_tokens"] = sum(usage.values())
     events: list[dict[str, Any]] = [

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from codi2_model.decoders import Reference
+from codi2_model.generation.decode_loop import Medium, Reply, Writer
+from codi2_model.generation.events import MediumBegun, MediumDone, Options, Progress
 from codi2_model.processor import CoDi2Processor
-from codi2_model.replies import MediumBegun, MediumDone, Options, Progress
-from codi2_model.serving.decoding import Order
-from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.wire import Failed, Finished, Gathering, ServerEvent
-from codi2_model.writer import Medium, Reply, Writer
+from codi2_model.serving.openai.chat_response import Failed, Finished, Gathering, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
+from codi2_model.serving.scheduler.decode_requests import Order
 
 
 class Turn:

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from codi2_model.replies import MediumBegun, TextDelta
-from codi2_model.rows import Rows
-from codi2_model.serving.decoding import DecodeJob
-from codi2_model.serving.protocol import RequestError
-from codi2_model.serving.stops import StopCutter
-from codi2_model.serving.turns import RowWriter, Turn
-from codi2_model.serving.wire import Finished
-from codi2_model.telling import Teller
-from codi2_model.writer import Medium, Reply
+from codi2_model.generation.batch_state import Rows
+from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.generation.events import MediumBegun, TextDelta
+from codi2_model.generation.streaming import Teller
+from codi2_model.serving.openai.chat_response import Finished
+from codi2_model.serving.openai.protocol import RequestError
+from codi2_model.serving.openai.stop_sequences import StopCutter
+from codi2_model.serving.scheduler.active_requests import RowWriter, Turn
+from codi2_model.serving.scheduler.decode_requests import DecodeJob
 
 log = logging.getLogger(__name__)
 Decode = Callable[[DecodeJob], None]

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from codi2_model.decoders import Reference
-from codi2_model.replies import MediumDone, Progress
-from codi2_model.writer import values
+from codi2_model.generation.decode_loop import values
+from codi2_model.generation.events import MediumDone, Progress
 
 Step = Callable[[int, list[Any] | None], bool]
 

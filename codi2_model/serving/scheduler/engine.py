@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codi2_model.checkpoints import load_model
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.wire import Finished, Reply
+from codi2_model.checkpoints.registry import load_model
+from codi2_model.serving.openai.chat_response import Finished, Reply
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
 
 DECODE_BATCH = 32
 
@@ -32,8 +32,8 @@ class Engine:
         A request at fault gets its error and leaves the others alone. A reply depends on its own request and seed, not on
         what else is in the batch (up to the rounding of batched sums).
         """
-        from codi2_model.serving.decoding import DecodeJob, run_jobs
-        from codi2_model.serving.turns import Turn
+        from codi2_model.serving.scheduler.active_requests import Turn
+        from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 
         ends: dict[int, Any] = {}
         turns = [Turn(request, lambda event, n=n: ends.__setitem__(n, event)) for n, request in enumerate(requests)]  # type: ignore[misc]
@@ -56,7 +56,7 @@ class Engine:
         """
         import torch
 
-        from codi2_model.serving.running import Running
+        from codi2_model.serving.scheduler.continuous_batch import Running
 
         running = Running(self.model, self.processor, decode)
         try:

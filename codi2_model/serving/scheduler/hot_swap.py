@@ -17,9 +17,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from codi2_model.checkpoints import checkpoint_folder, local_copy
-from codi2_model.serving.protocol import ChatRequest
-from codi2_model.serving.wire import Accepted, ServerEvent
+from codi2_model.checkpoints.registry import checkpoint_folder, local_copy
+from codi2_model.serving.openai.chat_response import Accepted, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1

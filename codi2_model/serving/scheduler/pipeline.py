@@ -15,15 +15,15 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
-from codi2_model.serving.decoding import DecodeJob, run_jobs
-from codi2_model.serving.engine import Engine
-from codi2_model.serving.metrics import Numbers
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.sessions import Sessions
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.stage import Stage
-from codi2_model.serving.turns import Turn
-from codi2_model.serving.wire import Failed, Finished, ServerEvent
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.metrics import Numbers
+from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
+from codi2_model.serving.scheduler.active_requests import Turn
+from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
+from codi2_model.serving.scheduler.engine import Engine
+from codi2_model.serving.scheduler.sessions import Sessions
+from codi2_model.serving.scheduler.stage import Stage
 
 DRAINING = "the server is shutting down: send the request again in a moment"
 

@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from codi2_model.generation.session import Session
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor
-from codi2_model.serving.messages import mark
-from codi2_model.serving.protocol import RequestError
-from codi2_model.serving.wire import content_to_json
-from codi2_model.session import Session
+from codi2_model.serving.openai.chat_response import content_to_json
+from codi2_model.serving.openai.messages import mark
+from codi2_model.serving.openai.protocol import RequestError
 
 
 class KeptSession(Session):

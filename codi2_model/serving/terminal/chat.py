@@ -19,16 +19,16 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from codi2_datasets.sample import SAMPLE_RATE
-from codi2_model.evaluation.outputs import encode_medium
-from codi2_model.media import VIDEO_FPS
-from codi2_model.replies import Event, MediumBegun, MediumDone, TextDelta
-from codi2_model.serving.completion import line_so_far, with_completion
-from codi2_model.serving.media import Limits, MediaRefused, read_medium
-from codi2_model.serving.requests import LIMITS
-from codi2_model.serving.terminal import drawn
-from codi2_storage.files import write_whole
-from codi2_storage.stopping import requested
+from codi2_datasets.formats.sample import SAMPLE_RATE
+from codi2_model.evaluation.report.outputs import encode_medium
+from codi2_model.generation.events import Event, MediumBegun, MediumDone, TextDelta
+from codi2_model.modules.media import VIDEO_FPS
+from codi2_model.serving.batch.request_files import LIMITS
+from codi2_model.serving.http.media import Limits, MediaRefused, read_medium
+from codi2_model.serving.terminal.completion import line_so_far, with_completion
+from codi2_model.serving.terminal.graphics import drawn
+from codi2_storage.host.shutdown import requested
+from codi2_storage.locations.files import write_whole
 
 HELP = """\
 /image PATH   put a picture into your next message, where you are in it
@@ -248,9 +248,9 @@ def as_picture(event: MediumDone) -> Image.Image | None:
 
 def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str = "") -> int:
     """Talk on standard input and output. Returns how many lines could not be done."""
-    from codi2_model.checkpoints import checkpoint_folder, load_model
-    from codi2_model.serving.terminal import protocol
-    from codi2_model.session import Session
+    from codi2_model.checkpoints.registry import checkpoint_folder, load_model
+    from codi2_model.generation.session import Session
+    from codi2_model.serving.terminal.graphics import protocol
 
     folder = checkpoint_folder(checkpoint)
     model, processor = load_model(folder)

@@ -19,9 +19,9 @@ import soundfile
 import torch
 from PIL import Image
 
-from codi2_datasets.sample import SAMPLE_RATE, Part, Sample, SampleError
-from codi2_model.training.tars import Record, Records, ShardError, Span, record_at, sample_starts
-from codi2_storage.paths import local_matches
+from codi2_datasets.formats.sample import SAMPLE_RATE, Part, Sample, SampleError
+from codi2_model.training.data.tar_index import Record, Records, ShardError, Span, record_at, sample_starts
+from codi2_storage.locations.paths import local_matches
 
 __all__ = ["MediaCache", "Record", "ShardError", "ShardSet", "decode", "expand"]
 OPEN = 400  # shards held open at once

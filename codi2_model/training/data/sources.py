@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codi2_datasets.sample import Part, Sample
+from codi2_datasets.formats.sample import Part, Sample
 from codi2_model.config import MODALITIES
-from codi2_model.losses import NO_LOSS
+from codi2_model.modules.losses import NO_LOSS
 from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, references_of
 from codi2_model.processor import Part as ProcessorPart
-from codi2_model.training.mixture import Draw
-from codi2_model.training.shards import MediaCache, Record, ShardSet
+from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.shards import MediaCache, Record, ShardSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codi2_model.training.board import Board
 from codi2_model.training.config import STAGES
-from codi2_storage.files import write_whole
+from codi2_model.training.metrics.tensorboard import Board
+from codi2_storage.locations.files import write_whole
 
 Row = dict[str, Any]
 UNREPEATABLE = ("seconds", "data_wait")

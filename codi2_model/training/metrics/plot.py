@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from codi2_model.training.config import STAGES
-from codi2_model.training.journal import Row, read_rows
-from codi2_storage.files import replacing
+from codi2_model.training.metrics.journal import Row, read_rows
+from codi2_storage.locations.files import replacing
 
 NOT_LOSSES = ("stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm", "n")
 

@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from codi2_model.encoders import to_sphere
-from codi2_model.losses import align_loss
+from codi2_model.modules.losses import align_loss
 from codi2_model.training.config import TrainConfig
+from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.shards import MediaCache, ShardSet
+from codi2_model.training.data.sources import CaptionedMedia
 from codi2_model.training.loop import Runtime, Stage, move
-from codi2_model.training.mixture import Draw
-from codi2_model.training.shards import MediaCache, ShardSet
-from codi2_model.training.sources import CaptionedMedia
 
 
 class _Gather(torch.autograd.Function):

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from codi2_model.decoders import Reference
-from codi2_model.noise import row_generators
+from codi2_model.modules.noise import row_generators
 from codi2_model.training.config import TrainConfig
+from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.shards import MediaCache, ShardSet
+from codi2_model.training.data.sources import DrawnMedia
 from codi2_model.training.loop import Runtime, Stage, move
-from codi2_model.training.mixture import Draw
-from codi2_model.training.shards import MediaCache, ShardSet
-from codi2_model.training.sources import DrawnMedia
 
 CAPTIONS_AT_ONCE = 128
 

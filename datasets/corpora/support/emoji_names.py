@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from codi2_datasets.corpora.emojibase import load_emojis, normalise_hexcode, read_json
+from codi2_datasets.corpora.support.emojibase import load_emojis, normalise_hexcode, read_json
 
 SHORTCODES = ("joypixels", "iamcal", "github", "emojibase", "emojibase-legacy")
 TONES = {"light": 1, "medium-light": 2, "medium": 3, "medium-dark": 4, "dark": 5}

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from codi2_datasets.corpora.emojibase import read_json
+from codi2_datasets.corpora.support.emojibase import read_json
 
 
 @dataclass(frozen=True)

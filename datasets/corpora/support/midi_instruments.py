@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codi2_datasets.corpora.midi_phrases import (
+from codi2_datasets.corpora.support.midi_phrases import (
     BEATEN,
     FULL,
     KIT,

@@ -12,9 +12,9 @@ import numpy as np
 import soundfile
 
 from codi2_datasets.media import MediaError, TooLarge
-from codi2_datasets.media.containers import AUDIO_FORMATS, audio_track, decoded, opened
-from codi2_datasets.media.media_types import media_type_of
-from codi2_datasets.media.raster import one_line
+from codi2_datasets.media.decoding.containers import AUDIO_FORMATS, audio_track, decoded, opened
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_datasets.media.decoding.raster import one_line
 from codi2_datasets.media.resampling import resample
 
 RATES = range(1_000, 768_001)  # Hz; what a header may claim

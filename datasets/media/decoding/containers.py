@@ -11,7 +11,7 @@ import av
 import av.error
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.raster import one_line
+from codi2_datasets.media.decoding.raster import one_line
 
 # Demuxers of FFmpeg. None that can point to other files, as playlists do.
 FORMATS = "mov,matroska,webm,avi,ogg,mpegts,mpeg,mpegvideo,flv,asf"

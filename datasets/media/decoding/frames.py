@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.colour import over_white
-from codi2_datasets.media.containers import decoded, opened, video_track
-from codi2_datasets.media.media_types import media_type_of
-from codi2_datasets.media.orientation import upright
-from codi2_datasets.media.raster import check_size, load, open_checked, pillow_errors
+from codi2_datasets.media.decoding.colour import over_white
+from codi2_datasets.media.decoding.containers import decoded, opened, video_track
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_datasets.media.decoding.orientation import upright
+from codi2_datasets.media.decoding.raster import check_size, load, open_checked, pillow_errors
 
 SHORTEST_FRAME = 0.011  # seconds; browsers take less in a GIF for no statement at all, and show the frame for ...
 USUAL_FRAME = 0.1

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from codi2_datasets.media import MediaError, TooLarge
-from codi2_datasets.media.colour import srgb
-from codi2_datasets.media.media_types import media_type_of
-from codi2_datasets.media.orientation import orientation_of, upright
+from codi2_datasets.media.decoding.colour import srgb
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_datasets.media.decoding.orientation import orientation_of, upright
 
 MAX_PIXELS = 64_000_000  # of the image as it came; more is taken for a decompression bomb
 # Left out: what runs another program (EPS), and what no first bytes tell

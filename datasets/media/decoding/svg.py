@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.media.raster import one_line
+from codi2_datasets.media.decoding.raster import one_line
 
 MAX_SVG_DEPTH = 200  # nested elements: the renderer recurses
 

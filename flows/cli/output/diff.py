@@ -8,7 +8,7 @@ from typing import Any
 
 
 def tell(found: dict[str, Any]) -> str:
-    """What `codi2_storage.diff.diff` found, as indented lines: a heading for each kind of thing that differs."""
+    """What `codi2_storage.catalog.diff.diff` found, as indented lines: a heading for each kind of thing that differs."""
     lines, same = [], []
     for heading, rows in found.items():
         name = heading.replace("_", " ")

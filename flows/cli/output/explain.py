@@ -7,7 +7,7 @@ from typing import Any
 
 
 def tell(found: dict[str, Any]) -> str:
-    """What `codi2_storage.lineage.explain` found, as indented lines."""
+    """What `codi2_storage.catalog.lineage.explain` found, as indented lines."""
     sample, lines = found["sample"], []
     held = f", held out: {sample['holdout']}" if sample["holdout"] else ""
     lines += [

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_flows import prefect_status
-from codi2_flows.logs import read_lines
-from codi2_storage.catalog import Catalog
-from codi2_storage.pins import pins
-from codi2_storage.runs import RUNNING, Run, heartbeat_age, told_runs
+from codi2_flows.runtime import prefect_status
+from codi2_flows.runtime.logs import read_lines
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, told_runs
+from codi2_storage.gc.pins import pins
+from codi2_storage.locations.uris import located
 from codi2_storage.store import Store
-from codi2_storage.uris import located
 
 SHOWN = 10  # runs that ended, at most, unless more are asked for
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints import TrainedRun, UsageError, record, record_variant
-from codi2_model.digests import weights_digest
-from codi2_model.shipping import ship
-from codi2_storage.catalog import Catalog
+from codi2_model.checkpoints.export import ship
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import TrainedRun, UsageError, record, record_variant
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 

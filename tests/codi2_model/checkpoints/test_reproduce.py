@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from codi2_model.again import compare_tensors, difference
-from codi2_model.training import machine
+from codi2_model.checkpoints.reproduce import compare_tensors, difference
+from codi2_model.training import device
 
 WEIGHTS = {
     "a": torch.arange(6.0).reshape(2, 3),
@@ -54,12 +54,12 @@ def test_two_tensors_differ_exactly_where_their_bits_do(values: list[float], pla
 
 
 def test_a_run_that_went_on_with_other_threads_claims_none(tmp_path: Path) -> None:
-    assert machine.told(tmp_path) == (None, None)
+    assert device.told(tmp_path) == (None, None)
     before = torch.get_num_threads()
     try:
         for threads, said in ((1, 1), (1, 1), (2, None)):
             torch.set_num_threads(threads)
-            machine.note(tmp_path)
-            assert machine.told(tmp_path)[1] == said
+            device.note(tmp_path)
+            assert device.told(tmp_path)[1] == said
     finally:
         torch.set_num_threads(before)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from codi2_datasets.sample import Sample
-from codi2_storage.manifests import Writer
+from codi2_datasets.formats.sample import Sample
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learning", "text_to_audio", "audio_editing")

@@ -12,15 +12,15 @@ import pytest
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.bench import bench
 from codi2_model.evaluation.bench.bench import BenchResult, run_bench
+from codi2_model.evaluation.bench.candidate_sets import Rivals
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.measures import GAIN, MEASURES, bare, direction
 from codi2_model.evaluation.bench.questions import answer_in, questions_of, skeleton_of
-from codi2_model.evaluation.bench.report import write_report
-from codi2_model.evaluation.bench.rivals import Rivals
 from codi2_model.evaluation.bench.scoring import MODEL, score
 from codi2_model.evaluation.candidates import read_media
 from codi2_model.evaluation.data import EvaluationError, load_samples, pick, sample_rows
-from codi2_storage.catalog import Catalog
+from codi2_model.evaluation.report.report import write_report
+from codi2_storage.catalog.catalog import Catalog
 
 TASKS = ("text_to_image", "image_captioning", "exemplar_learning", "audio_editing", "text_to_video")
 FEW = GenerationSettings(batch_size=4, max_new_tokens=4, steps=2)

@@ -11,7 +11,7 @@ import pytest
 from codi2_model.evaluation import evaluate
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.evaluator import GenerationSettings
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 
 TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learning", "audio_editing")
 FEW = GenerationSettings(batch_size=4, max_new_tokens=4, steps=2)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_model.checkpoints import UsageError
+from codi2_model.checkpoints.registry import UsageError
+from codi2_model.evaluation.contamination import Learnt, learnt
 from codi2_model.evaluation.gate import CHOSEN, ENOUGH, GUARD, Gate, compare, decide, line, record
-from codi2_model.evaluation.learnt import Learnt, learnt
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 GATE = Gate(metrics=("feature_top1",), guards=("answered",), resamples=200)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-import codi2_datasets.weights as weights
+import codi2_datasets.pretrained.package_weights as weights
 import codi2_model.evaluation.judges as judges
 from codi2_model.evaluation.judges import AudioJudge, ImageJudge, aisfx_spectrogram
 

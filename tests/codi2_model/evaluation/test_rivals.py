@@ -14,14 +14,14 @@ from PIL import Image
 
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
+from codi2_model.evaluation.bench.candidate_sets import Rivals
 from codi2_model.evaluation.bench.nearest import cosines
 from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
-from codi2_model.evaluation.bench.rivals import Rivals
 from codi2_model.evaluation.candidates import read_media
 from codi2_model.evaluation.data import LoadedSample, SampleRow
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 WAVE = (0.4 * np.sin(np.arange(16_000) / 9) * np.linspace(1, 0, 16_000)).astype(np.float32)

@@ -13,7 +13,7 @@ from codi2_model.evaluation.candidates import Candidates
 from codi2_model.evaluation.data import EvaluationError, Leak, leaks, load_samples, pick, sample_rows, train_answers
 from codi2_model.evaluation.evaluator import _judge, _nearest_train
 from codi2_model.evaluation.scoring import CONCEPT, EDIT, MODEL, STYLE, nearest_is_first, summary
-from codi2_storage.catalog import Catalog
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 

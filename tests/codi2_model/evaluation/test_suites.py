@@ -19,8 +19,8 @@ from codi2_model.evaluation.suites.inception import Inception, load_inception
 from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, picture_shape
 from codi2_model.evaluation.suites.running import run_suite
 from codi2_model.evaluation.suites.spool import Spool
-from codi2_storage.catalog import Catalog
-from codi2_storage.homes import cache_home
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.host.folders import cache_home
 
 FEW = GenerationSettings(batch_size=4, max_new_tokens=4, steps=2)
 RATE = 16_000

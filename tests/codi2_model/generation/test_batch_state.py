@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_model.replies import Options
-from codi2_model.rows import Rows
-from codi2_model.writer import Writer
+from codi2_model.generation.batch_state import Rows
+from codi2_model.generation.decode_loop import Writer
+from codi2_model.generation.events import Options
 
 
 def begun(model: Any, processor: Any, parts: Any, words: int) -> Rows:

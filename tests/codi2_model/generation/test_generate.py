@@ -7,7 +7,8 @@ from PIL import Image
 
 from codi2_model import CoDi2ForConditionalGeneration
 from codi2_model.encoders import log_mel
-from codi2_model.generation import (
+from codi2_model.generation.decode_loop import Writer
+from codi2_model.generation.generate import (
     MediumBegun,
     MediumDone,
     Progress,
@@ -16,9 +17,8 @@ from codi2_model.generation import (
     predict_features,
     stream,
 )
-from codi2_model.generation import Options as GenerationOptions
+from codi2_model.generation.generate import Options as GenerationOptions
 from codi2_model.options import AudioOptions
-from codi2_model.writer import Writer
 
 QUICK = {"steps": 2, "max_new_tokens": 6}
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration
+from codi2_model.generation.events import MediumDone, Progress
+from codi2_model.generation.session import Session
 from codi2_model.modeling import media_of
-from codi2_model.replies import MediumDone, Progress
-from codi2_model.session import Session
 
 
 def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, processor, parts):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_model.packing import pack
+from codi2_model.modules.packing import pack
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40))

@@ -13,11 +13,11 @@ import soundfile
 from PIL import Image
 
 from codi2_datasets.media.video import encode_video
-from codi2_model.digests import weights_digest
-from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.protocol import ChatRequest, RequestError
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.wire import Failed, Finished, ServerEvent
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError
 
 TEXTS = ["Draw a red apple in the flat style.", "Play a low drum.", "What is this? A green leaf."] * 4
 
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, parts: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(checkpoint: Path) -> Any:
-    from codi2_model.serving.engine import Engine
+    from codi2_model.serving.scheduler.engine import Engine
 
     return Engine(checkpoint, "codi2-test", threads=1)
 
@@ -76,7 +76,7 @@ def broken(models: list[tuple[str, Path]], tmp_path: Path) -> Path:
 @pytest.fixture
 def pipeline(engine: Any) -> Any:
     """`with pipeline(queue=2) as backend`: the real model behind stages, without Ray."""
-    from codi2_model.serving.pipeline import Pipeline
+    from codi2_model.serving.scheduler.pipeline import Pipeline
 
     @contextmanager
     def made(**settings: Any) -> Iterator[Pipeline]:
@@ -164,7 +164,7 @@ def echo() -> Echo:
 @pytest.fixture
 def address(served: Any, echo: Any) -> Iterator[str]:
     """Where the echo is served."""
-    from codi2_model.serving.api import build_api
+    from codi2_model.serving.http.api import build_api
 
     with served(build_api(echo)) as found:
         yield found

@@ -29,7 +29,7 @@ def run(arguments: Sequence[str], moments: Sequence[str]) -> list[int]:
 def main(arguments: Sequence[str], moments: Sequence[str]) -> None:
     import pandas  # noqa: F401  (the catalog's tables load it)
 
-    from codi2_model.checkpoints import load_model
+    from codi2_model.checkpoints.registry import load_model
 
     load_model(arguments[2])  # so that it is imported, with all that it needs, once
     for moment in (*moments, "0"):
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str], moments: Sequence[str]) -> None:
 
 
 def generate(arguments: Sequence[str], moment: str) -> None:
-    from codi2_model.serving import batch
+    from codi2_model.serving.batch import generate_batch
     from codi2_storage.store import Store
 
-    batch.LOT = SMALL_LOT
+    generate_batch.LOT = SMALL_LOT
     real, number, count = Store.write_bytes, int(moment.rstrip("+-")), 0
 
     def write_bytes(self: Store, *given: Any, **options: Any) -> None:
@@ -57,7 +57,7 @@ def generate(arguments: Sequence[str], moment: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Store.write_bytes = write_bytes  # type: ignore[method-assign]
-    batch.generate_requests(*arguments)
+    generate_batch.generate_requests(*arguments)
 
 
 if __name__ == "__main__":

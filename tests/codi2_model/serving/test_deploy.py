@@ -15,12 +15,12 @@ import httpx
 import pytest
 import yaml
 
-from codi2_storage.ports import free_port
+from codi2_storage.host.ports import free_port
 
 # `serve deploy` hands the file to the cluster's dashboard, which does this; the dashboard itself is not started in tests.
 SCRIPT = """
 import sys, yaml
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.runtime.ray_executor import local_cluster
 with local_cluster(4):
     from ray import serve
     from ray.serve._private.api import serve_start

@@ -12,9 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from codi2_model.serving.api import build_api
-from codi2_model.serving.media import Limits, MediaRefused
-from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.api import build_api
+from codi2_model.serving.http.media import Limits, MediaRefused
 from tests.codi2_model.serving import hostile_media, hostile_wire
 from tests.codi2_model.serving.wire_media import base64_of
 
@@ -59,7 +59,7 @@ def bad_parts() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def server(engine: Any, served: Any) -> Iterator[str]:
     """A server that fetches from one host: nothing else may be reached through it."""
-    from codi2_model.serving.pipeline import Pipeline
+    from codi2_model.serving.scheduler.pipeline import Pipeline
 
     settings = ServerSettings(remote_hosts=(hostile_wire.ALLOWED,))
     pipeline = Pipeline(engine, settings)
@@ -165,7 +165,7 @@ def memory() -> float:
 
 
 def test_a_picture_is_refused_by_its_header_before_it_is_unpacked() -> None:
-    from codi2_model.serving.media import read_image
+    from codi2_model.serving.http.media import read_image
 
     with pytest.raises(MediaRefused, match="more than 16,777,216 pixels"):
         read_image(hostile_media.png(60_000, 60_000), Limits())

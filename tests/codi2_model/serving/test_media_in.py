@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codi2_datasets.media.image import decode_image
-from codi2_model.serving.media import SIDE, Limits, MediaRefused, read_audio, read_image, read_video
+from codi2_model.serving.http.media import SIDE, Limits, MediaRefused, read_audio, read_image, read_video
 from tests.datasets import media_files as files
 
 SCENE, LIMITS = files.scene(), Limits()

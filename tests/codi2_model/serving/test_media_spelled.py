@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from codi2_datasets.media.media_types import media_type_of
-from codi2_model.serving.audio_out import FORMATS, encode_audio
-from codi2_model.serving.media import Limits, MediaRefused, bytes_of_url, decode_base64, kind_of, read_audio
-from codi2_model.serving.messages import read_messages
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_model.serving.http.media import Limits, MediaRefused, bytes_of_url, decode_base64, kind_of, read_audio
+from codi2_model.serving.openai.audio_output import FORMATS, encode_audio
+from codi2_model.serving.openai.messages import read_messages
 from tests.datasets import media_files as files
 
 LIMITS = Limits(medium_bytes=2_000_000)

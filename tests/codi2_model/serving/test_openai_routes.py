@@ -13,13 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from codi2_datasets.media.media_types import media_type_of
-from codi2_model.serving.api import build_api
-from codi2_model.serving.images import sizes_of
-from codi2_model.serving.media import encoded
-from codi2_model.serving.multipart import parse_form
-from codi2_model.serving.protocol import RequestError
-from codi2_model.serving.settings import ServerSettings
+from codi2_datasets.media.decoding.media_types import media_type_of
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.api import build_api
+from codi2_model.serving.http.media import encoded
+from codi2_model.serving.http.multipart import parse_form
+from codi2_model.serving.openai.generations import sizes_of
+from codi2_model.serving.openai.protocol import RequestError
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
 MODEL = "codi2-tiny"
@@ -151,7 +151,7 @@ def test_a_failure_within_a_streamed_response_is_an_event(http: TestClient, echo
     assert error_of(failing.post("/v1/responses", json={"input": "refuse me", "stream": True}))["message"]
 
     async def half(request: Any) -> Any:
-        from codi2_model.replies import TextDelta
+        from codi2_model.generation.events import TextDelta
 
         yield TextDelta("Half ")
         raise RuntimeError("cannot open /secret/place")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from codi2_model.serving.api import build_api
-from codi2_model.serving.media import Limits
+from codi2_model.serving.http.api import build_api
+from codi2_model.serving.http.media import Limits
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -23,8 +23,8 @@ BOUNDED = settings(
 
 @pytest.fixture(scope="module")
 def operations(engine: Any) -> Iterator[list[Any]]:
-    from codi2_model.serving.pipeline import Pipeline
-    from codi2_model.serving.settings import ServerSettings
+    from codi2_model.serving.deploy.settings import ServerSettings
+    from codi2_model.serving.scheduler.pipeline import Pipeline
 
     chosen = ServerSettings(limits=Limits(steps=2, new_tokens=4))
     pipeline = Pipeline(engine, chosen)

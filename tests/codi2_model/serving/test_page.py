@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codi2_model.serving.api import build_api
+from codi2_model.serving.http.api import build_api
 from tests.codi2_model.serving.on_page import CHIPS, ENTER, ESCAPE, SECOND, WHOLE, screenshot, sent
 
 PASTE = """(async () => {

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from codi2_datasets.sample import TASKS
-from codi2_model.serving.examples import FOLDER, LICENCES
+from codi2_datasets.formats.sample import TASKS
+from codi2_model.serving.http.examples import FOLDER, LICENCES
 from tests.codi2_model.serving.on_page import BACKSPACE, CHIPS, ENTER, SECOND, WHOLE, screenshot, sent
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
-from codi2_model.checkpoints import deployments, promote, roll_back
+from codi2_model.checkpoints.registry import deployments, promote, roll_back
 from codi2_storage.store import Store
 
 SCRIPT = """
 import sys
-from codi2_model.serving.app import serve
-from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.deploy.app import serve
+from codi2_model.serving.deploy.settings import ServerSettings
 folder, identity, root, split = sys.argv[1:]
 serve(folder, port=0, model_id=identity, follow=root, every=0.3,
       settings=ServerSettings(split_decoders=split == "split", timeout_s=20))
@@ -163,6 +163,6 @@ def test_no_request_is_lost_while_models_are_promoted_rolled_back_and_broken(
 
 
 def names(store: Store) -> set[str]:
-    from codi2_storage.catalog import Catalog
+    from codi2_storage.catalog.catalog import Catalog
 
     return {row["name"] for row in Catalog(store).sql("select distinct name from deployments").to_pylist()}

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codi2_model.serving.media import Limits, bytes_of_url, decode_base64, encoded, read_audio, read_image, read_video
+from codi2_model.serving.http.media import (
+    Limits,
+    bytes_of_url,
+    decode_base64,
+    encoded,
+    read_audio,
+    read_image,
+    read_video,
+)
 
 
 def base64_of(data: bytes) -> str:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.journal import UNREPEATABLE, read_rows
+from codi2_model.training.metrics.journal import UNREPEATABLE, read_rows
 from codi2_model.training.run import train
 from tests.codi2_model.shards import write_shards
 

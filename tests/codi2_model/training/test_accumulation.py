@@ -10,11 +10,11 @@ import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training.config import ConfigError, TrainConfig
+from codi2_model.training.data.mixture import Loader, Mixture
+from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.loop import Runtime, backward, seed_step, thaw
-from codi2_model.training.meter import Meter
-from codi2_model.training.mixture import Loader, Mixture
+from codi2_model.training.metrics.meter import Meter
 from codi2_model.training.run import MAKERS
-from codi2_model.training.shards import MediaCache, ShardSet
 
 Step = tuple[torch.Tensor, dict[str, float]]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.training.journal import read_rows
+from codi2_model.training.metrics.journal import read_rows
 from codi2_model.training.run import train
 from tests.codi2_model.shards import WITH_CLIPS, write_shards
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from codi2_model.training.board import Board
 from codi2_model.training.config import ConfigError, TrainConfig
-from codi2_model.training.ema import Ema
-from codi2_model.training.guard import ENOUGH, Guard
 from codi2_model.training.loop import learning_rate
+from codi2_model.training.metrics.tensorboard import Board
+from codi2_model.training.optim.ema import Ema
+from codi2_model.training.optim.spike_guard import ENOUGH, Guard
 from codi2_model.training.run import train
 
 from .conftest import curve, weights

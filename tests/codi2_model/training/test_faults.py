@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.training import align, checkpoint
+from codi2_model.training import checkpoint
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.loop import TrainingDiverged
 from codi2_model.training.run import train
+from codi2_model.training.stages import align
 
 from .conftest import curve
 

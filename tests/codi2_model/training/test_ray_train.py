@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.distributed import train_distributed
-from codi2_model.training.journal import Row
+from codi2_model.training.metrics.journal import Row
+from codi2_model.training.ray_train import train_distributed
 from codi2_model.training.run import RunError, train
 from tests.processes import descendants
 

@@ -17,8 +17,8 @@ import yaml
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training import checkpoint
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.journal import Row
 from codi2_model.training.loop import OutOfTime, TrainingDiverged
+from codi2_model.training.metrics.journal import Row
 from codi2_model.training.run import RunError, main, train
 
 from .conftest import curve, kill_when, weights
@@ -188,7 +188,7 @@ def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path: Path, capsys:
 
 def test_training_imports_neither_ray_nor_prefect_nor_the_catalog() -> None:
     code = (
-        "import sys, codi2_model.training.run, codi2_model.generation;"
+        "import sys, codi2_model.training.run, codi2_model.generation.generate;"
         "print([m for m in ('ray', 'prefect', 'duckdb', 'pyarrow', 'fsspec.implementations.s3') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from codi2_model import CoDi2Config, CoDi2Processor
-from codi2_model.checkpoints import UsageError, promote
-from codi2_model.digests import weights_digest
-from codi2_model.training.begin import StartError, check, model_config, unlike
+from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.checkpoints.registry import UsageError, promote
 from codi2_model.training.config import TrainConfig
+from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, run_id, start_of
 from codi2_model.training.run import RunError, train
-from codi2_model.training.stage import CHAMPION, SCRATCH, run_id, start_of
+from codi2_model.training.warm_start import StartError, check, model_config, unlike
 from codi2_storage.store import Store
 
 

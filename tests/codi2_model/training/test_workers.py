@@ -12,13 +12,13 @@ from torch import nn
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.journal import read_rows
+from codi2_model.training.data.mixture import Loader, Mixture
+from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.loop import Runtime, backward, learning_rate, seed_step, thaw
-from codi2_model.training.meter import Meter
-from codi2_model.training.mixture import Loader, Mixture
-from codi2_model.training.optimizers import make_optimizer
+from codi2_model.training.metrics.journal import read_rows
+from codi2_model.training.metrics.meter import Meter
+from codi2_model.training.optim.optimizers import make_optimizer
 from codi2_model.training.run import MAKERS, train
-from codi2_model.training.shards import MediaCache, ShardSet
 
 from .worker import run_workers
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from codi2_datasets.media.image import encode_image
-from codi2_storage.manifests import Writer
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'

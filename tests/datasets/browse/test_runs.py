@@ -17,9 +17,9 @@ from fastapi.testclient import TestClient
 from codi2_datasets.browse.curves import POINTS, thinned
 from codi2_datasets.browse.server import at_home, make_app
 from codi2_datasets.browse.static_export import export_static
-from codi2_storage import runs as flow_runs
-from codi2_storage.leases import lease
-from codi2_storage.runs import Run
+from codi2_storage.coordination import runs as flow_runs
+from codi2_storage.coordination.leases import lease
+from codi2_storage.coordination.runs import Run
 from codi2_storage.store import Store
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors.reading.delimited import delimited_rows, header_of
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.readers.delimited import delimited_rows, header_of
+from codi2_datasets.readers.values import Bad
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # what fields of the web hold: quotes in odd places, ends of lines that are none, blanks at either side, and words of programs

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 
 from codi2_datasets.connectors import Link, Piece, Place, connectors
 from codi2_datasets.connectors.base import Held, LostRows, RowResult
-from codi2_datasets.connectors.reading import files
 from codi2_datasets.corpora import RejectedRow, SourceRow
-from codi2_datasets.identity import sha256
+from codi2_datasets.formats.hashing import sha256
+from codi2_datasets.readers import files
 
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MOVES = ("family", "pair")  # attributes that may hold a row's place, which moves with the rows before it

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors.reading import json_items
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.readers import json_items
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.values import Bad
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 VALUES = (
@@ -115,6 +115,6 @@ def test_of_a_packed_file_that_breaks_off_what_was_there_is_read(pack: Any, tmp_
 
 
 def test_a_line_that_is_too_long_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codi2_datasets.connectors.reading.lines.LONGEST", 1000)
+    monkeypatch.setattr("codi2_datasets.readers.lines.LONGEST", 1000)
     found = read(tmp_path, '{"a": 1}\n{"a": "' + "x" * 5000 + '"}\n{"a": 2}\n')
     assert found == [{"a": 1}, Bad("a line of more than 1,000 bytes"), {"a": 2}]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from codi2_datasets.connectors import Place, connectors
-from codi2_datasets.connectors.reading import files
-from codi2_datasets.connectors.reading.llava import in_place, media_of
-from codi2_datasets.connectors.reading.values import Bad
-from codi2_datasets.connectors.reading.words import MARK
 from codi2_datasets.corpora import RejectedRow
+from codi2_datasets.readers import files
+from codi2_datasets.readers.llava import in_place, media_of
+from codi2_datasets.readers.values import Bad
+from codi2_datasets.readers.words import MARK
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import yaml
 from codi2_datasets import build as library
 from codi2_datasets.connectors import connectors
 from codi2_datasets.recipe import RecipeError, load_recipe
-from codi2_storage.catalog import Catalog
-from codi2_storage.lineage import explain
-from codi2_storage.manifests import commits
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.lineage import explain
+from codi2_storage.commits.manifests import commits
 from codi2_storage.store import Store
 
 HELD = {"licence": "LicenseRef-research"}

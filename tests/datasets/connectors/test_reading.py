@@ -25,19 +25,19 @@ from hypothesis import strategies as st
 
 from codi2_datasets.connectors import Piece, Place, connectors
 from codi2_datasets.connectors.base import Held, RowResult
-from codi2_datasets.connectors.reading import files, json_items, lines, tables, tars
-from codi2_datasets.connectors.reading.delimited import delimited_rows
-from codi2_datasets.connectors.reading.documents import stretches
-from codi2_datasets.connectors.reading.entities import annotated, entities
-from codi2_datasets.connectors.reading.json_rows import json_rows
-from codi2_datasets.connectors.reading.media import media_type_of, medium
-from codi2_datasets.connectors.reading.pairs import plain, tar_rows
-from codi2_datasets.connectors.reading.tars import Sample
-from codi2_datasets.connectors.reading.values import Bad
 from codi2_datasets.corpora import RejectedRow
-from codi2_datasets.derive import derivations
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.masks import decode_mask, encode_mask, fitted, polygon_mask, run_mask
+from codi2_datasets.readers import files, json_items, lines, tables, tars
+from codi2_datasets.readers.delimited import delimited_rows
+from codi2_datasets.readers.documents import stretches
+from codi2_datasets.readers.entities import annotated, entities
+from codi2_datasets.readers.json_rows import json_rows
+from codi2_datasets.readers.media import media_type_of, medium
+from codi2_datasets.readers.pairs import plain, tar_rows
+from codi2_datasets.readers.tars import Sample
+from codi2_datasets.readers.values import Bad
+from codi2_datasets.transforms import derivations
 
 FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = st.recursive(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codi2_datasets.connectors import Place
-from codi2_datasets.connectors.reading.media import Medium, is_cut_out, media_type_of, medium, sound_of, still_of
-from codi2_datasets.connectors.reading.sounds import heard
-from codi2_datasets.connectors.reading.values import Bad
+from codi2_datasets.readers.media import Medium, is_cut_out, media_type_of, medium, sound_of, still_of
+from codi2_datasets.readers.sounds import heard
+from codi2_datasets.readers.values import Bad
 from tests.datasets import media_files as files
 
 few = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

@@ -9,10 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from codi2_datasets.clients import SourceUnavailable
-from codi2_datasets.connectors.reading import files
-from codi2_datasets.connectors.reading.media import Medium
-from codi2_datasets.connectors.reading.shelf import shelved
+from codi2_datasets.readers import files
+from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.shelf import shelved
+from codi2_datasets.sources.registries import SourceUnavailable
 
 
 @pytest.fixture(autouse=True)

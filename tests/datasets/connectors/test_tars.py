@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from codi2_datasets.connectors import Piece, Place
 from codi2_datasets.connectors.base import Held, RowResult
-from codi2_datasets.connectors.reading import tars
-from codi2_datasets.connectors.reading.pairs import plain, tar_rows
-from codi2_datasets.connectors.reading.tars import Sample
 from codi2_datasets.corpora import SourceRow
+from codi2_datasets.readers import tars
+from codi2_datasets.readers.pairs import plain, tar_rows
+from codi2_datasets.readers.tars import Sample
 
 SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHADOW = bytes.fromhex("00051607") + bytes(100)

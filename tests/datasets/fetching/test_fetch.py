@@ -22,13 +22,13 @@ import pytest
 from PIL import Image
 
 from codi2_datasets.connectors import Link, Place, connectors
-from codi2_datasets.connectors.reading.tars import Sample, samples
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
 from codi2_datasets.fetching.options import FetchError, Options
 from codi2_datasets.fetching.picture import keep
 from codi2_datasets.fetching.rules import Blocklist
+from codi2_datasets.readers.tars import Sample, samples
 
 WEB = Path(__file__).parents[3] / "benchmarks" / "web.py"
 STATUSES = {

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from codi2_datasets.connectors import Link
-from codi2_datasets.connectors.reading.media import ENDINGS
 from codi2_datasets.fetching import picture
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.picture import Kept
+from codi2_datasets.media.decoding.media_types import EXTENSIONS
 from codi2_datasets.media.image import decode_image
-from codi2_datasets.media.media_types import EXTENSIONS
+from codi2_datasets.readers.media import ENDINGS
 from tests.datasets import media_files as files
 
 LARGE, SMALL = files.scene(480, 320), files.scene()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from codi2_datasets.connectors import Link
 from codi2_datasets.fetching.listing import slices
 from codi2_datasets.fetching.rules import REFUSALS, Blocklist, Robots, Site, comparable, fits, opted_out, refuses
-from codi2_storage.urls import Url, parse_url
+from codi2_storage.locations.urls import Url, parse_url
 
 WORDS = st.sampled_from(sorted(REFUSALS))
 HARMLESS = st.sampled_from(

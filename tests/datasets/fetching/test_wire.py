@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from codi2_datasets.connectors import Link
-from codi2_datasets.connectors.reading.values import listed_url, web_address
 from codi2_datasets.fetching.client import Answer, Client, session_of
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import linked, read_list
 from codi2_datasets.fetching.options import FetchError, Options
 from codi2_datasets.fetching.rules import Blocklist
-from codi2_storage.urls import parse_url
-from tests.storage.test_urls import SIGNED, TARGETS
+from codi2_datasets.readers.values import listed_url, web_address
+from codi2_storage.locations.urls import parse_url
+from tests.storage.locations.test_urls import SIGNED, TARGETS
 from tests.web import Reply, Site, site
 
 EXACT = [

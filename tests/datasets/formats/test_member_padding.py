@@ -13,12 +13,12 @@ import pytest
 from codi2_datasets.exports import Item, formats
 from codi2_datasets.exports import webdataset as tars
 from codi2_datasets.exports.base import Items
-from codi2_datasets.forget import without
+from codi2_datasets.formats.member_padding import FIRST, PLACEHOLDERS, add_sample, members_of
+from codi2_datasets.formats.sample import Message, Part, Sample
 from codi2_datasets.media.audio import decode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import decode_video
-from codi2_datasets.padding import FIRST, PLACEHOLDERS, add_sample, members_of
-from codi2_datasets.sample import Message, Part, Sample
+from codi2_datasets.opt_out import without
 from codi2_storage.store import Store
 
 IMAGE = encode_image(np.full((8, 8, 3), 128, np.uint8))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_datasets.sample import Message, Part, Sample, SampleError
+from codi2_datasets.formats.sample import Message, Part, Sample, SampleError
 
 roles = st.sampled_from([None, "demo_input", "demo_output", "query", "target"])
 texts = st.builds(lambda text, target: Part("text", text, target=target), st.text(), st.booleans())

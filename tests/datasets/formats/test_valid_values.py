@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.corpora import RejectedRow, SourceRow
-from codi2_datasets.plain import is_plain, plain_json, plain_string
+from codi2_datasets.formats.valid_values import is_plain, plain_json, plain_string
 from codi2_datasets.steps.partitions import Media, partitions
 from codi2_storage.store import Store
 

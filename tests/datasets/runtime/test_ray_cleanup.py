@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from codi2_datasets.sweeping import swept, writers
+from codi2_datasets.runtime.ray_cleanup import swept, writers
 
 KILLED = """
 import os, signal
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.runtime.ray_executor import local_cluster
 with local_cluster(2):
     import ray
     print(ray.get_runtime_context().worker.node.get_session_dir_path(), flush=True)

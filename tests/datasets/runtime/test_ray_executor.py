@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from codi2_datasets.engine import LOOPBACK_ENVIRONMENT, OwnPaths, RayAddressError, check_address, quiet_ray_home, spread
 from codi2_datasets.media import MediaError
+from codi2_datasets.runtime.ray_executor import (
+    LOOPBACK_ENVIRONMENT,
+    OwnPaths,
+    RayAddressError,
+    check_address,
+    quiet_ray_home,
+    spread,
+)
 
 
 def square(n: int) -> int:
@@ -55,7 +62,7 @@ def test_ray_is_told_that_it_is_local(ray_cluster: None) -> None:
 def test_a_few_items_do_without_ray_and_more_start_it() -> None:
     code = (
         "import os, sys\n"
-        "from codi2_datasets.engine import FEW, cluster_when_needed, spread\n"
+        "from codi2_datasets.runtime.ray_executor import FEW, cluster_when_needed, spread\n"
         "with cluster_when_needed(2):\n"
         "    few = dict(spread(lambda n: -n, range(-FEW, 0), 2))\n"
         "    assert few == {-n: n for n in range(1, FEW + 1)} and 'ray' not in sys.modules\n"
@@ -70,7 +77,7 @@ def test_a_few_items_do_without_ray_and_more_start_it() -> None:
 STARTS = """
 import threading, time
 import psutil
-from codi2_datasets.engine import local_cluster
+from codi2_datasets.runtime.ray_executor import local_cluster
 
 def kill_the_first() -> None:
     while True:

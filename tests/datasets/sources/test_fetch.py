@@ -15,9 +15,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from codi2_datasets import clients
 from codi2_datasets.recipe import CorpusChoice, Recipe
-from codi2_datasets.sources import Fetched, SourceDamaged, SourceUnavailable, fetch, pinned, remember
+from codi2_datasets.sources import registries
+from codi2_datasets.sources.fetch import Fetched, SourceDamaged, SourceUnavailable, fetch, pinned, remember
 from codi2_datasets.steps.ingest import refresh_sources
 from tests.web import site
 
@@ -37,7 +37,7 @@ def no_clients(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError(f"a client was run: {args}")
 
-    monkeypatch.setattr(clients, "run", refuse)
+    monkeypatch.setattr(registries, "run", refuse)
 
 
 def tar_bytes(*members: tuple[str, bytes], mode: str = "w:gz") -> bytes:
@@ -137,17 +137,17 @@ def test_absent_client_is_named(source: str, tmp_path: Path, monkeypatch: pytest
 
 
 def test_pip_is_taken_from_the_path_where_this_python_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(clients.importlib.metadata, "distributions", lambda name: iter(()))
+    monkeypatch.setattr(registries.importlib.metadata, "distributions", lambda name: iter(()))
     monkeypatch.setenv("PATH", str(tmp_path))
     pip3 = tmp_path / "pip3"
     pip3.write_text("#!/bin/sh\n")
     pip3.chmod(0o755)
-    assert clients.pip_command() == ["pip3"]
+    assert registries.pip_command() == ["pip3"]
 
 
 def test_the_search_for_pip_leaves_the_compilers_imports_alone() -> None:
     """In Python 3.11 setuptools gives way to a pip that is searched for; torch.compile then found no distutils of its own."""
-    code = "from codi2_datasets.clients import pip_command; pip_command(); import setuptools"
+    code = "from codi2_datasets.sources.registries import pip_command; pip_command(); import setuptools"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -233,7 +233,7 @@ def test_link_out_of_the_package_is_left_out(tmp_path: Path) -> None:
 def test_wrong_sha256_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.zip"
     file.write_bytes(zip_bytes(("x", b"1")))
-    right = clients.file_hash(file)
+    right = registries.file_hash(file)
     assert fetch(f"file:{file}#sha256={right}", tmp_path / "cache").sha256 == right
     with pytest.raises(SourceDamaged, match="sha256"):
         fetch(f"file:{file}#sha256={'0' * 64}", tmp_path / "cache")

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from codi2_flows import cli_serve, ephemeral
-from codi2_flows.cli import run
-from codi2_model.checkpoints import NamedCheckpoint
+from codi2_flows.cli import serve
+from codi2_flows.cli.main import run
+from codi2_flows.runtime import temporary_server
+from codi2_model.checkpoints.registry import NamedCheckpoint
 from codi2_model.training.config import PRESETS
-from codi2_storage.manifests import Writer
-from codi2_storage.stopping import Stopping
+from codi2_storage.commits.manifests import Writer
+from codi2_storage.host.shutdown import Stopping
 from codi2_storage.store import Store
 
 COMMANDS = (
@@ -38,7 +39,7 @@ def codi2(capsys: pytest.CaptureFixture[str]) -> Command:
         capsys.readouterr()
         status = run(arguments, Stopping())
         shown = capsys.readouterr()
-        assert not ephemeral._early  # Prefect's server
+        assert not temporary_server._early  # Prefect's server
         return status, shown.out, shown.err
 
     return call
@@ -58,7 +59,7 @@ def root(tmp_path: Path) -> str:
 
 def test_the_program_starts_names_a_mistake_and_ends_within_two_seconds(root: str) -> None:
     began = time.monotonic()
-    command = [sys.executable, "-m", "codi2_flows.cli", "query", "select * from nope", "--root", root]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "query", "select * from nope", "--root", root]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (
         done.returncode == 2 and "nope" in done.stderr and time.monotonic() - began < 4
@@ -190,9 +191,11 @@ def test_generate_ends_with_1_where_requests_failed(
             Store(out).write_bytes(name, b"{}")
         return "page"
 
-    monkeypatch.setattr(cli_serve, "start_early", lambda: None)
+    monkeypatch.setattr(serve, "start_early", lambda: None)
     monkeypatch.setitem(sys.modules, "codi2_flows.generate_batch", SimpleNamespace(generate_batch=generate_batch))
-    monkeypatch.setattr("codi2_model.checkpoints.resolve_named", lambda *_: NamedCheckpoint(Path("weights"), "mine"))
+    monkeypatch.setattr(
+        "codi2_model.checkpoints.registry.resolve_named", lambda *_: NamedCheckpoint(Path("weights"), "mine")
+    )
     found = codi2("generate", f"{root}/none.jsonl", "--out", f"{root}/folder", "--root", root)
     assert found == (status, "page\n", "model: mine (weights)\n")
 
@@ -217,7 +220,7 @@ def test_a_root_that_is_a_file_or_leads_nowhere_is_refused_by_every_command(
 
 
 def test_debug_shows_the_trace(root: str) -> None:
-    command = [sys.executable, "-m", "codi2_flows.cli", "query", "select * from nope", "--root", root, "--debug"]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "query", "select * from nope", "--root", root, "--debug"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0 and "Traceback" in done.stderr
 
@@ -228,7 +231,7 @@ def test_corpora_lists_licences_and_sources(root: str, codi2: Command) -> None:
 
 
 def test_a_stream_that_is_closed_or_nobody_reads_is_no_error(root: str) -> None:
-    query = f"{sys.executable} -m codi2_flows.cli query 'select * from range(300000)' --root '{root}'"
+    query = f"{sys.executable} -m codi2_flows.cli.main query 'select * from range(300000)' --root '{root}'"
     done = subprocess.run(f"{query} >&- && {query} | head -1", shell=True, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "range\n", "")
 

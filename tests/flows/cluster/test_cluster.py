@@ -23,7 +23,7 @@ import ray.autoscaler
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from codi2_model.serving.settings import ServerSettings
+from codi2_model.serving.deploy.settings import ServerSettings
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = ROOT / "flows" / "cluster"
@@ -196,7 +196,7 @@ def test_the_service_deploys_what_serve_yaml_deploys() -> None:
     known = {field.name for field in fields(ServerSettings)} | {"checkpoint", "model_id", "gpu", "token_file"}
     assert set(application["args"]) <= known
     assert {item["name"] for item in application["deployments"]} <= {item["name"] for item in ours["deployments"]}
-    wrapper = inspect.getsource(importlib.import_module("codi2_model.checkpoints").resolve)
+    wrapper = inspect.getsource(importlib.import_module("codi2_model.checkpoints.registry").resolve)
     assert "def resolve(root: str, checkpoint: str | None)" in wrapper  # what the init container calls
 
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 from PIL import Image
 
-from codi2_flows import artifacts, events, progress
+from codi2_flows.runtime import artifacts, events, progress
 
 ROWS = [
     {"task": "a", "metric": "m", "baseline": None, "value": 0.51234, "low": 0.4, "high": 0.6, "n": 9},

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codi2_flows.logs import read_lines
-from codi2_flows.running import again, recorded
-from codi2_storage import runs
-from codi2_storage.catalog import Catalog
-from codi2_storage.runs import bury, get, told_runs
+from codi2_flows.runtime.logs import read_lines
+from codi2_flows.runtime.record_run import again, recorded
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.coordination import runs
+from codi2_storage.coordination.runs import bury, get, told_runs
 from codi2_storage.store import Store
 
 
@@ -61,8 +61,8 @@ def test_a_run_outlives_who_reads_what_it_prints(tmp_path: Path) -> None:
     """As of a Prefect worker that is killed: rich, with which Prefect logs, would end the process."""
     code = """
 import sys, time
-import codi2_flows.settings
-from codi2_flows.running import recorded
+import codi2_flows.runtime.settings
+from codi2_flows.runtime.record_run import recorded
 from rich.console import Console
 with recorded("a", sys.argv[1], {}):
     console = Console(stderr=True)
@@ -99,8 +99,8 @@ def test_a_run_within_another_is_a_part_of_it_and_writes_to_its_stream(root: str
 
 KILLED = """
 import os, signal, sys
-import codi2_flows.settings
-from codi2_flows.running import recorded
+import codi2_flows.runtime.settings
+from codi2_flows.runtime.record_run import recorded
 with recorded("build-dataset", sys.argv[1], {"recipe": "x"}) as run:
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -148,9 +148,9 @@ def test_recording_costs_well_under_a_second(tmp_path: Path) -> None:
 
 WORKING = """
 import sys, time
-import codi2_flows.settings
-from codi2_datasets.engine import local_cluster, spread
-from codi2_flows.running import recorded
+import codi2_flows.runtime.settings
+from codi2_datasets.runtime.ray_executor import local_cluster, spread
+from codi2_flows.runtime.record_run import recorded
 
 def work(item):
     time.sleep(60)
@@ -189,7 +189,7 @@ def test_a_signal_ends_ray_and_all_and_is_recorded(number: signal.Signals, tmp_p
 
 
 def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, ray_cluster: None) -> None:
-    from codi2_datasets.engine import spread
+    from codi2_datasets.runtime.ray_executor import spread
 
     def work(item: int) -> int:
         import logging

@@ -7,8 +7,8 @@ import time
 import pytest
 from prefect import flow, task
 
-from codi2_flows import tasks
-from codi2_flows.tasks import LASTING
+from codi2_flows.runtime import tasks
+from codi2_flows.runtime.tasks import LASTING
 
 
 def test_what_passes_is_tried_again_and_the_rest_is_not() -> None:

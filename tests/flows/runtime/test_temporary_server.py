@@ -9,7 +9,7 @@ import sys
 import psutil
 
 FLOW = """
-import codi2_flows.settings
+import codi2_flows.runtime.settings
 import time
 from prefect import flow
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from codi2_flows import notify
-from codi2_flows.running import recorded
+from codi2_flows.runtime import webhook
+from codi2_flows.runtime.record_run import recorded
 from tests.web import site
 
 
 @pytest.fixture
 def messages(told: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the receiver has got in a test."""
-    monkeypatch.setenv(notify.WEBHOOK, told[0])
+    monkeypatch.setenv(webhook.WEBHOOK, told[0])
     told[1].clear()
     return told[1]
 
@@ -48,16 +48,16 @@ def test_a_part_of_a_run_is_told_with_the_whole_alone(messages: list[dict[str, A
 def test_a_message_that_cannot_be_delivered_is_one_line_without_the_address(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(notify.WEBHOOK, address)
-    assert notify.tell("some-flow", "run-1", "failed", "why", "/data") is False
+    monkeypatch.setenv(webhook.WEBHOOK, address)
+    assert webhook.tell("some-flow", "run-1", "failed", "why", "/data") is False
     said = capsys.readouterr().err
     assert said.startswith("$CODI2_WEBHOOK: failed of some-flow could not be told") and said.count("\n") == 1
     assert "secret" not in said
 
 
 def test_nothing_is_told_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(notify.WEBHOOK, raising=False)
-    assert notify.tell("some-flow", "run-1", "failed", "why", "/data") is False
+    monkeypatch.delenv(webhook.WEBHOOK, raising=False)
+    assert webhook.tell("some-flow", "run-1", "failed", "why", "/data") is False
 
 
 def test_the_webhook_is_posted_to_at_its_url_as_it_is_written(
@@ -66,7 +66,7 @@ def test_the_webhook_is_posted_to_at_its_url_as_it_is_written(
     asked = {"/hook%2Fa?token=%2B%7E+;": "/hook%2Fa?token=%2B%7E+;", "/a b/é#x": "/a%20b/%C3%A9"}
     with site(lambda target: (200, {}, b"")) as web:
         for given, target in asked.items():
-            monkeypatch.setenv(notify.WEBHOOK, f"{web.url}{given}")
-            assert notify.tell("some-flow", "run-1", "failed", "why", "/data") and web.targets.pop() == target
-    monkeypatch.setenv(notify.WEBHOOK, "http://me:secret@127.0.0.1:9/")
-    assert not notify.tell("some-flow", "run-1", "failed", "why", "/data") and "secret" not in capsys.readouterr().err
+            monkeypatch.setenv(webhook.WEBHOOK, f"{web.url}{given}")
+            assert webhook.tell("some-flow", "run-1", "failed", "why", "/data") and web.targets.pop() == target
+    monkeypatch.setenv(webhook.WEBHOOK, "http://me:secret@127.0.0.1:9/")
+    assert not webhook.tell("some-flow", "run-1", "failed", "why", "/data") and "secret" not in capsys.readouterr().err

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from codi2_flows.deploying import Chosen, DeployError, parse_every
+from codi2_flows.server.deployments import Chosen, DeployError, parse_every
 
 pytestmark = pytest.mark.timeout(900)  # machines that do much else at a time take minutes to start a server
 
@@ -37,7 +37,7 @@ def server(
 def test_every_flow_is_deployed_and_schedules_are_active(server: Any) -> None:
     names = {deployment["name"] for deployment in server.ask("deployments/filter", {})}
     assert {"nightly", "weekly", "rollout", "on-checkpoint", "on-demand"} <= names
-    status = [sys.executable, "-m", "codi2_flows.cli", "status", "--root", "root", "--json"]
+    status = [sys.executable, "-m", "codi2_flows.cli.main", "status", "--root", "root", "--json"]
     said = subprocess.run(status, cwd=server.folder, env=server.environment, capture_output=True, text=True, check=True)
     scheduled = json.loads(said.stdout)["scheduled"]  # it found the server of its root by itself
     flows = [run["flow"] for run in scheduled]
@@ -145,7 +145,7 @@ def test_schedules_that_do_not_hold_name_their_option() -> None:
 
 
 def test_a_bad_option_is_one_line_and_the_status_of_bad_usage(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "codi2_flows.cli", "server", "--port", "0", "--page-port", "0"]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "server", "--port", "0", "--page-port", "0"]
     result = subprocess.run([*command, "--webhook", "example.org"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith("codi2: --webhook example.org") and result.stderr.count("\n") == 1

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_storage.catalog import Catalog, CatalogError
-from codi2_storage.manifests import Writer, committed, write_manifest
+from codi2_storage.catalog.catalog import Catalog, CatalogError
+from codi2_storage.catalog.tables import TABLES, SchemaError, as_table
+from codi2_storage.commits.manifests import Writer, committed, write_manifest
 from codi2_storage.store import Store
-from codi2_storage.tables import TABLES, SchemaError, as_table
 
 
 def sample(n: int, build: str = "b1") -> dict:
@@ -107,7 +107,7 @@ def test_damaged_commit_files_are_named(tmp_path: Path) -> None:
 
 APPENDER = """
 import sys
-from codi2_storage.manifests import Writer
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 root, name = sys.argv[1:]
 for n in range(25):

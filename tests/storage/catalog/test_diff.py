@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_flows.diff import tell
-from codi2_storage.catalog import CatalogError
-from codi2_storage.diff import Change, Move, Rewrite, changed, diff, flat
-from codi2_storage.manifests import Writer
+from codi2_flows.cli.output.diff import tell
+from codi2_storage.catalog.catalog import CatalogError
+from codi2_storage.catalog.diff import Change, Move, Rewrite, changed, diff, flat
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 SPEC = {"seed": 1, "image": {"size": 64}, "corpora": [{"name": "c"}], "filters": [{"reject": "ink < 0.1"}]}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codi2_storage.lineage import checkout_version
+from codi2_storage.catalog.lineage import checkout_version
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_storage.catalog import Catalog, CatalogError
-from codi2_storage.manifests import Writer
-from codi2_storage.model_lineage import model_lineage, trained_tasks
-from codi2_storage.origin import LicenceUse, counted
+from codi2_storage.catalog.catalog import Catalog, CatalogError
+from codi2_storage.catalog.model_lineage import model_lineage, trained_tasks
+from codi2_storage.catalog.provenance import LicenceUse, counted
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 CONFIG = {"seed": 1, "align": {"steps": 0, "tasks": {"idle": 1}}, "mllm": {"steps": 3, "tasks": {"draw": 1, "tell": 1}}}

@@ -6,7 +6,7 @@ import duckdb
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codi2_storage.sql import case, identifier, literal, literals
+from codi2_storage.catalog.sql import case, identifier, literal, literals
 
 HOSTILE = 'it\'s "mine"; %d -- \\ $1 ? {x} /* */ \0 é'
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

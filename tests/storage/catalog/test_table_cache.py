@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_storage import reading
-from codi2_storage.catalog import Catalog
-from codi2_storage.manifests import Writer
-from codi2_storage.reading import Reader
+from codi2_storage.catalog import table_cache
+from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.table_cache import Reader
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 TABLES = ("runs", "deployments", "gates")
@@ -36,8 +36,8 @@ def test_what_is_held_is_what_the_catalog_shows(tmp_path_factory: pytest.TempPat
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, reader, asked = Store(str(tmp_path)), Reader(TABLES), []
-    read = reading.rows_of
-    monkeypatch.setattr(reading, "rows_of", lambda store, file: asked.append(file.path) or read(store, file))
+    read = table_cache.rows_of
+    monkeypatch.setattr(table_cache, "rows_of", lambda store, file: asked.append(file.path) or read(store, file))
     for name in ("one", "two"):
         put(store, name, "running")
         reader.read(Catalog(store)).close()

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_storage import leases
-from codi2_storage.busy import Busy, refuse
-from codi2_storage.leases import LeaseLost, LeaseTaken, Record, Watch, lease, numbers
-from codi2_storage.machine import Process, machine, started, this_process
-from codi2_storage.runs import RUNNING, Run, dead, put
+from codi2_storage.coordination import leases
+from codi2_storage.coordination.active_runs import Busy, refuse
+from codi2_storage.coordination.leases import LeaseLost, LeaseTaken, Record, Watch, lease, numbers
+from codi2_storage.coordination.process_identity import Process, machine, started, this_process
+from codi2_storage.coordination.runs import RUNNING, Run, dead, put
 from codi2_storage.store import Store
 
 
@@ -142,7 +142,7 @@ def test_a_beat_is_stale_only_after_enough_looks_at_the_same_one(looks: list[tup
 
 INSIDE = """
 import os, sys, time
-from codi2_storage.leases import lease
+from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
 store, times, mark = Store(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 for _ in range(times):
@@ -155,7 +155,7 @@ print("in", times, flush=True)
 """
 HOLD = """
 import sys, time
-from codi2_storage.leases import lease
+from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
 with lease(Store(sys.argv[1]), "one", ttl=60):
     print("holds", flush=True)

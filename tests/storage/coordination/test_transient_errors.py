@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
+from codi2_storage.coordination.transient_errors import is_transient
 from codi2_storage.store import explained
-from codi2_storage.transient import is_transient
 
 
 def wrapped(error: BaseException) -> BaseException:

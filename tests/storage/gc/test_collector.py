@@ -12,15 +12,15 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from codi2_storage.busy import COLLECTOR, Busy, wait_for_collector
-from codi2_storage.catalog import Catalog, CatalogError
-from codi2_storage.compact import compact
-from codi2_storage.keeping import Plan, collect, plan
-from codi2_storage.leases import lease
-from codi2_storage.lineage import explain
-from codi2_storage.manifests import Writer, commits
-from codi2_storage.pins import pin, pins, unpin
-from codi2_storage.retention import Policy
+from codi2_storage.catalog.catalog import Catalog, CatalogError
+from codi2_storage.catalog.lineage import explain
+from codi2_storage.commits.compact import compact
+from codi2_storage.commits.manifests import Writer, commits
+from codi2_storage.coordination.active_runs import COLLECTOR, Busy, wait_for_collector
+from codi2_storage.coordination.leases import lease
+from codi2_storage.gc.collector import Plan, collect, plan
+from codi2_storage.gc.pins import pin, pins, unpin
+from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 
 LATER = 4e9  # a moment at which everything written now is old
@@ -254,8 +254,8 @@ def test_packed_commits_are_collected_as_loose_ones_are(store: Store) -> None:
 KILLED = """
 import os, sys
 from codi2_storage import store as module
-from codi2_storage.keeping import collect
-from codi2_storage.retention import Policy
+from codi2_storage.gc.collector import collect
+from codi2_storage.gc.retention import Policy
 root, left = sys.argv[1], int(sys.argv[2])
 plain = module.Path.unlink
 

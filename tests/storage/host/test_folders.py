@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from codi2_storage import homes
-from codi2_storage.homes import SOCKET_PATH, HomeError, cache_home, settle_home, socket_folder
+from codi2_storage.host import folders
+from codi2_storage.host.folders import SOCKET_PATH, HomeError, cache_home, settle_home, socket_folder
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +46,16 @@ def test_without_a_usable_home_a_folder_of_the_user_alone_stands_in(
 
 def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "")
-    assert homes.named_home() == Path(pwd.getpwuid(os.getuid()).pw_dir)
-    monkeypatch.setattr(homes, "user_name", lambda: "nobody-of-that-name")
-    assert homes.named_home() is None
+    assert folders.named_home() == Path(pwd.getpwuid(os.getuid()).pw_dir)
+    monkeypatch.setattr(folders, "user_name", lambda: "nobody-of-that-name")
+    assert folders.named_home() is None
 
 
 def test_a_home_that_can_only_be_read_stays_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(homes, "writable", lambda folder: folder != home)
+    monkeypatch.setattr(folders, "writable", lambda folder: folder != home)
     monkeypatch.setenv("PREFECT_HOME", "/mine")
     settle_home()
     assert os.environ["HOME"] == str(home) and os.environ["PREFECT_HOME"] == "/mine"
@@ -83,13 +83,13 @@ def test_a_folder_for_sockets_is_short_whatever_the_temporary_folder_is(
             listening.bind(str(path))
     finally:
         subprocess.run(["rm", "-r", str(folder)], check=True)
-    monkeypatch.setattr(homes, "SHORT", ())
+    monkeypatch.setattr(folders, "SHORT", ())
     with pytest.raises(HomeError, match="set TMPDIR"):
         socket_folder("codi2-", 50)
 
 
 RAY = """
-from codi2_datasets.engine import local_cluster, spread
+from codi2_datasets.runtime.ray_executor import local_cluster, spread
 with local_cluster(1):
     print(dict(spread(lambda item: item + 1, range(20), 1))[19])
 """

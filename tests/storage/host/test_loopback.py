@@ -12,7 +12,7 @@ import httpx
 import pytest
 import requests
 
-from codi2_storage.loopback import spare_loopback
+from codi2_storage.host.loopback import spare_loopback
 
 PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -58,7 +58,7 @@ def test_every_client_goes_to_loopback_directly(url: str, monkeypatch: pytest.Mo
 
 
 def test_whatever_imports_prefect_through_us_spares_loopback(tmp_path: Path) -> None:
-    code = "import codi2_flows.settings, os; print(os.environ['no_proxy'], os.environ['NO_PROXY'])"
+    code = "import codi2_flows.runtime.settings, os; print(os.environ['no_proxy'], os.environ['NO_PROXY'])"
     environment = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["localhost,127.0.0.1,::1"] * 2

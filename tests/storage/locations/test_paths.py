@@ -9,7 +9,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from codi2_storage.paths import local_matches, matches, split_pattern
+from codi2_storage.locations.paths import local_matches, matches, split_pattern
 from codi2_storage.store import Store
 
 ODD = ["a [b]", "a*b", "a?b", "a{b,c}", "c #1", "d%20e", "it's", "caf\u00e9 [\u00e9]", "~x", "a::b"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codi2_storage.filesystems import system_of
+from codi2_storage.locations.filesystems import system_of
+from codi2_storage.locations.urls import UrlError, parse_host, parse_url
 from codi2_storage.store import Store
-from codi2_storage.urls import UrlError, parse_host, parse_url
 from tests.web import Reply, Site, site
 
 SIGNED = "/a%28b%29%3A%27c%40d.jpg?X-Amz-Signature=x%3A1%2Bz%3D&Policy=a%7Eb__"

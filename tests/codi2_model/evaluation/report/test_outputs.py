@@ -12,8 +12,8 @@ import soundfile
 from PIL import Image
 
 from codi2_datasets.media.video import decode_video
-from codi2_model.evaluation.outputs import GenerationItem, evenly, write_generations
-from codi2_model.evaluation.sheet import clip_picture
+from codi2_model.evaluation.report.contact_sheet import clip_picture
+from codi2_model.evaluation.report.outputs import GenerationItem, evenly, write_generations
 
 EVIL = "<script>alert('x')</script>"
 

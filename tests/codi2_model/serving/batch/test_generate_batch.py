@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codi2_datasets.sheets import read_samples
-from codi2_model.checkpoints import UsageError
-from codi2_model.serving import batch
-from codi2_model.serving.media import image_to_url, video_to_url
-from codi2_model.serving.requests import read_requests
-from codi2_storage.catalog import Catalog
+from codi2_datasets.publishing.contact_sheets import read_samples
+from codi2_model.checkpoints.registry import UsageError
+from codi2_model.serving.batch import generate_batch
+from codi2_model.serving.batch.request_files import read_requests
+from codi2_model.serving.http.media import image_to_url, video_to_url
+from codi2_storage.catalog.catalog import Catalog
 from tests.codi2_model.serving import killing
 from tests.codi2_model.serving.wire_media import audio_to_base64
 from tests.processes import descendants
@@ -60,7 +60,7 @@ def hashes(out: Path) -> dict[str, str]:
 
 def test_every_row_becomes_a_sample_or_a_reason(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
     requests = write(tmp_path / "requests.jsonl", rows_of(parts))
-    page = batch.generate_requests(requests, str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
+    page = generate_batch.generate_requests(requests, str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
     assert Path(page).read_text().count("Draw 1.") >= 1
     samples = []
     for shard in sorted((tmp_path / "out" / "shards").glob("*.tar")):
@@ -87,7 +87,7 @@ def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     requests = write(tmp_path / "requests.jsonl", rows)
 
     def run() -> None:
-        batch.generate_requests(requests, str(out), str(checkpoint), str(tmp_path / "root"))
+        generate_batch.generate_requests(requests, str(out), str(checkpoint), str(tmp_path / "root"))
 
     run()
     first, times = hashes(out), {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
@@ -114,7 +114,7 @@ def test_a_batch_is_the_same_one_after_its_folder_and_the_root_were_moved(
     requests = write(tmp_path / "requests.jsonl", rows_of(parts)[:3])
     (tmp_path / "one").mkdir()
     old = tmp_path / ("one/out" if inside else "out")
-    batch.generate_requests(requests, str(old), str(checkpoint), str(tmp_path / "one"))
+    generate_batch.generate_requests(requests, str(old), str(checkpoint), str(tmp_path / "one"))
     uris = "select distinct uri from generations"
     stored = "out/index.html" if inside else str(old / "index.html")
     assert Catalog(str(tmp_path / "one")).sql(uris).to_pylist() == [{"uri": stored}]
@@ -122,7 +122,7 @@ def test_a_batch_is_the_same_one_after_its_folder_and_the_root_were_moved(
     (tmp_path / "one").rename(tmp_path / "two")
     new = tmp_path / ("two/other" if inside else "other")
     (tmp_path / "two/out" if inside else old).rename(new)
-    batch.generate_requests(requests, str(new), str(checkpoint), str(tmp_path / "two"))
+    generate_batch.generate_requests(requests, str(new), str(checkpoint), str(tmp_path / "two"))
     assert times == {path.name: path.stat().st_mtime_ns for path in (new / "shards").iterdir()}
     assert not old.exists() and not (tmp_path / "one").exists()
     stored = "other/index.html" if inside else str(new / "index.html")
@@ -146,7 +146,7 @@ def test_the_same_weights_told_otherwise_answer_anew(checkpoint: Path, parts: An
     requests = write(tmp_path / "requests.jsonl", rows_of(parts)[:2])
     names = []
     for folder in (checkpoint, other):
-        batch.generate_requests(requests, str(tmp_path / "out"), str(folder), str(tmp_path / "root"))
+        generate_batch.generate_requests(requests, str(tmp_path / "out"), str(folder), str(tmp_path / "root"))
         names.append(sorted(path.name for path in (tmp_path / "out" / "shards").iterdir()))
     assert names[0] != names[1] and len(names[0]) == len(names[1])
 
@@ -174,8 +174,8 @@ def test_a_kill_at_any_write_loses_and_doubles_nothing(
         table = Catalog(str(tmp_path / f"root-{name}")).sql(f"select {columns} from generations order by request_id")
         return (tmp_path / name / "failed.jsonl").read_text(), table.to_pylist()
 
-    monkeypatch.setattr(batch, "LOT", killing.SMALL_LOT)
-    batch.generate_requests(*arguments("whole"))
+    monkeypatch.setattr(generate_batch, "LOT", killing.SMALL_LOT)
+    generate_batch.generate_requests(*arguments("whole"))
     assert killing.run(arguments("killed"), moments) == [-signal.SIGKILL] * len(moments) + [0]
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
     assert told("killed") == told("whole") and len(told("whole")[1]) == 14
@@ -187,7 +187,7 @@ def test_a_kill_from_outside_while_rows_are_answered_loses_nothing(
     checkpoint: Path, parts: Any, tmp_path: Path
 ) -> None:
     requests = write(tmp_path / "requests.jsonl", rows_of(parts, 72))
-    code = "import sys; from codi2_model.serving.batch import generate_requests as g; g(*sys.argv[1:])"
+    code = "import sys; from codi2_model.serving.batch.generate_batch import generate_requests as g; g(*sys.argv[1:])"
 
     def arguments(name: str) -> tuple[str, ...]:
         return requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root")
@@ -200,7 +200,7 @@ def test_a_kill_from_outside_while_rows_are_answered_loses_nothing(
     process.wait()
     assert 1 <= len(list((tmp_path / "killed").glob("shards/*.json"))) < 3
     for name in ("killed", "whole"):
-        batch.generate_requests(*arguments(name))
+        generate_batch.generate_requests(*arguments(name))
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
 
 
@@ -216,7 +216,9 @@ def test_parquet_and_shards_ask_the_same_as_lines(checkpoint: Path, parts: Any, 
     lines, table = read_requests(str(tmp_path / "a.jsonl")), read_requests(str(tmp_path / "b.parquet"))
     assert [row.data for row in lines] == [row.data for row in table]
     assert read_requests(str(tmp_path / "c.parquet"))[0].request(0, ("image",)).messages[0]["role"] == "user"
-    batch.generate_requests(str(tmp_path / "a.jsonl"), str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
+    generate_batch.generate_requests(
+        str(tmp_path / "a.jsonl"), str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root")
+    )
     again = read_requests(str(tmp_path / "out" / "shards"))  # its own output, asked anew
     asked = [row.request(0, ("image", "audio", "video")) for row in again]
     assert len(asked) == 6 and {request.settings.modalities for request in asked} >= {
@@ -284,7 +286,7 @@ def test_lines_that_are_no_requests_are_listed_with_their_place(checkpoint: Path
     ]
     (tmp_path / "bad.jsonl").write_text("\n".join(bad))
     out = tmp_path / "out"
-    batch.generate_requests(str(tmp_path / "bad.jsonl"), str(out), str(checkpoint), str(tmp_path / "root"))
+    generate_batch.generate_requests(str(tmp_path / "bad.jsonl"), str(out), str(checkpoint), str(tmp_path / "root"))
     reasons = [json.loads(line)["reason"] for line in (out / "failed.jsonl").read_text().splitlines()]
     assert len(reasons) == 4 and all(f"bad.jsonl:{n}" in reason for n, reason in enumerate(reasons, 1))
     assert "messages" in reasons[2] and "dance" in reasons[3]
@@ -298,7 +300,7 @@ def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
     requests = write(tmp_path / "requests.jsonl", rows_of(parts, 96))
     killed: list[int] = []
 
-    def losing_one(run: batch.Run, lots: Any, workers: int) -> Iterator[int]:
+    def losing_one(run: generate_batch.Run, lots: Any, workers: int) -> Iterator[int]:
         for done in on_ray(run, lots, workers):
             if not killed:
                 killed.extend(descendants(os.getpid(), "ray::MapWorker")[:1])
@@ -306,7 +308,7 @@ def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
             yield done
 
     for name, workers in (("one", 1), ("two", 2)):
-        batch.generate_requests(
+        generate_batch.generate_requests(
             requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, spread=losing_one
         )
     assert killed and hashes(tmp_path / "one") == hashes(tmp_path / "two")
@@ -318,7 +320,7 @@ def test_the_command_is_killed_with_its_workers_and_goes_on(checkpoint: Path, pa
 
     def command(name: str, workers: int) -> list[str]:
         where = ["--out", str(tmp_path / name), "--root", str(tmp_path / "root"), "--checkpoint", str(checkpoint)]
-        start = [sys.executable, "-m", "codi2_flows.cli", "generate", requests]
+        start = [sys.executable, "-m", "codi2_flows.cli.main", "generate", requests]
         return [*start, *where, "--workers", str(workers)]
 
     process = subprocess.Popen(command("killed", 2), start_new_session=True)

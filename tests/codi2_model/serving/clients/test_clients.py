@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from codi2_model.serving.api import build_api
-from codi2_model.serving.protocol import ChatRequest
-from codi2_model.serving.wire import ServerEvent
+from codi2_model.serving.http.api import build_api
+from codi2_model.serving.openai.chat_response import ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest
 
 HERE, INSTALLED = Path(__file__).parent, Path("build/clients").absolute()
 HELLO, APPLE, DRUM = "You said: Say hello.", "You said: Draw an apple.", "You said: Play a drum."

@@ -20,11 +20,11 @@ import openai
 import pytest
 from PIL import Image
 
-from codi2_model.serving.app import PortTaken, serve
-from codi2_model.serving.engine import Engine
-from codi2_model.serving.media import Limits, image_to_url
-from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.wire import Reply
+from codi2_model.serving.deploy.app import PortTaken, serve
+from codi2_model.serving.http.media import Limits, image_to_url
+from codi2_model.serving.openai.chat_response import Reply
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
+from codi2_model.serving.scheduler.engine import Engine
 from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url
 
 
@@ -76,7 +76,7 @@ def test_a_seed_gives_the_same_picture_alone_and_in_a_batch(checkpoint: Path) ->
 @pytest.fixture(scope="module")
 def server(checkpoint: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`serve` as a program of its own: the process and its address."""
-    script = f"from codi2_model.serving.app import serve; serve({str(checkpoint)!r}, port=0)"
+    script = f"from codi2_model.serving.deploy.app import serve; serve({str(checkpoint)!r}, port=0)"
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True

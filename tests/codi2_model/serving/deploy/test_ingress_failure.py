@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from codi2_model.serving.lost import MESSAGE, ReasonForTheLost
+from codi2_model.serving.deploy.ingress_failure import MESSAGE, ReasonForTheLost
 
 START = {"type": "http.response.start", "status": 200}
 

@@ -14,11 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from codi2_model.serving.api import build_api
-from codi2_model.serving.media import Limits, image_to_url, video_to_url
-from codi2_model.serving.protocol import RequestError
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.wire import Failed, ServerEvent
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.http.api import build_api
+from codi2_model.serving.http.media import Limits, image_to_url, video_to_url
+from codi2_model.serving.openai.chat_response import Failed, ServerEvent
+from codi2_model.serving.openai.protocol import RequestError
 from tests.codi2_model.serving.wire_media import audio_to_base64, image_from_url, video_from_url
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")

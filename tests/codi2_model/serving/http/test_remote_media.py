@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from codi2_model.serving.media import Limits, MediaRefused
-from codi2_model.serving.remote import Remote, public
-from codi2_storage.urls import parse_url
+from codi2_model.serving.http.media import Limits, MediaRefused
+from codi2_model.serving.http.remote_media import Remote, public
+from codi2_storage.locations.urls import parse_url
 from tests.codi2_model.serving.hostile_wire import ALLOWED, INSIDE, PRIVATE, addresses, lenient, spellings
-from tests.storage.test_urls import SIGNED
+from tests.storage.locations.test_urls import SIGNED
 from tests.web import Reply, site
 
 
@@ -151,7 +151,7 @@ def test_a_default_port_stands_in_no_host_header(monkeypatch: pytest.MonkeyPatch
             sent.append(data)
             raise ConnectionError
 
-    monkeypatch.setattr("codi2_model.serving.remote.socket.create_connection", lambda *a, **k: Wire())
+    monkeypatch.setattr("codi2_model.serving.http.remote_media.socket.create_connection", lambda *a, **k: Wire())
     monkeypatch.setattr("ssl.SSLContext.wrap_socket", lambda self, wire, server_hostname: wire)
     for url in ("https://example.org/a", "https://example.org:443/a", "http://example.org:80/a"):
         with pytest.raises(MediaRefused):

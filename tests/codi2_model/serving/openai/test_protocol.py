@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from codi2_model.replies import MediumBegun, MediumDone, Progress, TextDelta
-from codi2_model.serving.kept_replies import KeptReplies
-from codi2_model.serving.media import Limits, MediaRefused, image_to_url
-from codi2_model.serving.protocol import ChatRequest, ModelCard, RequestError, Settings, parse_request
-from codi2_model.serving.stops import StopCutter
-from codi2_model.serving.wire import ChunkWriter, Finished, Reply, completion, sse
+from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
+from codi2_model.serving.http.media import Limits, MediaRefused, image_to_url
+from codi2_model.serving.openai.chat_response import ChunkWriter, Finished, Reply, completion, sse
+from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, RequestError, Settings, parse_request
+from codi2_model.serving.openai.response_store import KeptReplies
+from codi2_model.serving.openai.stop_sequences import StopCutter
 from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url
 
 LIMITS = Limits(

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from codi2_model.serving.decoding import DecodeJob, run_jobs
-from codi2_model.serving.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.stage import Stage
-from codi2_model.serving.turns import Turn, penalised
-from codi2_model.serving.wire import Failed, Finished, ServerEvent
-from codi2_model.writer import Medium, Reply
+from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
+from codi2_model.serving.scheduler.active_requests import Turn, penalised
+from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
+from codi2_model.serving.scheduler.stage import Stage
 
 
 def asking(text: str, session: str | None = None, value: Any = None, **settings: Any) -> ChatRequest:
@@ -114,7 +114,7 @@ def test_a_turn_at_fault_fails_alone(engine: Any) -> None:
 
 
 def test_a_reply_that_cannot_be_written_on_ends_alone(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from codi2_model.serving.turns import RowWriter
+    from codi2_model.serving.scheduler.active_requests import RowWriter
 
     broken, other, alone = (Told(REQUESTS[0]()) for _ in range(3))
     write(engine, [alone])
@@ -146,7 +146,7 @@ def test_a_failure_of_the_model_ends_every_turn_that_it_concerns(engine: Any, mo
 
 
 def test_a_session_s_turns_join_others_and_still_read_only_what_is_new(engine: Any) -> None:
-    from codi2_model.serving.sessions import Sessions
+    from codi2_model.serving.scheduler.sessions import Sessions
 
     def turn(session: Any, said: list[tuple[str, str]], seed: int) -> Told:
         messages = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in said]
@@ -190,7 +190,7 @@ def test_a_reply_ends_before_its_stop_sequence_and_leaves_the_others_alone(engin
 
 
 def test_a_session_goes_on_behind_a_stop_sequence_as_a_fresh_conversation_would(engine: Any) -> None:
-    from codi2_model.serving.sessions import Sessions
+    from codi2_model.serving.scheduler.sessions import Sessions
 
     session = Sessions(engine.model, engine.processor, 4).take("a")
     first = Told(asking("Tell me a story.", seed=1, max_tokens=12))
@@ -226,7 +226,7 @@ def test_penalties_lower_what_the_reply_holds_already(engine: Any) -> None:
 
 
 def test_a_session_given_up_and_taken_up_again_at_once_keeps_its_cache_to_itself(engine: Any) -> None:
-    from codi2_model.serving.sessions import Sessions
+    from codi2_model.serving.scheduler.sessions import Sessions
 
     session = Sessions(engine.model, engine.processor, 4).take("a")
     first, again, fresh = (Told(asking("Tell me of a leaf.", seed=5)) for _ in range(3))

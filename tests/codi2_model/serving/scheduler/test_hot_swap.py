@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from codi2_model.serving.engine import Engine
-from codi2_model.serving.holding import Holding, Models, Served, known_names
-from codi2_model.serving.pipeline import Pipeline
-from codi2_model.serving.protocol import ChatRequest, Settings
-from codi2_model.serving.settings import ServerSettings
-from codi2_model.serving.wire import Accepted, Finished, ServerEvent
+from codi2_model.serving.deploy.settings import ServerSettings
+from codi2_model.serving.openai.chat_response import Accepted, Finished, ServerEvent
+from codi2_model.serving.openai.protocol import ChatRequest, Settings
+from codi2_model.serving.scheduler.engine import Engine
+from codi2_model.serving.scheduler.hot_swap import Holding, Models, Served, known_names
+from codi2_model.serving.scheduler.pipeline import Pipeline
 
 Named = list[tuple[str, Path]]
 

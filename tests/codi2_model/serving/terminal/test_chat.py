@@ -19,10 +19,10 @@ import soundfile
 from PIL import Image
 
 from codi2_datasets.media.video import decode_video, encode_video
-from codi2_model.serving import terminal
-from codi2_model.serving.chat import COMMANDS, FILES, Chat, split_path
-from codi2_model.serving.completion import completions
-from codi2_model.session import Session
+from codi2_model.generation.session import Session
+from codi2_model.serving.terminal import graphics
+from codi2_model.serving.terminal.chat import COMMANDS, FILES, Chat, split_path
+from codi2_model.serving.terminal.completion import completions
 
 
 @pytest.fixture
@@ -121,7 +121,16 @@ def test_tab_completes_commands_and_paths(files: Path) -> None:
 def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -> None:
     """In a terminal of its own: Tab, Ctrl-C that clears a message, Ctrl-C at an empty prompt."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--out", str(files)]
+    command = [
+        sys.executable,
+        "-m",
+        "codi2_flows.cli.main",
+        "chat",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(files),
+    ]
     environment = {**os.environ, "TERM": "xterm", "CODI2_GRAPHICS": "none"}
     process = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment,
@@ -171,27 +180,27 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
 
 
 def test_the_terminal_is_known_by_its_environment() -> None:
-    assert terminal.protocol({"KITTY_WINDOW_ID": "1"}) == "kitty"
-    assert terminal.protocol({"TERM_PROGRAM": "WezTerm"}) == "iterm2"
-    assert terminal.protocol({"TERM": "foot"}) == "sixel"
-    assert terminal.protocol({"COLORTERM": "truecolor", "TERM": "xterm-256color"}) == "blocks"
-    assert terminal.protocol({"TERM": "dumb", "COLORTERM": "truecolor"}) == "none"
-    assert terminal.protocol({"KITTY_WINDOW_ID": "1"}, terminal=False) == "none"
+    assert graphics.protocol({"KITTY_WINDOW_ID": "1"}) == "kitty"
+    assert graphics.protocol({"TERM_PROGRAM": "WezTerm"}) == "iterm2"
+    assert graphics.protocol({"TERM": "foot"}) == "sixel"
+    assert graphics.protocol({"COLORTERM": "truecolor", "TERM": "xterm-256color"}) == "blocks"
+    assert graphics.protocol({"TERM": "dumb", "COLORTERM": "truecolor"}) == "none"
+    assert graphics.protocol({"KITTY_WINDOW_ID": "1"}, terminal=False) == "none"
 
 
 def test_pictures_are_drawn_in_each_way() -> None:
     image = Image.new("RGB", (16, 12), (255, 0, 0))
-    blocks = terminal.drawn(image, "blocks")
+    blocks = graphics.drawn(image, "blocks")
     assert blocks.count("▀") == 16 * 6 and "38;2;255;0;0;48;2;255;0;0" in blocks
-    assert terminal.drawn(image, "kitty").startswith("\x1b_Ga=T,f=100,q=2,m=0;")
-    assert terminal.drawn(image, "iterm2").startswith("\x1b]1337;File=inline=1")
-    sixel = terminal.drawn(image, "sixel")
+    assert graphics.drawn(image, "kitty").startswith("\x1b_Ga=T,f=100,q=2,m=0;")
+    assert graphics.drawn(image, "iterm2").startswith("\x1b]1337;File=inline=1")
+    sixel = graphics.drawn(image, "sixel")
     assert sixel.startswith('\x1bPq"1;1;16;12') and "#0;2;100;0;0" in sixel and "~" * 16 in sixel
-    assert terminal.drawn(image, "none") == ""
+    assert graphics.drawn(image, "none") == ""
 
 
 def test_the_command_reads_piped_lines(checkpoint: Path, files: Path) -> None:
-    command = [sys.executable, "-m", "codi2_flows.cli", "chat", "--checkpoint", str(checkpoint), "--steps", "2"]
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "chat", "--checkpoint", str(checkpoint), "--steps", "2"]
     command += ["--out", str(files / "piped"), "--modalities", "image"]
     given = f"/image {files}/a dog.png\nmake it blue \udcff\n/image nowhere.png\n"  # and a byte that is no text
     environment = {**os.environ, "CODI2_GRAPHICS": "blocks"}

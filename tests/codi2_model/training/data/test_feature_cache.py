@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from codi2_model.training.features import FeatureCache
+from codi2_model.training.data.feature_cache import FeatureCache
 
 
 class Counting:

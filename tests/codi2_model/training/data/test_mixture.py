@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from codi2_model.training.mixture import Draw, Loader, Mixture
+from codi2_model.training.data.mixture import Draw, Loader, Mixture
 
 SIZES, WEIGHTS = {"a": 7, "b": 5, "empty": 0}, {"a": 3.0, "b": 1.0, "empty": 9.0, "absent": 9.0}
 

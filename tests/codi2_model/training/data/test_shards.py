@@ -9,11 +9,11 @@ import pytest
 import torch
 import webdataset
 
-from codi2_datasets.sample import Part, Sample
+from codi2_datasets.formats.sample import Part, Sample
 from codi2_model import CoDi2Config, CoDi2Processor
-from codi2_model.training.mixture import Draw
-from codi2_model.training.shards import MediaCache, ShardError, ShardSet, expand
-from codi2_model.training.sources import (
+from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, expand
+from codi2_model.training.data.sources import (
     CaptionedMedia,
     Conversations,
     DrawnMedia,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_datasets.tar import add_member
-from codi2_model.training import shards as shards_module
-from codi2_model.training.shards import ShardSet
-from codi2_model.training.tars import Records, ShardError, record_at, sample_starts
+from codi2_datasets.formats.tar import add_member
+from codi2_model.training.data import shards as shards_module
+from codi2_model.training.data.shards import ShardSet
+from codi2_model.training.data.tar_index import Records, ShardError, record_at, sample_starts
 from tests.codi2_model.shards import write_shards
 
 KEYS = st.text("0123456789abcdef", min_size=1, max_size=64)

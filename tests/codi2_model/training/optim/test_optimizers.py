@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from codi2_model.training.config import PRESETS, ConfigError, StageConfig, TrainConfig
-from codi2_model.training.optimizers import MuonAdamW, hidden_matrices, make_optimizer
+from codi2_model.training.optim.optimizers import MuonAdamW, hidden_matrices, make_optimizer
 
 CPU = torch.device("cpu")
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from codi2_flows import cli_runs
-from codi2_flows.running import recorded
-from codi2_flows.status import from_prefect, status
-from codi2_storage.manifests import Writer
+from codi2_flows.cli import runs
+from codi2_flows.cli.output.status import from_prefect, status
+from codi2_flows.runtime.record_run import recorded
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 KILLED = """
 import os, signal, sys
-import codi2_flows.settings
-from codi2_flows.running import recorded
+import codi2_flows.runtime.settings
+from codi2_flows.runtime.record_run import recorded
 with recorded("train-model", sys.argv[1], {}):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -59,26 +59,26 @@ def test_what_ran_what_runs_and_what_is_to_be_looked_at(root: str) -> None:
 
 
 def test_the_command_shows_it_and_logs_shows_what_a_run_said(root: str, capsys: pytest.CaptureFixture[str]) -> None:
-    cli_runs.status(root=root)
+    runs.status(root=root)
     shown = capsys.readouterr().out
     assert "ValueError: the reason" in shown and "codi2 resume" in shown and "c1 since" in shown
-    cli_runs.logs("retrain", root=root)
+    runs.logs("retrain", root=root)
     said = capsys.readouterr().out
     assert "ERROR" in said and "retrain failed: ValueError: the reason" in said and "Traceback" in said
-    with pytest.raises(cli_runs.RunError, match="2 runs begin with 'evaluate'"):
-        cli_runs.logs("evaluate", root=root)
+    with pytest.raises(runs.RunError, match="2 runs begin with 'evaluate'"):
+        runs.logs("evaluate", root=root)
 
 
 def test_an_empty_root_is_no_error_and_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cli_runs.status(root=str(tmp_path / "none"))
+    runs.status(root=str(tmp_path / "none"))
     assert "nothing yet" in capsys.readouterr().out and not (tmp_path / "none").exists()
-    with pytest.raises(cli_runs.RunError, match="nothing ran"):
-        cli_runs.logs(root=str(tmp_path / "none"))
+    with pytest.raises(runs.RunError, match="nothing ran"):
+        runs.logs(root=str(tmp_path / "none"))
 
 
 def test_status_needs_no_prefect(root: str) -> None:
     code = (
-        f"import sys; from codi2_flows.cli_runs import status; status(root={root!r}); print('prefect' in sys.modules)"
+        f"import sys; from codi2_flows.cli.runs import status; status(root={root!r}); print('prefect' in sys.modules)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -92,13 +92,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mon
 
 def test_follow_ends_with_the_run(tmp_path: Path) -> None:
     code = (
-        "import sys, time, logging\nfrom codi2_flows.running import recorded\n"
+        "import sys, time, logging\nfrom codi2_flows.runtime.record_run import recorded\n"
         "with recorded('build-dataset', sys.argv[1], {}):\n    print('up', flush=True)\n    time.sleep(1.5)\n"
         "    logging.getLogger('codi2.x').info('late')\n    time.sleep(1)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout and process.stdout.readline() == "up\n"
-    command = f"from codi2_flows.cli_runs import logs; logs(root={str(tmp_path)!r}, follow=True)"
+    command = f"from codi2_flows.cli.runs import logs; logs(root={str(tmp_path)!r}, follow=True)"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=60, check=True)
     assert "late" in done.stdout and "build-dataset completed" in done.stdout
     assert process.wait(10) == 0
