@@ -8,7 +8,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-PATIENCE = 1.5  # seconds for Prefect's server to answer
+PATIENCE = 5.0  # seconds for Prefect's server to answer
 RECENT = timedelta(days=7)
 LOOKED_AT = 200  # flow runs of a kind
 GAVE_WAY = "Deployment concurrency limit"  # how Prefect's message begins
