@@ -34,10 +34,13 @@ def check_evaluation(
         raise EvaluationUsage(f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}")
     require(f"suite {suite}", JUDGES if suite in SUITES else ())
     if suite not in SUITES:
-        for option, folder in (("--data", data), ("--weights", weights)):
-            if folder is None:
-                raise EvaluationUsage(f"suite {suite} needs {option}: a folder with its {option[2:]}")
-            if not Path(folder).is_dir():
+        about = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
+        if lacking := [
+            f"{option} (a folder with {what})" for option, (what, folder) in about.items() if folder is None
+        ]:
+            raise EvaluationUsage(f"suite {suite} needs {' and '.join(lacking)}")
+        for option, (_, folder) in about.items():
+            if folder is not None and not Path(folder).is_dir():
                 raise EvaluationUsage(f"{option} {folder}: no folder there")
         return
     catalog = Catalog(root)

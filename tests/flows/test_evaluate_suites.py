@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from codi2_datasets.formats.sample import Message, Part, Sample
-from codi2_flows.cli.main import main
+from codi2_flows.cli.main import run
 from codi2_flows.cli.model import evaluate
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.host.shutdown import Stopping
 from codi2_storage.store import Store
 
 
@@ -98,16 +99,19 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "nope"], "no suite 'nope': known are short, open, audiocaps, audit, cobsat, coco30k, dreambench"),
-        (["--suite", "dreambench"], "needs --data (its files) and --weights (its judges: clip, dino)"),
+        (
+            ["--suite", "nope"],
+            "--suite nope: no such suite; known: short, open, audiocaps, audit, cobsat, coco30k, dreambench",
+        ),
+        (
+            ["--suite", "dreambench"],
+            "suite dreambench needs --data (a folder with its data) and --weights (a folder with its judges' weights)",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(
-    root: Path, checkpoint: str, arguments: list[str], message: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["codi2", "evaluate", checkpoint, "--root", str(root), *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
+    root: Path, checkpoint: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = run(["evaluate", checkpoint, "--root", str(root), *arguments], Stopping())
     said = capsys.readouterr().err
-    assert end.value.code == 2 and message in said and "Traceback" not in said
+    assert status == 2 and message in said and "Traceback" not in said
