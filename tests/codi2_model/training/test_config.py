@@ -10,6 +10,7 @@ import yaml
 
 from codi2_model import CoDi2Config
 from codi2_model.training.config import PRESETS, STAGES, ConfigError, TrainConfig
+from codi2_model.training.warm_start import model_config
 
 TEST = yaml.safe_load((PRESETS / "test.yaml").read_text())
 
@@ -81,3 +82,10 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
 def test_plain_data_of_a_config_makes_the_same_config() -> None:
     config = TrainConfig.from_yaml("demo")
     assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+def test_every_shipped_config_can_be_read_and_so_can_its_model(name: str) -> None:
+    config = TrainConfig.from_yaml(name)
+    assert model_config(config).modalities
+    assert TrainConfig.from_dict(config.to_dict(), "again") == config
