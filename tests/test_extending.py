@@ -120,8 +120,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for block in MODULES:
             name = module_name(block.title)
             sys.modules.pop(name, None)
-            package, _, last = name.rpartition(".")
-            vars(sys.modules[package]).pop(last, None)
+            parent, _, last = name.rpartition(".")
+            vars(sys.modules[parent]).pop(last, None)
     for registry in REGISTRIES:
         registry.cache_clear()
 

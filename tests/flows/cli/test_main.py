@@ -78,7 +78,8 @@ def test_every_command_has_a_group_and_the_help_lists_it_there(codi2: Command) -
     grouped = [name for names in program.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(program.COMMANDS) == sorted(COMMANDS)
     lines = codi2("--help")[1].splitlines()
-    panel, listed = "", {}
+    panel = ""
+    listed: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("╭─ "):
             panel = line.split()[1]
