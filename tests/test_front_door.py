@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from codi2_flows.cli.main import app
+from codi2_flows.cli.main import GROUPS, app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = ROOT / "docs" / "decisions"
-PAGES = ["README.md", "CHANGELOG.md", "docs/corpora.md", "docs/glossary.md", "docs/decisions/README.md"]
+PAGES = [
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/corpora.md", "docs/extending.md", "docs/glossary.md", "docs/decisions/README.md",
+]  # fmt: skip
 
 
 def quickstart() -> str:
@@ -27,9 +29,16 @@ def test_the_readme_has_at_most_150_lines() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_the_readme_lists_every_command_once() -> None:
-    commands = sorted(name for name in app if not name.startswith("-"))
-    assert sorted(re.findall(r"^\|[^|]*\| `codi2 (\w+)", README, re.MULTILINE)) == commands
+def test_the_readme_lists_every_command_once_in_the_groups_of_the_help() -> None:
+    listed: dict[str, list[str]] = {}
+    title = ""
+    for group, name in re.findall(r"^\| *([^|]*?) *\| `codi2 (\w+)", README, re.MULTILINE):
+        title = group.strip("*") or title
+        listed.setdefault(title, []).append(name)
+    assert {title: tuple(names) for title, names in listed.items()} == GROUPS
+    assert sorted(name for name in app if not name.startswith("-")) == sorted(
+        name for names in listed.values() for name in names
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

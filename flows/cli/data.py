@@ -185,4 +185,4 @@ def browse(
     serve(root, port, build)
 
 
-DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, browse)
+DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, import_, browse)

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Sequence
 from typing import TextIO
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
-from codi2_flows.cli.data import DATA_COMMANDS, import_
+from codi2_flows.cli.data import DATA_COMMANDS
 from codi2_flows.cli.fetch import FETCH_COMMANDS
 from codi2_flows.cli.gc import KEEP_COMMANDS
 from codi2_flows.cli.lineage import LINEAGE_COMMANDS
@@ -38,19 +38,36 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says what a stop means
 )
 
-for command in (
-    *DATA_COMMANDS,
-    *FETCH_COMMANDS,
-    *KEEP_COMMANDS,
-    *LINEAGE_COMMANDS,
-    *MODEL_COMMANDS,
-    *REPRODUCE_COMMANDS,
-    *RUN_COMMANDS,
-    *SERVE_COMMANDS,
-    *SERVER_COMMANDS,
-):
-    app.command(command)
-app.command(import_, name="import")
+GROUPS = {
+    "Data": ("corpora", "fetch", "import", "build", "browse", "query", "explain", "diff", "export", "forget"),
+    "Model": ("train", "evaluate", "retrain", "rollback", "lineage", "speedrun"),
+    "Serving": ("serve", "chat", "generate"),
+    "Operations": ("demo", "server", "status", "logs", "resume", "reproduce", "pin", "unpin", "gc", "compact"),
+}
+"""The commands as `codi2 --help` lists them: group -> names, in order."""
+
+COMMANDS = {
+    command.__name__.rstrip("_"): command
+    for command in (
+        *DATA_COMMANDS,
+        *FETCH_COMMANDS,
+        *KEEP_COMMANDS,
+        *LINEAGE_COMMANDS,
+        *MODEL_COMMANDS,
+        *REPRODUCE_COMMANDS,
+        *RUN_COMMANDS,
+        *SERVE_COMMANDS,
+        *SERVER_COMMANDS,
+    )
+}
+
+for place, (title, names) in enumerate(GROUPS.items()):
+    group = Group(title, sort_key=place)
+    for number, name in enumerate(names):
+        app.command(COMMANDS[name], name=name, group=group, sort_key=number)
+options = Group("Options", sort_key=len(GROUPS))
+for flag in ("--help", "--version"):
+    app[flag].group = options
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from codi2_flows.cli import main as program
 from codi2_flows.cli import serve
 from codi2_flows.cli.main import run
 from codi2_flows.runtime import temporary_server
@@ -70,6 +72,20 @@ def test_the_program_starts_names_a_mistake_and_ends_within_two_seconds(root: st
 def test_every_command_has_help(command: str, codi2: Command) -> None:
     status, out, _ = codi2(command, "--help")
     assert status == 0 and "Usage: codi2" in out
+
+
+def test_every_command_has_a_group_and_the_help_lists_it_there(codi2: Command) -> None:
+    grouped = [name for names in program.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(program.COMMANDS) == sorted(COMMANDS)
+    lines = codi2("--help")[1].splitlines()
+    panel = ""
+    listed: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("╭─ "):
+            panel = line.split()[1]
+        elif words := re.match(r"│ ([a-z]+)  ", line):
+            listed.setdefault(panel, []).append(words[1])
+    assert {title: tuple(names) for title, names in listed.items()} == program.GROUPS
 
 
 @pytest.mark.parametrize(

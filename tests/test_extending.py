@@ -1,0 +1,274 @@
+"""docs/extending.md: every example of the page is put where the page says, in a copy, and works.
+
+Files named under `datasets/` and `codi2_model/` go into a temporary folder that their package's `__path__` is given; edits of existing
+files (blocks of `diff`) are applied to a copy of the file, and what they change is set in the imported module.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from codi2_datasets import build as library
+from codi2_datasets.connectors import connectors
+from codi2_datasets.corpora import corpora
+from codi2_datasets.exports import formats
+from codi2_datasets.exports.base import Reading
+from codi2_datasets.exports.exporting import export, import_folder
+from codi2_datasets.exports.webdataset import read_tar
+from codi2_datasets.operators import operators
+from codi2_datasets.tasks import planners
+from codi2_datasets.transforms import derivations
+from codi2_model.evaluation.suites import SuiteError, suites
+from codi2_model.evaluation.suites.networks import Networks
+from codi2_model.evaluation.suites.running import row_of
+from codi2_storage.catalog.catalog import Catalog
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PACKAGES = {"datasets": "codi2_datasets", "codi2_model": "codi2_model"}
+REGISTRIES = (corpora, connectors, operators, derivations, planners, formats, suites)
+
+
+class Block(NamedTuple):
+    language: str
+    title: str
+    code: str
+
+
+BLOCKS = [
+    Block(*found) for found in re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
+]
+MODULES = [block for block in BLOCKS if block.language == "python" and "/" in block.title]
+DIFFS = [block for block in BLOCKS if block.language == "diff"]
+
+
+def script(title: str) -> str:
+    [code] = [block.code for block in BLOCKS if block.title == title]
+    return code
+
+
+def module_name(title: str) -> str:
+    folder, *rest = Path(title).with_suffix("").parts
+    return ".".join([PACKAGES[folder], *(part for part in rest if part != "__init__")])
+
+
+def edited(text: str, diff: str) -> str:
+    """The text with a diff applied; its kept and removed lines stand in the text once."""
+    before = "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[:1] != "+")
+    after = "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[:1] != "-")
+    assert text.count(before) == 1, f"not once in the file:\n{before}"
+    return text.replace(before, after)
+
+
+def apply_edits(title: str, patch: pytest.MonkeyPatch) -> None:
+    """Set in the imported module what the page's edits of its file change."""
+    module = import_module(module_name(title))
+    text = original = (ROOT / title).read_text(encoding="utf-8")
+    for block in DIFFS:
+        if block.title == title:
+            text = edited(text, block.code)
+    known = {ast.dump(node) for node in ast.parse(original).body}
+    changed = [node for node in ast.parse(text).body if ast.dump(node) not in known]
+    space = dict(vars(module))
+    exec(
+        compile(ast.Module([ast.parse("from __future__ import annotations").body[0], *changed], []), title, "exec"),
+        space,
+    )
+    for node in changed:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            [target] = node.targets if isinstance(node, ast.Assign) else [node.target]
+            assert isinstance(target, ast.Name)
+            patch.setattr(module, target.id, space[target.id])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home with the page's data, every example in place, and registries that were read with them."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("CODI2_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        for block in MODULES:
+            assert not (ROOT / block.title).exists(), f"{block.title} is there already"
+            path = folder / "copy" / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.code, encoding="utf-8")
+            package = import_module(module_name(block.title).rpartition(".")[0])
+            if str(path.parent) not in package.__path__:
+                patch.setattr(package, "__path__", [*package.__path__, str(path.parent)])
+        for title in dict.fromkeys(block.title for block in DIFFS):
+            apply_edits(title, patch)
+        for registry in REGISTRIES:
+            registry.cache_clear()
+        exec(compile(script("make_examples.py"), "make_examples.py", "exec"), {"__name__": "examples"})
+        yield folder
+        for block in MODULES:
+            name = module_name(block.title)
+            sys.modules.pop(name, None)
+            parent, _, last = name.rpartition(".")
+            vars(sys.modules[parent]).pop(last, None)
+    for registry in REGISTRIES:
+        registry.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def root(home: Path) -> str:
+    """A build of the page's recipe: all blocks `shapes.yaml`, one added to the other."""
+    recipe: dict[str, Any] = {}
+    for block in BLOCKS:
+        for key, value in yaml.safe_load(block.code).items() if block.title == "shapes.yaml" else ():
+            old = recipe.get(key)
+            recipe[key] = old + value if isinstance(old, list) else old | value if isinstance(old, dict) else value
+    (home / "shapes.yaml").write_text(yaml.safe_dump(recipe))
+    built = library.build(library.Settings(str(home / "shapes.yaml"), str(home / "root"), workers=1))
+    assert built.fresh and not built.missing
+    return str(home / "root")
+
+
+def rows(root: str, query: str) -> list[dict[str, Any]]:
+    return Catalog(root).sql(query).to_pylist()
+
+
+def test_the_page_has_an_example_of_every_part() -> None:
+    folders = {Path(block.title).parent.as_posix() for block in MODULES}
+    assert folders == {
+        "datasets/corpora", "datasets/connectors", "datasets/operators", "datasets/transforms", "datasets/tasks",
+        "datasets/exports", "codi2_model/encoders", "codi2_model/decoders", "codi2_model/evaluation/suites",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("block", MODULES, ids=lambda block: Path(block.title).stem)
+def test_an_example_has_at_most_60_lines(block: Block) -> None:
+    assert len(block.code.splitlines()) <= 60
+
+
+def test_a_build_ingests_the_corpus_and_rejects_its_missing_file(root: str) -> None:
+    found = rows(root, "select locator, licence from source_rows where corpus = 'shapes'")
+    assert len(found) == 18 and {row["licence"] for row in found} == {"CC0-1.0"}
+    reasons = rows(root, "select reason from rejects where stage = 'ingest' and subject like 'shapes:%'")
+    assert [row["reason"] for row in reasons] == ["no file missing.png"]
+    assert (
+        rows(root, "select count(*) as n from samples where task = 'text_to_image' and split = 'train'")[0]["n"] == 20
+    )
+
+
+def test_a_build_reads_the_connectors_files(root: str) -> None:
+    found = rows(root, "select locator, author from source_rows where corpus = 'flowers' order by 1")
+    assert len(found) == 4 and {row["author"] for row in found} == {"Ada"}
+    assert len(rows(root, "select * from rejects where stage = 'ingest' and subject like 'flowers:%'")) == 1
+
+
+def test_the_operator_measures_a_grey_image_as_zero_and_the_filter_rejects_it(root: str) -> None:
+    measure = operators()["colourfulness"].measure
+    grey = np.full((8, 8, 3), 90, np.uint8)
+    red = grey * np.array([1, 0, 0], np.uint8)
+    assert measure(grey) == {"colourfulness": 0.0} and float(measure(red)["colourfulness"]) > 20  # type: ignore[arg-type]
+    [reject] = rows(root, "select score, threshold from rejects where reason = 'grey'")
+    assert reject["score"] < reject["threshold"] == 1
+
+
+def test_the_transform_mirrors_pixels() -> None:
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    make = derivations()["mirror"].make
+    assert make([image], {"axis": "horizontal"}).tobytes() == image[:, ::-1].tobytes()
+    assert make([image], {"axis": "vertical"}).tobytes() == image[::-1].tobytes()
+    with pytest.raises(ValueError, match="diagonal"):
+        make([image], {"axis": "diagonal"})
+
+
+def test_the_task_is_planned_and_its_targets_are_the_mirrored_queries(root: str) -> None:
+    assert len(rows(root, "select * from samples where task = 'mirroring' and split = 'train'")) == 20
+    parts = rows(
+        root,
+        "select sample_id, icl_role from parts join samples using (sample_id) where task = 'mirroring' and asset_id is not null",
+    )
+    assert {row["icl_role"] for row in parts} == {"query", "target"}
+    [shard] = rows(root, "select shard from shards where task = 'mirroring' and split = 'train'")
+    for item in read_tar(f"{root}/{shard['shard']}", shard["shard"]):
+        query, target = (
+            np.asarray(Image.open(io.BytesIO(item.media[part.part or ""])))
+            for part in item.sample.parts() if part.part is not None
+        )  # fmt: skip
+        axis = {"vertical": 0, "horizontal": 1}[item.sample.meta["axis"]]
+        assert np.array_equal(target, np.flip(query, axis))
+
+
+def test_the_export_writes_files_that_its_import_reads(root: str, tmp_path: Path) -> None:
+    total = rows(root, "select count(*) as n from samples")[0]["n"]
+    loss = export(root, None, "chat_jsonl", str(tmp_path / "chat"))
+    lines = (tmp_path / "chat" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    told = json.loads(lines[0])["messages"]
+    files = [part["file"] for message in told for part in message["content"] if part["type"] == "image"]
+    assert files and all((tmp_path / "chat" / file).stat().st_size for file in files)
+    names = [
+        file.relative_to(tmp_path / "chat").as_posix() for file in (tmp_path / "chat").rglob("*") if file.is_file()
+    ]
+    ours = re.compile(formats()["chat_jsonl"].files)
+    assert [name for name in names if not ours.fullmatch(name) and name not in ("loss.json", "ATTRIBUTION")] == []
+    back = import_folder(str(tmp_path / "chat"), "chat_jsonl", str(tmp_path / "shards"), Reading())
+    assert loss.written == back.written == total and loss.lost["asset id"] and not loss.left_out
+    export(root, None, "chat_jsonl", str(tmp_path / "chat"))  # replaces its own files
+
+
+def test_the_encoder_reads_weights_and_gives_features(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers import Dinov2Config, Dinov2Model
+
+    shape = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14)
+    torch.manual_seed(0)
+    published = Dinov2Model(shape)
+    published.save_pretrained(home / "dinov2-folder")
+    space: dict[str, Any] = {}
+    exec(compile(script("try_dinov2.py"), "try_dinov2.py", "exec"), space)
+    assert "torch.Size([2, 1, 32])" in capsys.readouterr().out
+    family = space["model"].encoders.families["dinov2"]
+    assert torch.equal(family.model.layernorm.weight, published.layernorm.weight)
+    images = torch.rand(1, 3, 32, 32) * 2 - 1
+    clip = images[:, :, None].expand(-1, -1, 3, -1, -1)
+    assert torch.allclose(family.features("video", clip, 1), family.features("image", images, 1), atol=1e-5)
+
+
+def test_the_decoder_has_a_loss_and_draws_and_is_saved(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space: dict[str, Any] = {}
+    exec(compile(script("try_dense.py"), "try_dense.py", "exec"), space)
+    assert "torch.Size([2, 3, 32, 32])" in capsys.readouterr().out
+    model, images = space["model"], space["images"]
+    assert float(images.min()) >= 0 and float(images.max()) <= 1
+    space["loss"].backward()
+    assert all(weight.grad is not None for weight in model.decoders["image"].network.parameters())
+    model.save_pretrained(home / "dense")
+    again = type(model).from_pretrained(home / "dense")
+    assert torch.equal(again.decoders["image"].network[0].weight, model.decoders["image"].network[0].weight)
+
+
+def test_the_suite_is_registered_and_its_measure_is_computed(home: Path) -> None:
+    suite = suites()["colours"]
+    asked = suite.requests(home / "prompts", None, 0)
+    assert [request.key for request in asked] == ["blue", "green", "red"]
+    answers = [Image.new("RGB", (8, 8), "blue"), Image.new("RGB", (8, 8), "black"), None]
+    [figure] = suite.score(home / "prompts", asked, answers, Networks(home))
+    assert figure.scores is not None and figure.scores["blue"] == 0 and figure.scores["green"] == 128
+    row = row_of(suite, figure, 0)
+    assert (
+        row["suite"] == "published:colours"
+        and row["n"] == 3
+        and row["value"] == pytest.approx((128 + 255 * 3**0.5) / 3)
+    )
+    (home / "broken").mkdir()
+    (home / "broken" / "prompts.jsonl").write_text('{"id": 1, "prompt": "red"}\n')
+    with pytest.raises(SuiteError, match="row 1: colour"):
+        suite.requests(home / "broken", None, 0)
