@@ -265,8 +265,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
     def generate(self, processor: Any, conversations: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Replies to conversations; see `codi2_model.generation.generate.generate`."""
-        from codi2_model.generation.generate import generate
+        """Replies to conversations; see `codi2_model.generation.conversations.generate`."""
+        from codi2_model.generation.conversations import generate
 
         return generate(self, processor, conversations, **options)
 

@@ -84,7 +84,7 @@ def _answer(
     answers: dict[str, list[dict[str, Any]]],
     failures: dict[str, str],
 ) -> None:
-    from codi2_model.generation.generate import generate
+    from codi2_model.generation.conversations import generate
     from codi2_model.processor import ConversationError
 
     skeleton = batch[0].skeleton

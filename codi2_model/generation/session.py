@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from codi2_model.generation.conversations import events, options_of
 from codi2_model.generation.decode_loop import Content, Reply, Writer, content_of
 from codi2_model.generation.events import Event
-from codi2_model.generation.generate import events, options_of
 from codi2_model.modeling import CoDi2ForConditionalGeneration, media_of
 from codi2_model.processor import CoDi2Processor
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.checkpoints.export import packages_text, ship
 from codi2_model.encoders.text_states import pieces_of, places_of, text_tokenizer
+from codi2_model.generation.conversations import generate, predict_features
 from codi2_model.generation.decode_loop import Options, Writer
-from codi2_model.generation.generate import generate, predict_features
 from codi2_model.generation.session import Session
 from codi2_model.processor import references_of
 

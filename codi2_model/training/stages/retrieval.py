@@ -68,7 +68,7 @@ def feature_retrieval(
     `right` of what is returned counts by conversation: one with several targets occurs as often.
     conversations: messages with media parts that carry `value`, as the processor takes them.
     """
-    from codi2_model.generation.generate import predict_features
+    from codi2_model.generation.conversations import predict_features
 
     predicted, true, owners = [], [], []
     for start in range(0, len(conversations), batch_size):

@@ -188,7 +188,7 @@ def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path: Path, capsys:
 
 def test_training_imports_neither_ray_nor_prefect_nor_the_catalog() -> None:
     code = (
-        "import sys, codi2_model.training.run, codi2_model.generation.generate;"
+        "import sys, codi2_model.training.run, codi2_model.generation.conversations;"
         "print([m for m in ('ray', 'prefect', 'duckdb', 'pyarrow', 'fsspec.implementations.s3') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,7 @@ from PIL import Image
 
 from codi2_model import CoDi2ForConditionalGeneration
 from codi2_model.encoders import log_mel
-from codi2_model.generation.decode_loop import Writer
-from codi2_model.generation.generate import (
+from codi2_model.generation.conversations import (
     MediumBegun,
     MediumDone,
     Progress,
@@ -17,7 +16,8 @@ from codi2_model.generation.generate import (
     predict_features,
     stream,
 )
-from codi2_model.generation.generate import Options as GenerationOptions
+from codi2_model.generation.conversations import Options as GenerationOptions
+from codi2_model.generation.decode_loop import Writer
 from codi2_model.options import AudioOptions
 
 QUICK = {"steps": 2, "max_new_tokens": 6}

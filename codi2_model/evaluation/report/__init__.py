@@ -1,0 +1,1 @@
+"""Evaluation reports: figures, model card, pages and contact sheets."""

@@ -1,0 +1,1 @@
+"""Batch generation: request files in, shards of samples and pages out."""

@@ -1,0 +1,1 @@
+"""Ray Serve deployments: settings, start-up, following promotions, failures of replicas."""

@@ -1,0 +1,1 @@
+"""The HTTP server: routes, access rules, media of requests, metrics."""

@@ -1,0 +1,1 @@
+"""Metrics of a training run: journal, progress, TensorBoard, loss plot."""

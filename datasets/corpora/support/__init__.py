@@ -1,0 +1,1 @@
+"""Tables and readers that several corpora share; none is a corpus."""

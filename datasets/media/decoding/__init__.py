@@ -1,0 +1,1 @@
+"""Decoding: files of any common format to pixels, frames and samples, as a good viewer shows them."""
