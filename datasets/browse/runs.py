@@ -21,7 +21,7 @@ from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import decisions, lineage_of
 from codi2_storage.catalog.provenance import Origins, rows
-from codi2_storage.catalog.table_cache import Reader
+from codi2_storage.catalog.table_cache import TableCache
 from codi2_storage.coordination.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
 
@@ -56,7 +56,7 @@ class Runs:
     def __init__(self, root: str) -> None:
         self.root, self.store = root, Store(root)
         self._lock = threading.Lock()
-        self._reader = Reader(TABLES)
+        self._reader = TableCache(TABLES)
         self._seen: tuple[Catalog, duckdb.DuckDBPyConnection] | None = None
         self._seen_at = 0.0
         self._origins = Origins(Catalog(root))

@@ -21,7 +21,7 @@ from codi2_storage.store import Store
 AT_ONCE = 16  # files read in parallel: they are small, and on an object store latency dominates
 
 
-class Reader:
+class TableCache:
     """The rows of some tables over all commits. Not thread-safe."""
 
     def __init__(self, tables: Collection[str]) -> None:

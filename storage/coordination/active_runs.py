@@ -35,7 +35,7 @@ def refuse(store: Store, ttl: float = TTL) -> None:
             beats = name in now and (now[name].token, now[name].beat) != (record.token, record.beat)
             if record.alive(store) or beats:
                 raise Busy(
-                    f"{store.root}: {record.told()} works on it: nothing was removed; try again when that is done"
+                    f"{store.root}: {record.describe()} works on it: nothing was removed; try again when that is done"
                 )
         if time.monotonic() >= deadline:
             return

@@ -33,7 +33,7 @@ from codi2_storage.store import Store
 FOLDER = "leases"
 TTL = 30.0  # seconds without a heartbeat after which a holder counts as dead
 POLL = 0.5  # seconds between two checks of a waiting process
-_held: dict[tuple[str, str], Held] = {}  # leases of this process, by store and name
+_held: dict[tuple[str, str], Lease] = {}  # leases of this process, by store and name
 _creating = threading.Lock()  # memory:// checks and creates in two steps
 
 
@@ -81,12 +81,12 @@ class Record:
         """
         return self.process.here and not self.process.gone and self.place in ("", place_of(store))
 
-    def told(self) -> str:
+    def describe(self) -> str:
         where = "on this machine" if self.process.here else "on another machine"
         return f"{self.about or 'a process'} (pid {self.process.pid} {where})"
 
 
-class Held:
+class Lease:
     """A lease that this process holds. Call `check` before publishing what it guards."""
 
     def __init__(self, store: Store, name: str, number: int, record: Record, ttl: float) -> None:
@@ -179,7 +179,7 @@ def lease(
     about: str = "",
     forget: bool = False,
     say: Callable[[str], None] | None = None,
-) -> Iterator[Held]:
+) -> Iterator[Lease]:
     """Hold the lease of `name` during the body; a second process waits.
 
     `wait`: seconds at most, None for no limit; then LeaseTaken is raised. `about`: this process in words, for those
@@ -207,7 +207,7 @@ def still_ours(store: Store, name: str) -> None:
         held.check()
 
 
-def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Held:
+def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Lease:
     """Wait for the lease and start its heartbeat. The caller must release it, as `lease` does. Raises LeaseTaken."""
     record = Record(uuid.uuid4().hex, this_process(), about, place=place_of(store))
     watch = Watch(ttl)
@@ -221,16 +221,16 @@ def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str,
             free = number == 0 or (holder is not None and holder.over)
             if (free or watch.stale(*mark, most=4 * poll)) and create(store, name, number + 1, record):
                 if holder is not None and not holder.released:
-                    say(f"{name}: taken over from {holder.told()}, which ended without a word")
+                    say(f"{name}: taken over from {holder.describe()}, which ended without a word")
                 tidy(store, name, number + 1)
-                held = Held(store, name, number + 1, record, ttl)
+                held = Lease(store, name, number + 1, record, ttl)
                 held.start()
                 return held
             if holder is not None and not free and holder.token != announced:
-                say(f"{name}: waiting for {holder.told()}")
+                say(f"{name}: waiting for {holder.describe()}")
                 announced = holder.token
         if wait is not None and time.monotonic() - began >= wait:
-            raise LeaseTaken(f"{name}: held by {holder.told() if holder else 'another'}; waited {wait:g} s")
+            raise LeaseTaken(f"{name}: held by {holder.describe() if holder else 'another'}; waited {wait:g} s")
         time.sleep(poll)
 
 

@@ -91,7 +91,7 @@ def run_of(commit: Commit) -> Run | None:
     return replace(run, config=without_place(run.config))
 
 
-def told_runs(store: Store) -> list[Run]:
+def list_runs(store: Store) -> list[Run]:
     """All runs of flows, latest first, each with its true status."""
     recorded = [run for commit in commits(store, "run") if (run := run_of(commit))]
     return [truth(store, run) for run in sorted(recorded, key=lambda run: (run.created_at, run.run_id), reverse=True)]
@@ -150,7 +150,7 @@ def unfinished(store: Store, flow: str) -> Iterator[Run]:
             yield run
 
 
-def bury(store: Store, run: Run, wait: float = SILENT) -> Run | None:
+def mark_crashed(store: Store, run: Run, wait: float = SILENT) -> Run | None:
     """Mark a run as crashed in the catalog, once this process holds its lease, which proves it dead.
 
     Returns the run as marked; None if it is alive (after waiting `wait` seconds), or another process ended or marked

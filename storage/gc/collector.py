@@ -18,7 +18,7 @@ from codi2_storage.commits.commit import Commit
 from codi2_storage.commits.packs import packs, write_pack
 from codi2_storage.coordination import active_runs
 from codi2_storage.coordination.leases import lease
-from codi2_storage.gc.inventory import COMMITS, Going, Held
+from codi2_storage.gc.inventory import COMMITS, PendingDeletion, RootInventory
 from codi2_storage.gc.retention import Key, Policy, closure, retained
 from codi2_storage.store import Store, StoreError
 
@@ -33,8 +33,8 @@ Advance = Callable[[int], None]
 class Plan:
     """What is removed, what would be but is younger than the grace period, and why the kept builds and runs are kept."""
 
-    going: list[Going] = field(default_factory=list)
-    waiting: list[Going] = field(default_factory=list)
+    going: list[PendingDeletion] = field(default_factory=list)
+    waiting: list[PendingDeletion] = field(default_factory=list)
     kept: dict[Key, str] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, object]]:
@@ -49,11 +49,13 @@ class Plan:
 
 def plan(store: Store, policy: Policy, now: float | None = None) -> Plan:
     """What a collection would remove. `now`: seconds since 1970, by default this machine's clock."""
-    held = Held.of(store, (time.time() if now is None else now) - policy.grace)
+    held = RootInventory.of(store, (time.time() if now is None else now) - policy.grace)
     gone, kept = commits_that_go(held, policy)
     left = [commit for commit in held.commits if (commit.kind, commit.id) not in gone]
     files, waiting = held.unnamed(left)
-    return Plan([*told(held, gone), *held.said_twice(), *forgotten_media(store, left), *files], waiting, kept)
+    return Plan(
+        [*as_deletions(held, gone), *held.redundant_files(), *forgotten_media(store, left), *files], waiting, kept
+    )
 
 
 def collect(store: Store, policy: Policy, now: float | None = None, advance: Advance = lambda done: None) -> Plan:
@@ -65,13 +67,13 @@ def collect(store: Store, policy: Policy, now: float | None = None, advance: Adv
     since = (time.time() if now is None else now) - policy.grace
     with lease(store, active_runs.COLLECTOR, about="a collection"):
         active_runs.refuse(store)
-        held = Held.of(store, since)
+        held = RootInventory.of(store, since)
         gone, kept = commits_that_go(held, policy)
-        going = [*told(held, gone), *held.said_twice()]
-        remove_surely(store, [item.name for item in held.said_twice()])
+        going = [*as_deletions(held, gone), *held.redundant_files()]
+        remove_surely(store, [item.name for item in held.redundant_files()])
         for some in in_order(held, gone):
             remove_commits(store, some)
-        left = Held.of(store, since)
+        left = RootInventory.of(store, since)
         blanked = forgotten_media(store, left.commits)
         for item in blanked:
             blank(store, item)
@@ -82,7 +84,7 @@ def collect(store: Store, policy: Policy, now: float | None = None, advance: Adv
     return Plan([*going, *blanked, *files], waiting, kept)
 
 
-def commits_that_go(held: Held, policy: Policy) -> tuple[dict[Key, str], dict[Key, str]]:
+def commits_that_go(held: RootInventory, policy: Policy) -> tuple[dict[Key, str], dict[Key, str]]:
     """The commits to remove, and those kept for a reason worth reporting, each with the reason.
 
     A young ingest stays with everything it depends on: a build that will name it may be under way.
@@ -100,16 +102,16 @@ def commits_that_go(held: Held, policy: Policy) -> tuple[dict[Key, str], dict[Ke
     return gone, retention.why
 
 
-def told(held: Held, gone: dict[Key, str]) -> list[Going]:
+def as_deletions(held: RootInventory, gone: dict[Key, str]) -> list[PendingDeletion]:
     """Commits as rows of a plan. A packed commit has no file of its own, so its size is 0."""
     items = []
     for (kind, name), why in sorted(gone.items(), key=lambda item: (ORDER.index(item[0][0]), item[0])):
         file = held.files.get(f"{COMMITS}/{kind}/{name}.json")
-        items.append(Going(kind, f"{kind} {name}", file.bytes if file else 0, why))
+        items.append(PendingDeletion(kind, f"{kind} {name}", file.bytes if file else 0, why))
     return items
 
 
-def in_order(held: Held, gone: Collection[Key]) -> list[list[Commit]]:
+def in_order(held: RootInventory, gone: Collection[Key]) -> list[list[Commit]]:
     """The commits in groups in order of removal: a commit goes before those it depends on."""
     commits = [commit for commit in held.commits if (commit.kind, commit.id) in gone]
     rank = {kind: number for number, kind in enumerate(ORDER)}
@@ -141,7 +143,7 @@ def remove_surely(store: Store, names: list[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Forgotten(Going):
+class Forgotten(PendingDeletion):
     """Media of opted-out works in a file of normalised media that others need. `ranges`: (start, stop) byte ranges in
     it.
     """

@@ -26,7 +26,7 @@ ORPHAN, UNFINISHED, PACKED = "nothing that stays names it", "a write that never 
 
 
 @dataclass(frozen=True)
-class Going:
+class PendingDeletion:
     """A file or commit that is, or would be, removed. `name`: its path."""
 
     kind: str
@@ -36,7 +36,7 @@ class Going:
 
 
 @dataclass(frozen=True)
-class Held:
+class RootInventory:
     """Commits, packs and files of a root at one moment."""
 
     store: Store
@@ -48,7 +48,7 @@ class Held:
     """Files written after this moment (seconds since 1970) are young."""
 
     @classmethod
-    def of(cls, store: Store, since: float) -> Held:
+    def of(cls, store: Store, since: float) -> RootInventory:
         files = {file.name: file for top in FOLDERS for file in store.files(top)}
         return cls(store, Catalog(store).commits, all_packs(store), files, since)
 
@@ -71,32 +71,32 @@ class Held:
         """The file that makes a commit visible."""
         return self.pack_of.get(key, f"{COMMITS}/{key[0]}/{key[1]}.json")
 
-    def said_twice(self) -> list[Going]:
+    def redundant_files(self) -> list[PendingDeletion]:
         """Commit files and packs made redundant by a pack that is older than the grace period."""
         redundant = []
         for (kind, name), pack in self.pack_of.items():
             file = self.files.get(f"{COMMITS}/{kind}/{name}.json")
             if file and not self.young(pack):
-                redundant.append(Going("commit", file.name, file.bytes, PACKED))
+                redundant.append(PendingDeletion("commit", file.name, file.bytes, PACKED))
         for old, new in self.replaced.items():
             if not self.young(new):
-                redundant.append(Going("pack", old, self.files[old].bytes, PACKED))
+                redundant.append(PendingDeletion("pack", old, self.files[old].bytes, PACKED))
         return sorted(redundant, key=lambda item: item.name)
 
-    def unnamed(self, left: Iterable[Commit]) -> tuple[list[Going], list[Going]]:
+    def unnamed(self, left: Iterable[Commit]) -> tuple[list[PendingDeletion], list[PendingDeletion]]:
         """Files that none of the commits names: (older than the grace period, younger)."""
         named = Named.by(self, list(left))
         newest: dict[str, float] = {}
         for file in self.files.values():
             newest[owner(file.name)] = max(newest.get(owner(file.name), 0.0), file.modified)
-        old: list[Going] = []
-        young: list[Going] = []
+        old: list[PendingDeletion] = []
+        young: list[PendingDeletion] = []
         for file in self.files.values():
             unfinished = any(part.startswith(".") and part.endswith(".part") for part in file.name.split("/"))
             if not unfinished and (file.name.startswith(f"{COMMITS}/") or named.names(file.name)):
                 continue
             kind = "unfinished file" if unfinished else FOLDERS[file.name.partition("/")[0]]
-            item = Going(kind, file.name, file.bytes, UNFINISHED if unfinished else ORPHAN)
+            item = PendingDeletion(kind, file.name, file.bytes, UNFINISHED if unfinished else ORPHAN)
             written = file.modified if unfinished else newest[owner(file.name)]
             (young if written > self.since else old).append(item)
         return old, young
@@ -119,7 +119,7 @@ class Named:
     """Commits whose own manifests may still be in use by readers that listed them before they were packed."""
 
     @classmethod
-    def by(cls, held: Held, left: list[Commit]) -> Named:
+    def by(cls, held: RootInventory, left: list[Commit]) -> Named:
         ids = {kind: frozenset(c.id for c in left if c.kind == kind) for kind in ("build", "run", "ingest")}
         paths = {file.path for commit in left for file in commit.files}
         for old, new in held.replaced.items():

@@ -85,10 +85,10 @@ class Stopping:
             return  # already stopping
         self.signal = number
         requested.set()
-        threading.Thread(target=self.see_to_it, daemon=True).start()
+        threading.Thread(target=self.enforce, daemon=True).start()
         raise KeyboardInterrupt(self.reason)  # the only exception that Ray lets through while it waits
 
-    def see_to_it(self) -> None:
+    def enforce(self) -> None:
         """Raise the interrupt again if it was swallowed; end by force what does not end in time."""
         end = time.monotonic() + self.patience
         while time.monotonic() < end:
