@@ -161,7 +161,7 @@ def assemble(prepared: Prepared, ingests: list[str]) -> Built:
         if failures:
             identity = digest([prepared.build_id, sorted(failures)])[:12]
             if committed(store, identity, "build") is not None:
-                return replace(found(replace(prepared, build_id=identity)), failed=failed)
+                return replace(existing_build(replace(prepared, build_id=identity)), failed=failed)
         leaks = publish_step.check(connection)
         counts = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, counts)
@@ -226,15 +226,15 @@ def build(settings: Settings) -> Built:
     """The whole build without an orchestrator. A build that is already published is left unchanged."""
     prepared = prepare(settings)
     say_missing(prepared)
-    with alone(prepared):
+    with build_lease(prepared):
         if prepared.published:
-            return found(prepared)
+            return existing_build(prepared)
         with cluster_when_needed(settings.workers):
             return assemble(prepared, ingest(prepared))
 
 
 @contextmanager
-def alone(prepared: Prepared) -> Iterator[None]:
+def build_lease(prepared: Prepared) -> Iterator[None]:
     """Hold the build's lease: of several processes that make the same build, one runs and the others wait.
 
     A published build needs no lease.
@@ -251,7 +251,7 @@ def lease_of(build_id: str) -> str:
     return f"build-{build_id}"
 
 
-def found(prepared: Prepared) -> Built:
+def existing_build(prepared: Prepared) -> Built:
     """The result for a build that was published before."""
     describe_build(prepared.store, prepared.build_id)
     return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)

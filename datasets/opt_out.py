@@ -46,7 +46,7 @@ def forget(root: str, names: list[str]) -> str:
         return leave_out(store, names)
 
 
-def told(root: str, build_id: str) -> str:
+def forget_summary(root: str, build_id: str) -> str:
     """A one-line summary of what an opt-out removed from the build before it."""
     catalog = Catalog(root)
     before = catalog.sql("select parent from builds", build=build_id).to_pylist()[0]["parent"]

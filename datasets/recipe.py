@@ -44,7 +44,7 @@ class CorpusChoice:
         """The corpus name in the catalog."""
         return self.label or self.name
 
-    def told(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The settings that determine the dataset. Paths are left out, since the files' content counts, and so are
         defaults.
         """
@@ -179,9 +179,9 @@ class Recipe:
     def digest(self) -> str:
         """Hash of the recipe's content, independent of the order and comments of the file and of where files are."""
         sets = [choice.name for choice in self.decontaminate]  # the content of the sets counts
-        return digest({**asdict(self), "corpora": [choice.told() for choice in self.corpora], "decontaminate": sets})[
-            :16
-        ]
+        return digest(
+            {**asdict(self), "corpora": [choice.identity() for choice in self.corpora], "decontaminate": sets}
+        )[:16]
 
     def limited(self, limit: int | None) -> Recipe:
         """The recipe with at most `limit` samples of each task and split."""

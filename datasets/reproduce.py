@@ -74,14 +74,14 @@ def opt_outs(store: Store) -> dict[str, pa.Table]:
     return by_commit
 
 
-def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
+def reproduce_build(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
     """Reproduce a build of `catalog` under `root`, which must hold no other build. Returns its id there.
 
     Raises ReproduceError if a corpus, or the parent of an opt-out build, is no longer available in the same form.
     """
     original = Original.of(catalog, build_id)
     if original.forgotten is not None:
-        make_again(catalog, original.row["parent"], root, workers)
+        reproduce_build(catalog, original.row["parent"], root, workers)
         gone = opt_outs(catalog.store)[original.forgotten]
         return forget(root, sorted(set(gone["source_row_id"].to_pylist())))
     take_over_opt_outs(catalog.store, original, Store(root))

@@ -1,4 +1,4 @@
-"""A whole list fetched: shards spread over Ray, what came of them counted."""
+"""A whole list fetched: shards ray_map over Ray, what came of them counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codi2_datasets.fetching.listing import Row, slices
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.shard import Job, fetch_shards, spec_of
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import cluster_when_needed, spread
+from codi2_datasets.runtime.ray_executor import cluster_when_needed, ray_map
 from codi2_storage.store import Store
 
 FEW = 1  # groups that are fetched here rather than on Ray
@@ -35,7 +35,7 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
             yield [Job(store, piece, options) for piece in group]
 
     with cluster_when_needed(workers), progress("fetch", None, "rows") as advance:
-        for group, found in spread(fetch_shards, groups(), AT_A_CORE * workers, few=FEW, cpus=1 / AT_A_CORE):
+        for group, found in ray_map(fetch_shards, groups(), AT_A_CORE * workers, few=FEW, cpus=1 / AT_A_CORE):
             for counts in found:
                 total.update(counts)
             advance(sum(len(job.rows.rows) for job in group))

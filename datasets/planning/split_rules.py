@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def joined(media: Sequence[str], targets: Sequence[str] = ()) -> tuple[str, str]:
+def joint_split(media: Sequence[str], targets: Sequence[str] = ()) -> tuple[str, str]:
     """SQL for split (null where the media may not stand together) and for holdout of the aliases in `media`.
 
     `targets` are those of `media` that must themselves be held out outside of train: what a sample asks for is never

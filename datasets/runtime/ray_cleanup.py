@@ -34,7 +34,7 @@ done
 
 
 @contextmanager
-def swept(folder: Path) -> Iterator[None]:
+def reap_ray_processes(folder: Path) -> Iterator[None]:
     """Make sure that no process of the Ray in this folder outlives the block, or this process, even if it is killed.
 
     The folder is removed, except with --debug.

@@ -19,8 +19,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codi2_datasets.runtime.ray_cleanup import swept
-from codi2_datasets.runtime.worker_logs import carrying, listened, unpacked
+from codi2_datasets.runtime.ray_cleanup import reap_ray_processes
+from codi2_datasets.runtime.worker_logs import logs_enabled, replay_logs, with_worker_logs
 from codi2_storage.host.folders import CACHE, SOCKET_PATH, HomeError, cache_home, socket_folder
 from codi2_storage.host.loopback import spare_loopback
 from codi2_storage.host.shutdown import requested
@@ -85,7 +85,7 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     folder = ray_folder()
-    with swept(folder):
+    with reap_ray_processes(folder):
         with home_of_ray(), handlers_kept():
             _start(num_cpus or os.cpu_count() or 1, folder)
         try:
@@ -225,7 +225,7 @@ def cluster_when_needed(num_cpus: int) -> Iterator[None]:
         _pending.reset(token)
 
 
-def spread(
+def ray_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
@@ -255,8 +255,8 @@ def spread(
         pending.start()
     import ray
 
-    carried = listened()  # if the run's log is active, the workers' log records are returned with their results
-    work: Callable[[Item], Any] = carrying(function) if carried else function
+    carried = logs_enabled()  # if the run's log is active, the workers' log records are returned with their results
+    work: Callable[[Item], Any] = with_worker_logs(function) if carried else function
     remote = ray.remote(num_cpus=cpus, max_retries=retries)(work)
     running: dict[Any, Item] = {}
     source = iter(items)
@@ -270,7 +270,7 @@ def spread(
             item = running.pop(ready[0])
             try:
                 done = ray.get(ready[0])
-                yield item, unpacked(done) if carried else done
+                yield item, replay_logs(done) if carried else done
             except ray.exceptions.RayTaskError as error:
                 raise error.cause or error from None
     finally:

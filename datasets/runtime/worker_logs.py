@@ -21,25 +21,25 @@ MOST = 100  # records per item
 
 
 @dataclass(frozen=True)
-class Said:
+class ResultWithLogs:
     """A result and the log records made while it was computed."""
 
     result: Any
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
-def listened() -> bool:
+def logs_enabled() -> bool:
     """Whether the codi2 logger has a handler that INFO records reach."""
     return OURS.isEnabledFor(logging.INFO) and bool(OURS.handlers)
 
 
-def carrying(function: Callable[[Item], Result]) -> Callable[[Item], Said]:
+def with_worker_logs(function: Callable[[Item], Result]) -> Callable[[Item], ResultWithLogs]:
     """Wrap a function so that its results carry the log records."""
 
-    def call(item: Item) -> Said:
+    def call(item: Item) -> ResultWithLogs:
         records: list[dict[str, Any]] = []
-        with gathered(records):
-            return Said(function(item), records)
+        with collected_logs(records):
+            return ResultWithLogs(function(item), records)
 
     call.__name__ = getattr(function, "__name__", "call")  # the name that Ray displays
     return call
@@ -67,7 +67,7 @@ class Gather(logging.Handler):
 
 
 @contextmanager
-def gathered(records: list[dict[str, Any]]) -> Iterator[None]:
+def collected_logs(records: list[dict[str, Any]]) -> Iterator[None]:
     """Collect the records logged in the body into `records`."""
     handler, root = Gather(records), logging.getLogger()
     level, propagate = OURS.level, OURS.propagate
@@ -84,11 +84,11 @@ def gathered(records: list[dict[str, Any]]) -> Iterator[None]:
         OURS.removeHandler(handler)
 
 
-def unpacked(said: Said) -> Any:
+def replay_logs(bundle: ResultWithLogs) -> Any:
     """Return the result, after logging its records in this process under their original logger names."""
-    for about in said.records:
+    for about in bundle.records:
         record = logging.makeLogRecord({**about, "step": about["step"] or about["name"].removeprefix("codi2.")})
         for handler in OURS.handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
-    return said.result
+    return bundle.result

@@ -22,7 +22,7 @@ from codi2_datasets.media.video import decode_video
 from codi2_datasets.operators import Operator, Signals, operators
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_storage.catalog.tables import TABLES, as_table
 from codi2_storage.commits.manifests import Commit, Manifest, Writer, commits, read_rows
 from codi2_storage.store import Store
@@ -66,7 +66,7 @@ def enrich(store: Store, recipe: Recipe, ingests: list[str], workers: int) -> li
         known = Known(present)
         with progress("enrich", len(todo), "partitions") as advance:
             items = (known.given_to(item) for item in todo)
-            for item, _ in spread(measure, items, workers):
+            for item, _ in ray_map(measure, items, workers):
                 ids.append(item.id)
                 advance(1)
     return sorted(set(ids))

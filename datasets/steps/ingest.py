@@ -16,7 +16,7 @@ from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import Advance, progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.sources.fetch import Fetched, SourceUnavailable, fetch, pinned
 from codi2_datasets.steps.ingest_published import Published, ingest_published, look_at
 from codi2_datasets.steps.normalise import ingest_partition
@@ -145,7 +145,7 @@ def ingest_corpus(
             else:
                 yield replace(partition, known=known.among(hashes))
 
-    for partition, _ in spread(ingest_partition, fresh(), workers):
+    for partition, _ in ray_map(ingest_partition, fresh(), workers):
         advance(len(partition.rows))
     corpus, revision = source.corpus, source.revision
     with Writer(store, commit_id, "ingest", uses=done) as writer:

@@ -20,7 +20,7 @@ from codi2_datasets.readers.entities import segmented
 from codi2_datasets.readers.files import expand, folder_identity, keep_for, short
 from codi2_datasets.recipe import PLACES, CorpusChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.normalise import ingest_partition
 from codi2_datasets.steps.partitions import PARTITION_ROWS, VERSION, Media, Revision, partitions, source_rows
 from codi2_storage.commits.manifests import Writer, committed
@@ -94,7 +94,7 @@ def ingest_published(
             ids += [item.id, *commit.uses]
     if todo:
         with progress(f"ingest {source.place.corpus}", len(todo), "pieces") as advance:
-            for _, done in spread(read_pieces, todo, workers, few=FEW):
+            for _, done in ray_map(read_pieces, todo, workers, few=FEW):
                 ids += done
                 advance(1)
     return ids

@@ -14,7 +14,7 @@ from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.formats.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.select import count
 from codi2_storage.catalog.sql import case, literal
 from codi2_storage.store import Store
@@ -147,7 +147,7 @@ def write(
         samples = count(connection, "planned_samples")
         with progress("write", samples, "samples") as advance:
             advance(sum(receipt.samples for receipt in receipts.values()))
-            for plan, receipt in spread(write_shard, shard_plans(connection, store, todo), workers):
+            for plan, receipt in ray_map(write_shard, shard_plans(connection, store, todo), workers):
                 receipts[plan.name] = receipt
                 advance(len(plan.samples))
     ordered = [receipts[name] for name in names]

@@ -9,11 +9,11 @@ styled   the subject of one picture in the style of another
 cut      things cut out of a captioned picture, and its caption -> the picture
 """
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 
 TEMPLATES = {
     "sum": (
@@ -97,7 +97,7 @@ META = "t.concept as meta_concept, t.family as meta_family, t.style as meta_styl
 
 def sums() -> str:
     """SQL with `drawn` and `joints`: t is a and b; b is the last sign of its sequence, a is the emoji before that."""
-    split, holdout = joined(["t", "a", "b"], targets=["t"])
+    split, holdout = joint_split(["t", "a", "b"], targets=["t"])
     return f"""
         drawn as (
             select *, attributes ->> '$.hexcode' as hexcode from pictures
@@ -113,7 +113,7 @@ def sums() -> str:
 
 def threes() -> str:
     """SQL: emoji of three signs, each of which is drawn by itself."""
-    split, holdout = joined(["t", "a", "b", "c"], targets=["t"])
+    split, holdout = joint_split(["t", "a", "b", "c"], targets=["t"])
     return f"""
         select 'three' || t.asset_id as key, 'three' as kind, 'three' as balance, {split} as split,
                {holdout} as holdout, 'three' || t.asset_id as relation, t.family, a.asset_id as slot_a,
@@ -126,7 +126,7 @@ def threes() -> str:
 
 
 def wholes() -> str:
-    split, holdout = joined(["s", "t"])
+    split, holdout = joint_split(["s", "t"])
     return f"""
         select 'whole' || s.asset_id || t.asset_id as key, 'whole' as kind, 'whole' as balance, {split} as split,
                {holdout} as holdout, 'whole' || s.asset_id || t.asset_id as relation, t.family,
@@ -159,7 +159,7 @@ def candidates(options: dict) -> str:
     one, both = overlay({"thing": "x, y"}), overlay({"thing": "0.25, 0.6", "other": "0.75, 0.6"})
     meta = "concept as meta_concept, family as meta_family, style as meta_style"
     return f"""
-        with {sums()}, {placing()},
+        with {sums()}, {scene_placements()},
         hands as (  -- works to show a style by; flags and signs look alike in all
             select asset_id as ref, family as ref_family, style, split, holdout, md5_number_lower(asset_id) // 4 as h
             from pictures where style is not null and "group" not in ('flags', 'symbols'))
@@ -192,7 +192,7 @@ def candidates(options: dict) -> str:
                e.target as slot_target, e.concept as meta_concept, e.family as meta_family, e.style as meta_style
         from edits e asof join hands r on r.style = e.style and r.split = e.split and r.holdout = e.holdout
              and md5_number_upper(e.query || e.target) // 4 <= r.h
-        where e.kind = 'style' and r.ref_family <> e.family and {look("e.style")} <> {look("e.source_style")}
+        where e.kind = 'style' and r.ref_family <> e.family and {style_group("e.style")} <> {style_group("e.source_style")}
         qualify row_number() over (partition by e.target order by md5(e.query || e.target)) <= 2"""
 
 

@@ -13,8 +13,8 @@ from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literal
 
 DRAWN = (
@@ -89,7 +89,7 @@ def changes() -> str:
             select *, case kind when 'style' then style when 'tone' then tone_word when 'gender' then gender
                                 else direction end as x
             from edits
-            where case kind when 'style' then {look("style")} <> {look("source_style")}
+            where case kind when 'style' then {style_group("style")} <> {style_group("source_style")}
                             when 'gender' then {SAYABLE_GENDER} else true end
             qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
         changes as (
@@ -192,7 +192,7 @@ def told() -> str:
 def candidates(options: dict) -> str:
     parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": told()}
     chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
-    return f"with {changes()}, {placing()} {chosen}"
+    return f"with {changes()}, {scene_placements()} {chosen}"
 
 
 def templates() -> list[Template]:

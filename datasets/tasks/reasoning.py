@@ -11,12 +11,12 @@ told       a question about several pictures that a corpus brings, with its answ
 
 import json
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
 from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
 from codi2_datasets.vocabulary.counting import in_rows
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import case, literal, literals
 
 TEMPLATES = {
@@ -131,7 +131,7 @@ def order_tables() -> str:
 
 def sequences() -> str:
     """SQL: four drawings of one order in one style, a step apart."""
-    split, holdout = joined(["a", "b", "c", "d"], targets=["d"])
+    split, holdout = joint_split(["a", "b", "c", "d"], targets=["d"])
 
     places = ", ".join(
         f"if(o.around > 0, (o.n + {n} * s.step + 3 * o.around) % o.around, o.n + {n} * s.step) as n{n}"
@@ -204,7 +204,7 @@ def odd_tables() -> str:
             from named),
         other_hand as (  -- for each drawing a style that looks otherwise, by hash; flags look alike in all
             select t.*, s.other_style from threes t, (select distinct style as other_style from named) s
-            where t.thing <> 'flag' and {look("s.other_style")} <> {look("t.style")}
+            where t.thing <> 'flag' and {style_group("s.other_style")} <> {style_group("t.style")}
             qualify row_number() over (partition by t.asset_id order by md5(t.asset_id || s.other_style)) = 1),
         foursomes as (
             select t.*, p.other, p.other_concept, p.other_family, 'odd' as sort

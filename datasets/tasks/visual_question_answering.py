@@ -8,10 +8,10 @@ from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.readers.words import MARK
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import arrangements
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literals
 
 TEMPLATES = {
@@ -138,7 +138,7 @@ def drawings() -> str:
             select v.*, h.next, h.next_family from (
                 select v.*, s.next_style, md5_number_upper(v.asset_id) // 4 as h
                 from visible v, (select distinct style as next_style from visible) s
-                where {look("s.next_style")} <> {look("v.style")}
+                where {style_group("s.next_style")} <> {style_group("v.style")}
                 qualify row_number() over (partition by v.asset_id order by md5(v.asset_id || s.next_style)) = 1) v
             asof join hands h on h.next_style = v.next_style and h.split = v.split and h.holdout = v.holdout
                  and v.h <= h.at),
@@ -168,8 +168,8 @@ def shuffled(words: str, salt: str) -> str:
 
 def records() -> str:
     """SQL: what the record of one drawing says: its style, its kind, its tone, its gender, its side, its colours."""
-    kinds = literals(kind.words for kind in KINDS)
-    coloured = f"if({look('style')} = 'black and white', 'in black and white', 'in colour')"
+    kinds = literals(kind.words for kind in CATEGORIES)
+    coloured = f"if({style_group('style')} = 'black and white', 'in black and white', 'in colour')"
     return f"""
         select 'style' || asset_id as key, 'style' as kind, 'style' as balance, {HEAD}, asset_id as slot_query,
                style as word_answer from visible
@@ -182,7 +182,7 @@ def records() -> str:
         union all by name
         select 'tone' || asset_id as key, 'tone' as kind, 'tone' as balance, {HEAD}, asset_id as slot_query,
                tone_word as word_answer
-        from named join tones using (tone) where tone between 1 and 5 and {look("style")} <> 'black and white'
+        from named join tones using (tone) where tone between 1 and 5 and {style_group("style")} <> 'black and white'
         union all by name
         select 'gender' || asset_id as key, 'gender' as kind, 'gender ' || gender as balance, {HEAD},
                asset_id as slot_query, gender as word_answer
@@ -271,7 +271,7 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    return f"""with {drawings()}, {placing()}
+    return f"""with {drawings()}, {scene_placements()}
         {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {told()}"""
 
 

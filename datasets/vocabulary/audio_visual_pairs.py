@@ -6,7 +6,7 @@ PER_PICTURE = 4  # sounds at most that a picture is paired with by name
 
 # One row a pair: picture, sound, and what both show. Of one split and holdout, so that none leaks. By name are paired
 # things that are called alike ('violin', 'dog' and 'dog face'), but for words that mean two things.
-SOUNDINGS = f"""
+AUDIO_VISUAL_PAIRS = f"""
     with seen as (
         select *, attributes ->> '$.pair' as pair,
                regexp_replace(lower(concept), ' face$', '') as name from pictures where caption <> ''),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.vocabulary.categories import COUNTABLE, things
 from codi2_storage.catalog.sql import literal, literals
 
@@ -23,13 +23,13 @@ SCALE = 0.45  # of the scene's sides
 PER_SCENE = 60  # things tried on each scene
 
 
-def placing() -> str:
+def scene_placements() -> str:
     """SQL for the CTE `put`: things on scenes, some for every scene, each with a place by hash.
 
     Drawings go on scenes of their own style; what has no style goes on scenes that have none either. Beside each thing
     stands `other`, the next by hash on the same scene: of another family where other_family says so.
     """
-    split, holdout = joined(["s", "t"])
+    split, holdout = joint_split(["s", "t"])
     places = ", ".join(f"({n}, {literal(words)}, {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))
     return f"""
         places(n, place, x, y) as (values {places}),

@@ -19,6 +19,6 @@ ALIKE = {
 }
 
 
-def look(style: str) -> str:
+def style_group(style: str) -> str:
     """SQL for the look of the style in that column."""
     return case(style, [(name, literal(seen)) for name, seen in ALIKE.items()], otherwise=style)

@@ -149,7 +149,7 @@ def test_recording_costs_well_under_a_second(tmp_path: Path) -> None:
 WORKING = """
 import sys, time
 import codi2_flows.runtime.settings
-from codi2_datasets.runtime.ray_executor import local_cluster, spread
+from codi2_datasets.runtime.ray_executor import local_cluster, ray_map
 from codi2_flows.runtime.record_run import recorded
 
 def work(item):
@@ -160,7 +160,7 @@ try:
         with local_cluster(2):
             import ray
             print("works", flush=True)
-            for _ in spread(work, range(8), 2):
+            for _ in ray_map(work, range(8), 2):
                 pass
 except KeyboardInterrupt:
     sys.exit(1)
@@ -189,7 +189,7 @@ def test_a_signal_ends_ray_and_all_and_is_recorded(number: signal.Signals, tmp_p
 
 
 def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, ray_cluster: None) -> None:
-    from codi2_datasets.runtime.ray_executor import spread
+    from codi2_datasets.runtime.ray_executor import ray_map
 
     def work(item: int) -> int:
         import logging
@@ -200,7 +200,7 @@ def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, r
         return item * 2
 
     with recorded("build-dataset", str(tmp_path), {}) as run:
-        assert dict(spread(work, range(2), 1)) == {0: 0, 1: 2}
+        assert dict(ray_map(work, range(2), 1)) == {0: 0, 1: 2}
     lines, _ = read_lines(Store(tmp_path), run.run_id)
     said = [line for line in lines if "worker" in line["fields"]]
     found = sorted((line["message"], line["level"], line["step"], line["run"] == run.run_id) for line in said)
