@@ -1,5 +1,6 @@
-"""Kinds of things that people agree on: an animal, a vehicle, a flag. Which subgroups of Unicode make up each, and what
-these subgroups hold that no one would look for there. What has no kind is not asked about, counted or placed.
+"""Categories of things, such as animal, vehicle or flag: the Unicode subgroups of each, with their exceptions.
+
+Concepts without a category are not asked about, counted or placed.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ class Category:
     """Answers 'what are they?'."""
     subgroups: tuple[str, ...]
     but: tuple[str, ...] = ()
-    """Concepts of these subgroups that are left out."""
+    """Concepts of these subgroups that do not belong to the category."""
     group: str = ""
-    """The group that stands for the kind in corpora that tell no subgroup."""
+    """The group that stands for the category in corpora without subgroups."""
 
     @property
     def row(self) -> str:
@@ -75,11 +76,13 @@ CATEGORIES = (
          "Tokyo tower", "shinto shrine", "houses", "stadium"),
     ),
 )  # fmt: skip
-COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things drawn by themselves, on nothing
+COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things that are drawn alone, without a background
 
 
 def things(kinds: tuple[str, ...] = ()) -> str:
-    """SQL: the drawings (of `pictures`, with a style) of these kinds, or of any; adds thing, thing_words, thing_many."""
+    """SQL for the drawings (rows of `pictures` with a style) of these categories, or of all; adds thing, thing_words,
+    thing_many.
+    """
     chosen = [kind for kind in CATEGORIES if not kinds or kind.name in kinds]
     subgroups = [f"({literal(subgroup)}, {kind.row})" for kind in chosen for subgroup in kind.subgroups]
     groups = [f"({literal(kind.group)}, {kind.row})" for kind in chosen if kind.group]
