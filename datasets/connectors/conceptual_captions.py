@@ -1,7 +1,8 @@
-"""Conceptual Captions: CC3M (caption, then address) and CC12M (address, then caption), TSV without a header.
+"""Conceptual Captions: CC3M (caption, then URL) and CC12M (URL, then caption), TSV without a header.
 
-One image row a fetched picture. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M were
-replaced by <PERSON>: said as 'someone'.
+One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M
+were
+replaced by <PERSON>; they are read as 'someone'.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ def describe(row: Mapping[str, Any]) -> pairs.Told:
 
 
 def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
-    """The lists as the hub has them too: with a header line, which is no row."""
+    """The URLs of the lists, including the hub's version, whose header line is skipped."""
     for file in find(place.path, ("*.tsv", "*.tsv.gz", "*.tsv.zst")):
         rows = delimited_rows(file, "\t", header, quoted=False)
-        named = (found for found in rows if not (found[0] == 0 and found[1] == dict(zip(header, header, strict=True))))
+        named = (
+            numbered
+            for numbered in rows
+            if not (numbered[0] == 0 and numbered[1] == dict(zip(header, header, strict=True)))
+        )
         yield from pairs.links(place, iter([(file, named)]), describe)
 
 

@@ -1,6 +1,7 @@
-"""COYO-700M: addresses and alternative texts of pictures on the web, with scores, in Parquet.
+"""COYO-700M: URLs and alt texts of images on the web, with scores, in Parquet.
 
-Columns url and text are needed. One image row a fetched picture. Attributes: kind 'photo' or 'cut-out', url; where known
+Columns url and text are required. One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url; if
+known
 similarity, nsfw, watermark, aesthetic, faces.
 """
 

@@ -1,7 +1,7 @@
-"""LAION-400M, LAION-2B and Re-LAION: addresses and alternative texts of pictures on the web, in Parquet.
+"""LAION-400M, LAION-2B and Re-LAION: URLs and alt texts of images on the web, in Parquet.
 
-The columns have been called by several names; URL (url) and TEXT (caption, text) are needed. One image row a fetched picture.
-Attributes: kind 'photo' or 'cut-out', url; where known similarity, punsafe, pwatermark, aesthetic, nsfw, language.
+Column names vary between versions; URL (url) and TEXT (caption, text) are required. One image row per fetched image.
+Attributes: kind 'photo' or 'cut-out', url; if known similarity, punsafe, pwatermark, aesthetic, nsfw, language.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def describe(row: Mapping[str, Any]) -> pairs.Told:
 
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
-    found = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
-    return pairs.links(place, found, describe)
+    files = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
+    return pairs.links(place, files, describe)
 
 
 def rows(piece: Piece) -> Rows:

@@ -1,7 +1,7 @@
-"""MagicBrush: photographs edited by people, step by step. Parquet (img_id, turn_index, source_img, mask_img, instruction,
-target_img).
+"""MagicBrush: photographs edited by people, step by step.
 
-Two image rows and one text row a turn. Attributes: kind 'photo', 'edit'; family (the photograph), turn, ref, media.
+Parquet (img_id, turn_index, source_img, mask_img, instruction, target_img). Two image rows and one text row per turn.
+Attributes: kind 'photo', 'edit'; family (the photograph), turn, ref, media.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[Sou
 
 def rows(piece: Piece) -> Rows:
     columns = ("img_id", "turn_index", "source_img", "instruction", "target_img")
-    found = tables.parquet_rows(piece.file, piece.part or 0, columns, binary=("source_img", "target_img"))
-    return results(piece, found, describe)
+    numbered = tables.parquet_rows(piece.file, piece.part or 0, columns, binary=("source_img", "target_img"))
+    return results(piece, numbered, describe)
 
 
 CONNECTOR = Connector(

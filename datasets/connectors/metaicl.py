@@ -1,7 +1,8 @@
-"""MetaICL and CrossFit: examples of many tasks in words. JSON lines (task, input, output, options), or TSV (input, output).
+"""MetaICL and CrossFit: examples of many text tasks. JSON lines (task, input, output, options), or TSV (input,
+output).
 
-One text row an example: [input, output, task]. Attributes: kind 'icl', task, family, options.
-The files of one task differ in their number of examples and seed: the same example again is a duplicate, and counted so.
+One text row per example: [input, output, task]. Attributes: kind 'icl', task, family, options. The files of one task
+differ in their number of examples and seed: repeated examples are rejected as duplicates.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DRAW = re.compile(r"(_\d+_\d+)?_(train|dev|test)$")
 
 
 def read(file: str) -> Numbered:
-    """Of several outputs that a row of TSV has the first is taken."""
+    """If a TSV row has several outputs, the first one is used."""
     if not has_ending(file, ".tsv"):
         yield from json_rows(file)
         return

@@ -1,10 +1,12 @@
-"""MIMIC-IT: instructions and answers about pictures, each with the instructions that may stand before it as examples.
+"""MIMIC-IT: instructions and answers about images, each with the related instructions that may be its examples.
 
-As published: NAME_instructions.json ({meta, data: {id: {instruction, answer, image_ids, rel_ins_ids}}}) and NAME.json or
-NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one text
-row an instruction: [instruction, answer]. Attributes: kind 'related', family (its first picture), ref, media, related; subset.
-Ids that lead nowhere: without one of its pictures an instruction is rejected; a related one that is not there is rejected by
-itself. Of a clip's frames five are kept, evenly.
+As published: NAME_instructions.json ({meta, data: {id: {instruction, answer, image_ids, rel_ins_ids}}}) and NAME.json
+or
+NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one
+text
+row per instruction: [instruction, answer]. Attributes: kind 'related', family (its first image), ref, media, related;
+subset. An instruction with an unknown image id is rejected; an unknown related id is rejected by itself. Of a video's
+frames five are kept, evenly spaced.
 """
 
 from __future__ import annotations
@@ -30,17 +32,17 @@ from codi2_datasets.readers.words import shown, words
 from codi2_datasets.sources.registries import SourceUnavailable
 
 LICENCE, AUTHOR = "LicenseRef-MIMIC-IT", "S-Lab, Nanyang Technological University"
-FRAMES = 5  # pictures of an instruction at most
+FRAMES = 5  # maximum number of images per instruction
 PATTERNS = ("*.json", "*.json.gz", "*.parquet")
-TRAIN = re.compile(r"_train\.json(\.gz)?$")  # which examples go with which instruction: said by rel_ins_ids too
+TRAIN = re.compile(r"_train\.json(\.gz)?$")  # the examples of each instruction, which rel_ins_ids gives too
 INSTRUCTIONS = re.compile(r"_instructions\.json(\.gz)?$")
 FRAME = re.compile(r"^([A-Z0-9]+_IMG_.+)_\d+$")
 
 
 def image_files(place: Place) -> list[str]:
-    """JSON and Parquet of pictures, under `media` or beside the instructions."""
-    found = find(place.media or place.path, PATTERNS)
-    return [file for file in found if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
+    """JSON and Parquet files of images, under `media` or beside the instructions."""
+    files = find(place.media or place.path, PATTERNS)
+    return [file for file in files if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
 
 
 def pieces(place: Place) -> Iterator[Piece]:
@@ -49,8 +51,8 @@ def pieces(place: Place) -> Iterator[Piece]:
         raise SourceUnavailable(place.path, "no ..._instructions.json there", "name the folder of MIMIC-IT's files")
     for file in image_files(place):
         if is_parquet(file):
-            found = tables.pieces_of_parquet(place, [file], ("base64",))
-            yield from (replace(piece, kind="images") for piece in found)
+            parts = tables.pieces_of_parquet(place, [file], ("base64",))
+            yield from (replace(piece, kind="images") for piece in parts)
         else:
             yield Piece(place, file, identity(file), kind="images")
     beside = folder_identity(place.media or place.path, PATTERNS)
@@ -67,8 +69,8 @@ def rows(piece: Piece) -> Rows:
         return
     known_ids = image_ids(tuple(image_files(piece.place))), instruction_ids(piece.file)
     subset = stem(PACKED.sub("", piece.file)).removesuffix("_instructions")
-    found = (row for _, row in tables.sliced(piece, entries(piece.file)))
-    yield from results(piece, ((row["id"], row) if isinstance(row, dict) else (-1, row) for row in found),
+    numbered = (row for _, row in tables.sliced(piece, entries(piece.file)))
+    yield from results(piece, ((row["id"], row) if isinstance(row, dict) else (-1, row) for row in numbered),
                        partial(instruction, known_ids=known_ids, subset=subset))  # fmt: skip
 
 
@@ -101,14 +103,14 @@ def image(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad
         data = base64.b64decode(value.partition("base64,")[2] or value, validate=True)
     except (binascii.Error, ValueError):
         return Bad("broken base64")
-    found = medium(data, locator, ("image",))
-    if isinstance(found, Bad):
-        return found
-    return shown(place, locator, found, row["id"], {"family": family(row["id"])}, LICENCE, AUTHOR)
+    decoded = medium(data, locator, ("image",))
+    if isinstance(decoded, Bad):
+        return decoded
+    return shown(place, locator, decoded, row["id"], {"family": family(row["id"])}, LICENCE, AUTHOR)
 
 
 def family(image: str) -> str:
-    """The frames of one clip are of one family; any other picture is of its own."""
+    """All frames of one video are one family; any other image is its own."""
     frame = FRAME.match(image)
     return frame[1] if frame else image
 
@@ -118,14 +120,14 @@ def family(image: str) -> str:
 
 @kept(2)
 def image_ids(files: tuple[str, ...]) -> frozenset[str]:
-    found: set[str] = set()
+    ids: set[str] = set()
     for file in files:
         if is_parquet(file):
             rows = tables.file_rows(file, ("__index_level_0__", "id", "index"))
-            found |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
+            ids |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
         else:
-            found |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
-    return frozenset(found)
+            ids |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
+    return frozenset(ids)
 
 
 @kept(4)
@@ -145,7 +147,7 @@ def entries(file: str) -> Numbered:
 def instruction(
     place: Place, locator: str, row: Mapping[str, Any], known_ids: tuple[frozenset[str], frozenset[str]], subset: str
 ) -> list[SourceRow | RejectedRow] | Bad:
-    """The text row of an instruction, and a reject for each related one that is not there."""
+    """The text row of an instruction, and a reject for each unknown related id."""
     name, entry, (images_there, asked) = row["id"], row["entry"], known_ids
     if reason := unusable(entry, images_there):
         return Bad(reason)
@@ -155,10 +157,10 @@ def instruction(
     lost = [other for other in related if other not in asked]
     attributes = known(kind="related", family=family(images[0]) if images else name, ref=name,
                        related=[other for other in related if other in asked and other != name], subset=subset)  # fmt: skip
-    said = [lines(entry["instruction"]), lines(entry["answer"])]
+    turns = [lines(entry["instruction"]), lines(entry["answer"])]
     return [
         *(RejectedRow(place.corpus, f"{locator}/{other}", "a related instruction that is not there") for other in lost),
-        words(place, locator, said, attributes, LICENCE, AUTHOR, images),
+        words(place, locator, turns, attributes, LICENCE, AUTHOR, images),
     ]
 
 

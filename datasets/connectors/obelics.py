@@ -1,8 +1,10 @@
-"""OBELICS: web pages as pictures and texts in turn. Parquet (images, texts, metadata, general_metadata), two lists as long.
+"""OBELICS: web pages as interleaved images and texts. Parquet (images, texts, metadata, general_metadata), parallel
+lists.
 
-Pictures are addresses: the fetcher's tars are named under `media`. One text row a stretch of a page with up to three pictures,
-one image row a fetched picture, its alternative text as caption where it has one.
-Attributes: kind 'document' or 'photo', family (the page), ref (the address), media.
+Images are URLs: the fetcher's tars are given as `media`. One text row per section of a page with up to three images,
+one
+image row per fetched image, with its alt text, if any, as caption.
+Attributes: kind 'document' or 'photo', family (the page), ref (the URL), media.
 """
 
 from __future__ import annotations
@@ -35,17 +37,17 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     images, texts = row.get("images"), row.get("texts")
     if not isinstance(images, list) or not isinstance(texts, list) or len(images) != len(texts):
         return Bad("images and texts are not as long as each other")
-    if any(image and said for image, said in zip(images, texts, strict=True)):
+    if any(image and body for image, body in zip(images, texts, strict=True)):
         return Bad("an image and a text in one place")
-    found = [
-        ("image", web_address(image)) if image else ("text", lines(said))
-        for image, said in zip(images, texts, strict=True)
+    parts = [
+        ("image", web_address(image)) if image else ("text", lines(body))
+        for image, body in zip(images, texts, strict=True)
     ]
-    return [(kind, value) for kind, value in found if value]
+    return [(kind, value) for kind, value in parts if value]
 
 
-def told(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
-    """Every picture of a page, with its alternative text."""
+def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
+    """Every image of a page, with its alt text."""
     try:
         metadata = json.loads(row.get("metadata") or "[]")
     except (ValueError, TypeError, RecursionError):
@@ -65,8 +67,8 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
             if not isinstance(row, dict):
                 yield RejectedRow(place.corpus, locator, row.reason if isinstance(row, Bad) else "")
                 continue
-            for k, found in enumerate(told(place, row)):
-                yield Link(f"{locator}/{k}", found.url, found.caption, found.attributes)
+            for k, image in enumerate(images_of(place, row)):
+                yield Link(f"{locator}/{k}", image.url, image.caption, image.attributes)
 
 
 def document_pieces(place: Place) -> Iterator[Piece]:
