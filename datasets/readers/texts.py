@@ -1,4 +1,4 @@
-"""Corpora of text alone: rows of JSON lists, JSON lines or Parquet, whichever the file is."""
+"""Text-only corpora: rows of JSON lists, JSON lines or Parquet, by file type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def is_parquet(file: str) -> bool:
 
 
 def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[Piece]:
-    """Row groups of Parquet, slices of the rest; the first rows of JSON must have the fields."""
+    """Row groups of Parquet, slices of other files. The first rows of JSON must have the fields; raises
+    ConnectorError.
+    """
     files = find(place.path, PATTERNS)
     yield from tables.pieces_of_parquet(place, [file for file in files if is_parquet(file)], *fields)
     others = [file for file in files if not is_parquet(file)]
@@ -29,6 +31,6 @@ def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[Piece]:
 
 
 def rows(piece: Piece, describe: Describe) -> Rows:
-    found = (tables.sliced(piece, json_rows(piece.file)) if piece.kind == "json"
+    numbered = (tables.sliced(piece, json_rows(piece.file)) if piece.kind == "json"
              else tables.parquet_rows(piece.file, piece.part or 0))  # fmt: skip
-    yield from results(piece, found, describe)
+    yield from results(piece, numbered, describe)
