@@ -22,9 +22,9 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Link, Piece, Place
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Link, Place
 
-__all__ = ["Connector", "ConnectorError", "Link", "Piece", "Place", "connectors"]
+__all__ = ["Connector", "ConnectorError", "Link", "InputSplit", "Place", "connectors"]
 
 
 @cache

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
 from codi2_datasets.readers.delimited import delimited_rows
@@ -94,7 +94,7 @@ LISTING = listed.Listing(
 )
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     ontology(ontology_path(place))  # raises now if the ontology is missing
     yield from listed.pieces(place, LISTING)
 

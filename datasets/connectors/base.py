@@ -1,4 +1,4 @@
-"""Interface of connectors: Connector, its inputs (Place, Piece) and its results (RowResult, Held, Link)."""
+"""Interface of connectors: Connector, its inputs (Place, InputSplit) and its results (RowResult, RowCount, Link)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Piece:
+class InputSplit:
     """The unit of work of one worker: a file, or a part of one (a row group, a slice of its rows)."""
 
     place: Place
@@ -60,13 +60,13 @@ class RowResult:
 
 
 @dataclass(frozen=True)
-class Held:
+class RowCount:
     """Number of rows that a piece held, counted during reading if it was not counted before."""
 
     rows: int
 
 
-Rows = Iterator[RowResult | Held]
+Rows = Iterator[RowResult | RowCount]
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,20 @@ class Connector:
     """One sentence: what the licence covers, and what a user has to accept or find out."""
     size: str
     tasks: tuple[str, ...]
-    pieces: Callable[[Place], Iterator[Piece]]
+    pieces: Callable[[Place], Iterator[InputSplit]]
     """Divides the files; raises ConnectorError if one lacks a needed column."""
-    results: Callable[[Piece], Rows]
-    """The result of every row of a piece, and the number of rows if `Piece.rows` is None."""
+    results: Callable[[InputSplit], Rows]
+    """The result of every row of a piece, and the number of rows if `InputSplit.rows` is None."""
     links: Callable[[Place], Iterator[Link | RejectedRow]] | None = None
     """All URLs of the lists, if there are any."""
     options: dict[str, Any] = field(default_factory=dict)
     """Recipe options besides path and media, with their defaults; `licence` is an option of all connectors."""
 
-    def rows(self, piece: Piece) -> Iterator[SourceRow | RejectedRow]:
+    def rows(self, piece: InputSplit) -> Iterator[SourceRow | RejectedRow]:
         """The source rows and rejects of a piece. Raises LostRows, at the end, unless every row has a result."""
         held, answered = piece.rows, 0
         for result in self.results(piece):
-            if isinstance(result, Held):
+            if isinstance(result, RowCount):
                 held = result.rows
                 continue
             if not result.rows and not result.elsewhere:

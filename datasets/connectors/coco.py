@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed, tables
 from codi2_datasets.readers.entities import annotated, entities
@@ -47,7 +47,7 @@ def instances_of(captions: str) -> str | None:
     return beside if beside != captions and exists(beside) else None
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     shelf = folder_identity(listed.media_of(place), endings_of(("image",)))
     for file in find(place.path, ("captions_*.json", "captions_*.json.gz")):
         first: Any = next((entry for _, entry in json_items(file, "annotations")), None)
@@ -114,7 +114,7 @@ class Photographs:
                          "a user of Flickr", captions[0], attributes)  # fmt: skip
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     taken = list(tables.sliced(piece, images_of(piece.file), SLICE))
     ids = {name for _, entry in taken if isinstance(entry, dict) and (name := string(entry.get("id")))}
     outlines = instances_of(piece.file)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.delimited import delimited_rows
@@ -20,10 +20,10 @@ from codi2_datasets.readers.files import find
 from codi2_datasets.readers.values import WEB, known, pick, text, web_address
 
 
-def describe(row: Mapping[str, Any]) -> pairs.Told:
+def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, "url"))
     caption = text(pick(row, "caption")).replace("<PERSON>", "someone")
-    return pairs.Told(url=url, caption=caption, attributes=known(url=url))
+    return pairs.MediaRecord(url=url, caption=caption, attributes=known(url=url))
 
 
 def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
@@ -38,7 +38,7 @@ def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]
         yield from pairs.links(place, iter([(file, named)]), describe)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB)
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
 from codi2_datasets.readers.edits import Edit, edit_rows
@@ -28,7 +28,7 @@ LICENCE, AUTHOR = "LicenseRef-InstructPix2Pix", "Tim Brooks, Aleksander Holynski
 NEEDED = (("original_image",), ("edit_prompt",), ("edited_image",))
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     """Row groups of Parquet; for folders, one piece per shard."""
     try:
         prompts = [name for name in find(place.path, ("prompt.json",)) if name.endswith("prompt.json")]
@@ -39,14 +39,14 @@ def pieces(place: Place) -> Iterator[Piece]:
         return
     shards = Counter(up(name, 2) for name in prompts)
     for shard, number in sorted(shards.items()):
-        yield Piece(place, shard, folder_identity(shard, ("prompt.json", "*.jpg")), kind="folder", rows=number)
+        yield InputSplit(place, shard, folder_identity(shard, ("prompt.json", "*.jpg")), kind="folder", rows=number)
 
 
 def up(path: str, levels: int) -> str:
     return "/".join(path.split("/")[:-levels])
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.kind == "folder":
         yield from (prompt_result(piece.place, prompt) for prompt in find(piece.file, ("prompt.json",)))
     else:

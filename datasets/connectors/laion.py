@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
@@ -17,9 +17,9 @@ from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
 
 
-def describe(row: Mapping[str, Any]) -> pairs.Told:
+def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, *URL))
-    return pairs.Told(
+    return pairs.MediaRecord(
         url=url,
         caption=text(pick(row, *TEXT)),
         licence=licence_of(pick(row, "LICENSE", "license")),
@@ -41,7 +41,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     return pairs.links(place, files, describe)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import find, folder_identity
 from codi2_datasets.readers.json_rows import json_rows
@@ -35,7 +35,7 @@ ROLES = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
 PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     shelf = folder_identity(place.media or place.path, endings_of(tuple(MARKS)))
     for piece in slices(place, find(place.path, PATTERNS), json_rows):
         yield replace(piece, identity=f"{piece.identity}.{shelf}")
@@ -58,7 +58,7 @@ def turns_of(entry: Mapping[str, Any]) -> list[str] | Bad:
 
 
 @dataclass
-class Reader:
+class EntryReader:
     """Reads the entries of one piece; `seen`: media that already had rows."""
 
     seen: set[str] = field(default_factory=set)
@@ -99,8 +99,8 @@ def conversation(place: Place, locator: str, turns: list[str], names: list[str],
     return words(place, locator, turns, {"kind": kind, "family": names[0]}, LICENCE, AUTHOR, names)
 
 
-def rows(piece: Piece) -> Rows:
-    return results(piece, sliced(piece, json_rows(piece.file)), Reader().describe)
+def rows(piece: InputSplit) -> Rows:
+    return results(piece, sliced(piece, json_rows(piece.file)), EntryReader().describe)
 
 
 CONNECTOR = Connector(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import PACKED, find, has_ending, stem
@@ -35,7 +35,7 @@ def read(file: str) -> Numbered:
         yield n, {**row, "task": task} if isinstance(row, dict) else row
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
     for file in files:
         need_fields(file, read(file), ("task",), ("input",), ("output",))
@@ -52,7 +52,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
     return words(place, locator, [asked, answer, task], attributes, LICENCE, AUTHOR)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return results(piece, sliced(piece, read(piece.file)), describe)
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
 from codi2_datasets.readers.files import PACKED, find, folder_identity, identity, kept, stem
@@ -45,7 +45,7 @@ def image_files(place: Place) -> list[str]:
     return [file for file in files if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     asked = [file for file in find(place.path, PATTERNS) if INSTRUCTIONS.search(file)]
     if not asked:
         raise SourceUnavailable(place.path, "no ..._instructions.json there", "name the folder of MIMIC-IT's files")
@@ -54,7 +54,7 @@ def pieces(place: Place) -> Iterator[Piece]:
             parts = tables.pieces_of_parquet(place, [file], ("base64",))
             yield from (replace(piece, kind="images") for piece in parts)
         else:
-            yield Piece(place, file, identity(file), kind="images")
+            yield InputSplit(place, file, identity(file), kind="images")
     beside = folder_identity(place.media or place.path, PATTERNS)
     for file in asked:
         if not instruction_ids(file):
@@ -63,7 +63,7 @@ def pieces(place: Place) -> Iterator[Piece]:
             yield replace(piece, identity=beside)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.kind == "images":
         yield from results(piece, encoded(piece), image)
         return
@@ -81,7 +81,7 @@ def id_of(row: Mapping[str, Any], number: int) -> str:
     return string(pick(row, "__index_level_0__", "id", "index")) or str(number)
 
 
-def encoded(piece: Piece) -> Iterator[tuple[str, Any]]:
+def encoded(piece: InputSplit) -> Iterator[tuple[str, Any]]:
     """(id, {id, base64}) of a file's images, or (id, Bad)."""
     if is_parquet(piece.file):
         for n, row in tables.parquet_rows(piece.file, piece.part or 0):

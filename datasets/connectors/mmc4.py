@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.documents import stretches
@@ -70,7 +70,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
                 yield Link(f"{locator}/{k}", url, text(row["text_list"][at]), attributes)
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     files = find(place.path, PATTERNS)
     for file in files:
@@ -78,12 +78,12 @@ def pieces(place: Place) -> Iterator[Piece]:
     yield from slices(place, files, json_rows, kind="documents")
 
 
-def describe(record: Mapping[str, Any]) -> pairs.Told:
+def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(record, "url", "raw_url"))
-    return pairs.Told(url, text(record.get("caption")), known(url=url, ref=url))
+    return pairs.MediaRecord(url, text(record.get("caption")), known(url=url, ref=url))
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.kind == "documents":
         return results(piece, sliced(piece, json_rows(piece.file)), document)
     return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.files import PACKED, find, identity, stem
 from codi2_datasets.readers.json_items import json_items
@@ -24,12 +24,12 @@ from codi2_datasets.readers.words import family_of, words
 LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     for file in find(place.path, ("task*.json", "task*.json.gz")):
         keys = [name for name, _ in islice(json_items(file, skip=True), 40)]
         if keys != [-1] and not {"Definition", "Instances"} <= set(keys):
             raise ConnectorError(f"{file}: 'Definition' or 'Instances' is missing; it has: {', '.join(map(str, keys))}")
-        yield Piece(place, file, identity(file))
+        yield InputSplit(place, file, identity(file))
 
 
 def first(value: Any) -> str:
@@ -43,7 +43,7 @@ def head(file: str) -> dict[str, str]:
     return dict.fromkeys(wanted, "") | {str(name): first(value) for name, value in json_items(file, only=wanted)}
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     task, header = stem(PACKED.sub("", piece.file)), head(piece.file)
     most = int(piece.place.options.get("instances") or 0) or None
     numbered = ((n, entry) for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)))

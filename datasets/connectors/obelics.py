@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.documents import stretches
@@ -46,7 +46,7 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     return [(kind, value) for kind, value in parts if value]
 
 
-def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
+def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.MediaRecord]:
     """Every image of a page, with its alt text."""
     try:
         metadata = json.loads(row.get("metadata") or "[]")
@@ -57,7 +57,7 @@ def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
         if url := web_address(image):
             about = metadata[n] if isinstance(metadata, list) and n < len(metadata) else None
             caption = text(about.get("alt_text")) if isinstance(about, dict) else ""
-            yield pairs.Told(url, caption, known(url=url, ref=url, page=page, family=page))
+            yield pairs.MediaRecord(url, caption, known(url=url, ref=url, page=page, family=page))
 
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
@@ -71,21 +71,21 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
                 yield Link(f"{locator}/{k}", image.url, image.caption, image.attributes)
 
 
-def document_pieces(place: Place) -> Iterator[Piece]:
+def document_pieces(place: Place) -> Iterator[InputSplit]:
     return tables.parquet_pieces(place, ("images",), ("texts",))
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     yield from document_pieces(place)
 
 
-def describe(record: Mapping[str, Any]) -> pairs.Told:
+def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(record.get("url"))
-    return pairs.Told(url, text(record.get("caption") or record.get("alt_text")), known(url=url, ref=url))
+    return pairs.MediaRecord(url, text(record.get("caption") or record.get("alt_text")), known(url=url, ref=url))
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.part is None:
         return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
     return results(piece, tables.parquet_rows(piece.file, piece.part, COLUMNS), document)

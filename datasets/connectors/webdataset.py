@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Rows
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.values import WEB, string, text
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     taken = {name: piece.place.options[name] for name in ("style", "kind", "family") if piece.place.options.get(name)}
 
-    def describe(record: Mapping[str, Any]) -> pairs.Told:
+    def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
         details = pairs.plain(record)
         own = {name: text(string(record.get(field))) for name, field in taken.items()}
         return replace(

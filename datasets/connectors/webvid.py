@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import listed, pairs
 from codi2_datasets.readers.delimited import delimited_rows, header_of
@@ -21,10 +21,12 @@ LICENCE = "LicenseRef-WebVid"
 CSV = ("*.csv", "*.csv.gz", "*.csv.zst")
 
 
-def details_of(row: Mapping[str, Any]) -> pairs.Told:
+def details_of(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, "contentUrl", "url"))
     attributes = known(url=url, seconds=iso_seconds(pick(row, "duration")))
-    return pairs.Told(url=url, caption=text(pick(row, "name", "caption")), attributes=attributes, licence=LICENCE)
+    return pairs.MediaRecord(
+        url=url, caption=text(pick(row, "name", "caption")), attributes=attributes, licence=LICENCE
+    )
 
 
 def iso_seconds(duration: Any) -> float | None:
@@ -74,14 +76,14 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     return pairs.links(place, ((file, delimited_rows(file)) for file in files), details_of)
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     tars = listed.tars_of(place)
     if tars and any(name.endswith(".json") for name in names(tars[0])):  # fetched tars: each video has its own caption
         return pairs.tar_pieces(place)
     return listed.pieces(place, LISTING)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.part is None and piece.kind == "":
         return pairs.tar_rows(piece, details_of, ("video",), LICENCE)
     return listed.rows(piece, LISTING)

@@ -25,7 +25,7 @@ TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learnin
 
 
 @dataclass(frozen=True)
-class Found:
+class CandidateDrawing:
     """A drawing, and the emojis that it may stand for: the first that is free gets it."""
 
     locator: str
@@ -46,7 +46,7 @@ class EmojiStyle:
     licence: str
     author: str
     size: str
-    find: Callable[[Path, Path], Iterator[Found]]
+    find: Callable[[Path, Path], Iterator[CandidateDrawing]]
     """All drawings in the package (first path), told apart with the help of emojibase (second path)."""
     version: str = "3"
     companions: tuple[str, ...] = (EMOJIBASE,)
@@ -60,7 +60,9 @@ class EmojiStyle:
         emojibase = companions[EMOJIBASE]
         emojis, captions = load_emojis(emojibase), load_captions(emojibase)
         taken: set[str] = set()
-        entries: list[tuple[Found, Emoji | None, str]] = []  # a drawing with its emoji, or with why it has none
+        entries: list[
+            tuple[CandidateDrawing, Emoji | None, str]
+        ] = []  # a drawing with its emoji, or with why it has none
         uses: dict[bytes, list[Emoji]] = defaultdict(list)
         for drawing in self.find(package, emojibase):
             known = [code for code in drawing.hexcodes if code in emojis]
@@ -79,7 +81,7 @@ class EmojiStyle:
             else:
                 yield RejectedRow(self.name, drawing.locator, reason)
 
-    def row(self, drawing: Found, emoji: Emoji, captions: dict[str, str]) -> SourceRow:
+    def row(self, drawing: CandidateDrawing, emoji: Emoji, captions: dict[str, str]) -> SourceRow:
         attributes = {
             "captions": captions,
             "hexcode": emoji.hexcode,
@@ -121,7 +123,7 @@ def ambiguity(emoji: Emoji, users: list[Emoji]) -> str:
 
 def find_in_icon_set(
     package: Path, emojibase: Path, corrections: dict[str, str | None] | None = None
-) -> Iterator[Found]:
+) -> Iterator[CandidateDrawing]:
     """Drawings of an Iconify set, by its own table of characters where that has them, else by their names."""
     table: dict[str, list[str]] = {}
     for hexcode, name in sorted(read_json(package / "package" / "chars.json").items()):
@@ -140,7 +142,7 @@ def find_in_icon_set(
     for drawing in drawings(package):
         locator = f"package/icons.json#{drawing.names[0]}"
         reason = "withdrawn by its set" if drawing.hidden else ""
-        yield Found(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
+        yield CandidateDrawing(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
 
 
 @dataclass(frozen=True)
@@ -153,14 +155,14 @@ class HexcodeFiles:
     means: tuple[tuple[str, str], ...] = ()
     """Signs that the package mixed up: what stands in a name, and what is drawn."""
 
-    def __call__(self, package: Path, emojibase: Path) -> Iterator[Found]:
+    def __call__(self, package: Path, emojibase: Path) -> Iterator[CandidateDrawing]:
         for path in sorted((package / self.folder).glob(f"*{self.suffix}")):
             signs = normalise_hexcode(path.name.removesuffix(self.suffix)).split("-")
             code = "-".join(dict(self.means).get(sign, sign) for sign in signs)
-            yield Found(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
+            yield CandidateDrawing(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
 
 
-def find_fxemoji(package: Path, emojibase: Path) -> Iterator[Found]:
+def find_fxemoji(package: Path, emojibase: Path) -> Iterator[CandidateDrawing]:
     return find_in_icon_set(package, emojibase, FXEMOJI)
 
 

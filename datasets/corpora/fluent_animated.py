@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, EmojiStyle, Found
+from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, CandidateDrawing, EmojiStyle
 from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
 from codi2_datasets.corpora.support.emojibase import load_captions, load_emojis, normalise_hexcode
 
@@ -49,7 +49,7 @@ class FluentAnimated:
                 yield RejectedRow(self.name, locator, "another animation of the same emoji")
             else:
                 taken.add(emoji.hexcode)
-                found = Found(locator, (emoji.hexcode,), path.read_bytes, WEBP)
+                found = CandidateDrawing(locator, (emoji.hexcode,), path.read_bytes, WEBP)
                 row = style.row(found, emoji, captions.get(emoji.hexcode, {}))
                 yield replace(row, modality="video", attributes={**row.attributes, "kind": "animation"})
 

@@ -73,7 +73,7 @@ class OpenClipArt:
 
 
 @dataclass(frozen=True)
-class Told:
+class Metadata:
     """What a file says of itself."""
 
     title: str
@@ -93,14 +93,14 @@ def within(folder: str, folders: tuple[str, ...]) -> bool:
     return any(folder == other or folder.startswith(f"{other}/") for other in folders)
 
 
-def metadata(payload: bytes) -> Told:
+def metadata(payload: bytes) -> Metadata:
     text = payload.decode("utf-8", "replace")
     start = text.find("<metadata")
     block = text[start : text.find("</metadata", start)] if start >= 0 else ""
     title = re.search(r"<cc:Work[^>]*>\s*<dc:title>(.*?)</dc:title>", block, re.S)
     creator = re.search(r"<dc:creator>.*?<dc:title>(.*?)</dc:title>", block, re.S)
     keywords = [plain(found) for found in re.findall(r"<rdf:li>(.*?)</rdf:li>", block, re.S)]
-    return Told(
+    return Metadata(
         plain(title[1]) if title else "",
         [word for word in keywords if word and word != "hash"],
         plain(creator[1]) if creator else "",
@@ -118,7 +118,7 @@ def english_nouns(package: Path) -> set[str]:
     return {line.split(" ", 1)[0] for line in lines if line[:1].isalpha()}
 
 
-def unfit(told: Told, payload: bytes, folder: str, nouns: set[str]) -> str:
+def unfit(told: Metadata, payload: bytes, folder: str, nouns: set[str]) -> str:
     """Why a drawing is rejected; '' if it is not."""
     if not told.public:
         return "it does not say that it is in the public domain"

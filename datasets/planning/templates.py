@@ -41,7 +41,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Piece:
+class TemplatePart:
     """Text or one slot, at its position in the sample."""
 
     position: int
@@ -53,15 +53,15 @@ class Piece:
     target: bool
 
 
-def pieces(template: Template, demos: int = 0) -> list[Piece]:
+def pieces(template: Template, demos: int = 0) -> list[TemplatePart]:
     """The template expanded for a number of demonstrations."""
-    parts: list[Piece] = []
+    parts: list[TemplatePart] = []
     for turn, text in enumerate(template.turns):
         role = "user" if turn % 2 == 0 else "assistant"
         expanded = DEMO.sub(lambda match: "".join(numbered(match[1], n + 1) for n in range(demos)), text)
         for content, slot in split(expanded):
             target = role == "assistant"
-            parts.append(Piece(len(parts), turn, role, content, slot, icl_role(slot, target), target))
+            parts.append(TemplatePart(len(parts), turn, role, content, slot, icl_role(slot, target), target))
     return parts
 
 

@@ -40,7 +40,7 @@ def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = 
     """
     try:
         with opened_text(file) as stream:
-            reader = Reader(stream)
+            reader = JsonScanner(stream)
             yield from reader.items(keys, skip, only)
             if not keys and reader.peek():
                 yield -1, Bad("more text behind the end of its JSON")
@@ -52,7 +52,7 @@ class End(ValueError):
     """The text ended, or exceeded the size limit, before the value did."""
 
 
-class Reader:
+class JsonScanner:
     """A sliding window over the file's text."""
 
     def __init__(self, stream: BufferedReader) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from codi2_datasets.readers.files import DAMAGE, damage
-from codi2_datasets.readers.json_items import DECODER, SPACE, Reader
+from codi2_datasets.readers.json_items import DECODER, SPACE, JsonScanner
 from codi2_datasets.readers.lines import BUFFER, opened_text, split_lines
 from codi2_datasets.readers.values import Bad, Numbered
 
@@ -23,7 +23,7 @@ def json_rows(file: str) -> Numbered:
     try:
         with opened_text(file) as stream:
             head = stream.peek(BUFFER)
-            values = line_values(split_lines(stream)) if is_lines(head) else Reader(stream).sequence()
+            values = line_values(split_lines(stream)) if is_lines(head) else JsonScanner(stream).sequence()
             for value in values:
                 yield number, value if isinstance(value, dict | Bad) else Bad("no JSON object")
                 number += 1

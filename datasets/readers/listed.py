@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.files import find, folder_identity, identity, kept, matches, short, stem
 from codi2_datasets.readers.media import Medium, medium
@@ -77,7 +77,7 @@ def lists(place: Place, *patterns: str) -> list[str]:
     return [file for file in find(place.path, patterns) if not is_tar(file)]
 
 
-def pieces(place: Place, how: Listing) -> Iterator[Piece]:
+def pieces(place: Place, how: Listing) -> Iterator[InputSplit]:
     files = how.files(place)
     for file in files:
         how.check(file)
@@ -87,13 +87,13 @@ def pieces(place: Place, how: Listing) -> Iterator[Piece]:
     if tars:
         of_lists = [*map(identity, files), *others]
         yield from (
-            Piece(place, tar, ".".join([own, *of_lists]), kind="tar") for tar, own in zip(tars, shelf, strict=True)
+            InputSplit(place, tar, ".".join([own, *of_lists]), kind="tar") for tar, own in zip(tars, shelf, strict=True)
         )
     for piece in slices(place, files, how.read, kind="list" if tars else ""):
         yield replace(piece, identity=".".join([piece.identity, *shelf, *others]))
 
 
-def rows(piece: Piece, how: Listing) -> Rows:
+def rows(piece: InputSplit, how: Listing) -> Rows:
     if piece.kind == "tar":
         yield from tar_rows(piece, how)
         return
@@ -114,7 +114,7 @@ def from_folder(place: Place, locator: str, row: Mapping[str, Any], how: Listing
 # --- tars --------------------------------------------------------------------------------------------------------
 
 
-def tar_rows(piece: Piece, how: Listing) -> Rows:
+def tar_rows(piece: InputSplit, how: Listing) -> Rows:
     """Each member with the list rows that name it; a member that is no medium belongs to none."""
     place, tar = piece.place, short(piece.file)
     with opened_tar(piece.file) as archive:
@@ -128,7 +128,7 @@ def tar_rows(piece: Piece, how: Listing) -> Rows:
                 yield RowResult((), elsewhere=True)
         for name, bad in archive.bad:
             yield result(place, f"{tar}#{name}", bad)
-        yield Held(archive.held)
+        yield RowCount(archive.held)
 
 
 def member_result(

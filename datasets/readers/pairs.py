@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Link, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Link, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import exists, find, identity, short
 from codi2_datasets.readers.json_rows import json_object
@@ -41,7 +41,7 @@ FETCHED = ("ok", "success")  # statuses of `codi2 fetch` and of img2dataset
 
 
 @dataclass(frozen=True)
-class Told:
+class MediaRecord:
     """A list's information about one medium."""
 
     url: str = ""
@@ -53,7 +53,7 @@ class Told:
     md5: str = ""
 
 
-Describe = Callable[[Mapping[str, Any]], Told]
+Describe = Callable[[Mapping[str, Any]], MediaRecord]
 
 
 def links(place: Place, rows: Iterator[tuple[str, Numbered]], describe: Describe) -> Iterator[Link | RejectedRow]:
@@ -78,7 +78,7 @@ def links(place: Place, rows: Iterator[tuple[str, Numbered]], describe: Describe
             )
 
 
-def unusable(record: Told | Bad, addressed: bool = False) -> str:
+def unusable(record: MediaRecord | Bad, addressed: bool = False) -> str:
     """Why a row cannot be used; '' if it can."""
     if isinstance(record, Bad):
         return record.reason
@@ -89,7 +89,7 @@ def unusable(record: Told | Bad, addressed: bool = False) -> str:
 
 def tar_pieces(
     place: Place, advice: str = "fetch them first: codi2 fetch, then name its output under media"
-) -> Iterator[Piece]:
+) -> Iterator[InputSplit]:
     """One piece per tar under `media` (or, if that is not given, under `path`). Raises SourceUnavailable."""
     if not (where := place.media or place.path):
         raise SourceUnavailable(place.corpus, "neither media nor path is given", advice)
@@ -103,12 +103,14 @@ def tar_pieces(
     beside = set(files) - set(tars)
     for file in tars:
         status_path = status_file(file)  # lists the rows that were not fetched
-        yield Piece(
+        yield InputSplit(
             place, file, ".".join(identity(name) for name in (file, status_path) if name == file or name in beside)
         )
 
 
-def tar_rows(piece: Piece, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool = True) -> Rows:
+def tar_rows(
+    piece: InputSplit, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool = True
+) -> Rows:
     """Rows of one tar, and rejects for rows that could not be fetched into it.
 
     With `captioned`, media without a caption are rejected too.
@@ -135,11 +137,11 @@ def tar_rows(piece: Piece, describe: Describe, modalities: Sequence[str], licenc
             yield result(piece.place, f"{tar}#{key} (fetched)", Bad("it was fetched, and is not in the tar"))
         else:
             yield result(piece.place, f"{tar}#{key} (not fetched)", Bad(f"not fetched: {status}"))
-    yield Held(held)
+    yield RowCount(held)
 
 
 def sample_rows(
-    piece: Piece, sample: Sample, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool
+    piece: InputSplit, sample: Sample, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool
 ) -> Iterator[SourceRow | RejectedRow]:
     """A row for each medium of one sample; the extension is part of the locator if there are several."""
     place, locator = piece.place, f"{short(piece.file)}#{sample.key}"
@@ -178,7 +180,7 @@ def kind_of(media: Medium) -> str:
     return {"audio": "sound", "video": "clip"}[media.modality]
 
 
-def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Told | Bad:
+def described(record: dict[str, Any], sample: Sample, describe: Describe) -> MediaRecord | Bad:
     """A sample's information: the fields of `codi2 fetch` if present, else the list's own columns; then the text file."""
     details, attributes = describe(record), record.get("attributes")
     if isinstance(attributes, str):
@@ -186,16 +188,16 @@ def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Tol
         attributes = None if isinstance(own, Bad) else own
     if isinstance(attributes, dict):
         caption, licence, author = (text(record.get(name)) for name in ("caption", "licence", "author"))
-        details = Told(listed_url(record.get("url")), caption or details.caption, attributes, licence, author)
+        details = MediaRecord(listed_url(record.get("url")), caption or details.caption, attributes, licence, author)
     if details.caption:
         return details
     beside = sample.text()
     return beside if isinstance(beside, Bad) else replace(details, caption=text(beside))
 
 
-def plain(record: Mapping[str, Any]) -> Told:
+def plain(record: Mapping[str, Any]) -> MediaRecord:
     """The usual names for URL, caption, licence and author, for JSON of unknown origin."""
-    return Told(
+    return MediaRecord(
         url=web_address(pick(record, "url", "URL")),
         caption=text(pick(record, "caption", "text", "TEXT", "prompt", "description")),
         licence=licence_of(pick(record, "licence", "license", "LICENSE"), ""),

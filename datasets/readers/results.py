@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
@@ -15,7 +15,7 @@ Describe = Callable[[Place, str, Mapping[str, Any]], Given]
 NOTHING = Bad("nothing of it can be used")
 
 
-def results(piece: Piece, rows: Iterable[tuple[Any, Any]], describe: Describe) -> Rows:
+def results(piece: InputSplit, rows: Iterable[tuple[Any, Any]], describe: Describe) -> Rows:
     """The result of each (number or key, row) of a piece, in order."""
     number = 0
     for key, row in rows:
@@ -24,7 +24,7 @@ def results(piece: Piece, rows: Iterable[tuple[Any, Any]], describe: Describe) -
         number += outcome.inputs
         yield outcome
     if piece.rows is None:
-        yield Held(number)
+        yield RowCount(number)
 
 
 def only_objects(rows: Iterable[tuple[Any, Any]]) -> Numbered:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.base import Piece, Place
+from codi2_datasets.connectors.base import InputSplit, Place
 from codi2_datasets.readers.files import DAMAGE, damage, find, identity, opened
 from codi2_datasets.readers.values import Bad, Numbered, need
 
@@ -31,18 +31,20 @@ def row_groups(file: str) -> tuple[list[str], list[int]] | None:
         return None
 
 
-def parquet_pieces(place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)) -> Iterator[Piece]:
+def parquet_pieces(
+    place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)
+) -> Iterator[InputSplit]:
     """One piece per row group. A file that is not Parquet is one piece, which `parquet_rows` rejects."""
     yield from pieces_of_parquet(place, find(place.path, patterns), *wanted)
 
 
-def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[Piece]:
+def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[InputSplit]:
     for file in files:
         columns, groups = row_groups(file) or (None, [1])
         if columns is not None:
             need(file, columns, *wanted)
         name = identity(file)
-        yield from (Piece(place, file, name, part=n, rows=number) for n, number in enumerate(groups))
+        yield from (InputSplit(place, file, name, part=n, rows=number) for n, number in enumerate(groups))
 
 
 def parquet_rows(
@@ -121,15 +123,15 @@ def image_bytes(value: Any) -> bytes | None:
 
 def slices(
     place: Place, files: Sequence[str], read: Callable[[str], Numbered], kind: str = "", size: int = SLICE
-) -> Iterator[Piece]:
+) -> Iterator[InputSplit]:
     """Pieces of `size` rows of each file, as `read` returns them."""
     for file in files:
         total, name = sum(1 for _ in read(file)), identity(file)
         for n, start in enumerate(range(0, max(total, 1), size)):
-            yield Piece(place, file, name, part=n, kind=kind, rows=min(size, total - start))
+            yield InputSplit(place, file, name, part=n, kind=kind, rows=min(size, total - start))
 
 
-def sliced(piece: Piece, rows: Numbered, size: int = SLICE) -> Numbered:
+def sliced(piece: InputSplit, rows: Numbered, size: int = SLICE) -> Numbered:
     """The rows that belong to the piece."""
     if piece.part is None:
         yield from rows

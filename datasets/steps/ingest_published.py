@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors import Connector, Piece, Place, connectors
+from codi2_datasets.connectors import Connector, InputSplit, Place, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.planning.licences import KNOWN
@@ -38,7 +38,7 @@ class Published:
     place: Place
     corpus: Connector
     limit: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[InputSplit, ...]
 
     how: dict[str, Any]
     """The options that determine the rows: the content of files, not where they are."""
@@ -49,7 +49,7 @@ class Published:
         return Revision(self.place.corpus, self.corpus.homepage, self.corpus.version, content)
 
 
-def named(piece: Piece) -> list[Any]:
+def named(piece: InputSplit) -> list[Any]:
     return [short(piece.file), piece.identity, piece.part, piece.kind]
 
 
@@ -61,7 +61,7 @@ class Reading:
     id: str
     place: Place
     connector: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[InputSplit, ...]
     content: str
     """Hash of the whole corpus: cached data of workers is valid while it stays the same."""
     media: Media
