@@ -24,7 +24,7 @@ from pkgutil import iter_modules
 
 from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Link, Place
 
-__all__ = ["Connector", "ConnectorError", "Link", "InputSplit", "Place", "connectors"]
+__all__ = ["Connector", "ConnectorError", "InputSplit", "Link", "Place", "connectors"]
 
 
 @cache

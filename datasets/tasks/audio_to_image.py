@@ -1,4 +1,4 @@
-"""Sound -> a picture of what makes it."""
+"""Audio -> an image of its source."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner

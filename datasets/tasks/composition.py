@@ -1,12 +1,12 @@
-"""Several pictures -> the one picture that they make together.
+"""Several images -> the one image that combines them.
 
-sum      emoji that Unicode itself joins: a woman and a rocket make an astronaut; with examples or without
+sum      emoji that Unicode itself combines: a woman and a rocket make an astronaut; with or without examples
 named    the same, answered in words
 three    a man, a woman and a girl make a family
-placed   a thing put on a scene where the words say; `said` names the thing, `two` puts two of them
-whole    a thing drawn for its scene, at the place that it was drawn for
-styled   the subject of one picture in the style of another
-cut      things cut out of a captioned picture, and its caption -> the picture
+placed   a drawing placed on a scene as the words say; `said` names the drawing, `two` places two of them
+whole    a drawing made for its scene, at its own position
+styled   the subject of one image in the style of another
+cut      objects cut out of a captioned image, and its caption -> the image
 """
 
 from codi2_datasets.planning.split_rules import joint_split
@@ -87,7 +87,7 @@ TEMPLATES = {
     ),
 }
 
-# the last sign of a joined emoji says what was done to the rest
+# the last character of a combined emoji determines the change to the rest
 ADDED = """case when b.hexcode in ('2640', '2642') then 'gender' when b.hexcode = '27a1' then 'direction'
                 when b.hexcode between '1f3fb' and '1f3ff' then 'tone'
                 when b.hexcode between '1f9b0' and '1f9b3' then 'hair'
@@ -96,7 +96,7 @@ META = "t.concept as meta_concept, t.family as meta_family, t.style as meta_styl
 
 
 def sums() -> str:
-    """SQL with `drawn` and `joints`: t is a and b; b is the last sign of its sequence, a is the emoji before that."""
+    """SQL with `drawn` and `joints`: t is a and b; b is the last character of its sequence, a is the emoji before it."""
     split, holdout = joint_split(["t", "a", "b"], targets=["t"])
     return f"""
         drawn as (
@@ -112,7 +112,7 @@ def sums() -> str:
 
 
 def threes() -> str:
-    """SQL: emoji of three signs, each of which is drawn by itself."""
+    """SQL: emoji of three characters, each of which has its own drawing."""
     split, holdout = joint_split(["t", "a", "b", "c"], targets=["t"])
     return f"""
         select 'three' || t.asset_id as key, 'three' as kind, 'three' as balance, {split} as split,
@@ -140,7 +140,7 @@ def wholes() -> str:
 
 
 def cut_out() -> str:
-    """SQL: captioned pictures with the things that their row says are in them (attribute entities: name, mask)."""
+    """SQL: captioned images with the objects listed in their row (attribute entities: name, mask)."""
     made = ", ".join(
         f"""if(len(things) < {n}, null, {{'op': 'cut', 'params': json_object('mask', things[{n}].mask)::varchar,
             'inputs': [asset_id]}}) as derive_e{n}, things[{n}].name as word_n{n}"""

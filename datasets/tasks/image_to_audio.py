@@ -1,4 +1,4 @@
-"""Picture -> the sound of what it shows."""
+"""Image -> the sound of what it shows."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner

@@ -1,4 +1,4 @@
-"""Words -> a picture and its sound, in one reply."""
+"""Text -> an image and its sound, in one reply."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
