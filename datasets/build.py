@@ -142,9 +142,8 @@ def ingest(prepared: Prepared) -> list[str]:
 def assemble(prepared: Prepared, ingests: list[str]) -> Built:
     """Steps 3 to 6: select, plan, write, publish.
 
-    Transient failures are part of the build id. So a build with failures never takes the id of the complete build,
-    the same
-    failures again publish nothing, and every failure that is resolved gives a new version.
+    Transient failures are part of the build id. So a build with failures never takes the id of the complete build, the
+    same failures again publish nothing, and every failure that is resolved gives a new version.
     """
     store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
     catalog = Catalog(store)

@@ -75,8 +75,9 @@ def leave_out(store: Store, names: list[str]) -> str:
 
 
 def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[str, Any]]:
-    """Rows for the table `forgotten`: the named source rows with their assets. Raises ForgetError if a name matches
-    none.
+    """Rows for the table `forgotten`: the named source rows with their assets.
+
+    Raises ForgetError if a name matches none.
     """
     rows_by_id: dict[tuple[str, str], dict[str, Any]] = {}
     for name in names:
@@ -133,8 +134,9 @@ def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> N
 
 
 def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Write the affected shards without the lost samples. Returns their rows of `shards`, and the new places of
-    derived media.
+    """Write the affected shards without the lost samples.
+
+    Returns their rows of `shards`, and the new places of derived media.
     """
     lost = {name for (name,) in connection.execute("select sample_id from lost_samples").fetchall()}
     derived = {name for (name,) in connection.execute("select asset_id from assets where op is not null").fetchall()}
@@ -209,8 +211,7 @@ def publish(
     own = f"* replace ({build} as build_id)"
     kept_sample = "sample_id not in (select sample_id from lost_samples)"
     # a derived asset that lay in a removed sample is looked up in the rewritten shards; derived assets that no sample
-    # shows
-    # any more are left out
+    # shows any more are left out
     tables = {
         "samples": f"""select s.* replace ({build} as build_id, coalesce(r.shard, s.shard) as shard)
                        from samples s left join renamed r on r.old_shard = s.shard where {kept_sample}

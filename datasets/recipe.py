@@ -1,5 +1,6 @@
-"""Recipes: which corpora, filters and tasks make up a dataset, and in what amounts. Validated as a whole before any
-work.
+"""Recipes: which corpora, filters and tasks make up a dataset, and in what amounts.
+
+Validated as a whole before any work.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class CorpusChoice:
         return self.label or self.name
 
     def identity(self) -> dict[str, Any]:
-        """The settings that determine the dataset. Paths are left out, since the files' content counts, and so are
-        defaults.
+        """The settings that determine the dataset.
+
+        Paths are left out, since the files' content counts, and so are defaults.
         """
         options = {key: value for key, value in self.options.items() if key not in PLACES}
         more = {"label": self.label, "limit": self.limit, "options": options}
@@ -93,8 +95,7 @@ class Filter:
 class Duplicates:
     """Rule for near-duplicate assets of a modality, found `by` perceptual, minhash or semantic comparison.
 
-    Near-duplicates are never each other's demonstration or edit, and never on two sides of a split. With `drop`, one
-    of
+    Near-duplicates are never each other's demonstration or edit, and never on two sides of a split. With `drop`, one of
     each group is kept.
     """
 
@@ -358,8 +359,9 @@ def check_duplicates(recipe: Recipe, measured: set[str]) -> None:
 
 
 def build(kind: Any, data: Any, where: str = "") -> Any:
-    """Convert plain YAML data to the dataclass `kind`. Unknown keys, missing keys and wrong types raise ValueError
-    with the key.
+    """Convert plain YAML data to the dataclass `kind`.
+
+    Unknown keys, missing keys and wrong types raise ValueError with the key.
     """
     label = where or "the file"
     origin, arguments = get_origin(kind), get_args(kind)

@@ -31,8 +31,7 @@ TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds", "s
 LATEST = "created_at desc nulls last, run_id"
 MODELS = 200  # maximum number of checkpoints to choose from
 # `judged`: run -> the checkpoint it made or evaluated, and its number of metrics; `decided`: retraining -> the result
-# of its
-# promotion gate; `told`: runs with their true status
+# of its promotion gate; `told`: runs with their true status
 TOLD = """
     create table judged as
     with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures

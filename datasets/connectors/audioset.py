@@ -1,10 +1,9 @@
-"""AudioSet: ten-second segments of two million videos with labels of their sounds. CSV of segments, ontology.json of
-names.
+"""AudioSet: ten-second segments of two million videos with labels of their sounds.
 
-Audio comes from a folder or from tars, named after the video with or without its times; videos with sound (.mp4,
-.webm)
-also give an image and a video. One audio row per segment. The caption lists the labels, except those that are
-ancestors
+CSV of segments, ontology.json of names.
+
+Audio comes from a folder or from tars, named after the video with or without its times; videos with sound (.mp4, .webm)
+also give an image and a video. One audio row per segment. The caption lists the labels, except those that are ancestors
 of another one. Attributes: concept and family (the first label), labels, kind 'sound', video, start; pair.
 """
 

@@ -86,9 +86,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Connector:
-    """One published corpus. `pieces` and `results` are module-level functions, so that they can be pickled for
-    workers.
-    """
+    """One published corpus. `pieces` and `results` are module-level functions, so that they can be pickled for workers."""
 
     name: str
     version: str

@@ -1,10 +1,8 @@
 """COCO captions: photographs with five captions each, and object masks. JSON as published.
 
-captions_*.json, and beside it instances_*.json for the objects; photographs in folders under `media`. One image row
-per
+captions_*.json, and beside it instances_*.json for the objects; photographs in folders under `media`. One image row per
 photograph, with its first caption. Attributes: kind 'photo', family (the photograph), more (the other captions),
-entities
-([{name, mask}], for composition), concept (if all objects have the same name), url.
+entities ([{name, mask}], for composition), concept (if all objects have the same name), url.
 """
 
 from __future__ import annotations

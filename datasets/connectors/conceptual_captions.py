@@ -1,8 +1,7 @@
 """Conceptual Captions: CC3M (caption, then URL) and CC12M (URL, then caption), TSV without a header.
 
 One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M
-were
-replaced by <PERSON>; they are read as 'someone'.
+were replaced by <PERSON>; they are read as 'someone'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """COYO-700M: URLs and alt texts of images on the web, with scores, in Parquet.
 
-Columns url and text are required. One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url; if
-known
+Columns url and text are required. One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url; if known
 similarity, nsfw, watermark, aesthetic, faces.
 """
 

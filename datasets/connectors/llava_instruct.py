@@ -1,14 +1,11 @@
 """LLaVA-Instruct: conversations about images, written by a language model. JSON list or lines.
 
-{id, image, conversations: [{from: human|gpt, value}]}; media under `media`. An entry may have several images, videos
-or
+{id, image, conversations: [{from: human|gpt, value}]}; media under `media`. An entry may have several images, videos or
 audio files (`image`, `video`, `audio`: a name or a list of names), with a mark for each: '<image>', '<video>',
-'<audio>'.
-An entry with unequal numbers of marks and media is rejected.
-One row per medium, one text row per conversation: its turns. Attributes: kind 'conversation' (one image before or
-after
-the first question), 'interleaved' (otherwise: U+FFFC in a turn stands for the next of the media) or 'dialogue' (no
-media); family (the first medium), ref, media.
+'<audio>'. An entry with unequal numbers of marks and media is rejected. One row per medium, one text row per
+conversation: its turns. Attributes: kind 'conversation' (one image before or after the first question), 'interleaved'
+(otherwise: U+FFFC in a turn stands for the next of the media) or 'dialogue' (no media); family (the first medium), ref,
+media.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""MetaICL and CrossFit: examples of many text tasks. JSON lines (task, input, output, options), or TSV (input,
-output).
+"""MetaICL and CrossFit: examples of many text tasks. JSON lines (task, input, output, options), or TSV (input, output).
 
 One text row per example: [input, output, task]. Attributes: kind 'icl', task, family, options. The files of one task
 differ in their number of examples and seed: repeated examples are rejected as duplicates.

@@ -1,12 +1,10 @@
 """MIMIC-IT: instructions and answers about images, each with the related instructions that may be its examples.
 
 As published: NAME_instructions.json ({meta, data: {id: {instruction, answer, image_ids, rel_ins_ids}}}) and NAME.json
-or
-NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one
-text
-row per instruction: [instruction, answer]. Attributes: kind 'related', family (its first image), ref, media, related;
-subset. An instruction with an unknown image id is rejected; an unknown related id is rejected by itself. Of a video's
-frames five are kept, evenly spaced.
+or NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one
+text row per instruction: [instruction, answer]. Attributes: kind 'related', family (its first image), ref, media,
+related; subset. An instruction with an unknown image id is rejected; an unknown related id is rejected by itself. Of a
+video's frames five are kept, evenly spaced.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """MMC4: web pages as sentences, and images matched to them. JSON lines, one zip per shard.
 
 {url, text_list, image_info: [{image_name, raw_url, matched_text_index, matched_sim}]}. Images are URLs: the fetcher's
-tars
-are given as `media`. An image precedes the sentence that it is matched to, which is its caption.
-Attributes: kind 'document' or 'photo', family (the page), ref (the URL), media, similarity.
+tars are given as `media`. An image precedes the sentence that it is matched to, which is its caption. Attributes: kind
+'document' or 'photo', family (the page), ref (the URL), media, similarity.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Natural Instructions: 1,600 tasks, each with its definition and examples. One JSON file per task.
 
-{Definition: [..], Instances: [{id, input, output: [..]}], Categories, Input_language, ...}. One text row per
-instance:
-[input, first output, task, definition]. Attributes: kind 'icl', task, family, definition, category, language.
-Option `instances`: maximum per task, from the first; 0 for all.
+{Definition: [..], Instances: [{id, input, output: [..]}], Categories, Input_language, ...}. One text row per instance:
+[input, first output, task, definition]. Attributes: kind 'icl', task, family, definition, category, language. Option
+`instances`: maximum per task, from the first; 0 for all.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""OBELICS: web pages as interleaved images and texts. Parquet (images, texts, metadata, general_metadata), parallel
-lists.
+"""OBELICS: web pages as interleaved images and texts.
+
+Parquet (images, texts, metadata, general_metadata), parallel lists.
 
 Images are URLs: the fetcher's tars are given as `media`. One text row per section of a page with up to three images,
-one
-image row per fetched image, with its alt text, if any, as caption.
-Attributes: kind 'document' or 'photo', family (the page), ref (the URL), media.
+one image row per fetched image, with its alt text, if any, as caption. Attributes: kind 'document' or 'photo', family
+(the page), ref (the URL), media.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""WavCaps: audio from Freesound, BBC, SoundBible and AudioSet, captioned by a language model. One JSON file per
-source.
+"""WavCaps: audio from Freesound, BBC, SoundBible and AudioSet, captioned by a language model. One JSON file per source.
 
-The files are called fsd_final.json, bbc_final.json, sb_final.json and as_final.json; audio files are named by their
-id.
+The files are called fsd_final.json, bbc_final.json, sb_final.json and as_final.json; audio files are named by their id.
 One audio row per file. Attributes: kind 'sound', source, url, tags.
 """
 

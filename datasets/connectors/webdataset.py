@@ -1,10 +1,8 @@
 """Tars of media with captions: output of img2dataset, and other WebDataset tars.
 
-A sample is any media with JSON (caption, text, url, licence, author) or a text file. One row per medium; several
-media in
-one sample refer to each other by the attribute pair. Attributes: kind 'photo', 'cut-out', 'sound' or 'clip', url.
-Option
-`style` (or `kind`, `family`) names a JSON field that is copied to that attribute.
+A sample is any media with JSON (caption, text, url, licence, author) or a text file. One row per medium; several media
+in one sample refer to each other by the attribute pair. Attributes: kind 'photo', 'cut-out', 'sound' or 'clip', url.
+Option `style` (or `kind`, `family`) names a JSON field that is copied to that attribute.
 """
 
 from __future__ import annotations

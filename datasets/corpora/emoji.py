@@ -1,13 +1,10 @@
 """Emoji: the same concepts drawn in twelve styles. One row per emoji sequence and style.
 
 Attributes: captions (the label in other languages), hexcode, concept (the label), base_concept (without skin tone),
-family
-(also without gender and direction), style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
+family (also without gender and direction), style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
 A drawing is rejected if its name matches no emoji of emojibase, if its set withdrew it, or if the set has another one
-of
-the same emoji. One drawing used for several emojis shows none of their differences: it is kept for the most general
-one
-of a family (no skin tone, no gender), and rejected if it stands for several families (all flags of OpenMoji black).
+of the same emoji. One drawing used for several emojis shows none of their differences: it is kept for the most general
+one of a family (no skin tone, no gender), and rejected if it stands for several families (all flags of OpenMoji black).
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """GCompris, games for children: images and sounds of instruments and animals, and scenes with movable drawings.
 
 Read from Qt resource files. Attributes: concept, family, kind 'sound', 'drawing', 'photo', 'scene' or 'cartoon' (the
-movable drawings of scenes); pair, the same for the image and the sound of one thing.
-Each folder has a README with authors and licences of its files. Sounds of the memory game are under the Free Art
-License,
-which is incompatible with the others, and those of the drum kit under a licence that is no longer published: both are
-rejected.
+movable drawings of scenes); pair, the same for the image and the sound of one thing. Each folder has a README with
+authors and licences of its files. Sounds of the memory game are under the Free Art License, which is incompatible with
+the others, and those of the drum kit under a licence that is no longer published: both are rejected.
 """
 
 from __future__ import annotations

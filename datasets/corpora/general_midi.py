@@ -1,12 +1,9 @@
 """General MIDI: 128 instruments and the pieces of a drum kit, from a SoundFont. One row per instrument and phrase.
 
 The audio is rendered here, each phrase alone: all have the same length, key and tempo and about the same loudness, so
-that
-any may be mixed and the mixture's stems are known exactly.
-Attributes: concept, family, kind 'sound', instrument ('alto saxophone'), program (of MIDI, from 0; drums have 0 and
-their
-key), phrase ('rising scale', 'effect' for those without a melody), key (the phrase's C, in MIDI, 60 is middle C).
-Two programs, finger and breath noises, are rejected.
+that any may be mixed and the mixture's stems are known exactly. Attributes: concept, family, kind 'sound', instrument
+('alto saxophone'), program (of MIDI, from 0; drums have 0 and their key), phrase ('rising scale', 'effect' for those
+without a melody), key (the phrase's C, in MIDI, 60 is middle C). Two programs, finger and breath noises, are rejected.
 """
 
 from __future__ import annotations

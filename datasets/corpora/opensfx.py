@@ -1,9 +1,8 @@
 """OpenSFX: the sounds of a game of trains, ships and factories. One row per sound, from the archive of the game.
 
 Each sound has its title, its authors and its licence: '"Ship horn". Original "…" by Leon Milo. Edited by Wuzzy.
-License:
-…'. Attributes: concept, family (the title without text in brackets), kind 'sound'.
-Sounds of Toyland, a fantasy world, and jingles are rejected: their titles describe their use, not the sound.
+License: …'. Attributes: concept, family (the title without text in brackets), kind 'sound'. Sounds of Toyland, a
+fantasy world, and jingles are rejected: their titles describe their use, not the sound.
 """
 
 from __future__ import annotations

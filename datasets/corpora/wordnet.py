@@ -1,15 +1,11 @@
 """WordNet: common words with their definitions. One row per synset, modality text, payload JSON [word, definition].
 
 A synset is read if one of its words occurs in the running text tagged by WordNet's authors (cntlist.rev), or if it is
-the
-first meaning of a noun for a visible thing, and that noun is used to define other words: the tagged text has no
-giraffe,
-but everyone knows the word. The word of the row is the synset's most frequently tagged one.
-Attributes: concept (the word), family (the word in lower case, shared by all its senses), kind 'definition', pos
-(noun,
-verb, adjective), lexname ('noun.animal'), synonyms, tagged (frequency of the sense); if they exist hypernym (its
-first
-word), antonym and example.
+the first meaning of a noun for a visible thing, and that noun is used to define other words: the tagged text has no
+giraffe, but everyone knows the word. The word of the row is the synset's most frequently tagged one. Attributes:
+concept (the word), family (the word in lower case, shared by all its senses), kind 'definition', pos (noun, verb,
+adjective), lexname ('noun.animal'), synonyms, tagged (frequency of the sense); if they exist hypernym (its first word),
+antonym and example.
 """
 
 from __future__ import annotations

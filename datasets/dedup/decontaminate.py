@@ -48,9 +48,8 @@ class Thresholds:
 
 
 # A false alarm costs one of many training samples, a leak invalidates the metric: so `same_detail` is not used. The
-# cosines
-# are those at which perceptual near-duplicates lie (95 % above) and, for audio, at which unlike ones end (voices:
-# 0.98).
+# cosines are those at which perceptual near-duplicates lie (95 % above) and, for audio, at which unlike ones end
+# (voices: 0.98).
 THRESHOLDS = {
     "image": Thresholds(cosine=0.96),
     "video": Thresholds(),

@@ -76,9 +76,7 @@ def banded(signatures: NDArray[np.uint32], bands: int) -> NDArray[np.int64]:
 def matches(
     signatures: NDArray[np.uint32], others: NDArray[np.uint32], min_jaccard: float = 0.8
 ) -> tuple[Pairs, NDArray[np.float64]]:
-    """Near-duplicates between two lists: pairs (index, index among the others), and their estimated Jaccard
-    similarity.
-    """
+    """Near-duplicates between two lists: pairs (index, index among the others), and their estimated Jaccard similarity."""
     needed = places_needed(min_jaccard)
     near, scores = [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0)]
     for start in range(0, len(signatures), BLOCK):

@@ -1,7 +1,6 @@
 """Pairs of items that agree in at least one of several columns, in canonical order, and the groups they form.
 
-Two hashes of B words that differ in fewer than B places agree in a whole word (the pigeonhole principle), so the
-search
+Two hashes of B words that differ in fewer than B places agree in a whole word (the pigeonhole principle), so the search
 is exact and compares few pairs.
 """
 
@@ -55,9 +54,7 @@ def ordered(lots: list[Pairs]) -> Pairs:
 
 
 def groups(count: int, pairs: np.ndarray) -> NDArray[np.int64]:
-    """(M, 2) pairs among `count` items -> (count,) the first item of each item's group; the item itself if it is
-    alone.
-    """
+    """(M, 2) pairs among `count` items -> (count,) the first item of each item's group; the item itself if it is alone."""
     links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, labels = connected_components(links, directed=False)
     _, first = np.unique(labels, return_index=True)

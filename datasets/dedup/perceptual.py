@@ -1,14 +1,11 @@
 """Near-duplicates by a 64-bit perceptual hash, confirmed by a thumbnail.
 
 The hash of a flat drawing alone is not specific: all clocks, all faces, all flags of three stripes coincide. The
-thumbnail separates most of these: both images must have about the same colour at every position. Details smaller than
-a
+thumbnail separates most of these: both images must have about the same colour at every position. Details smaller than a
 cell of the thumbnail, such as the mouth of a face, are left to `same_detail`.
 
-Of 31,042 emoji and stamps at 64 px, 295 pairs are within `DRAWING`. By their captions, 25 of those differ in the
-mouth
-alone and 21 in the tone of some small patch of skin; with `same_detail`, 3 and 21 of 229. It finds 93 % of images
-again
+Of 31,042 emoji and stamps at 64 px, 295 pairs are within `DRAWING`. By their captions, 25 of those differ in the mouth
+alone and 21 in the tone of some small patch of skin; with `same_detail`, 3 and 21 of 229. It finds 93 % of images again
 after resizing, and 73 % after JPEG at quality 95, which mostly changes chroma. `LOOSE`, for cases where a false alarm
 costs little, finds 97 % of those (92 % at quality 75) and also matches many variants: 1,189 pairs. `SOUND` was set on
 6,538 recordings: all 29 pairs within it are the same recording (cross-correlation from 0.88).
@@ -103,8 +100,7 @@ def same_detail(pairs: Pairs, details: Sequence[str] | Mapping[int, str], min_li
     """The pairs that have the same structure at every position. `details` gives the `detail` of the items in `pairs`.
 
     The measure is the contrast and structure part of SSIM (Wang et al. 2004) of the least similar window: 1 is
-    identical, 0
-    is unrelated.
+    identical, 0 is unrelated.
     """
     keep = [np.zeros(0, dtype=bool)]
     for start in range(0, len(pairs), BLOCK):

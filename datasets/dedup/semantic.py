@@ -94,9 +94,8 @@ def neighbours(embeddings: np.ndarray, k: int) -> tuple[NDArray[np.int64], NDArr
 def largest(block: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """(M, N) -> (M, k) columns of the k largest numbers of each row, in no given order.
 
-    They lie in the k groups of columns with the largest maxima, so only those groups, and the columns left over at
-    the end,
-    are searched.
+    They lie in the k groups of columns with the largest maxima, so only those groups, and the columns left over at the
+    end, are searched.
     """
     rows, width = block.shape
     groups = width // COLUMNS

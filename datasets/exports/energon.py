@@ -1,8 +1,7 @@
 """Megatron Energon: WebDataset tars with the folder `.nv-meta` and the index files that Energon requires.
 
 Same output as `energon prepare` (version 7): .info.json counts the samples of each shard, split.yaml lists the shards
-of
-each split, dataset.yaml the class, index.sqlite and FILE.tar.idx the position of each sample. Lossless.
+of each split, dataset.yaml the class, index.sqlite and FILE.tar.idx the position of each sample. Lossless.
 """
 
 from __future__ import annotations

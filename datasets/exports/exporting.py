@@ -34,8 +34,7 @@ def export(
 ) -> Loss:
     """Write a build (by default the latest), or some of its tasks and splits, to the folder `out`.
 
-    `limit` bounds the samples of each task and split. Besides the data, ATTRIBUTION and finally loss.json are
-    written.
+    `limit` bounds the samples of each task and split. Besides the data, ATTRIBUTION and finally loss.json are written.
     Raises ExportError for an unknown format, build or task.
     """
     chosen = by_name(format_name)

@@ -1,10 +1,8 @@
 """LLaVA: a JSON list of conversations with `<image>` in place of images, and the images in a folder.
 
-The characters '<image>' within a text, or formed by two adjacent texts, would be read as an image: they are written
-as
+The characters '<image>' within a text, or formed by two adjacent texts, would be read as an image: they are written as
 '&lt;image&gt;', and counted. Audio, video and images in replies cannot be represented: such samples are left out.
-Folders
-of other tools may have subfolders within images/, and their entries may contain video and audio.
+Folders of other tools may have subfolders within images/, and their entries may contain video and audio.
 """
 
 from __future__ import annotations
@@ -58,12 +56,14 @@ def picture(sample: Sample, part: Part) -> str:
 
 def entry(sample: Sample, loss: Loss) -> dict[str, Any]:
     pictures = [picture(sample, part).removeprefix("images/") for part in media_parts(sample, "image")]
-    conversations = [{"from": SPEAKERS[message.role], "value": said(message, loss)} for message in sample.messages]
+    conversations = [
+        {"from": SPEAKERS[message.role], "value": marked_text(message, loss)} for message in sample.messages
+    ]
     shown = {"image": pictures[0] if len(pictures) == 1 else pictures} if pictures else {}
     return {"id": sample.sample_id, **shown, "conversations": conversations, "codi2": sample.to_dict()}
 
 
-def said(message: Message, loss: Loss) -> str:
+def marked_text(message: Message, loss: Loss) -> str:
     """The words of a turn, with a mark for each image and nowhere else."""
     texts = []
     for kind, run in groupby(message.content, key=lambda part: part.type):

@@ -3,8 +3,7 @@
 Three JSON files per split: SPLIT_instructions.json (instruction, answer, image_ids, rel_ins_ids), SPLIT_images.json
 (images in base64), SPLIT_train.json (the in-context examples of each instruction). A demonstration becomes an
 instruction of its own, referenced by the query's `rel_ins_ids`; so does each turn of a conversation, related to those
-before it. The positions of images within the text, and the texts between examples, are lost. Answers are words:
-samples
+before it. The positions of images within the text, and the texts between examples, are lost. Answers are words: samples
 with images in replies, including those of examples, are left out.
 """
 

@@ -1,8 +1,7 @@
 """WebDataset: the shards of this project in one folder that needs no catalog. Lossless.
 
 The first samples of each tar hold every member of the whole export (`member_padding.py`), so that Hugging Face's
-`datasets`
-can read it.
+`datasets` can read it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Restricts fetching to public IP addresses, so that untrusted lists cannot reach the private network that fetches
-them.
-"""
+"""Restricts fetching to public IP addresses, so that untrusted lists cannot reach private networks."""
 
 from __future__ import annotations
 

@@ -195,9 +195,7 @@ class Client:
 
 
 def on_the_wire(url: Url) -> URL:
-    """The URL in the form that aiohttp sends unchanged. The query is part of the path, because yarl drops an empty
-    one.
-    """
+    """The URL in the form that aiohttp sends unchanged. The query is part of the path, because yarl drops an empty one."""
     return URL.build(scheme=url.scheme, host=url.host, port=url.port, path=url.target, encoded=True)
 
 

@@ -1,6 +1,4 @@
-"""Converts fetched bytes to what is stored: type detected from content, decompression bombs refused, images
-downscaled.
-"""
+"""Converts fetched bytes to what is stored: type detected from content, decompression bombs refused, images downscaled."""
 
 from __future__ import annotations
 

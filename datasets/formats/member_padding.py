@@ -1,7 +1,6 @@
 """Pads the first samples of every shard with placeholder members, for readers that infer columns from them.
 
-Hugging Face's `datasets` reads the first five samples of the first tar, requires the same members in each, and
-ignores
+Hugging Face's `datasets` reads the first five samples of the first tar, requires the same members in each, and ignores
 any other members after that: samples with one and with four examples are an error, and what only a later sample holds
 would be lost. So the first five samples hold every member of the shard's task. Missing ones are placeholders that the
 sample's JSON does not name: an image of one pixel, audio of one value, a video of one frame. A sample's own parts are
@@ -48,9 +47,7 @@ def members_of(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def pad(archive: tarfile.TarFile, number: int, sample: Sample, members: Mapping[str, str]) -> None:
-    """Add placeholders to sample `number` of a shard, whose own members were just added, for each member that it
-    lacks.
-    """
+    """Add placeholders to sample `number` of a shard, whose own members were just added, for each member that it lacks."""
     if number >= FIRST:
         return
     own = members_of([sample])

@@ -89,11 +89,11 @@ def read_receipt(store: Store, shard: str) -> Receipt | None:
 
 
 def write_shard(plan: ShardPlan) -> Receipt:
-    """Collect the media, write the tar and its receipt. Samples whose media are unavailable are left out, with the
-    error.
+    """Collect the media, write the tar and its receipt.
 
-    If media could not be read for now, the shard's name also depends on the samples it lacks: the plan's own name
-    stays
+    Samples whose media are unavailable are left out, with the error.
+
+    If media could not be read for now, the shard's name also depends on the samples it lacks: the plan's own name stays
     free, and the next build writes that shard.
     """
     media = media_of(plan)

@@ -20,9 +20,8 @@ FADE_SECONDS = 0.05  # at the end of audio that was cut
 def normalise_audio(payload: bytes, sample_rate: int = SAMPLE_RATE, max_seconds: float = 10.0) -> tuple[bytes, float]:
     """Encode audio as mono FLAC at `sample_rate`. Returns the bytes and the duration in seconds.
 
-    Channels are mixed as in `to_mono`. The level is kept, and lowered only if a peak would clip. Silence at either
-    end is
-    kept. Audio longer than `max_seconds` is cut there and faded out. Raises MediaError for corrupt or empty files.
+    Channels are mixed as in `to_mono`. The level is kept, and lowered only if a peak would clip. Silence at either end
+    is kept. Audio longer than `max_seconds` is cut there and faded out. Raises MediaError for corrupt or empty files.
     """
     samples, rate = read_audio(
         payload, Limits(max_seconds + 1)
@@ -76,10 +75,8 @@ def mix(
     """The sum of mono tracks, each scaled by its gain and starting `offset` seconds in. float32, as long as needed.
 
     Each scaled track is rounded to the 16-bit grid before it is added. So a mixture minus one of its tracks equals,
-    sample
-    by sample and also after encoding, the mixture of the others. Gains must sum to at most 1, so that nothing clips
-    and no
-    level depends on the other tracks. Raises ValueError if these conditions do not hold.
+    sample by sample and also after encoding, the mixture of the others. Gains must sum to at most 1, so that nothing
+    clips and no level depends on the other tracks. Raises ValueError if these conditions do not hold.
     """
     if not clips or not len(clips) == len(gains) == len(offsets):
         raise ValueError(f"mix: {len(clips)} clips, {len(gains)} gains and {len(offsets)} offsets")

@@ -1,8 +1,7 @@
 """Cuts drawings out of their white background.
 
 White is background if it is connected to the border: the white of an eye stays. At the edge, where drawing and white
-are
-blended, each pixel gets the alpha that explains its colour, so that no pale rim remains.
+are blended, each pixel gets the alpha that explains its colour, so that no pale rim remains.
 """
 
 from __future__ import annotations

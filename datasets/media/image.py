@@ -1,10 +1,8 @@
 """Image normalisation: SVG, PNG, JPEG, WebP, GIF, ... -> lossless square WebP on white, deterministic.
 
 Measured at 64 px on one core: an SVG is rendered at its final size (1-2 ms, gradients 11 ms; rendering at twice the
-size
-and downscaling takes 2.5 times as long, and resvg's own antialiasing is as good). WebP effort 1 takes 1.1 ms and 2.6
-kB
-per image; effort 4 saves 6 % of that for three times the time.
+size and downscaling takes 2.5 times as long, and resvg's own antialiasing is as good). WebP effort 1 takes 1.1 ms and
+2.6 kB per image; effort 4 saves 6 % of that for three times the time.
 """
 
 from __future__ import annotations

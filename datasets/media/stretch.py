@@ -1,8 +1,7 @@
 """Time-stretches audio at constant pitch by WSOLA.
 
 Verhelst and Roelands, An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
-modification of speech, ICASSP 1993: frames are read at a different rate than they are written, each shifted slightly
-to
+modification of speech, ICASSP 1993: frames are read at a different rate than they are written, each shifted slightly to
 where it best continues what was written before.
 """
 

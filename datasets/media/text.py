@@ -28,8 +28,9 @@ def words(text: str) -> list[str]:
 
 
 def runs(text: str, length: int) -> list[str]:
-    """All runs of `length` consecutive words, in order and with repeats. A shorter text is one run; an empty one has
-    none.
+    """All runs of `length` consecutive words, in order and with repeats.
+
+    A shorter text is one run; an empty one has none.
     """
     tokens = words(text)
     if not tokens:

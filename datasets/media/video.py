@@ -1,11 +1,8 @@
-"""Video normalisation: animated images and common video files -> square H.264 MP4 on white without sound,
-deterministic.
+"""Video normalisation: animated images and video files -> square, silent H.264 MP4 on white, deterministic.
 
 Colours are converted here in integers (BT.601, which browsers expect for small videos), not by FFmpeg's scaler, whose
-last bit depends on the processor. One encoder thread, one key frame, and neither dates nor the encoder's name.
-Measured
-for a Fluent emoji of 72 frames and 256 px to 24 frames of 64 px, on one core: 70 ms per video, half of it for
-decoding
+last bit depends on the processor. One encoder thread, one key frame, and neither dates nor the encoder's name. Measured
+for a Fluent emoji of 72 frames and 256 px to 24 frames of 64 px, on one core: 70 ms per video, half of it for decoding
 WebP, which cannot skip frames; 12 kB.
 """
 
@@ -36,9 +33,8 @@ def normalise_video(
 ) -> tuple[bytes, float]:
     """Encode a video as `size` x `size` MP4 at `fps`: uncropped, centred, aspect ratio kept, transparency over white.
 
-    Returns the bytes and the duration in seconds. Frame k shows what the source shows at k / fps seconds. Videos
-    longer than
-    `max_seconds` are cut there. Raises MediaError for files that are corrupt, empty, too large, or a single image.
+    Returns the bytes and the duration in seconds. Frame k shows what the source shows at k / fps seconds. Videos longer
+    than `max_seconds` are cut there. Raises MediaError for files that are corrupt, empty, too large, or a single image.
     """
     source = animation(payload) if media_type in ANIMATED_IMAGES else video(payload)
     frames: list[np.ndarray] = []

@@ -1,12 +1,9 @@
 """Operators measure one medium each. Each is one small file with an `OPERATOR`; adding a file registers it.
 
-An operator is `name`, `version`, `modality` and `measure(medium) -> {signal: number, string or vector}`. An image is
-an
-(H, W, 3) uint8 array, audio is float32 mono samples in [-1, 1] at 16 kHz, a video is (T, H, W, 3) uint8 and text a
-str. A
-vector is a one-dimensional float32 array. An operator does not depend on how it is run. Its models are loaded on
-first
-use and cached (`functools.cache`); a missing package raises an error that names the package.
+An operator is `name`, `version`, `modality` and `measure(medium) -> {signal: number, string or vector}`. An image is an
+(H, W, 3) uint8 array, audio is float32 mono samples in [-1, 1] at 16 kHz, a video is (T, H, W, 3) uint8 and text a str.
+A vector is a one-dimensional float32 array. An operator does not depend on how it is run. Its models are loaded on
+first use and cached (`functools.cache`); a missing package raises an error that names the package.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Audio embedding with 512 dimensions by aiSFX (X-Sequential-CE, trained on sound effect libraries; weights
-CC-BY-4.0).
+"""Audio embedding with 512 dimensions by aiSFX (X-Sequential-CE, trained on sound effect libraries; weights CC-BY-4.0).
 
-The network takes Essentia's 96-band spectrograms at 44.1 kHz, which are computed here in numpy: Essentia is not
-needed.
+The network takes Essentia's 96-band spectrograms at 44.1 kHz, which are computed here in numpy: Essentia is not needed.
 One audio at a time, so that results do not depend on the batch. Measured on one core: 30 ms for audio of 5 s or less.
 """
 
@@ -38,8 +36,7 @@ def spectrogram(sound: np.ndarray) -> NDArray[np.float32]:
     """(samples,) -> (frames, 96) log-mel spectrogram as in aisfx/spectrogram/spectrogram_essentia.py.
 
     Frames of 2048 samples at 44.1 kHz, the first centred on time 0; Hann window, power, 96 triangles in mel from 0 to
-    22,050
-    Hz that each sum to 1, log10(10000 x + 1).
+    22,050 Hz that each sum to 1, log10(10000 x + 1).
     """
     wave = resample_poly(sound if sound.size else QUIET, UP, DOWN).astype(np.float32)
     padded = np.pad(wave, WINDOW // 2)

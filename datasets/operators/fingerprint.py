@@ -1,11 +1,8 @@
-"""Audio fingerprint of 64 bits and a thumbnail of 8 x 8 levels, for near-duplicates regardless of level and
-surrounding silence.
+"""Audio fingerprint (64 bits) and thumbnail (8 x 8 levels) for near-duplicates, whatever the level and outer silence.
 
-The bits are those of Haitsma and Kalker (2002): whether the step in energy from one frequency band to the next grows
-or
+The bits are those of Haitsma and Kalker (2002): whether the step in energy from one frequency band to the next grows or
 shrinks from one time to the next. They took a frame every 12 ms, to recognise a tune from three seconds of it; here
-eight
-slots divide the whole audio, because two audios are compared as wholes.
+eight slots divide the whole audio, because two audios are compared as wholes.
 """
 
 from __future__ import annotations
@@ -36,8 +33,9 @@ def measure(sound: np.ndarray) -> dict[str, str | np.ndarray]:
 
 
 def spectrum(sound: np.ndarray) -> np.ndarray:
-    """(samples,) -> (frames, 257) power, at least one frame. Frames start at the first sample after the leading
-    silence.
+    """(samples,) -> (frames, 257) power, at least one frame.
+
+    Frames start at the first sample after the leading silence.
     """
     heard = trimmed(sound.astype(np.float64))
     padded = np.pad(heard, (0, max(0, WINDOW - heard.size)))

@@ -1,5 +1,4 @@
-"""Image embedding with 128 dimensions: features of EfficientNet-lite0 (ImageNet; Apache-2.0), projected and
-normalised.
+"""Image embedding with 128 dimensions: features of EfficientNet-lite0 (ImageNet; Apache-2.0), projected and normalised.
 
 1280 features are more than 45,000 rows of a table should carry. They are projected on 128 columns of random signs
 (Achlioptas 2003), derived from a digest; the remaining cosines are off by 0.07 (one standard deviation).

@@ -1,8 +1,7 @@
 """NSFW score of an image by Yahoo's Open-NSFW (BSD-2-Clause), trained on photographs.
 
 By its authors' advice, below 0.2 is safe and above 0.8 is not. One image at a time, so that results do not depend on
-the
-batch. Measured on one core: 17 ms.
+the batch. Measured on one core: 17 ms.
 """
 
 from __future__ import annotations

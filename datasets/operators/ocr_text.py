@@ -1,9 +1,8 @@
 """Text in an image by OCR: PP-OCRv4 (Apache-2.0), as shipped in the package rapidocr-onnxruntime.
 
 One network detects text, another recognises it. The steps between are those of the package for lines from left to
-right;
-slanted and vertical lines are read badly, and OpenCV is not needed. Measured on one core: 22 ms for an image of 64
-px.
+right; slanted and vertical lines are read badly, and OpenCV is not needed. Measured on one core: 22 ms for an image of
+64 px.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ class Box(NamedTuple):
 
 
 def measure(image: np.ndarray) -> dict[str, float | str]:
-    """`ocr_text`: the lines, joined by spaces; `ocr_confidence`: their mean confidence; `ocr_area`: share of the
-    image.
-    """
+    """`ocr_text`: the lines, joined by spaces; `ocr_confidence`: their mean confidence; `ocr_area`: share of the image."""
     large = enlarged(image)
     lines = [(box, *read(large[box.top : box.bottom, box.left : box.right])) for box in boxes(large)]
     kept = [(box, text, sure) for box, text, sure in lines if text and sure >= SURE]

@@ -55,9 +55,7 @@ def iban(number: str) -> bool:
 
 
 def address(number: str) -> bool:
-    """Whether it is an IP address that can identify one machine on the internet, rather than a private or reserved
-    one.
-    """
+    """Whether it is an IP address that can identify one machine on the internet, rather than a private or reserved one."""
     try:
         ip = ipaddress.ip_address(number)
     except ValueError:

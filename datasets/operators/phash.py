@@ -21,8 +21,7 @@ CELLS = 8
 
 
 def measure(image: np.ndarray) -> dict[str, str | np.ndarray]:
-    """`phash`: 16 hexadecimal digits; `thumb`: 192 numbers, the mean colours of 8 x 8 cells from 0 to 1; `detail`:
-    1024
+    """`phash`: 16 hexadecimal digits; `thumb`: 192 numbers, the mean colours of 8 x 8 cells from 0 to 1; `detail`: 1024
     hexadecimal digits, the grey levels of 32 x 32 cells from 0 (black) to f.
     """
     picture = Image.fromarray(image)

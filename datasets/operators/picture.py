@@ -13,8 +13,7 @@ def measure(image: np.ndarray) -> dict[str, float]:
 
     `ink`: pixels that differ from white by more than 8 of 255; `contrast`: standard deviation of luma over 255;
     `coverage`: what remains without the white that touches the border, the opaque part of a cut-out; `extent`: the
-    longer
-    side of the rectangle around that; `colours`: number of colours, at 16 levels per channel.
+    longer side of the rectangle around that; `colours`: number of colours, at 16 levels per channel.
     """
     pixels = image.astype(np.float32)
     ink = float((np.abs(255.0 - pixels).max(axis=2) > 8).mean())

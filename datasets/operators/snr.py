@@ -1,10 +1,8 @@
 """Signal-to-noise ratio of audio, estimated without a reference.
 
-The percentile method of NIST's STNR and Picone's ISIP tools: among the energies of 20 ms frames, the 15th percentile
-is
+The percentile method of NIST's STNR and Picone's ISIP tools: among the energies of 20 ms frames, the 15th percentile is
 the noise N and the 85th is signal and noise together, S; the ratio is 10 log10((S - N) / N). It is meant for speech
-with
-pauses that expose the noise; a steady tone or steady wind has about 0 dB.
+with pauses that expose the noise; a steady tone or steady wind has about 0 dB.
 """
 
 from __future__ import annotations

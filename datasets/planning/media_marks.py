@@ -10,8 +10,9 @@ from codi2_datasets.readers.words import MARK
 
 
 def place_media(connection: duckdb.DuckDBPyConnection, columns: Collection[str]) -> None:
-    """Split the texts of `task_parts` at their marks. The n-th mark of a sample stands for the n-th of the candidate's
-    `marks`.
+    """Split the texts of `task_parts` at their marks.
+
+    The n-th mark of a sample stands for the n-th of the candidate's `marks`.
 
     Does nothing if the candidates have no such column.
     """

@@ -45,10 +45,8 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
     """Create `chosen`: as many of `candidates` as requested, over held-out kinds, `balance` and the mixture's strata.
 
     Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
-    draws
-    from all in proportion to their weights. If there are too few candidates, they are repeated in other phrasings,
-    each
-    phrasing at most once.
+    draws from all in proportion to their weights. If there are too few candidates, they are repeated in other
+    phrasings, each phrasing at most once.
     """
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
     connection.execute("create or replace temp table wanted (split varchar, total integer)")

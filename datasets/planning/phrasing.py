@@ -46,13 +46,14 @@ class Columns:
                 texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
         return cls(words, media, texts, sources)
 
-    def check(self, found: Sequence[tuple[str | None, str | None]], where: str) -> None:
-        check_names(found, self.words, [*self.media, *self.texts], where)
+    def check(self, names: Sequence[tuple[str | None, str | None]], where: str) -> None:
+        check_names(names, self.words, [*self.media, *self.texts], where)
 
 
 def check_templates(planner: Planner, columns: Sequence[str]) -> None:
-    """Check that every mark of every template names a column of the candidates. Raises TemplateError for the first
-    that does not.
+    """Check that every mark of every template names a column of the candidates.
+
+    Raises TemplateError for the first that does not.
     """
     known = Columns.of(columns, 1 if planner.demos else 0)
     for template in planner.templates:
@@ -106,7 +107,7 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], m
     used = "select distinct t.turn, t.position, t.text, t.slot from templates t semi join chosen c on c.kind = t.kind"
     known.check([row[2:] for row in connection.execute(f"{used} order by all").fetchall()], "templates")
     words = case("s", [(f"{{{name}}}", f"{column}::varchar") for name, column in known.words.items()], otherwise="s")
-    said = f"list_transform(t.segments, lambda s: {words})"
+    filled_words = f"list_transform(t.segments, lambda s: {words})"
     is_media = f"coalesce({case('t.slot', [(name, 'true') for name in known.media])}, false)"
     media, texts, sources = (case("t.slot", of.items()) for of in (known.media, known.texts, known.sources))
     connection.execute(
@@ -114,7 +115,7 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], m
             with split as (select *, regexp_extract_all(text, {literal(SEGMENTS)}) as segments from templates),
             said as (
                 select c.key, t.position, t.turn, t.role, t.icl_role, t.target, {is_media} as is_media, {media} as medium,
-                       {sources} as source, if(t.slot is null, {said}, [{texts}]) as said
+                       {sources} as source, if(t.slot is null, {filled_words}, [{texts}]) as said
                 from chosen c join split t on t.kind = c.kind and t.number = c.number and t.demos = c.demos),
             filled as (
                 select key, position, turn, role, if(is_media, null, array_to_string(said, '')) as text,

@@ -1,7 +1,6 @@
 """Assigns splits to samples that combine media of several families, so that held-out media stay out of training.
 
-A sample whose media are all in train is a train sample. Held-out media may be combined with media seen in training,
-or
+A sample whose media are all in train is a train sample. Held-out media may be combined with media seen in training, or
 with media held out for the same split: a held-out combination. A sample counts as a held-out concept only if every
 medium is of a held-out family.
 """
@@ -15,8 +14,7 @@ def joint_split(media: Sequence[str], targets: Sequence[str] = ()) -> tuple[str,
     """SQL for split (null if the media may not be combined) and for holdout, of the aliases in `media`.
 
     `targets`: those of `media` that must themselves be held out outside of train, because a sample's target is never
-    seen in
-    training. Empty if the target is made of all the media.
+    seen in training. Empty if the target is made of all the media.
     """
     splits = ", ".join(f"{alias}.split" for alias in media)
     held_out = f"list_distinct(list_filter([{splits}], lambda s: s <> 'train'))"

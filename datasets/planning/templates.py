@@ -1,7 +1,6 @@
 """Templates: the phrasings of a task.
 
-A template is a list of turns, user first, in which `{word}` stands for a word of the candidate, `[slot]` for one of
-its
+A template is a list of turns, user first, in which `{word}` stands for a word of the candidate, `[slot]` for one of its
 media or texts, and `<demo>…</demo>` for text that is repeated for each demonstration:
 
 >>> Template("<demo>[demo_in] became [demo_out]. </demo>Do the same to [query].", "[target]")
@@ -87,14 +86,13 @@ def icl_role(slot: str | None, target: bool) -> str | None:
 
 
 def check_names(
-    found: Iterable[tuple[str | None, str | None]], words: Collection[str], slots: Collection[str], where: str
+    parts: Iterable[tuple[str | None, str | None]], words: Collection[str], slots: Collection[str], where: str
 ) -> None:
-    """Check that every word in braces and every slot of these parts (text, slot) is known, and that no bracket is
-    stray.
+    """Check that all words in braces and slots of these parts (text, slot) are known, and no bracket is stray.
 
     Raises TemplateError.
     """
-    for text, slot in found:
+    for text, slot in parts:
         if slot is not None and slot not in slots:
             raise unknown(f"[{slot}]", words, slots, where)
         for name in WORD.findall(text or ""):

@@ -2,8 +2,7 @@
 
 A row of text names media by the attribute `media` and other texts by `related`; the named row has the name as its
 attribute `ref`, in the same corpus. Names are resolved among everything ingested: of two rows with the same media one
-is
-selected, and both names resolve to it.
+is selected, and both names resolve to it.
 """
 
 from __future__ import annotations

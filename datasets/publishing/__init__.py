@@ -25,8 +25,7 @@ def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequen
     """The files of one build by their path in its folder.
 
     `connection` is the catalog's on that build. `files` are the manifests of its commit: with them the metadata names
-    the
-    tables' files and their hashes, so that records can be loaded with it.
+    the tables' files and their hashes, so that records can be loaded with it.
     """
     return {
         "ATTRIBUTION": attribution(connection).encode(),

@@ -245,11 +245,11 @@ def rejects_table(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def crossed(
-    found: Iterable[Mapping[str, Any]], name: str, column: str, wanted: tuple[str, ...], title: str | None = None
+    counted: Iterable[Mapping[str, Any]], name: str, column: str, wanted: tuple[str, ...], title: str | None = None
 ) -> str:
     """Counts `n` of each `name` by `column`, with a total."""
     counts: dict[Any, dict[str, int]] = {}
-    for row in found:
+    for row in counted:
         counts.setdefault(row[name], {})[row[column]] = row["n"]
     lines = [[key, *(by.get(kind, 0) for kind in wanted), sum(by.values())] for key, by in counts.items()]
     return table([title or name, *wanted, "all"], lines)

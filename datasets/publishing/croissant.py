@@ -1,9 +1,7 @@
 """croissant.json: the build as Croissant 1.1 metadata (JSON-LD), with responsible-AI fields.
 
-Paths are relative to the root, two folders above `builds/<id>/croissant.json`. Shards are listed with their sha256,
-and
-so are the tables if the build's manifests are given: then `mlcroissant`, which reads no file set outside the folder
-of
+Paths are relative to the root, two folders above `builds/<id>/croissant.json`. Shards are listed with their sha256, and
+so are the tables if the build's manifests are given: then `mlcroissant`, which reads no file set outside the folder of
 the metadata, can load their records. It cannot load the media, because it has no WebP and FLAC reader.
 """
 

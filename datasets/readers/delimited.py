@@ -1,10 +1,9 @@
 """Reads rows of CSV and TSV tolerantly: an unclosed quote affects only its own row.
 
 A quoted field may contain delimiters, line breaks and doubled quotes (RFC 4180), or backslash-escaped quotes. A quote
-is
-an opening one if it starts a field and a closing one follows that ends the field; any other quote is text. So `the 5"
-screen` and `"Best pizza in town` are complete fields. If the closing quote is in a later line, the lines are one row,
-unless each of them is a complete row by itself: as many fields as columns, and URLs, names and numbers in the same
+is an opening one if it starts a field and a closing one follows that ends the field; any other quote is text. So `the
+5" screen` and `"Best pizza in town` are complete fields. If the closing quote is in a later line, the lines are one
+row, unless each of them is a complete row by itself: as many fields as columns, and URLs, names and numbers in the same
 columns as in the first line.
 
 In TSV, quotes are text, unless a field cannot be written without them (it contains a tab, a line break or a doubled
@@ -46,13 +45,10 @@ def delimited_rows(
 ) -> Numbered:
     """Rows as {column: string}, numbered from 0; empty lines are skipped.
 
-    `header` names the columns of files without a header; lines that start with `comment` are skipped. `quoted`:
-    whether
-    fields may be quoted. `spaced`: whether blanks after a delimiter belong to it; detected from the header if the
-    file has
-    one. A row with broken UTF-8, or with too few or too many fields, is `Bad` by itself. With `extra`, surplus fields
-    are
-    dropped. Lines that are not UTF-8 are decoded with the encoding `otherwise`, if given.
+    `header` names the columns of files without a header; lines that start with `comment` are skipped. `quoted`: whether
+    fields may be quoted. `spaced`: whether blanks after a delimiter belong to it; detected from the header if the file
+    has one. A row with broken UTF-8, or with too few or too many fields, is `Bad` by itself. With `extra`, surplus
+    fields are dropped. Lines that are not UTF-8 are decoded with the encoding `otherwise`, if given.
     """
     number = 0
     try:

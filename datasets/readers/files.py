@@ -65,8 +65,7 @@ def damage(error: BaseException) -> str:
     """The damage to a file, in one line.
 
     An error of the store (no network, no permission) is raised again: it does not concern the file, and the next run
-    may
-    read it.
+    may read it.
     """
     if isinstance(error, OSError) and error.errno not in NOT_THE_STORE:
         raise error
@@ -100,11 +99,9 @@ def parts_of(path: str) -> list[str]:
 
 
 def find(path: str, patterns: Sequence[str]) -> list[str]:
-    """URIs of the files of a path, sorted: in a folder the files that match a pattern, at any depth; for a glob all
-    matches.
+    """URIs of the files of a path, sorted: in a folder, at any depth, those that match a pattern; for a glob, all.
 
-    A path that exists is taken literally; only others are globs. Several paths are separated by semicolons. Files
-    that
+    A path that exists is taken literally; only others are globs. Several paths are separated by semicolons. Files that
     operating systems add are skipped. Raises SourceUnavailable if there is none.
     """
     uris: set[str] = set()

@@ -35,8 +35,7 @@ def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = 
     """(index or key, value) of every item of the list or object under `keys`, in order.
 
     With `skip` the values are None, for callers that need only keys; with `only`, items with other keys are skipped.
-    Yields
-    nothing if the keys lead nowhere. Damage is yielded as (-1, Bad).
+    Yields nothing if the keys lead nowhere. Damage is yielded as (-1, Bad).
     """
     try:
         with opened_text(file) as stream:

@@ -1,8 +1,7 @@
 """Lines of a text file as UTF-8 bytes, whatever its encoding, compression and line ends.
 
 A line ends at a line feed (with or without a carriage return before it) or, in files without any line feed, at a
-carriage
-return. Other characters, such as U+2028 and U+0085, do not end a line.
+carriage return. Other characters, such as U+2028 and U+0085, do not end a line.
 """
 
 from __future__ import annotations
@@ -65,9 +64,7 @@ def ends_at_returns(head: bytes) -> bool:
 
 
 class Joined(io.RawIOBase):
-    """Bytes already read, followed by their stream. A truncated stream returns all its data before the error is
-    raised.
-    """
+    """Bytes already read, followed by their stream. A truncated stream returns all its data before the error is raised."""
 
     def __init__(self, head: bytes, stream: Any) -> None:
         self.head, self.stream = head, stream

@@ -47,8 +47,7 @@ class Listing:
     """How the lists of one corpus are read. All fields are plain functions.
 
     `files(place)`: the lists; `read(file)`: their rows; `names(row)`: the possible names of a row's medium, with or
-    without
-    extension, best first; `describe(place, locator, row, medium)`: the resulting rows, or Bad with the reason.
+    without extension, best first; `describe(place, locator, row, medium)`: the resulting rows, or Bad with the reason.
     """
 
     files: Callable[[Place], list[str]]

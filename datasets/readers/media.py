@@ -64,8 +64,7 @@ def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "au
 
 def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]) -> Medium | Bad:
     """A container without video, or with a cover only, is audio; from one with video the audio is extracted as WAV if
-    only
-    audio is wanted.
+    only audio is wanted.
     """
     if not {"audio", "video"} & set(wanted):
         return Bad(f"video, not {' or '.join(wanted)}")

@@ -1,10 +1,8 @@
 """Captioned media in tars: written by img2dataset or `codi2 fetch` from a list of URLs, or packed by others.
 
-A sample is `{key}.jpg` (or another medium) with `{key}.json` or `{key}.txt`. The JSON of img2dataset has the list's
-own
+A sample is `{key}.jpg` (or another medium) with `{key}.json` or `{key}.txt`. The JSON of img2dataset has the list's own
 columns; that of `codi2 fetch` has the fields of `links`: caption, attributes, licence and author. Rows that could not
-be
-fetched are in the Parquet file beside the tar, and become rejects with the fetcher's reason.
+be fetched are in the Parquet file beside the tar, and become rejects with the fetcher's reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Tars of media: their members by name, and their samples in WebDataset's sense.
 
-All headers are read first, so that the members of a sample are found wherever they are, then the members one at a
-time. A
-compressed or remote tar is unpacked into a temporary file for that. Links are resolved, concatenated tars are read as
+All headers are read first, so that the members of a sample are found wherever they are, then the members one at a time.
+A compressed or remote tar is unpacked into a temporary file for that. Links are resolved, concatenated tars are read as
 one, and files that macOS and Windows add (`._name`, `.DS_Store`) are skipped.
 """
 
@@ -112,8 +111,9 @@ class Tar:
         return len(self.members) + len(self.bad)
 
     def index(self, start: int) -> int | None:
-        """Read the headers from a position on. Returns the next position: a further tar, or a header after a damaged
-        one.
+        """Read the headers from a position on.
+
+        Returns the next position: a further tar, or a header after a damaged one.
         """
         self.reached = start
         try:

@@ -19,9 +19,7 @@ def is_parquet(file: str) -> bool:
 
 
 def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[InputSplit]:
-    """Row groups of Parquet, slices of other files. The first rows of JSON must have the fields; raises
-    ConnectorError.
-    """
+    """Row groups of Parquet, slices of other files. The first rows of JSON must have the fields; raises ConnectorError."""
     files = find(place.path, PATTERNS)
     yield from tables.pieces_of_parquet(place, [file for file in files if is_parquet(file)], *fields)
     others = [file for file in files if not is_parquet(file)]

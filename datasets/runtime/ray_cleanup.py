@@ -1,8 +1,7 @@
 """Kills orphaned Ray processes: agents and workers that stay behind when a Ray head or driver is killed.
 
 They are identified by the log files in Ray's folder that they hold open for writing. Their command lines and
-environment
-are overwritten by Ray, and their parent processes are gone.
+environment are overwritten by Ray, and their parent processes are gone.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ import psutil
 from codi2_storage.host.child_processes import watch
 
 # Once process $0 is gone, kill every process that writes to files under $1, for ten seconds, because processes that
-# were
-# starting open their logs later; then remove $1, unless there is a $2.
+# were starting open their logs later; then remove $1, unless there is a $2.
 WATCH = r"""
 while kill -0 "$0" 2>/dev/null; do sleep 1; done
 for round in 1 2 3 4 5; do

@@ -213,9 +213,7 @@ _pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
 
 @contextmanager
 def cluster_when_needed(num_cpus: int) -> Iterator[None]:
-    """As `local_cluster`, but started by the first `ray_map` over more than a few items: a delta build may not need
-    it.
-    """
+    """As `local_cluster`, but started by the first `ray_map` over more than a few items: a delta build may not need it."""
     pending = Pending(num_cpus)
     token = _pending.set(pending)
     try:
@@ -236,12 +234,9 @@ def ray_map(
     """Run `function` over items on Ray, at most `2 * workers` in flight. Yields (item, result) as they finish.
 
     If a worker dies, its item is run again, `retries` times. An exception of the function itself is raised here
-    unchanged,
-    once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
-    `cluster_when_needed()`: there
-    up to `few` items are run in this process, one after the other, unless Ray has already started. `cpus` cores are
-    reserved
-    per item: less than one for items that mostly wait.
+    unchanged, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
+    `cluster_when_needed()`: there up to `few` items are run in this process, one after the other, unless Ray has
+    already started. `cpus` cores are reserved per item: less than one for items that mostly wait.
     """
     pending = _pending.get()
     if pending is not None and not pending.started:
@@ -275,8 +270,7 @@ def ray_map(
                 raise error.cause or error from None
     finally:
         # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver ("Tried
-        # to
-        # complete task that was not pending"). Items are small, so waiting for the few in flight is short.
+        # to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
         if running and not requested.is_set():
             ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 

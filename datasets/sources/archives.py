@@ -1,6 +1,4 @@
-"""Safely unpacks damaged or hostile archives: nothing is written outside the destination, and it appears whole or not
-at all.
-"""
+"""Safely unpacks damaged or hostile archives: nothing is written outside the destination, or left incomplete."""
 
 from __future__ import annotations
 
@@ -31,9 +29,8 @@ class ArchiveError(ValueError):
 def unpack(archive: Path, destination: Path, name: str | None = None) -> None:
     """Unpack a tar (plain, gz, bz2, xz), zip, wheel or deb into `destination`, which appears whole or not at all.
 
-    A file that is no archive is copied under `name`. An existing `destination` is left unchanged: it was made from
-    the same
-    bytes. Raises ArchiveError for a truncated or corrupt archive and for members that would be written outside the
+    A file that is no archive is copied under `name`. An existing `destination` is left unchanged: it was made from the
+    same bytes. Raises ArchiveError for a truncated or corrupt archive and for members that would be written outside the
     destination.
     """
     if destination.exists():
@@ -115,8 +112,9 @@ def last_line(stream: IO[bytes]) -> str:
 
 
 def extract_members(tar: tarfile.TarFile, destination: Path, name: str) -> None:
-    """Extract under the rules of Python's 'data' filter. Links that leave the package are skipped: some packages have
-    such.
+    """Extract under the rules of Python's 'data' filter.
+
+    Links that leave the package are skipped: some packages have such.
     """
     total = 0
 

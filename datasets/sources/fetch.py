@@ -5,8 +5,7 @@
   any other URI           fsspec: an archive or a single file (https://..., s3://..., memory://...)
 
 `#sha256=HEX` after any of them gives the expected hash of the archive. Archives are stored by content under
-`<cache>/archives/<sha256>` and unpacked under `<cache>/unpacked/<sha256>/`. `<cache>/index/` maps sources to hashes,
-so
+`<cache>/archives/<sha256>` and unpacked under `<cache>/unpacked/<sha256>/`. `<cache>/index/` maps sources to hashes, so
 that a second fetch runs no client and needs no network.
 """
 
@@ -41,8 +40,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A fetched source. `path`: its unpacked folder, read-only. `sha256`: of the archive; of a folder, of its files'
-    names and contents.
+    """A fetched source.
+
+    `path`: its unpacked folder, read-only. `sha256`: of the archive; of a folder, of its files' names and contents.
     """
 
     path: Path
@@ -56,8 +56,7 @@ def fetch(source: str, cache: Path | None = None, refresh: bool = False) -> Fetc
     """The unpacked source, from the cache if it is there. `refresh` queries the registry again.
 
     An unpinned source is resolved once and recorded with the version it had then. Raises SourceUnavailable,
-    SourceDamaged,
-    or ValueError for a source in none of the forms above.
+    SourceDamaged, or ValueError for a source in none of the forms above.
     """
     cache = cache or cache_home() / "sources"
     address, expected = split_hash(source)

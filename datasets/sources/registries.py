@@ -1,8 +1,7 @@
 """Runs the standard registry clients with the user's own configuration: npm, pip, apt-get, and fsspec for URIs.
 
 Each `from_...` function downloads one archive into `folder` and returns its version. No package script is run, except
-for
-pip's own build step when PyPI has no wheel.
+for pip's own build step when PyPI has no wheel.
 """
 
 from __future__ import annotations
@@ -153,9 +152,7 @@ def no_package_lists(source: str, folder: Path, remedy: str) -> bool:
 def download_with_own_lists(
     source: str, package: str, folder: Path, apt: Path, remedy: str
 ) -> subprocess.CompletedProcess[str]:
-    """Update the package lists in a separate folder, which needs no root and leaves the system unchanged, and
-    download.
-    """
+    """Update the package lists in a separate folder, which needs no root and leaves the system unchanged, and download."""
     for part in ("lists/partial", "cache/archives/partial"):
         (apt / part).mkdir(parents=True, exist_ok=True)
     own = ["apt-get", "-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]

@@ -1,8 +1,7 @@
 """Decontamination, part of `select`: removes assets that are near an item of a named evaluation set.
 
 An evaluation set is a folder, local or at any fsspec URI: images, audio, video, texts (.txt), and objects of .jsonl
-with
-a field `text`. Its items are normalised and measured like the corpora.
+with a field `text`. Its items are normalised and measured like the corpora.
 """
 
 from __future__ import annotations
@@ -100,9 +99,7 @@ def digest_of(choices: tuple[EvaluationSet, ...]) -> str:
 
 
 def drop_contaminated(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
-    """Reject assets from `selected` that are near an item of any evaluation set; `error` names the item and the
-    method.
-    """
+    """Reject assets from `selected` that are near an item of any evaluation set; `error` names the item and the method."""
     for choice in recipe.decontaminate:
         start = time.perf_counter()
         rows: list[dict[str, Any]] = []
@@ -164,8 +161,9 @@ def as_items(ids: list[str], signals: dict[str, Any], texts: list[str] | None) -
 
 
 def measure(items: list[Item], ops: list[str], media: Media) -> tuple[list[str], list[dict[str, Any]]]:
-    """Names of the items, and their asset_id, text and signals, computed as for assets. Raises RecipeError if one is
-    unreadable.
+    """Names of the items, and their asset_id, text and signals, computed as for assets.
+
+    Raises RecipeError if one is unreadable.
     """
     names, measured = [], []
     for item in items:

@@ -1,7 +1,6 @@
 """Near-duplicates, part of `select`: groups assets that look, sound or read the same.
 
-Signals describe each asset; the recipe's rules set how similar two must be. Assets linked by pairs of any rule of
-their
+Signals describe each asset; the recipe's rules set how similar two must be. Assets linked by pairs of any rule of their
 modality form a group, named by its first asset in the order of the recipe's corpora: column `near`.
 """
 

@@ -1,6 +1,4 @@
-"""Dry run of planners on empty tables before any work: checks that their SQL is valid and their templates name its
-columns.
-"""
+"""Dry run of planners on empty tables: checks that their SQL is valid and their templates name its columns."""
 
 from __future__ import annotations
 

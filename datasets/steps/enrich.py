@@ -1,5 +1,4 @@
-"""Step 2: assets -> `signals`. One commit per partition and set of operators, so that a new operator is measured
-alone.
+"""Step 2: assets -> `signals`. One commit per partition and set of operators, so that a new operator is measured alone.
 
 Results of the same operator version on the same asset are reused instead of measured again.
 """
@@ -49,8 +48,9 @@ class Measurement:
 
 
 def enrich(store: Store, recipe: Recipe, ingests: list[str], workers: int) -> list[str]:
-    """Measure the assets of the named ingests with the recipe's operators. Returns the ids of the commits with the
-    signals.
+    """Measure the assets of the named ingests with the recipe's operators.
+
+    Returns the ids of the commits with the signals.
     """
     present = commits(store, "ingest")
     ids, todo = [], []

@@ -49,8 +49,9 @@ class Source:
 
 
 def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, SourceUnavailable]]:
-    """Fetch every corpus of the recipe, and check the files of published corpora. Returns the sources, and missing
-    corpora.
+    """Fetch every corpus of the recipe, and check the files of published corpora.
+
+    Returns the sources, and missing corpora.
 
     An optional corpus that is unavailable is returned by name. Raises SourceUnavailable for any other.
     """
@@ -76,8 +77,9 @@ def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, S
 
 
 def refresh_sources(recipe: Recipe) -> list[str]:
-    """Query the registries again for every source whose version the recipe leaves open. Returns a line for each that
-    changed.
+    """Query the registries again for every source whose version the recipe leaves open.
+
+    Returns a line for each that changed.
 
     If a source is unavailable for now, the cached version stays, so that scheduled builds continue without the
     network.

@@ -2,8 +2,7 @@
 
 The driver handles only names of pieces. A piece's id is the hash of its file's content and of the options for reading
 it: a rerun reads no row of an existing piece. The rows of a piece are divided into partitions as for any corpus, so
-that
-an added row costs one partition's work. With a limit, one worker reads the first rows of all pieces in order.
+that an added row costs one partition's work. With a limit, one worker reads the first rows of all pieces in order.
 """
 
 from __future__ import annotations
@@ -139,8 +138,7 @@ def read_pieces(item: Reading) -> list[str]:
     """Normalise and commit the rows of some pieces. Returns the ids of the commit and of its partitions.
 
     If rows failed for now, the commit's id also depends on the failures: the pieces' own id stays free, and the next
-    build
-    reads them again. The same failures give the same id.
+    build reads them again. The same failures give the same id.
     """
     keep_for(item.content)
     connector, revision = connectors()[item.connector], revision_of(item)

@@ -85,8 +85,9 @@ def described_asset(row: SourceRow) -> dict[str, Any]:
 
 
 def normalise(row: SourceRow, media: Media) -> tuple[dict[str, Any], bytes | None]:
-    """One row's medium as columns of `ingested`, and its bytes; None for text, which stays in the table. Raises
-    MediaError.
+    """One row's medium as columns of `ingested`, and its bytes; None for text, which stays in the table.
+
+    Raises MediaError.
     """
     if isinstance(row.payload, str):
         size = len(row.payload.encode())

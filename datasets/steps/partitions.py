@@ -54,9 +54,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Partition:
-    """Consecutive rows of one corpus and their destination. `known`: media already made, by the sha256 of their
-    source.
-    """
+    """Consecutive rows of one corpus and their destination. `known`: media already made, by the sha256 of their source."""
 
     root: Store
     id: str
@@ -71,9 +69,8 @@ def partitions(
 ) -> Iterator[tuple[Partition, list[str | None]]]:
     """Divide rows into partitions whose id is the hash of everything that determines their content.
 
-    A row whose locator hashes to a multiple of PARTITION_ROWS ends its partition. Yields each partition with the
-    sha256 of
-    every row's payload, None for a rejected row.
+    A row whose locator hashes to a multiple of PARTITION_ROWS ends its partition. Yields each partition with the sha256
+    of every row's payload, None for a rejected row.
     """
     chunk: list[SourceRow | RejectedRow] = []
     hashes: list[str | None] = []

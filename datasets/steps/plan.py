@@ -94,8 +94,9 @@ def plan_task(
 
 
 def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> list[str]:
-    """Create `candidates`: the planner's rows, each derive_NAME named by the hash of how it is made. Returns the
-    columns.
+    """Create `candidates`: the planner's rows, each derive_NAME named by the hash of how it is made.
+
+    Returns the columns.
     """
     query = planner.candidates(options)
     columns = columns_of(connection, query)
@@ -178,9 +179,7 @@ def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) ->
 
 
 def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create SQL `fusable(a, b)` and `joinable(a, b)`: whether works may be combined into one, or appear in one
-    sample.
-    """
+    """Create SQL `fusable(a, b)` and `joinable(a, b)`: whether works may be combined into one, or appear in one sample."""
     known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
     for name, allows in (("fusable", fusable), ("joinable", lambda a, b: strictest([a, b]))):
         allowed = [f"{a}+{b}" for a in known for b in known if allows(a, b)] or [""]

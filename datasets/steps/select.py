@@ -1,8 +1,7 @@
 """Step 3: SQL decides which ingested rows are used, and in which split. Rejected rows are in `rejects` with a reason.
 
 Runs on one DuckDB connection that shows the build's ingests. Creates the table `selected`, with the columns of
-`assets`,
-the attributes that planners use, and:
+`assets`, the attributes that planners use, and:
   split    train, validation or test
   holdout  '' in train; 'concept' if the whole family is held out, 'combination' if only this style of it is
   near     the group of near-duplicates of the asset; the asset itself if it has none

@@ -37,11 +37,9 @@ def members_of_tasks(samples: str, parts: str) -> str:
 def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     """Create `planned_shards` and assign samples to them: shards of a task and split are ranges of the samples' ids.
 
-    The ids are hashes, so every shard is a random sample. Their number is a power of two, so that adding or removing
-    a
-    sample changes only the shard in whose range it falls. A sample's id depends on everything it shows, so the hash
-    of a
-    shard's sample rows identifies the shard.
+    The ids are hashes, so every shard is a random sample. Their number is a power of two, so that adding or removing a
+    sample changes only the shard in whose range it falls. A sample's id depends on everything it shows, so the hash of
+    a shard's sample rows identifies the shard.
     """
     connection.execute(
         f"""create temp table sized as

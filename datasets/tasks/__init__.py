@@ -40,8 +40,7 @@ class Planner:
     options: dict[str, Any] = field(default_factory=dict)
     demos: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Allowed values of options that are lists of names. With all of them the SQL has every column that templates
-    name.
+    """Allowed values of options that are lists of names. With all of them the SQL has every column that templates name.
     """
 
 

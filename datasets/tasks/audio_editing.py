@@ -1,8 +1,7 @@
 """Audio and instruction -> edited audio: a sound added, removed or replaced, or an effect applied.
 
 The target is exact: mixtures are made of real recordings, effects are computed. The edit is requested in words, or
-shown
-on other audio ('we overlaid a new sound to this and got that; apply this same new sound to ...').
+shown on other audio ('we overlaid a new sound to this and got that; apply this same new sound to ...').
 """
 
 from typing import Any

@@ -16,8 +16,7 @@ REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]", 4: "[ref1]
 
 def candidates(options: dict) -> str:
     # The images of a style are placed on a ring by hash; the references are those that follow, all of different
-    # families.
-    # Flags and signs are left out: they look alike in every style.
+    # families. Flags and signs are left out: they look alike in every style.
     following = ", ".join(
         f"lead(asset_id, {n}) over w as ref{n}, lead(family, {n}) over w as family{n}" for n in range(1, 5)
     )

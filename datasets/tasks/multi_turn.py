@@ -79,11 +79,12 @@ META = "concept as meta_concept, family as meta_family"
 
 def changes() -> str:
     """SQL for the CTEs `changes` (for each drawing one change of every kind, by hash, with its phrasing) and `chains`
-    (two or
-    three of them in sequence; last is null in the shorter ones).
+    (two or three of them in sequence; last is null in the shorter ones).
     """
     phrases = ", ".join(
-        f"({literal(kind)}, {n}, {literal(words)})" for kind, said in ASKED.items() for n, words in enumerate(said)
+        f"({literal(kind)}, {n}, {literal(words)})"
+        for kind, phrasings in ASKED.items()
+        for n, words in enumerate(phrasings)
     )
     return f"""
         phrases(kind, n, phrase) as (values {phrases}),
@@ -163,7 +164,7 @@ def sounds() -> str:
         where other_family <> family and fusable(licence, other_licence)"""
 
 
-def told() -> str:
+def corpus_conversations() -> str:
     """SQL: consecutive edits, and conversations of several rounds, truncated after the number of rounds."""
     numbers = range(1, 2 * ROUNDS[-1] + 1)
     turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
@@ -192,7 +193,7 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": told()}
+    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()}
     chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
     return f"with {changes()}, {scene_placements()} {chosen}"
 

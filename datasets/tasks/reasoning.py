@@ -113,9 +113,8 @@ def made(op: str, params: str) -> str:
 
 
 def order_tables() -> str:
-    """SQL for the CTEs `steps` and `ordered`: drawings with their position n in their order; around is its length if
-    it is
-    cyclic, else 0.
+    """SQL for the CTEs `steps` and `ordered`: drawings with their position n in their order; around is its length if it
+    is cyclic, else 0.
     """
     places = ", ".join(
         f"({literal(order)}, {literal(name)}, {n}, {len(names) if around else 0})"
@@ -187,9 +186,8 @@ def arithmetic(kind: str) -> str:
 
 
 def odd_tables() -> str:
-    """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one category and style, consecutive by hash,
-    with an
-    `other` of another category (sort 'odd') or of another style group (sort 'hand').
+    """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one category and style, consecutive by hash, with
+    an `other` of another category (sort 'odd') or of another style group (sort 'hand').
     """
     kinds = literals(kind.name for kind in KINDS)
     other_kind = f"""list_filter([{kinds}], lambda k: k <> thing)
@@ -247,7 +245,7 @@ def analogies() -> str:
         where next_family <> family"""
 
 
-def told() -> str:
+def corpus_questions() -> str:
     """SQL: MIMIC-IT's questions about pairs, stories and frames."""
     images = ", ".join(f"media[{n}] as slot_image{n}" for n in range(1, PICTURES_TOLD[-1] + 1))
     return f"""
@@ -258,7 +256,7 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), told())
+    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), corpus_questions())
     return f"""with {order_tables()}, {odd_tables()},
         countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
         {" union all by name ".join(parts)}"""

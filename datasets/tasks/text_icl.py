@@ -1,8 +1,7 @@
 """In-context learning in text: examples in words, then an input -> the output by the same rule.
 
 Definitions, hypernyms, antonyms and topics; arbitrary labels that the examples define; and the tasks of corpora made
-for
-this (MetaICL, Natural Instructions).
+for this (MetaICL, Natural Instructions).
 """
 
 from typing import Any

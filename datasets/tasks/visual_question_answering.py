@@ -254,7 +254,7 @@ def choices() -> str:
         from put"""
 
 
-def told() -> str:
+def corpus_questions() -> str:
     """SQL: the first question of each conversation about media in a corpus (LLaVA-Instruct, MIMIC-IT)."""
     return f"""
         select 'told' || asset_id as key, 'told' as kind, 'told ' || corpus as balance, split, holdout,
@@ -272,7 +272,7 @@ def told() -> str:
 
 def candidates(options: dict) -> str:
     return f"""with {drawings()}, {scene_placements()}
-        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {told()}"""
+        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {corpus_questions()}"""
 
 
 PLANNER = Planner(

@@ -1,5 +1,6 @@
-"""Transforms that derive one medium from others. Each is one small file with a `DERIVATION`; adding a file registers
-it.
+"""Transforms that derive one medium from others.
+
+Each is one small file with a `DERIVATION`; adding a file registers it.
 
 A planner requests one by a struct (op, params, inputs). The plan names the result by the hash of operator, version,
 parameters and input ids, before any bytes are made. `make` gets the decoded inputs in order: an image as an (H, W, 3)

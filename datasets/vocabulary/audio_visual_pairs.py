@@ -1,14 +1,11 @@
-"""SQL for pairs of images and audio of the same thing, such as a duck and its quack: paired by their corpus or by
-name.
-"""
+"""SQL for pairs of images and audio of the same thing, such as a duck and its quack: paired by their corpus or by name."""
 
 from __future__ import annotations
 
 PER_PICTURE = 4  # maximum number of audio assets paired with one image by name
 
 # One row per pair: image, audio, and the captions of both. Both are of one split and holdout, so that nothing leaks.
-# Paired
-# by name are concepts with equal names ('violin', 'dog' and 'dog face'), except for ambiguous words.
+# Paired by name are concepts with equal names ('violin', 'dog' and 'dog face'), except for ambiguous words.
 AUDIO_VISUAL_PAIRS = f"""
     with seen as (
         select *, attributes ->> '$.pair' as pair,

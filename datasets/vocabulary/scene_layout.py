@@ -27,8 +27,7 @@ def scene_placements() -> str:
     """SQL for the CTE `put`: drawings on scenes, some for every scene, each at a position chosen by hash.
 
     Drawings go on scenes of their own style; drawings without a style go on scenes without one. Each row also has
-    `other`,
-    the next drawing by hash on the same scene, and its family in other_family.
+    `other`, the next drawing by hash on the same scene, and its family in other_family.
     """
     split, holdout = joint_split(["s", "t"])
     places = ", ".join(f"({n}, {literal(words)}, {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))

@@ -69,8 +69,7 @@ class Catalog:
         """Open a new in-memory connection with one view per table.
 
         `only`: ids of the commits to show; all others are hidden. `tables`: the tables that will be queried; fewer
-        tables open
-        fewer files.
+        tables open fewer files.
         """
         connection = duckdb.connect(":memory:")
         spill = Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"  # DuckDB's default is the working directory

@@ -112,9 +112,7 @@ class Count:
 
 
 def changes(root: str, old: str, new: str) -> list[Count]:
-    """Count the added, removed and kept source rows, samples and shards. Raises CatalogError if a build does not
-    exist.
-    """
+    """Count the added, removed and kept source rows, samples and shards. Raises CatalogError if a build does not exist."""
     catalog, counts = Catalog(root), []
     what = {"source_rows": SOURCE_ROWS, "samples": SAMPLES, "shards": SHARDS}
     with catalog.connect(old, tables=tuple(what)) as was, catalog.connect(new, tables=tuple(what)) as now:

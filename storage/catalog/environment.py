@@ -18,9 +18,7 @@ DECIDING = (
 
 @cache
 def environment() -> str:
-    """JSON with Python, operating system, processor, number of cores, and versions of the packages that can change a
-    result.
-    """
+    """JSON with Python, operating system, processor, cores, and versions of the packages that can change a result."""
     about: dict[str, object] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

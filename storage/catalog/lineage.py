@@ -21,9 +21,8 @@ FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # folders whose files
 def code_version() -> str:
     """The package's version, with the commit if the code runs from a checkout: 0.1.0+d6fe583a1b2c.
 
-    A checkout with uncommitted changes adds a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081. A container image
-    holds no
-    repository; there the commit comes from CODI2_COMMIT.
+    A checkout with uncommitted changes adds a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081. A container image holds
+    no repository; there the commit comes from CODI2_COMMIT.
     """
     try:
         release = version("codi2-open")
@@ -34,8 +33,9 @@ def code_version() -> str:
 
 
 def checkout_version(folder: Path) -> str:
-    """The commit of a checkout, with a hash of its changes. Empty if the folder is no checkout, or this code is
-    untracked in it.
+    """The commit of a checkout, with a hash of its changes.
+
+    Empty if the folder is no checkout, or this code is untracked in it.
     """
     ours = [name for name in FOLDERS if (folder / name).is_dir()]
     if not ours or not git(folder, "ls-files", "--", *ours):
@@ -89,8 +89,9 @@ def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, An
 
 
 def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One asset with its source row, corpus, operators and signals. For a derived asset, the lineage of its inputs
-    instead.
+    """One asset with its source row, corpus, operators and signals.
+
+    For a derived asset, the lineage of its inputs instead.
     """
     if asset_id in seen:
         return seen[asset_id]

@@ -1,8 +1,7 @@
 """Lineage of a model: deployment -> checkpoint -> training run -> build -> tasks -> corpora and their licences.
 
 A run that started from another checkpoint's weights leads on to the run that made that checkpoint. The lineage also
-holds
-the promotion decisions about the model, its evaluations, and the number of requests it answered.
+holds the promotion decisions about the model, its evaluations, and the number of requests it answered.
 """
 
 from __future__ import annotations
@@ -40,9 +39,8 @@ class Training:
 class ModelLineage:
     """The lineage of one checkpoint.
 
-    `trainings`: the run that made the checkpoint first, then the runs whose weights it started from. `licences`: of
-    all of
-    these runs together.
+    `trainings`: the run that made the checkpoint first, then the runs whose weights it started from. `licences`: of all
+    of these runs together.
     """
 
     checkpoint: dict[str, Any]
@@ -59,8 +57,9 @@ class ModelLineage:
 
 
 def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Origins | None = None) -> ModelLineage:
-    """The lineage of a checkpoint, by default of the promoted one. URIs are returned in the form in which they can be
-    opened.
+    """The lineage of a checkpoint, by default of the promoted one.
+
+    URIs are returned in the form in which they can be opened.
 
     `checkpoint`: its id, a unique prefix of it, or its URI. Raises CatalogError if none matches, or more than one.
     """

@@ -1,7 +1,6 @@
 """Parameters of runs as the catalog stores them: paths inside the root begin with `{root}`, wherever the root is.
 
-Equal runs therefore have equal parameters before and after a root is moved, and a crashed run can be resumed in the
-new
+Equal runs therefore have equal parameters before and after a root is moved, and a crashed run can be resumed in the new
 place.
 """
 

@@ -16,8 +16,7 @@ _PARTS = _schema(
 )
 
 # `op`, `params` and `inputs` are set on derived assets alone: the operator, its parameters and the input assets. `near`
-# names
-# the group of near-duplicates; an asset without near-duplicates names itself.
+# names the group of near-duplicates; an asset without near-duplicates names itself.
 _ASSETS = _schema(
     asset_id=S, source_row_id=S, source_sha256=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
     caption=S, attributes=S, licence=S, split=S, holdout=S, near=S, shard=S, member=S, offset=I, text=S, op=S,
@@ -79,8 +78,7 @@ TABLES: dict[str, pa.Schema] = {
 
 
 # Rows are only ever appended. A deployment ends when the next of its name starts; a row without a checkpoint marks an
-# end
-# without a successor.
+# end without a successor.
 VIEWS: dict[str, str] = {
     "deployments": """select * from (
         select * replace (coalesce(until, lead(since) over (partition by name order by since, checkpoint_id desc)) as until)

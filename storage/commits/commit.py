@@ -1,6 +1,4 @@
-"""Commit and Manifest: which Parquet files, or rows of shared files, a commit makes visible, and on which commits it
-depends.
-"""
+"""Commit and Manifest: the Parquet files, or rows of shared files, that a commit makes visible, and its dependencies."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Compaction of small manifests into few large Parquet files; every build reads the same rows as before.
 
-Each partition, and each measurement of one, commits its own files, so that writers need no lock; a million of them
-make
+Each partition, and each measurement of one, commits its own files, so that writers need no lock; a million of them make
 the first query slow. `compact` copies their rows into large Parquet files and publishes one pack that holds all their
 commits under their old ids. Nothing is removed: concurrent readers go on with the files they have listed, and garbage
 collection removes those after a grace period.

@@ -33,8 +33,9 @@ LOOKS = 5  # attempts at reading the commits while a collector removes some of t
 
 
 def write_manifest(store: Store, commit_id: str, table: str, rows: pa.Table | list[dict]) -> Manifest:
-    """Write rows of one table as a Parquet file that is not visible yet. URIs inside the root are stored relative to
-    it.
+    """Write rows of one table as a Parquet file that is not visible yet.
+
+    URIs inside the root are stored relative to it.
     """
     content = as_table(table, rows)
     if "uri" in content.column_names:
@@ -68,7 +69,7 @@ def committed(store: Store, commit_id: str, kind: str) -> Commit | None:
     def look() -> Commit | None:
         if store.exists(path):
             return Commit.from_json(store.read_bytes(path))
-        return next((found for pack in packs(store).values() if (found := pack.commits.get((kind, commit_id)))), None)
+        return next((packed for pack in packs(store).values() if (packed := pack.commits.get((kind, commit_id)))), None)
 
     return settled(look)
 

@@ -1,7 +1,6 @@
 """Packs: many commits in one file, whose rows lie in a few shared Parquet files. `compact.py` writes them.
 
-`catalog/commits/pack/<id>.json` holds commits unchanged, except that their files are ranges of rows in shared files.
-A
+`catalog/commits/pack/<id>.json` holds commits unchanged, except that their files are ranges of rows in shared files. A
 pack is immutable: its id is the hash of its content. As long as the commits' own files also exist, the pack takes
 precedence; a later garbage collection removes those files.
 """

@@ -55,8 +55,9 @@ def harmless(name: str) -> bool:
 
 
 def wait_for_collector(store: Store) -> None:
-    """Wait for a running garbage collection to end. Call it while holding a lease, and before reading what the root
-    holds.
+    """Wait for a running garbage collection to end.
+
+    Call it while holding a lease, and before reading what the root holds.
     """
     collector = holder(store, COLLECTOR)
     if collector is not None and not collector.over:

@@ -1,12 +1,9 @@
 """Distributed leases with takeover from dead holders: one process at a time, on any machine, makes a given thing.
 
-A lease is a numbered file `leases/<name>/<n>.json` on the store itself, created only if it does not exist, which
-every
-store can guarantee to a single process. The highest number holds the lease. Its holder rewrites the file with a
-rising
+A lease is a numbered file `leases/<name>/<n>.json` on the store itself, created only if it does not exist, which every
+store can guarantee to a single process. The highest number holds the lease. Its holder rewrites the file with a rising
 heartbeat counter (`beat`), and marks it as released at the end. Others take over by creating the next number: at once
-if
-the holder released it, or ran on this machine and has ended; otherwise when the heartbeat has not changed for `ttl`
+if the holder released it, or ran on this machine and has ended; otherwise when the heartbeat has not changed for `ttl`
 seconds of their own observation. No clocks are compared between machines. The highest file is never removed while the
 name is in use, so numbers only rise.
 """
@@ -75,9 +72,8 @@ class Record:
     def alive(self, store: Store) -> bool:
         """Whether its process is alive on this machine.
 
-        False also if that cannot be decided here: the process works on another root, of which this one is a copy, or
-        on this
-        root under another path. Its heartbeat decides then.
+        False also if that cannot be decided here: the process works on another root, of which this one is a copy, or on
+        this root under another path. Its heartbeat decides then.
         """
         return self.process.here and not self.process.gone and self.place in ("", place_of(store))
 
@@ -98,8 +94,9 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, name=f"lease {name}", daemon=True)
 
     def check(self) -> None:
-        """Raise LeaseLost if another process took over. It reads the store, so a store that is unreachable raises its
-        own error.
+        """Raise LeaseLost if another process took over.
+
+        It reads the store, so a store that is unreachable raises its own error.
         """
         if self._lost or highest(self.store, self.name) > self.number:
             self._lost = True
@@ -183,10 +180,8 @@ def lease(
     """Hold the lease of `name` during the body; a second process waits.
 
     `wait`: seconds at most, None for no limit; then LeaseTaken is raised. `about`: this process in words, for those
-    that
-    wait. `forget`: the name is used once, so its files are removed at the end. `say` receives the messages about
-    waiting
-    and takeover (default: stderr).
+    that wait. `forget`: the name is used once, so its files are removed at the end. `say` receives the messages about
+    waiting and takeover (default: stderr).
     """
     held = acquire(store, name, ttl, wait, about, say or to_stderr)
     key = identity(store), name
@@ -235,9 +230,7 @@ def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str,
 
 
 def look(store: Store, name: str, watch: Watch) -> tuple[int | None, Record | None]:
-    """(highest number, its record); (0, None) if nobody ever held it; (None, None) if the store is unreachable for
-    now.
-    """
+    """(highest number, its record); (0, None) if nobody ever held it; (None, None) if the store is unreachable for now."""
     try:
         number = highest(store, name)
         return number, read(store, name, number) if number else None

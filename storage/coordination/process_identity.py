@@ -48,9 +48,7 @@ def machine() -> str:
 
 
 def started(pid: int) -> str | None:
-    """The start time of a process on this machine, in units good for comparison only; None if no such process is
-    alive.
-    """
+    """The start time of a process on this machine, in units good for comparison only; None if no such process is alive."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():  # ticks since boot do not change when the clock is set; psutil's time does
         try:

@@ -1,8 +1,7 @@
 """Runs of flows in the catalog, and their true status when the catalog still calls them running.
 
 A run holds the lease `run-<its id>` while it is alive. A row with status running whose lease nobody holds is reported
-as
-crashed: the process was killed and could not record its end.
+as crashed: the process was killed and could not record its end.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Garbage collection: removes what retention no longer keeps, commits first, so that no commit ever names a missing
-file.
+"""Garbage collection: removes what retention does not keep, commits first, so that no commit names a missing file.
 
 `plan` lists what would be removed and why; `collect` removes it. If it is killed at any moment, the catalog is
 consistent and the next collection finishes the work: files are judged again by the commits that exist. Whatever is
@@ -59,8 +58,9 @@ def plan(store: Store, policy: Policy, now: float | None = None) -> Plan:
 
 
 def collect(store: Store, policy: Policy, now: float | None = None, advance: Advance = lambda done: None) -> Plan:
-    """Remove what retention no longer keeps. Returns what was removed. `advance` is called with the number of files
-    removed.
+    """Remove what retention no longer keeps.
+
+    Returns what was removed. `advance` is called with the number of files removed.
 
     Raises Busy if a run uses the root, StoreError if the store keeps files that it was asked to remove.
     """
@@ -144,8 +144,9 @@ def remove_surely(store: Store, names: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Forgotten(PendingDeletion):
-    """Media of opted-out works in a file of normalised media that others need. `ranges`: (start, stop) byte ranges in
-    it.
+    """Media of opted-out works in a file of normalised media that others need.
+
+    `ranges`: (start, stop) byte ranges in it.
     """
 
     ranges: tuple[tuple[int, int], ...] = ()

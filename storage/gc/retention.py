@@ -8,8 +8,7 @@ What stays:
   ingests      those that a kept build depends on
   evaluations  those of a kept checkpoint, or of weights that the catalog does not list, on a kept build
   and every opt-out, deployment, promotion decision, generation, pin and record of a flow
-A build that shows works of owners who opted out stays only if it is pinned, a kept model was trained on it, or no
-later
+A build that shows works of owners who opted out stays only if it is pinned, a kept model was trained on it, or no later
 build has replaced it yet.
 """
 

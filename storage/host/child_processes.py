@@ -1,7 +1,6 @@
 """Child processes in sessions of their own, so that Ctrl-C reaches this process alone, which then ends them in order.
 
-Ctrl-C in a terminal sends SIGINT to the whole foreground process group. A child in the same group would end at the
-same
+Ctrl-C in a terminal sends SIGINT to the whole foreground process group. A child in the same group would end at the same
 moment, while it is still needed (for example a temporary server that records how a run ended).
 """
 
@@ -28,8 +27,9 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def run(command: Sequence[str], timeout: float | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
-    """`subprocess.run(capture_output=True)` in a session of its own. If the wait ends early, the whole session is
-    killed.
+    """`subprocess.run(capture_output=True)` in a session of its own.
+
+    If the wait ends early, the whole session is killed.
     """
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with start(command, **(quiet | options)) as process:

@@ -83,8 +83,7 @@ def socket_folder(prefix: str, inside: int, bases: Iterable[str] = ()) -> Path:
     """Create a folder in which a path of `inside` more characters is still short enough for a unix socket.
 
     It is created in the first of `bases`, $TMPDIR and the usual temporary folders that is short enough and writable.
-    Raises
-    HomeError.
+    Raises HomeError.
     """
     for base in (*bases, tempfile.gettempdir(), *SHORT):
         if len(os.fsencode(base)) + len(f"/{prefix}12345678") + inside <= SOCKET_PATH and writable(Path(base)):

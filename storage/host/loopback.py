@@ -1,8 +1,7 @@
 """Keeps connections to loopback out of proxies, for this process and its children.
 
 Prefect's server, Ray and the API talk to 127.0.0.1 through clients (httpx, requests, urllib, websockets, gRPC) that
-read
-HTTP_PROXY and similar variables. If these are set and NO_PROXY is not, the clients ask a remote proxy for this
+read HTTP_PROXY and similar variables. If these are set and NO_PROXY is not, the clients ask a remote proxy for this
 machine.
 """
 

@@ -1,7 +1,6 @@
 """Atomic writes of local files, with the file mode that the umask gives to new files.
 
-`tempfile` creates files that only their owner can read, and some libraries write through it; files that others may
-read
+`tempfile` creates files that only their owner can read, and some libraries write through it; files that others may read
 must not be written that way. The umask is never set, not even to read it: that would change it for every thread.
 """
 

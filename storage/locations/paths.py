@@ -1,7 +1,6 @@
 """Glob patterns in paths: an existing path is taken literally, whatever its name; only others are patterns.
 
-The same holds for the leading folders of a pattern: in `data [v2]/*.tar` only the asterisk is a wildcard if the
-folder
+The same holds for the leading folders of a pattern: in `data [v2]/*.tar` only the asterisk is a wildcard if the folder
 exists.
 """
 

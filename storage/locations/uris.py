@@ -35,9 +35,8 @@ def relative(store: Store, uri: str) -> str:
 def absolute(store: Store, stored: str) -> str:
     """Convert a stored URI to one that can be opened now.
 
-    Earlier versions stored absolute URIs. If the root has moved since, such a URI means the same file in this root,
-    if the
-    root has it.
+    Earlier versions stored absolute URIs. If the root has moved since, such a URI means the same file in this root, if
+    the root has it.
     """
     if not is_absolute(stored):
         return store.uri("" if stored == ROOT else stored)

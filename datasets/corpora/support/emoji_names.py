@@ -1,8 +1,7 @@
 """Resolves names of drawings to emoji, for sets that name their files in words.
 
 Sets follow the labels of the Unicode version of their time. So a name is tried as a current label, as a label without
-hyphens, as an older form of naming flags and skin tones, as a character's formal Unicode name, and as a shortcode
-with
+hyphens, as an older form of naming flags and skin tones, as a character's formal Unicode name, and as a shortcode with
 the same meaning in all collections. Names that still have no meaning are not guessed.
 """
 

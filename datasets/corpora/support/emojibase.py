@@ -70,8 +70,7 @@ class Emoji:
 
 def normalise_hexcode(hexcode: str) -> str:
     """'23_FE0F_20E3' -> '0023-20e3': without variation selectors, joiners and the tag that ends a regional flag, which
-    styles
-    write inconsistently.
+    styles write inconsistently.
     """
     parts = hexcode.lower().replace("_", "-").split("-")
     return "-".join(part.zfill(4) for part in parts if part not in ("fe0f", "200d", "e007f"))
@@ -131,11 +130,9 @@ def tone_code(tone: int | list[int]) -> int:
 
 
 def family_of(label: str, group: int | None, labels: set[str]) -> str:
-    """The label of the neutral form, if Unicode has one: 'man student' -> 'student', 'man running' -> 'person
-    running'.
+    """The label of the neutral form, if Unicode has one: 'man student' -> 'student', 'man running' -> 'person running'.
 
-    `labels` are all existing labels. Words for people mean people only in the group people-body (1): a man's shoe is
-    no
+    `labels` are all existing labels. Words for people mean people only in the group people-body (1): a man's shoe is no
     variant of a woman's boot.
     """
     if label in FAMILY_OF:

@@ -1,7 +1,6 @@
 """The instruments of General MIDI: their names, concepts, phrases and lowest keys.
 
-Concepts are the same nouns as for images of instruments, if there are such ('saxophone' for all four). Instruments
-that
+Concepts are the same nouns as for images of instruments, if there are such ('saxophone' for all four). Instruments that
 sound similar share a family.
 """
 

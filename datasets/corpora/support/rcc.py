@@ -1,10 +1,8 @@
 """Reader of Qt resource files (.rcc): a tree of names, followed by the files' data.
 
-After the header (magic 'qres', version, three offsets) the tree has nodes of 14 bytes, 22 from version 2 on: offset
-of
-the name, flags (1 zlib, 2 folder, 4 Zstandard), then for a folder the number of its children and the first of them,
-for a
-file four bytes of locale and the offset of its data. Names are a length, a hash and UTF-16; data a length and bytes.
+After the header (magic 'qres', version, three offsets) the tree has nodes of 14 bytes, 22 from version 2 on: offset of
+the name, flags (1 zlib, 2 folder, 4 Zstandard), then for a folder the number of its children and the first of them, for
+a file four bytes of locale and the offset of its data. Names are a length, a hash and UTF-16; data a length and bytes.
 Source: qtbase/src/corelib/io/qresource.cpp.
 """
 

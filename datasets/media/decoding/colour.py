@@ -1,7 +1,6 @@
 """Converts any pixels that Pillow decodes to 8-bit sRGB, as a viewer with colour management shows them.
 
-Profiles and gamma are applied if they change a colour by more than `TOLERANCE`; an image that is already sRGB keeps
-its
+Profiles and gamma are applied if they change a colour by more than `TOLERANCE`; an image that is already sRGB keeps its
 bytes.
 """
 
@@ -90,8 +89,7 @@ def _scaled(values: np.ndarray, full: int | None) -> np.ndarray:
     """Samples without a defined range -> uint8.
 
     Floats are taken as 0 to 1 if they fit; 8 and 16 bits stored in a wider type keep their range; anything else is
-    stretched
-    from minimum to maximum, as scientific viewers do.
+    stretched from minimum to maximum, as scientific viewers do.
     """
     wide = values.astype(np.float32)
     finite = wide[np.isfinite(wide)]

@@ -53,8 +53,9 @@ def video_track(container: Any) -> Any:
 
 
 def audio_track(container: Any) -> Any:
-    """The audio track that a player plays: for all listeners first, then the default track, then the first. Raises
-    MediaError.
+    """The audio track that a player plays: for all listeners first, then the default track, then the first.
+
+    Raises MediaError.
     """
     tracks = [track for track in container.streams.audio if track.codec_context is not None]
     if not tracks:

@@ -96,8 +96,9 @@ def video(payload: bytes) -> Iterator[Timed]:
 
 
 def is_plain_video(payload: bytes) -> bool:
-    """Whether frames are shown as stored: not rotated, square pixels, 8-bit 4:2:0 in BT.601, even sides. Raises
-    MediaError.
+    """Whether frames are shown as stored: not rotated, square pixels, 8-bit 4:2:0 in BT.601, even sides.
+
+    Raises MediaError.
     """
     with opened(payload) as container:
         track = video_track(container)

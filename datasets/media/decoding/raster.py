@@ -36,8 +36,9 @@ def decode(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...
 
 
 def open_checked(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Open an image by its header alone. Raises MediaError if it is empty or has too many pixels. Call within
-    `pillow_errors`.
+    """Open an image by its header alone.
+
+    Raises MediaError if it is empty or has too many pixels. Call within `pillow_errors`.
     """
     try:
         image = Image.open(io.BytesIO(payload), formats=formats)
