@@ -14,7 +14,7 @@ import json
 from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import in_rows
 from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import case, literal, literals
@@ -189,9 +189,9 @@ def odd_tables() -> str:
     """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one category and style, consecutive by hash, with
     an `other` of another category (sort 'odd') or of another style group (sort 'hand').
     """
-    kinds = literals(kind.name for kind in KINDS)
+    kinds = literals(kind.name for kind in CATEGORIES)
     other_kind = f"""list_filter([{kinds}], lambda k: k <> thing)
-                     [1 + (md5_number_lower(asset_id) % {len(KINDS) - 1})::integer]"""
+                     [1 + (md5_number_lower(asset_id) % {len(CATEGORIES) - 1})::integer]"""
     return f"""
         named as (select * from ({things()})),
         grouped as (
