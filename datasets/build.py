@@ -1,4 +1,4 @@
-"""A dataset build, step by step. Prefect and the command line call these functions; tests call them bare."""
+"""Steps of a dataset build. The Prefect flow, the command line and tests call these functions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Settings:
-    """What a build is asked to do. `limit`: at most so many rows a corpus, and samples a task and split."""
+    """Options of a build. `limit`: maximum number of rows per corpus, and of samples per task and split."""
 
     recipe: str
     root: str
@@ -50,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A build whose sources are at hand and whose id is known."""
+    """A build whose sources are fetched and whose id is determined."""
 
     settings: Settings
     recipe: Recipe
@@ -72,12 +72,15 @@ class Built:
     build_id: str
     samples: int
     fresh: bool  # False: it was published before, nothing was done
-    missing: list[str]  # optional corpora that could not be had, and the remedy
+    missing: list[str]  # optional corpora that could not be fetched, and the remedy
     failed: int = 0  # rows and samples that could not be read for now: the next build tries them again
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Check the recipe, fetch the sources, name the build."""
+    """Validate the options and the recipe, fetch the sources, and determine the build id.
+
+    Raises ValueError for options out of range.
+    """
     if settings.workers < 1:
         raise ValueError(f"--workers {settings.workers}: at least 1")
     if settings.limit is not None and settings.limit < 1:
@@ -91,12 +94,12 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raises PackageMissing where a build of it needs what is not installed."""
+    """Check the packages that a build of the recipe needs. Raises PackageMissing."""
     require(f"recipe {recipe.name}", packages_of(recipe))
 
 
 def packages_of(recipe: Recipe) -> set[str]:
-    """What a build needs beyond the usual, by the names in `codi2_datasets.pretrained.packages`."""
+    """The optional packages that a build needs, by the names in `codi2_datasets.pretrained.packages`."""
     signals = (operators()[choice.op].packages for choice in recipe.signals)
     read = (getattr(corpora().get(choice.name), "packages", ()) for choice in recipe.corpora)
     return {name for names in (*signals, *read) for name in names}
@@ -108,7 +111,7 @@ def build_id(
     limit: int | None,
     opted_out: Sequence[str] = (),
 ) -> str:
-    """The hash of everything that decides the build's bytes."""
+    """The hash of everything that determines the build's bytes."""
     steps = [partitions.VERSION, ledger.VERSION, write_step.VERSION]
     tasks = [
         [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
@@ -130,7 +133,7 @@ def build_id(
 
 
 def ingest(prepared: Prepared) -> list[str]:
-    """Steps 1 and 2. Returns the ids of the commits that hold the corpora and their signals."""
+    """Steps 1 and 2: ingest and enrich. Returns the ids of the commits that hold the corpora and their signals."""
     settings = prepared.settings
     ids = ingest_step.ingest(prepared.store, prepared.recipe, prepared.sources, settings.workers, settings.limit)
     return sorted(set(ids) | set(enrich_step.enrich(prepared.store, prepared.recipe, ids, settings.workers)))
@@ -139,8 +142,8 @@ def ingest(prepared: Prepared) -> list[str]:
 def assemble(prepared: Prepared, ingests: list[str]) -> Built:
     """Steps 3 to 6: select, plan, write, publish.
 
-    What failed for now is part of the build's id. So a build with failures never takes the name of the whole one, the same
-    failures again publish nothing, and each that has passed gives a new version.
+    Transient failures are part of the build id. So a build with failures never takes the id of the complete build, the
+    same failures again publish nothing, and every failure that is resolved gives a new version.
     """
     store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
     catalog = Catalog(store)
@@ -157,7 +160,7 @@ def assemble(prepared: Prepared, ingests: list[str]) -> Built:
         if failures:
             identity = digest([prepared.build_id, sorted(failures)])[:12]
             if committed(store, identity, "build") is not None:
-                return replace(found(replace(prepared, build_id=identity)), failed=failed)
+                return replace(existing_build(replace(prepared, build_id=identity)), failed=failed)
         leaks = publish_step.check(connection)
         counts = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, counts)
@@ -170,7 +173,7 @@ def assemble(prepared: Prepared, ingests: list[str]) -> Built:
 
 
 def parent_of(catalog: Catalog, recipe: str) -> str | None:
-    """The latest build of the recipe; that of any other where it is the recipe's first."""
+    """The latest build of the recipe; for a recipe's first build, the latest build of any recipe."""
     own = [commit.id for commit in catalog.builds() if commit.info.get("recipe") == recipe]
     return own[-1] if own else catalog.latest_build()
 
@@ -192,26 +195,26 @@ def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
 
 
 def refresh(recipe: str) -> None:
-    """Look for newer versions of the recipe's packages, and name those found; a build after it stands on them."""
+    """Look for newer versions of the recipe's packages and print those that were found. The next build uses them."""
     for line in ingest_step.refresh_sources(load_recipe(recipe)):
         print(line, file=sys.stderr, flush=True)
 
 
 def say_missing(prepared: Prepared) -> None:
-    """Name the optional corpora that the build does without, and how to get them."""
+    """Print the optional corpora that are missing from the build, and how to get them."""
     for line in prepared.missing:
         print(f"left out: {line}", file=sys.stderr, flush=True)
 
 
 def say_changes(built: Built, root: str) -> None:
-    """In a line each: what differs from the build before, and what failed for now."""
+    """Print, one line each, what changed since the parent build and how many transient failures there were."""
     store = Store(root)
     query = "select parent from builds where build_id = ?"
     [row] = Catalog(store).sql(query, [built.build_id], build=built.build_id).to_pylist()
     known = {commit.id for commit in commits(store, "build")}
     if built.fresh and row["parent"] in known:
-        told = "; ".join(str(count) for count in changes(root, row["parent"], built.build_id))
-        print(f"since build {row['parent']}: {told}", file=sys.stderr, flush=True)
+        summary = "; ".join(str(count) for count in changes(root, row["parent"], built.build_id))
+        print(f"since build {row['parent']}: {summary}", file=sys.stderr, flush=True)
     elif not built.fresh:
         print(f"nothing new since build {built.build_id}", file=sys.stderr, flush=True)
     if built.failed:
@@ -219,19 +222,22 @@ def say_changes(built: Built, root: str) -> None:
 
 
 def build(settings: Settings) -> Built:
-    """The whole build, with no orchestrator. A build that is published already is left as it is."""
+    """The whole build without an orchestrator. A build that is already published is left unchanged."""
     prepared = prepare(settings)
     say_missing(prepared)
-    with alone(prepared):
+    with build_lease(prepared):
         if prepared.published:
-            return found(prepared)
+            return existing_build(prepared)
         with cluster_when_needed(settings.workers):
             return assemble(prepared, ingest(prepared))
 
 
 @contextmanager
-def alone(prepared: Prepared) -> Iterator[None]:
-    """Of several at once that make the same build, one is inside; the others wait. One that is published needs no turn."""
+def build_lease(prepared: Prepared) -> Iterator[None]:
+    """Hold the build's lease: of several processes that make the same build, one runs and the others wait.
+
+    A published build needs no lease.
+    """
     if prepared.published:
         yield
         return
@@ -244,24 +250,24 @@ def lease_of(build_id: str) -> str:
     return f"build-{build_id}"
 
 
-def found(prepared: Prepared) -> Built:
-    """A build that was published before."""
+def existing_build(prepared: Prepared) -> Built:
+    """The result for a build that was published before."""
     describe_build(prepared.store, prepared.build_id)
     return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
 
 
 def samples_of(prepared: Prepared) -> int:
-    found = Catalog(prepared.store).sql("select samples from builds", build=prepared.build_id).to_pylist()
-    return int(found[0]["samples"])
+    rows = Catalog(prepared.store).sql("select samples from builds", build=prepared.build_id).to_pylist()
+    return int(rows[0]["samples"])
 
 
 def corpus_list(root: str) -> list[dict[str, Any]]:
-    """Every known corpus and connector, and the rows of it that the root holds."""
+    """Every known corpus and connector, with the number of its rows in the root."""
     store = Store(root)
-    found = Catalog(store).sql("select corpus, sum(rows)::bigint as rows from corpora group by corpus").to_pylist()
-    held = {row["corpus"]: row["rows"] for row in found}
-    told: list[tuple[Corpus | Connector, str]] = [(corpus, corpus.source) for corpus in corpora().values()]
-    told += [(connector, f"your copy of {connector.homepage}") for connector in connectors().values()]
+    counts = Catalog(store).sql("select corpus, sum(rows)::bigint as rows from corpora group by corpus").to_pylist()
+    held = {row["corpus"]: row["rows"] for row in counts}
+    known: list[tuple[Corpus | Connector, str]] = [(corpus, corpus.source) for corpus in corpora().values()]
+    known += [(connector, f"your copy of {connector.homepage}") for connector in connectors().values()]
     return [
         {
             "corpus": item.name,
@@ -272,5 +278,5 @@ def corpus_list(root: str) -> list[dict[str, Any]]:
             "rows": held.get(item.name),
             "description": item.description,
         }
-        for item, source in told
+        for item, source in known
     ]

@@ -1,6 +1,6 @@
-"""Two copies of one build, compared by their bytes: every shard and the rows of every table, all but clocks.
+"""Compare two copies of a build byte by byte: every shard, and the rows of every table except clock times.
 
-One of them is published under a root, the other was made again elsewhere (`again.py`).
+One copy is published under a root, the other was reproduced elsewhere (`reproduce.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
 CHUNK = 4 * 2**20  # bytes read at once
-# what names a copy and not its content, and clocks
+# columns that identify the copy rather than its content, and clock times
 LEFT_OUT = {
     "samples": ["build_id"],
     "parts": ["build_id"],
@@ -36,7 +36,7 @@ LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Compared:
-    """One kind of thing in both copies. `first` says where the first difference lies, `note` what could not be looked at."""
+    """Comparison of one kind of content. `first`: the first difference; `note`: what could not be compared."""
 
     what: str
     number: int
@@ -46,7 +46,7 @@ class Compared:
 
 
 def compare_builds(original: Catalog, build_id: str, again: Catalog, again_id: str) -> list[Compared]:
-    """Everything that a build consists of. Raises CatalogError where one of them is not there."""
+    """Compare all content of two builds. Raises CatalogError if one of them does not exist."""
     with original.connect(build_id) as then, again.connect(again_id) as now:
         tables = [compare_table(then, now, table) for table in LEFT_OUT]
         shards = compare_shards(original.store, then, again.store, now)
@@ -56,7 +56,7 @@ def compare_builds(original: Catalog, build_id: str, again: Catalog, again_id: s
 
 
 def compare_table(then: duckdb.DuckDBPyConnection, now: duckdb.DuckDBPyConnection, table: str) -> Compared:
-    """The rows of one table, in any order; a row that changed counts once on either side."""
+    """Compare the rows of one table in any order; a changed row counts once on either side."""
     left_out = f"exclude ({', '.join(LEFT_OUT[table])})" if LEFT_OUT[table] else ""
     with duckdb.connect(":memory:") as both:
         for label, side in (("old", then), ("new", now)):
@@ -71,30 +71,30 @@ def compare_table(then: duckdb.DuckDBPyConnection, now: duckdb.DuckDBPyConnectio
     first = ""
     if len(gone) or len(came):
         whose, rows = ("only the original has", gone) if len(gone) else ("only the new one has", came)
-        said = {key: value for key, value in rows.slice(0, 1).to_pylist()[0].items() if value not in (None, "")}
-        first = f"{whose} {', '.join(f'{key} {value}' for key, value in list(said.items())[:4])}"
+        values = {key: value for key, value in rows.slice(0, 1).to_pylist()[0].items() if value not in (None, "")}
+        first = f"{whose} {', '.join(f'{key} {value}' for key, value in list(values.items())[:4])}"
     return Compared(f"table {table}", int(number[0]), max(len(gone), len(came)), first)
 
 
 def compare_shards(
     store: Store, then: duckdb.DuckDBPyConnection, other: Store, now: duckdb.DuckDBPyConnection
 ) -> Compared:
-    """The shards of samples. One that is gone from the original is compared by the hash that the catalog has."""
+    """Compare the sample shards. One that is missing from the original is compared by its hash in the catalog."""
     query = "select shard, sha256 from shards order by shard"
     old, new = dict(then.execute(query).fetchall()), dict(now.execute(query).fetchall())
     return compare_files("shards", store, old, other, new)
 
 
 def media_of(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The tars of normalised media that the build's assets lie in; no table has their hashes."""
-    found = connection.execute(
+    """The tars of normalised media that hold the build's assets; no table has their hashes."""
+    rows = connection.execute(
         "select distinct shard, '' from assets where starts_with(shard, 'assets/') order by shard"
     ).fetchall()
-    return dict(found)
+    return dict(rows)
 
 
 def compare_files(what: str, store: Store, old: dict[str, str], other: Store, new: dict[str, str]) -> Compared:
-    """Files by name, with the sha256 that each should have ('' where none is known)."""
+    """Compare files by name. `old` and `new` map names to the expected sha256 ('' if unknown)."""
     different, gone, first = 0, 0, ""
     names = sorted({*old, *new})
     with progress(f"compare {what}", len(names), "files") as advance:
@@ -114,11 +114,11 @@ def compare_files(what: str, store: Store, old: dict[str, str], other: Store, ne
 
 
 def compare_file(name: str, store: Store, other: Store, recorded: str) -> str:
-    """Where two tars differ; empty where they do not."""
-    found, again = file_hash(store, name), file_hash(other, name)
-    if found == again:
+    """Where two tars differ; empty if they are equal."""
+    original, again = file_hash(store, name), file_hash(other, name)
+    if original == again:
         return ""
-    damaged = " (not what was published: its hash is not the catalog's)" if recorded and found != recorded else ""
+    damaged = " (not what was published: its hash is not the catalog's)" if recorded and original != recorded else ""
     return f"{name}: {first_member(store, other, name)}{damaged}"
 
 
@@ -131,7 +131,7 @@ def file_hash(store: Store, name: str) -> str:
 
 
 def first_member(store: Store, other: Store, name: str) -> str:
-    """The first member in which two tars of one name differ."""
+    """The first member in which two tars of the same name differ."""
     with store.open_read(name) as one, other.open_read(name) as two:
         for old, new in zip_longest(members(one), members(two), fillvalue=("", "")):
             if old != new:
@@ -140,7 +140,7 @@ def first_member(store: Store, other: Store, name: str) -> str:
 
 
 def members(file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """Name and sha256 of each member, in order; a tar that cannot be read on ends with a line that says so."""
+    """Name and sha256 of each member, in order. A damaged tar ends with a pair that holds the error."""
     try:
         with tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:

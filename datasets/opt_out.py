@@ -1,7 +1,7 @@
-"""Opt-out: a work and every sample that showed it, as query, target or demonstration, leave the dataset.
+"""Opt-out: remove a work and every sample that shows it, as query, target or demonstration, from the dataset.
 
-A new build takes the place of the latest one: its tables without them, and only the shards concerned written again,
-their other samples byte for byte. What was forgotten is recorded for good, and later builds leave it out as well.
+A new build replaces the latest one: its tables without the removed rows, and only the affected shards written again,
+their other samples byte for byte equal. Opt-outs are recorded permanently, and later builds honor them.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ from codi2_storage.store import Store
 
 
 class ForgetError(ValueError):
-    """Nothing can be forgotten: no build, or no such source row. The message says which."""
+    """Nothing can be removed: no build, or no such source row. The message names which."""
 
 
 def forget(root: str, names: list[str]) -> str:
-    """Forget source rows, by id or as 'corpus:locator', in the latest build. Returns the id of the new build."""
+    """Remove source rows, by id or as 'corpus:locator', from the latest build. Returns the id of the new build.
+
+    Raises ForgetError if there is no published build or no such source row.
+    """
     store = Store(root)
     with lease(store, "forget", about="an opt-out"):
         wait_for_collector(store)
         return leave_out(store, names)
 
 
-def told(root: str, build_id: str) -> str:
-    """What an opt-out took from the build before it, in a line."""
+def forget_summary(root: str, build_id: str) -> str:
+    """A one-line summary of what an opt-out removed from the build before it."""
     catalog = Catalog(root)
     before = catalog.sql("select parent from builds", build=build_id).to_pylist()[0]["parent"]
     query = """select (select count(*) from forgotten) as rows, (select count(*) from assets) as assets,
@@ -72,8 +75,11 @@ def leave_out(store: Store, names: list[str]) -> str:
 
 
 def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[str, Any]]:
-    """Rows for the table `forgotten`: the source rows named, with their assets."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    """Rows for the table `forgotten`: the named source rows with their assets.
+
+    Raises ForgetError if a name matches none.
+    """
+    rows_by_id: dict[tuple[str, str], dict[str, Any]] = {}
     for name in names:
         rows = connection.execute(
             """select s.source_row_id, i.asset_id, s.corpus, s.locator, s.sha256
@@ -85,12 +91,12 @@ def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[s
             raise ForgetError(
                 f"no source row {name!r}; give its id, or corpus:locator, as the table source_rows has them"
             )
-        found |= {(row["source_row_id"], row["asset_id"]): row for row in rows.to_pylist()}
-    return [found[key] for key in sorted(found, key=str)]
+        rows_by_id |= {(row["source_row_id"], row["asset_id"]): row for row in rows.to_pylist()}
+    return [rows_by_id[key] for key in sorted(rows_by_id, key=str)]
 
 
 def record(store: Store, gone: list[dict[str, Any]]) -> None:
-    """Remember for every build to come."""
+    """Record the opt-out permanently, for all later builds."""
     commit_id = f"forget-{digest(gone)[:16]}"
     if committed(store, commit_id, "forget") is None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -99,7 +105,9 @@ def record(store: Store, gone: list[dict[str, Any]]) -> None:
 
 
 def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> None:
-    """Tables `lost_assets` (those made of others too) and `lost_samples`; `kept` is `samples` with its new shards."""
+    """Create the tables `lost_assets` (derived assets included), `lost_samples`, and `renamed`: new names of affected
+    shards.
+    """
     connection.register("gone", pa.table({"asset_id": pa.array([row["asset_id"] for row in gone], pa.string())}))
     connection.execute(
         f"""create table lost_assets as
@@ -126,7 +134,10 @@ def mark(connection: duckdb.DuckDBPyConnection, gone: list[dict[str, Any]]) -> N
 
 
 def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Write the shards concerned without the lost samples. Returns their rows of `shards`, and where derived media lie."""
+    """Write the affected shards without the lost samples.
+
+    Returns their rows of `shards`, and the new places of derived media.
+    """
     lost = {name for (name,) in connection.execute("select sample_id from lost_samples").fetchall()}
     derived = {name for (name,) in connection.execute("select asset_id from assets where op is not null").fetchall()}
     todo = connection.execute(
@@ -135,13 +146,13 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
     rows, places = [], []
     with progress("rewrite", len(todo), "shards") as advance:
         for old, new, task, split, plan_hash, members in todo:
-            content, samples, found = without(store.read_bytes(old), lost, derived, members or [])
-            receipt = Receipt(new, samples, len(content), sha256(content), found, [])
+            content, samples, new_places = without(store.read_bytes(old), lost, derived, members or [])
+            receipt = Receipt(new, samples, len(content), sha256(content), new_places, [])
             store.write_bytes(new, content)
             store.write_bytes(receipt_path(new), receipt_json(receipt))
             row = {"shard": new, "task": task, "split": split, "plan_hash": plan_hash, "samples": samples}
             rows.append({**row, "bytes": receipt.bytes, "sha256": receipt.sha256})
-            places += [{**place, "shard": new} for place in found]
+            places += [{**place, "shard": new} for place in new_places]
             advance(1)
     return rows, places
 
@@ -149,9 +160,9 @@ def rewrite(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[list[d
 def without(
     shard: bytes, lost: set[str], derived: set[str], members: Sequence[str]
 ) -> tuple[bytes, int, list[dict[str, Any]]]:
-    """A shard without some samples: its bytes, the samples left, and the places of derived media in it.
+    """A shard without some samples: its bytes, the number of samples left, and the places of derived media in it.
 
-    `members` of its task: where others are the first now, these hold them all.
+    `members`: the members of the shard's task. If other samples come first now, they are padded to hold all of them.
     """
     buffer, samples, sample = io.BytesIO(), 0, None
     places: dict[str, dict[str, Any]] = {}
@@ -191,7 +202,7 @@ def publish(
     shards: list[dict[str, Any]],
     places: list[dict[str, Any]],
 ) -> None:
-    """Commit the build that takes the old one's place."""
+    """Commit the build that replaces the old one."""
     schema = pa.schema([("asset_id", pa.string()), ("shard", pa.string()), ("member", pa.string()),
                         ("offset", pa.int64()), ("bytes", pa.int64())])  # fmt: skip
     connection.register("new_places", pa.Table.from_pylist(places, schema=schema))
@@ -199,8 +210,8 @@ def publish(
     build = literal(build_id)
     own = f"* replace ({build} as build_id)"
     kept_sample = "sample_id not in (select sample_id from lost_samples)"
-    # a derived medium that lay in a sample that is gone is looked for in the shards that were written again; those
-    # that no sample shows any more are left out
+    # a derived asset that lay in a removed sample is looked up in the rewritten shards; derived assets that no sample
+    # shows any more are left out
     tables = {
         "samples": f"""select s.* replace ({build} as build_id, coalesce(r.shard, s.shard) as shard)
                        from samples s left join renamed r on r.old_shard = s.shard where {kept_sample}
@@ -232,12 +243,12 @@ def publish(
                            any_value(n) as rejected, 0 as failed, 0.0 as seconds
                        from samples, (select count(*) as n from lost_samples)""",
     }
-    found = {name: connection.execute(query).to_arrow_table() for name, query in tables.items()}
+    contents = {name: connection.execute(query).to_arrow_table() for name, query in tables.items()}
     build = connection.execute("select * from builds where build_id = ?", [old]).to_arrow_table().to_pylist()[0]
-    build |= {"build_id": build_id, "parent": old, "samples": len(found["samples"]), "created_at": now}
+    build |= {"build_id": build_id, "parent": old, "samples": len(contents["samples"]), "created_at": now}
     uses = next(commit.uses for commit in catalog.builds() if commit.id == old)
     with Writer(store, build_id, "build", uses=uses, info={"created_at": now, "recipe": build["recipe"]}) as writer:
         writer.append("builds", [build])
         writer.append("shards", [{**row, "build_id": build_id} for row in shards])
-        for name, table in found.items():
+        for name, table in contents.items():
             writer.append(name, table)

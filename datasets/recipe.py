@@ -1,4 +1,7 @@
-"""A recipe: which corpora, filters and tasks make a dataset, with what numbers. Checked whole before any work."""
+"""Recipes: which corpora, filters and tasks make up a dataset, and in what amounts.
+
+Validated as a whole before any work.
+"""
 
 from __future__ import annotations
 
@@ -18,32 +21,35 @@ from codi2_datasets.planning.licences import KNOWN
 if TYPE_CHECKING:
     from codi2_datasets.tasks import Planner
 
-PLACES = ("segment", "ontology")  # options of corpora that say where files lie: what is in these is looked at
+PLACES = ("segment", "ontology")  # corpus options that are paths: the content of the files counts, not where they are
 
 
 class RecipeError(ValueError):
-    """A recipe cannot be used; the message names the file and the key at fault."""
+    """A recipe cannot be used. The message names the file and the key at fault."""
 
 
 @dataclass(frozen=True)
 class CorpusChoice:
-    """A corpus, or a connector with the place of the published files (see `codi2_datasets.connectors`)."""
+    """A corpus, or a connector with the path of the published files (see `codi2_datasets.connectors`)."""
 
     name: str
-    optional: bool = False  # the build goes on without it where its source cannot be had
-    label: str = ""  # its name in the dataset, where one connector is used twice
-    path: str = ""  # of the published files; $NAME stands for an environment variable
-    media: str = ""  # of the media, where they lie elsewhere
-    limit: int = 0  # rows at most, the first; 0 for all
+    optional: bool = False  # the build continues without it if its source is unavailable
+    label: str = ""  # its name in the dataset, for a connector that is used twice
+    path: str = ""  # path of the published files; $NAME is an environment variable
+    media: str = ""  # path of the media, if they are elsewhere
+    limit: int = 0  # maximum number of rows, from the first; 0 for all
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def corpus(self) -> str:
-        """What the catalog calls it."""
+        """The corpus name in the catalog."""
         return self.label or self.name
 
-    def told(self) -> dict[str, Any]:
-        """What decides the dataset: not where the files lie, since their content is looked at, and nothing left out."""
+    def identity(self) -> dict[str, Any]:
+        """The settings that determine the dataset.
+
+        Paths are left out, since the files' content counts, and so are defaults.
+        """
         options = {key: value for key, value in self.options.items() if key not in PLACES}
         more = {"label": self.label, "limit": self.limit, "options": options}
         return {"name": self.name, "optional": self.optional, **{key: value for key, value in more.items() if value}}
@@ -68,7 +74,7 @@ class VideoSettings:
 
 @dataclass(frozen=True)
 class SignalChoice:
-    """One operator, and the corpora it measures: all of its modality where none is named."""
+    """An operator and the corpora it measures; all corpora of its modality if none is named."""
 
     op: str
     corpora: tuple[str, ...] = ()
@@ -76,31 +82,32 @@ class SignalChoice:
 
 @dataclass(frozen=True)
 class Filter:
-    """Assets of a modality for which the SQL expression over their signals is true are rejected, for that reason."""
+    """Reject assets of a modality for which the SQL expression `reject` over their signals is true, with that reason."""
 
     modality: str
     reject: str
     reason: str
-    signal: str = ""  # whose value goes into the ledger as the score
+    signal: str = ""  # the signal whose value is recorded as the score
     threshold: float | None = None
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Assets of a modality that are to count as the same: `by` perceptual, minhash or semantic.
+    """Rule for near-duplicate assets of a modality, found `by` perceptual, minhash or semantic comparison.
 
-    They are never each other's demonstration or edit, and never on two sides of a split; with `drop` one of them stays.
+    Near-duplicates are never each other's demonstration or edit, and never on two sides of a split. With `drop`, one of
+    each group is kept.
     """
 
     modality: str
     by: str
-    threshold: float | None = None  # share of equal shingles (minhash) or cosine (semantic); the default where left out
+    threshold: float | None = None  # share of equal shingles (minhash) or cosine (semantic); default if None
     drop: bool = False
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A folder of media or texts, path or URI: what is near to any of them is not in the dataset."""
+    """A folder of media or texts, as path or URI. Assets near any of its items are removed from the dataset."""
 
     name: str
     folder: str
@@ -108,9 +115,9 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class Mixture:
-    """What samples are drawn from, beyond the tasks' own numbers. Weights are 1 where not named; 0 leaves out.
+    """Sampling weights beyond the tasks' own numbers. The default weight is 1; 0 excludes.
 
-    With `total`, so many train samples are shared among the tasks by weight * candidates^(1 / temperature).
+    With `total`, that many train samples are divided among the tasks by weight * candidates^(1 / temperature).
     """
 
     total: int = 0
@@ -122,7 +129,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Splits:
-    """Shares held out. Families are concepts with all their variants; combinations are (concept, style) pairs."""
+    """Held-out shares. Concepts are held out with all their variants; combinations are (concept, style) pairs."""
 
     test_concepts: float = 0.08
     validation_concepts: float = 0.03
@@ -132,9 +139,10 @@ class Splits:
 
 @dataclass(frozen=True)
 class TaskChoice:
-    """How many samples of a task, by split, and the planner's own options.
+    """Number of samples of a task, by split, and the planner's own options.
 
-    `temperature` spreads them over the values of the planner's `balance`: evenly where left out, as they come with 1.
+    `temperature` distributes them over the values of the planner's `balance`: evenly if None, in proportion to the
+    candidates with 1.
     """
 
     train: int = 0
@@ -147,7 +155,7 @@ class TaskChoice:
 
 @dataclass(frozen=True)
 class ShardSettings:
-    samples: int = 500  # samples a shard at most
+    samples: int = 500  # maximum number of samples in a shard
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class Recipe:
     video: VideoSettings = VideoSettings()
     signals: tuple[SignalChoice, ...] = (SignalChoice("picture"), SignalChoice("loudness"))
     mixture: Mixture = Mixture()
-    licences: tuple[str, ...] = ()  # SPDX ids: works under any other are rejected; empty: all are taken
+    licences: tuple[str, ...] = ()  # SPDX ids: works under any other licence are rejected; empty: all are accepted
     filters: tuple[Filter, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     decontaminate: tuple[EvaluationSet, ...] = ()
@@ -170,11 +178,11 @@ class Recipe:
     shards: ShardSettings = ShardSettings()
 
     def digest(self) -> str:
-        """The same for recipes that say the same, whatever the order and the comments of the file, and wherever files lie."""
-        sets = [choice.name for choice in self.decontaminate]  # what they hold is looked at
-        return digest({**asdict(self), "corpora": [choice.told() for choice in self.corpora], "decontaminate": sets})[
-            :16
-        ]
+        """Hash of the recipe's content, independent of the order and comments of the file and of where files are."""
+        sets = [choice.name for choice in self.decontaminate]  # the content of the sets counts
+        return digest(
+            {**asdict(self), "corpora": [choice.identity() for choice in self.corpora], "decontaminate": sets}
+        )[:16]
 
     def limited(self, limit: int | None) -> Recipe:
         """The recipe with at most `limit` samples of each task and split."""
@@ -190,7 +198,7 @@ class Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from YAML. Raises RecipeError for whatever does not fit, naming the key."""
+    """Read a recipe from YAML. Raises RecipeError for anything invalid; the message names the key."""
     file = find_recipe(path)
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -205,7 +213,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def recipe_of_spec(spec: str, where: str) -> Recipe:
-    """The recipe as a build's row keeps it (`builds.spec`). Raises RecipeError where this code cannot use it any more."""
+    """The recipe in a build's row (`builds.spec`). Raises RecipeError if this code can no longer use it."""
     try:
         recipe = build(Recipe, json.loads(spec))
         check(recipe)
@@ -215,7 +223,7 @@ def recipe_of_spec(spec: str, where: str) -> Recipe:
 
 
 def find_recipe(path: str | Path) -> Path:
-    """The file, or the shipped recipe of that name."""
+    """The file, or the shipped recipe of that name. Raises RecipeError if there is neither."""
     shipped = Path(__file__).parent / "recipes"
     for candidate in (Path(path), shipped / f"{path}.yaml"):
         if candidate.is_file():
@@ -225,7 +233,7 @@ def find_recipe(path: str | Path) -> Path:
 
 
 def check(recipe: Recipe) -> None:
-    """What types cannot say: known corpora and tasks, sensible shares."""
+    """Checks beyond types: known corpora and tasks, valid shares and sizes. Raises ValueError."""
     from codi2_datasets.corpora import corpora
     from codi2_datasets.operators import operators
     from codi2_datasets.steps.dry_run import check_planner
@@ -260,7 +268,7 @@ def check(recipe: Recipe) -> None:
 
 
 def check_options(where: str, options: dict[str, Any], planner: Planner) -> None:
-    """Options that the planner knows, of its own types, and of its own values where it names them."""
+    """Check that the planner has these options, and the type and choices of their values. Raises ValueError."""
     from codi2_datasets.planning.demonstrations import STRATEGIES
 
     for key, value in options.items():
@@ -279,13 +287,13 @@ def check_options(where: str, options: dict[str, Any], planner: Planner) -> None
 
 
 def check_corpus(choice: CorpusChoice) -> None:
-    """A known corpus with nothing beside its name; or a connector with a place and options that it knows."""
+    """Check a choice: a known corpus with nothing but its name, or a connector with a path and known options."""
     from codi2_datasets.connectors import connectors
     from codi2_datasets.corpora import corpora
 
     if choice.name in corpora():
-        if told := next((key for key in ("label", "path", "media", "limit", "options") if getattr(choice, key)), None):
-            raise ValueError(f"corpora: {choice.name} is fetched whole, and takes no {told}")
+        if extra := next((key for key in ("label", "path", "media", "limit", "options") if getattr(choice, key)), None):
+            raise ValueError(f"corpora: {choice.name} is fetched whole, and takes no {extra}")
         return
     if choice.name not in connectors():
         known = ", ".join([*corpora(), *connectors()])
@@ -300,7 +308,7 @@ def check_corpus(choice: CorpusChoice) -> None:
 
 
 def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[str]) -> None:
-    """Names and words that a recipe may hold beside its corpora and tasks."""
+    """Check the names in a recipe beside its corpora and tasks: signals, licences, mixture."""
     used = {choice.corpus for choice in recipe.corpora}
 
     def known(where: str, name: str, names: set[str]) -> None:
@@ -329,7 +337,7 @@ def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[
 
 
 def check_duplicates(recipe: Recipe, measured: set[str]) -> None:
-    """Every rule has the signals that it compares."""
+    """Check that the signals which each duplicate rule compares are measured."""
     from codi2_datasets.steps.deduplicate import NEEDS
 
     for n, rule in enumerate(recipe.duplicates):
@@ -351,7 +359,10 @@ def check_duplicates(recipe: Recipe, measured: set[str]) -> None:
 
 
 def build(kind: Any, data: Any, where: str = "") -> Any:
-    """Plain YAML data as the dataclass `kind`; unknown keys, missing ones and wrong types are errors that name them."""
+    """Convert plain YAML data to the dataclass `kind`.
+
+    Unknown keys, missing keys and wrong types raise ValueError with the key.
+    """
     label = where or "the file"
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):

@@ -1,4 +1,4 @@
-"""The paths that a recipe names, as the catalog keeps them: those inside the root wherever it lies, others as they are."""
+"""Paths in recipes as the catalog stores them: those inside the root are stored relative to it, others unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Change = Callable[[str], str]
 
 
 def portable_recipe(store: Store, recipe: Recipe) -> Recipe:
-    """The recipe as a row of `builds` keeps it."""
+    """The recipe in the form stored in a row of `builds`."""
     return with_paths(recipe, partial(portable_path, store))
 
 
@@ -25,7 +25,7 @@ def present_recipe(store: Store, recipe: Recipe) -> Recipe:
 
 
 def with_paths(recipe: Recipe, change: Change) -> Recipe:
-    """The recipe with every path in it changed."""
+    """The recipe with `change` applied to every path in it."""
     sets = tuple(replace(one, folder=each(one.folder, change)) for one in recipe.decontaminate)
     return replace(recipe, corpora=tuple(moved(one, change) for one in recipe.corpora), decontaminate=sets)
 
@@ -39,5 +39,5 @@ def moved(choice: CorpusChoice, change: Change) -> CorpusChoice:
 
 
 def each(paths: str, change: Change) -> str:
-    """Several paths are parted by semicolons; an environment variable in one stands for what it says then."""
+    """Apply `change` to paths separated by semicolons. A path with an environment variable is left unchanged."""
     return ";".join(change(path) if path and "$" not in path else path for path in paths.split(";"))

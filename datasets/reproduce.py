@@ -1,6 +1,6 @@
-"""A published build made again from what the catalog says of it: recipe, limit, corpus revisions, opt-outs in force.
+"""Reproduce a published build from its catalog record: recipe, limit, corpus revisions, opt-outs in force.
 
-Made into a root of its own, from nothing. `comparing.py` then says whether the bytes are the same.
+It is built from scratch in a root of its own. `compare_builds.py` then checks whether the bytes are the same.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from codi2_storage.store import Store
 
 
 class ReproduceError(ValueError):
-    """A build cannot be made again: what it was made from is not to be had. The message names it."""
+    """A build cannot be reproduced because one of its sources is unavailable. The message names it."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """A published build as the catalog has it."""
+    """A published build as recorded in the catalog."""
 
     row: dict[str, Any]
-    """Of `builds`."""
+    """The build's row of `builds`."""
     revisions: dict[str, dict[str, str]]
     """By corpus: revision -> version."""
     forgotten: str | None
-    """The opt-out that made it out of its parent; None where it was built from its recipe."""
+    """Id of the opt-out that made it from its parent; None if it was built from its recipe."""
 
     @property
     def build_id(self) -> str:
@@ -48,17 +48,17 @@ class Original:
 
     @classmethod
     def of(cls, catalog: Catalog, build_id: str) -> Original:
-        """Raises CatalogError where there is no such build."""
+        """Raises CatalogError if there is no such build."""
         row = catalog.sql("select * from builds where build_id = ?", [build_id], build=build_id).to_pylist()[0]
-        found: dict[str, dict[str, str]] = {}
+        revisions: dict[str, dict[str, str]] = {}
         query = "select distinct corpus, revision, version from corpora order by all"
         for line in catalog.sql(query, build=build_id).to_pylist():
-            found.setdefault(line["corpus"], {})[line["revision"]] = line["version"]
-        return cls(row, found, made_by_forgetting(catalog, row))
+            revisions.setdefault(line["corpus"], {})[line["revision"]] = line["version"]
+        return cls(row, revisions, made_by_forgetting(catalog, row))
 
 
 def made_by_forgetting(catalog: Catalog, row: Mapping[str, Any]) -> str | None:
-    """The opt-out whose rows and the build's parent give the build's id, as `forget` names it."""
+    """The opt-out that, applied to the build's parent, gives the build's id, as `forget` derives it."""
     for name, gone in opt_outs(catalog.store).items():
         if digest([row["parent"], sorted(gone["source_row_id"].to_pylist())])[:12] == row["build_id"]:
             return name
@@ -66,22 +66,22 @@ def made_by_forgetting(catalog: Catalog, row: Mapping[str, Any]) -> str | None:
 
 
 def opt_outs(store: Store) -> dict[str, pa.Table]:
-    """What each opt-out took out (table `forgotten`), by its commit's id."""
-    found = {}
+    """What each opt-out removed (table `forgotten`), by its commit's id."""
+    by_commit = {}
     for commit in commits(store, "forget"):
         with Catalog(store).connect(only=[commit.id]) as connection:
-            found[commit.id] = connection.execute("select * from forgotten").to_arrow_table()
-    return found
+            by_commit[commit.id] = connection.execute("select * from forgotten").to_arrow_table()
+    return by_commit
 
 
-def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
-    """Make a build of `catalog` once more under `root`, which holds nothing of another. Returns the id it has there.
+def reproduce_build(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
+    """Reproduce a build of `catalog` under `root`, which must hold no other build. Returns its id there.
 
-    Raises ReproduceError where a corpus, or the build it was made out of, is not to be had as it was.
+    Raises ReproduceError if a corpus, or the parent of an opt-out build, is no longer available in the same form.
     """
     original = Original.of(catalog, build_id)
     if original.forgotten is not None:
-        make_again(catalog, original.row["parent"], root, workers)
+        reproduce_build(catalog, original.row["parent"], root, workers)
         gone = opt_outs(catalog.store)[original.forgotten]
         return forget(root, sorted(set(gone["source_row_id"].to_pylist())))
     take_over_opt_outs(catalog.store, original, Store(root))
@@ -93,10 +93,10 @@ def make_again(catalog: Catalog, build_id: str, root: str, workers: int) -> str:
 
 
 def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
-    """Those that were in force when the build was made, word for word: their ids are part of its id."""
+    """Copy the opt-outs that were in force when the build was made, unchanged: their ids are part of the build id."""
     known = opt_outs(store)
     names = original.row["opted_out"]
-    if names is None:  # an older build, whose row does not say
+    if names is None:  # a build of an older version, whose row lacks the column
         made = original.row["created_at"]
         names = [name for name, gone in known.items() if str(gone["created_at"][0]) <= made]
     for name in names:
@@ -106,7 +106,7 @@ def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
 
 
 def prepare(store: Store, original: Original, root: str, workers: int) -> library.Prepared:
-    """The recipe of a build of `store` with the corpora that it had, each as it was then."""
+    """The recipe of a build of `store`, with each of its corpora at the revision it had."""
     row = original.row
     where = f"the recipe of build {original.build_id}"
     try:
@@ -121,14 +121,14 @@ def prepare(store: Store, original: Original, root: str, workers: int) -> librar
 
 
 def as_they_were(original: Original, recipe: Recipe, store: Store) -> list[Source | Published]:
-    """The build's corpora at its revisions. A corpus that it had to do without is left out again."""
+    """The build's corpora at their revisions. A corpus that was missing from the build is left out again."""
     had = [choice for choice in recipe.corpora if choice.corpus in original.revisions]
-    found, missing = fetch_sources(replace(recipe, corpora=tuple(replace(choice, optional=True) for choice in had)))
+    fetched, missing = fetch_sources(replace(recipe, corpora=tuple(replace(choice, optional=True) for choice in had)))
     for name, error in missing.items():
         raise ReproduceError(f"corpus {name} can no longer be had: {error.source}: {error.reason}; {error.remedy}")
     media, limit = Media.of(recipe), original.row["row_limit"]
     sources: list[Source | Published] = []
-    for source in found:
+    for source in fetched:
         name = source.place.corpus if isinstance(source, Published) else source.corpus.name
         then = original.revisions[name]
         if isinstance(source, Source) and source.revision.revision not in then:
@@ -144,7 +144,7 @@ def as_they_were(original: Original, recipe: Recipe, store: Store) -> list[Sourc
 
 
 def pinned(source: Source, then: Iterable[str]) -> Source:
-    """The same corpus from the version of its package that the build used, where its registry still has that one."""
+    """The same corpus at the package version that the build used, if the registry still has it."""
     address = source.corpus.source
     for version in then:
         if address.startswith("deb:") and "=" not in address:

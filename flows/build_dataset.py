@@ -58,9 +58,9 @@ def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Bu
     settings = library.Settings(recipe, Store(root).uri(), workers, limit)
     prepared = library.prepare(settings)
     library.say_missing(prepared)
-    with library.alone(prepared):
+    with library.build_lease(prepared):
         if prepared.published:
-            version = library.found(prepared)
+            version = library.existing_build(prepared)
         else:
             with cluster_when_needed(workers):
                 version = dataset_version(settings, ingests(settings))

@@ -14,7 +14,7 @@ from typing import Any
 from prefect import flow, task
 
 from codi2_datasets.compare_builds import Compared, compare_builds
-from codi2_datasets.reproduce import ReproduceError, make_again
+from codi2_datasets.reproduce import ReproduceError, reproduce_build
 from codi2_flows.runtime.record_run import recorded
 from codi2_flows.runtime.tasks import LASTING
 from codi2_model.checkpoints.lookup import Trained, find
@@ -51,7 +51,7 @@ class Reproduced:
 @task(name="build made again", **LASTING)
 def build_again(root: str, build_id: str, scratch: str, workers: int) -> str:
     """Returns the id that the build has in the scratch root."""
-    return make_again(Catalog(root), build_id, scratch, workers)
+    return reproduce_build(Catalog(root), build_id, scratch, workers)
 
 
 @task(name="checkpoint made again", **LASTING)

@@ -27,7 +27,7 @@ from prefect.states import Crashed
 from codi2_flows.runtime import webhook
 from codi2_flows.runtime.record_run import again
 from codi2_storage.catalog.parameters import portable, present
-from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, bury, told_runs
+from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, list_runs, mark_crashed
 from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
 
@@ -51,7 +51,7 @@ def resume_crashed(root: str = "./data", attempts: int = ATTEMPTS) -> list[dict[
     A run that fails again does not keep the others from being resumed.
     """
     store = Store(root)
-    runs = told_runs(store)
+    runs = list_runs(store)
     dead = {run.run_id: run for run in buried(store, [run for run in runs if run.status == CRASHED])}
     tell_prefect(dead.values())
     once_more = [run for run in latest_crashed(runs) if run.run_id in dead]
@@ -63,7 +63,7 @@ def buried(store: Store, crashed: Iterable[Run]) -> list[Run]:
     """Mark them in the catalog; those that others called dead and that live after all are left out."""
     found = []
     for run in crashed:
-        if (marked := bury(store, run)) is not None:
+        if (marked := mark_crashed(store, run)) is not None:
             webhook.tell(run.kind, run.run_id, marked.status, marked.reason, store.uri())
             print(f"{run.run_id}: {marked.reason}; marked as crashed", file=sys.stderr, flush=True)
             found.append(marked)

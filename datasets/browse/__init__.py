@@ -1,4 +1,4 @@
-"""A page to look at a build: `server` serves it from the catalog, `static_export` writes it as a folder.
+"""Web page to browse builds: `server` serves it from the catalog, `static_export` writes it as a folder.
 
-`view` asks the catalog; the page in `page/` draws what it answers and never runs what a caption says.
+`view` queries the catalog; the page in `page/` displays the results and never executes the content of captions.
 """

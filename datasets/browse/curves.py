@@ -1,4 +1,4 @@
-"""The losses of a training run, as its folder holds them, in few enough points to be drawn."""
+"""Loss curves of a training run, from its folder, thinned for plotting."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from codi2_storage.store import Store
 
-POINTS = 200  # of a line
+POINTS = 200  # maximum per curve
 NOT_LOSSES = {"stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm", "n"}
 
 
 def curves_of(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """A line for each stage, split and loss: `points` are (step, value). Empty where the run logged none."""
+    """A curve for each stage, split and loss: `points` are (step, value). Empty if the run logged none."""
     path = f"runs/{run_id}/metrics.jsonl"
     if not store.exists(path):
         return []
@@ -32,7 +32,7 @@ def curves_of(store: Store, run_id: str) -> list[dict[str, Any]]:
 
 
 def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most `POINTS` of them, evenly spread, the last among them."""
+    """At most `POINTS` of them, evenly spaced, including the last."""
     if len(points) <= POINTS:
         return points
     step = (len(points) - 1) / (POINTS - 1)

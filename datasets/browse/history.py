@@ -1,4 +1,4 @@
-"""Builds over time: how large each is, and what changed since the one before."""
+"""Build history: the size of each build, and what changed since its parent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.diff import changed, flat
 from codi2_storage.catalog.provenance import rows
 
-CHANGES = 12  # of a build's recipe and corpora, that are told one by one
+CHANGES = 12  # maximum listed of a build's recipe and corpora
 
 SIZES = """
     select n.build_id, count(*) as shards, sum(n.bytes)::bigint as bytes,
@@ -23,7 +23,7 @@ SIZES = """
 
 
 def history(catalog: Catalog, connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Every published build, the latest first; `changes` lists [what, before, after] since its parent, the first of them."""
+    """Every published build, latest first. `changes` lists the first [what, before, after] relative to its parent."""
     commits = {commit.id: commit for commit in catalog.builds()}
     sizes = {row.pop("build_id"): row for row in rows(connection, SIZES, [])}
     revisions = revisions_of(catalog, connection)
@@ -31,7 +31,7 @@ def history(catalog: Catalog, connection: duckdb.DuckDBPyConnection) -> list[dic
         row["build_id"]: flat(json.loads(row["spec"] or "{}"))
         for row in rows(connection, "select build_id, spec from builds", [])
     }
-    found = []
+    builds = []
     for row in rows(
         connection, "select * exclude (spec, environment) from builds order by created_at desc, build_id", []
     ):
@@ -44,12 +44,12 @@ def history(catalog: Catalog, connection: duckdb.DuckDBPyConnection) -> list[dic
             changes = [*changed(revisions[parent], revisions[build]), *changed(specs[parent], specs[build])]
             row["changes"] = [[change.name, change.old, change.new] for change in changes[:CHANGES]]
             row["more_changes"] = max(0, len(changes) - CHANGES)
-        found.append(row)
-    return found
+        builds.append(row)
+    return builds
 
 
 def revisions_of(catalog: Catalog, connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    """Build -> corpus -> the revision it stands on."""
+    """Build -> corpus -> the revision that it uses."""
     by_ingest: dict[str, list[tuple[str, str]]] = {}
     for row in rows(
         connection,
@@ -57,8 +57,8 @@ def revisions_of(catalog: Catalog, connection: duckdb.DuckDBPyConnection) -> dic
         [],
     ):
         by_ingest.setdefault(row["ingest_id"], []).append((row["corpus"], row["revision"]))
-    found = {}
+    by_build = {}
     for commit in catalog.builds():
         held = {f"corpus {corpus}": revision for used in commit.uses for corpus, revision in by_ingest.get(used, [])}
-        found[commit.id] = held
-    return found
+        by_build[commit.id] = held
+    return by_build

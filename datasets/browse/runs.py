@@ -1,6 +1,6 @@
-"""What the page asks of everything that ran under a root: runs, decisions, builds over time, models.
+"""Data of the page about everything that ran under a root: runs, promotion decisions, build history, models.
 
-Unlike the build that is shown, this changes while one looks: it is read anew when it is older than `FRESH` seconds.
+Unlike the displayed build, it changes over time: it is read again when it is older than `FRESH` seconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import duckdb
 
 from codi2_datasets.browse.curves import curves_of
 from codi2_datasets.browse.history import history
-from codi2_datasets.browse.said import lines_of, progress_of
+from codi2_datasets.browse.run_log import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import decisions, lineage_of
 from codi2_storage.catalog.provenance import Origins, rows
-from codi2_storage.catalog.table_cache import Reader
+from codi2_storage.catalog.table_cache import TableCache
 from codi2_storage.coordination.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
 
@@ -29,9 +29,9 @@ FRESH = 2.0
 RUN_FACETS = ("kind", "status")
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds", "shards", "corpora")
 LATEST = "created_at desc nulls last, run_id"
-MODELS = 200  # checkpoints to choose from
-# `judged`: run -> the checkpoint it made or judged, and how many figures it has; `decided`: retraining -> what
-# its gate said; `told`: runs with the status that is true
+MODELS = 200  # maximum number of checkpoints to choose from
+# `judged`: run -> the checkpoint it made or evaluated, and its number of metrics; `decided`: retraining -> the result
+# of its promotion gate; `told`: runs with their true status
 TOLD = """
     create table judged as
     with figured as (select run_id, min(checkpoint_id) as of_model, count(*) filter (where baseline is null) as figures
@@ -51,18 +51,18 @@ SHEET, PAGE = "contact_sheet.png", "index.html"
 
 
 class Runs:
-    """Everything that ran under a root. Every method may be called from several threads."""
+    """Everything that ran under a root. Thread-safe."""
 
     def __init__(self, root: str) -> None:
         self.root, self.store = root, Store(root)
         self._lock = threading.Lock()
-        self._reader = Reader(TABLES)
+        self._reader = TableCache(TABLES)
         self._seen: tuple[Catalog, duckdb.DuckDBPyConnection] | None = None
         self._seen_at = 0.0
         self._origins = Origins(Catalog(root))
 
     def connected(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
-        """The catalog as it stands, and a cursor of one's own over its small tables, which are held in memory."""
+        """The current catalog, and a new cursor over its small tables, which are held in memory."""
         with self._lock:
             if self._seen is None or time.monotonic() - self._seen_at > FRESH:
                 self._seen = self._fresh()
@@ -79,11 +79,11 @@ class Runs:
         return catalog, connection
 
     def runs(self, asked: Mapping[str, str], offset: int = 0, limit: int = 12) -> dict[str, Any]:
-        """A page of runs, the latest first, how many fit, and how many would with each other choice."""
+        """A page of runs, latest first, with the number of matches, and the counts for each other choice."""
         _, cursor = self.connected()
         where, params = fitting(asked)
         total = rows(cursor, f"select count(*) as n from told where {where}", params)[0]["n"]
-        found = rows(
+        matches = rows(
             cursor,
             f"""select told.* exclude (config, environment), judged.checkpoint_id, judged.figures, decided.candidate, decided.promoted
                 from told left join judged using (run_id) left join decided using (run_id) where {where} order by {LATEST} limit ? offset ?""",
@@ -94,22 +94,22 @@ class Runs:
             others, values = fitting({key: value for key, value in asked.items() if key != facet})
             query = f"select coalesce({facet}, '') as value, count(*) as n from told where {others} group by 1 order by n desc, 1"
             facets[facet] = rows(cursor, query, values)
-        for row in found:
+        for row in matches:
             without_uri(row)
             if row["status"] == RUNNING:
                 row |= {
                     "progress": progress_of(lines_of(self.store, row["run_id"])),
                     "silent": heartbeat_age(self.store, row["run_id"]),
                 }
-        return {"total": total, "offset": offset, "runs": found, "facets": facets}
+        return {"total": total, "offset": offset, "runs": matches, "facets": facets}
 
     def run(self, run_id: str) -> dict[str, Any]:
-        """One run with its settings, figures, losses and where its pages lie. Raises BrowseError where there is none."""
+        """One run with its settings, metrics, losses and the paths of its pages. Raises BrowseError if there is none."""
         _, cursor = self.connected()
-        found = rows(cursor, "select * from told where run_id = ? limit 1", [run_id])
-        if not found:
+        matches = rows(cursor, "select * from told where run_id = ? limit 1", [run_id])
+        if not matches:
             raise BrowseError(f"no run {run_id} under {self.root}")
-        run = without_uri(found[0])
+        run = without_uri(matches[0])
         for name in ("config", "environment"):
             run[name] = json.loads(run[name] or "{}")
         figures = rows(
@@ -133,13 +133,13 @@ class Runs:
         }
 
     def pages(self, run_id: str) -> dict[str, str]:
-        """Addresses of an evaluation's page and contact sheet, those that are there."""
+        """Paths of an evaluation's page and contact sheet, if they exist."""
         names = {"sheet": SHEET, "page": PAGE}
-        found = {what: f"evaluations/{run_id}/{name}" for what, name in names.items()}
-        return {what: name for what, name in found.items() if self.store.exists(name)}
+        paths = {what: f"evaluations/{run_id}/{name}" for what, name in names.items()}
+        return {what: name for what, name in paths.items() if self.store.exists(name)}
 
     def file(self, run_id: str, name: str) -> bytes:
-        """A file of an evaluation's page. Raises BrowseError where there is none, or where the name leads elsewhere."""
+        """A file of an evaluation's page. Raises BrowseError if it does not exist or the name leaves the folder."""
         _, cursor = self.connected()
         known = rows(cursor, "select run_id from runs where run_id = ? limit 1", [run_id])
         plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part) for part in name.split("/"))
@@ -149,15 +149,15 @@ class Runs:
         return self.store.read_bytes(path)
 
     def gates(self) -> list[dict[str, Any]]:
-        """Every decision, the latest first, with the metrics it looked at."""
+        """Every promotion decision, latest first, with the metrics it compared."""
         return decisions(self.connected()[1])
 
     def history(self) -> list[dict[str, Any]]:
-        """Every published build, the latest first, with its size and what changed since the one before."""
+        """Every published build, latest first, with its size and what changed since its parent."""
         return history(*self.connected())
 
     def models(self) -> list[dict[str, Any]]:
-        """Checkpoints to choose from: the one in place first, then those that were promoted or trained last."""
+        """Checkpoints to choose from: the promoted one first, then those that were promoted or trained last."""
         return rows(
             self.connected()[1],
             f"""with placed as (select checkpoint_id, max(since) as since from deployments
@@ -172,19 +172,19 @@ class Runs:
         )
 
     def model(self, checkpoint_id: str) -> dict[str, Any]:
-        """Where a model comes from. Raises CatalogError where there is no such checkpoint."""
+        """The lineage of a model. Raises CatalogError if there is no such checkpoint."""
         catalog, cursor = self.connected()
         self._origins.catalog = catalog
-        found = lineage_of(cursor, self._origins, checkpoint_id).to_dict()
-        for training in found["trainings"]:
+        lineage = lineage_of(cursor, self._origins, checkpoint_id).to_dict()
+        for training in lineage["trainings"]:
             without_uri(training["run"])
-        for row in (found["checkpoint"], *found["deployments"], *found["evaluations"]):
+        for row in (lineage["checkpoint"], *lineage["deployments"], *lineage["evaluations"]):
             without_uri(row)
-        return found
+        return lineage
 
 
 def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:
-    """Runs that are called running and do not live any more are told as crashed: killed, they could not say so."""
+    """Mark runs that are recorded as running but are dead as crashed: a killed run cannot record its end."""
     connection.execute("delete from ended")
     for row in rows(connection, "select run_id from runs where status = ?", [RUNNING]):
         if why := dead(store, row["run_id"]):
@@ -192,13 +192,13 @@ def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def without_uri(row: dict[str, Any]) -> dict[str, Any]:
-    """A row that may leave the machine: where files lie on it is not for a page to say."""
+    """Remove the URI from a row that may leave the machine, so that the page shows no local paths."""
     row.pop("uri", None)
     return row
 
 
 def fitting(asked: Mapping[str, str]) -> tuple[str, list[object]]:
-    """SQL for the runs asked for: a kind, a status, and words that are looked for in `q`."""
+    """SQL for the requested runs: a kind, a status, and words to search for in `q`."""
     parts, params = ["true"], []  # type: list[str], list[object]
     for facet in RUN_FACETS:
         if facet in asked:

@@ -1,4 +1,4 @@
-"""The page and its questions over HTTP, on the loopback address alone."""
+"""HTTP server of the page and its API, on the loopback interface only."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from codi2_storage.host.shutdown import stoppable
 PAGE = Path(__file__).parent / "page"
 FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
          "runs.js": "runs.js", "gates.js": "gates.js", "model.js": "model.js", "style.css": "style.css"}  # fmt: skip
-# no script but our own files, nothing from elsewhere: a caption stays a caption
+# only the page's own scripts, and no external content, so that captions cannot run code
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# an evaluation's page brings its own style and no script
+# an evaluation's page has inline styles and no script
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-LAST_SECONDS = 2  # that answers under way may take after Ctrl-C
+LAST_SECONDS = 2  # seconds for requests in flight to end after Ctrl-C
 Offset = Annotated[int, Query(ge=0)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 def make_app(root: str, build: str | None = None) -> FastAPI:
-    """The app over one build, the latest where None. Raises BrowseError or CatalogError where there is none."""
+    """The app for one build, by default the latest. Raises BrowseError or CatalogError if there is none."""
     view = View(root, build)
     app = FastAPI(title="CoDi-2 browse", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -102,7 +102,7 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
 
 
 def add_runs(app: FastAPI, runs: Runs) -> None:
-    """The questions about what ran, and the files that evaluations left."""
+    """Add the routes for runs, and for the files of evaluations."""
 
     @app.get("/api/runs")
     def listed(request: Request, offset: Offset = 0, limit: Limit = 12) -> dict:
@@ -132,7 +132,7 @@ def add_runs(app: FastAPI, runs: Runs) -> None:
     def evaluation(run_id: Name, name: str, request: Request) -> Response:
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
         response = ranged(runs.file(run_id, name), media_type, request.headers.get("range"))
-        response.headers["Cache-Control"] = "no-cache"  # a page may be written anew
+        response.headers["Cache-Control"] = "no-cache"  # the page may be rewritten
         return response
 
 
@@ -141,12 +141,12 @@ def chosen(request: Request, facets: tuple[str, ...]) -> dict[str, str]:
 
 
 def ranged(data: bytes, media_type: str, wanted: str | None) -> Response:
-    """The bytes, or the one range that a player asked for."""
+    """The whole content, or the one byte range that a player requested."""
     headers = {"Accept-Ranges": "bytes", "Cache-Control": "max-age=31536000, immutable"}
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
-    if found is None or not any(found.groups()):
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
+    if match is None or not any(match.groups()):
         return Response(data, media_type=media_type, headers=headers)
-    first, last = found.groups()
+    first, last = match.groups()
     start = int(first) if first else max(0, len(data) - int(last))
     stop = min(int(last) + 1, len(data)) if first and last else len(data)
     if start >= stop:
@@ -156,7 +156,7 @@ def ranged(data: bytes, media_type: str, wanted: str | None) -> Response:
 
 
 def at_home(app: FastAPI) -> FastAPI:
-    """Answer to this machine's own names alone: else a foreign page could have its name lead here, and read along."""
+    """Accept requests for this machine's own names only, which prevents DNS rebinding by foreign pages."""
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     return app
 
@@ -177,7 +177,7 @@ def serve(root: str, port: int = 8765, build: str | None = None) -> None:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS)
         try:
             Announced(config).run(sockets=[listening])
-        except BaseException:  # uvicorn raises the signal once more when it has ended
+        except BaseException:  # uvicorn raises the signal again after it has ended
             if stopping.signal is None:
                 raise
             stopping.say("codi2: stopped")

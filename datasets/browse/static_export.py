@@ -1,4 +1,4 @@
-"""The page as a folder that needs no server: some samples of every task, with their media and their lineage."""
+"""Exports the page as a folder that needs no server: some samples of every task, with their media and lineage."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from codi2_storage.store import Store
 
 REJECTS = 200
 RUNS, MODELS = 60, 12
-# the server's, for a page that lies on a disk; where it is framed is not for a page to say
+# the server's policy, for a page on disk; frame-ancestors is not allowed in a meta element
 DISK_POLICY = POLICY.replace("'self'", "'self' file:").replace("; frame-ancestors 'none'", "")
 
 
 def export_static(root: str, folder: str, build: str | None = None, samples: int = 300) -> str:
-    """Write the folder; the same build gives the same files. Returns the address of its page.
+    """Write the folder; the same build gives the same files. Returns the URL of its page.
 
-    The samples are spread evenly over tasks and splits, the first of each by id, which is a hash.
+    The samples are distributed evenly over tasks and splits, the first of each by id, which is a hash.
     """
     view, target = View(root, build), Store(folder)
     names = spread(view, samples)
-    told = view.told(names)
+    shown = view.with_parts(names)
     data: dict[str, Any] = {
         "about": view.about(),
         "builds": view.builds(),
-        "samples": told,
+        "samples": shown,
         "lineage": {},
         "rejects": view.rejects({}, limit=REJECTS)["rejects"],
         "statistics": view.statistics(),
@@ -47,7 +47,7 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
     for row in data["rejects"]:
         if "media" in row:
             save(view, target, row["media"].split("/")[-1].split(".")[0], row["modality"], written)
-    # as a script and not as JSON: pages opened from a disk may not fetch
+    # a script rather than JSON: pages opened from disk must not use fetch
     content = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     target.write_bytes("data.js", f"window.CODI2 = {content};\n".encode())
     for file in sorted(PAGE.iterdir()):
@@ -61,14 +61,14 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
 
 
 def ran(runs: Runs, target: Store) -> dict[str, Any]:
-    """What ran, decisions, builds over time and models, the latest of each; contact sheets are written beside the page."""
+    """The latest runs, decisions, builds and models. Contact sheets are written beside the page."""
     listed = runs.runs({}, limit=RUNS)["runs"]
     models = runs.models()[:MODELS]
     details = {row["run_id"]: runs.run(row["run_id"]) for row in listed}
-    for run_id, told in details.items():
-        told.pop("page", None)  # it has a folder of its own, too large to come along
-        if "sheet" in told:
-            target.write_bytes(told["sheet"], runs.file(run_id, SHEET))
+    for run_id, details_of_run in details.items():
+        details_of_run.pop("page", None)  # it has a folder of its own, which is too large to copy
+        if "sheet" in details_of_run:
+            target.write_bytes(details_of_run["sheet"], runs.file(run_id, SHEET))
     return {
         "runs": listed,
         "details": details,
@@ -90,14 +90,14 @@ def spread(view: View, samples: int) -> list[str]:
 
 
 def media_of(parts: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(asset, modality) of all media that parts show, and of those that they were made of."""
-    found = []
+    """(asset, modality) of all media that parts show, and of those they were derived from."""
+    media = []
     queue = [part["asset"] for part in parts if part.get("asset")]
     while queue:
         asset = queue.pop()
-        found.append((asset["asset_id"], asset["modality"]))
+        media.append((asset["asset_id"], asset["modality"]))
         queue += [item for item in asset.get("inputs") or [] if isinstance(item, dict)]
-    return found
+    return media
 
 
 def save(view: View, target: Store, asset_id: str, modality: str, written: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the page asks of one build, as plain data. The tables are held in memory, so that every question is quick."""
+"""Data of the page about one build. The tables are held in memory, so that every query is fast."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ORDERS = {
     "demos": "demos desc, sample_id",
     "parts": "n_parts desc, sample_id",
     "task": "task, sample_id",
-}  # else by id, which is a hash: a mixed bag
+}  # otherwise by id, which is a hash: a random order
 BINS = 24
 
 
 class BrowseError(ValueError):
-    """There is nothing to look at: no build, no such sample. The message says which."""
+    """There is nothing to show: no build, or no such sample. The message names which."""
 
 
 class View:
-    """One build of a root. Every method may be called from several threads."""
+    """One build of a root. Thread-safe."""
 
     def __init__(self, root: str, build: str | None = None) -> None:
         self.root, self.store, catalog = root, Store(root), Catalog(root)
@@ -38,7 +38,7 @@ class View:
             raise BrowseError(f"no published build under {root}: codi2 build makes one")
         self.published = catalog.builds()
         self.connection = catalog.connect(self.build)
-        # `said` holds a sample's words in one place, parted by a line break, which no search holds
+        # `said` holds a sample's words in one string, separated by line breaks, which no search contains
         self.connection.execute(
             """create table p as select * from parts order by sample_id, position;
                create table a as select * exclude ("text") from assets;
@@ -64,7 +64,7 @@ class View:
             self.connection.execute(
                 f"create table held as from {name}; drop view {name}; alter table held rename to {name}"
             )
-        # lineage asks for whole assets, and has no use for their text
+        # lineage queries whole assets, but needs no text
         self.connection.execute(
             """create table g as select asset_id, op, name, arg_max(value, op_version) as value from signals
                    where value is not null group by all;
@@ -77,11 +77,11 @@ class View:
         return cursor.execute(query, list(params)).to_arrow_table().to_pylist()
 
     def about(self) -> dict[str, Any]:
-        found = self.rows("select build_id, recipe, samples, created_at, parent from b")
-        return {"build": found[0], "title": f"{found[0]['recipe']} {found[0]['build_id']}"}
+        builds = self.rows("select build_id, recipe, samples, created_at, parent from b")
+        return {"build": builds[0], "title": f"{builds[0]['recipe']} {builds[0]['build_id']}"}
 
     def builds(self) -> list[dict[str, Any]]:
-        """Every published build of the root, the latest first; `shown` marks this one."""
+        """Every published build of the root, latest first; `shown` marks this one."""
         return [
             {"build_id": commit.id, "recipe": commit.info.get("recipe"), "created_at": commit.info.get("created_at"),
              "shown": commit.id == self.build}
@@ -91,9 +91,9 @@ class View:
     # --- samples
 
     def samples(self, asked: Mapping[str, str], offset: int = 0, limit: int = 20) -> dict[str, Any]:
-        """A page of samples that fit, how many there are, and how many would be with each other choice.
+        """A page of matching samples, their total number, and the counts for each other choice.
 
-        `asked` holds a value a facet, words as `q` and one of ORDERS as `order`.
+        `asked` holds one value per facet, words to search for as `q`, and one of ORDERS as `order`.
         """
         where, params = conditions(asked, FACETS)
         total = self.rows(f"select count(*) as n from s where {where}", *params)[0]["n"]
@@ -104,21 +104,21 @@ class View:
             offset,
         )
         names = [row["sample_id"] for row in ids]
-        return {"total": total, "offset": offset, "samples": self.told(names), "facets": self.facets(asked)}
+        return {"total": total, "offset": offset, "samples": self.with_parts(names), "facets": self.facets(asked)}
 
     def facets(self, asked: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-        found = {}
+        counts = {}
         for facet in FACETS:
             where, params = conditions({key: value for key, value in asked.items() if key != facet}, FACETS)
             source = "s join c using (sample_id)" if facet == "corpus" else "s"
-            found[facet] = self.rows(
+            counts[facet] = self.rows(
                 f"""select coalesce({facet}::varchar, '') as value, count(*) as n from {source} where {where}
                     group by 1 order by {"1" if facet == "demos" else "n desc, 1"}""",
                 *params,
             )
-        return found
+        return counts
 
-    def told(self, names: list[str]) -> list[dict[str, Any]]:
+    def with_parts(self, names: list[str]) -> list[dict[str, Any]]:
         """Samples with their parts, in the order of the names."""
         heads = {row["sample_id"]: row for row in self.rows(
             """select sample_id, task, split, holdout, language, licence, template, demos, seed, shard, meta,
@@ -138,20 +138,20 @@ class View:
         return [heads[name] for name in names if name in heads]
 
     def sample(self, sample_id: str) -> dict[str, Any]:
-        """One sample with its parts. Raises BrowseError where there is none."""
-        found = self.told([sample_id])
-        if not found:
+        """One sample with its parts. Raises BrowseError if there is none."""
+        matches = self.with_parts([sample_id])
+        if not matches:
             raise BrowseError(f"no sample {sample_id} in build {self.build}")
-        return found[0]
+        return matches[0]
 
     def lineage(self, sample_id: str) -> dict[str, Any]:
-        """A sample, its parts with where their assets come from, and who planned it. Raises BrowseError where there is none."""
+        """A sample, its parts with the lineage of their assets, and its planner. Raises BrowseError if there is none."""
         sample = self.sample(sample_id)
         parts, seen = sample.pop("parts"), {}  # type: list[dict[str, Any]], dict[str, dict[str, Any]]
         for part in parts:
             if part["asset_id"]:
                 part["asset"] = asset_lineage(self.rows, part["asset_id"], seen)
-        for asset in seen.values():  # what ties there come in any order
+        for asset in seen.values():  # rows with equal keys come in any order
             asset.get("operators", []).sort(
                 key=lambda run: (run["stage"] != "ingest", run["op"], run["op_version"], run["params"])
             )
@@ -213,14 +213,14 @@ class View:
     # --- media
 
     def medium(self, asset_id: str) -> tuple[bytes, str]:
-        """The bytes of an asset, rejected ones too, and its media type. Raises BrowseError where it has none."""
+        """The bytes of an asset, including rejected ones, and its media type. Raises BrowseError if it has none."""
         query = (
             'select modality, shard, "offset" as start, bytes from {} where asset_id = ? and shard is not null limit 1'
         )
-        found = self.rows(query.format("a"), asset_id) or self.rows(query.format("i"), asset_id)
-        if not found or found[0]["modality"] not in EXTENSIONS:
+        matches = self.rows(query.format("a"), asset_id) or self.rows(query.format("i"), asset_id)
+        if not matches or matches[0]["modality"] not in EXTENSIONS:
             raise BrowseError(f"no medium {asset_id}")
-        row = found[0]
+        row = matches[0]
         try:
             data = self.store.read_ranges(row["shard"], [(row["start"], row["start"] + row["bytes"])])[0]
         except OSError as error:
@@ -229,12 +229,12 @@ class View:
 
 
 def address(asset_id: str, modality: str) -> str:
-    """Where the page finds a medium, on the server as in a folder."""
+    """The relative URL of a medium, on the server and in the folder."""
     return f"media/{asset_id}.{EXTENSIONS[modality]}"
 
 
 def conditions(asked: Mapping[str, str], facets: tuple[str, ...], table: str = "s") -> tuple[str, list[object]]:
-    """SQL for the choices asked for: one value a facet, and words that are looked for in `q`."""
+    """SQL for the requested choices: one value per facet, and words to search for in `q`."""
     parts, params = ["true"], []  # type: list[str], list[object]
     for facet in facets:
         if facet not in asked:

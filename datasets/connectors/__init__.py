@@ -1,13 +1,14 @@
-"""Connectors: published corpora, read from a user's own copy of the published files, unchanged.
+"""Connectors read published corpora from a user's own unmodified copy of the published files.
 
-Each is one small file with a `CONNECTOR` (or several, `CONNECTORS`); adding a file adds the corpus. A corpus in
-`corpora/` knows where it comes from and is fetched; these are large, or under terms that each user accepts for himself,
-so the recipe says where the files lie: `{name: laion, path: s3://bucket/part-*.parquet, media: s3://bucket/fetched}`.
+Each is one small file with a `CONNECTOR` (or several, `CONNECTORS`); adding a file registers it. A corpus in `corpora/`
+has a known source and is fetched. Published corpora are large, or under terms that each user must accept, so the recipe
+gives their location: `{name: laion, path: s3://bucket/part-*.parquet, media: s3://bucket/fetched}`.
 
-A connector cuts the files into pieces and reads one piece at a time, in bounded memory, on any worker. Each row of a file gives
-a RowResult: source rows, or a RejectedRow with its reason; `Connector.rows` counts that none is lost. What makes a whole file useless, such as a column that is not there, is an error
-that names file and column, before any work. Where the files hold addresses and no media, `links` gives them to the fetcher
-(`codi2 fetch`), whose tars are then named under `media`.
+A connector divides the files into pieces and reads one piece at a time, in bounded memory, on any worker. Each row of a
+file gives a RowResult: source rows, or a RejectedRow with its reason; `Connector.rows` checks that none is lost. A
+problem that makes a whole file useless, such as a missing column, is an error that names file and column, before any
+work. If the files hold URLs instead of media, `links` passes them to the fetcher (`codi2 fetch`), whose tars are then
+given as `media`.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Link, Piece, Place
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Link, Place
 
-__all__ = ["Connector", "ConnectorError", "Link", "Piece", "Place", "connectors"]
+__all__ = ["Connector", "ConnectorError", "InputSplit", "Link", "Place", "connectors"]
 
 
 @cache
 def connectors() -> dict[str, Connector]:
-    """Every connector, by name. Raises ValueError when two have one name."""
-    found: dict[str, Connector] = {}
+    """All connectors, by name. Raises ValueError if two have the same name."""
+    by_name: dict[str, Connector] = {}
     for info in iter_modules(__path__):
-        if info.ispkg:  # `reading`: what connectors share
+        if info.ispkg:  # packages are not connectors
             continue
         module = import_module(f"{__name__}.{info.name}")
         single = getattr(module, "CONNECTOR", None)
         for connector in getattr(module, "CONNECTORS", () if single is None else (single,)):
-            if connector.name in found:
+            if connector.name in by_name:
                 raise ValueError(f"two connectors are named {connector.name!r}")
-            found[connector.name] = connector
-    return dict(sorted(found.items()))
+            by_name[connector.name] = connector
+    return dict(sorted(by_name.items()))

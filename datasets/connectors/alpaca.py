@@ -16,14 +16,14 @@ from codi2_datasets.readers.values import Bad, lines
 from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "CC-BY-NC-4.0", "Stanford CRFM"
-NO_ANSWER = ("<nooutput>", "<no output>")  # what the model wrote where it had none
+NO_ANSWER = ("<nooutput>", "<no output>")  # the model's output if it had no answer
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
-    instruction, given, answer = (lines(row.get(name)) for name in ("instruction", "input", "output"))
+    instruction, context, answer = (lines(row.get(name)) for name in ("instruction", "input", "output"))
     if not instruction or not answer or answer.lower() in NO_ANSWER:
         return Bad("no answer" if instruction else "no instruction")
-    asked = f"{instruction}\n\n{given}" if given else instruction
+    asked = f"{instruction}\n\n{context}" if context else instruction
     attributes = {"kind": "instruction", "family": family_of(instruction)}
     return words(place, locator, [asked, answer], attributes, LICENCE, AUTHOR)
 

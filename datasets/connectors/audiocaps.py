@@ -1,7 +1,7 @@
-"""AudioCaps: sentences for sounds of AudioSet. CSV (audiocap_id, youtube_id, start_time, caption).
+"""AudioCaps: captions for audio from AudioSet. CSV (audiocap_id, youtube_id, start_time, caption).
 
-One audio row a sound, with the first of its captions; the others of validation and test stand in the attribute `more`.
-Attributes: kind 'sound', video, start, more.
+One audio row per clip, with the first of its captions; those of validation and test have the others in the attribute
+`more`. Attributes: kind 'sound', video, start, more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LICENCE = "LicenseRef-AudioSet"
 
 
 def read(file: str) -> Numbered:
-    """Sounds with all their captions, in the place of the first; the whole list is 50,000 rows."""
+    """Audio clips with all their captions, at the position of the first; the whole list is 50,000 rows."""
     rows: list[dict[str, Any] | Bad | Elsewhere] = []
     sounds: dict[Any, dict[str, Any]] = {}
     for _, row in delimited_rows(file):
@@ -43,10 +43,10 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return [*youtube_names(row["youtube_id"], number(row.get("start_time"))), string(row.get("audiocap_id"))]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     first, *more = row["captions"]
     attributes = known(video=row["youtube_id"], start=number(row.get("start_time")), more=more)
-    return heard(place, locator, found, first, attributes, LICENCE)
+    return heard(place, locator, audio, first, attributes, LICENCE)
 
 
 LISTING = listed.Listing(

@@ -1,8 +1,10 @@
-"""AudioSet: ten seconds of two million videos, with the sounds heard in them. CSV of segments, ontology.json of names.
+"""AudioSet: ten-second segments of two million videos with labels of their sounds.
 
-Sounds come from a folder or from tars, named after the video with or without its times; clips with sound (.mp4, .webm) give
-picture and clip as well. One audio row a segment; the caption says the sounds by their names, those that are only more
-general than another left out. Attributes: concept and family (the first sound), labels, kind 'sound', video, start; pair.
+CSV of segments, ontology.json of names.
+
+Audio comes from a folder or from tars, named after the video with or without its times; videos with sound (.mp4, .webm)
+also give an image and a video. One audio row per segment. The caption lists the labels, except those that are ancestors
+of another one. Attributes: concept and family (the first label), labels, kind 'sound', video, start; pair.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
 from codi2_datasets.readers.delimited import delimited_rows
@@ -23,7 +25,7 @@ from codi2_datasets.readers.values import Bad, Numbered, known, number, text
 
 LICENCE = "LicenseRef-AudioSet"
 COLUMNS = ("YTID", "start_seconds", "end_seconds", "positive_labels")
-MOST = 3  # sounds that a caption names
+MOST = 3  # labels in a caption
 
 
 def read(file: str) -> Numbered:
@@ -32,23 +34,23 @@ def read(file: str) -> Numbered:
 
 @kept(2)
 def ontology(path: str) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Of each sound's id its name and the ids directly below it. Raises ConnectorError where the file does not say."""
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    """By id of each sound, its name and the ids of its children. Raises ConnectorError if the file has none."""
+    tree: dict[str, tuple[str, tuple[str, ...]]] = {}
     file = find(path, ("ontology.json",))[0]
     for _, entry in json_items(file):
         if isinstance(entry, dict) and text(entry.get("id")) and text(entry.get("name")):
             children = entry.get("child_ids")
             below = tuple(map(str, children)) if isinstance(children, list) else ()
-            found[entry["id"]] = (text(entry["name"]), below)
-    if not found:
+            tree[entry["id"]] = (text(entry["name"]), below)
+    if not tree:
         raise ConnectorError(f"{file}: no sounds with 'id' and 'name' in it")
-    return found
+    return tree
 
 
 def ontology_path(place: Place) -> str:
-    """The option, else the folders of the lists."""
-    if given := str(place.options.get("ontology") or ""):
-        return given
+    """The option `ontology`, otherwise the folders of the lists."""
+    if option := str(place.options.get("ontology") or ""):
+        return option
     return ";".join(sorted({file.rpartition("/")[0] or "." for file in LISTING.files(place)}))
 
 
@@ -56,7 +58,7 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return youtube_names(row["YTID"], number(row["start_seconds"]), number(row["end_seconds"]))
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     tree = ontology(ontology_path(place))
     ids = [name.strip() for name in row["positive_labels"].split(",") if name.strip()]
     if not tree.keys() >= set(ids):
@@ -67,18 +69,18 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
     labels = [tree[name][0] for name in dict.fromkeys(ids) if name not in general] or [tree[ids[0]][0]]
     attributes = known(concept=labels[0].lower(), family=labels[0].lower(), labels=labels,
                        video=row["YTID"], start=number(row["start_seconds"]))  # fmt: skip
-    return heard(place, locator, found, " and ".join(label.lower() for label in labels[:MOST]), attributes, LICENCE)
+    return heard(place, locator, audio, " and ".join(label.lower() for label in labels[:MOST]), attributes, LICENCE)
 
 
 def below(tree: Mapping[str, tuple[str, tuple[str, ...]]], name: str) -> set[str]:
-    """Every id under one, however deep."""
-    found: set[str] = set()
+    """All descendants of an id."""
+    descendants: set[str] = set()
     todo = list(tree[name][1])
     while todo:
-        if (one := todo.pop()) not in found and one in tree:
-            found.add(one)
+        if (one := todo.pop()) not in descendants and one in tree:
+            descendants.add(one)
             todo += tree[one][1]
-    return found
+    return descendants
 
 
 LISTING = listed.Listing(
@@ -91,8 +93,8 @@ LISTING = listed.Listing(
 )
 
 
-def pieces(place: Place) -> Iterator[Piece]:
-    ontology(ontology_path(place))  # missing, it is missed now
+def pieces(place: Place) -> Iterator[InputSplit]:
+    ontology(ontology_path(place))  # raises now if the ontology is missing
     yield from listed.pieces(place, LISTING)
 
 

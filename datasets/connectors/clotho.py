@@ -1,6 +1,6 @@
-"""Clotho: sounds of Freesound with five captions each. CSV of captions, CSV of licences and makers (in cp1252).
+"""Clotho: audio from Freesound with five captions each. CSV of captions, CSV of licences and authors (in cp1252).
 
-One audio row a file, with its first caption; the others stand in the attribute `more`.
+One audio row per file, with its first caption; the others are in the attribute `more`.
 Attributes: kind 'sound', more, keywords, url.
 """
 
@@ -30,7 +30,7 @@ def makers_file(captions: str) -> str:
 
 @kept(4)
 def makers(file: str) -> dict[str, Mapping[str, str]]:
-    """By name of sound, what the table of licences says; nothing where there is none beside the captions."""
+    """The rows of the licence table by file name; empty if there is no such table beside the captions."""
     if not exists(makers_file(file)):
         return {}
     rows = (row for _, row in delimited_rows(makers_file(file), otherwise="cp1252", extra=True))
@@ -38,19 +38,19 @@ def makers(file: str) -> dict[str, Mapping[str, str]]:
 
 
 def read(file: str) -> Numbered:
-    told, split = makers(file), file.rpartition("clotho_captions_")[2].partition(".")[0]
+    by_name, split = makers(file), file.rpartition("clotho_captions_")[2].partition(".")[0]
     for number, row in delimited_rows(file):
         if isinstance(row, dict):
-            row = {**row, "maker": told.get(row["file_name"], {}), "split": split}
+            row = {**row, "maker": by_name.get(row["file_name"], {}), "split": split}
         yield number, row
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
-    """In the folder of its split before any other."""
+    """The name in the folder of its split comes first."""
     return [f"{row['split']}/{row['file_name']}", row["file_name"]]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     captions = [caption for n in range(1, 6) if (caption := text(row.get(f"caption_{n}")))]
     maker = row["maker"]
     first, *more = captions or [""]
@@ -59,7 +59,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
     return heard(
         place,
         locator,
-        found,
+        audio,
         first,
         attributes,
         licence_of(maker.get("license"), LICENCE),

@@ -1,8 +1,8 @@
-"""COCO captions: photographs with five captions each, and the things in them with their outlines. JSON as published.
+"""COCO captions: photographs with five captions each, and object masks. JSON as published.
 
-captions_*.json, and beside it instances_*.json where the things are wanted; photographs in folders under `media`.
-One image row a photograph, with its first caption. Attributes: kind 'photo', family (the photograph), more (the other
-captions), entities ([{name, mask}], for composition), concept (where one thing alone is in it), url.
+captions_*.json, and beside it instances_*.json for the objects; photographs in folders under `media`. One image row per
+photograph, with its first caption. Attributes: kind 'photo', family (the photograph), more (the other captions),
+entities ([{name, mask}], for composition), concept (if all objects have the same name), url.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed, tables
 from codi2_datasets.readers.entities import annotated, entities
@@ -33,19 +33,19 @@ from codi2_datasets.readers.values import (
     whole,
 )
 
-SLICE = 5_000  # photographs of a piece: their annotations are held at once
+SLICE = 5_000  # photographs per piece: their annotations are held in memory together
 LICENCE = "LicenseRef-COCO"
 LICENCES = {"No known copyright restrictions": "CC-PDM-1.0", "United States Government Work": "CC-PDM-1.0"}
 
 
 def instances_of(captions: str) -> str | None:
-    """The file of outlines beside one of captions."""
+    """The file of instances beside a file of captions."""
     folder, slash, name = captions.rpartition("/")
     beside = f"{folder}{slash}{name.replace('captions_', 'instances_', 1)}"
     return beside if beside != captions and exists(beside) else None
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     shelf = folder_identity(listed.media_of(place), endings_of(("image",)))
     for file in find(place.path, ("captions_*.json", "captions_*.json.gz")):
         first: Any = next((entry for _, entry in json_items(file, "annotations")), None)
@@ -62,26 +62,26 @@ def images_of(file: str) -> Numbered:
 
 @kept(4)
 def names_of(file: str, key: str, field: str) -> dict[int, str]:
-    """Of each licence or category its number and the field."""
-    found = {}
+    """By number of each licence or category, the value of the field."""
+    values = {}
     for _, entry in json_items(file, key):
         if isinstance(entry, dict) and (n := number(entry.get("id"))) is not None:
-            found[int(n)] = text(entry.get(field))
-    return found
+            values[int(n)] = text(entry.get(field))
+    return values
 
 
 def joined(file: str, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
-    """The annotations of these photographs."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    """The annotations of these photographs, by image id."""
+    by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, entry in json_items(file, "annotations"):
         if isinstance(entry, dict) and (name := string(entry.get("image_id"))) in ids:
-            found[name].append(entry)
-    return found
+            by_image[name].append(entry)
+    return by_image
 
 
 @dataclass
 class Photographs:
-    """What a piece's photographs have in other places of the files; `seen` are those that were there before."""
+    """Annotations of a piece's photographs from other parts of the files; `seen`: photographs that already had a row."""
 
     captions: dict[str, list[dict[str, Any]]]
     things: dict[str, list[dict[str, Any]]]
@@ -93,26 +93,26 @@ class Photographs:
         name = string(entry.get("id"))
         if not name:
             return Bad("no id")
-        said = list(dict.fromkeys(text(item.get("caption")) for item in self.captions.get(name, ())))
-        said = [words for words in said if words]
-        found = shelved(listed.media_of(place), [string(entry.get("file_name"))], ("image",))
-        if isinstance(found, Bad):
-            return found
-        if not said:
+        captions = list(dict.fromkeys(text(item.get("caption")) for item in self.captions.get(name, ())))
+        captions = [words for words in captions if words]
+        image = shelved(listed.media_of(place), [string(entry.get("file_name"))], ("image",))
+        if isinstance(image, Bad):
+            return image
+        if not captions:
             return Bad("no caption")
         if name in self.seen:
             return Bad("the same photograph again")
         self.seen.add(name)
         drawn = outlined(entry, self.things.get(name, ()), self.categories)
         concept = drawn[0]["name"] if len({item["name"] for item in drawn}) == 1 else None
-        attributes = known(kind="photo", family=name, more=said[1:], entities=drawn, concept=concept,
+        attributes = known(kind="photo", family=name, more=captions[1:], entities=drawn, concept=concept,
                            url=web_address(pick(entry, "flickr_url", "coco_url")))  # fmt: skip
         licence = self.licences.get(whole(entry.get("license")) or -1, LICENCE)
-        return SourceRow(place.corpus, locator, "image", found.data, found.media_type, licence,
-                         "a user of Flickr", said[0], attributes)  # fmt: skip
+        return SourceRow(place.corpus, locator, "image", image.data, image.media_type, licence,
+                         "a user of Flickr", captions[0], attributes)  # fmt: skip
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     taken = list(tables.sliced(piece, images_of(piece.file), SLICE))
     ids = {name for _, entry in taken if isinstance(entry, dict) and (name := string(entry.get("id")))}
     outlines = instances_of(piece.file)

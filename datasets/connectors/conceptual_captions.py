@@ -1,7 +1,7 @@
-"""Conceptual Captions: CC3M (caption, then address) and CC12M (address, then caption), TSV without a header.
+"""Conceptual Captions: CC3M (caption, then URL) and CC12M (URL, then caption), TSV without a header.
 
-One image row a fetched picture. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M were
-replaced by <PERSON>: said as 'someone'.
+One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url. Names of people in the captions of CC12M
+were replaced by <PERSON>; they are read as 'someone'.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.delimited import delimited_rows
@@ -19,21 +19,25 @@ from codi2_datasets.readers.files import find
 from codi2_datasets.readers.values import WEB, known, pick, text, web_address
 
 
-def describe(row: Mapping[str, Any]) -> pairs.Told:
+def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, "url"))
     caption = text(pick(row, "caption")).replace("<PERSON>", "someone")
-    return pairs.Told(url=url, caption=caption, attributes=known(url=url))
+    return pairs.MediaRecord(url=url, caption=caption, attributes=known(url=url))
 
 
 def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
-    """The lists as the hub has them too: with a header line, which is no row."""
+    """The URLs of the lists, including the hub's version, whose header line is skipped."""
     for file in find(place.path, ("*.tsv", "*.tsv.gz", "*.tsv.zst")):
         rows = delimited_rows(file, "\t", header, quoted=False)
-        named = (found for found in rows if not (found[0] == 0 and found[1] == dict(zip(header, header, strict=True))))
+        named = (
+            numbered
+            for numbered in rows
+            if not (numbered[0] == 0 and numbered[1] == dict(zip(header, header, strict=True)))
+        )
         yield from pairs.links(place, iter([(file, named)]), describe)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB)
 
 

@@ -1,6 +1,6 @@
-"""COYO-700M: addresses and alternative texts of pictures on the web, with scores, in Parquet.
+"""COYO-700M: URLs and alt texts of images on the web, with scores, in Parquet.
 
-Columns url and text are needed. One image row a fetched picture. Attributes: kind 'photo' or 'cut-out', url; where known
+Columns url and text are required. One image row per fetched image. Attributes: kind 'photo' or 'cut-out', url; if known
 similarity, nsfw, watermark, aesthetic, faces.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.values import WEB, known, number, pick, text, web_address
 
 
-def describe(row: Mapping[str, Any]) -> pairs.Told:
+def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, "url"))
-    return pairs.Told(
+    return pairs.MediaRecord(
         url=url,
         caption=text(pick(row, "text", "caption")),
         attributes=known(
@@ -36,7 +36,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     return pairs.links(place, ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in pieces), describe)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB)
 
 

@@ -19,10 +19,10 @@ LICENCE, AUTHOR = "CC-BY-SA-3.0", "Databricks"
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
-    instruction, given, answer = (lines(row.get(name)) for name in ("instruction", "context", "response"))
+    instruction, context, answer = (lines(row.get(name)) for name in ("instruction", "context", "response"))
     if not instruction or not answer:
         return Bad("no answer" if instruction else "no instruction")
-    asked = f"{instruction}\n\n{given}" if given else instruction
+    asked = f"{instruction}\n\n{context}" if context else instruction
     attributes = known(kind="instruction", family=family_of(instruction), category=text(row.get("category")))
     return words(place, locator, [asked, answer], attributes, LICENCE, AUTHOR)
 

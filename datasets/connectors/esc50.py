@@ -1,6 +1,7 @@
-"""ESC-50: two thousand sounds of fifty kinds, five seconds each. meta/esc50.csv and audio/.
+"""ESC-50: two thousand audio clips of fifty classes, five seconds each. meta/esc50.csv and audio/.
 
-One audio row a file, its caption the kind in words. Attributes: concept and family (the kind), kind 'sound', fold, url.
+One audio row per file, with the class as caption. Attributes: concept and family (the class), kind 'sound', fold,
+url.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from codi2_datasets.readers.sounds import heard
 from codi2_datasets.readers.values import Bad, known, need, number, text
 
 LICENCE = "CC-BY-NC-3.0"
-FREE = "CC-BY-3.0"  # of the ten kinds that make ESC-10
+FREE = "CC-BY-3.0"  # of the ten classes of ESC-10
 
 
 def names(row: Mapping[str, Any]) -> Sequence[str]:
     return [row["filename"]]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     words = text(row["category"]).replace("_", " ")
     source = text(row.get("src_file"))
     attributes = known(concept=words, family=words, fold=number(row.get("fold")),
                        url=f"https://freesound.org/s/{source}/" if source.isdecimal() else "")  # fmt: skip
     licence = FREE if text(row.get("esc10")).lower() == "true" else LICENCE
     return heard(
-        place, locator, found, words, attributes, licence, f"Freesound {source}, by K. J. Piczak" if source else ""
+        place, locator, audio, words, attributes, licence, f"Freesound {source}, by K. J. Piczak" if source else ""
     )
 
 

@@ -1,7 +1,7 @@
-"""LAION-400M, LAION-2B and Re-LAION: addresses and alternative texts of pictures on the web, in Parquet.
+"""LAION-400M, LAION-2B and Re-LAION: URLs and alt texts of images on the web, in Parquet.
 
-The columns have been called by several names; URL (url) and TEXT (caption, text) are needed. One image row a fetched picture.
-Attributes: kind 'photo' or 'cut-out', url; where known similarity, punsafe, pwatermark, aesthetic, nsfw, language.
+Column names vary between versions; URL (url) and TEXT (caption, text) are required. One image row per fetched image.
+Attributes: kind 'photo' or 'cut-out', url; if known similarity, punsafe, pwatermark, aesthetic, nsfw, language.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
@@ -17,9 +17,9 @@ from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
 
 
-def describe(row: Mapping[str, Any]) -> pairs.Told:
+def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, *URL))
-    return pairs.Told(
+    return pairs.MediaRecord(
         url=url,
         caption=text(pick(row, *TEXT)),
         licence=licence_of(pick(row, "LICENSE", "license")),
@@ -37,11 +37,11 @@ def describe(row: Mapping[str, Any]) -> pairs.Told:
 
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
-    found = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
-    return pairs.links(place, found, describe)
+    files = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
+    return pairs.links(place, files, describe)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB)
 
 

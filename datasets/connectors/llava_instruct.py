@@ -1,11 +1,11 @@
 """LLaVA-Instruct: conversations about images, written by a language model. JSON list or lines.
 
-{id, image, conversations: [{from: human|gpt, value}]}; media under `media`. An entry may have several images, clips or sounds
-(`image`, `video`, `audio`: a name or a list of names), and a mark where each stands: '<image>', '<video>', '<audio>'. An entry
-whose marks are not as many as its media is rejected.
-One row a medium, one text row a conversation: its turns. Attributes: kind 'conversation' (one image before or behind the first
-question), 'interleaved' (else: U+FFFC in a turn stands for the next of the media) or 'dialogue' (no media); family (the first
-medium), ref, media.
+{id, image, conversations: [{from: human|gpt, value}]}; media under `media`. An entry may have several images, videos or
+audio files (`image`, `video`, `audio`: a name or a list of names), with a mark for each: '<image>', '<video>',
+'<audio>'. An entry with unequal numbers of marks and media is rejected. One row per medium, one text row per
+conversation: its turns. Attributes: kind 'conversation' (one image before or after the first question), 'interleaved'
+(otherwise: U+FFFC in a turn stands for the next of the media) or 'dialogue' (no media); family (the first medium), ref,
+media.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import find, folder_identity
 from codi2_datasets.readers.json_rows import json_rows
@@ -32,39 +32,39 @@ ROLES = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
 PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     shelf = folder_identity(place.media or place.path, endings_of(tuple(MARKS)))
     for piece in slices(place, find(place.path, PATTERNS), json_rows):
         yield replace(piece, identity=f"{piece.identity}.{shelf}")
 
 
 def turns_of(entry: Mapping[str, Any]) -> list[str] | Bad:
-    """What is said in turn, the person first."""
-    said = entry.get("conversations")
-    if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
+    """The turns of a conversation, starting with the person; Bad if they do not alternate."""
+    listed_turns = entry.get("conversations")
+    if not isinstance(listed_turns, list) or not all(isinstance(turn, dict) for turn in listed_turns):
         return Bad("no conversation")
-    found = []
-    for n, turn in enumerate(said):
+    turns = []
+    for n, turn in enumerate(listed_turns):
         if ROLES.get(str(turn.get("from"))) != n % 2:
             return Bad("the speakers do not take turns")
         value = turn.get("value")
         if not (words_ := lines(value.replace(MARK, " ") if isinstance(value, str) else None)):
             return Bad("an empty turn")
-        found.append(words_)
-    return found if len(found) >= 2 and len(found) % 2 == 0 else Bad("no answer")
+        turns.append(words_)
+    return turns if len(turns) >= 2 and len(turns) % 2 == 0 else Bad("no answer")
 
 
 @dataclass
-class Reader:
-    """Reads the entries of one piece; `seen` are the media that had rows before."""
+class EntryReader:
+    """Reads the entries of one piece; `seen`: media that already had rows."""
 
     seen: set[str] = field(default_factory=set)
 
     def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> list[SourceRow | RejectedRow] | Bad:
-        said, media = turns_of(entry), media_of(entry)
-        if isinstance(said, Bad) or isinstance(media, Bad):
-            return said if isinstance(said, Bad) else media  # type: ignore[return-value]
-        pieces = in_place(said, media)
+        spoken, media = turns_of(entry), media_of(entry)
+        if isinstance(spoken, Bad) or isinstance(media, Bad):
+            return spoken if isinstance(spoken, Bad) else media  # type: ignore[return-value]
+        pieces = in_place(spoken, media)
         if isinstance(pieces, Bad):
             return pieces
         order = [piece for turn in pieces for piece in turn if piece[0] != "text"]
@@ -96,8 +96,8 @@ def conversation(place: Place, locator: str, turns: list[str], names: list[str],
     return words(place, locator, turns, {"kind": kind, "family": names[0]}, LICENCE, AUTHOR, names)
 
 
-def rows(piece: Piece) -> Rows:
-    return results(piece, sliced(piece, json_rows(piece.file)), Reader().describe)
+def rows(piece: InputSplit) -> Rows:
+    return results(piece, sliced(piece, json_rows(piece.file)), EntryReader().describe)
 
 
 CONNECTOR = Connector(

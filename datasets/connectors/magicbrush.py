@@ -1,7 +1,7 @@
-"""MagicBrush: photographs edited by people, step by step. Parquet (img_id, turn_index, source_img, mask_img, instruction,
-target_img).
+"""MagicBrush: photographs edited by people, step by step.
 
-Two image rows and one text row a turn. Attributes: kind 'photo', 'edit'; family (the photograph), turn, ref, media.
+Parquet (img_id, turn_index, source_img, mask_img, instruction, target_img). Two image rows and one text row per turn.
+Attributes: kind 'photo', 'edit'; family (the photograph), turn, ref, media.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
 from codi2_datasets.readers.edits import Edit, edit_rows
@@ -20,7 +20,7 @@ LICENCE, AUTHOR = "CC-BY-4.0", "OSU NLP Group"
 NEEDED = (("source_img",), ("instruction",), ("target_img",))
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     return tables.parquet_pieces(place, *NEEDED)
 
 
@@ -31,10 +31,10 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[Sou
     return edit_rows(place, edit)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     columns = ("img_id", "turn_index", "source_img", "instruction", "target_img")
-    found = tables.parquet_rows(piece.file, piece.part or 0, columns, binary=("source_img", "target_img"))
-    return results(piece, found, describe)
+    numbered = tables.parquet_rows(piece.file, piece.part or 0, columns, binary=("source_img", "target_img"))
+    return results(piece, numbered, describe)
 
 
 CONNECTOR = Connector(

@@ -1,7 +1,7 @@
-"""MetaICL and CrossFit: examples of many tasks in words. JSON lines (task, input, output, options), or TSV (input, output).
+"""MetaICL and CrossFit: examples of many text tasks. JSON lines (task, input, output, options), or TSV (input, output).
 
-One text row an example: [input, output, task]. Attributes: kind 'icl', task, family, options.
-The files of one task differ in their number of examples and seed: the same example again is a duplicate, and counted so.
+One text row per example: [input, output, task]. Attributes: kind 'icl', task, family, options. The files of one task
+differ in their number of examples and seed: repeated examples are rejected as duplicates.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import PACKED, find, has_ending, stem
@@ -25,7 +25,7 @@ DRAW = re.compile(r"(_\d+_\d+)?_(train|dev|test)$")
 
 
 def read(file: str) -> Numbered:
-    """Of several outputs that a row of TSV has the first is taken."""
+    """If a TSV row has several outputs, the first one is used."""
     if not has_ending(file, ".tsv"):
         yield from json_rows(file)
         return
@@ -34,7 +34,7 @@ def read(file: str) -> Numbered:
         yield n, {**row, "task": task} if isinstance(row, dict) else row
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
     for file in files:
         need_fields(file, read(file), ("task",), ("input",), ("output",))
@@ -51,7 +51,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | 
     return words(place, locator, [asked, answer, task], attributes, LICENCE, AUTHOR)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     return results(piece, sliced(piece, read(piece.file)), describe)
 
 

@@ -1,10 +1,10 @@
-"""MIMIC-IT: instructions and answers about pictures, each with the instructions that may stand before it as examples.
+"""MIMIC-IT: instructions and answers about images, each with the related instructions that may be its examples.
 
-As published: NAME_instructions.json ({meta, data: {id: {instruction, answer, image_ids, rel_ins_ids}}}) and NAME.json or
-NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one text
-row an instruction: [instruction, answer]. Attributes: kind 'related', family (its first picture), ref, media, related; subset.
-Ids that lead nowhere: without one of its pictures an instruction is rejected; a related one that is not there is rejected by
-itself. Of a clip's frames five are kept, evenly.
+As published: NAME_instructions.json ({meta, data: {id: {instruction, answer, image_ids, rel_ins_ids}}}) and NAME.json
+or NAME_images.json ({id: base64}), or NAME.parquet (index or column id, column base64). Image rows have no caption; one
+text row per instruction: [instruction, answer]. Attributes: kind 'related', family (its first image), ref, media,
+related; subset. An instruction with an unknown image id is rejected; an unknown related id is rejected by itself. Of a
+video's frames five are kept, evenly spaced.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
 from codi2_datasets.readers.files import PACKED, find, folder_identity, identity, kept, stem
@@ -30,29 +30,29 @@ from codi2_datasets.readers.words import shown, words
 from codi2_datasets.sources.registries import SourceUnavailable
 
 LICENCE, AUTHOR = "LicenseRef-MIMIC-IT", "S-Lab, Nanyang Technological University"
-FRAMES = 5  # pictures of an instruction at most
+FRAMES = 5  # maximum number of images per instruction
 PATTERNS = ("*.json", "*.json.gz", "*.parquet")
-TRAIN = re.compile(r"_train\.json(\.gz)?$")  # which examples go with which instruction: said by rel_ins_ids too
+TRAIN = re.compile(r"_train\.json(\.gz)?$")  # the examples of each instruction, which rel_ins_ids gives too
 INSTRUCTIONS = re.compile(r"_instructions\.json(\.gz)?$")
 FRAME = re.compile(r"^([A-Z0-9]+_IMG_.+)_\d+$")
 
 
 def image_files(place: Place) -> list[str]:
-    """JSON and Parquet of pictures, under `media` or beside the instructions."""
-    found = find(place.media or place.path, PATTERNS)
-    return [file for file in found if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
+    """JSON and Parquet files of images, under `media` or beside the instructions."""
+    files = find(place.media or place.path, PATTERNS)
+    return [file for file in files if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     asked = [file for file in find(place.path, PATTERNS) if INSTRUCTIONS.search(file)]
     if not asked:
         raise SourceUnavailable(place.path, "no ..._instructions.json there", "name the folder of MIMIC-IT's files")
     for file in image_files(place):
         if is_parquet(file):
-            found = tables.pieces_of_parquet(place, [file], ("base64",))
-            yield from (replace(piece, kind="images") for piece in found)
+            parts = tables.pieces_of_parquet(place, [file], ("base64",))
+            yield from (replace(piece, kind="images") for piece in parts)
         else:
-            yield Piece(place, file, identity(file), kind="images")
+            yield InputSplit(place, file, identity(file), kind="images")
     beside = folder_identity(place.media or place.path, PATTERNS)
     for file in asked:
         if not instruction_ids(file):
@@ -61,14 +61,14 @@ def pieces(place: Place) -> Iterator[Piece]:
             yield replace(piece, identity=beside)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.kind == "images":
         yield from results(piece, encoded(piece), image)
         return
     known_ids = image_ids(tuple(image_files(piece.place))), instruction_ids(piece.file)
     subset = stem(PACKED.sub("", piece.file)).removesuffix("_instructions")
-    found = (row for _, row in tables.sliced(piece, entries(piece.file)))
-    yield from results(piece, ((row["id"], row) if isinstance(row, dict) else (-1, row) for row in found),
+    numbered = (row for _, row in tables.sliced(piece, entries(piece.file)))
+    yield from results(piece, ((row["id"], row) if isinstance(row, dict) else (-1, row) for row in numbered),
                        partial(instruction, known_ids=known_ids, subset=subset))  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def id_of(row: Mapping[str, Any], number: int) -> str:
     return string(pick(row, "__index_level_0__", "id", "index")) or str(number)
 
 
-def encoded(piece: Piece) -> Iterator[tuple[str, Any]]:
+def encoded(piece: InputSplit) -> Iterator[tuple[str, Any]]:
     """(id, {id, base64}) of a file's images, or (id, Bad)."""
     if is_parquet(piece.file):
         for n, row in tables.parquet_rows(piece.file, piece.part or 0):
@@ -101,14 +101,14 @@ def image(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad
         data = base64.b64decode(value.partition("base64,")[2] or value, validate=True)
     except (binascii.Error, ValueError):
         return Bad("broken base64")
-    found = medium(data, locator, ("image",))
-    if isinstance(found, Bad):
-        return found
-    return shown(place, locator, found, row["id"], {"family": family(row["id"])}, LICENCE, AUTHOR)
+    decoded = medium(data, locator, ("image",))
+    if isinstance(decoded, Bad):
+        return decoded
+    return shown(place, locator, decoded, row["id"], {"family": family(row["id"])}, LICENCE, AUTHOR)
 
 
 def family(image: str) -> str:
-    """The frames of one clip are of one family; any other picture is of its own."""
+    """All frames of one video are one family; any other image is its own."""
     frame = FRAME.match(image)
     return frame[1] if frame else image
 
@@ -118,14 +118,14 @@ def family(image: str) -> str:
 
 @kept(2)
 def image_ids(files: tuple[str, ...]) -> frozenset[str]:
-    found: set[str] = set()
+    ids: set[str] = set()
     for file in files:
         if is_parquet(file):
             rows = tables.file_rows(file, ("__index_level_0__", "id", "index"))
-            found |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
+            ids |= {id_of(row, n) for n, row in rows if isinstance(row, dict)}
         else:
-            found |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
-    return frozenset(found)
+            ids |= {str(name) for name, value in json_items(file) if not isinstance(value, Bad)}
+    return frozenset(ids)
 
 
 @kept(4)
@@ -145,7 +145,7 @@ def entries(file: str) -> Numbered:
 def instruction(
     place: Place, locator: str, row: Mapping[str, Any], known_ids: tuple[frozenset[str], frozenset[str]], subset: str
 ) -> list[SourceRow | RejectedRow] | Bad:
-    """The text row of an instruction, and a reject for each related one that is not there."""
+    """The text row of an instruction, and a reject for each unknown related id."""
     name, entry, (images_there, asked) = row["id"], row["entry"], known_ids
     if reason := unusable(entry, images_there):
         return Bad(reason)
@@ -155,10 +155,10 @@ def instruction(
     lost = [other for other in related if other not in asked]
     attributes = known(kind="related", family=family(images[0]) if images else name, ref=name,
                        related=[other for other in related if other in asked and other != name], subset=subset)  # fmt: skip
-    said = [lines(entry["instruction"]), lines(entry["answer"])]
+    turns = [lines(entry["instruction"]), lines(entry["answer"])]
     return [
         *(RejectedRow(place.corpus, f"{locator}/{other}", "a related instruction that is not there") for other in lost),
-        words(place, locator, said, attributes, LICENCE, AUTHOR, images),
+        words(place, locator, turns, attributes, LICENCE, AUTHOR, images),
     ]
 
 

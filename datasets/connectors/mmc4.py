@@ -1,8 +1,8 @@
-"""MMC4: web pages as sentences, and pictures matched to them. JSON lines, one zip a shard.
+"""MMC4: web pages as sentences, and images matched to them. JSON lines, one zip per shard.
 
-{url, text_list, image_info: [{image_name, raw_url, matched_text_index, matched_sim}]}. Pictures are addresses: the fetcher's
-tars are named under `media`. A picture stands before the sentence that it is matched to, which is its caption.
-Attributes: kind 'document' or 'photo', family (the page), ref (the address), media, similarity.
+{url, text_list, image_info: [{image_name, raw_url, matched_text_index, matched_sim}]}. Images are URLs: the fetcher's
+tars are given as `media`. An image precedes the sentence that it is matched to, which is its caption. Attributes: kind
+'document' or 'photo', family (the page), ref (the URL), media, similarity.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.documents import stretches
@@ -36,7 +36,7 @@ PATTERNS = ("*.jsonl", "*.jsonl.zip", "*.jsonl.gz", "*.jsonl.zst")
 
 
 def images_of(row: Mapping[str, Any]) -> Iterator[tuple[int, str, float | None]]:
-    """(sentence, URL, similarity) of each image that says where it belongs."""
+    """(sentence, URL, similarity) of each image with a valid position."""
     sentences = row.get("text_list")
     for info in row["image_info"] if isinstance(row.get("image_info"), list) else []:
         if isinstance(info, dict) and isinstance(sentences, list):
@@ -49,11 +49,11 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     if not isinstance(row.get("text_list"), list) or not isinstance(row.get("image_info"), list):
         return Bad("no 'text_list' or no 'image_info'")
     images = list(images_of(row))
-    found: list[tuple[str, str]] = []
+    parts: list[tuple[str, str]] = []
     for n, sentence in enumerate(row["text_list"]):
-        found += [("image", url) for at, url, _ in images if at == n]
-        found += [("text", text(sentence))] if text(sentence) else []
-    return found
+        parts += [("image", url) for at, url, _ in images if at == n]
+        parts += [("text", text(sentence))] if text(sentence) else []
+    return parts
 
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
@@ -69,7 +69,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
                 yield Link(f"{locator}/{k}", url, text(row["text_list"][at]), attributes)
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     files = find(place.path, PATTERNS)
     for file in files:
@@ -77,12 +77,12 @@ def pieces(place: Place) -> Iterator[Piece]:
     yield from slices(place, files, json_rows, kind="documents")
 
 
-def describe(record: Mapping[str, Any]) -> pairs.Told:
+def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(record, "url", "raw_url"))
-    return pairs.Told(url, text(record.get("caption")), known(url=url, ref=url))
+    return pairs.MediaRecord(url, text(record.get("caption")), known(url=url, ref=url))
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.kind == "documents":
         return results(piece, sliced(piece, json_rows(piece.file)), document)
     return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)

@@ -1,8 +1,8 @@
-"""Natural Instructions: 1,600 tasks, each with its definition and examples. One JSON file a task.
+"""Natural Instructions: 1,600 tasks, each with its definition and examples. One JSON file per task.
 
-{Definition: [..], Instances: [{id, input, output: [..]}], Categories, Input_language, ...}. One text row an instance:
-[input, first output, task, definition]. Attributes: kind 'icl', task, family, definition, category, language.
-Option `instances`: how many of each task at most, the first; 0 for all.
+{Definition: [..], Instances: [{id, input, output: [..]}], Categories, Input_language, ...}. One text row per instance:
+[input, first output, task, definition]. Attributes: kind 'icl', task, family, definition, category, language. Option
+`instances`: maximum per task, from the first; 0 for all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.files import PACKED, find, identity, stem
 from codi2_datasets.readers.json_items import json_items
@@ -23,39 +23,41 @@ from codi2_datasets.readers.words import family_of, words
 LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     for file in find(place.path, ("task*.json", "task*.json.gz")):
         keys = [name for name, _ in islice(json_items(file, skip=True), 40)]
         if keys != [-1] and not {"Definition", "Instances"} <= set(keys):
             raise ConnectorError(f"{file}: 'Definition' or 'Instances' is missing; it has: {', '.join(map(str, keys))}")
-        yield Piece(place, file, identity(file))
+        yield InputSplit(place, file, identity(file))
 
 
 def first(value: Any) -> str:
-    """The text, or the first of a list of texts."""
+    """The string, or the first of a list of strings."""
     return lines(next(iter(value), None) if isinstance(value, list) else value)
 
 
 def head(file: str) -> dict[str, str]:
-    """What a file says of its task, wherever in it that stands."""
+    """The task's metadata, wherever it is in the file."""
     wanted = ("Definition", "Categories", "Input_language")
     return dict.fromkeys(wanted, "") | {str(name): first(value) for name, value in json_items(file, only=wanted)}
 
 
-def rows(piece: Piece) -> Rows:
-    task, told = stem(PACKED.sub("", piece.file)), head(piece.file)
+def rows(piece: InputSplit) -> Rows:
+    task, header = stem(PACKED.sub("", piece.file)), head(piece.file)
     most = int(piece.place.options.get("instances") or 0) or None
-    found = ((n, entry) for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)))
-    yield from results(piece, only_objects(found), partial(describe, task=task, told=told))
+    numbered = ((n, entry) for n, (_, entry) in enumerate(islice(json_items(piece.file, "Instances"), most)))
+    yield from results(piece, only_objects(numbered), partial(describe, task=task, header=header))
 
 
-def describe(place: Place, locator: str, entry: Mapping[str, Any], task: str, told: dict[str, str]) -> SourceRow | Bad:
+def describe(
+    place: Place, locator: str, entry: Mapping[str, Any], task: str, header: dict[str, str]
+) -> SourceRow | Bad:
     asked, answer = lines(entry.get("input")), first(entry.get("output"))
-    if not (asked and answer and told["Definition"]):
+    if not (asked and answer and header["Definition"]):
         return Bad("no definition, input or output")
-    attributes = known(kind="icl", task=task, family=family_of(task, asked), definition=told["Definition"],
-                       category=text(told["Categories"]), language=text(told["Input_language"]))  # fmt: skip
-    return words(place, locator, [asked, answer, task, told["Definition"]], attributes, LICENCE, AUTHOR)
+    attributes = known(kind="icl", task=task, family=family_of(task, asked), definition=header["Definition"],
+                       category=text(header["Categories"]), language=text(header["Input_language"]))  # fmt: skip
+    return words(place, locator, [asked, answer, task, header["Definition"]], attributes, LICENCE, AUTHOR)
 
 
 CONNECTOR = Connector(

@@ -1,8 +1,10 @@
-"""OBELICS: web pages as pictures and texts in turn. Parquet (images, texts, metadata, general_metadata), two lists as long.
+"""OBELICS: web pages as interleaved images and texts.
 
-Pictures are addresses: the fetcher's tars are named under `media`. One text row a stretch of a page with up to three pictures,
-one image row a fetched picture, its alternative text as caption where it has one.
-Attributes: kind 'document' or 'photo', family (the page), ref (the address), media.
+Parquet (images, texts, metadata, general_metadata), parallel lists.
+
+Images are URLs: the fetcher's tars are given as `media`. One text row per section of a page with up to three images,
+one image row per fetched image, with its alt text, if any, as caption. Attributes: kind 'document' or 'photo', family
+(the page), ref (the URL), media.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.documents import stretches
@@ -35,17 +37,17 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     images, texts = row.get("images"), row.get("texts")
     if not isinstance(images, list) or not isinstance(texts, list) or len(images) != len(texts):
         return Bad("images and texts are not as long as each other")
-    if any(image and said for image, said in zip(images, texts, strict=True)):
+    if any(image and body for image, body in zip(images, texts, strict=True)):
         return Bad("an image and a text in one place")
-    found = [
-        ("image", web_address(image)) if image else ("text", lines(said))
-        for image, said in zip(images, texts, strict=True)
+    parts = [
+        ("image", web_address(image)) if image else ("text", lines(body))
+        for image, body in zip(images, texts, strict=True)
     ]
-    return [(kind, value) for kind, value in found if value]
+    return [(kind, value) for kind, value in parts if value]
 
 
-def told(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
-    """Every picture of a page, with its alternative text."""
+def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.MediaRecord]:
+    """Every image of a page, with its alt text."""
     try:
         metadata = json.loads(row.get("metadata") or "[]")
     except (ValueError, TypeError, RecursionError):
@@ -55,7 +57,7 @@ def told(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.Told]:
         if url := web_address(image):
             about = metadata[n] if isinstance(metadata, list) and n < len(metadata) else None
             caption = text(about.get("alt_text")) if isinstance(about, dict) else ""
-            yield pairs.Told(url, caption, known(url=url, ref=url, page=page, family=page))
+            yield pairs.MediaRecord(url, caption, known(url=url, ref=url, page=page, family=page))
 
 
 def links(place: Place) -> Iterator[Link | RejectedRow]:
@@ -65,25 +67,25 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
             if not isinstance(row, dict):
                 yield RejectedRow(place.corpus, locator, row.reason if isinstance(row, Bad) else "")
                 continue
-            for k, found in enumerate(told(place, row)):
-                yield Link(f"{locator}/{k}", found.url, found.caption, found.attributes)
+            for k, image in enumerate(images_of(place, row)):
+                yield Link(f"{locator}/{k}", image.url, image.caption, image.attributes)
 
 
-def document_pieces(place: Place) -> Iterator[Piece]:
+def document_pieces(place: Place) -> Iterator[InputSplit]:
     return tables.parquet_pieces(place, ("images",), ("texts",))
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     yield from document_pieces(place)
 
 
-def describe(record: Mapping[str, Any]) -> pairs.Told:
+def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(record.get("url"))
-    return pairs.Told(url, text(record.get("caption") or record.get("alt_text")), known(url=url, ref=url))
+    return pairs.MediaRecord(url, text(record.get("caption") or record.get("alt_text")), known(url=url, ref=url))
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.part is None:
         return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
     return results(piece, tables.parquet_rows(piece.file, piece.part, COLUMNS), document)

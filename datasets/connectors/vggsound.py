@@ -1,7 +1,8 @@
-"""VGGSound: ten seconds of video each, with the one sound that is heard and seen. CSV without a header.
+"""VGGSound: ten-second videos in which one sound source is both heard and seen. CSV without a header.
 
-Files are named {video}_{start, six digits}, .mp4 as published; sounds alone will do. Rows as AudioSet's.
-Attributes: concept and family (the label), kind 'sound', 'clip' or 'photo', pair, video, start, half ('train' or 'test').
+Files are named {video}_{start, six digits}, .mp4 as published; audio alone is also accepted. Rows as for AudioSet.
+Attributes: concept and family (the label), kind 'sound', 'clip' or 'photo', pair, video, start, half ('train' or
+'test').
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return youtube_names(row["video"], number(row["start"]))
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     label = text(row["label"])
     attributes = known(
         concept=label, family=label, video=row["video"], start=number(row["start"]), half=text(row["half"])
     )
-    return heard(place, locator, found, label, attributes, LICENCE)
+    return heard(place, locator, audio, label, attributes, LICENCE)
 
 
 LISTING = listed.Listing(

@@ -1,7 +1,7 @@
-"""WavCaps: sounds of Freesound, BBC, SoundBible and AudioSet with captions that a language model wrote. JSON a source.
+"""WavCaps: audio from Freesound, BBC, SoundBible and AudioSet, captioned by a language model. One JSON file per source.
 
-The files are called fsd_final.json, bbc_final.json, sb_final.json and as_final.json; sounds are named by their id.
-One audio row a sound. Attributes: kind 'sound', source, url, tags.
+The files are called fsd_final.json, bbc_final.json, sb_final.json and as_final.json; audio files are named by their id.
+One audio row per file. Attributes: kind 'sound', source, url, tags.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check(file: str) -> None:
         raise ConnectorError(f"{file}: no list 'data' with entries in it")
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) -> Sequence[SourceRow] | Bad:
+def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
     caption = row.get("caption")
     first = caption[0] if isinstance(caption, list) and caption else caption
     tags = row.get("tags")
@@ -50,7 +50,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any], found: Medium) 
         tags=[text(tag) for tag in tags if text(tag)] if isinstance(tags, list) else None,
     )
     licence = licence_of(row.get("license"), LICENCE)
-    return heard(place, locator, found, text(first), attributes, licence, text(row.get("author")))
+    return heard(place, locator, audio, text(first), attributes, licence, text(row.get("author")))
 
 
 LISTING = listed.Listing(

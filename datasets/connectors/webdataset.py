@@ -1,9 +1,8 @@
-"""Tars of anyone: img2dataset's output, and WebDataset tars with media and their words.
+"""Tars of media with captions: output of img2dataset, and other WebDataset tars.
 
-A sample is any media with JSON (caption, text, url, licence, author) or a text file beside them. One row a medium;
-of several media in one sample, each names the others by the attribute pair.
-Attributes: kind 'photo', 'cut-out', 'sound' or 'clip', url; option `style` (or `kind`, `family`) names a field of the JSON
-that is taken over under that name.
+A sample is any media with JSON (caption, text, url, licence, author) or a text file. One row per medium; several media
+in one sample refer to each other by the attribute pair. Attributes: kind 'photo', 'cut-out', 'sound' or 'clip', url.
+Option `style` (or `kind`, `family`) names a JSON field that is copied to that attribute.
 """
 
 from __future__ import annotations
@@ -12,18 +11,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Piece, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Rows
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.values import WEB, string, text
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     taken = {name: piece.place.options[name] for name in ("style", "kind", "family") if piece.place.options.get(name)}
 
-    def describe(record: Mapping[str, Any]) -> pairs.Told:
-        told = pairs.plain(record)
+    def describe(record: Mapping[str, Any]) -> pairs.MediaRecord:
+        details = pairs.plain(record)
         own = {name: text(string(record.get(field))) for name, field in taken.items()}
-        return replace(told, attributes={**told.attributes, **{name: value for name, value in own.items() if value}})
+        return replace(
+            details, attributes={**details.attributes, **{name: value for name, value in own.items() if value}}
+        )
 
     return pairs.tar_rows(piece, describe, ("image", "audio", "video"), WEB)
 

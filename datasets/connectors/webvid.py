@@ -1,6 +1,6 @@
-"""WebVid: addresses and descriptions of stock footage, in CSV (videoid, contentUrl, duration, page_dir, name).
+"""WebVid: URLs and descriptions of stock footage, in CSV (videoid, contentUrl, duration, page_dir, name).
 
-Clips come from the fetcher's tars, or from a folder or tars of {page_dir}/{videoid}.mp4. One video row a clip.
+Videos come from the fetcher's tars, or from a folder or tars of {page_dir}/{videoid}.mp4. One video row per file.
 Attributes: kind 'clip', url, seconds.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Link, Piece, Place, Rows
+from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import listed, pairs
 from codi2_datasets.readers.delimited import delimited_rows, header_of
@@ -21,10 +21,12 @@ LICENCE = "LicenseRef-WebVid"
 CSV = ("*.csv", "*.csv.gz", "*.csv.zst")
 
 
-def told(row: Mapping[str, Any]) -> pairs.Told:
+def details_of(row: Mapping[str, Any]) -> pairs.MediaRecord:
     url = web_address(pick(row, "contentUrl", "url"))
     attributes = known(url=url, seconds=iso_seconds(pick(row, "duration")))
-    return pairs.Told(url=url, caption=text(pick(row, "name", "caption")), attributes=attributes, licence=LICENCE)
+    return pairs.MediaRecord(
+        url=url, caption=text(pick(row, "name", "caption")), attributes=attributes, licence=LICENCE
+    )
 
 
 def iso_seconds(duration: Any) -> float | None:
@@ -45,12 +47,12 @@ def file_names(row: Mapping[str, Any]) -> list[str]:
 
 
 def describe(place: Place, locator: str, row: Mapping[str, Any], clip: Medium) -> list[SourceRow] | Bad:
-    found = told(row)
-    if not found.caption:
+    details = details_of(row)
+    if not details.caption:
         return Bad("no caption")
-    attributes = {"kind": "clip", **found.attributes}
+    attributes = {"kind": "clip", **details.attributes}
     return [SourceRow(place.corpus, locator, "video", clip.data, clip.media_type, LICENCE, "unknown",
-                      found.caption, attributes)]  # fmt: skip
+                      details.caption, attributes)]  # fmt: skip
 
 
 def check(file: str) -> None:
@@ -71,19 +73,19 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
     files = LISTING.files(place)
     for file in files:
         check(file)
-    return pairs.links(place, ((file, delimited_rows(file)) for file in files), told)
+    return pairs.links(place, ((file, delimited_rows(file)) for file in files), details_of)
 
 
-def pieces(place: Place) -> Iterator[Piece]:
+def pieces(place: Place) -> Iterator[InputSplit]:
     tars = listed.tars_of(place)
-    if tars and any(name.endswith(".json") for name in names(tars[0])):  # fetched: each clip brings its own words
+    if tars and any(name.endswith(".json") for name in names(tars[0])):  # fetched tars: each video has its own caption
         return pairs.tar_pieces(place)
     return listed.pieces(place, LISTING)
 
 
-def rows(piece: Piece) -> Rows:
+def rows(piece: InputSplit) -> Rows:
     if piece.part is None and piece.kind == "":
-        return pairs.tar_rows(piece, told, ("video",), LICENCE)
+        return pairs.tar_rows(piece, details_of, ("video",), LICENCE)
     return listed.rows(piece, LISTING)
 
 

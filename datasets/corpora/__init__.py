@@ -1,4 +1,4 @@
-"""Corpora. Each is one small file with a `CORPUS` (or several, `CORPORA`); adding a file adds the corpus."""
+"""Corpora. Each is one small file with a `CORPUS` (or several, `CORPORA`); adding a file registers it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Corpus", "RejectedRow", "SourceRow", "corpora"]
 
 @cache
 def corpora() -> dict[str, Corpus]:
-    """Every corpus, by name. Raises ValueError when two have one name."""
-    found: dict[str, Corpus] = {}
+    """All corpora, by name. Raises ValueError if two have the same name."""
+    by_name: dict[str, Corpus] = {}
     for info in iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
         single = getattr(module, "CORPUS", None)
         for corpus in getattr(module, "CORPORA", () if single is None else (single,)):
-            if corpus.name in found:
+            if corpus.name in by_name:
                 raise ValueError(f"two corpora are named {corpus.name!r}")
-            found[corpus.name] = corpus
-    return dict(sorted(found.items()))
+            by_name[corpus.name] = corpus
+    return dict(sorted(by_name.items()))

@@ -1,4 +1,4 @@
-"""What a corpus is, and what it yields."""
+"""Interface of corpora: Corpus, and the rows that it yields."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-PASSES = "for now: "  # in the reason of a row that may be read another day, when the next build tries it again
+PASSES = "for now: "  # prefix of the reason of a transient failure; the next build reads the row again
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One thing in a corpus, before its media is normalised. Plain and picklable."""
+    """One item of a corpus, before its media are normalised. Plain and picklable."""
 
     corpus: str
     locator: str
-    """The file inside the package, and the member of it: 'package/icons.json#dog-face'. Unique in its corpus."""
+    """The file in the package, and its member: 'package/icons.json#dog-face'. Unique in its corpus."""
     modality: str
     """image, audio, video or text."""
     payload: bytes | str
-    """Encoded media as it came (SVG, PNG, WebP, OGG, FLAC, WAV, MP4); for text the text itself."""
+    """Encoded media as in the source (SVG, PNG, WebP, OGG, FLAC, WAV, MP4); for text the string itself."""
     media_type: str
     licence: str
     """SPDX id."""
     author: str
     caption: str
-    """Words for it, written by people: 'dog face', 'A duck.', 'hard high tom drum'."""
+    """Caption written by people: 'dog face', 'A duck.', 'hard high tom drum'."""
     attributes: dict[str, Any] = field(default_factory=dict)
-    """JSON-able: concept, family, style, kind, ... as the corpus's own docstring says."""
+    """JSON-serialisable: concept, family, style, kind, ... as documented in the corpus's own module."""
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """One thing in a corpus that cannot be used, and why: it goes into the ledger instead of vanishing."""
+    """One item of a corpus that cannot be used, with the reason. It is recorded in the ledger."""
 
     corpus: str
     locator: str
@@ -41,23 +41,23 @@ class RejectedRow:
 
     @property
     def passes(self) -> bool:
-        """Its failure may pass: the row counts as failed, and the next build reads it again."""
+        """Whether the failure is transient: the row then counts as failed, and the next build reads it again."""
         return PASSES in self.reason
 
 
 class Corpus(Protocol):
-    """One corpus. A module in this folder has one as `CORPUS`, or several as `CORPORA`."""
+    """One corpus. A module in this folder defines one as `CORPUS`, or several as `CORPORA`."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def version(self) -> str:
-        """Of the code that reads it: a change of what it yields changes this."""
+        """Version of the reading code: change it whenever the rows change."""
 
     @property
     def source(self) -> str:
-        """As `codi2_datasets.sources.fetch.fetch` takes it: 'npm:@iconify-json/noto@1.2.9'."""
+        """In the form that `codi2_datasets.sources.fetch.fetch` takes: 'npm:@iconify-json/noto@1.2.9'."""
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -72,11 +72,11 @@ class Corpus(Protocol):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Tasks that it feeds."""
+        """Tasks that use it."""
 
     @property
     def size(self) -> str:
         """In words, for the list of corpora: '3,715 images, 3 MB'."""
 
     def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
-        """Everything in the unpacked package, always in the same order."""
+        """All items of the unpacked package, always in the same order."""

@@ -1,8 +1,8 @@
 """Chitchat: dialogues between students, from the BYU PCC lab's Chit-Chat Challenge.
 
-One row a dialogue. The payload is a JSON list of turns, in which the two speakers alternate; several messages in a row
-by one speaker are one turn, a line each. Who spoke and when is left out.
-Attributes: family (the dialogue's own id: it shares nothing with others), kind 'dialogue', turns (their number).
+One row per dialogue. The payload is a JSON list of turns, in which the two speakers alternate; consecutive messages of
+one speaker are one turn, a line each. Speakers and times are left out. Attributes: family (the dialogue's own id,
+because it shares nothing with others), kind 'dialogue', turns (their number).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Chitchat:
 
 
 def join_turns(messages: list[list[dict[str, str]]]) -> list[str]:
-    """Messages, listed by turn, as one text a turn: empty ones dropped, neighbours by one speaker joined."""
+    """One string per turn of grouped messages: empty ones are dropped, consecutive ones of one speaker joined."""
     turns: list[tuple[str, list[str]]] = []
     for message in (message for turn in messages for message in turn):
         text = " ".join(message["text"].split())

@@ -1,10 +1,10 @@
-"""Emoji: the same concepts drawn in twelve styles. One row an emoji sequence and style.
+"""Emoji: the same concepts drawn in twelve styles. One row per emoji sequence and style.
 
-Attributes: captions (the label in other languages), hexcode, concept (the label), base_concept (without skin tone), family (without gender and direction too),
-style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
-A drawing is rejected if its name means no emoji of emojibase, if its set withdrew it, or if the set has another one
+Attributes: captions (the label in other languages), hexcode, concept (the label), base_concept (without skin tone),
+family (also without gender and direction), style, group, subgroup, tags, tone, gender, direction, version: see `Emoji`.
+A drawing is rejected if its name matches no emoji of emojibase, if its set withdrew it, or if the set has another one
 of the same emoji. One drawing used for several emojis shows none of their differences: it is kept for the most general
-of one family (no skin tone, no gender), and rejected where it stands for several (all flags of OpenMoji black).
+one of a family (no skin tone, no gender), and rejected if it stands for several families (all flags of OpenMoji black).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TASKS = ("text_to_image", "image_captioning", "image_editing", "exemplar_learnin
 
 
 @dataclass(frozen=True)
-class Found:
-    """A drawing, and the emojis that it may stand for: the first that is free gets it."""
+class CandidateDrawing:
+    """A drawing, and the emojis that it may stand for: it is assigned to the first one that is free."""
 
     locator: str
     hexcodes: tuple[str, ...]
     payload: Callable[[], bytes]
     media_type: str
     reason: str = ""
-    """Why it is rejected, if it is."""
+    """The reason for rejection, if any."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class EmojiStyle:
     licence: str
     author: str
     size: str
-    find: Callable[[Path, Path], Iterator[Found]]
-    """All drawings in the package (first path), told apart with the help of emojibase (second path)."""
+    find: Callable[[Path, Path], Iterator[CandidateDrawing]]
+    """All drawings in the package (first path), identified with the help of emojibase (second path)."""
     version: str = "3"
     companions: tuple[str, ...] = (EMOJIBASE,)
     tasks: tuple[str, ...] = TASKS
@@ -60,7 +60,9 @@ class EmojiStyle:
         emojibase = companions[EMOJIBASE]
         emojis, captions = load_emojis(emojibase), load_captions(emojibase)
         taken: set[str] = set()
-        entries: list[tuple[Found, Emoji | None, str]] = []  # a drawing with its emoji, or with why it has none
+        entries: list[
+            tuple[CandidateDrawing, Emoji | None, str]
+        ] = []  # a drawing with its emoji, or with the reason that it has none
         uses: dict[bytes, list[Emoji]] = defaultdict(list)
         for drawing in self.find(package, emojibase):
             known = [code for code in drawing.hexcodes if code in emojis]
@@ -79,7 +81,7 @@ class EmojiStyle:
             else:
                 yield RejectedRow(self.name, drawing.locator, reason)
 
-    def row(self, drawing: Found, emoji: Emoji, captions: dict[str, str]) -> SourceRow:
+    def row(self, drawing: CandidateDrawing, emoji: Emoji, captions: dict[str, str]) -> SourceRow:
         attributes = {
             "captions": captions,
             "hexcode": emoji.hexcode,
@@ -109,7 +111,7 @@ class EmojiStyle:
 
 
 def ambiguity(emoji: Emoji, users: list[Emoji]) -> str:
-    """Why a drawing that all `users` share is not to be kept for `emoji`; '' if it is."""
+    """Why a drawing shared by all `users` must not be kept for `emoji`; '' if it may be."""
     if len(users) == 1:
         return ""
     neutral = ("", "person", "child")
@@ -121,8 +123,8 @@ def ambiguity(emoji: Emoji, users: list[Emoji]) -> str:
 
 def find_in_icon_set(
     package: Path, emojibase: Path, corrections: dict[str, str | None] | None = None
-) -> Iterator[Found]:
-    """Drawings of an Iconify set, by its own table of characters where that has them, else by their names."""
+) -> Iterator[CandidateDrawing]:
+    """Drawings of an Iconify set, by its own table of characters if it has them, else by their names."""
     table: dict[str, list[str]] = {}
     for hexcode, name in sorted(read_json(package / "package" / "chars.json").items()):
         table.setdefault(name, []).append(normalise_hexcode(hexcode))
@@ -140,7 +142,7 @@ def find_in_icon_set(
     for drawing in drawings(package):
         locator = f"package/icons.json#{drawing.names[0]}"
         reason = "withdrawn by its set" if drawing.hidden else ""
-        yield Found(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
+        yield CandidateDrawing(locator, meanings(drawing), drawing.svg.encode, "image/svg+xml", reason)
 
 
 @dataclass(frozen=True)
@@ -151,16 +153,16 @@ class HexcodeFiles:
     suffix: str
     media_type: str
     means: tuple[tuple[str, str], ...] = ()
-    """Signs that the package mixed up: what stands in a name, and what is drawn."""
+    """Codes that the package confuses: the one in the name, and the one that is drawn."""
 
-    def __call__(self, package: Path, emojibase: Path) -> Iterator[Found]:
+    def __call__(self, package: Path, emojibase: Path) -> Iterator[CandidateDrawing]:
         for path in sorted((package / self.folder).glob(f"*{self.suffix}")):
             signs = normalise_hexcode(path.name.removesuffix(self.suffix)).split("-")
             code = "-".join(dict(self.means).get(sign, sign) for sign in signs)
-            yield Found(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
+            yield CandidateDrawing(f"{self.folder}/{path.name}", (code,), path.read_bytes, self.media_type)
 
 
-def find_fxemoji(package: Path, emojibase: Path) -> Iterator[Found]:
+def find_fxemoji(package: Path, emojibase: Path) -> Iterator[CandidateDrawing]:
     return find_in_icon_set(package, emojibase, FXEMOJI)
 
 

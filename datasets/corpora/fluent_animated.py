@@ -1,10 +1,10 @@
-"""Microsoft's animated Fluent emoji: three seconds of a thing moving. One row an emoji, modality video.
+"""Microsoft's animated Fluent emoji: three-second animations. One row per emoji, modality video.
 
-The four packages hold one set, divided by the order of its file names; each is a corpus of its own, since each is a
-download of about 170 MB. They also hold the emojis that were never animated, as still pictures: these are rejected.
-Attributes: as the drawn emojis of `emoji` have them, with style 'Fluent animated', and kind 'animation'.
+The four packages hold one set, divided by the order of its file names; each is a corpus of its own, because each is a
+download of about 170 MB. They also hold the emojis that were never animated, as still images: these are rejected.
+Attributes: those of the drawn emojis of `emoji`, with style 'Fluent animated', and kind 'animation'.
 
-Licence: each package.json says MIT, and so does Microsoft's own repository of these animations; the packages ship no
+Licence: each package.json gives MIT, and so does Microsoft's own repository of these animations; the packages ship no
 licence file.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, EmojiStyle, Found
+from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, CandidateDrawing, EmojiStyle
 from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
 from codi2_datasets.corpora.support.emojibase import load_captions, load_emojis, normalise_hexcode
 
@@ -49,13 +49,13 @@ class FluentAnimated:
                 yield RejectedRow(self.name, locator, "another animation of the same emoji")
             else:
                 taken.add(emoji.hexcode)
-                found = Found(locator, (emoji.hexcode,), path.read_bytes, WEBP)
-                row = style.row(found, emoji, captions.get(emoji.hexcode, {}))
+                drawing = CandidateDrawing(locator, (emoji.hexcode,), path.read_bytes, WEBP)
+                row = style.row(drawing, emoji, captions.get(emoji.hexcode, {}))
                 yield replace(row, modality="video", attributes={**row.attributes, "kind": "animation"})
 
 
 def is_animated(path: Path) -> bool:
-    """Whether the WebP's extended header is followed by the chunk that says how often to play it."""
+    """Whether the WebP's extended header is followed by the animation chunk."""
     with path.open("rb") as file:
         return file.read(34)[30:] == b"ANIM"
 

@@ -1,9 +1,9 @@
-"""GCompris, games for children: instruments and animals to see and to hear, and scenes with things to put on them.
+"""GCompris, games for children: images and sounds of instruments and animals, and scenes with movable drawings.
 
-Read from Qt resource files. Attributes: concept, family, kind 'sound', 'drawing', 'photo', 'scene' or 'cartoon' (of the
-scenes' loose things); pair, the same for the picture and the sound of one thing.
-Each folder has a README with authors and licences of its files. Sounds of the game of memory are under the Free Art
-License, which fits none of the others, and the drum kit's under one that is no longer given: both are rejected.
+Read from Qt resource files. Attributes: concept, family, kind 'sound', 'drawing', 'photo', 'scene' or 'cartoon' (the
+movable drawings of scenes); pair, the same for the image and the sound of one thing. Each folder has a README with
+authors and licences of its files. Sounds of the memory game are under the Free Art License, which is incompatible with
+the others, and those of the drum kit under a licence that is no longer published: both are rejected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TYPES = {"svg": "image/svg+xml", "webp": "image/webp", "png": "image/png", "ogg"
 LICENCES = {"CC0-1.0": "CC0-1.0", "Public Domain": "CC-PDM-1.0", "CC-BY-SA 4.0": "CC-BY-SA-4.0", "CC-BY-SA-4.0": "CC-BY-SA-4.0",
             "CC-BY-SA-3.0": "CC-BY-SA-3.0", "CC-BY-SA 3.0": "CC-BY-SA-3.0", "CC-BY-4.0": "CC-BY-4.0", "CC-BY-3.0": "CC-BY-3.0",
             "CC-BY 4.0": "CC-BY-4.0", "GPLv3": "GPL-3.0-or-later", "GPL-3.0-or-later": "GPL-3.0-or-later"}  # fmt: skip
-INSTRUMENT_AUTHORS = "Sylvain Dechy, Jérome Blanchard, Julie Jules, Chloé Tuvuku"  # of the sounds, as the README says
+INSTRUMENT_AUTHORS = "Sylvain Dechy, Jérome Blanchard, Julie Jules, Chloé Tuvuku"  # of the sounds, by the README
 NAMES = {
     "chickens": "chicken",
     "flute_traversiere": "flute",
@@ -30,7 +30,7 @@ NAMES = {
     "bongo": "bongos",
     "dragon": "komodo dragon",
 }
-# what the pictures of the photo hunt show, by looking at them
+# contents of the photo hunt's images, determined by looking at them
 SCENES = {
     "photo1": "a penguin painting a grey forest green", "photo2": "a curly tree with owls on a meadow",
     "photo3": "a tree on green hills under the sun", "photo4": "a watermill by a river",
@@ -78,10 +78,10 @@ class GCompris:
         author, licence = credits(activity, file, readme)
         if licence not in LICENCES.values():
             return RejectedRow(self.name, locator, f"a licence that fits no other: {licence or 'not told'}")
-        found = describe(activity, stem, extension)
-        if found is None:
+        described = describe(activity, stem, extension)
+        if described is None:
             return RejectedRow(self.name, locator, "part of a game, that shows no thing")
-        caption, attributes = found
+        caption, attributes = described
         return SourceRow(
             corpus=self.name,
             locator=locator,
@@ -96,7 +96,7 @@ class GCompris:
 
 
 def credits(activity: str, file: str, readme: str) -> tuple[str, str]:
-    """Author and SPDX id of a file, '' where there is none that is known."""
+    """Author and SPDX id of a file; '' if unknown."""
     if activity == "photo_hunter":
         return "Open Clip Art Library", "CC0-1.0"
     if activity == "memory-sound":
@@ -104,14 +104,14 @@ def credits(activity: str, file: str, readme: str) -> tuple[str, str]:
     if activity == "instruments" and file.endswith(".ogg"):
         return INSTRUMENT_AUTHORS, "" if file == "drum_kit.ogg" else "GPL-3.0-or-later"
     for block in readme.split("\n\n"):
-        told = re.search(r"Copyright: (.*)\nLicen[sc]e: (.*)\n", block)
-        if told and file in block.splitlines():
-            return told[1].strip(), LICENCES.get(told[2].strip(), told[2].strip())
+        match = re.search(r"Copyright: (.*)\nLicen[sc]e: (.*)\n", block)
+        if match and file in block.splitlines():
+            return match[1].strip(), LICENCES.get(match[2].strip(), match[2].strip())
     return "", ""
 
 
 def describe(activity: str, stem: str, extension: str) -> tuple[str, dict[str, str]] | None:
-    """Caption and attributes of a file, None where it shows no thing."""
+    """Caption and attributes of a file; None if it shows no thing."""
     if activity == "photo_hunter":
         if stem in SCENES:
             return SCENES[stem], {"concept": SCENES[stem], "family": SCENES[stem], "kind": "scene"}

@@ -1,10 +1,9 @@
-"""General MIDI: 128 instruments and the pieces of a drum kit, from a SoundFont. One row an instrument and phrase.
+"""General MIDI: 128 instruments and the pieces of a drum kit, from a SoundFont. One row per instrument and phrase.
 
-The sounds are rendered here, each by itself: all last as long, are in one key and tempo and about as loud, so any may be
-mixed and the mixture's stems are known exactly.
-Attributes: concept, family, kind 'sound', instrument ('alto saxophone'), program (of MIDI, from 0; drums have 0 and
-their key), phrase ('rising scale', 'effect' for those that just sound), key (the phrase's C, of MIDI, 60 is middle C).
-Two programs, the noises of fingers and of breath, are rejected.
+The audio is rendered here, each phrase alone: all have the same length, key and tempo and about the same loudness, so
+that any may be mixed and the mixture's stems are known exactly. Attributes: concept, family, kind 'sound', instrument
+('alto saxophone'), program (of MIDI, from 0; drums have 0 and their key), phrase ('rising scale', 'effect' for those
+without a melody), key (the phrase's C, in MIDI, 60 is middle C). Two programs, finger and breath noises, are rejected.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     from tinysoundfont import Synth
 
 SOUNDFONT = "usr/share/fluidr3mono-gm-soundfont/FluidR3Mono_GM.sf3"
-RATE = 48_000  # Hz; the synthesizer has no filter against aliasing: it runs fast, and what it gives is brought down
+RATE = 48_000  # Hz; the synthesizer has no anti-aliasing filter, so it renders at a higher rate and the result is downsampled
 SECONDS = 2.5
 FADE_SECONDS = 0.3
-SILENCE_SECONDS = 0.2  # in which voices that were stopped have died away
+SILENCE_SECONDS = 0.2  # time for released voices to fade out
 VELOCITY = 100
 GAP = 0.05  # of an eighth, between a note and the next
-RMS, PEAK = 0.1, 0.8  # as loud as -20 dB, but never a peak above this
+RMS, PEAK = 0.1, 0.8  # loudness of -20 dB, but never a peak above this
 EFFECT = Phrase("effect", "", ((0, 8, 0),))
 
 
@@ -87,17 +86,17 @@ class Player:
 
     def __init__(self, soundfont: Path) -> None:
         require("this corpus", GeneralMidi.packages)
-        from tinysoundfont import Synth  # wanted where sounds are made, not where corpora are listed
+        from tinysoundfont import Synth  # needed to render audio, not to list corpora
 
         self.synth: Synth = Synth(samplerate=RATE)
         self.soundfont: int = self.synth.sfload(str(soundfont))
 
     def play(self, instrument: Instrument, notes: Notes) -> np.ndarray:
-        """SECONDS of float64 mono samples at SAMPLE_RATE, of the level that all have. Nothing hangs on what was before."""
+        """SECONDS of float64 mono samples at SAMPLE_RATE, at the common level. Independent of earlier calls."""
         self.synth.sounds_off(0)
         self.generate(SILENCE_SECONDS)
         self.synth.program_select(0, self.soundfont, instrument.bank, instrument.program)
-        # at one time a key is released before it is struck again
+        # at equal times a key is released before it is struck again
         events = [(start + max(length - GAP, GAP), 0, instrument.key + step) for start, length, step in notes]
         events += [(start, VELOCITY, instrument.key + step) for start, _, step in notes]
         parts, now = [], 0
@@ -122,7 +121,7 @@ class Player:
 
 
 def level(samples: np.ndarray) -> np.ndarray:
-    """As loud as RMS, or less where a peak would rise above PEAK."""
+    """Scale to RMS, or less if a peak would exceed PEAK."""
     return samples * min(RMS / np.sqrt(np.mean(samples**2)), PEAK / np.abs(samples).max())
 
 

@@ -1,8 +1,8 @@
-"""Open Clip Art: drawings that people gave to the public domain. One row a drawing whose title says what it shows.
+"""Open Clip Art: public domain drawings. One row per drawing whose title describes what it shows.
 
 Titles, keywords and authors are read from the files' own metadata. Only folders of things are read: no icons, flags,
-logos, symbols or patterns. A title is used where its last word is an English noun and one of its words is among the
-drawing's keywords or folders, which leaves out those in other languages and those that are numbers or jokes.
+logos, symbols or patterns. A title is used if its last word is an English noun and one of its words is among the
+drawing's keywords or folders, which excludes titles in other languages, numbers and jokes.
 Attributes: concept and family (the title), kind 'clip-art', keywords, folder.
 """
 
@@ -26,7 +26,7 @@ PUBLIC_DOMAIN = "web.resource.org/cc/PublicDomain"
 # titles of diagrams, of sets of drawings, and of drawings that show something else
 MISLEADING = ("illustration", "example", "rules", "collection", "homes", "houses", "manager", "smoke", "virus", "moons", "hole",
               "building style", "hallway", "by ", "buttons", "kit", "symbol", "logo", "test", "template")  # fmt: skip
-LARGEST = 400_000  # bytes; what is larger takes seconds to draw
+LARGEST = 400_000  # bytes; larger files take seconds to render
 MOST_WORDS = 4
 NOISE = re.compile(
     r"\b(clip ?art|icon|svg|cartoon|drawing|architetto|francesco|rollandin|remix|outline|silhouette|simple|stylized|bw|part of.*)\b"
@@ -53,12 +53,12 @@ class OpenClipArt:
                 yield RejectedRow(self.name, locator, "icons, flags, symbols and other folders that show no things")
                 continue
             payload = path.read_bytes()
-            told = metadata(payload)
-            if reason := unfit(told, payload, folder, nouns):
+            about = metadata(payload)
+            if reason := unfit(about, payload, folder, nouns):
                 yield RejectedRow(self.name, locator, reason)
                 continue
-            caption = told.caption
-            attributes = {"concept": caption, "family": caption, "kind": "clip-art", "keywords": told.keywords}
+            caption = about.caption
+            attributes = {"concept": caption, "family": caption, "kind": "clip-art", "keywords": about.keywords}
             yield SourceRow(
                 corpus=self.name,
                 locator=locator,
@@ -66,15 +66,15 @@ class OpenClipArt:
                 payload=payload,
                 media_type="image/svg+xml",
                 licence=self.licence,
-                author=told.author or "unknown (Open Clip Art Library)",
+                author=about.author or "unknown (Open Clip Art Library)",
                 caption=caption,
                 attributes={**attributes, "folder": folder},
             )
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a file says of itself."""
+class Metadata:
+    """Metadata of a file."""
 
     title: str
     keywords: list[str]
@@ -93,14 +93,14 @@ def within(folder: str, folders: tuple[str, ...]) -> bool:
     return any(folder == other or folder.startswith(f"{other}/") for other in folders)
 
 
-def metadata(payload: bytes) -> Told:
+def metadata(payload: bytes) -> Metadata:
     text = payload.decode("utf-8", "replace")
     start = text.find("<metadata")
     block = text[start : text.find("</metadata", start)] if start >= 0 else ""
     title = re.search(r"<cc:Work[^>]*>\s*<dc:title>(.*?)</dc:title>", block, re.S)
     creator = re.search(r"<dc:creator>.*?<dc:title>(.*?)</dc:title>", block, re.S)
-    keywords = [plain(found) for found in re.findall(r"<rdf:li>(.*?)</rdf:li>", block, re.S)]
-    return Told(
+    keywords = [plain(entry) for entry in re.findall(r"<rdf:li>(.*?)</rdf:li>", block, re.S)]
+    return Metadata(
         plain(title[1]) if title else "",
         [word for word in keywords if word and word != "hash"],
         plain(creator[1]) if creator else "",
@@ -118,16 +118,16 @@ def english_nouns(package: Path) -> set[str]:
     return {line.split(" ", 1)[0] for line in lines if line[:1].isalpha()}
 
 
-def unfit(told: Told, payload: bytes, folder: str, nouns: set[str]) -> str:
+def unfit(about: Metadata, payload: bytes, folder: str, nouns: set[str]) -> str:
     """Why a drawing is rejected; '' if it is not."""
-    if not told.public:
+    if not about.public:
         return "it does not say that it is in the public domain"
     if len(payload) > LARGEST:
         return f"a drawing of more than {LARGEST:,} bytes"
-    words = told.caption.split()
-    if any(word in f"{told.caption} " for word in MISLEADING):
+    words = about.caption.split()
+    if any(word in f"{about.caption} " for word in MISLEADING):
         return "a title that does not name what is drawn"
-    known = {word for text in (*told.keywords, folder) for word in re.findall(r"[a-z]+", text.lower())}
+    known = {word for text in (*about.keywords, folder) for word in re.findall(r"[a-z]+", text.lower())}
     if not words or len(words) > MOST_WORDS or max(map(len, words)) < 3:
         return "no title of a few words"
     if not any(word in known or word.rstrip("s") in known or f"{word}s" in known for word in words if len(word) > 2):

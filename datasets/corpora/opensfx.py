@@ -1,8 +1,8 @@
-"""OpenSFX: the sounds of a game of trains, ships and factories. One row a sound, from the archive of the game.
+"""OpenSFX: the sounds of a game of trains, ships and factories. One row per sound, from the archive of the game.
 
-Each sound comes with its title, its authors and its licence: '"Ship horn". Original "…" by Leon Milo. Edited by Wuzzy.
-License: …'. Attributes: concept, family (the title without what is in brackets), kind 'sound'.
-Sounds of Toyland, a fantasy, and jingles are rejected: their titles say what they are for, not what is heard.
+Each sound has its title, its authors and its licence: '"Ship horn". Original "…" by Leon Milo. Edited by Wuzzy.
+License: …'. Attributes: concept, family (the title without text in brackets), kind 'sound'. Sounds of Toyland, a
+fantasy world, and jingles are rejected: their titles describe their use, not the sound.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class OpenSfx:
     size: str = "42 sounds, 12 MB"
 
     def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
-        for number, (told, sound) in enumerate(entries((package / FILE).read_bytes())):
+        for number, (described, sound) in enumerate(entries((package / FILE).read_bytes())):
             locator = f"{FILE}#{number:02d}"
-            found = TOLD.match(told)
-            licence = next((spdx for words, spdx in LICENCES if found and words in found["licence"]), None)
-            if found is None or licence is None:
+            match = TOLD.match(described)
+            licence = next((spdx for words, spdx in LICENCES if match and words in match["licence"]), None)
+            if match is None or licence is None:
                 yield RejectedRow(self.name, locator, "no title or licence that is known")
                 continue
-            title = re.sub(r"^(Tropical|Arctic|Temperate|Sub-tropical)[^:]*: ", "", found["title"])
+            title = re.sub(r"^(Tropical|Arctic|Temperate|Sub-tropical)[^:]*: ", "", match["title"])
             if title.startswith("Toyland") or title.lower().startswith(NOT_HEARD) or re.search(r"/|\d\+", title):
                 yield RejectedRow(self.name, locator, "its title does not say what is heard")
                 continue
@@ -56,21 +56,21 @@ class OpenSfx:
                 payload=sound,
                 media_type="audio/wav",
                 licence=licence,
-                author=" ".join(found["credits"].split()),
+                author=" ".join(match["credits"].split()),
                 caption=caption,
-                attributes={"concept": caption, "family": caption, "kind": "sound", "title": found["title"]},
+                attributes={"concept": caption, "family": caption, "kind": "sound", "title": match["title"]},
             )
 
 
 def entries(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """What is told of each sound, and the sound: a table of offsets and sizes, then length, text and RIFF of each."""
+    """The description of each sound, and the sound: a table of offsets and sizes, then length, text and RIFF of each."""
     first = struct.unpack_from("<I", content)[0] & SIZED
     for place in range(0, first, 8):
         offset, size = struct.unpack_from("<II", content, place)
         start = offset & SIZED
         length = content[start]
-        told = content[start + 1 : start + 1 + length].rstrip(b"\0").decode("utf-8", "replace")
-        yield told, content[start + 1 + length : start + 1 + length + size]
+        text = content[start + 1 : start + 1 + length].rstrip(b"\0").decode("utf-8", "replace")
+        yield text, content[start + 1 + length : start + 1 + length + size]
 
 
 CORPUS = OpenSfx()

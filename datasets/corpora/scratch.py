@@ -1,9 +1,8 @@
-"""Scratch 1.4's library: sounds, costumes and backdrops that children make games of. One row a file.
+"""Scratch 1.4's media library: sounds, costumes and backdrops for children's games. One row per file.
 
-Captions are made of the file names, which say plainly what is there ('HorseGallop', 'woods-and-bench').
-Attributes: concept, family; kind 'sound', 'costume' (with pose, a letter or number, where there are several) or 'scene'.
-Letters, people by their first names, loops of music and words that are sung or spoken are rejected: their names do not
-say what one sees or hears.
+Captions are derived from the file names, which are descriptive ('HorseGallop', 'woods-and-bench'). Attributes: concept,
+family; kind 'sound', 'costume' (with pose, a letter or number, if there are several) or 'scene'. Letters, people named
+by first names, music loops and words sung or spoken are rejected: their names do not describe what is seen or heard.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ FOLDER = "usr/share/scratch/Media"
 PICTURES = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 SOUNDS = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
 AUTHOR = "Lifelong Kindergarten Group, MIT Media Lab"
-# those that are named after what they are, of folders whose names are otherwise first names or numbers
+# descriptive names from folders whose names are otherwise first names or numbers
 PEOPLE = {"ballerina": "ballerina", "breakdancer": "breakdancer", "diver": "diver", "prince": "prince", "princess": "princess",
           "baby": "baby", "referee": "referee", "singer": "singer", "thai-dancer": "Thai dancer",
           "ribbon-dancer": "ribbon dancer", "womanwaving": "woman waving", "football-run": "football player running",
           "football-stand": "football player standing"}  # fmt: skip
-# what a name does not say by itself: caption, concept
+# names that are not descriptive by themselves: caption, concept
 SAID = {
     "Dog": ("a dog barking", "dog"), "SeaLion": ("a sea lion", "sea lion"), "HorseGallop": ("a horse galloping", "horse"),
     "Owl": ("an owl", "owl"), "Rooster": ("a rooster crowing", "rooster"), "Bird": ("a bird singing", "bird"),
@@ -65,11 +64,11 @@ class Scratch:
                 continue
             locator = path.relative_to(package).as_posix()
             kind, *folders = path.relative_to(package / FOLDER).parts[:-1]
-            found = describe(kind, "/".join(folders), path.stem, path.suffix.lower())
-            if isinstance(found, str):
-                yield RejectedRow(self.name, locator, found)
+            described = describe(kind, "/".join(folders), path.stem, path.suffix.lower())
+            if isinstance(described, str):
+                yield RejectedRow(self.name, locator, described)
                 continue
-            caption, attributes = found
+            caption, attributes = described
             modality = "audio" if attributes["kind"] == "sound" else "image"
             yield SourceRow(
                 corpus=self.name,
@@ -85,7 +84,7 @@ class Scratch:
 
 
 def describe(kind: str, folder: str, stem: str, suffix: str) -> tuple[str, dict[str, str]] | str:
-    """Caption and attributes of a file, or why it is rejected."""
+    """Caption and attributes of a file, or the reason for rejection."""
     if suffix not in PICTURES | SOUNDS:
         return "no picture or sound"
     if kind == "Sounds":
@@ -112,9 +111,9 @@ def sound(folder: str, stem: str) -> tuple[str, dict[str, str]] | str:
 def costume(folder: str, stem: str) -> tuple[str, dict[str, str]] | str:
     if folder.startswith("Letters"):
         return "a letter or digit"
-    found = re.fullmatch(r"(.+?)(\d*)(?:-([a-z]))?", stem)
-    assert found is not None
-    plain, number, pose = found[1], found[2], found[3] or ""
+    match = re.fullmatch(r"(.+?)(\d*)(?:-([a-z]))?", stem)
+    assert match is not None
+    plain, number, pose = match[1], match[2], match[3] or ""
     if folder == "People" and plain not in PEOPLE:
         return "a person, by name"
     if NAMELESS.match(plain):

@@ -1,7 +1,7 @@
 """Sonic Pi's samples: drums, basses, ambience, electronic and recorded sounds, all CC0 from freesound.org.
 
-File names are terse ('drum_tom_hi_hard'), so captions are written here, by family. Where a name says less than a sound
-has character ('bd_zum'), the caption says only what is sure; where it says nothing, the sample is rejected.
+File names are terse ('drum_tom_hi_hard'), so captions are written here, by family. If a name is vague ('bd_zum'), the
+caption includes only what is certain; if it is meaningless, the sample is rejected.
 Attributes: concept (the caption), family, kind 'sound', url (of the original on freesound.org).
 """
 
@@ -16,7 +16,7 @@ from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 SAMPLES = "usr/share/sonic-pi/samples"
 
-# family -> file name without its suffix -> caption
+# family -> file name without extension -> caption
 CAPTIONS: dict[str, dict[str, str]] = {
     "ambience": {
         "ambi_choir": "ambient choir", "ambi_dark_woosh": "dark whoosh", "ambi_drone": "ambient drone",
@@ -145,10 +145,10 @@ class SonicPi:
 
 
 def read_origins(readme: Path) -> dict[str, tuple[str, str]]:
-    """Author and address of each sample; names without underscores, which the list sets as it likes."""
+    """Author and URL of each sample; names without underscores, which the list uses inconsistently."""
     line = re.compile(r"^\* `:(\w+)`\s*-\s*(https?://\S+/people/([^/]+)/\S+)", re.MULTILINE)
-    found = line.findall(readme.read_text(encoding="utf-8"))
-    return {name.replace("_", ""): (f"{user.replace('%20', ' ')} (freesound.org)", url) for name, url, user in found}
+    entries = line.findall(readme.read_text(encoding="utf-8"))
+    return {name.replace("_", ""): (f"{user.replace('%20', ' ')} (freesound.org)", url) for name, url, user in entries}
 
 
 CORPUS = SonicPi()

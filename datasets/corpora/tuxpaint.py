@@ -1,12 +1,12 @@
-"""Tux Paint's stamps: cut-out photographs and drawings with a sentence each, some with their sound, many read aloud.
+"""Tux Paint's stamps: cut-out photographs and drawings with a sentence each, some with sound, many read aloud.
 
 Rows and their attributes, all with concept ('duck' of 'A duck.'), family (the concept in lower case), category (the
-folder, 'animals/birds') and pair (what picture, sound and speech of one stamp share, 'animals/birds/duck'):
+folder, 'animals/birds') and pair (shared by image, sound and speech of one stamp, 'animals/birds/duck'):
   image   kind 'photo or drawing', 'drawing' (SVG) or 'cartoon'; captions (language -> sentence)
   audio   kind 'sound': X.ogg, 'the sound of a duck'
   audio   kind 'speech': X_desc.ogg, the sentence spoken in English; transcript, language
-A second corpus, tuxpaint-speech, holds the sentences spoken in other languages: X_desc_fr.ogg. Single letters and numbers
-in other languages (7_fr.ogg) are not read.
+A second corpus, tuxpaint-speech, holds the sentences spoken in other languages: X_desc_fr.ogg. Single letters and
+numbers in other languages (7_fr.ogg) are not read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
 SPEECH_SUFFIX = "_desc"
 LOCALISED = re.compile(r".+_([a-z]{2,3}|[a-z]{2}_[A-Za-z]{2})")  # 7_pt.ogg, a_filled_en_GB.ogg
 
-# Sounds whose stamp's sentence does not name them. None: nothing is sure about them but that they make a noise.
+# Captions of sounds whose stamp's sentence does not name them. None: only that it makes a noise is certain.
 SOUND_CAPTIONS: dict[str, str | None] = {
     "household/toilet": "the sound of a toilet",
     "seasonal/newyears/fireworks": "the sound of fireworks",
@@ -39,7 +39,7 @@ SOUND_CAPTIONS: dict[str, str | None] = {
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the files of one stem tell: 'animals/birds/duck'."""
+    """The text of one stamp: 'animals/birds/duck'."""
 
     stem: str
     caption: str
@@ -151,7 +151,7 @@ def concept_of(sentence: str) -> str:
 
 
 def sound_caption(sentence: str) -> str | None:
-    """'A duck.' -> 'the sound of a duck'; None for a sentence that is no name of a thing."""
+    """'A duck.' -> 'the sound of a duck'; None for a sentence that does not name a thing."""
     if not re.match(r"(An?|The) [^.!?]+\.?$", sentence):
         return None
     return f"the sound of {sentence[0].lower()}{sentence[1:].rstrip('.')}"

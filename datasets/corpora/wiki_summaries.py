@@ -1,12 +1,11 @@
-"""Wikipedia's vital articles: the summaries of ten thousand things worth knowing. One row an article, modality text.
+"""Wikipedia's vital articles: summaries of ten thousand essential topics. One row per article, modality text.
 
-The payload is JSON [title, summary], as a voice assistant for work without a network ships them. Wikipedia's summaries
-come without formulas, pronunciations and foreign writing: what that leaves behind is tidied up, and a text that says
-too little without its formula is rejected.
-Attributes: concept and family (the title), kind 'summary'; where known topic ('Arts', one of eleven) and description
-('Painting by Georges Seurat').
+The payload is JSON [title, summary], from a package of an offline voice assistant. The summaries lack formulas,
+pronunciations and foreign scripts: the resulting gaps are cleaned up, and a text that is incomplete without its formula
+is rejected. Attributes: concept and family (the title), kind 'summary'; if known topic ('Arts', one of eleven) and
+description ('Painting by Georges Seurat').
 
-Licence: the package's own code is GPL-3, and is not used; the texts are CC BY-SA 4.0, as Wikipedia and its README say.
+Licence: the package's own code is GPL-3, and is not used; the texts are CC BY-SA 4.0, by Wikipedia and its README.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ EXPLICIT = {
     "Anal sex", "Human sexual activity", "Masturbation", "Oral sex", "Orgasm", "Penis", "Pornography", "Rape",
     "Sexual assault", "Sexual fetishism", "Sexual intercourse", "Vagina",
 }  # fmt: skip
-FORMAL = ("Mathematics", "Physical sciences")  # topics in which a gap is a formula, elsewhere it is foreign writing
+FORMAL = ("Mathematics", "Physical sciences")  # topics in which a gap is a formula; elsewhere it is a foreign script
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 GAP = re.compile(r"\S  +\S|\w [,.;:](?=\s|$)")
 GAP_THAT_MATTERS = re.compile(
@@ -79,12 +78,12 @@ def unfit(title: str, original: str, summary: str, topic: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """The text without invisible letters, footnote marks, empty brackets, and blanks and line breaks out of place."""
+    """The text without invisible characters, footnote marks, empty brackets, and misplaced blanks and line breaks."""
     text = INVISIBLE.sub("", text)
     text = re.sub(r"\[(?:[a-z]|\d+)\](?=\s|$)|\(\s*[,;]?\s*\)", " ", text)
     text = re.sub(r"\(\s*[,;]\s*(?:also[,;]\s*)?", "(", text)
-    text = re.sub(r"(?<=[a-z]):(?=[A-Z])", ": ", text)  # a list that has lost its first line break
-    text = re.sub(r"(?<=[a-z])\.(?=[A-Z][a-z])", ". ", text)  # a paragraph that has
+    text = re.sub(r"(?<=[a-z]):(?=[A-Z])", ": ", text)  # a list without its first line break
+    text = re.sub(r"(?<=[a-z])\.(?=[A-Z][a-z])", ". ", text)  # a paragraph without its line break
     text = re.sub(r"\s*\n\s*(?=[a-z])", " ", text)
     lines = (" ".join(line.split()) for line in text.splitlines())
     return re.sub(r"(?<=\w) (?=[,.;:](?:\s|$))", "", "\n".join(line for line in lines if line))

@@ -1,11 +1,11 @@
-"""WordNet: words that people know, with what they mean. One row a synset, modality text, payload JSON [word, definition].
+"""WordNet: common words with their definitions. One row per synset, modality text, payload JSON [word, definition].
 
-A synset is read if a word of it was met in the running text that WordNet's makers tagged (cntlist.rev), or if it is the
-first meaning of a noun for a thing that can be seen, and that noun serves to define other words: no text has a giraffe,
-but everyone knows it. The word of the row is the synset's most tagged one.
-Attributes: concept (the word), family (the word in lower case: all its senses share it), kind 'definition', pos (noun,
-verb, adjective), lexname ('noun.animal'), synonyms, tagged (how often the sense was met); where there are such hypernym
-(its first word), antonym and example.
+A synset is read if one of its words occurs in the running text tagged by WordNet's authors (cntlist.rev), or if it is
+the first meaning of a noun for a visible thing, and that noun is used to define other words: the tagged text has no
+giraffe, but everyone knows the word. The word of the row is the synset's most frequently tagged one. Attributes:
+concept (the word), family (the word in lower case, shared by all its senses), kind 'definition', pos (noun, verb,
+adjective), lexname ('noun.animal'), synonyms, tagged (frequency of the sense); if they exist hypernym (its first word),
+antonym and example.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codi2_datasets.corpora.base import RejectedRow, SourceRow
 
 FOLDER = "usr/share/wordnet"
 FILES = {"noun": "noun", "verb": "verb", "adj": "adjective"}  # data.noun, ... -> pos
-OF_SENSE_KEY = {"1": "noun", "2": "verb", "3": "adj", "5": "adj"}  # 5 is an adjective near to another
+OF_SENSE_KEY = {"1": "noun", "2": "verb", "3": "adj", "5": "adj"}  # 5 is an adjective satellite
 LEXNAMES = (
     "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
     "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",
@@ -35,7 +35,7 @@ LEXNAMES = (
 VISIBLE = ("noun.animal", "noun.artifact", "noun.body", "noun.food", "noun.object", "noun.plant")
 MIN_USES = 3  # in definitions and examples, to count as known
 MIN_WORDS = 3  # of a definition
-INFLECTION = 3  # letters at most that a form of a word has more than the word
+INFLECTION = 3  # maximum number of letters that a form of a word has more than the word
 COARSE = re.compile(
     r"\b(obscene|vulgar|slur|offensive (?:term|name|word)|derogatory|disparaging|slang for|slang term|sexual\w*|genital\w*"
     r"|copulat\w*|prostitut\w*|masturbat\w*|rape|fornicat\w*|whore|lewd|urine|urinat\w*|excrement|feces|defecat\w*)\b",
@@ -48,11 +48,11 @@ class Synset:
     file: str
     """noun, verb or adj."""
     offset: str
-    """Where its line begins in the file, eight digits: its name."""
+    """Byte offset of its line in the file, eight digits; serves as its name."""
     lexname: str
     words: tuple[str, ...]
     pointers: tuple[tuple[str, str, str, str], ...]
-    """Symbol, offset, pos letter, and four hexadecimal digits: number of the word from which and of that to which."""
+    """Symbol, offset, pos letter, and four hexadecimal digits: numbers of the source word and of the target word."""
     gloss: str
 
     @property
@@ -65,14 +65,14 @@ class Synset:
 
 @dataclass(frozen=True)
 class Words:
-    """What is known of the words of one file."""
+    """Statistics of the words of one file."""
 
     index: dict[str, list[str]]
-    """Lemma in lower case -> offsets of its synsets, the most usual sense first."""
+    """Lemma in lower case -> offsets of its synsets, most usual sense first."""
     uses: Counter[str]
-    """How often each serves in definitions and examples, of whatever file."""
+    """How often each is used in definitions and examples, over all files."""
     also_other: frozenset[str]
-    """Those that running text has as verbs or adjectives: their uses tell nothing of the noun."""
+    """Words that running text uses as verbs or adjectives: their uses give no evidence for the noun."""
 
     def is_usual(self, word: str, synset: Synset) -> bool:
         return self.index[lemma(word)][0] == synset.offset
@@ -102,10 +102,10 @@ class WordNet:
             words = Words(read_index(folder, file), uses, also_other)
             tagged = sense_counts(words.index, counts, file)
             for synset in group.values():
-                found = best_word(synset, tagged, words) or known_thing(synset, words)
-                if found is None:
+                chosen = best_word(synset, tagged, words) or known_thing(synset, words)
+                if chosen is None:
                     continue
-                word, count = found
+                word, count = chosen
                 definition, examples = split_gloss(synset.gloss)
                 if reason := unfit(word, definition, synset):
                     yield RejectedRow(self.name, synset.locator, reason)
@@ -134,7 +134,7 @@ class WordNet:
 
 
 def read_counts(folder: Path) -> dict[tuple[str, str, int], int]:
-    """(file, lemma in lower case, number of the sense) -> how often it was met in tagged text."""
+    """(file, lemma in lower case, number of the sense) -> frequency in tagged text."""
     counts = {}
     for line in (folder / "cntlist.rev").read_text(encoding="utf-8").splitlines():
         key, number, count = line.split()
@@ -145,7 +145,7 @@ def read_counts(folder: Path) -> dict[tuple[str, str, int], int]:
 
 
 def read_index(folder: Path, file: str) -> dict[str, list[str]]:
-    """Lemma in lower case -> offsets of its synsets, the most usual sense first."""
+    """Lemma in lower case -> offsets of its synsets, most usual sense first."""
     index = {}
     for line in data_lines(folder / f"index.{file}"):
         lemma, _, senses, pointers, *rest = line.split()
@@ -169,25 +169,25 @@ def read_synsets(folder: Path, file: str) -> dict[str, Synset]:
 
 
 def data_lines(path: Path) -> Iterator[str]:
-    """The lines of a file after its licence, each of whose lines begins with blanks."""
+    """The lines of a file after its licence, whose lines start with blanks."""
     return (line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(" "))
 
 
 def split_gloss(gloss: str) -> tuple[str, list[str]]:
-    """The definition, and the examples, which stand in quotation marks after it."""
+    """The definition, and the examples, which follow it in quotation marks."""
     definition, mark, examples = gloss.partition('; "')
     return definition.strip().rstrip(";:").removesuffix("e.g.").rstrip(",;: "), re.findall(
         r'"([^"]+)"', mark + examples
     )
 
 
-# --- what is read, and what of it is fit -------------------------------------------------------------------------
+# --- selection of synsets ---------------------------------------------------------------------------------------------
 
 
 def sense_counts(
     index: dict[str, list[str]], counts: dict[tuple[str, str, int], int], file: str
 ) -> dict[tuple[str, str], int]:
-    """(lemma in lower case, offset) -> how often this word was met in this sense."""
+    """(lemma in lower case, offset) -> frequency of this word in this sense."""
     return {
         (lemma, offset): counts[file, lemma, number]
         for lemma, offsets in index.items()
@@ -197,9 +197,9 @@ def sense_counts(
 
 
 def best_word(synset: Synset, tagged: dict[tuple[str, str], int], words: Words) -> tuple[str, int] | None:
-    """The word of the synset that was met most, the first of several, and how often.
+    """The most frequent word of the synset, the first of several, and its frequency.
 
-    None if none was met, or only once and it is not a known word in its usual sense.
+    None if no word occurs, or only once and it is not a known word in its usual sense.
     """
     scores = [(tagged.get((lemma(word), synset.offset), 0), words.is_usual(word, synset)) for word in synset.words]
     best = max(range(len(scores)), key=lambda place: (*scores[place], -place))
@@ -215,7 +215,7 @@ def known_thing(synset: Synset, words: Words) -> tuple[str, int] | None:
 
 
 def unfit(word: str, definition: str, synset: Synset) -> str:
-    """Why a row is not to be had of this synset; '' if it is."""
+    """Why a synset gives no row; '' if it does."""
     if synset.targets("@i"):
         return "the name of one person, place or thing"
     if not re.search(r"[a-z]{2}", word.lower()) or re.search(r"\d", word):
@@ -230,22 +230,22 @@ def unfit(word: str, definition: str, synset: Synset) -> str:
 
 
 def shows(word: str, example: str) -> bool:
-    """Whether an example holds the word, in some form: others are of a synonym."""
+    """Whether an example contains the word in some form; other examples are for synonyms."""
     stem = re.escape(word.lower().split()[0][: max(3, len(word.split()[0]) - 2)])
     return re.search(rf"\b{stem}", example.lower()) is not None
 
 
 def related(synset: Synset, word: str, synsets: dict[str, dict[str, Synset]]) -> dict[str, str]:
-    """hypernym and antonym, where there are such."""
-    found = {}
+    """hypernym and antonym, if they exist."""
+    relations = {}
     if above := synset.targets("@"):
-        found["hypernym"] = synsets[synset.file][above[0][1]].words[0]
+        relations["hypernym"] = synsets[synset.file][above[0][1]].words[0]
     own = synset.words.index(word) + 1
     for _, offset, _, numbers in synset.targets("!"):
         if int(numbers[:2], 16) == own:
-            found["antonym"] = synsets[synset.file][offset].words[int(numbers[2:], 16) - 1]
+            relations["antonym"] = synsets[synset.file][offset].words[int(numbers[2:], 16) - 1]
             break
-    return found
+    return relations
 
 
 def lemma(word: str) -> str:

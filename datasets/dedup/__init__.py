@@ -1,15 +1,18 @@
 """Near-duplicates and decontamination: pure functions from signals to pairs. Exact copies share their asset id.
 
-Signals of one modality, in the order of `ids`, are made arrays first; pairs come as (N, 2) indices, i < j, sorted:
+Signals of one modality, in the order of `ids`, are first converted to arrays. Pairs are (N, 2) indices, i < j,
+sorted:
 
-    hashes = perceptual.hashes(words)         # `phash` of pictures and clips, `fingerprint` of sounds
+    hashes = perceptual.hashes(words)         # `phash` of images and videos, `fingerprint` of audio
     thumbs = np.stack(vectors)                # `thumb`, `sound_thumb`
-    pairs = perceptual.near_duplicates(ids, hashes, thumbs)                          # pictures and clips
-    pairs = perceptual.same_detail(pairs, {index: detail, ...})                      # then, by `detail` of those in pairs
-    pairs = perceptual.near_duplicates(ids, hashes, thumbs, SOUND.bits, SOUND.colour)                        # sounds
+    pairs = perceptual.near_duplicates(ids, hashes, thumbs)                          # images and videos
+    pairs = perceptual.same_detail(pairs, {index: detail, ...})                      # then, by `detail` of those in
+    pairs
+    pairs = perceptual.near_duplicates(ids, hashes, thumbs, SOUND.bits, SOUND.colour)                        # audio
     pairs = minhash.near_duplicates(minhash.signatures(words))                       # `minhash` of texts
-    pairs = semantic.near_duplicates(embeddings, min_cosine=0.97)                    # `..._embedding`; sounds 0.99
-    near = [ids[first] for first in groups(len(ids), pairs)]  # each group is named by its first item: order ids by rank
+    pairs = semantic.near_duplicates(embeddings, min_cosine=0.97)                    # `..._embedding`; audio 0.99
+    near = [ids[first] for first in groups(len(ids), pairs)]  # each group is named by its first item: order ids by
+    rank
     leaks = decontaminate.matches(Items(ids, hashes, thumbs), Items(...), decontaminate.THRESHOLDS["image"])
 """
 

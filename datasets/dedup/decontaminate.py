@@ -1,6 +1,6 @@
-"""Which assets are near an item of an evaluation set, and so must not be trained on.
+"""Decontamination: finds assets near an item of an evaluation set, which must not be trained on.
 
-Both sides are `Items` of one modality with whatever signals they have; each method runs where both have what it needs.
+Both sides are `Items` of one modality with the signals they have. Each method runs if both sides have its signals.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from codi2_datasets.dedup import minhash, perceptual, semantic
 from codi2_datasets.media.text import plain, runs
 
-NGRAM = 13  # words in a row that no two texts share by chance (GPT-3, Brown et al. 2020, appendix C)
+NGRAM = 13  # consecutive words that no two texts share by chance (GPT-3, Brown et al. 2020, appendix C)
 
 
 @dataclass(frozen=True)
 class Items:
-    """Media of one modality, as their signals tell of them: arrays with one row for each id, None where not measured."""
+    """Media of one modality with their signals: arrays with one row per id, None if not measured."""
 
     ids: Sequence[str]
     hashes: NDArray[np.uint64] | None = None  # (N,): `phash` or `fingerprint`
@@ -39,16 +39,17 @@ class Items:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on an asset counts as near."""
+    """Limits within which an asset counts as near."""
 
     limits: perceptual.Limits = perceptual.LOOSE
     cosine: float = 0.95
     jaccard: float = 0.8
-    shared_runs: float = 0.0  # share of the shorter text's runs of 13 words; one is enough with 0
+    shared_runs: float = 0.0  # share of the shorter text's runs of 13 words; with 0, one run is enough
 
 
-# A false alarm costs one of many training samples, a leak the worth of the figure: no `same_detail` here. Cosines are
-# where pairs found by their looks or sound lie (95 % above) and, with sounds, where unlike ones end (voices: 0.98).
+# A false alarm costs one of many training samples, a leak invalidates the metric: so `same_detail` is not used. The
+# cosines are those at which perceptual near-duplicates lie (95 % above) and, for audio, at which unlike ones end
+# (voices: 0.98).
 THRESHOLDS = {
     "image": Thresholds(cosine=0.96),
     "video": Thresholds(),
@@ -58,27 +59,27 @@ THRESHOLDS = {
 
 
 class Match(NamedTuple):
-    asset: int  # its place among the assets
-    item: int  # its place in the evaluation set
+    asset: int  # index among the assets
+    item: int  # index in the evaluation set
     method: str  # exact, perceptual, embedding, minhash or ngram
-    score: float  # 1 is the same; for the methods in order: 1, share of equal bits, cosine, Jaccard, share of runs
+    score: float  # 1 is identical; by method in that order: 1, share of equal bits, cosine, Jaccard, share of runs
 
 
 def matches(assets: Items, evaluation: Items, thresholds: Thresholds) -> list[Match]:
-    """Every asset and evaluation item that are near, by each method that finds them, sorted.
+    """All pairs of asset and evaluation item that are near, one per method that finds them, sorted.
 
-    `thresholds` are those of the modality, from `THRESHOLDS`, or one's own.
+    `thresholds`: those of the modality in `THRESHOLDS`, or custom ones.
     """
-    found = [*exact(assets, evaluation)]
-    found += looks(assets, evaluation, thresholds.limits)
+    near = [*exact(assets, evaluation)]
+    near += looks(assets, evaluation, thresholds.limits)
     if assets.embeddings is not None and evaluation.embeddings is not None:
         pairs, scores = semantic.matches(assets.embeddings, evaluation.embeddings, thresholds.cosine)
-        found += rows("embedding", pairs, scores)
+        near += rows("embedding", pairs, scores)
     if assets.signatures is not None and evaluation.signatures is not None:
         pairs, scores = minhash.matches(assets.signatures, evaluation.signatures, thresholds.jaccard)
-        found += rows("minhash", pairs, scores)
-    found += shared_runs(assets.texts or (), evaluation.texts or (), thresholds.shared_runs)
-    return sorted(found)
+        near += rows("minhash", pairs, scores)
+    near += shared_runs(assets.texts or (), evaluation.texts or (), thresholds.shared_runs)
+    return sorted(near)
 
 
 def exact(assets: Items, evaluation: Items) -> Iterator[Match]:
@@ -103,26 +104,26 @@ def rows(method: str, pairs: np.ndarray, scores: np.ndarray) -> list[Match]:
 
 
 def shared_runs(texts: Sequence[str], others: Sequence[str], least: float) -> Iterator[Match]:
-    """Texts that have 13 words in a row in common. Shorter texts have no such run: MinHash finds them."""
+    """Texts that share 13 consecutive words. Shorter texts have no such run; MinHash finds them."""
     where: dict[str, list[int]] = defaultdict(list)
     lengths = []
     for place, text in enumerate(others):
-        found = long_runs(text)
-        lengths.append(len(found))
-        for run in found:
+        ngrams = long_runs(text)
+        lengths.append(len(ngrams))
+        for run in ngrams:
             where[run].append(place)
     for asset, text in enumerate(texts):
-        found = long_runs(text)
+        ngrams = long_runs(text)
         shared: dict[int, int] = defaultdict(int)
-        for run in found:
+        for run in ngrams:
             for place in where.get(run, ()):
                 shared[place] += 1
         for place, count in shared.items():
-            score = count / min(len(found), lengths[place])
+            score = count / min(len(ngrams), lengths[place])
             if score >= least:
                 yield Match(asset, place, "ngram", score)
 
 
 def long_runs(text: str) -> set[str]:
-    found = runs(plain(text), NGRAM)
-    return set(found) if len(found) > 1 or (found and found[0].count(" ") == NGRAM - 1) else set()
+    every = runs(plain(text), NGRAM)
+    return set(every) if len(every) > 1 or (every and every[0].count(" ") == NGRAM - 1) else set()

@@ -1,7 +1,7 @@
-"""Pairs of items: those that agree in at least one of several columns, in canonical order, and the groups they make.
+"""Pairs of items that agree in at least one of several columns, in canonical order, and the groups they form.
 
 Two hashes of B words that differ in fewer than B places agree in a whole word (the pigeonhole principle), so the search
-is exact and looks at few pairs.
+is exact and compares few pairs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from scipy.sparse.csgraph import connected_components
 Pairs = NDArray[np.int64]
 """(N, 2) indices of items, i < j in each row, rows sorted."""
 
-AT_ONCE = 4_000_000  # pairs looked at together: about 100 MB
+AT_ONCE = 4_000_000  # pairs compared at once: about 100 MB
 
 
 def agreeing(columns: np.ndarray) -> Iterator[Pairs]:
-    """(N, B) integers -> every pair of rows that are equal in some column, once, in lots and in no given order."""
+    """(N, B) integers -> every pair of rows that are equal in some column, once each, in chunks in no given order."""
     for band in range(columns.shape[1]):
         for pairs in equal(columns[:, band]):
             before = columns[:, :band]
@@ -29,11 +29,11 @@ def agreeing(columns: np.ndarray) -> Iterator[Pairs]:
 
 
 def equal(values: np.ndarray) -> Iterator[Pairs]:
-    """(N,) -> every pair i < j of places with the same value, in lots of bounded size."""
+    """(N,) -> every pair i < j of positions with equal values, in chunks of bounded size."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     ends = np.searchsorted(ordered, ordered, side="right")
-    partners = ends - np.arange(len(values)) - 1  # each item goes with those that follow it in its group
+    partners = ends - np.arange(len(values)) - 1  # each item is paired with those that follow it in its group
     total = np.cumsum(partners)
     start = 0
     while start < len(values):
@@ -48,13 +48,13 @@ def equal(values: np.ndarray) -> Iterator[Pairs]:
 
 
 def ordered(lots: list[Pairs]) -> Pairs:
-    """Lots of pairs as one array in canonical order."""
+    """Chunks of pairs as one array in canonical order."""
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *lots])
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def groups(count: int, pairs: np.ndarray) -> NDArray[np.int64]:
-    """(M, 2) pairs among `count` items -> (count,) the first item of each one's group; itself where it is alone."""
+    """(M, 2) pairs among `count` items -> (count,) the first item of each item's group; the item itself if it is alone."""
     links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, labels = connected_components(links, directed=False)
     _, first = np.unique(labels, return_index=True)

@@ -1,7 +1,7 @@
-"""Near-duplicates and neighbours by the cosine of embeddings, every pair looked at, in blocks.
+"""Near-duplicates and nearest neighbours by the cosine of embeddings, over all pairs, in blocks.
 
-Candidates are found in float32; what is kept, and in which order, is settled in float64, as the last digits of a
-float32 product hang on the processor and the number of threads.
+Candidates are found in float32. What is kept, and in which order, is decided in float64, because the last digits of a
+float32 product depend on the processor and the number of threads.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from numpy.typing import NDArray
 from codi2_datasets.dedup.pairs import Pairs, ordered
 
 BLOCK = 512  # rows at a time: 90 MB of cosines with 45,000 items
-COLUMNS = 64  # in a group whose largest cosine stands for it
-SPARE = 8  # candidates more than asked for, as float32 may put them in a slightly other order
+COLUMNS = 64  # columns in a group that is represented by its largest cosine
+SPARE = 8  # extra candidates, because float32 may order them slightly differently
 MARGIN = 1e-4
 DIGITS = 6
 
 
 def unit(rows: np.ndarray) -> NDArray[np.float32]:
-    """(N, D) rows scaled to length 1; a row of zeros stays so, and its cosine with everything is 0."""
+    """(N, D) rows scaled to length 1. A row of zeros is unchanged; its cosine with everything is 0."""
     length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return (rows / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def near_duplicates(embeddings: np.ndarray, min_cosine: float) -> Pairs:
-    """(N, D) embeddings of any length -> the pairs whose cosine is `min_cosine` or more."""
+    """(N, D) embeddings of any length -> the pairs whose cosine is at least `min_cosine`."""
     rows = unit(embeddings)
-    found = []
+    kept = []
     for start, block in products(rows):
         pairs = np.argwhere(block >= min_cosine - MARGIN) + np.array([start, 0])
         pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-        found.append(pairs[cosines(rows, rows, pairs) >= min_cosine])
-    return ordered(found)
+        kept.append(pairs[cosines(rows, rows, pairs) >= min_cosine])
+    return ordered(kept)
 
 
 def products(rows: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The cosines of some rows with all: where those begin, and (M, N) numbers that hold until the next are asked for.
+    """The cosines of some rows with all: (first row, (M, N) array), which is valid until the next one is requested.
 
-    All go into the same memory: to ask the system for new takes longer than the products.
+    All blocks share the same memory: allocating new memory takes longer than the products.
     """
     memory = np.empty((min(BLOCK, len(rows)), len(rows)), dtype=np.float32)
     for start in range(0, len(rows), BLOCK):
@@ -49,12 +49,14 @@ def products(rows: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float3
 
 
 def matches(embeddings: np.ndarray, others: np.ndarray, min_cosine: float) -> tuple[Pairs, NDArray[np.float64]]:
-    """Pairs (index, index among the others) of two lists that are so close, and their cosines."""
+    """Pairs between two lists (index, index among the others) with a cosine of at least `min_cosine`, and their
+    cosines.
+    """
     rows, columns = unit(embeddings), unit(others)
-    found = [np.zeros((0, 2), dtype=np.int64)]
+    near = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(rows), BLOCK):
-        found.append(np.argwhere(rows[start : start + BLOCK] @ columns.T >= min_cosine - MARGIN) + np.array([start, 0]))
-    pairs = np.concatenate(found)
+        near.append(np.argwhere(rows[start : start + BLOCK] @ columns.T >= min_cosine - MARGIN) + np.array([start, 0]))
+    pairs = np.concatenate(near)
     scores = cosines(rows, columns, pairs)
     return pairs[scores >= min_cosine], scores[scores >= min_cosine]
 
@@ -70,9 +72,9 @@ def cosines(rows: NDArray[np.float32], columns: NDArray[np.float32], pairs: Pair
 
 
 def neighbours(embeddings: np.ndarray, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(N, D) -> (N, k) indices of the k closest others, closest first and then by index, and (N, k) their cosines.
+    """(N, D) -> (N, k) indices of the k nearest others, nearest first and then by index, and (N, k) their cosines.
 
-    k is cut to N - 1. 45,000 rows of 128 numbers took 5 s on two cores, 9 s on one.
+    k is limited to N - 1. 45,000 rows of 128 numbers took 5 s on two cores, 9 s on one.
     """
     rows = unit(embeddings)
     count = len(rows)
@@ -92,8 +94,8 @@ def neighbours(embeddings: np.ndarray, k: int) -> tuple[NDArray[np.int64], NDArr
 def largest(block: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """(M, N) -> (M, k) columns of the k largest numbers of each row, in no given order.
 
-    They lie in the k groups of columns with the largest maxima, so that only those groups, and the columns left over at
-    the end, are searched.
+    They lie in the k groups of columns with the largest maxima, so only those groups, and the columns left over at the
+    end, are searched.
     """
     rows, width = block.shape
     groups = width // COLUMNS
@@ -108,5 +110,5 @@ def largest(block: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def top(values: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """(M, N) -> (M, k) places of the k largest numbers of each row."""
+    """(M, N) -> (M, k) positions of the k largest numbers of each row."""
     return np.argpartition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]

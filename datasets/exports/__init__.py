@@ -1,9 +1,9 @@
-"""Formats that other tools read. Each is one small file with a `FORMAT`; adding a file adds the format.
+"""Export formats for other tools. Each is one small file with a `FORMAT`; adding a file registers it.
 
-A format writes items (a sample with its media by member name) into a folder, and reads such a folder back. What it
-cannot hold is counted in a `Loss`, as a reader sees it who knows that format alone. All carry the whole sample beside,
-in a field `codi2` that others pass over: so `read` gives back the very samples that were written. Folders of others
-have no such field: from those `read` makes samples of what the format says, as far as it says it.
+A format writes items (a sample with its media by member name) to a folder, and reads such a folder back. What it cannot
+represent is counted in a `Loss`, from the view of a reader that supports only that format. All formats also store the
+whole sample in a field `codi2` that other tools ignore, so that `read` returns exactly the samples that were written.
+Folders from other tools lack this field: `read` then makes samples from what the format contains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a format is, what goes through it, and what is counted as lost."""
+"""Interface of export formats: Format, the items that they write and read, and the count of what is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codi2_storage.store import Store
 
 
 class ExportError(ValueError):
-    """A folder cannot be written or read in a format; the message names format and file."""
+    """A folder cannot be written or read in a format. The message names the format and the file."""
 
 
 @dataclass(frozen=True)
@@ -25,36 +25,36 @@ class Item:
 
 @dataclass(frozen=True)
 class Items:
-    """Samples to be written, once, and what is known of them before: every member they have, with its modality."""
+    """Samples to write, iterable once, and all of their members with modality, known in advance."""
 
-    found: Iterable[Item]
+    items: Iterable[Item]
     members: Mapping[str, str]
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self.found)
+        return iter(self.items)
 
 
 @dataclass
 class Loss:
-    """What a format cannot hold. `lost` counts things within samples, `left_out` samples by the reason."""
+    """What a format cannot represent. `lost` counts parts and fields of samples, `left_out` counts samples by reason."""
 
     written: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     rejects: list[dict[str, str]] = field(default_factory=list)
-    """Of an import: each row that is left out, with its place and the reason."""
+    """For an import: each row that is left out, with its location and the reason."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"written": self.written, "lost": dict(sorted(self.lost.items())),
                 "left_out": dict(sorted(self.left_out.items())), **({"rejects": self.rejects} if self.rejects else {})}  # fmt: skip
 
     def reject(self, place: str, reason: str) -> None:
-        """Count and name a row that cannot be imported."""
+        """Count and record a row that cannot be imported."""
         self.left_out[reason] += 1
         self.rejects.append({"row": place, "reason": reason})
 
     def keep(self, item: Item, reason: str | None) -> bool:
-        """Count the item as written or, where there is a reason against it, as left out."""
+        """Count the item as written or, if there is a reason against it, as left out."""
         if reason is None:
             self.written += 1
         else:
@@ -64,7 +64,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Reading:
-    """What must be told of a folder of others: they do not say."""
+    """Information about a folder from another tool that the folder does not contain."""
 
     task: str = "visual_question_answering"
     licence: str = "unknown"
@@ -74,7 +74,7 @@ class Reading:
 class Format:
     """One format. `write` takes each item once, in order; `read` yields them again, split by split.
 
-    `files` is a regular expression of the names that `write` gives: no other file is ever removed.
+    `files` is a regular expression for the names that `write` creates: no other file is ever removed.
     """
 
     name: str
@@ -85,15 +85,15 @@ class Format:
 
 
 def roles_lost(sample: Sample, loss: Loss, *kept: str) -> None:
-    """Count the fields of a sample that a format without a place for them loses, but for those `kept`."""
+    """Count the fields of a sample that a format cannot represent, except those `kept`."""
     for message in sample.messages:
         for part in message.content:
-            # who keeps targets takes every reply for one, and nothing else
-            told = message.role == "assistant" if "target" in kept else False
+            # formats that keep targets treat every reply as one, and nothing else
+            is_target = message.role == "assistant" if "target" in kept else False
             for name, lost in (
                 ("in-context role", part.icl_role is not None),
                 ("asset id", part.asset_id is not None),
-                ("target mark", part.target != told),
+                ("target mark", part.target != is_target),
             ):
                 if lost:
                     loss.lost[name] += 1
@@ -109,7 +109,7 @@ def media_parts(sample: Sample, *types: str) -> list[Part]:
 
 
 def beyond_pictures(sample: Sample, in_replies: bool) -> str | None:
-    """Why a format of text and pictures cannot hold a sample; pictures in replies only where `in_replies`."""
+    """Why a format of text and images cannot hold a sample. Images in replies are allowed only with `in_replies`."""
     for kind in ("audio", "video"):
         if media_parts(sample, kind):
             return f"holds {kind}"

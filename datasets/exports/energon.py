@@ -1,7 +1,7 @@
-"""Megatron Energon: WebDataset tars with the folder `.nv-meta` and the index that Energon wants beside them.
+"""Megatron Energon: WebDataset tars with the folder `.nv-meta` and the index files that Energon requires.
 
-As `energon prepare` writes it (version 7): .info.json counts the samples of each shard, split.yaml names the shards of
-each split, dataset.yaml the class, index.sqlite and FILE.tar.idx where each sample lies. Holds everything.
+Same output as `energon prepare` (version 7): .info.json counts the samples of each shard, split.yaml lists the shards
+of each split, dataset.yaml the class, index.sqlite and FILE.tar.idx the position of each sample. Lossless.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def write(items: Iterable[Item], store: Store) -> Loss:
         database.commit()
         database.close()
     parts = {kind: [name for name in shards if name.startswith(f"{split}-")] for split, kind in SPLITS.items()}
-    told = {
+    metadata = {
         ".nv-meta/.info.json": json.dumps({"energon_version": "7.4.1", "shard_counts": counts}, indent=2),
         ".nv-meta/split.yaml": yaml.safe_dump({"exclude": [], "split_parts": parts}),
         ".nv-meta/dataset.yaml": yaml.safe_dump(CLASS),
         ".nv-meta/index.uuid": digest(counts)[:32],
     }
-    for name, text in told.items():
+    for name, text in metadata.items():
         store.write_bytes(name, text.encode())
     return loss
 
 
 def index_shard(store: Store, name: str, number: int, database: sqlite3.Connection) -> int:
-    """Put one shard's samples into the index, and beside the shard where each begins. Returns their number."""
+    """Add one shard's samples to the index, and write their offsets beside the shard. Returns their number."""
     starts: list[int] = []
     samples, parts = [], []
     with local_copy(store, name) as path, tarfile.open(path) as archive:
@@ -73,7 +73,7 @@ def index_shard(store: Store, name: str, number: int, database: sqlite3.Connecti
                 starts.append(member.offset)
                 samples.append(base)
             parts.append((number, len(starts) - 1, part, member.offset_data, member.size))
-        end = archive.offset  # behind the last member
+        end = archive.offset  # after the last member
         size = Path(path).stat().st_size
     ends = [*starts[1:], end]
     rows = [(number, key, n, starts[n], ends[n] - starts[n]) for n, key in enumerate(samples)]

@@ -1,4 +1,4 @@
-"""A build out of the catalog into another format, and folders of a format back into shards."""
+"""Exports a build to another format, and imports folders of a format as shards."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def export(
     splits: Sequence[str] = (),
     limit: int | None = None,
 ) -> Loss:
-    """Write a build (the latest where None), or some tasks and splits of it, to the folder `out`.
+    """Write a build (by default the latest), or some of its tasks and splits, to the folder `out`.
 
-    `limit` bounds the samples of each task and split. Beside the data stand ATTRIBUTION and, last, loss.json.
-    Raises ExportError for a format, build or task that is not there.
+    `limit` bounds the samples of each task and split. Besides the data, ATTRIBUTION and finally loss.json are written.
+    Raises ExportError for an unknown format, build or task.
     """
     chosen = by_name(format_name)
     store, catalog, target = Store(root), Catalog(root), Store(out)
@@ -56,16 +56,16 @@ def export(
     with progress(f"export {format_name}", total, "samples") as advance:
         members = members_in(catalog, build_id, sorted({row["task"] for row in rows}))
         loss = chosen.write(Items(items(store, rows, limit, advance), members), target)
-    told = f"builds/{build_id}/ATTRIBUTION"
-    if store.exists(told):
-        target.write_bytes("ATTRIBUTION", store.read_bytes(told))
+    attribution = f"builds/{build_id}/ATTRIBUTION"
+    if store.exists(attribution):
+        target.write_bytes("ATTRIBUTION", store.read_bytes(attribution))
     summary = {"build": build_id, "format": format_name, **loss.to_dict()}
     target.write_bytes(MARK, json.dumps(summary, indent=1).encode())
     return loss
 
 
 def clear(target: Store, format_name: str) -> None:
-    """Make the folder ready: what an export to the same format left is removed. Raises ExportError where more is there."""
+    """Remove an earlier export in the same format from the folder. Raises ExportError if it holds anything else."""
     there = target.list()
     if (before := mark_of(target).get("format", format_name)) != format_name:
         raise ExportError(
@@ -81,16 +81,16 @@ def clear(target: Store, format_name: str) -> None:
 
 
 def mark_of(target: Store) -> dict[str, Any]:
-    """What loss.json says of a folder; nothing where there is none, or none of ours."""
+    """The content of a folder's loss.json; empty if there is none from this program."""
     try:
-        found = json.loads(target.read_bytes(MARK)) if target.exists(MARK) else {}
+        content = json.loads(target.read_bytes(MARK)) if target.exists(MARK) else {}
     except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
+        content = {}
+    return content if isinstance(content, dict) else {}
 
 
 def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advance) -> Iterator[Item]:
-    """The samples of shards, one in memory at a time. Raises ExportError for a shard that is not as it was written."""
+    """The samples of shards, one in memory at a time. Raises ExportError for a shard that does not match its hash."""
     taken: dict[tuple[str, str], int] = {}
     for row in rows:
         of = row["task"], row["split"]
@@ -124,24 +124,24 @@ def check(path: Path, row: dict) -> None:
 
 
 def import_folder(folder: str, format_name: str, out: str, reading: Reading = Reading()) -> Loss:  # noqa: B008
-    """Read a folder of a format, ours or of others, and write its samples as WebDataset shards to `out`.
+    """Read a folder of a format, from this or another tool, and write its samples as WebDataset shards to `out`.
 
-    Nothing at `out` is touched before a first sample is read. Raises ExportError for what is not such a folder.
+    Nothing at `out` is changed before the first sample is read. Raises ExportError if it is not such a folder.
     """
     source, target, loss = Store(folder), Store(out), Loss()
     if identity(source) == identity(target):
         raise ExportError(f"{folder} cannot be read and written at once: name another folder")
     if mark_of(source).get("unfinished"):
         raise ExportError(f"{folder} is an export that was not finished")
-    found = by_name(format_name).read(source, reading, loss)
-    first = next(found, None)
+    samples = by_name(format_name).read(source, reading, loss)
+    first = next(samples, None)
     if first is None:
         raise ExportError(f"{format_name}: no sample under {folder} can be read: {dict(loss.left_out)}")
     clear(target, "webdataset")
     with progress(f"import {format_name}", None, "samples") as advance:
 
         def counted() -> Iterator[Item]:
-            for item in chain([first], found):
+            for item in chain([first], samples):
                 yield item
                 advance(1)
 
@@ -158,7 +158,7 @@ def by_name(name: str) -> Format:
 
 
 def find_build(catalog: Catalog, build: str | None) -> str:
-    found = catalog.named(build)
-    if found is None:
+    build_id = catalog.named(build)
+    if build_id is None:
         raise ExportError(f"no build under {catalog.store.root}: nothing to export")
-    return found
+    return build_id

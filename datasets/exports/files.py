@@ -1,4 +1,4 @@
-"""Files of an export: written through a local file, so that no split is held in memory, and put in place whole."""
+"""Files of an export: written to a local file first, so that no split is held in memory, then moved into place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_storage.store import Store, explained
 
 @contextmanager
 def whole_file(store: Store, name: str) -> Iterator[Path]:
-    """A local path to write to; what is there at the end becomes `name`, or nothing does."""
+    """A local path to write to; on a clean exit its content becomes `name`, after an error nothing does."""
     target = store.local_path(name)
     try:
         if target:
@@ -31,7 +31,7 @@ def whole_file(store: Store, name: str) -> Iterator[Path]:
 
 @contextmanager
 def local_copy(store: Store, name: str) -> Iterator[Path]:
-    """A file of the store as a local one."""
+    """A file of the store as a local file."""
     target = store.local_path(name)
     if target:
         yield Path(target)
@@ -43,7 +43,7 @@ def local_copy(store: Store, name: str) -> Iterator[Path]:
 
 
 class TextFiles:
-    """A text file for each split, opened when first written to, all put in place together."""
+    """One text file per split, opened at the first write, all moved into place together."""
 
     def __init__(self, store: Store, pattern: str, opening: str, closing: str, separator: str) -> None:
         self.store, self.pattern = store, pattern

@@ -1,4 +1,4 @@
-"""Samples from folders that others wrote: what their format does not say is filled in, and counted."""
+"""Samples from folders of other tools: what their format does not contain is filled in and counted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import normalise_video
 
 SPLITS = ("train", "validation", "test")
-MAX_SECONDS = 600.0  # of audio and video; what is longer is cut there
-CLIP_SIDE, FPS = 256, 8  # of a video that has to be written anew
+MAX_SECONDS = 600.0  # of audio and video; longer media are cut there
+CLIP_SIDE, FPS = 256, 8  # for a video that has to be encoded again
 
 
 class Unusable(ValueError):
-    """A sample of others cannot be had; the message is the reason, in few enough words to count by."""
+    """A sample of another tool cannot be read. The message is the reason, short enough to count by."""
 
 
 def usable(place: str, loss: Loss, make: Callable[[], Item]) -> Iterator[Item]:
-    """The item that a row of others makes, or none: then the row is a reject with its place."""
+    """The item made from a row of another tool; if that fails, the row becomes a reject with its location."""
     try:
         yield make()
     except Unusable as error:
@@ -38,7 +38,7 @@ def usable(place: str, loss: Loss, make: Callable[[], Item]) -> Iterator[Item]:
 
 
 def sample_of(place: str, messages: Sequence[Message], split: str, reading: Reading, loss: Loss) -> Sample:
-    """A sample of these messages. `place` names it within the folder, and nothing else there is named so."""
+    """A sample of these messages. `place` is its unique location within the folder."""
     for name in ("sample id", "seed", "in-context role", "asset id"):
         loss.lost[f"{name} (not told)"] += 1
     loss.written += 1
@@ -48,9 +48,9 @@ def sample_of(place: str, messages: Sequence[Message], split: str, reading: Read
 
 
 def medium(kind: str, data: bytes | None) -> bytes:
-    """A medium as samples hold it: WebP, mono FLAC of 16 kHz, MP4. What is so already comes back as it is.
+    """A medium in the form of the sample format: WebP, mono FLAC at 16 kHz, MP4. One that is already so is unchanged.
 
-    Raises Unusable for what is not there, cannot be read, or is a clip in another format.
+    Raises Unusable if it is missing, cannot be read, or is a video in another container.
     """
     if not data:
         raise Unusable(f"{kind} that is not there")
@@ -69,13 +69,13 @@ def medium(kind: str, data: bytes | None) -> bytes:
 
 
 def is_plain_webp(data: bytes) -> bool:
-    """Whether an image is WebP whose pixels are shown as they are coded."""
+    """Whether an image is WebP whose pixels are displayed as stored."""
     with pillow_errors(data):
         image = open_checked(data)
         return image.format == "WEBP" and load(image) == 1 and is_plain(image)
 
 
 def is_ours(data: bytes) -> bool:
-    """Whether a sound is FLAC of our rate with one channel, by its header: 20 bits of rate, then 3 of channels - 1."""
+    """Whether audio is FLAC at our rate with one channel, by its header: 20 bits of rate, then 3 of channels - 1."""
     head = int.from_bytes(data[18:21], "big")
     return data[:4] == b"fLaC" and head >> 4 == SAMPLE_RATE and (head >> 1) & 7 == 0

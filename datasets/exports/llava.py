@@ -1,8 +1,8 @@
-"""LLaVA: a JSON list of conversations with `<image>` where a picture stands, and the pictures in a folder.
+"""LLaVA: a JSON list of conversations with `<image>` in place of images, and the images in a folder.
 
-The words '<image>' within a text, or made by two that meet, would be taken for a picture: they are written
-'&lt;image&gt;', and counted. Sounds, clips and pictures in replies have no place in the format: such samples are left
-out. Folders of others may keep their images in folders within images/, and their entries may show clips and audio.
+The characters '<image>' within a text, or formed by two adjacent texts, would be read as an image: they are written as
+'&lt;image&gt;', and counted. Audio, video and images in replies cannot be represented: such samples are left out.
+Folders of other tools may have subfolders within images/, and their entries may contain video and audio.
 """
 
 from __future__ import annotations
@@ -56,18 +56,20 @@ def picture(sample: Sample, part: Part) -> str:
 
 def entry(sample: Sample, loss: Loss) -> dict[str, Any]:
     pictures = [picture(sample, part).removeprefix("images/") for part in media_parts(sample, "image")]
-    conversations = [{"from": SPEAKERS[message.role], "value": said(message, loss)} for message in sample.messages]
+    conversations = [
+        {"from": SPEAKERS[message.role], "value": marked_text(message, loss)} for message in sample.messages
+    ]
     shown = {"image": pictures[0] if len(pictures) == 1 else pictures} if pictures else {}
     return {"id": sample.sample_id, **shown, "conversations": conversations, "codi2": sample.to_dict()}
 
 
-def said(message: Message, loss: Loss) -> str:
-    """The words of a turn, with a mark for each picture and for nothing else."""
-    found = []
+def marked_text(message: Message, loss: Loss) -> str:
+    """The words of a turn, with a mark for each image and nowhere else."""
+    texts = []
     for kind, run in groupby(message.content, key=lambda part: part.type):
         parts = list(run)
         if kind == "image":
-            found += [TOKEN] * len(parts)
+            texts += [TOKEN] * len(parts)
             continue
         text = "".join(part.text or "" for part in parts)
         for name, number in (
@@ -76,8 +78,8 @@ def said(message: Message, loss: Loss) -> str:
         ):
             if number:
                 loss.lost[name] += number
-        found.append(text.replace(TOKEN, ESCAPED))
-    return "".join(found)
+        texts.append(text.replace(TOKEN, ESCAPED))
+    return "".join(texts)
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
@@ -88,30 +90,30 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
     if not names:
         raise ExportError(f"llava: no .json under {store.root}")
     for name in names:
-        for number, told in json_rows(store.uri(name)):
+        for number, row in json_rows(store.uri(name)):
             place = f"{name}:{number}"
-            if isinstance(told, dict):
-                yield from usable(place, loss, partial(item_of, told, place, store, reading, loss))
+            if isinstance(row, dict):
+                yield from usable(place, loss, partial(item_of, row, place, store, reading, loss))
             else:
-                loss.reject(place, told.reason if isinstance(told, Bad) else "no JSON object")
+                loss.reject(place, row.reason if isinstance(row, Bad) else "no JSON object")
 
 
-def item_of(told: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
-    if "codi2" not in told:
-        return foreign(told, place, store, reading, loss)
-    sample = Sample.from_dict(told["codi2"])
+def item_of(row: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
+    if "codi2" not in row:
+        return foreign(row, place, store, reading, loss)
+    sample = Sample.from_dict(row["codi2"])
     media = {p.part or "": store.read_bytes(picture(sample, p)) for p in media_parts(sample, "image")}
     loss.written += 1
     return Item(sample, media)
 
 
-def foreign(told: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
-    """A conversation of others. Raises Unusable, where media and marks differ in number too."""
+def foreign(row: dict[str, Any], place: str, store: Store, reading: Reading, loss: Loss) -> Item:
+    """A conversation of another tool. Raises Unusable, also if the numbers of media and marks differ."""
     speakers = {theirs: ours for ours, theirs in SPEAKERS.items()}
-    turns = told["conversations"]
+    turns = row["conversations"]
     if unknown := next((turn["from"] for turn in turns if turn["from"] not in speakers), None):
         raise Unusable(f"unknown speaker {unknown!r}")
-    listed = media_of(told)
+    listed = media_of(row)
     pieces = listed if isinstance(listed, Bad) else in_place([turn["value"] for turn in turns], listed)
     if isinstance(pieces, Bad):
         raise Unusable(pieces.reason)
@@ -131,7 +133,7 @@ def foreign(told: dict[str, Any], place: str, store: Store, reading: Reading, lo
 
 
 def look_up(kind: str, file: str, store: Store) -> bytes | None:
-    """A medium by the name an entry gives it, None where there is none. Raises Unusable for one out of the folder."""
+    """A medium by its name in an entry, None if it does not exist. Raises Unusable for one outside the folder."""
     if ".." in PurePosixPath(file).parts:
         raise Unusable(f"{kind} out of the folder")
     names = (f"{kind}s/{file}", file)

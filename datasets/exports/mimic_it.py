@@ -1,10 +1,10 @@
-"""MIMIC-IT: instructions and answers in words, with pictures by id, and the ids of related instructions.
+"""MIMIC-IT: instructions and answers in words, with image ids and the ids of related instructions.
 
-Three JSON files a split: SPLIT_instructions.json (instruction, answer, image_ids, rel_ins_ids), SPLIT_images.json
-(pictures in base64), SPLIT_train.json (for each instruction its in-context examples). A demonstration becomes an
-instruction of its own to which the query's `rel_ins_ids` point; of a conversation each turn does, related to those
-before it. Where a picture stands within the text is lost, and what joins the examples to one another. Answers are words:
-samples with pictures in replies, of examples too, are left out.
+Three JSON files per split: SPLIT_instructions.json (instruction, answer, image_ids, rel_ins_ids), SPLIT_images.json
+(images in base64), SPLIT_train.json (the in-context examples of each instruction). A demonstration becomes an
+instruction of its own, referenced by the query's `rel_ins_ids`; so does each turn of a conversation, related to those
+before it. The positions of images within the text, and the texts between examples, are lost. Answers are words: samples
+with images in replies, including those of examples, are left out.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def write(items: Iterable[Item], store: Store) -> Loss:
                 continue
             roles_lost(sample, loss, "sample id", "split", "target")
             loss.lost["place of a picture in the text"] += len(media_parts(sample, "image"))
-            found, rest = entries(sample)
+            by_id, rest = entries(sample)
             for part in rest:
                 loss.lost[f"{part.type} part"] += 1
-            for name, entry in found.items():
+            for name, entry in by_id.items():
                 instructions.add(sample.split, f"{json.dumps(name)}: {json.dumps(entry, ensure_ascii=False)}")
                 train.add(sample.split, f"{json.dumps(name)}: {json.dumps(entry['rel_ins_ids'])}")
             for part in media_parts(sample, "image"):
@@ -64,7 +64,7 @@ def picture(sample: Sample, part: Part) -> str:
 
 
 def beyond_words(sample: Sample) -> str | None:
-    """Why the format cannot hold a sample."""
+    """Why the format cannot hold a sample; None if it can."""
     if not any(message.role == "assistant" for message in sample.messages):
         return "no reply"
     if any(part.icl_role == "demo_output" and part.type == "image" for part in sample.parts()):
@@ -73,11 +73,11 @@ def beyond_words(sample: Sample) -> str | None:
 
 
 def entries(sample: Sample) -> tuple[dict[str, dict[str, Any]], list[Part]]:
-    """The instructions that one sample makes, examples first, by id; and the parts that have no place in them."""
-    found: dict[str, dict[str, Any]] = {}
+    """The instructions made from one sample, examples first, by id; and the parts that they cannot hold."""
+    by_id: dict[str, dict[str, Any]] = {}
 
     def add(kind: str, asked: list[Part], answer: list[Part], related: list[str], **more: Any) -> None:
-        found[f"CODI2_INS_{sample.sample_id}_{kind}"] = {
+        by_id[f"CODI2_INS_{sample.sample_id}_{kind}"] = {
             "instruction": words(asked),
             "answer": words(answer),
             "image_ids": [picture(sample, part) for part in asked if part.type == "image"],
@@ -90,9 +90,9 @@ def entries(sample: Sample) -> tuple[dict[str, dict[str, Any]], list[Part]]:
         if part.icl_role == "demo_input":
             asked.append(part)
         elif part.icl_role == "demo_output":
-            add(f"{len(found):02d}", asked, [part], list(found))
+            add(f"{len(by_id):02d}", asked, [part], list(by_id))
             asked = []
-    rest, asked = asked, []  # examples that were begun
+    rest, asked = asked, []  # incomplete examples
     replies = [number for number, message in enumerate(sample.messages) if message.role == "assistant"]
     for number, message in enumerate(sample.messages):
         own, joints = without_examples(message)
@@ -103,13 +103,15 @@ def entries(sample: Sample) -> tuple[dict[str, dict[str, Any]], list[Part]]:
             asked += own
         else:
             whole = {"codi2": sample.to_dict()} if number == replies[-1] else {}
-            add(f"{len(found):02d}", asked, own, list(found), **whole)
+            add(f"{len(by_id):02d}", asked, own, list(by_id), **whole)
             asked = []
-    return found, rest + asked
+    return by_id, rest + asked
 
 
 def without_examples(message: Message) -> tuple[list[Part], list[Part]]:
-    """The parts of a message that belong to no example, less the words between the first and the last; and those."""
+    """The parts of a message outside of examples, without the texts between the first and the last example; and those
+    texts.
+    """
     places = [n for n, part in enumerate(message.content) if part.icl_role in ("demo_input", "demo_output")]
     if not places:
         return list(message.content), []
@@ -155,7 +157,7 @@ def item_of(key: str, data: dict[str, Any], images: dict[str, str], split: str, 
 
 
 def foreign(key: str, data: dict[str, Any], images: dict[str, str], split: str, reading: Reading, loss: Loss) -> Item:
-    """An instruction of others after those it is related to. Ids that lead nowhere are counted. Raises Unusable."""
+    """An instruction of another tool, after those it is related to. Unknown ids are counted. Raises Unusable."""
     parts: list[Part] = []
     media: dict[str, bytes] = {}
 

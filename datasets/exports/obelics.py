@@ -1,6 +1,6 @@
-"""OBELICS: Parquet of documents, in which texts and pictures are parallel lists: at each place one of both is null.
+"""OBELICS: Parquet of documents in which texts and images are parallel lists: in each position one of both is null.
 
-Who says what is lost: a document has no turns. Pictures are carried as bytes instead of addresses.
+Roles are lost, because a document has no turns. Images are stored as bytes instead of URLs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, name: str, number: int) -> Item:
-    """A row as an item. A document of others becomes one reply without a question: text and pictures to be foretold."""
+    """A row as an item. A document of another tool becomes one reply without a question: text and images to predict."""
     if row.get("codi2"):
         sample = Sample.from_json(row["codi2"])
         loss.written += 1

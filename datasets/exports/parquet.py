@@ -1,4 +1,4 @@
-"""Rows of samples in Parquet files, a thousand each: what the formats that are tables share."""
+"""Samples as rows of Parquet files, a thousand each: shared by the table formats."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from codi2_datasets.readers.tables import file_rows
 from codi2_datasets.readers.values import Bad
 from codi2_storage.store import Store
 
-ROWS = 1000  # a file
-MEDIA = ("images", "audios", "videos")  # columns that hold bytes
+ROWS = 1000  # per file
+MEDIA = ("images", "audios", "videos")  # columns with bytes
 FILES = r"(train|validation|test)-\d{5,}\.parquet"
 
 
@@ -35,7 +35,7 @@ def write_rows(
 def read_rows(
     store: Store, format_name: str, loss: Loss, item_of: Callable[[dict[str, Any], str, int], Item]
 ) -> Iterator[Item]:
-    """The items of every file. `item_of` gets a row, its file and its number there; a row that cannot be used is a reject."""
+    """The items of every file. `item_of` gets a row, its file and its row number; unusable rows become rejects."""
     names = [name for name in store.list() if has_ending(name, ".parquet")]
     if not names:
         raise ExportError(f"{format_name}: no .parquet under {store.root}")

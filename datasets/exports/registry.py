@@ -1,4 +1,4 @@
-"""Finds the formats."""
+"""Registry of export formats."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from codi2_datasets.exports.base import Format
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format, by name."""
+    """All formats, by name."""
     folder = codi2_datasets.exports.__path__
     modules = [import_module(f"codi2_datasets.exports.{info.name}") for info in iter_modules(folder)]
-    found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
-    return {item.name: item for item in sorted(found, key=lambda item: item.name)}
+    registered = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {item.name: item for item in sorted(registered, key=lambda item: item.name)}

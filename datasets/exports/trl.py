@@ -1,7 +1,7 @@
-"""Hugging Face messages, as TRL trains on them: Parquet with `messages`, and media in `images`, `audios` and `videos`.
+"""Hugging Face messages, as used by TRL: Parquet with `messages`, and media in `images`, `audios` and `videos`.
 
-A content part is {type, text}; a medium's part has no text, and stands for the next of the column of its kind. The
-columns are declared as Hugging Face's features: `datasets` decodes pictures when they are looked at.
+A content part is {type, text}; a part for a medium has no text, and stands for the next entry in the column of its
+modality. The columns are declared as Hugging Face features: `datasets` decodes images on access.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
 
 
 def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place: str) -> Item:
-    """A row as an item: by its field codi2, or, in a row of others, by its messages. Raises Unusable."""
+    """A row as an item: from its field codi2, or, for a row of another tool, from its messages. Raises Unusable."""
     media = {kind: iter(row.get(column) or []) for kind, column in COLUMNS.items()}
     if row.get("codi2"):
         loss.written += 1
         sample = Sample.from_json(row["codi2"])
-        found = {part.part: next(media[part.type])["bytes"] for part in sample.parts() if part.part}
-        return Item(sample, found)
-    messages, found, count = [], {}, 0
+        by_member = {part.part: next(media[part.type])["bytes"] for part in sample.parts() if part.part}
+        return Item(sample, by_member)
+    messages, by_member, count = [], {}, 0
     for message in row["messages"]:
         parts = []
         content = message["content"]
@@ -89,15 +89,15 @@ def item_of(row: dict[str, Any], reading: Reading, loss: Loss, split: str, place
                 raise Unusable(f"unknown content part {piece['type']!r}")
             else:
                 member = f"{count:03d}.{EXTENSIONS[piece['type']]}"
-                told = next(media[piece["type"]], None)
-                found[member] = medium(piece["type"], told["bytes"] if told else None)
+                entry = next(media[piece["type"]], None)
+                by_member[member] = medium(piece["type"], entry["bytes"] if entry else None)
                 parts.append(Part(piece["type"], part=member, target=target))  # type: ignore[arg-type]
             count += 1
         messages.append(Message(message["role"], tuple(parts)))
     for kind, left in media.items():
         if next(left, None) is not None:
             raise Unusable(f"{kind} without a place")
-    return Item(sample_of(place, messages, split, reading, loss), found)
+    return Item(sample_of(place, messages, split, reading, loss), by_member)
 
 
 FORMAT = Format(

@@ -1,6 +1,7 @@
-"""WebDataset: our own shards, in one folder that needs no catalog. Holds everything.
+"""WebDataset: the shards of this project in one folder that needs no catalog. Lossless.
 
-The first samples of each tar hold every member of the whole export (`padding.py`), so that Hugging Face's `datasets` reads it.
+The first samples of each tar hold every member of the whole export (`member_padding.py`), so that Hugging Face's
+`datasets` can read it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from codi2_datasets.readers.tars import opened_tar
 from codi2_datasets.readers.values import Bad
 from codi2_storage.store import Store
 
-SAMPLES = 1000  # a shard
-LOT_BYTES = 1 << 28  # of media, after which a lot is full whatever its number
+SAMPLES = 1000  # per shard
+LOT_BYTES = 1 << 28  # bytes of media at which a chunk is full whatever its number of samples
 
 
 def write(items: Iterable[Item], store: Store) -> Loss:
@@ -32,14 +33,17 @@ def write(items: Iterable[Item], store: Store) -> Loss:
         written[name] = len(members)
         loss.written += len(lot)
     for name, known in written.items():
-        if known < len(members):  # later tars brought members that nobody had told of
+        if known < len(members):  # later tars have members that were not known in advance
             with local_copy(store, name) as old, whole_file(store, name) as path:
                 write_tar(path, read_tar(str(old), name), members)
     return loss
 
 
 def lots(items: Iterable[Item], size: int, most: int = LOT_BYTES) -> Iterator[tuple[str, int, list[Item]]]:
-    """Items in lots of one split each: (split, number of the lot, items). `most` is bytes of media. At most a lot of each split is held."""
+    """Items in chunks of one split each: (split, number of the chunk, items).
+
+    `most`: bytes of media per chunk. At most one chunk per split is held in memory.
+    """
     waiting: dict[str, list[Item]] = {}
     numbers: dict[str, int] = {}
     held: dict[str, int] = {}
@@ -74,7 +78,7 @@ def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:
 
 
 def read_tar(path: str, name: str) -> Iterator[Item]:
-    """The items of one tar, in order. Raises ExportError for what is no shard of ours."""
+    """The items of one tar, in order. Raises ExportError if it is not a shard of this format."""
     with opened_tar(path) as archive:
         sample: Sample | None = None
         media: dict[str, bytes] = {}

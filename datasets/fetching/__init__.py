@@ -1,7 +1,7 @@
-"""Addresses -> media: lists of the web fetched on Ray, politely, with a status for every row.
+"""Fetches media from lists of URLs on Ray, politely, with a status for every row.
 
-listing.py   a list, or a connector's links, cut into shards of rows
-shard.py     one shard: what is missing is fetched, tar and Parquet written
-client.py    one address: checks, redirects, retries          rules.py      who wants not to be fetched
-picture.py   bytes to what is kept                            addresses.py  which addresses are of the open internet
+listing.py   splits a list, or a connector's links, into shards of rows
+shard.py     one shard: fetches what is missing, writes tar and Parquet
+client.py    one URL: checks, redirects, retries              rules.py      opt-outs of sites and blocklists
+picture.py   converts fetched bytes to what is stored         addresses.py  which IP addresses are public
 """

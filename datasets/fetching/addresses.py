@@ -1,4 +1,4 @@
-"""Which addresses are of the open internet: lists of strangers must not lead into the network that fetches them."""
+"""Restricts fetching to public IP addresses, so that untrusted lists cannot reach private networks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiohttp.resolver import ThreadedResolver
 
 
 class PrivateAddress(OSError):
-    """A name leads into a private network."""
+    """A host name resolves to an address in a private network."""
 
 
 def public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, in whatever spelling: mapped, translated or tunnelled."""
+    """Whether an IP address is public, in any form: IPv4-mapped, translated or tunnelled."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -28,7 +28,7 @@ def public(address: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is an IP address, and not one of the open internet. Names are left to the resolver."""
+    """Whether a host is an IP address that is not public. Names are left to the resolver."""
     try:
         return not public(host.strip("[]"))
     except ValueError:
@@ -36,8 +36,10 @@ def is_private(host: str) -> bool:
 
 
 class Checked(AbstractResolver):
-    """Resolves names to addresses that may be connected to; the connection goes to the very address that was checked.
-    `allowed`: hosts that may lead anywhere, as `Url.host` spells them."""
+    """Resolver that returns only addresses that may be connected to; the connection uses exactly the address checked.
+
+    `allowed`: hosts that may resolve to any address, in the spelling of `Url.host`.
+    """
 
     def __init__(self, allowed: Collection[str]) -> None:
         self.allowed = frozenset(allowed)
@@ -45,12 +47,12 @@ class Checked(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
         try:
-            found = await self.inner.resolve(host, port, family)
+            addresses = await self.inner.resolve(host, port, family)
         except UnicodeError as error:  # a label that is empty or too long
             raise OSError(f"{host[:100]} is no name that can be resolved") from error
-        if host not in self.allowed and not all(public(one["host"]) for one in found):
+        if host not in self.allowed and not all(public(one["host"]) for one in addresses):
             raise PrivateAddress(f"{host} leads into a private network")
-        return list(found)
+        return list(addresses)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -1,4 +1,4 @@
-"""One URL fetched: opt-outs are honored, redirects are followed one by one, transient errors are retried.
+"""Fetches one URL: opt-outs are honored, redirects are followed one by one, transient errors are retried.
 
 A URL is normalized once (`codi2_storage.locations.urls`): what is checked is what is sent, byte for byte.
 """
@@ -24,7 +24,10 @@ HOPS = 5
 MOVED = {301, 302, 303, 307, 308}
 LONGEST_WAIT = 10.0  # seconds that a Retry-After is waited for; a longer one is left to the next run
 RULES_BYTES, RULES_SECONDS = 512 * 1024, 10.0
-LARGE, LARGE_AT_ONCE = 2**20, 4  # bodies above so many bytes are read by so few: memory stays bounded
+LARGE, LARGE_AT_ONCE = (
+    2**20,
+    4,
+)  # bodies above LARGE bytes are read at most LARGE_AT_ONCE at a time, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,14 @@ class Answer:
     code: int | None = None
     error: str = ""
     wait: float | None = None
-    """Seconds that the server asks to stay away."""
+    """Seconds to wait before a retry, by the server's Retry-After."""
     location: str = ""
-    """Where a redirect leads, as the header holds it."""
+    """Target of a redirect, as in the header."""
 
 
 @dataclass
 class Partial:
-    """The beginning of a body that broke off, for a server that gives the rest."""
+    """The beginning of an interrupted body, for servers that can send the rest."""
 
     data: bytes = b""
     tag: str = ""
@@ -49,7 +52,7 @@ class Partial:
 
 @dataclass
 class Client:
-    """Fetches over one session. Used inside one event loop; rules of sites are asked for once."""
+    """Fetches over one session. Use it within one event loop; each site's rules are requested once."""
 
     options: Options
     session: aiohttp.ClientSession
@@ -61,7 +64,7 @@ class Client:
         self._hosts = defaultdict(lambda: asyncio.Semaphore(self.options.per_host))
 
     async def get(self, url: str) -> Answer:
-        """The body at a URL, or why there is none; transient errors are retried."""
+        """The body at a URL, or the status that explains why there is none. Transient errors are retried."""
         try:
             first = parse_url(url)
         except UrlError as error:
@@ -84,7 +87,7 @@ class Client:
             if refused := await self.refused(url):
                 return refused
             async with self._hosts[url.origin]:
-                answer = await told(lambda url=url: self.ask(url, partial))  # type: ignore[misc]
+                answer = await answer_or_error(lambda url=url: self.ask(url, partial))  # type: ignore[misc]
             if not answer.location:
                 return answer
             try:
@@ -94,7 +97,7 @@ class Client:
         return Answer(status.REDIRECTS, error=f"more than {HOPS}")
 
     async def refused(self, url: Url) -> Answer | None:
-        """Why a URL is not asked for at all; None where it may be."""
+        """Why a URL must not be requested; None if it may be."""
         if url.credentials:
             return Answer(status.BAD_ADDRESS, error="holds a user name or a password")
         if self.options.blocklist.holds(url):
@@ -114,18 +117,18 @@ class Client:
         return url.host not in self.options.hosts and is_private(url.host)
 
     async def rules(self, site: str) -> Site | Answer:
-        """A site's rules, asked for once; an Answer where it must not be read today."""
+        """A site's rules, requested once; an Answer if the site must not be read for now."""
         if site not in self._rules:
             self._rules[site] = asyncio.create_task(self.read_rules(site))
         return await asyncio.shield(self._rules[site])
 
     async def read_rules(self, site: str) -> Site | Answer:
-        robots = await told(lambda: self.ask_rules(parse_url(f"{site}/robots.txt")))
+        robots = await answer_or_error(lambda: self.ask_rules(parse_url(f"{site}/robots.txt")))
         if robots.status == status.PRIVATE:
             return robots
         if status.transient(robots.status):
             return Answer(status.NO_ROBOTS, error=robots.status)
-        tdmrep = await told(lambda: self.ask_rules(parse_url(f"{site}/.well-known/tdmrep.json")))
+        tdmrep = await answer_or_error(lambda: self.ask_rules(parse_url(f"{site}/.well-known/tdmrep.json")))
         return Site.read(text_of(robots), text_of(tdmrep))
 
     async def ask_rules(self, url: Url) -> Answer:
@@ -139,16 +142,16 @@ class Client:
                     continue
                 if response.status != 200:
                     return Answer(status.of_code(response.status))
-                found = bytearray()
+                body = bytearray()
                 async for piece in response.content.iter_any():
-                    found += piece
-                    if len(found) > RULES_BYTES:
+                    body += piece
+                    if len(body) > RULES_BYTES:
                         break
-                return Answer(status.OK, bytes(found[:RULES_BYTES]))
+                return Answer(status.OK, bytes(body[:RULES_BYTES]))
         return Answer(status.REDIRECTS)
 
     async def ask(self, url: Url, partial: Partial) -> Answer:
-        """One request, without its redirects."""
+        """One request, without following redirects."""
         headers = {"Range": f"bytes={len(partial.data)}-", "If-Range": partial.tag} if partial.data else {}
         async with self.session.get(on_the_wire(url), headers=headers, allow_redirects=False) as response:
             code = response.status
@@ -170,34 +173,34 @@ class Client:
             return await self.body(response, partial)
 
     async def body(self, response: aiohttp.ClientResponse, partial: Partial) -> Answer:
-        found, held = bytearray(partial.data), False
+        received, held = bytearray(partial.data), False
         try:
             async for piece in response.content.iter_any():
-                found += piece
-                if len(found) > self.options.most_bytes:
+                received += piece
+                if len(received) > self.options.most_bytes:
                     partial.data = b""
                     return Answer(
                         status.TOO_LARGE, code=response.status, error=f"more than {self.options.most_bytes:,}"
                     )
-                if len(found) > LARGE and not held:
+                if len(received) > LARGE and not held:
                     await self._large.acquire()
                     held = True
         except BaseException:
-            partial.data = bytes(found) if partial.tag else b""
+            partial.data = bytes(received) if partial.tag else b""
             raise
         finally:
             if held:
                 self._large.release()
-        return Answer(status.OK, bytes(found), response.status)
+        return Answer(status.OK, bytes(received), response.status)
 
 
 def on_the_wire(url: Url) -> URL:
-    """The URL as aiohttp sends it unchanged. The query stands in the path, since yarl drops an empty one."""
+    """The URL in the form that aiohttp sends unchanged. The query is part of the path, because yarl drops an empty one."""
     return URL.build(scheme=url.scheme, host=url.host, port=url.port, path=url.target, encoded=True)
 
 
-async def told(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """An answer, or what went wrong as one."""
+async def answer_or_error(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The result of `ask`, with exceptions converted to an Answer."""
     try:
         return await ask()
     except aiohttp.ClientPayloadError as error:
@@ -217,12 +220,12 @@ async def told(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         return Answer(status.BAD_ADDRESS, error=plain(error))
     except (aiohttp.ClientConnectionError, ConnectionError) as error:
         return Answer(status.RESET, error=plain(error))
-    except (aiohttp.ClientError, ValueError, OSError) as error:  # an answer that is no HTTP
+    except (aiohttp.ClientError, ValueError, OSError) as error:  # a response that is not HTTP
         return Answer(status.RESET, error=plain(error))
 
 
 def plain(error: BaseException) -> str:
-    """An error in a line without addresses of memory or ports, which would differ from run to run."""
+    """An error in one line without memory addresses or ports, which would differ between runs."""
     return type(error).__name__
 
 
@@ -231,14 +234,14 @@ def text_of(answer: Answer) -> str | None:
 
 
 def seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After in seconds; a date counts as long."""
+    """The seconds of a Retry-After header; a date counts as longer than `LONGEST_WAIT`."""
     if retry_after is None:
         return None
     return float(retry_after) if retry_after.strip().isdecimal() else LONGEST_WAIT + 1
 
 
 def session_of(options: Options) -> aiohttp.ClientSession:
-    """A session that connects to checked addresses alone and keeps names for five minutes."""
+    """A session that connects only to checked addresses and caches DNS for five minutes."""
     connector = aiohttp.TCPConnector(limit=options.at_once, resolver=Checked(options.hosts), ttl_dns_cache=300)
     timeout = aiohttp.ClientTimeout(total=options.timeout, sock_connect=options.stall, sock_read=options.stall)
     headers = {"User-Agent": AGENT, "Accept": f"{options.media}/*,*/*;q=0.5", "Accept-Encoding": "identity"}

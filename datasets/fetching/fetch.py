@@ -1,4 +1,4 @@
-"""A whole list fetched: shards spread over Ray, what came of them counted."""
+"""Fetches a whole list: distributes shards on Ray and counts the results."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from codi2_datasets.fetching.listing import Row, slices
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.shard import Job, fetch_shards, spec_of
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import cluster_when_needed, spread
+from codi2_datasets.runtime.ray_executor import cluster_when_needed, ray_map
 from codi2_storage.store import Store
 
-FEW = 1  # groups that are fetched here rather than on Ray
-GROUP_ROWS = 1_000  # that a worker fetches in one go, several shards of them side by side
-AT_A_CORE = 2  # workers: while one waits for its last, slow addresses, another has the core
+FEW = 1  # groups of rows that are fetched in this process rather than on Ray
+GROUP_ROWS = 1_000  # rows that a worker fetches at once, as several shards in parallel
+AT_A_CORE = 2  # workers: while one waits for its last slow hosts, another uses the core
 
 
 def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2) -> dict[str, int]:
-    """Fetch every row that is not settled yet. Returns the rows by status, most first, as `stats.json` keeps them.
+    """Fetch every row that is not settled yet. Returns the number of rows by status, most first, as in `stats.json`.
 
-    Shards that an earlier, longer list left are removed; files that are not the fetcher's stay.
+    Shards left by an earlier, longer list are removed; files that the fetcher did not write are kept.
     """
     store, total, names = Store(out), Counter[str](), set[str]()
 
@@ -35,8 +35,8 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
             yield [Job(store, piece, options) for piece in group]
 
     with cluster_when_needed(workers), progress("fetch", None, "rows") as advance:
-        for group, found in spread(fetch_shards, groups(), AT_A_CORE * workers, few=FEW, cpus=1 / AT_A_CORE):
-            for counts in found:
+        for group, results in ray_map(fetch_shards, groups(), AT_A_CORE * workers, few=FEW, cpus=1 / AT_A_CORE):
+            for counts in results:
                 total.update(counts)
             advance(sum(len(job.rows.rows) for job in group))
     for name in store.list():
@@ -48,6 +48,6 @@ def fetch_list(rows: Iterable[Row], out: str, options: Options, workers: int = 2
     statuses = dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
     store.write_bytes("stats.json", json.dumps(statuses, indent=1).encode())
     later = sum(count for name, count in statuses.items() if status.transient(name))
-    said = f"{asked:,} of {sum(statuses.values()):,} rows asked for; {later:,} may come another day"
-    print(said, file=sys.stderr, flush=True)
+    summary = f"{asked:,} of {sum(statuses.values()):,} rows asked for; {later:,} may come another day"
+    print(summary, file=sys.stderr, flush=True)
     return statuses

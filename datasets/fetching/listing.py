@@ -1,4 +1,4 @@
-"""A list of URLs, or a connector's links, cut into shards of rows. Read as it goes: a list may be larger than memory."""
+"""Splits a list of URLs, or a connector's links, into shards of rows. Streamed: a list may be larger than memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codi2_datasets.readers.values import Bad, Numbered, listed_url, need, pick,
 ADDRESS = ("url", "URL", "contentUrl", "image_url")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 KINDS = ("parquet", "jsonl", "ndjson", "json", "txt", *DELIMITERS)
-PATTERNS = tuple(  # of a folder: a .json there is rather a report than a list
+PATTERNS = tuple(  # for a folder: a .json there is more likely a report than a list
     f"*.{kind}{packed}" for kind in KINDS if kind != "json" for packed in ("", ".gz", ".zst")
 )
 Row = Link | RejectedRow
@@ -47,18 +47,20 @@ def slices(rows: Iterable[Row], size: int) -> Iterator[Slice]:
 
 
 def links_of(connector: str, place: Place) -> Iterator[Row]:
-    """The addresses of a published corpus. Raises FetchError for a connector without any."""
+    """The URLs of a published corpus. Raises FetchError for a connector that has none."""
     known = connectors()
-    found = known[connector].links if connector in known else None
-    if found is None:
+    links = known[connector].links if connector in known else None
+    if links is None:
         able = ", ".join(name for name, item in known.items() if item.links)
         raise FetchError(f"connector {connector!r} has no addresses to fetch; those that have: {able}")
-    return found(place)
+    return links(place)
 
 
 def read_list(path: str) -> Iterator[Row]:
-    """Every row of a list: Parquet, CSV, TSV, JSON lines, or a URL a line. Raises FetchError where a file has no column of
-    URLs, before the first row."""
+    """Every row of a list: Parquet, CSV, TSV, JSON lines, or one URL per line.
+
+    Raises FetchError before the first row if a file has no URL column.
+    """
     files = find(expand(path), PATTERNS)
     for file in files:
         check(file)
@@ -102,7 +104,7 @@ def numbered(file: str) -> Numbered:
 
 
 def url_lines(file: str) -> Numbered:
-    """A URL a line, numbered with the empty ones; a carriage return ends a line too."""
+    """One URL per line, numbered including empty lines; a carriage return also ends a line."""
     number = -1
     try:
         lines = (part for line in lines_of(file) for part in ([line] if isinstance(line, Bad) else line.split(b"\r")))
@@ -119,10 +121,10 @@ def url_lines(file: str) -> Numbered:
 
 
 def linked(locator: str, row: Mapping[str, Any]) -> Row:
-    """The row's URL, as it is listed, with the usual columns beside it."""
+    """The row's URL, as listed, with the usual columns."""
     url = listed_url(pick(row, *ADDRESS))
     if not url:
         return RejectedRow("", locator, "no address")
-    told = plain(row)
+    details = plain(row)
     checked = {name: text(row.get(name)) for name in ("sha256", "md5")}
-    return Link(locator, url, told.caption, told.attributes, told.licence, told.author, **checked)
+    return Link(locator, url, details.caption, details.attributes, details.licence, details.author, **checked)

@@ -1,4 +1,4 @@
-"""How a list is fetched."""
+"""Options for fetching a list."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 from codi2_datasets.fetching.rules import Blocklist
 from codi2_storage.locations.urls import UrlError, parse_host
 
-VERSION = "2"  # since 2, a URL is asked for as it is listed
+VERSION = "2"  # since 2, a URL is requested as listed
 
 
 class FetchError(ValueError):
-    """The list or an option cannot be used; the message names it."""
+    """The list or an option cannot be used. The message names it."""
 
 
 @dataclass(frozen=True)
 class Options:
     media: str = "image"
-    """image, audio or video: what is kept of what comes."""
+    """image, audio or video: the modality to keep."""
     size: int = 256
-    """Pixels of a picture's shorter side, at most; 0 keeps pictures as they come."""
+    """Maximum length of an image's shorter side in pixels; 0 keeps images unchanged."""
     quality: int = 90
     shard_rows: int = 1_000
     at_once: int = 64
-    """Addresses under way in one worker."""
+    """Requests in flight per worker."""
     per_host: int = 8
     timeout: float = 30.0
-    """Seconds of one try, from the connection to the last byte."""
+    """Seconds for one attempt, from the connection to the last byte."""
     stall: float = 10.0
     """Seconds without a byte."""
     retries: int = 2
     most_bytes: int = 32 * 2**20
     most_pixels: int = 100_000_000
     robots: bool = True
-    """Heed robots.txt, tdmrep.json and the headers that opt out."""
+    """Honor robots.txt, tdmrep.json and the opt-out headers."""
     hosts: tuple[str, ...] = ()
-    """Allowed by name to lie in a private network."""
+    """Hosts that may resolve to private addresses."""
     blocklist: Blocklist = field(default_factory=Blocklist)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class Options:
             raise FetchError(f"allow host: {error}") from None
 
     def deciding(self) -> dict[str, Any]:
-        """What changes the bytes; the rest changes how long it takes."""
+        """The options that determine the bytes; the others only affect speed."""
         names = ("media", "size", "quality", "shard_rows", "most_bytes", "most_pixels", "robots")
         known = asdict(self)
         return {"version": VERSION, **{name: known[name] for name in names}, "blocklist": self.blocklist.words()}

@@ -1,4 +1,4 @@
-"""Bytes from the web to what is kept of them: told from their content, refused where they are bombs, made small."""
+"""Converts fetched bytes to what is stored: type detected from content, decompression bombs refused, images downscaled."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from codi2_datasets.media.decoding.raster import load, open_checked, pillow_erro
 from codi2_datasets.readers.media import media_type_of, medium
 from codi2_datasets.readers.values import Bad
 
-AS_THEY_COME = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # kept where they are small enough
+AS_THEY_COME = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # stored unchanged if small enough
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A medium as it goes into the tar; `status` is ok, or why there is none."""
+    """A medium as stored in the tar. `status` is ok, or the reason that there is none."""
 
     status: str
     error: str = ""
@@ -34,20 +34,20 @@ class Kept:
     width: int | None = None
     height: int | None = None
     sha256: str = ""
-    """Of the bytes as they came."""
+    """Of the bytes as fetched."""
 
 
 def keep(data: bytes, link: Link, options: Options) -> Kept:
-    """Check and shrink. Runs in a thread: Pillow lets others work meanwhile."""
+    """Verify and downscale. Runs in a thread, because Pillow releases the GIL."""
     digest = hashlib.sha256(data).hexdigest()
     if (link.sha256 and link.sha256.lower() != digest) or (
         link.md5 and link.md5.lower() != hashlib.md5(data, usedforsecurity=False).hexdigest()
     ):
         return Kept(status.HASH, "other bytes than the list promises", sha256=digest)
-    found = media_type_of(data)
-    if not found.startswith(options.media) and not (options.media == "audio" and found.startswith("video")):
-        return Kept(status.NOT_MEDIA, f"{found or 'no medium'}, not {options.media}", sha256=digest)
-    if options.media != "image" or found == "image/svg+xml":
+    media_type = media_type_of(data)
+    if not media_type.startswith(options.media) and not (options.media == "audio" and media_type.startswith("video")):
+        return Kept(status.NOT_MEDIA, f"{media_type or 'no medium'}, not {options.media}", sha256=digest)
+    if options.media != "image" or media_type == "image/svg+xml":
         taken = medium(data, link.row_id, (options.media,))
         if isinstance(taken, Bad):
             return Kept(status.NOT_MEDIA, taken.reason, sha256=digest)
@@ -63,13 +63,15 @@ def keep(data: bytes, link: Link, options: Options) -> Kept:
 
 
 def kept_image(data: bytes, digest: str, options: Options) -> Kept:
-    """The image as it came where it is small enough, else made smaller: upright, in sRGB, without metadata. Width and
-    height are those displayed. Raises MediaError."""
+    """The image unchanged if small enough, else downscaled: upright, in sRGB, without metadata.
+
+    Width and height are those displayed. Raises MediaError.
+    """
     with pillow_errors(data):
         image = open_checked(data, options.most_pixels)
         scale = options.size / min(image.size) if options.size else 1.0
         if scale >= 1 and image.format in AS_THEY_COME:
-            orientation = load(image)  # an image that breaks off is known now
+            orientation = load(image)  # detects a truncated image
             size = upright_size(image.size, orientation)
             return Kept(status.OK, "", data, AS_THEY_COME[image.format], *size, digest)
         drawn = smaller(image, min(scale, 1.0))
@@ -80,9 +82,11 @@ def kept_image(data: bytes, digest: str, options: Options) -> Kept:
 
 
 def smaller(image: Image.Image, scale: float) -> Image.Image:
-    """A freshly opened image scaled and upright: RGBA where there is transparency, else RGB, or YCbCr as JPEGs code it."""
+    """A newly opened image scaled and upright: RGBA if there is transparency, else RGB, or YCbCr if the JPEG is coded
+    so.
+    """
     if image.format in ("JPEG", "MPO") and is_plain(image) and is_ycc(image):
-        # the decoder of a JPEG leaves out what would be thrown away, and colours stay as they are coded
+        # the JPEG decoder skips detail that downscaling would discard, and colours stay as coded
         to = scaled(image.size, scale)
         image.draft("YCbCr", to)
         orientation, drawn = load(image), image
@@ -93,12 +97,12 @@ def smaller(image: Image.Image, scale: float) -> Image.Image:
     if drawn.size != to:
         drawn = drawn.resize(to, Image.Resampling.HAMMING)  # 1.5 times as fast as bicubic, and no halos
     drawn = upright(drawn, orientation)
-    drawn.info = {}  # what was applied must not be written, and applied, again
+    drawn.info = {}  # metadata that was applied must not be written and applied again
     return drawn
 
 
 def is_ycc(jpeg: Image.Image) -> bool:
-    """Whether a JPEG of three channels is coded as brightness and colour, as nearly all are, and not as RGB."""
+    """Whether a three-channel JPEG is coded as YCbCr, as nearly all are, and not as RGB."""
     names = [layer[0] for layer in getattr(jpeg, "layer", ())]
     return jpeg.info.get("adobe_transform", 1) != 0 and names != [*b"RGB"]
 

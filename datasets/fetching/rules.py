@@ -1,4 +1,4 @@
-"""Who wants not to be fetched: headers, robots.txt, tdmrep.json (W3C TDM Reservation Protocol), a blocklist of one's own."""
+"""Opt-outs from fetching: headers, robots.txt, tdmrep.json (W3C TDM Reservation Protocol), and the user's blocklist."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from codi2_storage.locations.urls import Url, UrlError, parse_host, parse_url
 
 AGENT = "codi2-open"
 REFUSALS = {"noai", "noimageai", "noindex", "noimageindex", "none"}
-NAMED = {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}  # directives that hold a colon
+NAMED = {
+    "max-snippet",
+    "max-image-preview",
+    "max-video-preview",
+    "unavailable_after",
+}  # directives that contain a colon
 
 
 def opted_out(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether an answer's headers keep it from being used: X-Robots-Tag for everybody or for us, or tdm-reservation."""
+    """Whether response headers forbid use: X-Robots-Tag for every agent or for this one, or tdm-reservation."""
     for name, value in headers:
         if name.lower() == "tdm-reservation" and value.strip() == "1":
             return True
@@ -28,7 +33,7 @@ def opted_out(headers: Iterable[tuple[str, str]]) -> bool:
 
 
 def refuses(tag: str) -> bool:
-    """'noai, noindex' or 'agent: noai, ...': an agent's name holds until the next one."""
+    """Parse 'noai, noindex' or 'agent: noai, ...': an agent's name applies until the next one."""
     meant = True
     for word in tag.lower().split(","):
         agent, colon, directive = word.partition(":")
@@ -45,22 +50,25 @@ ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~:/?#\[\]@!$&()*+,;=%]")
 
 
 def comparable(target: str) -> str:
-    """A path or a pattern as RFC 9309 compares them: percent-codes in upper case, none for a letter, digit or -._~, all for
-    what a URL cannot hold. For comparing alone: a URL is asked for as it is written."""
+    """A path or pattern in the form in which RFC 9309 compares them.
+
+    Percent-codes in upper case, none for a letter, digit or -._~, and for everything that a URL cannot contain. For
+    comparison only: a URL is requested as it is written.
+    """
 
     def one(match: re.Match[str]) -> str:
-        found = match[0]
-        if len(found) == 3 and found[0] == "%":
-            character = chr(int(found[1:], 16))
+        code = match[0]
+        if len(code) == 3 and code[0] == "%":
+            character = chr(int(code[1:], 16))
             unreserved = character.isascii() and (character.isalnum() or character in "-._~")
-            return character if unreserved else found.upper()
-        return "".join(f"%{byte:02X}" for byte in found.encode("utf-8", "replace"))
+            return character if unreserved else code.upper()
+        return "".join(f"%{byte:02X}" for byte in code.encode("utf-8", "replace"))
 
     return ESCAPE.sub(one, target)
 
 
 def fits(pattern: str, path: str) -> bool:
-    """As in robots.txt: the start of a path, * for anything, $ for its end."""
+    """Match as in robots.txt: the start of a path, * for anything, $ for its end."""
     if "*" not in pattern:
         return path == pattern[:-1] if pattern.endswith("$") else bool(pattern) and path.startswith(pattern)
     literal = pattern.replace("[", "[[]").replace("?", "[?]")
@@ -69,13 +77,13 @@ def fits(pattern: str, path: str) -> bool:
 
 @dataclass(frozen=True)
 class Robots:
-    """The rules of a robots.txt for us (RFC 9309), as (pattern, allowed)."""
+    """The rules of a robots.txt for this agent (RFC 9309), as (pattern, allowed)."""
 
     rules: tuple[tuple[str, bool], ...] = ()
 
     @classmethod
     def read(cls, text: str) -> Robots:
-        """Those of the groups that name us, else those for every agent."""
+        """The rules of the groups that name this agent, else those for every agent."""
         groups: dict[str, list[tuple[str, bool]]] = {}
         agents: list[str] = []
         ruled = False
@@ -95,7 +103,7 @@ class Robots:
         return cls(tuple(groups.get(ours, ())))
 
     def allows(self, target: str) -> bool:
-        """The longest pattern that fits decides; of two as long, the one that allows."""
+        """The longest matching pattern decides; of equally long ones, the one that allows."""
         path = comparable(target)
         return max(
             ((len(pattern), allowed) for pattern, allowed in self.rules if fits(pattern, path)), default=(0, True)
@@ -111,7 +119,7 @@ class Site:
 
     @classmethod
     def read(cls, robots: str | None, tdmrep: str | None) -> Site:
-        """None: the site has no such file. A tdmrep.json that is none reserves nothing."""
+        """None: the site has no such file. An invalid tdmrep.json reserves nothing."""
         try:
             rules = json.loads(tdmrep or "[]")
         except (ValueError, RecursionError):
@@ -123,11 +131,11 @@ class Site:
         return cls(Robots.read(robots or ""), tuple(reservations))
 
     def allows(self, url: Url) -> bool:
-        """Whether robots.txt lets us read a URL."""
+        """Whether robots.txt allows a URL."""
         return self.robots.allows(url.target)
 
     def reserves(self, url: Url) -> bool:
-        """Whether tdmrep.json reserves a URL: the first rule whose location fits its path decides."""
+        """Whether tdmrep.json reserves a URL: the first rule whose location matches its path decides."""
         path = comparable(url.path)
         return next((reserved for location, reserved in self.reservations if fits(location, path)), False)
 
@@ -137,7 +145,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Blocklist:
-    """Hosts, domains (*.example.org: it and all below) and beginnings of URLs, `comparable`, that are never asked for."""
+    """Hosts, domains (*.example.org: it and all below) and URL prefixes (`comparable`) that are never requested."""
 
     hosts: frozenset[str] = frozenset()
     domains: tuple[str, ...] = ()
@@ -145,7 +153,7 @@ class Blocklist:
 
     @classmethod
     def read(cls, path: str | Path) -> Blocklist:
-        """One entry a line, # begins a comment. Raises FileNotFoundError, and UrlError for a line that is no entry."""
+        """One entry per line; # starts a comment. Raises FileNotFoundError, and UrlError for an invalid line."""
         hosts: set[str] = set()
         domains: list[str] = []
         beginnings: list[str] = []

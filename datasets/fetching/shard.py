@@ -1,10 +1,10 @@
-"""One shard of a list: what is missing is fetched, and tar and Parquet are written, the Parquet last.
+"""One shard of a list: fetches what is missing, then writes the tar and last the Parquet file.
 
-    000000.tar       {key}.jpg, {key}.txt, {key}.json of each row that came, in the list's order
+    000000.tar       {key}.jpg, {key}.txt, {key}.json of each fetched row, in the list's order
     000000.parquet   every row: key, row_id, url, status, error, ...; in its metadata the hash of rows and options
 
-A rerun takes settled rows over and fetches those whose failure may pass. A kill between the two files leaves a tar that holds
-all that the older Parquet says, so nothing is lost.
+A rerun keeps settled rows and retries transient failures. A kill between the two files leaves a tar that contains
+everything that the older Parquet file lists, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HOSTS = b"codi2-allowed-hosts"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs."""
+    """The input of a worker."""
 
     out: Store
     rows: Slice
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass
 class Fetched:
-    """A row with what came of it."""
+    """A row with its result."""
 
     key: str
     row: Any
@@ -90,13 +90,15 @@ class Fetched:
 
 
 def fetch_shards(jobs: Sequence[Job]) -> list[dict[str, int]]:
-    """Fetch what shards lack and write them. Returns of each how many rows have which status, and under 'asked' how many
-    were asked for now."""
+    """Fetch what shards lack and write them.
+
+    Returns for each shard the number of rows by status, and under 'asked' the number of rows requested in this run.
+    """
     return asyncio.run(Fetching(jobs[0].options).shards(jobs))
 
 
 class Fetching:
-    """Shards fetched side by side in one event loop: while one waits for its last, slow addresses, the next goes on."""
+    """Fetches several shards in one event loop: while one waits for its last slow hosts, the next continues."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -115,15 +117,15 @@ class Fetching:
             rows = settled(job, spec)
             keys = [f"{job.rows.name}{n:05d}" for n in range(len(job.rows.rows))]
             todo = [(key, row) for key, row in zip(keys, job.rows.rows, strict=True) if key not in rows]
-            for found in await asyncio.gather(*(self.row(key, row) for key, row in todo)):
-                rows[found.key] = found
+            for result in await asyncio.gather(*(self.row(key, row) for key, row in todo)):
+                rows[result.key] = result
             if todo:
                 write = partial(write_shard, job, spec, [rows[key] for key in keys])
                 await asyncio.get_running_loop().run_in_executor(self.pool, write)
-        return {"asked": len(todo), **Counter(found.kept.status for found in rows.values())}
+        return {"asked": len(todo), **Counter(result.kept.status for result in rows.values())}
 
     async def row(self, key: str, row: Any) -> Fetched:
-        """Fetch one row, and have a thread make small what came."""
+        """Fetch one row, and downscale the result in a thread."""
         if not isinstance(row, Link):
             return Fetched(key, row, Kept(status.BAD_ROW, row.reason))
         async with self.at_once:
@@ -135,7 +137,7 @@ class Fetching:
 
 
 def settled(job: Job, spec: str) -> dict[str, Fetched]:
-    """The rows that an earlier run settled, with their media; none where rows or options were others."""
+    """The rows that an earlier run settled, with their media; none if rows or options have changed."""
     name = job.rows.name
     if not (job.out.exists(f"{name}.parquet") and job.out.exists(f"{name}.tar")):
         return {}
@@ -144,26 +146,30 @@ def settled(job: Job, spec: str) -> dict[str, Fetched]:
         return {}
     table = pq.read_table(io.BytesIO(data))
     before = (table.schema.metadata or {}).get(HOSTS, b"").decode().split()
-    allowed = set(job.options.hosts) - set(before)  # since then: what was private may be asked for now
-    told = {
+    allowed = set(job.options.hosts) - set(
+        before
+    )  # newly allowed hosts: rows that were refused as private may be fetched now
+    kept_lines = {
         line["key"]: line
         for line in table.to_pylist()
         if not status.transient(line["status"]) and not (allowed and line["status"] == status.PRIVATE)
     }
-    again = len(told) < len(table)  # else the media need not be looked at
+    again = len(kept_lines) < len(table)  # otherwise the media need not be read
     held = {one.key: one for one in samples(job.out.uri(f"{name}.tar")) if isinstance(one, Sample)} if again else {}
-    found = {}
+    restored = {}
     for n, row in enumerate(job.rows.rows):
         key = f"{name}{n:05d}"
-        line = told.get(key)
+        line = kept_lines.get(key)
         if line is None or (again and line["status"] == status.OK and key not in held):
             continue
-        found[key] = Fetched(key, row, kept_of(line, held.get(key)), line["code"])
-    return found
+        restored[key] = Fetched(key, row, kept_of(line, held.get(key)), line["code"])
+    return restored
 
 
 def spec_of(parquet: bytes) -> bytes | None:
-    """The hash of rows and options that a shard's Parquet was written for; None where it is damaged, or not ours."""
+    """The hash of rows and options that a shard's Parquet file was written for; None if it is damaged or from another
+    program.
+    """
     try:
         return (pq.read_schema(io.BytesIO(parquet)).metadata or {}).get(SPEC)
     except (pa.ArrowException, OSError):

@@ -1,10 +1,10 @@
-"""What can come of an address. A row has one status; those that may come out otherwise another day are fetched again."""
+"""Statuses of a URL. Each row has one; rows with a transient status are fetched again by the next run."""
 
 from __future__ import annotations
 
 OK = "ok"
 TIMEOUT, RESET, UNREACHABLE, TRUNCATED = "timeout", "reset", "unreachable", "truncated"
-NO_ROBOTS = "robots_unreachable"  # a site that cannot say its rules is not read, today
+NO_ROBOTS = "robots_unreachable"  # a site whose rules cannot be read is not fetched for now
 REDIRECTS, TOO_LARGE, TOO_MANY_PIXELS, NOT_MEDIA, DAMAGED = (
     "redirects",
     "too_large",
@@ -24,7 +24,7 @@ def of_code(code: int) -> str:
 
 
 def transient(status: str) -> bool:
-    """Whether the same address may give something else another day."""
+    """Whether the same URL may give another result later."""
     if status.startswith("http_"):
         code = int(status.removeprefix("http_"))
         return code >= 500 or code in PASSING_CODES

@@ -1,4 +1,4 @@
-"""Names made of what they name: the same data has the same name, on any machine and on any day."""
+"""Content hashes: the same data gives the same hash on any machine at any time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def canonical(value: object) -> str:
-    """Plain data as JSON, the same for the same data."""
+    """Plain data as canonical JSON: sorted keys, the same string for the same data."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
@@ -17,5 +17,5 @@ def digest(value: object) -> str:
 
 
 def sha256(payload: bytes | str) -> str:
-    """sha256 of bytes, or of text as UTF-8, as hex."""
+    """sha256 of bytes, or of a string as UTF-8, as hex."""
     return hashlib.sha256(payload.encode() if isinstance(payload, str) else payload).hexdigest()

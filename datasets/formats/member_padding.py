@@ -1,9 +1,10 @@
-"""The same members in the first samples of every shard, for readers that infer columns from them.
+"""Pads the first samples of every shard with placeholder members, for readers that infer columns from them.
 
-Hugging Face's `datasets` reads the first five samples of the first tar, wants the same members in each, and knows no other
-members from then on: samples with one and with four examples are an error, and what only a later one holds would be lost. So
-the first five hold every member of the shard's task, those they lack as a placeholder that the sample's JSON does not name:
-an image of one pixel, audio of one value, a video of one frame. A sample's own parts are those that its JSON names.
+Hugging Face's `datasets` reads the first five samples of the first tar, requires the same members in each, and ignores
+any other members after that: samples with one and with four examples are an error, and what only a later sample holds
+would be lost. So the first five samples hold every member of the shard's task. Missing ones are placeholders that the
+sample's JSON does not name: an image of one pixel, audio of one value, a video of one frame. A sample's own parts are
+those that its JSON names.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from codi2_datasets.formats.sample import EXTENSIONS, Sample
 from codi2_datasets.formats.tar import add_member
 
-FIRST = 5  # samples that `datasets` looks at: NUM_EXAMPLES_FOR_FEATURES_INFERENCE
+FIRST = 5  # samples that `datasets` reads: NUM_EXAMPLES_FOR_FEATURES_INFERENCE
 MODALITIES = {extension: modality for modality, extension in EXTENSIONS.items()}
-# as text, and not encoded here: other versions of an encoder would give other bytes
+# stored encoded, because other versions of an encoder would give other bytes
 PLACEHOLDERS = {
     "image": b64decode("UklGRh4AAABXRUJQVlA4TBEAAAAvAAAAAAfQ//73v/+BiOh/AAA="),
     "audio": b64decode(
@@ -41,12 +42,12 @@ PLACEHOLDERS = {
 
 
 def members_of(samples: Iterable[Sample]) -> dict[str, str]:
-    """Every member that the samples' parts have, and its modality."""
+    """All members of the samples' parts, with their modality."""
     return {part.part: part.type for sample in samples for part in sample.parts() if part.part is not None}
 
 
 def pad(archive: tarfile.TarFile, number: int, sample: Sample, members: Mapping[str, str]) -> None:
-    """Add to sample `number` of a shard, whose own members were just added, a placeholder for each that it lacks."""
+    """Add placeholders to sample `number` of a shard, whose own members were just added, for each member that it lacks."""
     if number >= FIRST:
         return
     own = members_of([sample])
@@ -57,7 +58,7 @@ def pad(archive: tarfile.TarFile, number: int, sample: Sample, members: Mapping[
 def add_sample(
     archive: tarfile.TarFile, number: int, sample: Sample, media: Mapping[str, bytes], members: Mapping[str, str]
 ) -> None:
-    """Add sample `number` of a shard: its JSON, its media, and what it lacks of the shard's members."""
+    """Add sample `number` to a shard: its JSON, its media, and placeholders for the shard's members that it lacks."""
     add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
     for name in members_of([sample]):
         add_member(archive, f"{sample.sample_id}.{name}", media[name])

@@ -1,4 +1,4 @@
-"""The one sample type: chat messages whose content parts are text, pictures, sounds or clips, with in-context roles."""
+"""The sample format: chat messages whose content parts are text, images, audio or video, with in-context roles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
-SAMPLE_RATE = 16_000  # Hz, of every sound in a sample
+SAMPLE_RATE = 16_000  # Hz, of all audio in samples
 Modality = Literal["text", "image", "audio", "video"]
 IclRole = Literal["demo_input", "demo_output", "query", "target"]
 Role = Literal["system", "user", "assistant"]
@@ -21,12 +21,12 @@ TASKS = (
 
 
 class SampleError(ValueError):
-    """A sample breaks the format; the message names the sample and the part."""
+    """A sample violates the format. The message names the sample and the part."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a message. Text parts hold `text`; the others name a shard member (`part`) and an asset."""
+    """One part of a message. Text parts hold `text`; the others name a shard member (`part`) and an asset."""
 
     type: Modality
     text: str | None = None

@@ -1,8 +1,8 @@
-"""Samples as WebDataset shards: `{key}.json` first, then `{key}.{pos:03d}.{ext}`; the first five hold all members of
-their task, those they lack as placeholders (`padding.py`).
+"""Writes samples as WebDataset shards: `{key}.json` first, then `{key}.{pos:03d}.{ext}`.
 
-A shard is named by the hash of its plan, so that the name says what is inside: the same plan is never written
-twice, and a changed one never overwrites what another build uses. Beside it, `….json` says what was written.
+The first five samples hold all members of their task, missing ones as placeholders (`member_padding.py`). A shard is
+named by the hash of its plan: the same plan is never written twice, and a changed one never overwrites a shard that
+another build uses. The receipt beside it, `….json`, lists what was written.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Medium:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to write: rows of the plan, samples and parts in order, media with the columns of `Medium`."""
+    """One shard to write: plan rows of samples and parts in order, and media with the columns of `Medium`."""
 
     root: Store
     name: str
@@ -56,12 +56,12 @@ class ShardPlan:
     parts: pa.Table
     media: pa.Table
     members: tuple[str, ...] = ()
-    """Every member that samples of the task have, in any of its shards: the first samples hold them all."""
+    """Every member that samples of the task have, in any of its shards: the first samples hold all of them."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is in a shard: the file beside it."""
+    """What a shard contains: the content of the file beside it."""
 
     shard: str
     samples: int
@@ -70,7 +70,7 @@ class Receipt:
     derived: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     passing: bool = False
-    """Some failed because media could not be read now: the next build writes the shard again."""
+    """Some samples failed because media could not be read for now: the next build writes the shard again."""
 
 
 def receipt_path(shard: str) -> str:
@@ -82,17 +82,19 @@ def receipt_json(receipt: Receipt) -> bytes:
 
 
 def read_receipt(store: Store, shard: str) -> Receipt | None:
-    """The receipt of a shard that is there whole, or None."""
+    """The receipt of a completely written shard, or None."""
     if not (store.exists(receipt_path(shard)) and store.exists(shard)):
         return None
     return Receipt(**json.loads(store.read_bytes(receipt_path(shard))))
 
 
 def write_shard(plan: ShardPlan) -> Receipt:
-    """Gather the media, write the tar and its receipt. A sample whose media cannot be had is left out, with why.
+    """Collect the media, write the tar and its receipt.
 
-    Where media could not be read now, the shard has a name that says which samples it lacks: the plan's own stays free, and
-    the next build writes it again.
+    Samples whose media are unavailable are left out, with the error.
+
+    If media could not be read for now, the shard's name also depends on the samples it lacks: the plan's own name stays
+    free, and the next build writes that shard.
     """
     media = media_of(plan)
     data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
@@ -145,7 +147,7 @@ def write_shard(plan: ShardPlan) -> Receipt:
 
 
 def lacking(name: str, samples: list[str]) -> str:
-    """The name of a shard of that plan without some of its samples; it sorts as the whole one does."""
+    """The name of a shard of that plan without some of its samples; it sorts like the complete one."""
     digest = hashlib.sha256("\n".join([name, *sorted(samples)]).encode()).hexdigest()
     return f"{name.rpartition('-')[0]}-{digest[:16]}.tar"
 
@@ -155,18 +157,18 @@ def media_of(plan: ShardPlan) -> list[Medium]:
 
 
 def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The bytes of assets, checked against their ids, one read a file; and what went wrong, by asset."""
+    """The bytes of assets, verified against their ids, with one read per file; and the errors, by asset id."""
     data: dict[str, bytes] = {}
     errors: dict[str, str] = {}
     ordered = sorted(media, key=lambda medium: (medium.shard or "", medium.offset))
     for shard, group in groupby(ordered, key=lambda medium: medium.shard or ""):
         wanted = list(group)
         try:
-            found = store.read_ranges(shard, [(m.offset, m.offset + m.bytes) for m in wanted])
+            payloads = store.read_ranges(shard, [(m.offset, m.offset + m.bytes) for m in wanted])
         except OSError as error:
             errors |= {medium.asset_id: f"{shard}: {error}" for medium in wanted}
             continue
-        for medium, content in zip(wanted, found, strict=True):
+        for medium, content in zip(wanted, payloads, strict=True):
             if hashlib.sha256(content).hexdigest() == medium.asset_id:
                 data[medium.asset_id] = content
             else:
@@ -175,7 +177,7 @@ def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dic
 
 
 def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float | None]:
-    """Make a derived medium. Returns its bytes, and for sounds and clips the duration in seconds."""
+    """Make a derived medium. Returns its bytes and, for audio, its duration in seconds. Raises MediaError."""
     derivation = derivations().get(medium.op or "")
     if derivation is None:
         raise MediaError(f"no derivation {medium.op!r}")
@@ -188,14 +190,14 @@ def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float | None]
 
 
 def decode(data: bytes) -> np.ndarray:
-    """A medium of a sample, whichever of the three it is."""
+    """Decode an image, audio or video of a sample, by its first bytes."""
     if data[:4] == b"fLaC":
         return decode_audio(data)
     return np.asarray(decode_image(data)) if data[:4] == b"RIFF" else decode_video(data)
 
 
 def as_sample(row: dict[str, Any], parts: Sequence[dict[str, Any]]) -> Sample:
-    """Rows of the plan as the sample they describe."""
+    """Convert rows of the plan to the sample they describe."""
     messages = []
     for _, turn in groupby(parts, key=lambda part: part["turn"]):
         rows = list(turn)

@@ -1,4 +1,4 @@
-"""Tar files with no clock and no owner in them: the same members make the same bytes."""
+"""Deterministic tar files, without times or owners: the same members give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tarfile
 
 
 def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[int | None]]:
-    """An uncompressed tar of the members and where each one's bytes begin; a member without bytes is left out."""
+    """An uncompressed tar of the members, and the offset of each one's bytes. A member without bytes is left out."""
     buffer = io.BytesIO()
     offsets: list[int | None] = []
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -21,7 +21,7 @@ def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[in
 
 
 def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file with no clock and no owner, so that the same members make the same bytes."""
+    """Add a file without time or owner, so that the same members give the same bytes."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
     archive.addfile(info, io.BytesIO(data))

@@ -1,7 +1,7 @@
-"""Values as the catalog keeps them: strings that are UTF-8, attributes that are JSON of RFC 8259 for every reader of SQL.
+"""Sanitises values for the catalog: strings become valid UTF-8, attributes valid JSON (RFC 8259).
 
-JSON as Python reads it may hold NaN and Infinity, which are no JSON, and halves of characters ("\\ud83d"), which are no UTF-8; names of
-files in tars may hold any bytes. Numbers that are none become null; of halves of characters and other bytes the escapes are written out.
+JSON that Python reads may hold NaN and Infinity, which are not JSON, and lone surrogates ("\\ud83d"), which are not
+UTF-8; file names in tars may hold any bytes. Such numbers become null; surrogates and other bytes become escapes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ DEEPEST = 100  # levels of nesting
 
 
 def plain_string(value: str) -> str:
-    """The string with what is no UTF-8 written out: '\\ud83d' as backslash, u, d, 8, 3, d."""
+    """The string with everything that is not UTF-8 escaped: '\\ud83d' becomes backslash, u, d, 8, 3, d."""
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def plain_json(value: Any, levels: int = DEEPEST) -> Any:
-    """Plain data as JSON can hold it: NaN, Infinity and what is nested too deep as null, what is no JSON as its string."""
+    """Plain data that JSON can hold: NaN, Infinity and data nested too deep become null, other types their string."""
     if isinstance(value, dict | list | tuple) and not levels:
         return None
     if isinstance(value, dict):
@@ -34,7 +34,7 @@ def plain_json(value: Any, levels: int = DEEPEST) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is JSON and UTF-8 as it stands."""
+    """Whether a value is valid JSON and UTF-8 as it is."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError):

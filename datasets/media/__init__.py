@@ -2,8 +2,8 @@
 
 
 class MediaError(ValueError):
-    """A medium cannot be read; the message says why."""
+    """A medium cannot be read. The message names the reason."""
 
 
 class TooLarge(MediaError):
-    """More pixels or samples than are allowed; the message says how many, for 'the image has ...'."""
+    """More pixels or samples than allowed. The message gives the number, to complete 'the image has ...'."""

@@ -1,7 +1,7 @@
-"""Drawings cut out of the white they were drawn on.
+"""Cuts drawings out of their white background.
 
-White is background where it hangs together with the border: the white of an eye stays. At the edge, where drawing and
-white were blended, each pixel gets the share of drawing that explains its colour, so that no pale rim is left.
+White is background if it is connected to the border: the white of an eye stays. At the edge, where drawing and white
+are blended, each pixel gets the alpha that explains its colour, so that no pale rim remains.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from scipy import ndimage
 
 NEAR_WHITE = 248  # of 255, in every channel
 RIM = 2  # pixels along the edge in which drawing and white may be blended
-TOLERANCE = 12  # of 255, in any channel, for a blend to count as one
+TOLERANCE = 12  # of 255, in any channel, for a pixel to count as a blend
 
 
 def background(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H, W) bool: the white that reaches the border, over straight steps alone."""
+    """(H, W, 3) uint8 -> (H, W) bool: the white that is connected to the border by horizontal and vertical steps."""
     white = picture.min(axis=2) >= NEAR_WHITE
     labels, _ = ndimage.label(white)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
@@ -27,10 +27,10 @@ def cutout(picture: np.ndarray) -> np.ndarray:
     outside = background(picture)
     layered = np.dstack([picture, np.where(outside, 0, 255).astype(np.uint8)])
     rim = ndimage.binary_dilation(outside, np.ones((3, 3)), iterations=RIM) & ~outside
-    own = 255.0 - picture.reshape(-1, 3)[inkiest(picture)[rim]]  # how far from white the drawing is by itself
+    own = 255.0 - picture.reshape(-1, 3)[inkiest(picture)[rim]]  # how far from white the drawing's own colour is
     here = 255.0 - picture[rim]
     share = np.clip((here * own).sum(axis=1) / np.maximum((own * own).sum(axis=1), 1.0), 0.0, 1.0)
-    # what is no blend of white and the drawing's own colour is another colour of the drawing, and stays as it is
+    # a pixel that is no blend of white and the drawing's own colour is another colour of the drawing, and is kept
     blended = np.abs(here - share[:, None] * own).max(axis=1) <= TOLERANCE
     layered[rim, :3] = np.where(blended[:, None], 255.0 - own, picture[rim]).astype(np.uint8)
     layered[rim, 3] = np.where(blended, np.rint(255 * share), 255).astype(np.uint8)
@@ -38,14 +38,14 @@ def cutout(picture: np.ndarray) -> np.ndarray:
 
 
 def inkiest(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> (H, W): for each pixel, which one (counted row by row) is farthest from white within reach."""
+    """(H, W, 3) -> (H, W): for each pixel, the index (row by row) of the pixel farthest from white within reach."""
     ink = 765 - picture.sum(axis=2, dtype=np.int64)
     places = np.arange(ink.size).reshape(ink.shape)
     return ndimage.maximum_filter(ink * ink.size + places, size=2 * RIM + 1) % ink.size
 
 
 def trimmed(layer: np.ndarray) -> np.ndarray:
-    """(H, W, 4) -> the smallest rectangle of it that holds all that is not transparent; all of it if nothing is."""
+    """(H, W, 4) -> its smallest rectangle that contains everything opaque; the whole if nothing is."""
     rows, columns = np.flatnonzero(layer[..., 3].any(axis=1)), np.flatnonzero(layer[..., 3].any(axis=0))
     if not rows.size:
         return layer

@@ -1,8 +1,8 @@
-"""Images: SVG, PNG, JPEG, WebP, GIF, ... -> lossless square WebP on white, the same bytes for the same input.
+"""Image normalisation: SVG, PNG, JPEG, WebP, GIF, ... -> lossless square WebP on white, deterministic.
 
-Figures are for 64 px on one core: an SVG is rendered at its final size (1-2 ms, gradients 11 ms; twice the size and down
-again takes 2.5 times as long, and resvg's own antialiasing is as good). WebP effort 1 takes 1.1 ms and 2.6 kB an image,
-effort 4 saves 6 % of that for three times the time.
+Measured at 64 px on one core: an SVG is rendered at its final size (1-2 ms, gradients 11 ms; rendering at twice the
+size and downscaling takes 2.5 times as long, and resvg's own antialiasing is as good). WebP effort 1 takes 1.1 ms and
+2.6 kB per image; effort 4 saves 6 % of that for three times the time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from codi2_datasets.media.decoding.svg import render_svg
 
 
 def normalise_image(payload: bytes, media_type: str, size: int = 64) -> bytes:
-    """A `size` x `size` RGB image as lossless WebP: whole, centred, aspect kept, transparency over white.
+    """A `size` x `size` RGB image as lossless WebP: uncropped, centred, aspect ratio kept, transparency over white.
 
-    Raises MediaError for what is corrupt, empty, too large, or links to files outside of itself.
+    Raises MediaError for files that are corrupt, empty, too large, or link to other files.
     """
     pixels = render_svg(payload, size) if media_type == "image/svg+xml" else payload
     return encode_image(fit(decode_image(pixels), size))
@@ -29,7 +29,7 @@ def normalise_image(payload: bytes, media_type: str, size: int = 64) -> bytes:
 def decode_image(
     data: bytes, max_pixels: int = raster.MAX_PIXELS, formats: tuple[str, ...] = raster.FORMATS
 ) -> Image.Image:
-    """An RGB image from its encoded bytes, as a viewer shows it on white: upright, in sRGB, the first frame of several.
+    """Decode an image to RGB as a viewer shows it on white: upright, in sRGB, the first frame of several.
 
     Raises MediaError.
     """
@@ -37,7 +37,7 @@ def decode_image(
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """The whole image in the middle of a white square, its longer side as long as the square's."""
+    """The whole image centred in a white square, scaled to fit."""
     width, height = image.size
     scale = size / max(width, height)
     target = max(1, round(width * scale)), max(1, round(height * scale))

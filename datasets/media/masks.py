@@ -1,7 +1,6 @@
-"""Masks: which part of a picture is one thing. Kept on a small grid over the square that the picture is normalised to.
+"""Masks of objects in images, on a small grid over the square that the image is normalised to.
 
-A mask is written as '96:0 12 30 ...': the side of the grid, then the lengths of runs row by row, of what is not the thing
-first.
+A mask is encoded as '96:0 12 30 ...': the side of the grid, then run lengths row by row, starting with background.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MAX_SIDE = 1024
 
 
 def encode_mask(mask: np.ndarray) -> str:
-    """(N, N) bool -> text."""
+    """(N, N) bool -> string."""
     flat = np.concatenate([[False], mask.ravel().astype(bool)])
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     runs = np.diff(np.concatenate([[0], edges, [mask.size]]))
@@ -24,9 +23,9 @@ def encode_mask(mask: np.ndarray) -> str:
 
 
 def decode_mask(text: str) -> np.ndarray:
-    """Text -> (N, N) bool. Raises ValueError for what `encode_mask` did not write."""
-    side, _, told = text.partition(":")
-    size, runs = int(side), [int(run) for run in told.split()]
+    """String -> (N, N) bool. Raises ValueError for anything that `encode_mask` did not write."""
+    side, _, lengths = text.partition(":")
+    size, runs = int(side), [int(run) for run in lengths.split()]
     if not 0 < size <= MAX_SIDE or any(run < 0 for run in runs) or sum(runs) != size * size:
         raise ValueError("mask: its runs do not fill its grid")
     values = np.arange(len(runs)) % 2 == 1
@@ -34,7 +33,7 @@ def decode_mask(text: str) -> np.ndarray:
 
 
 def fitted(mask: np.ndarray, grid: int = GRID) -> np.ndarray:
-    """(H, W) bool -> (grid, grid): in the middle of a square, as `media.image.fit` puts the picture."""
+    """(H, W) bool -> (grid, grid): centred in a square, as `media.image.fit` places the image."""
     height, width = mask.shape
     scale = grid / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -46,7 +45,7 @@ def fitted(mask: np.ndarray, grid: int = GRID) -> np.ndarray:
 
 
 def polygon_mask(polygons: Sequence[Sequence[float]], width: int, height: int, grid: int = GRID) -> np.ndarray:
-    """Outlines [x, y, x, y, ...] in pixels of a (width, height) picture -> (grid, grid) bool."""
+    """Outlines [x, y, x, y, ...] in pixels of a (width, height) image -> (grid, grid) bool."""
     scale = grid / max(width, height)
     left, top = (grid - round(width * scale)) / 2, (grid - round(height * scale)) / 2
     canvas = Image.new("L", (grid, grid))
@@ -59,7 +58,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], width: int, height: int, g
 
 
 def run_mask(counts: Sequence[int] | str, height: int, width: int, grid: int = GRID) -> np.ndarray:
-    """COCO's runs, column by column, as numbers or packed into text -> (grid, grid) bool. Raises ValueError."""
+    """COCO run lengths, column by column, as numbers or packed into a string -> (grid, grid) bool. Raises ValueError."""
     runs = unpack_runs(counts) if isinstance(counts, str) else [int(run) for run in counts]
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError("mask: its runs do not fill its picture")
@@ -68,7 +67,9 @@ def run_mask(counts: Sequence[int] | str, height: int, width: int, grid: int = G
 
 
 def unpack_runs(text: str) -> list[int]:
-    """COCO's packed runs: five bits a letter, each run from the third on as the difference to the last but one."""
+    """Decode COCO's packed run lengths: five bits per letter, each run from the third on as the difference to the last
+    but one.
+    """
     runs: list[int] = []
     at = 0
     while at < len(text):

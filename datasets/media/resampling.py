@@ -1,4 +1,4 @@
-"""Sample rates: audio brought from one to another."""
+"""Resamples audio from one sample rate to another."""
 
 from __future__ import annotations
 

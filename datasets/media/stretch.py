@@ -1,8 +1,8 @@
-"""Sounds made longer or shorter at the same pitch: WSOLA.
+"""Time-stretches audio at constant pitch by WSOLA.
 
 Verhelst and Roelands, An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
-modification of speech, ICASSP 1993: frames are read at another pace than they are written, each moved by a little to
-where it continues best what was written before it.
+modification of speech, ICASSP 1993: frames are read at a different rate than they are written, each shifted slightly to
+where it best continues what was written before.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import numpy as np
 
 FRAME = 512  # samples: 32 ms at 16 kHz
 HOP = FRAME // 2
-REACH = 160  # samples that a frame may be moved: a period of 100 Hz
+REACH = 160  # samples by which a frame may be shifted: a period of 100 Hz
 
 
 def stretch(sound: np.ndarray, factor: float) -> np.ndarray:
     """(N,) float samples -> (round(N * factor),) float64 samples of the same pitch."""
     length = round(len(sound) * factor)
-    window = np.hanning(FRAME + 1)[:-1]  # two, half a frame apart, sum to one
+    window = np.hanning(FRAME + 1)[:-1]  # two windows, half a frame apart, sum to one
     padded = np.pad(sound.astype(np.float64), (FRAME + REACH, 2 * FRAME + REACH))
     count = length // HOP + 3
     total = np.zeros((count + 1) * HOP)
-    follows = FRAME + REACH - HOP  # where in `padded` what was written last goes on
+    follows = FRAME + REACH - HOP  # where in `padded` the last written part continues
     for n in range(count):
         ideal = min(FRAME + REACH + round((n - 1) * HOP / factor), len(padded) - FRAME - REACH)
         start = ideal - REACH + most_alike(padded[ideal - REACH : ideal + REACH + FRAME], padded[follows:][:FRAME])
@@ -31,7 +31,7 @@ def stretch(sound: np.ndarray, factor: float) -> np.ndarray:
 
 
 def most_alike(near: np.ndarray, wanted: np.ndarray) -> int:
-    """Where in `near` the stretch begins that correlates best with `wanted`; in the middle where none does."""
+    """Where in `near` the segment starts that correlates best with `wanted`; the middle if none does."""
     scores = np.correlate(near, wanted, "valid")
     energy = np.concatenate([[0.0], np.cumsum(near**2)])
     scores /= np.sqrt(energy[len(wanted) :] - energy[: -len(wanted)] + 1e-9)

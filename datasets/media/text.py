@@ -1,4 +1,4 @@
-"""Texts: from the payload of a text asset to plain text, words and runs of words."""
+"""Converts text assets to plain text, words and word n-grams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def plain(payload: str) -> str:
-    """The text itself: a JSON list of strings (a dialogue, say) becomes one line each, all else stays as it is."""
+    """The plain text: a JSON list of strings (such as a dialogue) becomes one line each, anything else is unchanged."""
     if payload.lstrip().startswith("["):
         try:
             lines = json.loads(payload)
@@ -23,13 +23,16 @@ def plain(payload: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Letters and digits that stand together, without case."""
+    """Runs of letters and digits, case-folded."""
     return _WORD.findall(text.casefold())
 
 
 def runs(text: str, length: int) -> list[str]:
-    """Every `length` words in a row, in order and with repeats; of a shorter text all its words, of none nothing."""
-    found = words(text)
-    if not found:
+    """All runs of `length` consecutive words, in order and with repeats.
+
+    A shorter text is one run; an empty one has none.
+    """
+    tokens = words(text)
+    if not tokens:
         return []
-    return [" ".join(found[start : start + length]) for start in range(max(1, len(found) - length + 1))]
+    return [" ".join(tokens[start : start + length]) for start in range(max(1, len(tokens) - length + 1))]

@@ -1,10 +1,9 @@
-"""Clips: animated WebP, GIF or PNG, or any common video file -> square H.264 MP4 on white without sound, the same bytes
-for the same input.
+"""Video normalisation: animated images and video files -> square, silent H.264 MP4 on white, deterministic.
 
-Colours are converted here in whole numbers (BT.601, as browsers expect of so small a clip), not by FFmpeg's scaler, whose
-last bit hangs on the processor; one encoder thread, one key frame, and neither dates nor the encoder's own name.
-Figures for a Fluent emoji of 72 frames and 256 px to 24 frames of 64 px, on one core: 70 ms a clip, of which half is
-the decoding of WebP, which can leave out no frame; 12 kB.
+Colours are converted here in integers (BT.601, which browsers expect for small videos), not by FFmpeg's scaler, whose
+last bit depends on the processor. One encoder thread, one key frame, and neither dates nor the encoder's name. Measured
+for a Fluent emoji of 72 frames and 256 px to 24 frames of 64 px, on one core: 70 ms per video, half of it for decoding
+WebP, which cannot skip frames; 12 kB.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from codi2_datasets.media.image import fit
 ANIMATED_IMAGES = ("image/webp", "image/gif", "image/png", "image/apng", "image/avif")
 MAX_SOURCE_FRAMES = 20_000
 ENCODER = {"crf": "18", "preset": "medium", "threads": "1", "colorspace": "smpte170m", "color_range": "tv"}
-# without the last, the encoder's search for motion goes wrong by a bit now and then: other bytes on every tenth run
+# without the last option, the encoder's motion search sometimes differs by a bit: other bytes on every tenth run
 SETTINGS = "keyint=infinite:scenecut=0:threads=1:cpu-independent=1"
 
 
 def normalise_video(
     payload: bytes, media_type: str, size: int = 64, fps: int = 8, max_seconds: float = 3.0
 ) -> tuple[bytes, float]:
-    """MP4 of `size` x `size` at `fps`, and its length in seconds: whole, centred, aspect kept, transparency over white.
+    """Encode a video as `size` x `size` MP4 at `fps`: uncropped, centred, aspect ratio kept, transparency over white.
 
-    Frame k shows what the clip showed at k / fps seconds. What is longer than `max_seconds` is cut there. Raises
-    MediaError for what is corrupt, empty, too large, or a single image.
+    Returns the bytes and the duration in seconds. Frame k shows what the source shows at k / fps seconds. Videos longer
+    than `max_seconds` are cut there. Raises MediaError for files that are corrupt, empty, too large, or a single image.
     """
     source = animation(payload) if media_type in ANIMATED_IMAGES else video(payload)
     frames: list[np.ndarray] = []
@@ -54,11 +53,11 @@ def normalise_video(
     return encode_video(np.stack(frames), fps), len(frames) / fps
 
 
-# --- our own clips ---------------------------------------------------------------------------------------------------
+# --- videos in the sample format ------------------------------------------------------------------------------------
 
 
 def decode_video(data: bytes) -> np.ndarray:
-    """All frames, (T, H, W, 3) uint8, of what `encode_video` made. Raises MediaError."""
+    """All frames, (T, H, W, 3) uint8, of a file made by `encode_video`. Raises MediaError."""
     frames = []
     with opened(data) as container:
         track = video_track(container)
@@ -75,9 +74,9 @@ def decode_video(data: bytes) -> np.ndarray:
 
 
 def encode_video(frames: np.ndarray, fps: int = 8) -> bytes:
-    """MP4 from (T, H, W, 3) uint8. Nearly lossless in brightness, colour at half the resolution.
+    """MP4 from (T, H, W, 3) uint8. Nearly lossless in luma, chroma at half the resolution.
 
-    Raises ValueError for another shape, no frames, or sides that are not even.
+    Raises ValueError for another shape, no frames, or odd sides.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(f"encode_video: wants (T, H, W, 3) uint8, not {frames.shape} {frames.dtype}")
@@ -89,7 +88,7 @@ def encode_video(frames: np.ndarray, fps: int = 8) -> bytes:
         stream = container.add_stream("libx264", rate=fps, options={**ENCODER, "x264-params": SETTINGS})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, fps)
-        # type 6 is a note of 700 bytes in which the encoder tells its name and settings
+        # type 6 is a note of 700 bytes with the encoder's name and settings
         notes = BitStreamFilterContext("filter_units=remove_types=6", stream)
         planes = [av.VideoFrame.from_ndarray(to_yuv(frame), format="yuv420p") for frame in frames]
         for index, plane in enumerate(planes):
@@ -100,11 +99,11 @@ def encode_video(frames: np.ndarray, fps: int = 8) -> bytes:
 
 
 def to_yuv(rgb: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> the three planes of yuv420p under one another, (H * 3 / 2, W); BT.601, 16 to 235."""
+    """(H, W, 3) -> the three planes of yuv420p stacked, (H * 3 / 2, W); BT.601, 16 to 235."""
     height, width = rgb.shape[:2]
     red, green, blue = np.moveaxis(rgb.astype(np.int32), 2, 0)
     luma = ((16_829 * red + 33_039 * green + 6_416 * blue + 32_768) >> 16) + 16
-    # the sum of each four pixels, hence 18 bits and not 16
+    # sums of four pixels each, hence 18 bits and not 16
     red, green, blue = (plane.reshape(height // 2, 2, width // 2, 2).sum(axis=(1, 3)) for plane in (red, green, blue))
     cb = ((-9_714 * red - 19_070 * green + 28_784 * blue + 131_072) >> 18) + 128
     cr = ((28_784 * red - 24_103 * green - 4_681 * blue + 131_072) >> 18) + 128
@@ -113,7 +112,7 @@ def to_yuv(rgb: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(yuv: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The inverse of `to_yuv`, but for rounding and for colour that changes within two pixels."""
+    """The inverse of `to_yuv`, except for rounding and for colour that changes within two pixels."""
     flat = yuv.reshape(-1).astype(np.int32)
     area = height * width
     luma = (flat[:area].reshape(height, width) - 16) * 76_309

@@ -1,9 +1,9 @@
-"""Operators measure one medium. Each is one small file with an `OPERATOR`; adding a file adds the operator.
+"""Operators measure one medium each. Each is one small file with an `OPERATOR`; adding a file registers it.
 
-An operator is `name`, `version`, `modality` and `measure(medium) -> {signal: number, words or vector}`, where a picture
-is an (H, W, 3) uint8 array, a sound float32 mono samples in [-1, 1] at 16 kHz, a clip (T, H, W, 3) uint8 and text a
-str. A vector is a one-dimensional float32 array. It knows nothing of who runs it. Models it needs are loaded on first
-use and kept (`functools.cache`); what it needs and is not installed raises an error that names the package.
+An operator is `name`, `version`, `modality` and `measure(medium) -> {signal: number, string or vector}`. An image is an
+(H, W, 3) uint8 array, audio is float32 mono samples in [-1, 1] at 16 kHz, a video is (T, H, W, 3) uint8 and text a str.
+A vector is a one-dimensional float32 array. An operator does not depend on how it is run. Its models are loaded on
+first use and cached (`functools.cache`); a missing package raises an error that names the package.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ class Operator:
     modality: str
     measure: Callable[[Any], Signals]
     measure_all: Callable[[Sequence[Any]], list[Signals]] | None = None
-    """Many media at once, for models that are faster so; a medium that fails fails alone through `measure`."""
+    """Measures many media at once, for models that are faster that way; media that fail are retried one by one with
+    `measure`.
+    """
     packages: tuple[str, ...] = ()
-    """What it needs beyond the usual, by the names in `codi2_datasets.pretrained.packages`."""
+    """Optional packages it needs, by the names in `codi2_datasets.pretrained.packages`."""
 
 
 @cache
 def operators() -> dict[str, Operator]:
-    """Every operator, by name."""
+    """All operators, by name."""
     modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    found = [module.OPERATOR for module in modules]
-    return {operator.name: operator for operator in sorted(found, key=lambda operator: operator.name)}
+    registered = [module.OPERATOR for module in modules]
+    return {operator.name: operator for operator in sorted(registered, key=lambda operator: operator.name)}

@@ -1,7 +1,7 @@
-"""What a sound is, as 512 numbers: aiSFX (X-Sequential-CE, trained on libraries of sound effects; weights CC-BY-4.0).
+"""Audio embedding with 512 dimensions by aiSFX (X-Sequential-CE, trained on sound effect libraries; weights CC-BY-4.0).
 
-The network wants 96-band spectrograms of Essentia at 44.1 kHz, which are reckoned here in numpy: Essentia is not needed.
-One sound at a time: its numbers do not depend on those beside it. Measured on one core: 30 ms a sound of 5 s or less.
+The network takes Essentia's 96-band spectrograms at 44.1 kHz, which are computed here in numpy: Essentia is not needed.
+One audio at a time, so that results do not depend on the batch. Measured on one core: 30 ms for audio of 5 s or less.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codi2_datasets.pretrained.package_weights import one_thread
 
 RATE, UP, DOWN = 44_100, 441, 160  # from 16 kHz
 WINDOW, HOP, MELS, BLOCK = 2048, 1024, 96, 100
-LARGEST = 9.457798957824707  # in the spectrograms that the network was trained on
+LARGEST = 9.457798957824707  # maximum in the spectrograms that the network was trained on
 QUIET = np.zeros(1, dtype=np.float32)
 
 
@@ -33,10 +33,10 @@ def measure(sound: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def spectrogram(sound: np.ndarray) -> NDArray[np.float32]:
-    """(frames, 96): log-mel as in aisfx/spectrogram/spectrogram_essentia.py.
+    """(samples,) -> (frames, 96) log-mel spectrogram as in aisfx/spectrogram/spectrogram_essentia.py.
 
-    Frames of 2048 at 44.1 kHz, the first centred on time 0; Hann window, power, 96 triangles in mel from 0 to 22,050 Hz
-    that each sum to 1, log10(10000 x + 1).
+    Frames of 2048 samples at 44.1 kHz, the first centred on time 0; Hann window, power, 96 triangles in mel from 0 to
+    22,050 Hz that each sum to 1, log10(10000 x + 1).
     """
     wave = resample_poly(sound if sound.size else QUIET, UP, DOWN).astype(np.float32)
     padded = np.pad(wave, WINDOW // 2)
@@ -46,7 +46,7 @@ def spectrogram(sound: np.ndarray) -> NDArray[np.float32]:
 
 
 def blocks(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(frames, 96) -> (blocks, 100, 96), side by side; a last one of less than half is left out."""
+    """(frames, 96) -> (blocks, 100, 96), consecutive; a last block less than half full is left out."""
     count = max(1, (len(frames) + BLOCK // 2) // BLOCK)
     filled = np.pad(frames, ((0, BLOCK), (0, 0)))
     return filled[: count * BLOCK].reshape(count, BLOCK, MELS)
@@ -54,7 +54,7 @@ def blocks(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def mel_filters() -> NDArray[np.float64]:
-    """(1025, 96): triangles between points equally far apart on the mel scale of HTK."""
+    """(1025, 96): triangular filters between points equally spaced on the HTK mel scale."""
     mel = 2595.0 * np.log10(1.0 + np.linspace(0.0, RATE / 2, WINDOW // 2 + 1) / 700.0)
     edges = np.linspace(0.0, mel[-1], MELS + 2)
     rise = (mel[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])

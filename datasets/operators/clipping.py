@@ -1,4 +1,4 @@
-"""How much of a sound was cut off at full scale."""
+"""Share of audio samples clipped at full scale."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from codi2_datasets.operators import Operator
 
-FULL = 32_766 / 32_768  # a step less than the largest number, as sounds are brought just below it when they are read
-RUN = 3  # samples in a row: a single one at full scale is a peak, and no harm
+FULL = 32_766 / 32_768  # one step below the maximum, because audio is brought just below it when read
+RUN = 3  # consecutive samples: a single one at full scale is a peak, not clipping
 
 
 def measure(sound: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How long a sound is."""
+"""Duration of audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which language a text is in, by py3langid (a naive Bayes classifier over byte n-grams, Lui and Baldwin 2012)."""
+"""Language of a text, by py3langid (a naive Bayes classifier over byte n-grams, Lui and Baldwin 2012)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from codi2_datasets.media.text import plain
 from codi2_datasets.operators import Operator
 from codi2_datasets.pretrained.packages import require
 
-ENOUGH = 1000  # characters that settle it
+ENOUGH = 1000  # characters that are classified
 
 
 def measure(text: str) -> dict[str, float | str]:
-    """`language`: ISO 639-1 code; `language_confidence`: from 0 to 1. A text of a few words is often mistaken."""
+    """`language`: ISO 639-1 code; `language_confidence`: from 0 to 1. Texts of a few words are often misclassified."""
     language, confidence = identifier().classify(plain(text)[:ENOUGH])
     return {"language": str(language), "language_confidence": round(float(confidence), 4)}
 

@@ -1,4 +1,4 @@
-"""How long a text is."""
+"""Length of a text in characters and words."""
 
 from __future__ import annotations
 

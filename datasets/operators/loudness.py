@@ -1,4 +1,4 @@
-"""How loud a sound is and how much of it is silence."""
+"""Loudness of audio and its share of silence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRAME = 320  # 20 ms at 16 kHz
 
 
 def measure(sound: np.ndarray) -> dict[str, float]:
-    """`rms_db` and `peak_db` below full scale; `silence`: share of 20 ms frames under -50 dB."""
+    """`rms_db` and `peak_db` relative to full scale; `silence`: share of 20 ms frames below -50 dB."""
     if sound.size == 0:
         return {"rms_db": FLOOR_DB, "peak_db": FLOOR_DB, "silence": 1.0}
     frames = np.pad(sound.astype(np.float64), (0, -sound.size % FRAME)).reshape(-1, FRAME)

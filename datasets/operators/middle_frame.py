@@ -1,4 +1,4 @@
-"""What the frame in the middle of a clip looks like, as `phash` has it for a picture: for near-duplicate clips."""
+"""Perceptual hash of a video's middle frame, as `phash` for images: for near-duplicate videos."""
 
 from __future__ import annotations
 

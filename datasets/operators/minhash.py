@@ -1,4 +1,4 @@
-"""A MinHash signature of a text over every three words in a row: for near-duplicates."""
+"""MinHash signature of a text over runs of three words: for near-duplicates."""
 
 from __future__ import annotations
 

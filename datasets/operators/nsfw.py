@@ -1,7 +1,7 @@
-"""How likely a picture is not safe for work: Yahoo's Open-NSFW (BSD-2-Clause), trained on photographs.
+"""NSFW score of an image by Yahoo's Open-NSFW (BSD-2-Clause), trained on photographs.
 
-Below 0.2 is safe and above 0.8 is not, by the advice of its makers. One picture at a time: its number does not depend on
-those beside it. Measured on one core: 17 ms.
+By its authors' advice, below 0.2 is safe and above 0.8 is not. One image at a time, so that results do not depend on
+the batch. Measured on one core: 17 ms.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def measure(image: np.ndarray) -> dict[str, float]:
 
 
 def tensor(image: np.ndarray) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 -> (224, 224, 3), blue first. The trip through JPEG is what the network was trained with."""
+    """(H, W, 3) uint8 -> (224, 224, 3) in BGR order. The network was trained on images re-encoded as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR).save(buffer, "JPEG")
     pixels = np.asarray(Image.open(buffer).convert("RGB"), dtype=np.float32)

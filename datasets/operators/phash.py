@@ -1,7 +1,7 @@
-"""What a picture looks like, in 64 bits, in 8 x 8 mean colours and in 32 x 32 greys: for near-duplicates.
+"""Perceptual hash of an image: 64 bits, 8 x 8 mean colours and 32 x 32 grey levels, for near-duplicates.
 
-The hash is the usual one of a discrete cosine transform (Zauner 2010, as in pHash), reckoned in whole numbers: a drawing
-that is symmetric has coefficients of exactly zero, whose sign in floating point is noise.
+The hash is the usual one based on a discrete cosine transform (Zauner 2010, as in pHash), computed in integers: a
+symmetric drawing has coefficients of exactly zero, whose sign in floating point is noise.
 """
 
 from __future__ import annotations
@@ -13,33 +13,34 @@ from PIL import Image
 
 from codi2_datasets.operators import Operator
 
-SIDE = 32  # pixels of the small grey picture that is transformed
+SIDE = 32  # pixels of the small grey image that is transformed
 KEPT = 8  # lowest frequencies along each side
 SCALE = 2**12
-STEP = SIDE * SCALE * SCALE // 16  # a coefficient below about half a grey level is none
+STEP = SIDE * SCALE * SCALE // 16  # a coefficient below about half a grey level counts as zero
 CELLS = 8
 
 
 def measure(image: np.ndarray) -> dict[str, str | np.ndarray]:
     """`phash`: 16 hexadecimal digits; `thumb`: 192 numbers, the mean colours of 8 x 8 cells from 0 to 1; `detail`: 1024
-    hexadecimal digits, the greys of 32 x 32 cells from 0 (black) to f."""
+    hexadecimal digits, the grey levels of 32 x 32 cells from 0 (black) to f.
+    """
     picture = Image.fromarray(image)
     grey = np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.int64)
     return {"phash": f"{phash(grey):016x}", "thumb": thumb(picture), "detail": detail(grey)}
 
 
 def phash(grey: np.ndarray) -> int:
-    """(32, 32) from 0 to 255 -> 64 bits: which of the 8 x 8 lowest frequencies stand out, row by row."""
+    """(32, 32) from 0 to 255 -> 64 bits: which of the 8 x 8 lowest frequencies are above the median, row by row."""
     waves = cosines()
     coefficients = np.rint((waves @ (grey - 128) @ waves.T) / STEP).astype(np.int64).ravel()
-    # the first is the mean of the picture, which says nothing of its form
+    # the first is the mean of the image, which does not describe its structure
     bits = coefficients > np.median(coefficients[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
 @cache
 def cosines() -> np.ndarray:
-    """(8, 32): the slowest cosines, in steps of 1 / SCALE."""
+    """(8, 32): the lowest-frequency cosines, in steps of 1 / SCALE."""
     place, frequency = np.arange(SIDE) + 0.5, np.arange(KEPT)
     return np.rint(np.cos(np.pi / SIDE * frequency[:, None] * place) * SCALE).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""How much of a picture is drawn, how large and how varied it is: finds blank, tiny and broken pictures."""
+"""Ink, coverage and colour statistics of an image: detects blank, tiny and broken images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from codi2_datasets.operators import Operator
 
 
 def measure(image: np.ndarray) -> dict[str, float]:
-    """Shares of the square, unless said otherwise.
+    """Shares of the image area, unless stated otherwise.
 
     `ink`: pixels that differ from white by more than 8 of 255; `contrast`: standard deviation of luma over 255;
-    `coverage`: what is left when the white that reaches the border is taken away, the opaque part of a cut-out;
-    `extent`: the longer side of the rectangle around that; `colours`: how many there are, of 16 levels a channel.
+    `coverage`: what remains without the white that touches the border, the opaque part of a cut-out; `extent`: the
+    longer side of the rectangle around that; `colours`: number of colours, at 16 levels per channel.
     """
     pixels = image.astype(np.float32)
     ink = float((np.abs(255.0 - pixels).max(axis=2) > 8).mean())

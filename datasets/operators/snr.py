@@ -1,8 +1,8 @@
-"""How far a sound stands above its own noise, estimated from the sound alone.
+"""Signal-to-noise ratio of audio, estimated without a reference.
 
-The percentile method of NIST's STNR and of Picone's ISIP tools: of the energies of 20 ms frames, the 15th percentile is
-taken for the noise N and the 85th for sound and noise together, and the ratio is 10 log10((S - N) / N). It is meant for
-speech, with pauses that show the noise; a steady tone or a steady wind has about 0 dB.
+The percentile method of NIST's STNR and Picone's ISIP tools: among the energies of 20 ms frames, the 15th percentile is
+the noise N and the 85th is signal and noise together, S; the ratio is 10 log10((S - N) / N). It is meant for speech
+with pauses that expose the noise; a steady tone or steady wind has about 0 dB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from codi2_datasets.operators import Operator
 
 FRAME = 320  # 20 ms at 16 kHz
 NOISE, SOUND = 15, 85  # percentiles
-FLOOR = 1e-10  # energy of a frame at -100 dB: digital silence has no noise to measure
+FLOOR = 1e-10  # energy of a frame at -100 dB, because digital silence has no noise to measure
 LEAST_DB, MOST_DB = -20.0, 80.0
 
 

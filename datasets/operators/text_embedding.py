@@ -1,7 +1,7 @@
-"""What a text is about, as 384 numbers: the sentence embedding all-MiniLM-L6-v2 (Apache-2.0) of its first 256 tokens.
+"""Text embedding with 384 dimensions: the sentence embedding all-MiniLM-L6-v2 (Apache-2.0) of the first 256 tokens.
 
-English alone. One text at a time, without padding: a text's numbers do not depend on those beside it. Measured on one
-core: 60 ms for 256 tokens.
+English only. One text at a time, without padding, so that results do not depend on the batch. Measured on one core: 60
+ms for 256 tokens.
 """
 
 from __future__ import annotations

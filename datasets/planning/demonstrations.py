@@ -1,15 +1,15 @@
-"""In-context pairing: demonstrations for a sample, drawn from the candidates to which the same was done.
+"""In-context pairing: chooses demonstrations for a sample among candidates with the same relation.
 
-Declared and deterministic. The candidates of a pool stand on a ring, in the order of the hashes of their keys; a
-sample begins at the hash of its own key and takes those that follow. So a changed row moves the demonstrations of the
-few samples that had taken it and no others: what a delta build needs. Never the query or the target nor a
-near-duplicate of them, never two of one family, never across splits or kinds of holdout, never under a licence that does
-not go with the sample's own.
+Declarative and deterministic. The candidates of a pool are placed on a ring, ordered by the hashes of their keys; a
+sample starts at the hash of its own key and takes the candidates that follow. So a changed row changes the
+demonstrations of the few samples that had taken it and no others, as a delta build requires. A demonstration is never
+the query, the target or a near-duplicate of them; there are never two of one family, none across splits or kinds of
+holdout, and none under a licence that is incompatible with the sample's own.
 
-Who shares a pool is the strategy:
-  relation   candidates to which the same was done: their column `relation`
+The strategy decides which samples share a pool:
+  relation   candidates with the same relation: their column `relation`
   task       any candidates of the kind
-  nearest    as relation, those first whose query is most like the sample's own (table `neighbours`)
+  nearest    as relation, starting with those whose query is nearest to the sample's own (table `neighbours`)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import duckdb
 
 STRATEGIES = ("relation", "task", "nearest")
-SPARE = 4  # looked at beyond the demonstrations wanted: some fall on the sample's own family or on one twice
+SPARE = 4  # extra candidates to consider: some are of the sample's own family or of one already taken
 RING = 2**62
 DEMO_COLUMNS = ("slot_query", "slot_target", "text_query", "text_target", "source_asset")
 
@@ -33,9 +33,9 @@ def pair(
 ) -> None:
     """Add to table `samples` the columns demos (their number) and, for each of DEMO_COLUMNS that the pool has, a list.
 
-    `samples` has key, kind, relation, family, split, holdout and the pool's columns; `family2`, `near_query` and
-    `near_target` (groups of near-duplicates) are heeded where they are there. Where fewer than `min_demos` can be
-    found, demos is 0.
+    `samples` has key, kind, relation, family, split, holdout and the pool's columns. `family2`, `near_query` and
+    `near_target` (groups of near-duplicates) are used if they exist. If fewer than `min_demos` are found, demos is 0.
+    Raises ValueError for invalid numbers or an unknown strategy.
     """
     if not 0 <= min_demos <= max_demos:
         raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 0 <= min_demos <= max_demos")
@@ -50,17 +50,17 @@ def pair(
                    count(*) over (partition by ring, split, holdout) as size
             from placed"""
     )
-    found = following(samples, group, seed, max_demos)
+    ranked = following(samples, group, seed, max_demos)
     if strategy == "nearest" and "slot_query" in columns:
-        found = f"""select key, ring, split, holdout, n, min(turn) as turn from (
-                        {found} union all by name {nearest(samples, group)}) group by all"""
-    connection.execute(f"create or replace temp table found as {found}")
+        ranked = f"""select key, ring, split, holdout, n, min(turn) as turn from (
+                        {ranked} union all by name {nearest(samples, group)}) group by all"""
+    connection.execute(f"create or replace temp table found as {ranked}")
     rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
     licences = [column for column in ("licence_query", "licence_target") if column in columns]
     rules += [f"joinable(r.{theirs}, s.{own}) is not false" for own in licences for theirs in licences]
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
-    given = [column for column in DEMO_COLUMNS if column in columns]
-    lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in given)
+    shared = [column for column in DEMO_COLUMNS if column in columns]
+    lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in shared)
     connection.execute(
         f"""create or replace temp table {samples} as
             with fitting as (
@@ -84,7 +84,7 @@ def pair(
 
 
 def following(samples: str, group: str, seed: int, max_demos: int) -> str:
-    """SQL: for each sample the candidates that follow its place on the ring, as (key, ring, split, holdout, n, turn)."""
+    """SQL: for each sample the candidates after its position on the ring, as (key, ring, split, holdout, n, turn)."""
     return f"""
         with turned as (  -- once around: the first of each ring stands behind its last as well
             select ring, split, holdout, h, n, size from ring
@@ -101,9 +101,9 @@ def following(samples: str, group: str, seed: int, max_demos: int) -> str:
 
 
 def nearest(samples: str, group: str) -> str:
-    """SQL: for each sample the candidates of its ring whose query is among the neighbours of its own, nearest first.
+    """SQL: for each sample the candidates of its ring whose query is among its query's neighbours, nearest first.
 
-    Turns below zero: they come before those that only follow on the ring.
+    Their turns are negative, so that they come before those that only follow on the ring.
     """
     return f"""
         select s.key, r.ring, r.split, r.holdout, r.n, n.rank - 1000000 as turn
@@ -114,7 +114,7 @@ def nearest(samples: str, group: str) -> str:
 
 
 def kept_apart(columns: set[str]) -> list[tuple[str, str]]:
-    """Pairs of columns, of the sample and of a candidate, that must not hold the same."""
+    """Pairs of columns, of the sample and of a candidate, that must not hold the same value."""
     families: list[str] = [column for column in ("family", "family2") if column in columns]
     media: list[str] = [column for column in ("near_query", "near_target") if column in columns]
     media = media or [name for name in ("slot_query", "slot_target") if name in columns]

@@ -1,9 +1,9 @@
-"""Pairs of pictures that differ in one thing: the raw material of edits and of in-context examples.
+"""Pairs of images that differ in one attribute: the raw material of edits and of in-context examples.
 
 `edits` has one row for each ordered pair (query, target):
-  kind       style, tone, gender or direction; told, where a corpus of edits says it in words: columns
-             instruction, and told_by, the text that says it
-  relation   the edit itself, the same for every pair to which the same was done: 'style:Noto>Twemoji'
+  kind       style, tone, gender or direction; told, if a corpus of edits describes it in words: columns
+             instruction, and told_by, the text that describes it
+  relation   the edit itself, the same for every pair with the same change: 'style:Noto>Twemoji'
   split      of the target; a pair whose split forbids the query is left out (see `PAIR_SPLIT`)
 """
 
@@ -13,14 +13,14 @@ import duckdb
 
 from codi2_datasets.planning.text_links import EMPTY
 
-# changes of gender that can be asked for in words: to a man or a woman, where one alone has a gender
+# changes of gender that can be requested in words: to a man or a woman, if only one person has a gender
 SAYABLE_GENDER = (
     "(gender in ('man', 'woman', 'boy', 'girl') "
     r"and not regexp_matches(concept, '\b(men|women|people)\b|^(kiss|couple with heart|family)\b'))"
 )
 TONES = {0: "yellow", 1: "light", 2: "medium-light", 3: "medium", 4: "medium-dark", 5: "dark"}
 
-# A held-out family is held out whole. A held-out combination may be asked for from pictures seen in training, but a
+# A held-out family is held out as a whole. A held-out combination may be requested from images seen in training, but a
 # training pair never shows one.
 PAIR_SPLIT = """case when t.holdout = 'concept' and q.split = t.split and q.holdout = 'concept' then t.split
                      when t.holdout = 'combination' and q.split in ('train', t.split) then t.split
@@ -28,7 +28,7 @@ PAIR_SPLIT = """case when t.holdout = 'concept' and q.split = t.split and q.hold
 
 
 def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables `pictures`, `sounds`, `clips`, `texts`, `dialogues` and `edits` from `selected`."""
+    """Create the tables `pictures`, `sounds`, `clips`, `texts`, `dialogues` and `edits` from `selected`."""
     connection.execute(
         """create temp table pictures as select * from selected where modality = 'image';
            create temp table sounds as select * from selected where modality = 'audio';
@@ -36,7 +36,7 @@ def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
            create temp table texts as select * from selected where modality = 'text';
            create temp table dialogues as select * from texts where kind = 'dialogue'"""
     )
-    connection.execute(EMPTY)  # where nothing was selected that speaks of media
+    connection.execute(EMPTY)  # for selections without texts that refer to media
     connection.execute("create temp table tones (tone integer, tone_word varchar)")
     connection.executemany("insert into tones values (?, ?)", list(TONES.items()))
     relations = [
@@ -65,7 +65,7 @@ def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
 SAME_STYLE_FAMILY = 'q.style = t.style and q.family = t.family and q.tone = t.tone and q."group" = t."group"'
 
 
-# Edits that a corpus asks for in words. To whom the same was said, the same was done. Of rows that repeat each other one.
+# Edits that a corpus describes in words. Equal words mean the same edit. Of duplicate rows, one is kept.
 TOLD = f"""
     select 'told' as kind, 'told:' || lower(rtrim(turns[1], '. ')) as relation, q.asset_id as query, t.asset_id as target,
            coalesce(t.family, t.asset_id) as family, t.concept as concept, q.concept as source_concept,

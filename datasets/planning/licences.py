@@ -1,20 +1,21 @@
-"""Licences, as SPDX ids: what may stand side by side in a sample, and what may be made into one work.
+"""Licences as SPDX ids: which works may appear in one sample, and which may be combined into one work.
 
 `strictest` is for a sample that holds parts next to each other (a collection): each part keeps its licence, and the
-sample is named after the one that asks most. `fusable` is for one work made of two, such as a mixture of two sounds:
+sample gets the most restrictive one. `fusable` is for one work made of two, such as a mixture of two audio tracks:
 
   made of           and               gives
-  permissive        permissive        the one that asks more
+  permissive        permissive        the more restrictive one
   permissive        share-alike       the share-alike one. But Apache-2.0 with GPL-2.0-or-later gives GPL-3.0-or-later
                                       (GPL-2.0 cannot take Apache's patent terms), with GPL-2.0-only nothing; and
-                                      CC-BY-3.0 is not known to fit any GPL
+                                      CC-BY-3.0 is not known to be compatible with any GPL
   CC-BY-SA-3.0      CC-BY-SA-4.0      CC-BY-SA-4.0 (3.0 allows its later versions)
   GPL-2.0-or-later  GPL-3.0-or-later  GPL-3.0-or-later
-  CC-BY-SA-*        GPL-*             nothing. CC-BY-SA-4.0 may go into GPL-3.0 works, one way; we do not use that door,
-                                      since it takes the work away from the terms its author chose
+  CC-BY-SA-*        GPL-*             nothing. CC-BY-SA-4.0 may go into GPL-3.0 works, one way; this is not used,
+                                      since it removes the work from the terms its author chose
   unknown           any other         nothing
 
-Sources: creativecommons.org/share-your-work/licensing-considerations/compatible-licenses, gnu.org/licenses/license-list.
+Sources: creativecommons.org/share-your-work/licensing-considerations/compatible-licenses,
+gnu.org/licenses/license-list.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import combinations
 
-# from the one that asks least to the one that asks most
+# from the least to the most restrictive
 PERMISSIVE = (
     "CC-PDM-1.0",
     "CC-PDDC",
@@ -39,7 +40,7 @@ CREATIVE = ("CC-BY-SA-3.0", "CC-BY-SA-4.0")
 GENERAL_PUBLIC = ("GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-or-later")
 KNOWN = PERMISSIVE + CREATIVE + GENERAL_PUBLIC
 
-# Two licences whose fusion is not simply the stricter of the two; None: they may not be fused.
+# Pairs of licences whose combination is not simply the stricter one; None: they may not be combined.
 _EXCEPTIONS: dict[frozenset[str], str | None] = {
     frozenset(("Apache-2.0", "GPL-2.0-or-later")): "GPL-3.0-or-later",
     frozenset(("Apache-2.0", "GPL-2.0-only")): None,
@@ -52,9 +53,10 @@ _EXCEPTIONS: dict[frozenset[str], str | None] = {
 
 
 def strictest(licences: Iterable[str]) -> str | None:
-    """The licence of a sample that holds parts under these, or None where share-alike licences that do not fit meet.
+    """The licence of a sample with parts under these; None if they include incompatible share-alike licences or
+    unknown ones.
 
-    Raises ValueError when there is none.
+    Raises ValueError if `licences` is empty.
     """
     distinct = sorted(set(licences))
     if not distinct:
@@ -70,7 +72,7 @@ def strictest(licences: Iterable[str]) -> str | None:
 
 
 def fusable(a: str, b: str) -> str | None:
-    """The licence of one work made of a work under `a` and one under `b`, or None if there may be no such work."""
+    """The licence of one work made of a work under `a` and one under `b`, or None if such a work is not allowed."""
     if "-ND-" in a or "-ND-" in b:
         return None
     if a == b:
@@ -82,7 +84,7 @@ def fusable(a: str, b: str) -> str | None:
 
 
 def fuse_all(licences: Iterable[str]) -> str | None:
-    """The licence of one work made of works under all of these, in any order, or None: every two of them must fit."""
+    """The licence of one work made of works under all of these, or None. Any two of them must be compatible."""
     distinct = sorted(set(licences))
     if not distinct or any(fusable(a, b) is None for a, b in combinations(distinct, 2)):
         return None

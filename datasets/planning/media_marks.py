@@ -1,4 +1,4 @@
-"""Media within texts: where a text of a candidate has the character U+FFFC, one of the candidate's media stands."""
+"""Places media within texts: the character U+FFFC in a candidate's text stands for one of the candidate's media."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from codi2_datasets.readers.words import MARK
 
 
 def place_media(connection: duckdb.DuckDBPyConnection, columns: Collection[str]) -> None:
-    """Cut the texts of `task_parts` at their marks. The n-th mark of a sample stands for the n-th of the candidate's
-    `marks`; nothing is done for candidates without such a column."""
+    """Split the texts of `task_parts` at their marks.
+
+    The n-th mark of a sample stands for the n-th of the candidate's `marks`.
+
+    Does nothing if the candidates have no such column.
+    """
     if "marks" not in columns:
         return
     connection.execute(

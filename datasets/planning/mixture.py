@@ -1,7 +1,7 @@
-"""Mixture: how many samples of each task, and which candidates they are, in exact numbers.
+"""Mixture: the exact number of samples of each task, and the choice of candidates by weights.
 
-Weights never lose a sample: a stratum (corpus, licence, language, a task's own `balance`) that runs out leaves its
-place to the others, so that the number asked for is met wherever the candidates are there at all.
+Weights never lose a sample: a stratum (corpus, licence, language, or a task's own `balance`) that runs out leaves its
+places to the others, so that the requested number is reached whenever there are enough candidates.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from codi2_storage.catalog.sql import case, literal
 
 
 def shares(total: int, room: dict[str, int], weights: dict[str, float], temperature: float) -> dict[str, int]:
-    """`total` shared by weight * room^(1 / temperature), none getting more than its room; largest remainders first.
+    """Divide `total` by weight * room^(1 / temperature), none getting more than its room; largest remainders first.
 
-    Names decide between equal remainders. Where the room is too small in all, everything gets its room.
+    Equal remainders are ordered by name. If the total room is too small, everything gets its room.
     """
-    given = dict.fromkeys(room, 0)
+    allotted = dict.fromkeys(room, 0)
     pull = {name: weights.get(name, 1.0) * size ** (1 / temperature) if size else 0.0 for name, size in room.items()}
     left = min(total, sum(size for name, size in room.items() if pull[name] > 0))
     while left > 0:
-        open_ = [name for name in sorted(room) if pull[name] > 0 and given[name] < room[name]]
+        open_ = [name for name in sorted(room) if pull[name] > 0 and allotted[name] < room[name]]
         whole = sum(pull[name] for name in open_)
         exact = {name: left * pull[name] / whole for name in open_}
-        full = [name for name in open_ if given[name] + exact[name] >= room[name]]
-        if full:  # what is full drops out, and the rest is shared again
+        full = [name for name in open_ if allotted[name] + exact[name] >= room[name]]
+        if full:  # full strata are fixed, and the rest is divided again
             for name in full:
-                left -= room[name] - given[name]
-                given[name] = room[name]
+                left -= room[name] - allotted[name]
+                allotted[name] = room[name]
             continue
         for name in open_:
-            given[name] += math.floor(exact[name])
+            allotted[name] += math.floor(exact[name])
         rest = left - sum(math.floor(exact[name]) for name in open_)
         for name in sorted(open_, key=lambda name: (-(exact[name] % 1), name))[:rest]:
-            given[name] += 1
+            allotted[name] += 1
         left = 0
-    return given
+    return allotted
 
 
 def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: TaskChoice, mixture: Mixture) -> None:
-    """`chosen`: as many of `candidates` as asked, over what is held out, `balance` and the mixture's strata.
+    """Create `chosen`: as many of `candidates` as requested, over held-out kinds, `balance` and the mixture's strata.
 
-    Within a stratum the order is by hash; between strata, place n of a stratum of weight w comes at n / w, which takes
-    from all in proportion to their weights. Where candidates are too few they come again in another phrasing, each
-    phrasing once at most.
+    Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
+    draws from all in proportion to their weights. If there are too few candidates, they are repeated in other
+    phrasings, each phrasing at most once.
     """
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
     connection.execute("create or replace temp table wanted (split varchar, total integer)")
@@ -77,7 +77,9 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
 
 
 def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str, str, str]:
-    """SQL for the candidates with what weights go by, for the weight of a candidate, and for the strata's columns."""
+    """SQL for the candidates with the columns that weights use, for the weight of a candidate, and for the strata's
+    columns.
+    """
     weighted = {"corpus": mixture.corpora, "licence": mixture.licences, "tongue": mixture.languages}
     weighted = {name: weights for name, weights in weighted.items() if weights}
     if not weighted:
@@ -85,12 +87,12 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
     columns = {column[0] for column in connection.execute("select * from candidates limit 0").description}
     target = next((name for name in ("slot_target", "source_asset", "slot_query") if name in columns), "null")
     inputs = "derive_target.inputs[1]" if "derive_target" in columns else "null"
-    found = {
+    expressions = {
         "corpus": "coalesce(a.corpus, '')",
         "licence": "coalesce(a.licence, '')",
         "tongue": "coalesce(c.language, 'en')" if "language" in columns else "'en'",
     }
-    added = "".join(f", {found[name]} as mix_{name}" for name in weighted)
+    added = "".join(f", {expressions[name]} as mix_{name}" for name in weighted)
     source = f"""select c.*{added} from candidates c
                  left join selected a on a.asset_id = coalesce(if({inputs} is null, c.{target}, null), {inputs})"""
     source = source.replace("c.null", "null")
@@ -99,5 +101,5 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
 
 
 def lookup(column: str, weights: dict[str, float]) -> str:
-    """SQL for the weight of a column's value, 1 where it is not named."""
+    """SQL for the weight of a column's value; 1 if it is not listed."""
     return case(column, [(key, repr(value)) for key, value in weights.items()], otherwise="1.0")

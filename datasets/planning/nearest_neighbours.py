@@ -1,4 +1,4 @@
-"""The nearest neighbours of every asset by its embedding, among those of its own split: for pairing by likeness."""
+"""Nearest neighbours of every asset by its embedding, within its split: for pairing by similarity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ K = 48  # neighbours of each: some are of its own family, or no candidates
 
 
 def make_neighbours(connection: duckdb.DuckDBPyConnection) -> None:
-    """Table `neighbours`: asset_id, other, rank from 0, cosine. Assets without an embedding have none."""
+    """Create table `neighbours`: asset_id, other, rank from 0, cosine. Assets without an embedding have no rows."""
     connection.execute(
         "create or replace temp table neighbours (asset_id varchar, other varchar, rank integer, cosine double)"
     )
@@ -32,8 +32,8 @@ def make_neighbours(connection: duckdb.DuckDBPyConnection) -> None:
             continue
         indices, cosines = semantic.neighbours(as_matrix(columns[names[0]]), K)
         known, k = np.array(ids)[places], indices.shape[1]
-        found = {"asset_id": np.repeat(known, k), "other": known[indices.ravel()]}
-        found |= {"rank": np.tile(np.arange(k), len(known)), "cosine": cosines.ravel()}
-        connection.register("found_near", pa.table(found))
+        near = {"asset_id": np.repeat(known, k), "other": known[indices.ravel()]}
+        near |= {"rank": np.tile(np.arange(k), len(known)), "cosine": cosines.ravel()}
+        connection.register("found_near", pa.table(near))
         connection.execute("insert into neighbours by name select * from found_near")
         connection.unregister("found_near")

@@ -1,4 +1,4 @@
-"""How chosen samples are put into words: templates written out, checked against a planner's columns, and filled in."""
+"""Phrases chosen samples: expands templates, checks them against a planner's columns, and fills them in."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from codi2_datasets.planning.templates import TemplateError, check_names, pieces
 from codi2_datasets.tasks import Planner
 from codi2_storage.catalog.sql import case, literal
 
-SIDES = {"in": "query", "out": "target"}  # of a demonstration, and which slots of its candidate stand there
-SEGMENTS = r"\{[^{}]*\}|[^{]+|\{"  # of a text: a word in braces, or what stands between two
+SIDES = {"in": "query", "out": "target"}  # sides of a demonstration, and the slots of its candidate used there
+SEGMENTS = r"\{[^{}]*\}|[^{]+|\{"  # of a text: a word in braces, or the text between two
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a planner's candidates hold for its templates, as SQL over the table `chosen c`."""
+    """What a planner's candidates provide for its templates, as SQL over the table `chosen c`."""
 
     words: dict[str, str]
     media: dict[str, str]
@@ -46,12 +46,15 @@ class Columns:
                 texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
         return cls(words, media, texts, sources)
 
-    def check(self, found: Sequence[tuple[str | None, str | None]], where: str) -> None:
-        check_names(found, self.words, [*self.media, *self.texts], where)
+    def check(self, names: Sequence[tuple[str | None, str | None]], where: str) -> None:
+        check_names(names, self.words, [*self.media, *self.texts], where)
 
 
 def check_templates(planner: Planner, columns: Sequence[str]) -> None:
-    """Every mark of every template names a column of the candidates. Raises TemplateError for the first that does not."""
+    """Check that every mark of every template names a column of the candidates.
+
+    Raises TemplateError for the first that does not.
+    """
     known = Columns.of(columns, 1 if planner.demos else 0)
     for template in planner.templates:
         where = f"task {planner.task}: template {' / '.join(template.turns)[:100]!r}"
@@ -61,7 +64,7 @@ def check_templates(planner: Planner, columns: Sequence[str]) -> None:
 
 
 def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> None:
-    """`templates`: every phrasing written out, one row a piece, for every number of demonstrations it can hold."""
+    """Create `templates`: every phrasing expanded, one row per part, for every number of demonstrations it can hold."""
     rows, seen = [], dict.fromkeys(((t.kind, t.shows_demos) for t in planner.templates), 0)
     for template in planner.templates:
         if template.shows_demos and not options["max_demos"]:
@@ -86,7 +89,7 @@ def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, opti
 
 
 def pick_phrasings(connection: duckdb.DuckDBPyConnection) -> None:
-    """The number of the template for each chosen sample, another one each time a candidate comes again."""
+    """Choose the number of the template for each sample; another one each time a candidate is repeated."""
     connection.execute(
         """create or replace temp table chosen as
            select c.* exclude (h, round), ((h % p.total + round) % p.total)::integer as number
@@ -95,16 +98,16 @@ def pick_phrasings(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], max_demos: int) -> None:
-    """`task_parts`: the chosen samples joined with their phrasings, every word and slot filled in.
+    """Create `task_parts`: the chosen samples joined with their phrasings, every word and slot filled in.
 
-    What a value holds is never read as a mark. `missing` says that the candidate has nothing for a word or slot.
-    Raises TemplateError for a mark that names no column.
+    A value is never parsed for marks. `missing` is true if the candidate has no value for a word or slot. Raises
+    TemplateError for a mark that names no column.
     """
     known = Columns.of(columns, max_demos)
     used = "select distinct t.turn, t.position, t.text, t.slot from templates t semi join chosen c on c.kind = t.kind"
     known.check([row[2:] for row in connection.execute(f"{used} order by all").fetchall()], "templates")
     words = case("s", [(f"{{{name}}}", f"{column}::varchar") for name, column in known.words.items()], otherwise="s")
-    said = f"list_transform(t.segments, lambda s: {words})"
+    filled_words = f"list_transform(t.segments, lambda s: {words})"
     is_media = f"coalesce({case('t.slot', [(name, 'true') for name in known.media])}, false)"
     media, texts, sources = (case("t.slot", of.items()) for of in (known.media, known.texts, known.sources))
     connection.execute(
@@ -112,7 +115,7 @@ def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], m
             with split as (select *, regexp_extract_all(text, {literal(SEGMENTS)}) as segments from templates),
             said as (
                 select c.key, t.position, t.turn, t.role, t.icl_role, t.target, {is_media} as is_media, {media} as medium,
-                       {sources} as source, if(t.slot is null, {said}, [{texts}]) as said
+                       {sources} as source, if(t.slot is null, {filled_words}, [{texts}]) as said
                 from chosen c join split t on t.kind = c.kind and t.number = c.number and t.demos = c.demos),
             filled as (
                 select key, position, turn, role, if(is_media, null, array_to_string(said, '')) as text,

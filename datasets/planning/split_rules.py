@@ -1,8 +1,8 @@
-"""Where a sample belongs that joins media of several families: the rule that keeps what is held out out of training.
+"""Assigns splits to samples that combine media of several families, so that held-out media stay out of training.
 
-A sample all of whose media are of train is a train sample. What is held out may be joined with what was seen in
-training, or with what is held out for the same split: a held-out combination. Only where every medium is of a held-out
-family does the sample count as a held-out concept.
+A sample whose media are all in train is a train sample. Held-out media may be combined with media seen in training, or
+with media held out for the same split: a held-out combination. A sample counts as a held-out concept only if every
+medium is of a held-out family.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def joined(media: Sequence[str], targets: Sequence[str] = ()) -> tuple[str, str]:
-    """SQL for split (null where the media may not stand together) and for holdout of the aliases in `media`.
+def joint_split(media: Sequence[str], targets: Sequence[str] = ()) -> tuple[str, str]:
+    """SQL for split (null if the media may not be combined) and for holdout, of the aliases in `media`.
 
-    `targets` are those of `media` that must themselves be held out outside of train: what a sample asks for is never
-    seen in training. None are given where the target is made of all the media.
+    `targets`: those of `media` that must themselves be held out outside of train, because a sample's target is never
+    seen in training. Empty if the target is made of all the media.
     """
     splits = ", ".join(f"{alias}.split" for alias in media)
     held_out = f"list_distinct(list_filter([{splits}], lambda s: s <> 'train'))"

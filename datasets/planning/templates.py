@@ -1,7 +1,7 @@
-"""How a task is put into words.
+"""Templates: the phrasings of a task.
 
-A template is a list of turns, user first, in which `{word}` stands for a word of the candidate, `[slot]` for a
-medium or a text of it, and `<demo>…</demo>` for what is said once for each demonstration:
+A template is a list of turns, user first, in which `{word}` stands for a word of the candidate, `[slot]` for one of its
+media or texts, and `<demo>…</demo>` for text that is repeated for each demonstration:
 
 >>> Template("<demo>[demo_in] became [demo_out]. </demo>Do the same to [query].", "[target]")
 """
@@ -16,16 +16,16 @@ from difflib import get_close_matches
 PIECE = re.compile(r"\[([a-z0-9_]+)\]")
 WORD = re.compile(r"\{([a-z0-9_]+)\}")
 DEMO = re.compile(r"<demo>(.*?)</demo>", re.S)
-STRAY = re.compile(r"\[[^\[\]]*\]?|\{[^{}]*\}?|[\]}]|</?demo>")  # what is left of a mark that is none
+STRAY = re.compile(r"\[[^\[\]]*\]?|\{[^{}]*\}?|[\]}]|</?demo>")  # anything that looks like a mark but is none
 
 
 class TemplateError(ValueError):
-    """A template names what no candidate has; the message names the template, the mark and those that are known."""
+    """A template has a mark that no candidate provides. The message names the template, the mark and the known ones."""
 
 
 @dataclass(frozen=True, init=False)
 class Template:
-    """Turns of a conversation; `kind` says for which candidates it serves ('' for those without a kind)."""
+    """Turns of a conversation. `kind`: the candidates it is for ('' for those without a kind)."""
 
     turns: tuple[str, ...]
     kind: str
@@ -40,8 +40,8 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A stretch of text or one slot, at its place in the sample."""
+class TemplatePart:
+    """Text or one slot, at its position in the sample."""
 
     position: int
     turn: int
@@ -52,16 +52,16 @@ class Piece:
     target: bool
 
 
-def pieces(template: Template, demos: int = 0) -> list[Piece]:
-    """The template written out for a number of demonstrations."""
-    found: list[Piece] = []
+def pieces(template: Template, demos: int = 0) -> list[TemplatePart]:
+    """The template expanded for a number of demonstrations."""
+    parts: list[TemplatePart] = []
     for turn, text in enumerate(template.turns):
         role = "user" if turn % 2 == 0 else "assistant"
-        said = DEMO.sub(lambda match: "".join(numbered(match[1], n + 1) for n in range(demos)), text)
-        for content, slot in split(said):
+        expanded = DEMO.sub(lambda match: "".join(numbered(match[1], n + 1) for n in range(demos)), text)
+        for content, slot in split(expanded):
             target = role == "assistant"
-            found.append(Piece(len(found), turn, role, content, slot, icl_role(slot, target), target))
-    return found
+            parts.append(TemplatePart(len(parts), turn, role, content, slot, icl_role(slot, target), target))
+    return parts
 
 
 def numbered(text: str, n: int) -> str:
@@ -86,13 +86,13 @@ def icl_role(slot: str | None, target: bool) -> str | None:
 
 
 def check_names(
-    found: Iterable[tuple[str | None, str | None]], words: Collection[str], slots: Collection[str], where: str
+    parts: Iterable[tuple[str | None, str | None]], words: Collection[str], slots: Collection[str], where: str
 ) -> None:
-    """Every word in braces and every slot of these pieces (text, slot) is known, and no bracket stands for itself.
+    """Check that all words in braces and slots of these parts (text, slot) are known, and no bracket is stray.
 
     Raises TemplateError.
     """
-    for text, slot in found:
+    for text, slot in parts:
         if slot is not None and slot not in slots:
             raise unknown(f"[{slot}]", words, slots, where)
         for name in WORD.findall(text or ""):

@@ -1,8 +1,8 @@
-"""Texts that speak of media: which rows name which.
+"""Links between texts and the media they refer to.
 
-A row of text names media by the attribute `media` and other texts by `related`; what is named carries the name as `ref`, in
-the same corpus. Names are looked up among all that was ingested: of two rows with the same media one is selected,
-and both their names lead to it.
+A row of text names media by the attribute `media` and other texts by `related`; the named row has the name as its
+attribute `ref`, in the same corpus. Names are resolved among everything ingested: of two rows with the same media one
+is selected, and both names resolve to it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ EMPTY = """create table if not exists links (text_id varchar, role varchar, posi
 
 
 def media_of_turns(number: int) -> str:
-    """SQL: of a row of `spoken` whose turns have MARK where media stand, those of its first turns."""
+    """SQL: for a row of `spoken` whose turns have MARK in place of media, the media of its first turns."""
     counts = f"list_transform(turns[1 : {number}], lambda t: len(string_split(t, '{MARK}')) - 1)"
     return f"media[1 : coalesce(list_sum({counts}), 0)::bigint]"
 
 
 def make_links(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make from `ingested` and `selected`:
+    """Create from `ingested` and `selected`:
 
     links    text_id, role ('media' or 'related'), position (from 1), target: assets that are selected
-    spoken   each text all of whose media are selected, with its turns, its media in their order and the groups of
-             near-duplicates (near) that these belong to. Its split is
-             that of the text where its media are of the same or of train; without one, the text cannot be used
+    spoken   each text all of whose media are selected, with its turns, its media in order and their groups of
+             near-duplicates (near). Its split is that of the text if its media are of the same or of train;
+             otherwise the text cannot be used
     """
     connection.execute(EMPTY)
     connection.execute(

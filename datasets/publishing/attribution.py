@@ -1,4 +1,4 @@
-"""ATTRIBUTION: whose works a build shows, under which licence, where they come from, and what was made of them."""
+"""ATTRIBUTION file: authors, licences and sources of the works in a build, and what was made of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUTHORS = f"""
     select corpus, source, version, description, licence, author, modality, count(*) as works
     from works group by all order by corpus, source, version, works desc, author, licence, modality"""
 
-# one by one where a corpus has works of several people, or under several licences: there the corpus alone says too little
+# listed individually if a corpus has works of several authors or licences, since the corpus alone is not precise enough
 SINGLE = f"""
     with recursive {WORKS}
     select corpus, locator, caption, author, licence, attributes ->> '$.url' as url
@@ -53,7 +53,7 @@ the media made of them, wherever a sample shows them. Samples without any:"""
 
 
 def attribution(connection: duckdb.DuckDBPyConnection) -> str:
-    """The whole text. Only works that samples show are named, and those of which shown media were made."""
+    """The whole text. Lists only works that samples show, and those from which shown media were derived."""
     authors = rows(connection, AUTHORS)
     single = {name: list(group) for name, group in groupby(rows(connection, SINGLE), key=lambda row: row["corpus"])}
     made = rows(connection, MADE)
@@ -78,20 +78,20 @@ def heading(words: str) -> list[str]:
 
 
 def changes(connection: duckdb.DuckDBPyConnection) -> str:
-    """What was done to every work, as the recipe of the build says."""
+    """How every work was changed, by the recipe of the build."""
     specs = rows(connection, "select spec from builds where spec is not null order by build_id limit 1")
     spec = json.loads(specs[0]["spec"]) if specs else {}
     image, audio = spec.get("image", {}), spec.get("audio", {})
-    said = [f"pictures and clips were drawn at {image['size']} by {image['size']} pixels"] if "size" in image else []
+    parts = [f"pictures and clips were drawn at {image['size']} by {image['size']} pixels"] if "size" in image else []
     if "sample_rate" in audio:
-        said.append(f"sounds were mixed down to one channel of {audio['sample_rate']:,} samples a second")
+        parts.append(f"sounds were mixed down to one channel of {audio['sample_rate']:,} samples a second")
     if "max_seconds" in audio:
-        said.append(f"and cut after {audio['max_seconds']:g} seconds")
-    return ", ".join(said) or "pictures were drawn at one size, sounds mixed down to one channel and cut"
+        parts.append(f"and cut after {audio['max_seconds']:g} seconds")
+    return ", ".join(parts) or "pictures were drawn at one size, sounds mixed down to one channel and cut"
 
 
 def tell_corpus(works: list[dict[str, Any]], single: list[dict[str, Any]]) -> list[str]:
-    """One corpus: its package, its authors with the number of their works, and the works themselves where they differ."""
+    """One corpus: its package, its authors with the number of their works, and single works if they differ."""
     first = works[0]
     lines = ["", first["corpus"]]
     lines += [f"  {first['description']}"] if first["description"] else []
@@ -119,7 +119,7 @@ def tell_made(made: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def tell_licences(used: Iterable[dict[str, Any]]) -> list[str]:
-    """Each licence with the address of its text, and what share-alike ones ask."""
+    """Each licence with the URL of its text, and the requirements of share-alike licences."""
     names = sorted({row["licence"] for row in used if row["licence"]})
     lines = ["", *(f"  {name}: {text_of(name) or 'its text is in the package named above'}" for name in names)]
     strict = [name for name in names if asks_share_alike(name)]

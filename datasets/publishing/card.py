@@ -1,4 +1,4 @@
-"""README.md of a build: a dataset card with Hugging Face front matter, its figures read from the catalog."""
+"""README.md of a build: a dataset card with Hugging Face front matter, with figures from the catalog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_datasets.publishing.loading import LOADING
 SPLITS = ("train", "validation", "test")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
          (10_000_000, "1M<n<10M"))  # fmt: skip
-# tasks that Hugging Face has a name for
+# tasks that Hugging Face has a category for
 CATEGORIES = {
     "text_to_image": "text-to-image",
     "text_to_audio": "text-to-audio",
@@ -32,7 +32,7 @@ CATEGORIES = {
     "text_instruction": "text-generation",
     "text_icl": "text-generation",
 }
-# licences that it knows besides Creative Commons', whose names there are the SPDX ids in small letters
+# licence names of Hugging Face besides Creative Commons, whose names there are the SPDX ids in lower case
 LICENCE_NAMES = {
     **{name: name.lower() for name in ("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "OFL-1.1")},
     "GPL-2.0-only": "gpl-2.0", "GPL-2.0-or-later": "gpl-2.0", "GPL-3.0-only": "gpl-3.0",
@@ -122,8 +122,8 @@ Every row that was dropped stands in the table `rejects` with its reason.
 def card(connection: duckdb.DuckDBPyConnection, build_id: str) -> str:
     """The whole card."""
     build = build_row(connection, build_id)
-    found = rows(connection, "select task, split, count(*) as n from samples group by all order by all")
-    tasks = sorted({row["task"] for row in found})
+    counts = rows(connection, "select task, split, count(*) as n from samples group by all order by all")
+    tasks = sorted({row["task"] for row in counts})
     languages = spoken(connection)
     front = yaml.safe_dump(front_matter(connection, build, tasks, languages), sort_keys=False, allow_unicode=True)
     body = BODY.format(
@@ -131,7 +131,7 @@ def card(connection: duckdb.DuckDBPyConnection, build_id: str) -> str:
         samples=build["samples"] or 0,
         shards=one(connection, "select count(*) from shards"),
         size=in_bytes(one(connection, "select coalesce(sum(bytes), 0) from shards")),
-        tasks=crossed(found, "task", "split", SPLITS),
+        tasks=crossed(counts, "task", "split", SPLITS),
         sheets=", ".join(f"[{task.replace('_', ' ')}](sheets/{task}.png)" for task in tasks) or "no samples",
         parts=parts_table(connection),
         demos=demos_table(connection),
@@ -146,15 +146,18 @@ def card(connection: duckdb.DuckDBPyConnection, build_id: str) -> str:
 
 
 def spoken(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Languages of the samples, the most frequent first."""
-    found = rows(connection, "select language, count(*) as n from samples where language is not null group by 1 order by 2 desc, 1")  # fmt: skip
-    return [row["language"] for row in found] or ["en"]
+    """Languages of the samples, most frequent first."""
+    counts = rows(connection, "select language, count(*) as n from samples where language is not null group by 1 order by 2 desc, 1")  # fmt: skip
+    return [row["language"] for row in counts] or ["en"]
 
 
 def front_matter(
     connection: duckdb.DuckDBPyConnection, build: Mapping[str, Any], tasks: Iterable[str], languages: list[str]
 ) -> dict[str, Any]:
-    """What the hub reads. Its viewer cannot take shards whose samples differ in parts, so it is given the tables."""
+    """Front matter for the Hugging Face hub.
+
+    Its viewer cannot read shards whose samples differ in parts, so the tables are listed instead.
+    """
     licences = rows(connection, "select distinct licence from samples where licence is not null order by 1")
     modalities = rows(connection, "select distinct modality from parts order by 1")
     number = build["samples"] or 0
@@ -179,7 +182,7 @@ def hub_licence(licence: str) -> str:
 
 
 def parts_table(connection: duckdb.DuckDBPyConnection) -> str:
-    found = rows(
+    counts = rows(
         connection,
         """select modality, count(*) as parts, count(*) filter (where target) as targets,
            count(distinct asset_id) filter (where modality <> 'text') as media
@@ -194,18 +197,18 @@ def parts_table(connection: duckdb.DuckDBPyConnection) -> str:
         )
     }
     lines = [
-        [r["modality"], r["parts"], r["targets"], r["media"] or "", hours(seconds.get(r["modality"]))] for r in found
+        [r["modality"], r["parts"], r["targets"], r["media"] or "", hours(seconds.get(r["modality"]))] for r in counts
     ]
     return table(["modality", "parts", "of them targets", "different media", "hours of these"], lines)
 
 
 def demos_table(connection: duckdb.DuckDBPyConnection) -> str:
-    found = rows(connection, "select n_demos, split, count(*) as n from samples group by all order by all")
-    return crossed(found, "n_demos", "split", SPLITS, "demonstrations")
+    counts = rows(connection, "select n_demos, split, count(*) as n from samples group by all order by all")
+    return crossed(counts, "n_demos", "split", SPLITS, "demonstrations")
 
 
 def corpora_table(connection: duckdb.DuckDBPyConnection) -> str:
-    found = rows(
+    works = rows(
         connection,
         f"""with recursive {WORKS}
             select corpus, description, source, version, string_agg(distinct licence, ', ' order by licence) as licence,
@@ -215,12 +218,12 @@ def corpora_table(connection: duckdb.DuckDBPyConnection) -> str:
     return table(
         ["corpus", "what", "source", "version", "licence", "works", "authors"],
         ([r["corpus"], r["description"], f"`{r['source']}`", r["version"], r["licence"], r["works"], r["authors"]]
-         for r in found),
+         for r in works),
     )  # fmt: skip
 
 
 def licences_table(connection: duckdb.DuckDBPyConnection) -> str:
-    found = rows(
+    counts = rows(
         connection,
         f"""with recursive {WORKS},
             of_works as (select licence, count(*) as works from works group by 1),
@@ -228,34 +231,34 @@ def licences_table(connection: duckdb.DuckDBPyConnection) -> str:
             select licence, coalesce(works, 0) as works, coalesce(samples, 0) as samples
             from of_works full join of_samples using (licence) order by licence""",
     )
-    lines = ([linked(r["licence"]), r["works"], r["samples"]] for r in found)
+    lines = ([linked(r["licence"]), r["works"], r["samples"]] for r in counts)
     return table(["licence", "works", "samples named after it"], lines)
 
 
 def rejects_table(connection: duckdb.DuckDBPyConnection) -> str:
-    found = rows(
+    counts = rows(
         connection,
         """select stage, op, coalesce(reason, error, 'failed') as reason, count(*) as n from rejects
            group by all order by stage, op, n desc, reason""",
     )
-    return table(["stage", "operator", "reason", "rows"], ([r["stage"], r["op"], r["reason"], r["n"]] for r in found))
+    return table(["stage", "operator", "reason", "rows"], ([r["stage"], r["op"], r["reason"], r["n"]] for r in counts))
 
 
 def crossed(
-    found: Iterable[Mapping[str, Any]], name: str, column: str, wanted: tuple[str, ...], title: str | None = None
+    counted: Iterable[Mapping[str, Any]], name: str, column: str, wanted: tuple[str, ...], title: str | None = None
 ) -> str:
     """Counts `n` of each `name` by `column`, with a total."""
     counts: dict[Any, dict[str, int]] = {}
-    for row in found:
+    for row in counted:
         counts.setdefault(row[name], {})[row[column]] = row["n"]
     lines = [[key, *(by.get(kind, 0) for kind in wanted), sum(by.values())] for key, by in counts.items()]
     return table([title or name, *wanted, "all"], lines)
 
 
 def table(head: list[str], lines: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table; a bar in a value would end its cell."""
-    told = ["| " + " | ".join(cell(value) for value in line) + " |" for line in lines]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *told]) if told else "None."
+    """A Markdown table. Bars in values are escaped, because they would end the cell."""
+    body = ["| " + " | ".join(cell(value) for value in line) + " |" for line in lines]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body]) if body else "None."
 
 
 def cell(value: Any) -> str:

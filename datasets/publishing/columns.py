@@ -1,4 +1,4 @@
-"""What the columns of the tables that a build publishes mean, in words."""
+"""Descriptions of the columns in the tables of a published build."""
 
 from __future__ import annotations
 

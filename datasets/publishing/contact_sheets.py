@@ -1,4 +1,4 @@
-"""Contact sheets: what a task's samples look like, drawn from the shards, chosen by seed and not by taste."""
+"""Contact sheets: images of a task's samples, read from the shards and chosen at random by seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INK, FAINT, ACCENT, PAPER = (25, 25, 30), (120, 120, 130), (200, 60, 30), (255, 
 
 
 def draw_sheets(store: Store, build_id: str, tasks: Sequence[str], shards: Sequence[str], seed: int) -> list[str]:
-    """One PNG a task, of its first test (or train) shard. Returns their paths."""
+    """One PNG per task, from its first test (or else train) shard. Returns their paths."""
     drawn = []
     for task in tasks:
         of_task = [s for s in shards if s.startswith(f"shards/{task}/")]
@@ -44,15 +44,15 @@ def read_samples(shard: bytes, number: int, seed: int) -> list[tuple[Sample, dic
         content = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
     keys = [name.removesuffix(".json") for name in content if name.endswith(".json")]
     picked = np.random.default_rng(seed).permutation(len(keys))[:number]
-    found = []
+    chosen = []
     for key in (keys[i] for i in sorted(picked)):
         sample = Sample.from_json(content[f"{key}.json"])
-        found.append((sample, {part.part: content[f"{key}.{part.part}"] for part in sample.parts() if part.part}))
-    return found
+        chosen.append((sample, {part.part: content[f"{key}.{part.part}"] for part in sample.parts() if part.part}))
+    return chosen
 
 
 def contact_sheet(task: str, samples: Sequence[tuple[Sample, dict[str, bytes]]]) -> Image.Image:
-    """Samples as rows: words and media in their order, targets framed."""
+    """Samples as rows: texts and media in order, targets framed."""
     rows = [draw_sample(sample, media) for sample, media in samples]
     width = max([row.width for row in rows], default=400) + 2 * PAD
     height = sum(row.height + PAD for row in rows) + 40
@@ -103,7 +103,7 @@ def draw_picture(data: bytes) -> Image.Image:
 
 
 def draw_clip(data: bytes) -> Image.Image:
-    """Four frames of a clip, side by side, from its first to its last."""
+    """Four frames of a video side by side, from the first to the last."""
     frames = decode_video(data)
     strip = Image.new("RGB", (4 * TILE + 6, TILE), PAPER)
     for place, frame in enumerate(frames[i] for i in np.linspace(0, len(frames) - 1, 4).astype(int)):
@@ -112,7 +112,7 @@ def draw_clip(data: bytes) -> Image.Image:
 
 
 def draw_sound(data: bytes) -> Image.Image:
-    """A waveform of 0 to 5 seconds, one column of pixels a stretch of samples, with its duration."""
+    """A waveform of 0 to 5 seconds, one pixel column per segment of samples, with the duration."""
     sound = decode_audio(data)
     image = Image.new("RGB", (2 * TILE, TILE), (245, 247, 250))
     pen = ImageDraw.Draw(image)
@@ -130,7 +130,7 @@ DRAW = {"image": draw_picture, "audio": draw_sound, "video": draw_clip}
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font that draws every letter of the captions: the one matplotlib carries."""
+    """A font with glyphs for all captions: the one that ships with matplotlib."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,8 +1,8 @@
-"""croissant.json: the build as Croissant 1.1 metadata (JSON-LD), with its responsible-AI terms.
+"""croissant.json: the build as Croissant 1.1 metadata (JSON-LD), with responsible-AI fields.
 
-Files are named from the root, which is the folder two above `builds/<id>/croissant.json`. Shards stand with their
-sha256, and so do the tables where the build's manifests are given: then their records load with `mlcroissant`, which
-reads no file set that lies outside the folder of the metadata. Media do not, for want of a WebP and FLAC reader there.
+Paths are relative to the root, two folders above `builds/<id>/croissant.json`. Shards are listed with their sha256, and
+so are the tables if the build's manifests are given: then `mlcroissant`, which reads no file set outside the folder of
+the metadata, can load their records. It cannot load the media, because it has no WebP and FLAC reader.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ TABLES = {
     "assets": "One row a medium that the build selected, and that it made (op is set).",
 }
 TYPES = {"VARCHAR": "sc:Text", "BIGINT": "cr:Int64", "DOUBLE": "cr:Float64", "BOOLEAN": "sc:Boolean"}
-# the split is an enumeration of its own; mlcroissant fails on a second reference in a chain, so words must do for
-# the sample that a part belongs to
+# the split is an enumeration of its own; mlcroissant fails on a second reference in a chain, so the sample of a part is
+# given in the description only
 REFERENCES = {("samples", "split"): "splits/name"}
 MEDIA_TYPES = {"json": "application/json", "webp": "image/webp", "flac": "audio/flac", "mp4": "video/mp4"}
 
@@ -61,7 +61,7 @@ def croissant(connection: duckdb.DuckDBPyConnection, build_id: str, files: Seque
     shards = rows(connection, "select * from shards order by shard")
     tables = {name: table_files(name, build_id, files) for name in TABLES}
     release = (build["code_version"] or "0.0.0").partition("+")[0]
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "@context": dict(sorted(CONTEXT.items())),
         "@type": "sc:Dataset",
         "conformsTo": [VERSION, RAI_VERSION],
@@ -85,8 +85,8 @@ def croissant(connection: duckdb.DuckDBPyConnection, build_id: str, files: Seque
         **responsible(connection, build),
     }
     if build["created_at"]:
-        told["datePublished"] = build["created_at"]
-    return json.dumps(told, indent=1, ensure_ascii=False).encode()
+        metadata["datePublished"] = build["created_at"]
+    return json.dumps(metadata, indent=1, ensure_ascii=False).encode()
 
 
 def summary(build: dict[str, Any]) -> str:
@@ -106,13 +106,13 @@ def cite(build: dict[str, Any]) -> str:
 def languages(connection: duckdb.DuckDBPyConnection) -> list[str]:
     if "language" not in columns(connection, "samples"):
         return ["en"]
-    found = rows(connection, "select distinct language from samples where language is not null order by 1")
-    return [row["language"] for row in found] or ["en"]
+    values = rows(connection, "select distinct language from samples where language is not null order by 1")
+    return [row["language"] for row in values] or ["en"]
 
 
 def modalities(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    found = rows(connection, "select distinct modality from parts where modality <> 'text' order by 1")
-    return [row["modality"] for row in found]
+    values = rows(connection, "select distinct modality from parts where modality <> 'text' order by 1")
+    return [row["modality"] for row in values]
 
 
 def root(shards: list[dict[str, Any]]) -> dict[str, Any]:
@@ -135,12 +135,12 @@ def shard(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def shard_sets(shards: list[dict[str, Any]], shown: list[str]) -> list[dict[str, Any]]:
-    """The shards as one set, and what lies in them by extension."""
+    """The shards as one file set, and the files in them by extension."""
     names = [row["shard"] for row in shards]
-    said = "WebDataset shards: the JSON of a sample first, then its media."
+    description = "WebDataset shards: the JSON of a sample first, then its media."
     extensions = ["json", *(EXTENSIONS[name] for name in shown if name in EXTENSIONS)]
     return [
-        file_set("shards", said, "application/x-tar", names, "root"),
+        file_set("shards", description, "application/x-tar", names, "root"),
         *(
             file_set(
                 f"{name}-in-shards", f"Every .{name} file in the shards.", MEDIA_TYPES[name], [f"*.{name}"], "shards"
@@ -151,14 +151,14 @@ def shard_sets(shards: list[dict[str, Any]], shown: list[str]) -> list[dict[str,
 
 
 def table_files(table: str, build_id: str, files: Sequence[Manifest]) -> dict[str, Any]:
-    """The Parquet file of a table with its hash, or the set of its files where no manifest or several name it."""
+    """The Parquet file of a table with its hash; the set of its files if no manifest or several list it."""
     name, kind = f"{table}-table", "application/x-parquet"
-    found = [file for file in files if file.table == table]
-    if len(found) != 1:
+    listed = [file for file in files if file.table == table]
+    if len(listed) != 1:
         return file_set(name, TABLES[table], kind, [f"catalog/{table}/build={build_id}/*.parquet"], "root")
     return {
         "@type": "cr:FileObject", "@id": name, "name": f"{table}.parquet", "description": TABLES[table],
-        "contentUrl": f"../../{found[0].path}", "encodingFormat": kind, "sha256": found[0].sha256,
+        "contentUrl": f"../../{listed[0].path}", "encodingFormat": kind, "sha256": listed[0].sha256,
     }  # fmt: skip
 
 
@@ -170,12 +170,12 @@ def file_set(name: str, description: str, kind: str, includes: list[str], inside
 
 
 def splits(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    found = rows(connection, "select distinct split from samples order by 1")
+    values = rows(connection, "select distinct split from samples order by 1")
     return {
         "@type": "cr:RecordSet", "@id": "splits", "name": "splits", "description": "The splits.",
         "dataType": "cr:Split", "key": {"@id": "splits/name"},
         "field": [{"@type": "cr:Field", "@id": "splits/name", "name": "name", "dataType": "sc:Text"}],
-        "data": [{"splits/name": row["split"]} for row in found],
+        "data": [{"splits/name": row["split"]} for row in values],
     }  # fmt: skip
 
 
@@ -192,20 +192,20 @@ def record_set(connection: duckdb.DuckDBPyConnection, table: str, file: dict[str
 
 def field(table: str, name: str, kind: str, source: dict[str, Any]) -> dict[str, Any]:
     """One column; a list (VARCHAR[]) is an array of its type."""
-    told: dict[str, Any] = {
+    description: dict[str, Any] = {
         "@type": "cr:Field", "@id": f"{table}/{name}", "name": name, "description": COLUMNS.get(name, name),
         "dataType": TYPES[kind.removesuffix("[]")],
         "source": {**source, "extract": {"column": name}},
     }  # fmt: skip
     if kind.endswith("[]"):
-        told |= {"isArray": True, "arrayShape": "-1"}
+        description |= {"isArray": True, "arrayShape": "-1"}
     if (table, name) in REFERENCES:
-        told["references"] = {"field": {"@id": REFERENCES[table, name]}}
-    return told
+        description["references"] = {"field": {"@id": REFERENCES[table, name]}}
+    return description
 
 
 def responsible(connection: duckdb.DuckDBPyConnection, build: dict[str, Any]) -> dict[str, Any]:
-    """Where the data is from and what is known of its limits, in the terms of Croissant RAI 1.0."""
+    """Sources and known limitations of the data, in the terms of Croissant RAI 1.0."""
     sources = rows(
         connection,
         f"with recursive {WORKS} select corpus, source, count(*) as works from works group by all order by all",
@@ -239,16 +239,16 @@ def responsible(connection: duckdb.DuckDBPyConnection, build: dict[str, Any]) ->
 
 def personal(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """What may concern persons, by what the build shows."""
-    told = ["Names of authors, as they gave them to the package, stand in ATTRIBUTION and in the table source_rows: "
+    notes = ["Names of authors, as they gave them to the package, stand in ATTRIBUTION and in the table source_rows: "
             "their licences ask for it."]  # fmt: skip
-    found = rows(
+    by_modality = rows(
         connection,
         f"with recursive {WORKS} select modality, string_agg(distinct corpus, ', ' order by corpus) as corpora from works group by all",
     )
-    corpora = {row["modality"]: row["corpora"] for row in found}
+    corpora = {row["modality"]: row["corpora"] for row in by_modality}
     if "text" in corpora:
-        told.append(f"Texts ({corpora['text']}) are as published; nobody screened them anew for what persons tell.")
+        notes.append(f"Texts ({corpora['text']}) are as published; nobody screened them anew for what persons tell.")
     if "image" in corpora or "video" in corpora:
-        told.append("Pictures of people are told apart by skin tone and gender where the corpus draws them so; nobody "
+        notes.append("Pictures of people are told apart by skin tone and gender where the corpus draws them so; nobody "
                     "screened pictures anew for persons who can be recognised.")  # fmt: skip
-    return told
+    return notes

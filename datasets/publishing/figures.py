@@ -1,4 +1,4 @@
-"""Queries that several of the files ask: rows of the catalog as plain data, and the works that a build shows."""
+"""Queries shared by several files: rows of the catalog as plain data, and the works that a build shows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import duckdb
 
-# The assets that samples show, and those of which these were made, however many steps back.
+# The assets that samples show, and those from which they were derived, over any number of steps.
 SHOWN = """
     shown(asset_id) as (
         select distinct asset_id from parts where asset_id is not null
         union
         select unnest(a.inputs) from shown s join assets a using (asset_id) where a.op is not null)"""
 
-# The same less what was made here: works of others, with who made them and where they are from.
+# The same without derived assets: original works, with author and source.
 WORKS = f"""{SHOWN},
     packages as (
         select corpus, revision, min(source) as source, min(version) as version, min(description) as description
@@ -25,7 +25,7 @@ WORKS = f"""{SHOWN},
         left join packages p on p.corpus = r.corpus and p.revision = r.revision
         where a.op is null)"""
 
-# Each must be zero. The build was checked before it was published; this asks what was published.
+# Each must be zero. The build is checked before it is published; these check the published tables.
 CHECKS = {
     "parts whose asset is unknown": """
         select count(*) from parts where asset_id is not null and asset_id not in (select asset_id from assets)""",
@@ -49,29 +49,29 @@ CHECKS = {
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str, *params: object) -> list[dict[str, Any]]:
-    """The result of one query, a dict a row."""
+    """The result of one query, as one dict per row."""
     return connection.execute(query, list(params)).to_arrow_table().to_pylist()
 
 
 def one(connection: duckdb.DuckDBPyConnection, query: str, *params: object) -> Any:
-    """The single value that the query gives."""
-    found = connection.execute(query, list(params)).fetchone()
-    return found[0] if found else None
+    """The single value that the query returns; None if it returns no row."""
+    row = connection.execute(query, list(params)).fetchone()
+    return row[0] if row else None
 
 
 def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """The columns of a table as it was published, with their DuckDB types: older builds have fewer."""
+    """The columns of a table as published, with their DuckDB types: older builds have fewer."""
     return {name: str(kind) for name, kind, *_ in connection.execute(f"select * from {table} limit 0").description}
 
 
 def build_row(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Any]:
-    """The build's line in `builds`. Raises ValueError where the connection does not see that build."""
-    found = rows(connection, "select * from builds where build_id = ?", build_id)
-    if not found:
+    """The build's row in `builds`. Raises ValueError if the connection does not show that build."""
+    matches = rows(connection, "select * from builds where build_id = ?", build_id)
+    if not matches:
         raise ValueError(f"the catalog shows no build {build_id!r}")
-    return found[0]
+    return matches[0]
 
 
 def checked(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """How many rows break each rule; all zero in a sound build."""
+    """How many rows break each rule; all zero in a valid build."""
     return {name: int(one(connection, query)) for name, query in CHECKS.items()}

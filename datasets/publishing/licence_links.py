@@ -1,4 +1,4 @@
-"""Where the text of each licence is, and what it asks of those who pass the works on."""
+"""URLs of licence texts, and which licences are share-alike."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-[A-Z]{2})*)-(\d\.\d)")
 
 
 def text_of(licence: str) -> str | None:
-    """The canonical address of the licence text, or None for a name that is not known here."""
-    if found := CREATIVE_COMMONS.fullmatch(licence):
-        return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/"
+    """The canonical URL of the licence text, or None for an unknown name."""
+    if match := CREATIVE_COMMONS.fullmatch(licence):
+        return f"https://creativecommons.org/licenses/{match[1].lower()}/{match[2]}/"
     return PUBLIC_DOMAIN if "public-domain" in licence.lower() else TEXTS.get(licence)
 
 
 def asks_share_alike(licence: str) -> bool:
-    """Whether works made of this one have to keep its licence."""
+    """Whether derived works have to keep this licence."""
     return licence in CREATIVE or licence in GENERAL_PUBLIC or bool(re.match(r"CC-BY-(NC-)?SA-|L?GPL-", licence))

@@ -1,4 +1,4 @@
-"""How to load a build, as the card tells it. A test runs each of these pieces of code."""
+"""The section of the card on loading a build. A test runs each of its code blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of a build as SVG: samples of each task, demonstrations a sample, and the works of each corpus."""
+"""Plots of a build as SVG: samples per task, demonstrations per sample, and works per corpus."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from codi2_datasets.publishing.figures import WORKS, rows
 COLOURS = ("#28507f", "#c8502d", "#8a9a5b", "#b08fc7")
 SPLITS = ("train", "validation", "test")
 MODALITIES = ("image", "audio", "video", "text")
-# words as outlines: the same picture wherever it is shown, and no name of a font in the file
+# text as outlines: the same rendering everywhere, and no font name in the file
 STYLE: dict[Any, Any] = {"svg.hashsalt": "codi2", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}
 
 Counts = Mapping[str, Mapping[str, int]]
 
 
 def plots(connection: duckdb.DuckDBPyConnection) -> dict[str, bytes]:
-    """SVG files by name. Their bytes depend on the counts and on matplotlib's version alone."""
+    """SVG files by name. Their bytes depend only on the counts and on matplotlib's version."""
     samples = "select task as name, split as kind, count(*) as n from samples group by all order by all"
     demos = """select n_demos::varchar as name, if(split = 'train', 'train', 'held out') as kind, count(*) as n
                from samples where n_demos > 0 group by n_demos, kind order by n_demos, kind"""
@@ -38,15 +38,15 @@ def plots(connection: duckdb.DuckDBPyConnection) -> dict[str, bytes]:
 
 
 def counted(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, dict[str, int]]:
-    """Rows (name, kind, n) as name -> kind -> n, in their order."""
-    found: dict[str, dict[str, int]] = {}
+    """Rows (name, kind, n) as name -> kind -> n, in order."""
+    counts: dict[str, dict[str, int]] = {}
     for row in rows(connection, query):
-        found.setdefault(row["name"] or "unknown", {})[row["kind"]] = row["n"]
-    return found
+        counts.setdefault(row["name"] or "unknown", {})[row["kind"]] = row["n"]
+    return counts
 
 
 def bars(counts: Counts, kinds: Sequence[str], title: str) -> bytes:
-    """Horizontal bars, one a name, stacked by kind, with their totals beside them."""
+    """Horizontal bars, one per name, stacked by kind, with their totals."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 0.9 + 0.26 * max(len(counts), 1)), layout="constrained")
         axes = figure.add_subplot()

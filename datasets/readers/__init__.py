@@ -1,1 +1,1 @@
-"""What connectors share: files over fsspec, tables, JSON, tars, folders of media. No file here is a connector."""
+"""Shared readers of connectors: files over fsspec, tables, JSON, tars, media folders. No file here is a connector."""

@@ -1,13 +1,13 @@
-"""Rows of CSV and TSV as people write them: a quote that is never closed costs no row but its own.
+"""Reads rows of CSV and TSV tolerantly: an unclosed quote affects only its own row.
 
-A field in quotes may hold delimiters, line breaks and doubled quotes (RFC 4180), or quotes behind backslashes. A quote counts
-as an opening one where it begins a field and a closing one follows that ends the field; any other is a character of the text. So
-`the 5" screen` and `"Best pizza in town` are fields as they stand. Where the closing quote stands in a later line, the lines are
-one row unless each of them is a whole row by itself: as many fields as there are columns, and URLs, names and numbers where the
-first line has them.
+A quoted field may contain delimiters, line breaks and doubled quotes (RFC 4180), or backslash-escaped quotes. A quote
+is an opening one if it starts a field and a closing one follows that ends the field; any other quote is text. So `the
+5" screen` and `"Best pizza in town` are complete fields. If the closing quote is in a later line, the lines are one
+row, unless each of them is a complete row by itself: as many fields as columns, and URLs, names and numbers in the same
+columns as in the first line.
 
-In TSV quotes are characters of the text, except where a field could not have been written without them (it holds a tab, a line
-break or a doubled quote) or where the header is quoted too.
+In TSV, quotes are text, unless a field cannot be written without them (it contains a tab, a line break or a doubled
+quote), or the header is quoted too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codi2_datasets.readers.files import DAMAGE, damage
 from codi2_datasets.readers.lines import lines_of
 from codi2_datasets.readers.values import Bad, Numbered, broken
 
-SPAN = 2**20  # characters of a field in quotes that goes over several lines
+SPAN = 2**20  # characters of a quoted field that spans several lines
 SHAPES = {
     "": re.compile(r""),
     "url": re.compile(r"[a-z][a-z0-9+.-]*://\S.*", re.I),
@@ -43,12 +43,12 @@ def delimited_rows(
     extra: bool = False,
     otherwise: str = "",
 ) -> Numbered:
-    """Rows as {column: text}, numbered from 0. Empty lines are none.
+    """Rows as {column: string}, numbered from 0; empty lines are skipped.
 
-    `header` names the columns of files that do not; lines that begin with `comment` are no rows. `quoted`: whether fields may
-    stand in quotes. `spaced`: whether blanks after a delimiter belong to it; told by the header where the file has one.
-    Broken UTF-8, too few fields and too many are `Bad`, that row alone; with `extra` further fields are left out, and lines that
-    are no UTF-8 are read in the encoding `otherwise`.
+    `header` names the columns of files without a header; lines that start with `comment` are skipped. `quoted`: whether
+    fields may be quoted. `spaced`: whether blanks after a delimiter belong to it; detected from the header if the file
+    has one. A row with broken UTF-8, or with too few or too many fields, is `Bad` by itself. With `extra`, surplus
+    fields are dropped. Lines that are not UTF-8 are decoded with the encoding `otherwise`, if given.
     """
     number = 0
     try:
@@ -60,7 +60,7 @@ def delimited_rows(
 
 
 def header_of(file: str, delimiter: str = ",") -> list[str]:
-    """The names of the columns, as the first line has them."""
+    """The column names from the first line. Raises ConnectorError if the file cannot be read."""
     try:
         table = Table(file, delimiter)
         next(table.rows(), None)
@@ -89,7 +89,7 @@ class Table:
         self.unquote_all = delimiter != "\t"
 
     def set_spaced(self, spaced: bool) -> None:
-        """Make the patterns of a field in quotes; behind the closing quote blanks may stand."""
+        """Compile the patterns of a quoted field; blanks may follow the closing quote."""
         self.spaced = spaced
         end, blank = f" *(?={re.escape(self.delimiter)}|\\Z)", " *" if spaced else ""
         self.closed = re.compile(f'{blank}"([^"]*(?:""[^"]*)*)"{end}')
@@ -115,7 +115,7 @@ class Table:
         return bool(self.comment) and line.startswith(self.comment)
 
     def learn(self, header: str) -> None:
-        """Find out from the header how the file writes its fields."""
+        """Detect from the header how the file writes its fields."""
         _, *others = header.split(self.delimiter)
         if others and all(name.startswith(" ") for name in others):
             self.set_spaced(True)
@@ -124,7 +124,7 @@ class Table:
             self.unquote_all = self.unquote_all or all(quoted)
 
     def record(self, line: str) -> list[str] | Bad:
-        """The fields of the row that begins with this line; lines that belong to it are taken."""
+        """The fields of the row that starts with this line; further lines of the row are consumed."""
         if "\r" in line and self.whole_rows(parts := [part for part in line.split("\r") if part.strip()]):
             self.lines.put_back(parts[1:])
             line = parts[0]
@@ -140,16 +140,16 @@ class Table:
         return [field.lstrip(" ") for field in fields] if self.spaced else fields
 
     def fields(self, text: str, further: bool) -> Iterator[str]:
-        """The fields of a row. `further`: a field in quotes may go on in the next lines."""
+        """The fields of a row. `further`: a quoted field may continue in the next lines."""
         at, column = 0, 0
         while True:
             opens = text[at : at + 1] == '"' or (self.spaced and text[at:].lstrip(" ").startswith('"'))
-            found = self.in_quotes(text, at) if opens else None
-            if opens and not found and further and (more := self.going_on(text, at, column)):
+            quoted = self.in_quotes(text, at) if opens else None
+            if opens and not quoted and further and (more := self.going_on(text, at, column)):
                 text = text[:at] + more
-                found = self.in_quotes(text, at)
-            if found:
-                value, end = found
+                quoted = self.in_quotes(text, at)
+            if quoted:
+                value, end = quoted
                 yield value
             else:
                 end = text.find(self.delimiter, at)
@@ -160,18 +160,19 @@ class Table:
             at, column = end + len(self.delimiter), column + 1
 
     def in_quotes(self, text: str, at: int) -> tuple[str, int] | None:
-        """(value, where it ends) of the field whose opening quote is here; None where no quote closes it."""
-        if found := self.closed.match(text, at):
-            value = found[1]
+        """(value, end position) of the field whose opening quote is here; None if no quote closes it."""
+        if match := self.closed.match(text, at):
+            value = match[1]
             needed = '""' in value or "\n" in value or self.delimiter in value
-            return value.replace('""', '"') if needed or self.unquote_all else found[0], found.end()
-        if (found := self.escaped.match(text, at)) and '\\"' in found[1]:
-            return found[1].replace('\\"', '"'), found.end()
+            return value.replace('""', '"') if needed or self.unquote_all else match[0], match.end()
+        if (match := self.escaped.match(text, at)) and '\\"' in match[1]:
+            return match[1].replace('\\"', '"'), match.end()
         return None
 
     def going_on(self, line: str, at: int, column: int) -> str | None:
-        """A field in quotes with the further lines that it goes over; None where no quote closes it, or where the lines
-        are rows by themselves."""
+        """A quoted field with the further lines that it spans; None if no quote closes it, or if the lines are rows
+        themselves.
+        """
         taken, size = [line[at:]], 0
         for following in self.lines.ahead():
             if isinstance(following, Bad) or (size := size + len(following)) > SPAN:
@@ -191,13 +192,13 @@ class Table:
         return "\n".join(taken)
 
     def are_rows(self, lines: Sequence[str], column: int) -> bool:
-        """Whether lines over which the field of a column would go look like rows by themselves."""
+        """Whether the lines that a field of this column would span look like rows themselves."""
         if not self.whole_rows(lines):
             return False
         rows = [list(self.fields(line, False)) for line in lines]
         shapes = [set(map(shape, values)) for n, values in enumerate(zip(*rows, strict=True)) if n != column]
-        return not any("url" in found and found - {"url", ""} for found in shapes) and any(
-            len(found) == 1 and found & TELLING for found in shapes
+        return not any("url" in kinds and kinds - {"url", ""} for kinds in shapes) and any(
+            len(kinds) == 1 and kinds & TELLING for kinds in shapes
         )
 
     def whole_rows(self, lines: Sequence[str]) -> bool:
@@ -206,7 +207,7 @@ class Table:
 
 
 class Lines:
-    """The lines of a file as text, with a look ahead. Bytes that are no UTF-8 stand as surrogates."""
+    """The lines of a file as strings, with lookahead. Bytes that are not UTF-8 become surrogates."""
 
     def __init__(self, file: str, otherwise: str = "") -> None:
         self.source = (line if isinstance(line, Bad) else self.decode(line, otherwise) for line in lines_of(file))
@@ -231,7 +232,7 @@ class Lines:
             return line.decode(otherwise, "replace") if otherwise else line.decode("utf-8", "surrogateescape")
 
     def ahead(self) -> Iterator[str | Bad]:
-        """The next lines, which stay where they are."""
+        """The next lines, without consuming them."""
         yield from tuple(self.waiting)
         for line in self.source:
             self.waiting.append(line)
@@ -246,7 +247,7 @@ class Lines:
 
 
 def shape(field: str) -> str:
-    """What a field looks like, as far as that tells a column from others."""
+    """The kind of a field's content, as far as it distinguishes columns."""
     return next((name for name, pattern in SHAPES.items() if pattern.fullmatch(field.strip())), "text")
 
 

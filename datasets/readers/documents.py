@@ -1,25 +1,27 @@
-"""Documents in which pictures stand between texts, cut into stretches of a few pictures each."""
+"""Splits documents of interleaved texts and images into sections with a few images each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-MOST = 3  # pictures of a stretch
-LONGEST = 1_000  # characters of a text between two pictures
+MOST = 3  # images per section
+LONGEST = 1_000  # characters of a text between two images
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """`texts` stand before, between and after `images`: one more than these."""
+    """`texts` come before, between and after `images`: one more than these."""
 
     texts: tuple[str, ...]
     images: tuple[str, ...]
 
 
 def stretches(parts: Sequence[tuple[str, str]]) -> Iterator[Stretch]:
-    """Parts are ('text', words) and ('image', ref), in order. What stands between two stretches belongs to the first;
-    one without any words is left out."""
+    """Parts are ('text', words) and ('image', ref), in order. Text between two sections belongs to the first.
+
+    A section without any text is left out.
+    """
     texts: list[str] = [""]
     images: list[str] = []
     for kind, value in parts:

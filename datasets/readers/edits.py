@@ -1,4 +1,4 @@
-"""Edits: a picture, what was asked for, and the picture after it -> two image rows and the text that joins them."""
+"""Image edits: an image, an instruction and the edited image give two image rows and a text row that links them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_datasets.readers.words import content_ref, shown, words
 
 @dataclass(frozen=True)
 class Edit:
-    """One row of a corpus of edits. `captions` are of the pictures before and after, '' where they have none."""
+    """One row of a corpus of edits. `captions`: of the images before and after, '' if they have none."""
 
     locator: str
     before: bytes | None
@@ -45,5 +45,5 @@ def edit_rows(place: Place, edit: Edit) -> Iterator[SourceRow | RejectedRow]:
             refs.append(content_ref(side.data))
             attributes = {**edit.attributes, "family": edit.family}
             yield shown(place, f"{edit.locator}/{name}", side, refs[-1], attributes, edit.licence, edit.author, caption)
-    told = {**edit.attributes, "kind": "edit", "family": edit.family}
-    yield words(place, f"{edit.locator}/edit", [instruction], told, edit.licence, edit.author, refs)
+    text_attributes = {**edit.attributes, "kind": "edit", "family": edit.family}
+    yield words(place, f"{edit.locator}/edit", [instruction], text_attributes, edit.licence, edit.author, refs)

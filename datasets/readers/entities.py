@@ -1,6 +1,6 @@
-"""Things in a picture and where they are: from COCO's annotations, or from a segmentation model of transformers.
+"""Objects in images with their masks: from COCO's annotations, or from a segmentation model of transformers.
 
-Rows carry them as attribute `entities`: [{name, mask}], the largest first; the planner of composition cuts them out.
+Rows have them as attribute `entities`: [{name, mask}], largest first; the composition planner cuts them out.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.media.masks import encode_mask, fitted, polygon_mask, run_mask
 
-MOST = 3  # entities of a picture
-SHARES = (0.02, 0.6)  # of the square: smaller is not seen, larger is the picture itself
-CERTAIN = 0.8  # score of a segment that counts
+MOST = 3  # entities per image
+SHARES = (0.02, 0.6)  # of the square: smaller ones are not visible, larger ones are the image itself
+CERTAIN = 0.8  # minimum score of a segment
 
 
-def entities(found: Iterable[tuple[str, np.ndarray]]) -> list[dict[str, str]]:
-    """The largest things of named masks on the grid; of things of one name the largest alone."""
+def entities(masks: Iterable[tuple[str, np.ndarray]]) -> list[dict[str, str]]:
+    """The largest named masks on the grid; of equal names only the largest."""
     sized = sorted(
-        ((float(mask.mean()), name, encode_mask(mask)) for name, mask in found), key=lambda item: (-item[0], *item[1:])
+        ((float(mask.mean()), name, encode_mask(mask)) for name, mask in masks), key=lambda item: (-item[0], *item[1:])
     )
     kept: dict[str, str] = {}
     for share, name, mask in sized:
@@ -34,7 +34,7 @@ def entities(found: Iterable[tuple[str, np.ndarray]]) -> list[dict[str, str]]:
 
 
 def annotated(annotation: Mapping[str, Any], width: int, height: int) -> np.ndarray | None:
-    """The mask of one annotation of COCO; None where it is a crowd, or is not to be read."""
+    """The mask of a COCO annotation; None if it is a crowd or invalid."""
     segments = annotation.get("segmentation")
     try:
         if annotation.get("iscrowd") or not segments or min(width, height) < 1:
@@ -48,26 +48,29 @@ def annotated(annotation: Mapping[str, Any], width: int, height: int) -> np.ndar
 
 
 def segmented(data: bytes, folder: str) -> list[dict[str, str]]:
-    """The things that the model of a local folder finds; none in a picture that cannot be read."""
+    """The objects that the model in a local folder segments; none for an image that cannot be read."""
     try:
         picture = decode_image(data)
     except MediaError:
         return []
-    found = []
+    masks = []
     for segment in segmenter(folder)(picture, threshold=CERTAIN):
         if float(segment.get("score") or 1.0) >= CERTAIN:
             mask = np.asarray(segment["mask"].convert("L")) > 127
-            found.append((str(segment["label"]).replace("-", " ").strip(), fitted(mask)))
-    return entities(found)
+            masks.append((str(segment["label"]).replace("-", " ").strip(), fitted(mask)))
+    return entities(masks)
 
 
 @lru_cache(maxsize=1)
 def segmenter(folder: str) -> Any:
-    """A panoptic or instance segmentation model (Mask2Former, MaskFormer, DETR, ...) from its folder, loaded once."""
+    """A panoptic or instance segmentation model (Mask2Former, MaskFormer, DETR, ...) from its folder, loaded once.
+
+    Raises ConnectorError.
+    """
     import torch
     from transformers import pipeline
 
-    torch.set_num_threads(1)  # the data engine runs one worker a core, and one thread gives the same sums
+    torch.set_num_threads(1)  # there is one worker per core, and one thread gives reproducible sums
     try:
         return pipeline("image-segmentation", model=folder, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:

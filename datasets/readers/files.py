@@ -1,4 +1,4 @@
-"""Files of a published corpus: found over fsspec, named by what they hold, opened whatever they are packed with."""
+"""Files of a published corpus: listed over fsspec, identified by content, decompressed on opening."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ from codi2_storage.locations import paths
 from codi2_storage.locations.filesystems import system_of
 from codi2_storage.locations.paths import is_shadow
 
-# what decompressors and file systems raise for files that are cut off or corrupt
+# errors that decompressors and file systems raise for truncated or corrupt files
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, ValueError)
-NOT_THE_STORE = (None, errno.EINVAL)  # decompressors give no number, and damaged tables make readers seek to nowhere
+NOT_THE_STORE = (
+    None,
+    errno.EINVAL,
+)  # decompressors set no errno, and damaged tables make readers seek to invalid positions
 PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$")
 VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
-HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that says what they hold
+HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that depends on the content
 
 
 Kept = TypeVar("Kept", bound=Callable[..., Any])
@@ -40,7 +43,7 @@ _kept_for = ""
 
 
 def kept(maxsize: int) -> Callable[[Kept], Kept]:
-    """As `lru_cache`, for what pieces of one corpus have in common; forgotten when the corpus has other content."""
+    """Like `lru_cache`, for data shared by the pieces of one corpus; cleared when the corpus changes."""
 
     def keep(function: Kept) -> Kept:
         _kept.append(lru_cache(maxsize=maxsize)(function))
@@ -50,7 +53,7 @@ def kept(maxsize: int) -> Callable[[Kept], Kept]:
 
 
 def keep_for(content: str) -> None:
-    """Forget all that is kept, unless it was kept for the same content; '' forgets in any case. Workers live for long."""
+    """Clear all caches unless they were filled for the same content; '' always clears. Workers are long-lived."""
     global _kept_for
     if not content or content != _kept_for:
         for function in _kept:
@@ -59,21 +62,23 @@ def keep_for(content: str) -> None:
 
 
 def damage(error: BaseException) -> str:
-    """What is wrong with a file, in a line. An error of the store (no network, no rights) is raised again: it says
-    nothing of the file, and the next run may find it whole."""
+    """The damage to a file, in one line.
+
+    An error of the store (no network, no permission) is raised again: it does not concern the file, and the next run
+    may read it.
+    """
     if isinstance(error, OSError) and error.errno not in NOT_THE_STORE:
         raise error
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def of_one_file(error: OSError) -> bool:
-    """Whether an error tells of the one file (gone since it was listed, no rights to it, a bad place on the disk), and not of
-    the store."""
+    """Whether an error concerns one file (deleted since listing, no permission, bad disk block) rather than the store."""
     return isinstance(error, FileNotFoundError | PermissionError) or error.errno == errno.EIO
 
 
 def expand(path: str) -> str:
-    """The path with environment variables and ~ filled in; one that exists as it is written is that path.
+    """The path with environment variables and ~ expanded; an existing path is taken literally.
 
     Raises SourceUnavailable for a variable that is not set.
     """
@@ -86,7 +91,7 @@ def expand(path: str) -> str:
 
 
 def parts_of(path: str) -> list[str]:
-    """The paths that semicolons part; one that exists as it is written is one path, with its semicolons and blanks."""
+    """The paths separated by semicolons; an existing path is taken literally, with its semicolons and blanks."""
     if (path and path == path.strip() and ";" not in path) or exists(path):
         return [path]
     parts = path.split(";")
@@ -94,39 +99,40 @@ def parts_of(path: str) -> list[str]:
 
 
 def find(path: str, patterns: Sequence[str]) -> list[str]:
-    """URIs of the files of a path, sorted: of a folder those that match a pattern, at any depth; of a pattern all.
+    """URIs of the files of a path, sorted: in a folder, at any depth, those that match a pattern; for a glob, all.
 
-    A path that exists is that file or folder, whatever its name holds; only one that does not is a pattern. Several paths
-    are parted by semicolons. Files that other systems leave behind are passed over. Raises SourceUnavailable where there
-    is none.
+    A path that exists is taken literally; only others are globs. Several paths are separated by semicolons. Files that
+    operating systems add are skipped. Raises SourceUnavailable if there is none.
     """
-    found: set[str] = set()
+    uris: set[str] = set()
     for one in parts_of(path):
         fs, base = open_system(one)
         try:
-            found |= {uri(fs, name) for name in listed(fs, base, patterns)}
-        except Exception as error:  # every file system of fsspec raises its own client's errors
+            uris |= {uri(fs, name) for name in listed(fs, base, patterns)}
+        except Exception as error:  # each file system of fsspec raises its own client's errors
             raise SourceUnavailable(
                 one, f"cannot be listed: {error}", "check the address and the rights to it"
             ) from error
-    if not found:
+    if not uris:
         wanted = ", ".join(patterns)
         raise SourceUnavailable(path, f"no file there ({wanted})", "name the folder that holds the published files")
-    return sorted(found)
+    return sorted(uris)
 
 
 def listed(fs: fsspec.AbstractFileSystem, base: str, patterns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The files of a path with what their system says of them: {name: info}."""
-    if is_web(fs) and matches(base.partition("?")[0], patterns):  # asked whether it is a folder, a site sends the file
+    """The files of a path with their fsspec info: {name: info}."""
+    if is_web(fs) and matches(
+        base.partition("?")[0], patterns
+    ):  # asked whether it is a folder, a web server sends the file
         return {base: {}}
     if fs.isdir(base):
-        found: dict[str, dict[str, Any]] = fs.find(base, detail=True)
-        return {name: info for name, info in found.items() if matches(name[len(base) :], patterns)}
+        files: dict[str, dict[str, Any]] = fs.find(base, detail=True)
+        return {name: info for name, info in files.items() if matches(name[len(base) :], patterns)}
     return {name: info for name, info in paths.matches(fs, base).items() if name == base or not is_shadow(name)}
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a file matches one of the patterns, in capitals or not, and is none that other systems leave behind."""
+    """Whether a file matches one of the patterns, regardless of case, and is no file that operating systems add."""
     base = name.rpartition("/")[2].lower().rstrip()
     return any(fnmatchcase(base, pattern.lower()) for pattern in patterns) and not is_shadow(name)
 
@@ -154,27 +160,27 @@ def uri(fs: fsspec.AbstractFileSystem, name: str) -> str:
 
 
 def identity(path: str) -> str:
-    """What tells whether a file has changed: its sha256 where it lies here, the store's tag and size elsewhere."""
+    """A value that changes with the file: the sha256 of a local file, the store's tag and size of a remote one."""
     fs, base = open_system(path)
     return content_name(fs, base, None)
 
 
 def folder_identity(folder: str, patterns: Sequence[str]) -> str:
-    """The same for all files of a folder that match a pattern, or of a pattern's, with their names."""
+    """The same for all files of a folder or glob that match a pattern, with their names."""
     total = hashlib.sha256()
     for one in parts_of(folder):
         fs, base = open_system(one)
-        found = listed(fs, base, patterns)
-        for name in sorted(found):
+        files = listed(fs, base, patterns)
+        for name in sorted(files):
             if matches(name.rpartition("/")[2], patterns):
                 total.update(
-                    f"{short(name)}\0{content_or_none(fs, name, found[name])}\n".encode(errors="surrogateescape")
+                    f"{short(name)}\0{content_or_none(fs, name, files[name])}\n".encode(errors="surrogateescape")
                 )
     return total.hexdigest()
 
 
 def content_or_none(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any]) -> str:
-    """As `content_name`; '' for a file that cannot be read now, so that the folder is another once it can."""
+    """As `content_name`; '' for a file that cannot be read for now, so that the folder's identity changes once it can."""
     try:
         return content_name(fs, name, info)
     except OSError as error:
@@ -190,20 +196,20 @@ def content_name(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any] 
             return hashlib.file_digest(file, "sha256").hexdigest()
     info = info or fs.info(name)
     tag = next((info[key] for key in ("ETag", "etag", "lfs", "blob_id", "LastModified") if info.get(key)), None)
-    told = [name, info.get("size"), str(tag) if tag else str(fs.ukey(name))]
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    parts = [name, info.get("size"), str(tag) if tag else str(fs.ukey(name))]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def short(path: str) -> str:
-    """A file as locators name it: with its folder, without what lies before."""
+    """A file's name in locators: its folder and name, without the path before them."""
     return "/".join(re.split(r"[/\\]", path)[-2:])
 
 
 @contextmanager
 def opened(path: str, seekable: bool = False) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked where its first ones say gzip, zstd, bz2, xz or a zip of one file.
+    """The file's bytes, decompressed if its first bytes are gzip, zstd, bz2, xz or a zip of one file.
 
-    `seekable` leaves packed ones as they are, for readers that jump.
+    `seekable` leaves compressed files as they are, for readers that seek.
     """
     fs, base = open_system(path)
     with fs.open(base, "rb") as file:
@@ -230,7 +236,7 @@ def unpacked(file: IO[bytes], name: str) -> Any:
 
 
 def has_ending(file: str, *endings: str) -> bool:
-    """Whether a file's name ends so, in capitals or not, packed (.gz, .zst, ...) or not."""
+    """Whether a file's name ends so, regardless of case, compressed (.gz, .zst, ...) or not."""
     return PACKED.sub("", file.lower()).endswith(endings)
 
 

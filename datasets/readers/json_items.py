@@ -1,7 +1,7 @@
-"""The items of a large JSON file, one at a time: files of gigabytes whose outermost value is one list or one object.
+"""Streams the items of a large JSON file: gigabytes whose outermost value is one list or one object.
 
-The outer value is never held, only the item that is being read. An item that is no JSON is `Bad` by itself; where its end
-cannot be found, the rest of the file is.
+The outer value is never in memory, only the current item. An invalid item is `Bad` by itself; if its end cannot be
+determined, so is the rest of the file.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from codi2_datasets.readers.lines import opened_text
 from codi2_datasets.readers.values import Bad, broken
 
 CHUNK = 2**20  # bytes read at once
-LARGEST = 256 * 2**20  # characters of one item: more is damage
-LARGE = 16 * 2**20  # characters of a broken item from which on the next is looked for, before all is read
-TRIES = 1_000  # places at which the next item is looked for after a broken one
+LARGEST = 256 * 2**20  # characters of one item; more counts as damage
+LARGE = 16 * 2**20  # size of a broken item at which the next one is searched for before everything is read
+TRIES = 1_000  # positions at which the next item is searched for after a broken one
 DECODER = json.JSONDecoder()
 SPACE = re.compile(r"[\s,]*")
 MARKS = re.compile(r'["{}\[\]]')
 SCALAR = re.compile(r'[^\s,:"\[\]{}]+')
 STRING_END = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.S)
-FOLLOWED = re.compile(r"\s*(?:,\s*[^\s,\]}]|[\]}]|\Z)")  # what may stand behind an item
+FOLLOWED = re.compile(r"\s*(?:,\s*[^\s,\]}]|[\]}]|\Z)")  # what may follow an item
 FIRST_KEY = re.compile(r'\{\s*("[^"\\]*")\s*:')
 
 
 def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = ()) -> Iterator[tuple[str | int, Any]]:
-    """(index or key, value) of every item of the list or object that lies under `keys`, in order.
+    """(index or key, value) of every item of the list or object under `keys`, in order.
 
-    With `skip` the values are None: for those who want keys alone; `only` names the keys whose values are wanted, and
-    leaves out all others. Nothing where the keys lead nowhere. What is damaged comes as (-1, Bad).
+    With `skip` the values are None, for callers that need only keys; with `only`, items with other keys are skipped.
+    Yields nothing if the keys lead nowhere. Damage is yielded as (-1, Bad).
     """
     try:
         with opened_text(file) as stream:
-            reader = Reader(stream)
+            reader = JsonScanner(stream)
             yield from reader.items(keys, skip, only)
             if not keys and reader.peek():
                 yield -1, Bad("more text behind the end of its JSON")
@@ -48,11 +48,11 @@ def json_items(file: str, *keys: str, skip: bool = False, only: Sequence[str] = 
 
 
 class End(ValueError):
-    """The text ended, or went on for too long, before the value did."""
+    """The text ended, or exceeded the size limit, before the value did."""
 
 
-class Reader:
-    """A window of the file's text that moves on."""
+class JsonScanner:
+    """A sliding window over the file's text."""
 
     def __init__(self, stream: BufferedReader) -> None:
         self.stream, self.text, self.at, self.done, self.rest = stream, "", 0, False, b""
@@ -64,11 +64,11 @@ class Reader:
             return False
         if len(self.text) - self.at > LARGEST:
             raise End(f"an item of more than {LARGEST:,} characters")
-        # as much again as is held, so that a large item is looked at few times
+        # doubling keeps the number of scans of a large item small
         data = self.stream.read1(max(CHUNK, len(self.text) - self.at))
         self.done = not data
         data = self.rest + data
-        # a character that is cut at the end of the chunk waits for the next
+        # a character that is cut at the end of the chunk waits for the next chunk
         begun = next((n for n in (1, 2, 3) if data[-n:][:1] >= b"\xc0"), 0) if not self.done else 0
         whole = len(data) - begun
         self.rest = data[whole:]
@@ -77,11 +77,11 @@ class Reader:
         return True
 
     def peek(self) -> str:
-        """The next character that is no blank and no comma; '' at the end."""
+        """The next character other than blanks and commas; '' at the end."""
         while True:
-            found = SPACE.match(self.text, self.at)
-            assert found is not None
-            self.at = found.end()
+            blanks = SPACE.match(self.text, self.at)
+            assert blanks is not None
+            self.at = blanks.end()
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.more():
@@ -97,7 +97,7 @@ class Reader:
         self.at += 1
         number, closing = 0, "]" if opening == "[" else "}"
         while (char := self.peek()) not in (closing, ""):
-            if char in "]}":  # of a broken item before
+            if char in "]}":  # of an earlier broken item
                 self.at += 1
                 continue
             name: str | int = number
@@ -111,7 +111,7 @@ class Reader:
             if keys and name == keys[0]:
                 if self.peek() in ("[", "{"):
                     yield from self.items(keys[1:], skip, only)
-                return  # what comes behind is not asked for
+                return  # what follows is not needed
             if keys or (only and name not in only):
                 self.skip()
             elif skip:
@@ -125,7 +125,7 @@ class Reader:
         self.at += 1
 
     def sequence(self) -> Iterator[Any]:
-        """Values that follow one another; of a list its items."""
+        """Consecutive values; for a list, its items."""
         while char := self.peek():
             if char == "[":
                 yield from (value for _, value in self.items((), False, ()))
@@ -133,21 +133,21 @@ class Reader:
                 yield self.value()
 
     def value(self, opening: str = "[") -> Any:
-        """The value that begins here, or Bad for one that is no JSON; `opening` is the bracket of what holds it."""
+        """The value that starts here, or Bad for invalid JSON; `opening` is the bracket of its container."""
         if self.peek() not in ("[", "{", '"'):
             return self.scalar()
         while True:
             try:
-                found, end = DECODER.raw_decode(self.text, self.at)
+                parsed, end = DECODER.raw_decode(self.text, self.at)
             except (ValueError, RecursionError):
                 if self.is_broken(opening) or not self.more():
                     self.recover(opening)
                     return Bad("no JSON")
                 continue
             raw, self.at = self.text[self.at : end], end
-            if isinstance(found, dict) and found:
-                self.first_key = json.dumps(next(iter(found)), ensure_ascii=False)
-            return Bad("broken UTF-8") if broken(raw) else found
+            if isinstance(parsed, dict) and parsed:
+                self.first_key = json.dumps(next(iter(parsed)), ensure_ascii=False)
+            return Bad("broken UTF-8") if broken(raw) else parsed
 
     def scalar(self) -> Any:
         """A number, true, false or null; Bad for anything else."""
@@ -157,21 +157,24 @@ class Reader:
             return Bad("no JSON")
 
     def word(self) -> str:
-        """Pass over what is neither a container nor a string: a word, or a mark that stands alone."""
-        while (found := SCALAR.match(self.text, self.at)) and found.end() == len(self.text) and self.more():
+        """Skip anything that is neither a container nor a string: a word, or a stray mark."""
+        while (match := SCALAR.match(self.text, self.at)) and match.end() == len(self.text) and self.more():
             pass
-        begun, self.at = self.at, found.end() if found else min(self.at + 1, len(self.text))
+        begun, self.at = self.at, match.end() if match else min(self.at + 1, len(self.text))
         return self.text[begun : self.at]
 
     def is_broken(self, opening: str) -> bool:
-        """Whether a value that cannot be read ends within the window: else it may go on."""
+        """Whether a value that cannot be parsed ends within the window; otherwise it may continue."""
         if typed_end(self.text, self.at) or end_of(self.text, self.at):
             return True
         return len(self.text) - self.at > LARGE and self.next_alike(opening, len(self.text)) is not None
 
     def recover(self, opening: str) -> None:
-        """Pass over a broken value: to where its brackets close, or before that to an item that begins as it or the last
-        good one does. `opening` is the bracket of what holds it: in an object an item begins with its key."""
+        """Skip a broken value: up to where its brackets close, or before that to an item that starts like it or the
+        last good one.
+
+        `opening` is the bracket of the container: in an object an item starts with its key.
+        """
         ends = (typed_end(self.text, self.at), end_of(self.text, self.at))
         end = next((end for end in ends if end and FOLLOWED.match(self.text, end)), ends[1] or len(self.text))
         alike = self.next_alike(opening, end)
@@ -184,19 +187,19 @@ class Reader:
             return None
         alike = rf"\{{\s*(?:{'|'.join(sorted(keys))})\s*:"
         item = re.compile(rf'"(?:[^"\\]|\\.)*"\s*:\s*(?={alike})' if opening == "{" else f"(?={alike})")
-        for found in islice(item.finditer(self.text, self.at + 1, end), TRIES):
+        for match in islice(item.finditer(self.text, self.at + 1, end), TRIES):
             with suppress(ValueError, RecursionError):
-                DECODER.raw_decode(self.text, found.end())
-                return found.start()
+                DECODER.raw_decode(self.text, match.end())
+                return match.start()
         return None
 
     def skip(self) -> None:
-        """Pass over a value without making anything of it."""
+        """Skip a value without parsing it."""
         if self.peek() not in ("[", "{", '"'):
             self.word()
             return
         depth = 0
-        while True:  # a container is passed in steps, so that it need not fit into memory
+        while True:  # a container is skipped in steps, so that it need not fit into memory
             if (char := self.peek()) == "":
                 return
             if char == '"':
@@ -206,21 +209,21 @@ class Reader:
             elif char in "]}":
                 depth, self.at = depth - 1, self.at + 1
             else:
-                found = MARKS.search(self.text, self.at)
-                self.at = found.start() if found else len(self.text)
+                mark = MARKS.search(self.text, self.at)
+                self.at = mark.start() if mark else len(self.text)
             if depth <= 0:
                 return
 
     def past_string(self) -> None:
-        while not (found := STRING_END.match(self.text, self.at + 1)):
+        while not (match := STRING_END.match(self.text, self.at + 1)):
             if not self.more():
                 self.at = len(self.text)
                 return
-        self.at = found.end()
+        self.at = match.end()
 
 
 def end_of(text: str, at: int) -> int | None:
-    """Where as many brackets are closed as were opened from `at` on; None where that lies beyond the text."""
+    """Where the brackets opened from `at` on are closed in equal number; None if that is beyond the text."""
     depth = 0
     for mark, end in marks(text, at):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0)
@@ -230,7 +233,7 @@ def end_of(text: str, at: int) -> int | None:
 
 
 def typed_end(text: str, at: int) -> int | None:
-    """The same where a bracket closes all that were opened within its own."""
+    """The same, where a bracket closes all those opened within its own."""
     opened: list[str] = []
     for mark, end in marks(text, at):
         if mark in "[{":
@@ -244,12 +247,12 @@ def typed_end(text: str, at: int) -> int | None:
 
 
 def marks(text: str, at: int) -> Iterator[tuple[str, int]]:
-    """Brackets and strings with where they end, up to a string that does not end."""
-    while found := MARKS.search(text, at):
-        at = found.end()
-        if found[0] == '"':
+    """Brackets and strings with their end positions, up to an unterminated string."""
+    while mark := MARKS.search(text, at):
+        at = mark.end()
+        if mark[0] == '"':
             closed = STRING_END.match(text, at)
             if not closed:
                 return
             at = closed.end()
-        yield found[0], at
+        yield mark[0], at

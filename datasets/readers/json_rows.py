@@ -1,6 +1,6 @@
-"""Rows of a JSON file however it is laid out: an object a line, a list of objects, objects one after the other.
+"""Rows of a JSON file in any layout: one object per line, a list of objects, or consecutive objects.
 
-Where each line is an object, a broken line costs its own row alone. Of a key that an object has twice the last counts.
+If each line is an object, a broken line affects only its own row. If an object repeats a key, the last value counts.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from codi2_datasets.readers.files import DAMAGE, damage
-from codi2_datasets.readers.json_items import DECODER, SPACE, Reader
+from codi2_datasets.readers.json_items import DECODER, SPACE, JsonScanner
 from codi2_datasets.readers.lines import BUFFER, opened_text, split_lines
 from codi2_datasets.readers.values import Bad, Numbered
 
-LOOKED_AT = 50  # lines, to tell whether each is an object by itself
+LOOKED_AT = 50  # lines examined to decide whether each is an object by itself
 
 
 def json_rows(file: str) -> Numbered:
-    """Objects, numbered from 0; empty lines are none. What is broken, or no object, is `Bad`."""
+    """Objects, numbered from 0; empty lines are skipped. Anything broken, or no object, is `Bad`."""
     number = 0
     try:
         with opened_text(file) as stream:
             head = stream.peek(BUFFER)
-            values = line_values(split_lines(stream)) if is_lines(head) else Reader(stream).sequence()
+            values = line_values(split_lines(stream)) if is_lines(head) else JsonScanner(stream).sequence()
             for value in values:
                 yield number, value if isinstance(value, dict | Bad) else Bad("no JSON object")
                 number += 1
@@ -33,24 +33,24 @@ def json_rows(file: str) -> Numbered:
 
 def json_object(data: bytes | str) -> dict[str, Any] | Bad:
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except UnicodeDecodeError:
         return Bad("broken UTF-8")
     except (ValueError, RecursionError):
         return Bad("no JSON")
-    return found if isinstance(found, dict) else Bad("no JSON object")
+    return value if isinstance(value, dict) else Bad("no JSON object")
 
 
 def is_lines(head: bytes) -> bool:
-    """Whether the beginning of a file shows lines that are objects by themselves."""
+    """Whether the beginning of a file has lines that are objects by themselves."""
     lines = [line for line in head.replace(b"\r", b"\n").split(b"\n") if line.strip()]
     if not lines:
         return True
     begins_list = lines[0].lstrip().startswith(b"[")
-    if len(lines) == 1:  # a list, several objects, or a line longer than what is looked at
+    if len(lines) == 1:  # a list, several objects, or a line longer than the examined part
         return not begins_list and not more_than_one(lines[0].decode("utf-8", "replace"))
     if begins_list and not is_json(lines[0]):
-        return False  # a list over several lines, whose items may stand in lines of their own
+        return False  # a list over several lines, whose items may have lines of their own
     return any(line.startswith(b"{") and isinstance(json_object(line), dict) for line in lines[:LOOKED_AT])
 
 
@@ -71,7 +71,7 @@ def is_json(data: bytes) -> bool:
 
 
 def line_values(lines: Iterator[bytes | Bad]) -> Iterator[Any]:
-    """The value of each line, or the values where it holds several."""
+    """The value of each line, or its values if it holds several."""
     for line in lines:
         if isinstance(line, Bad):
             yield line
@@ -90,7 +90,7 @@ def line_values(lines: Iterator[bytes | Bad]) -> Iterator[Any]:
 
 
 def several(text: str) -> Iterator[Any]:
-    """Values that stand in one line, parted by blanks or commas; Bad from the first on that is broken."""
+    """Values in one line, separated by blanks or commas; Bad from the first broken one on."""
     at = end_of_space(text, 0)
     while at < len(text):
         try:
@@ -103,5 +103,5 @@ def several(text: str) -> Iterator[Any]:
 
 
 def end_of_space(text: str, at: int) -> int:
-    found = SPACE.match(text, at)
-    return found.end() if found else at
+    match = SPACE.match(text, at)
+    return match.end() if match else at

@@ -1,7 +1,7 @@
-"""Lines of a text file as bytes of UTF-8, whatever its encoding, its packing and its line ends.
+"""Lines of a text file as UTF-8 bytes, whatever its encoding, compression and line ends.
 
-A line ends at a line feed (with or without a carriage return before it) or, in files without any line feed, at a carriage
-return. No other character ends one: U+2028, U+0085 and the like belong to the text they stand in.
+A line ends at a line feed (with or without a carriage return before it) or, in files without any line feed, at a
+carriage return. Other characters, such as U+2028 and U+0085, do not end a line.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from codi2_datasets.readers.files import DAMAGE, opened
 from codi2_datasets.readers.values import Bad
 
-LONGEST = 16 * 2**20  # bytes of a line: more is damage
-BUFFER = 256 * 1024  # bytes read at once, and looked at to find out how a file is laid out
-BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+LONGEST = 16 * 2**20  # bytes of a line; more counts as damage
+BUFFER = 256 * 1024  # bytes read at once, and examined to detect the layout of a file
+BOMS = (  # UTF-32 first: its little-endian mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
@@ -25,7 +25,7 @@ BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
 
 @contextmanager
 def opened_text(path: str) -> Iterator[io.BufferedReader]:
-    """The file unpacked, as UTF-8 without a byte order mark. What was no text stays as it is."""
+    """The file decompressed, as UTF-8 without a byte order mark. Undecodable content is unchanged."""
     with opened(path) as stream:
         head = stream.read(4)
         encoding = next((name for bom, name in BOMS if head.startswith(bom)), None)
@@ -34,13 +34,13 @@ def opened_text(path: str) -> Iterator[io.BufferedReader]:
 
 
 def lines_of(path: str) -> Iterator[bytes | Bad]:
-    """The lines of a file without their ends; one that is too long is `Bad` by itself."""
+    """The lines of a file without their ends; a line that is too long is `Bad` by itself."""
     with opened_text(path) as stream:
         yield from split_lines(stream)
 
 
 def decoded(data: bytes) -> str:
-    """A text in the encoding that its byte order mark names, else UTF-8. Raises UnicodeDecodeError."""
+    """A string in the encoding of its byte order mark, else UTF-8. Raises UnicodeDecodeError."""
     encoding = next((name for bom, name in BOMS if data.startswith(bom)), "utf-8-sig")
     return data.decode(encoding)
 
@@ -59,13 +59,12 @@ def split_lines(stream: io.BufferedReader) -> Iterator[bytes | Bad]:
 
 
 def ends_at_returns(head: bytes) -> bool:
-    """Whether the beginning of a file shows that its lines end in carriage returns alone."""
+    """Whether the beginning of a file shows that its lines end in carriage returns only."""
     return b"\r" in head and b"\n" not in head
 
 
 class Joined(io.RawIOBase):
-    """Bytes that were read already, and the stream that they were read from. Of one that breaks off all is given before
-    the error is raised."""
+    """Bytes already read, followed by their stream. A truncated stream returns all its data before the error is raised."""
 
     def __init__(self, head: bytes, stream: Any) -> None:
         self.head, self.stream = head, stream
@@ -91,7 +90,7 @@ class Joined(io.RawIOBase):
 
 
 class Transcoded(io.RawIOBase):
-    """A stream of UTF-16 or UTF-32 as UTF-8. Halves of characters stay what they are: no UTF-8."""
+    """A stream of UTF-16 or UTF-32 as UTF-8. Lone surrogates stay invalid."""
 
     def __init__(self, source: io.RawIOBase, encoding: str) -> None:
         self.text = io.TextIOWrapper(io.BufferedReader(source), encoding, "surrogatepass", newline="")
@@ -106,7 +105,7 @@ class Transcoded(io.RawIOBase):
 
 
 class Translated(io.RawIOBase):
-    """A stream whose carriage returns become line feeds."""
+    """A stream with carriage returns replaced by line feeds."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

@@ -1,8 +1,8 @@
 """Lists of media by name: tables whose rows name files in a folder, or members of tars.
 
-With a folder, a worker takes a slice of the list and looks each row's file up. With tars, a worker takes a tar, reads
-from the list the rows that belong to its members, and then the members in their order: no index of all is ever held. What no
-tar has is rejected by those who take slices of the list, and know the names in all tars.
+With a folder, a worker takes a slice of the list and looks up each row's file. With tars, a worker takes a tar, reads
+the list's rows that belong to its members, and then the members in order: no complete index is held in memory. Rows
+whose medium is in no tar are rejected by the workers that take slices of the list, which read the names of all tars.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers.files import find, folder_identity, identity, kept, matches, short, stem
 from codi2_datasets.readers.media import Medium, medium
@@ -31,12 +31,12 @@ from codi2_datasets.readers.tars import names as tar_names
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
 
 Index = dict[str, list[tuple[str, str]]]
-"""Media in tars by their last name without ending: (tar, member)."""
+"""Media in tars by their base name without extension: (tar, member)."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a list, with its place."""
+    """A row of a list, with its locator."""
 
     locator: str
     row: Mapping[str, Any]
@@ -44,10 +44,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Listing:
-    """How one corpus' lists are read. All are plain functions.
+    """How the lists of one corpus are read. All fields are plain functions.
 
-    `files(place)` are the lists; `read(file)` their rows; `names(row)` the names, with or without ending, under which the
-    medium of a row may lie, the best first; `describe(place, locator, row, medium)` the rows that it gives, or why none.
+    `files(place)`: the lists; `read(file)`: their rows; `names(row)`: the possible names of a row's medium, with or
+    without extension, best first; `describe(place, locator, row, medium)`: the resulting rows, or Bad with the reason.
     """
 
     files: Callable[[Place], list[str]]
@@ -56,7 +56,7 @@ class Listing:
     describe: Callable[[Place, str, Mapping[str, Any], Medium], Sequence[SourceRow] | Bad]
     modalities: tuple[str, ...] = ("audio",)
     beside: Callable[[Place], list[str]] = lambda place: []
-    """Other files that decide the rows: a table of names, or of makers."""
+    """Other files that determine the rows: a table of names, or of authors."""
     check: Callable[[str], None] = lambda file: None
     """Raises ConnectorError for a list that lacks a needed column."""
 
@@ -66,33 +66,33 @@ def media_of(place: Place) -> str:
 
 
 def tars_of(place: Place) -> list[str]:
-    """The tars of media, none where they lie in folders."""
-    found = find(media_of(place), (*PATTERNS, *(f"*.{ending}" for ending in EVERY_ENDING)))
-    return [file for file in found if is_tar(file)]
+    """The tars of media; none if media are in folders."""
+    files = find(media_of(place), (*PATTERNS, *(f"*.{ending}" for ending in EVERY_ENDING)))
+    return [file for file in files if is_tar(file)]
 
 
 def lists(place: Place, *patterns: str) -> list[str]:
-    """The lists of a corpus, by their names; of a path to single files these."""
+    """The lists of a corpus, by their names; if the path names single files, those."""
     return [file for file in find(place.path, patterns) if not is_tar(file)]
 
 
-def pieces(place: Place, how: Listing) -> Iterator[Piece]:
+def pieces(place: Place, how: Listing) -> Iterator[InputSplit]:
     files = how.files(place)
     for file in files:
         how.check(file)
-    told = [identity(file) for file in how.beside(place)]
+    others = [identity(file) for file in how.beside(place)]
     tars = tars_of(place)
     shelf = [identity(tar) for tar in tars] if tars else [folder_identity(media_of(place), endings_of(how.modalities))]
     if tars:
-        of_lists = [*map(identity, files), *told]
+        of_lists = [*map(identity, files), *others]
         yield from (
-            Piece(place, tar, ".".join([own, *of_lists]), kind="tar") for tar, own in zip(tars, shelf, strict=True)
+            InputSplit(place, tar, ".".join([own, *of_lists]), kind="tar") for tar, own in zip(tars, shelf, strict=True)
         )
     for piece in slices(place, files, how.read, kind="list" if tars else ""):
-        yield replace(piece, identity=".".join([piece.identity, *shelf, *told]))
+        yield replace(piece, identity=".".join([piece.identity, *shelf, *others]))
 
 
-def rows(piece: Piece, how: Listing) -> Rows:
+def rows(piece: InputSplit, how: Listing) -> Rows:
     if piece.kind == "tar":
         yield from tar_rows(piece, how)
         return
@@ -106,15 +106,15 @@ def rows(piece: Piece, how: Listing) -> Rows:
 
 def from_folder(place: Place, locator: str, row: Mapping[str, Any], how: Listing) -> Sequence[SourceRow] | Bad:
     wanted = [name for name in how.names(row) if name]
-    found = shelved(media_of(place), wanted, how.modalities) if wanted else Bad("it names no medium")
-    return found if isinstance(found, Bad) else how.describe(place, locator, row, found)
+    located = shelved(media_of(place), wanted, how.modalities) if wanted else Bad("it names no medium")
+    return located if isinstance(located, Bad) else how.describe(place, locator, row, located)
 
 
 # --- tars --------------------------------------------------------------------------------------------------------
 
 
-def tar_rows(piece: Piece, how: Listing) -> Rows:
-    """Each member with the rows of the lists that name it; what is no medium belongs to none."""
+def tar_rows(piece: InputSplit, how: Listing) -> Rows:
+    """Each member with the list rows that name it; a member that is no medium belongs to none."""
     place, tar = piece.place, short(piece.file)
     with opened_tar(piece.file) as archive:
         lines = rows_by_member(
@@ -127,7 +127,7 @@ def tar_rows(piece: Piece, how: Listing) -> Rows:
                 yield RowResult((), elsewhere=True)
         for name, bad in archive.bad:
             yield result(place, f"{tar}#{name}", bad)
-        yield Held(archive.held)
+        yield RowCount(archive.held)
 
 
 def member_result(
@@ -137,14 +137,16 @@ def member_result(
     if not lines:
         return result(place, own, Bad("the list does not name it"))
     data = read(member)
-    found = data if isinstance(data, Bad) else medium(data, own, how.modalities)
-    given = [
+    located = data if isinstance(data, Bad) else medium(data, own, how.modalities)
+    per_line = [
         result(
-            place, line.locator, found if isinstance(found, Bad) else how.describe(place, line.locator, line.row, found)
+            place,
+            line.locator,
+            located if isinstance(located, Bad) else how.describe(place, line.locator, line.row, located),
         )
         for line in lines
     ]
-    return RowResult(tuple(row for one in given for row in one.rows))
+    return RowResult(tuple(row for one in per_line for row in one.rows))
 
 
 def may_be(name: str, modalities: Sequence[str]) -> bool:
@@ -152,16 +154,18 @@ def may_be(name: str, modalities: Sequence[str]) -> bool:
 
 
 def names_index(tar: str, names: Iterable[str], modalities: Sequence[str]) -> Index:
-    found: Index = {}
+    index: Index = {}
     for name in names:
         if may_be(name, modalities):
-            found.setdefault(same_name(stem(name)), []).append((tar, name))
-    return found
+            index.setdefault(same_name(stem(name)), []).append((tar, name))
+    return index
 
 
 def members_of(index: Index, wanted: Iterable[str]) -> list[tuple[str, str]]:
-    """(tar, member) that the first of the wanted names leads to, one of each tar. Where files of several folders of a tar
-    have the name, it is none's."""
+    """(tar, member) for the first of the wanted names that exists, one per tar.
+
+    If files in several folders of a tar have the name, it is ambiguous and matches none.
+    """
     for name in wanted:
         plain = without_ending(same_name(name))
         there: dict[str, list[str]] = {}
@@ -170,34 +174,36 @@ def members_of(index: Index, wanted: Iterable[str]) -> list[tuple[str, str]]:
                 there.setdefault(tar, []).append(member)
         if there:
             alone = {
-                tar: found for tar, found in there.items() if len({name.rpartition("/")[0] for name in found}) == 1
+                tar: members
+                for tar, members in there.items()
+                if len({name.rpartition("/")[0] for name in members}) == 1
             }
-            return [(tar, found[0]) for tar, found in alone.items()]
+            return [(tar, members[0]) for tar, members in alone.items()]
     return []
 
 
 def rows_by_member(place: Place, how: Listing, index: Index) -> dict[str, list[Line]]:
-    """Of each member of a tar the rows that name it."""
-    found: dict[str, list[Line]] = {}
+    """For each member of a tar, the rows that name it."""
+    by_member: dict[str, list[Line]] = {}
     for file in how.files(place):
         for number, row in how.read(file):
             for _, member in members_of(index, how.names(row)) if isinstance(row, dict) else ():
-                found.setdefault(member, []).append(Line(f"{short(file)}#{number}", row))  # type: ignore[arg-type]
-    return found
+                by_member.setdefault(member, []).append(Line(f"{short(file)}#{number}", row))  # type: ignore[arg-type]
+    return by_member
 
 
 @kept(2)
 def names_in(tars: tuple[str, ...], modalities: tuple[str, ...]) -> Index:
     """The media of all tars, about 200 bytes of memory each."""
-    found: Index = {}
+    index: Index = {}
     for tar in tars:
         for name, places in names_index(tar, tar_names(tar), modalities).items():
-            found.setdefault(name, []).extend(places)
-    return found
+            index.setdefault(name, []).extend(places)
+    return index
 
 
 def beside_tars(place: Place, locator: str, row: Mapping[str, Any], how: Listing, index: Index) -> Bad | Elsewhere:
-    """A row of a list as seen beside the tars: its result comes with its member, where there is one."""
+    """The result of a list row when media are in tars: its rows come with the tar member, if there is one."""
     wanted = [name for name in how.names(row) if name]
     if not wanted:
         return Bad("it names no medium")

@@ -1,4 +1,4 @@
-"""Entries of LLaVA's format: names of media, and marks in the turns where they stand."""
+"""Parses entries in LLaVA's format: names of media, and their marks in the turns."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from codi2_datasets.readers.values import Bad, string
 MARKS = {"image": "<image>", "video": "<video>", "audio": "<audio>"}
 SPLIT = re.compile(f"({'|'.join(map(re.escape, MARKS.values()))})")
 Pieces = list[tuple[str, str]]
-"""A turn as ('text', words) and (modality, name of a medium), in their order."""
+"""A turn as ('text', words) and (modality, name of a medium), in order."""
 
 
 def media_of(entry: Mapping[str, Any]) -> dict[str, list[str]] | Bad:
-    """The names of an entry's media by modality: under `image` or `images` a name or a list of names, and so on."""
-    found: dict[str, list[str]] = {}
+    """The names of an entry's media by modality: `image` or `images` holds a name or a list of names, and so on."""
+    by_modality: dict[str, list[str]] = {}
     for modality in MARKS:
         values = [entry.get(field) for field in (modality, f"{modality}s") if entry.get(field)]
         names = [name for value in values for name in (value if isinstance(value, list) else [value])]
         if not all(string(name) for name in names):
             return Bad(f"{modality}: a name is no string")
         if names:
-            found[modality] = [string(name) for name in names]
-    return found
+            by_modality[modality] = [string(name) for name in names]
+    return by_modality
 
 
 def in_place(turns: Iterable[str], media: Mapping[str, list[str]]) -> list[Pieces] | Bad:
-    """The turns cut at their marks, each of which stands for the next medium of its kind."""
+    """The turns split at their marks; each mark stands for the next medium of its modality."""
     turns = list(turns)
     marks = {mark: modality for modality, mark in MARKS.items()}
     if list(media) == ["video"] and not any(MARKS["video"] in turn for turn in turns):
-        marks = {MARKS["image"]: "video"}  # LLaVA-Video writes <image> for a clip
+        marks = {MARKS["image"]: "video"}  # LLaVA-Video writes <image> for a video
     waiting = {modality: iter(names) for modality, names in media.items()}
-    found: list[Pieces] = []
+    placed: list[Pieces] = []
     for turn in turns:
         pieces: Pieces = []
         for piece in SPLIT.split(turn):
@@ -46,6 +46,6 @@ def in_place(turns: Iterable[str], media: Mapping[str, list[str]]) -> list[Piece
                 pieces.append((modality, name))
             elif piece:
                 pieces.append(("text", piece))
-        found.append(pieces)
+        placed.append(pieces)
     left = [modality for modality, names in waiting.items() if next(names, None) is not None]
-    return Bad(f"fewer marks than media: {left[0]}") if left else found
+    return Bad(f"fewer marks than media: {left[0]}") if left else placed

@@ -1,4 +1,4 @@
-"""Media of a published corpus: what they are, told from their first bytes, and where they lie."""
+"""Media of a published corpus: type detection by first bytes, and extraction of audio and frames from videos."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codi2_datasets.media.decoding.media_types import EXTENSIONS, media_type_of
 from codi2_datasets.media.decoding.raster import decode
 from codi2_datasets.readers.values import Bad
 
-OTHER_NAMES = {  # beside the usual extension of a type
+OTHER_NAMES = {  # besides the usual extension of a type
     "image": ("jpeg", "jpe", "jfif", "tiff", "heif"),
     "audio": ("oga", "opus", "m4b", "aif", "aifc"),
     "video": ("m4v", "mpeg", "mts", "m2ts"),
@@ -28,12 +28,12 @@ ENDINGS = {
     for kind, others in OTHER_NAMES.items()
 }
 CLIPS = ENDINGS["video"]
-AUDIO_ALONE = {  # what a container of video is called that holds audio alone; of the others the audio is taken out
+AUDIO_ALONE = {  # media type of a video container that holds only audio; from other containers the audio is extracted
     "video/mp4": "audio/mp4", "video/quicktime": "audio/mp4", "video/3gpp": "audio/mp4", "video/webm": "audio/webm",
     "video/x-matroska": "audio/x-matroska", "video/x-ms-asf": "audio/x-ms-wma",
 }  # fmt: skip
-MOST_SECONDS = 60  # of sound taken out of a container
-CUT_OUT = (0.05, 0.95)  # share of a picture that is seen, for it to count as cut out
+MOST_SECONDS = 60  # of audio extracted from a container
+CUT_OUT = (0.05, 0.95)  # visible share of an image for it to count as a cut-out
 TRANSPARENT = ("image/png", "image/webp", "image/gif", "image/avif", "image/tiff")
 
 
@@ -42,7 +42,7 @@ class Medium:
     data: bytes
     media_type: str
     place: str = ""
-    """The file, or the tar and its member, as locators name it."""
+    """The file, or the tar and its member, as in locators."""
 
     @property
     def modality(self) -> str:
@@ -50,7 +50,7 @@ class Medium:
 
 
 def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "audio", "video")) -> Medium | Bad:
-    """The bytes as a medium of one of the wanted modalities."""
+    """The bytes as a medium of one of the wanted modalities; Bad with the reason otherwise."""
     if not data:
         return Bad("an empty file")
     media_type = media_type_of(data)
@@ -58,13 +58,14 @@ def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "au
         return Bad("no medium")
     if media_type.startswith("video/"):
         return of_container(data, media_type, place, wanted)
-    found = Medium(data, media_type, place)
-    return found if found.modality in wanted else Bad(f"{found.modality}, not {' or '.join(wanted)}")
+    made = Medium(data, media_type, place)
+    return made if made.modality in wanted else Bad(f"{made.modality}, not {' or '.join(wanted)}")
 
 
 def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]) -> Medium | Bad:
-    """A container without video, but for a cover, is audio; of one with video the audio is taken out as WAV where audio
-    alone is wanted."""
+    """A container without video, or with a cover only, is audio; from one with video the audio is extracted as WAV if
+    only audio is wanted.
+    """
     if not {"audio", "video"} & set(wanted):
         return Bad(f"video, not {' or '.join(wanted)}")
     try:
@@ -81,7 +82,7 @@ def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]
 
 
 def sound_of(container: bytes) -> bytes:
-    """WAV of the audio of an MP4, WebM and the like, mono. Raises MediaError."""
+    """WAV of the audio of an MP4, WebM and similar, mono. Raises MediaError."""
     samples, rate = read_audio(container, Limits(MOST_SECONDS))
     steps = np.clip(np.rint(below_full(samples) * FULL), -FULL, FULL - 1).astype(np.int16)
     buffer = io.BytesIO()
@@ -90,7 +91,7 @@ def sound_of(container: bytes) -> bytes:
 
 
 def still_of(clip: bytes, at: float = 0.5) -> bytes | None:
-    """PNG of the frame that is shown when that share of a clip's duration has passed; None where it has no video."""
+    """PNG of the frame at that share of a video's duration; None if it has no video."""
     try:
         image = frame_at(clip, at)
     except MediaError:
@@ -100,12 +101,12 @@ def still_of(clip: bytes, at: float = 0.5) -> bytes | None:
     return buffer.getvalue()
 
 
-def is_cut_out(found: Medium) -> bool:
-    """Whether an image shows a thing on nothing: a part of it, and not all, is transparent."""
-    if found.media_type not in TRANSPARENT:
+def is_cut_out(candidate: Medium) -> bool:
+    """Whether an image is a cut-out: partly, but not entirely, transparent."""
+    if candidate.media_type not in TRANSPARENT:
         return False
     try:
-        image = decode(found.data)
+        image = decode(candidate.data)
     except MediaError:
         return False
     if image.mode != "RGBA":

@@ -1,8 +1,8 @@
-"""Captioned media in tars: as img2dataset or our own fetcher wrote them from a list of addresses, or as anyone packed them.
+"""Captioned media in tars: written by img2dataset or `codi2 fetch` from a list of URLs, or packed by others.
 
-A sample is `{key}.jpg` (or any other medium) with `{key}.json` or `{key}.txt` beside it. The JSON of img2dataset holds the
-list's own columns; that of our fetcher holds what `links` gave it, under caption, attributes, licence and author. What
-either could not fetch stands in the Parquet file beside the tar, and becomes a reject with the fetcher's own reason.
+A sample is `{key}.jpg` (or another medium) with `{key}.json` or `{key}.txt`. The JSON of img2dataset has the list's own
+columns; that of `codi2 fetch` has the fields of `links`: caption, attributes, licence and author. Rows that could not
+be fetched are in the Parquet file beside the tar, and become rejects with the fetcher's reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Link, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Link, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import exists, find, identity, short
 from codi2_datasets.readers.json_rows import json_object
@@ -35,12 +35,12 @@ from codi2_datasets.readers.values import (
 )
 from codi2_datasets.sources.registries import SourceUnavailable
 
-FETCHED = ("ok", "success")  # statuses of our fetcher and of img2dataset
+FETCHED = ("ok", "success")  # statuses of `codi2 fetch` and of img2dataset
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a list says of one medium."""
+class MediaRecord:
+    """A list's information about one medium."""
 
     url: str = ""
     caption: str = ""
@@ -51,37 +51,44 @@ class Told:
     md5: str = ""
 
 
-Describe = Callable[[Mapping[str, Any]], Told]
+Describe = Callable[[Mapping[str, Any]], MediaRecord]
 
 
 def links(place: Place, rows: Iterator[tuple[str, Numbered]], describe: Describe) -> Iterator[Link | RejectedRow]:
-    """The addresses of lists, given as (file, rows); a row without one, or without a caption, is rejected."""
+    """The URLs of lists, given as (file, rows); a row without a URL or without a caption is rejected."""
     for file, numbered in rows:
         for number, row in numbered:
             locator = f"{short(file)}#{number}"
-            told = describe(row) if isinstance(row, dict) else Bad("no address")
-            reason = row.reason if isinstance(row, Bad) else unusable(told, addressed=True)
-            if reason or isinstance(told, Bad):
+            record = describe(row) if isinstance(row, dict) else Bad("no address")
+            reason = row.reason if isinstance(row, Bad) else unusable(record, addressed=True)
+            if reason or isinstance(record, Bad):
                 yield RejectedRow(place.corpus, locator, reason)
                 continue
             yield Link(
-                locator, told.url, told.caption, told.attributes, told.licence, told.author, told.sha256, told.md5
+                locator,
+                record.url,
+                record.caption,
+                record.attributes,
+                record.licence,
+                record.author,
+                record.sha256,
+                record.md5,
             )
 
 
-def unusable(told: Told | Bad, addressed: bool = False) -> str:
+def unusable(record: MediaRecord | Bad, addressed: bool = False) -> str:
     """Why a row cannot be used; '' if it can."""
-    if isinstance(told, Bad):
-        return told.reason
-    if addressed and not told.url:
+    if isinstance(record, Bad):
+        return record.reason
+    if addressed and not record.url:
         return "no address"
-    return "" if told.caption else "no caption"
+    return "" if record.caption else "no caption"
 
 
 def tar_pieces(
     place: Place, advice: str = "fetch them first: codi2 fetch, then name its output under media"
-) -> Iterator[Piece]:
-    """One piece for each tar under `media` (or, where that is left out, under `path`)."""
+) -> Iterator[InputSplit]:
+    """One piece per tar under `media` (or, if that is not given, under `path`). Raises SourceUnavailable."""
     if not (where := place.media or place.path):
         raise SourceUnavailable(place.corpus, "neither media nor path is given", advice)
     try:
@@ -93,26 +100,32 @@ def tar_pieces(
         raise SourceUnavailable(where, "no tars of media there", advice)
     beside = set(files) - set(tars)
     for file in tars:
-        told = status_file(file)  # which of its rows were not fetched
-        yield Piece(place, file, ".".join(identity(name) for name in (file, told) if name == file or name in beside))
+        status_path = status_file(file)  # lists the rows that were not fetched
+        yield InputSplit(
+            place, file, ".".join(identity(name) for name in (file, status_path) if name == file or name in beside)
+        )
 
 
-def tar_rows(piece: Piece, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool = True) -> Rows:
-    """Rows of one tar, and rejects for what could not be fetched into it; unless `captioned` is False, for what has no
-    caption as well."""
+def tar_rows(
+    piece: InputSplit, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool = True
+) -> Rows:
+    """Rows of one tar, and rejects for rows that could not be fetched into it.
+
+    With `captioned`, media without a caption are rejected too.
+    """
     tar, keys = short(piece.file), set()
     with opened_tar(piece.file) as archive:
-        for found in archive.samples():
-            if isinstance(found, Sample):
-                keys.add(found.key.rpartition("/")[2])
+        for entry in archive.samples():
+            if isinstance(entry, Sample):
+                keys.add(entry.key.rpartition("/")[2])
                 rows = [
                     row
-                    for part in found.parts()
+                    for part in entry.parts()
                     for row in sample_rows(piece, part, describe, modalities, licence, captioned)
                 ]
-                yield RowResult(tuple(rows), len(found.members))
+                yield RowResult(tuple(rows), len(entry.members))
             else:
-                yield result(piece.place, f"{tar}#{found[0]}", found[1])
+                yield result(piece.place, f"{tar}#{entry[0]}", entry[1])
         held = archive.held
     for key, status in statuses(piece.file):
         held += 1
@@ -122,22 +135,22 @@ def tar_rows(piece: Piece, describe: Describe, modalities: Sequence[str], licenc
             yield result(piece.place, f"{tar}#{key} (fetched)", Bad("it was fetched, and is not in the tar"))
         else:
             yield result(piece.place, f"{tar}#{key} (not fetched)", Bad(f"not fetched: {status}"))
-    yield Held(held)
+    yield RowCount(held)
 
 
 def sample_rows(
-    piece: Piece, sample: Sample, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool
+    piece: InputSplit, sample: Sample, describe: Describe, modalities: Sequence[str], licence: str, captioned: bool
 ) -> Iterator[SourceRow | RejectedRow]:
-    """A row for each medium of one sample; the medium's ending is part of the locator where there are several."""
+    """A row for each medium of one sample; the extension is part of the locator if there are several."""
     place, locator = piece.place, f"{short(piece.file)}#{sample.key}"
     media = [ending for ending in sorted(sample.members) if ending.rpartition(".")[2] in EVERY_ENDING]
     record = sample.json()
-    told = record if isinstance(record, Bad) else described(record, sample, describe)
-    if isinstance(told, Bad) or isinstance(record, Bad):
-        yield RejectedRow(place.corpus, locator, told.reason if isinstance(told, Bad) else "")
+    details = record if isinstance(record, Bad) else described(record, sample, describe)
+    if isinstance(details, Bad) or isinstance(record, Bad):
+        yield RejectedRow(place.corpus, locator, details.reason if isinstance(details, Bad) else "")
         return
     status = text(record.get("status"))
-    reason = unusable(told) if captioned else ""
+    reason = unusable(details) if captioned else ""
     if not media:
         reason = f"not fetched: {text(record.get('error')) or status}" if status not in ("", *FETCHED) else "no medium"
     if reason:
@@ -145,44 +158,44 @@ def sample_rows(
         return
     for ending in media:
         own = locator if len(media) == 1 else f"{locator}.{ending}"
-        found = medium(sample.members[ending], own, modalities)
-        if isinstance(found, Bad):
-            yield RejectedRow(place.corpus, own, found.reason)
+        decoded = medium(sample.members[ending], own, modalities)
+        if isinstance(decoded, Bad):
+            yield RejectedRow(place.corpus, own, decoded.reason)
             continue
         pair = {"pair": f"{piece.identity[:12]}/{sample.key}"} if len(media) > 1 else {}
-        kind = known(kind=kind_of(found))
+        kind = known(kind=kind_of(decoded))
         yield SourceRow(
-            corpus=place.corpus, locator=own, modality=found.modality, payload=found.data, media_type=found.media_type,
-            licence=told.licence or licence, author=told.author or "unknown", caption=told.caption,
-            attributes={**kind, **pair, **told.attributes},
+            corpus=place.corpus, locator=own, modality=decoded.modality, payload=decoded.data, media_type=decoded.media_type,
+            licence=details.licence or licence, author=details.author or "unknown", caption=details.caption,
+            attributes={**kind, **pair, **details.attributes},
         )  # fmt: skip
 
 
-def kind_of(found: Medium) -> str:
-    """'cut-out' for a thing drawn on nothing, else 'photo', 'sound' or 'clip'."""
-    if found.modality == "image":
-        return "cut-out" if is_cut_out(found) else "photo"
-    return {"audio": "sound", "video": "clip"}[found.modality]
+def kind_of(media: Medium) -> str:
+    """'cut-out' for an object on transparency, else 'photo', 'sound' or 'clip'."""
+    if media.modality == "image":
+        return "cut-out" if is_cut_out(media) else "photo"
+    return {"audio": "sound", "video": "clip"}[media.modality]
 
 
-def described(record: dict[str, Any], sample: Sample, describe: Describe) -> Told | Bad:
-    """What the sample says: our fetcher's fields where they are there, the list's own columns else, its text beside."""
-    found, attributes = describe(record), record.get("attributes")
+def described(record: dict[str, Any], sample: Sample, describe: Describe) -> MediaRecord | Bad:
+    """A sample's information: the fields of `codi2 fetch` if present, else the list's own columns; then the text file."""
+    details, attributes = describe(record), record.get("attributes")
     if isinstance(attributes, str):
         own = json_object(attributes)
         attributes = None if isinstance(own, Bad) else own
     if isinstance(attributes, dict):
         caption, licence, author = (text(record.get(name)) for name in ("caption", "licence", "author"))
-        found = Told(listed_url(record.get("url")), caption or found.caption, attributes, licence, author)
-    if found.caption:
-        return found
+        details = MediaRecord(listed_url(record.get("url")), caption or details.caption, attributes, licence, author)
+    if details.caption:
+        return details
     beside = sample.text()
-    return beside if isinstance(beside, Bad) else replace(found, caption=text(beside))
+    return beside if isinstance(beside, Bad) else replace(details, caption=text(beside))
 
 
-def plain(record: Mapping[str, Any]) -> Told:
-    """Of JSON that no list is known for: the usual names for address, caption, licence and author."""
-    return Told(
+def plain(record: Mapping[str, Any]) -> MediaRecord:
+    """The usual names for URL, caption, licence and author, for JSON of unknown origin."""
+    return MediaRecord(
         url=web_address(pick(record, "url", "URL")),
         caption=text(pick(record, "caption", "text", "TEXT", "prompt", "description")),
         licence=licence_of(pick(record, "licence", "license", "LICENSE"), ""),
@@ -193,22 +206,22 @@ def plain(record: Mapping[str, Any]) -> Told:
 
 
 def statuses(tar: str) -> Iterator[tuple[str, str]]:
-    """(key, 'ok' or why not) of each row that the Parquet file beside a tar says was asked for."""
+    """(key, 'ok' or the reason) of each row in the Parquet file beside a tar."""
     beside = status_file(tar)
     if not exists(beside):
         return
     columns, _ = row_groups(beside) or ([], [])
     if "status" not in columns or not {"key", "row_id"} & set(columns):
-        return  # it is not of a fetcher
+        return  # written by another tool than a fetcher
     for number, row in file_rows(beside, ["key", "row_id", "status", "error_message", "error"]):
         if not isinstance(row, dict):
             yield f"{number}", row.reason if isinstance(row, Bad) else ""
             continue
         status = text(row.get("status"))
-        told = status if status in FETCHED else text(pick(row, "error_message", "error")) or status or "no status"
-        yield string(pick(row, "key", "row_id")) or f"{number}", told
+        outcome = status if status in FETCHED else text(pick(row, "error_message", "error")) or status or "no status"
+        yield string(pick(row, "key", "row_id")) or f"{number}", outcome
 
 
 def status_file(tar: str) -> str:
-    """00000.tar -> 00000.parquet, as both img2dataset and our fetcher name it."""
+    """00000.tar -> 00000.parquet, the naming of img2dataset and `codi2 fetch`."""
     return f"{next((tar[: -len(ending)] for ending in TAR_ENDINGS if tar.lower().endswith(ending)), tar)}.parquet"

@@ -1,11 +1,11 @@
-"""From the rows of a file to their results: each gives source rows, or a reject with its place and the reason."""
+"""Converts the rows of a file to results: each gives source rows, or a reject with its location and reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Held, Piece, Place, RowResult, Rows
+from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
@@ -15,31 +15,31 @@ Describe = Callable[[Place, str, Mapping[str, Any]], Given]
 NOTHING = Bad("nothing of it can be used")
 
 
-def results(piece: Piece, rows: Iterable[tuple[Any, Any]], describe: Describe) -> Rows:
+def results(piece: InputSplit, rows: Iterable[tuple[Any, Any]], describe: Describe) -> Rows:
     """The result of each (number or key, row) of a piece, in order."""
     number = 0
     for key, row in rows:
         locator = f"{short(piece.file)}#{key}"
-        found = result(piece.place, locator, describe(piece.place, locator, row) if isinstance(row, Mapping) else row)
-        number += found.inputs
-        yield found
+        outcome = result(piece.place, locator, describe(piece.place, locator, row) if isinstance(row, Mapping) else row)
+        number += outcome.inputs
+        yield outcome
     if piece.rows is None:
-        yield Held(number)
+        yield RowCount(number)
 
 
 def only_objects(rows: Iterable[tuple[Any, Any]]) -> Numbered:
-    """Rows of JSON of which those that are no objects are `Bad`."""
+    """Rows of JSON; those that are no objects become `Bad`."""
     return ((key, row if isinstance(row, dict | Bad) else Bad("no JSON object")) for key, row in rows)
 
 
-def result(place: Place, locator: str, given: Given) -> RowResult:
-    """What was made of one row, as a result; of nothing a reject."""
-    if isinstance(given, Elsewhere):
+def result(place: Place, locator: str, made: Given) -> RowResult:
+    """The result of one row; if nothing was made from it, a reject."""
+    if isinstance(made, Elsewhere):
         return RowResult((), elsewhere=True)
-    if isinstance(given, SourceRow):
-        return RowResult((given,))
-    rows = () if isinstance(given, Bad) else tuple(given)
+    if isinstance(made, SourceRow):
+        return RowResult((made,))
+    rows = () if isinstance(made, Bad) else tuple(made)
     if rows:
         return RowResult(rows)
-    bad = given if isinstance(given, Bad) else NOTHING
+    bad = made if isinstance(made, Bad) else NOTHING
     return RowResult((RejectedRow(place.corpus, locator, bad.reason),), bad.rows)

@@ -1,4 +1,4 @@
-"""Media in a folder, looked up by the names under which lists and entries know them."""
+"""Media in a folder, looked up by the names used in lists and entries."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ EVERY_ENDING = tuple(ending for endings in ENDINGS.values() for ending in ending
 
 
 def endings_of(modalities: Sequence[str]) -> tuple[str, ...]:
-    """Patterns of the files that may hold these; clips have sound too."""
+    """Glob patterns for files of these modalities; video files may also provide audio."""
     kinds = dict.fromkeys([*modalities, *(["video"] if "audio" in modalities else [])])
     return tuple(f"*.{ending}" for kind in kinds for ending in ENDINGS[kind])
 
 
 def without_ending(name: str) -> str:
-    """A name without the ending of a medium; one that has none stays as it is."""
+    """A name without the extension of a medium; a name that has none is unchanged."""
     begin, _, ending = name.rpartition(".")
     return begin if begin and ending.strip().lower() in EVERY_ENDING else name
 
 
 def same_name(name: str) -> str:
-    """A name as others are compared with it: systems write letters with marks in two ways."""
+    """A name normalised for comparison: systems encode accented letters in two ways."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 @kept(4)
 def listing(folder: str) -> dict[str, list[str]]:
-    """The media of a folder by name without ending, about 200 bytes of memory each; kept for the next piece."""
-    found: dict[str, list[str]] = {}
+    """The media of a folder by name without extension, about 200 bytes of memory each; cached for the next piece."""
+    by_name: dict[str, list[str]] = {}
     for name in find(folder, endings_of(tuple(ENDINGS))):
-        found.setdefault(same_name(stem(name)), []).append(name)
-    return found
+        by_name.setdefault(same_name(stem(name)), []).append(name)
+    return by_name
 
 
 def shelved(folder: str, wanted: Sequence[str], modalities: Sequence[str]) -> Medium | Bad:
-    """The medium under the first of the names that a folder has, wherever it lies in it. Names may have an ending and
-    folders before them; where files of several folders have the name, it is none's."""
+    """The medium for the first of the names that exists, anywhere in the folder.
+
+    Names may have an extension and folders before them. If files in several folders match, the result is Bad.
+    """
     shelf, endings = listing(folder), endings_of(modalities)
     for name in wanted:
         whole = same_name(name)
@@ -57,7 +59,7 @@ def shelved(folder: str, wanted: Sequence[str], modalities: Sequence[str]) -> Me
 
 
 def lies_under(path: str, plain: str) -> bool:
-    """Whether a file has a name, and the folders before it where the name has some."""
+    """Whether a file has this name, including its folders if the name has some."""
     return ends_with(same_name(path).rpartition(".")[0], plain)
 
 
@@ -66,13 +68,13 @@ def ends_with(path: str, name: str) -> bool:
 
 
 def of_first_modality(paths: Sequence[str], modalities: Sequence[str]) -> list[str]:
-    """Of files that may stand for one another those of the modality that is named first; sound may be that of a clip."""
+    """Of interchangeable files, those of the first modality; audio may also come from a video."""
     kinds = [{path for path in paths if path.lower().endswith(ENDINGS[kind])} for kind in (*modalities, "video")]
     return sorted(next((kind for kind in kinds if kind), set()))
 
 
 def read_medium(path: str, modalities: Sequence[str]) -> Medium | Bad:
-    """The medium in a file. One file that cannot be read is a row that failed for now; a store that is away is an error."""
+    """The medium in a file. A file that cannot be read fails for now; an unreachable store is an error."""
     try:
         with opened(path, seekable=True) as file:
             return medium(file.read(), short(path), modalities)

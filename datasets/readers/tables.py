@@ -1,4 +1,4 @@
-"""Rows of Parquet in order and in bounded memory, and slices of lists; what cannot be read is `Bad` and no error."""
+"""Rows of Parquet in order and in bounded memory, and slices of lists; unreadable rows are `Bad` rather than errors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.base import Piece, Place
+from codi2_datasets.connectors.base import InputSplit, Place
 from codi2_datasets.readers.files import DAMAGE, damage, find, identity, opened
 from codi2_datasets.readers.values import Bad, Numbered, need
 
-BATCH = 64  # rows of Parquet held at once: they may carry images
+BATCH = 64  # rows of Parquet in memory at once: they may contain images
 SLICE = 20_000  # rows of a list that one worker reads
 
 
@@ -20,47 +20,49 @@ SLICE = 20_000  # rows of a list that one worker reads
 
 
 def row_groups(file: str) -> tuple[list[str], list[int]] | None:
-    """The columns of a file and the number of rows of each row group; None where it is no Parquet."""
+    """The columns of a file and the number of rows of each row group; None if it is not Parquet."""
     try:
         with opened(file, seekable=True) as handle:
-            found = pq.ParquetFile(handle)
-            groups = range(found.num_row_groups)
-            return found.schema_arrow.names, [found.metadata.row_group(n).num_rows for n in groups]
+            table = pq.ParquetFile(handle)
+            groups = range(table.num_row_groups)
+            return table.schema_arrow.names, [table.metadata.row_group(n).num_rows for n in groups]
     except DAMAGE as error:
         damage(error)
         return None
 
 
-def parquet_pieces(place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)) -> Iterator[Piece]:
-    """One piece for each row group. A file that is no Parquet is one piece, and rejected as such by `parquet_rows`."""
+def parquet_pieces(
+    place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)
+) -> Iterator[InputSplit]:
+    """One piece per row group. A file that is not Parquet is one piece, which `parquet_rows` rejects."""
     yield from pieces_of_parquet(place, find(place.path, patterns), *wanted)
 
 
-def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[Piece]:
+def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[InputSplit]:
     for file in files:
         columns, groups = row_groups(file) or (None, [1])
         if columns is not None:
             need(file, columns, *wanted)
         name = identity(file)
-        yield from (Piece(place, file, name, part=n, rows=number) for n, number in enumerate(groups))
+        yield from (InputSplit(place, file, name, part=n, rows=number) for n, number in enumerate(groups))
 
 
 def parquet_rows(
     file: str, group: int = 0, columns: Collection[str] | None = None, binary: Collection[str] = ()
 ) -> Numbered:
-    """The rows of one row group, numbered from 0 in the file; `columns` are those to read, of those that are there.
+    """The rows of one row group, numbered from 0 in the file; `columns`: those to read, if they exist.
 
-    Strings of every type of Arrow come as such: bytes too, but in the columns `binary`, which hold media.
+    Arrow strings of every type become str; so do bytes, except in the columns `binary`, which hold media.
     """
     number, total = 0, 1
     try:
         with opened(file, seekable=True) as handle:
-            found = pq.ParquetFile(handle)
-            names = found.schema_arrow.names
+            table = pq.ParquetFile(handle)
+            names = table.schema_arrow.names
             taken = names if columns is None else [name for name in names if name in columns]
-            number = sum(found.metadata.row_group(n).num_rows for n in range(group))
-            total = number + found.metadata.row_group(group).num_rows
-            for batch in found.iter_batches(BATCH, row_groups=[group], columns=taken, use_threads=False):
+            number = sum(table.metadata.row_group(n).num_rows for n in range(group))
+            total = number + table.metadata.row_group(group).num_rows
+            for batch in table.iter_batches(BATCH, row_groups=[group], columns=taken, use_threads=False):
                 for row in plain_rows(batch, binary):
                     yield number, row
                     number += 1
@@ -76,7 +78,7 @@ def file_rows(file: str, columns: Collection[str] | None = None, binary: Collect
 
 
 def plain_rows(batch: pa.RecordBatch, binary: Collection[str]) -> Iterator[dict[str, Any] | Bad]:
-    """Rows as plain data; one whose text is no UTF-8 is bad by itself."""
+    """Rows as plain data; a row with a string that is not UTF-8 is Bad by itself."""
     try:
         yield from as_strings(batch, binary).to_pylist()
         return
@@ -90,7 +92,7 @@ def plain_rows(batch: pa.RecordBatch, binary: Collection[str]) -> Iterator[dict[
 
 
 def as_strings(batch: pa.RecordBatch, binary: Collection[str]) -> pa.RecordBatch:
-    """The batch with strings where bytes are, or dictionaries of them."""
+    """The batch with strings in place of bytes, or of dictionaries of bytes."""
     fields = [field if field.name in binary else field.with_type(with_strings(field.type)) for field in batch.schema]
     if all(field.type == own.type for field, own in zip(fields, batch.schema, strict=True)):
         return batch
@@ -111,9 +113,9 @@ def with_strings(kind: pa.DataType) -> pa.DataType:
 
 
 def image_bytes(value: Any) -> bytes | None:
-    """The encoded image of a column as the hub writes it: {bytes, path}, or the bytes themselves."""
-    found = value.get("bytes") if isinstance(value, dict) else value
-    return found if isinstance(found, bytes) and found else None
+    """The encoded image in a column, in the hub's form {bytes, path}, or as bytes."""
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) and data else None
 
 
 # --- slices ------------------------------------------------------------------------------------------------------
@@ -121,16 +123,16 @@ def image_bytes(value: Any) -> bytes | None:
 
 def slices(
     place: Place, files: Sequence[str], read: Callable[[str], Numbered], kind: str = "", size: int = SLICE
-) -> Iterator[Piece]:
-    """Pieces of `size` rows of each file, as `read` gives them."""
+) -> Iterator[InputSplit]:
+    """Pieces of `size` rows of each file, as `read` returns them."""
     for file in files:
         total, name = sum(1 for _ in read(file)), identity(file)
         for n, start in enumerate(range(0, max(total, 1), size)):
-            yield Piece(place, file, name, part=n, kind=kind, rows=min(size, total - start))
+            yield InputSplit(place, file, name, part=n, kind=kind, rows=min(size, total - start))
 
 
-def sliced(piece: Piece, rows: Numbered, size: int = SLICE) -> Numbered:
-    """Those of the rows that the piece stands for."""
+def sliced(piece: InputSplit, rows: Numbered, size: int = SLICE) -> Numbered:
+    """The rows that belong to the piece."""
     if piece.part is None:
         yield from rows
         return

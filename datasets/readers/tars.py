@@ -1,8 +1,8 @@
-"""Tars of media: their members by name, and the samples that WebDataset sees in them.
+"""Tars of media: their members by name, and their samples in WebDataset's sense.
 
-The headers are read first, so that members of one sample are found wherever they stand; then the members one at a time. A tar that
-is packed, or not on this machine, is unpacked into a temporary file for that. Links lead to the member that they name, several
-tars one behind the other are one, and what macOS and Windows leave in a tar (`._name`, `.DS_Store`) is passed over.
+All headers are read first, so that the members of a sample are found wherever they are, then the members one at a time.
+A compressed or remote tar is unpacked into a temporary file for that. Links are resolved, concatenated tars are read as
+one, and files that macOS and Windows add (`._name`, `.DS_Store`) are skipped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ BLOCK = tarfile.BLOCKSIZE
 HOPS = 10  # of links
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 PATTERNS = tuple(f"*{ending}" for ending in ENDINGS)
-TAR_DAMAGE = (*DAMAGE, tarfile.TarError, MemoryError, AttributeError, TypeError, IndexError)  # of headers that lie
+TAR_DAMAGE = (
+    *DAMAGE,
+    tarfile.TarError,
+    MemoryError,
+    AttributeError,
+    TypeError,
+    IndexError,
+)  # raised for invalid headers
 
 
 def is_tar(file: str) -> bool:
@@ -38,41 +45,43 @@ def is_tar(file: str) -> bool:
 
 @dataclass
 class Sample:
-    """The members under one key, by what stands behind its first dot: {'jpg': b'..', 'json': b'..'}."""
+    """The members of one key, by the part after the first dot: {'jpg': b'..', 'json': b'..'}."""
 
     key: str
     members: dict[str, bytes] = field(default_factory=dict)
 
     def json(self) -> dict | Bad:
-        """Its JSON object; empty where it has none."""
+        """Its JSON object; empty if it has none."""
         if "json" not in self.members:
             return {}
-        found = json_object(self.members["json"])
-        return Bad(f"its .json: {found.reason}") if isinstance(found, Bad) else found
+        parsed = json_object(self.members["json"])
+        return Bad(f"its .json: {parsed.reason}") if isinstance(parsed, Bad) else parsed
 
     def text(self) -> str | Bad:
-        """Its text; '' where it has none."""
+        """Its text; '' if it has none."""
         try:
             return decoded(self.members.get("txt", b""))
         except UnicodeDecodeError:
             return Bad("its .txt: broken UTF-8")
 
     def parts(self) -> list[Sample]:
-        """The samples that members with dots in their names make: 'v2.jpg' and 'v2.txt' belong together, and not to
-        'v3.jpg'. What has no words of its own stays under the key."""
+        """Split by members with dots in their names: 'v2.jpg' and 'v2.txt' belong together, and not to 'v3.jpg'.
+
+        Members without a text of their own stay under the key.
+        """
         stems = {ending.rpartition(".")[0] for ending in self.members if ending.endswith((".json", ".txt"))} - {""}
         if not stems:
             return [self]
-        found = {stem: Sample(f"{self.key}.{stem}" if stem else self.key) for stem in ("", *sorted(stems))}
+        by_stem = {stem: Sample(f"{self.key}.{stem}" if stem else self.key) for stem in ("", *sorted(stems))}
         for ending, data in self.members.items():
             stem, _, last = ending.rpartition(".")
-            found[stem if stem in stems else ""].members[last if stem in stems else ending] = data
-        return [sample for sample in found.values() if sample.members]
+            by_stem[stem if stem in stems else ""].members[last if stem in stems else ending] = data
+        return [sample for sample in by_stem.values() if sample.members]
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a tar. `target`: of a link, the name of the member that it leads to."""
+    """A file in a tar. `target`: for a link, the name of its member."""
 
     name: str
     start: int
@@ -81,7 +90,7 @@ class Member:
 
 
 class Tar:
-    """The members of a tar, known by their headers. `bad` is what cannot be used, by name, '' for a stretch of the tar."""
+    """The members of a tar, read from its headers. `bad`: unusable members by name, '' for a section of the tar."""
 
     def __init__(self, stream: IO[bytes], cut: str = "") -> None:
         self.stream = stream
@@ -92,18 +101,20 @@ class Tar:
         start: int | None = 0
         while start is not None:
             start = self.index(start)
-        if cut:  # what is packed ends before the tar does
+        if cut:  # the compressed data end before the tar does
             self.bad = [bad for bad in self.bad if bad[0]] + [("", Bad(f"damaged tar: {cut}"))]
         self.by_name = {member.name: member for member in self.members}
 
     @property
     def held(self) -> int:
-        """Files in it, and what is damaged."""
+        """Number of files, including damaged ones."""
         return len(self.members) + len(self.bad)
 
     def index(self, start: int) -> int | None:
-        """Read the headers from a place on. Returns where to go on: at a tar behind the end of this one, or at the next
-        header behind one that is damaged."""
+        """Read the headers from a position on.
+
+        Returns the next position: a further tar, or a header after a damaged one.
+        """
         self.reached = start
         try:
             self.stream.seek(start)
@@ -128,7 +139,7 @@ class Tar:
         return None
 
     def behind(self, at: int) -> int | None:
-        """Where a further tar begins behind the end of one. Raises ReadError where there is no end."""
+        """The start of a further tar after the end of this one, if any. Raises ReadError if there is no end."""
         self.stream.seek(at)
         block = self.stream.read(BLOCK)
         if len(block) < BLOCK:
@@ -142,7 +153,7 @@ class Tar:
         return None
 
     def take(self, member: tarfile.TarInfo) -> None:
-        """Note a member. Raises ReadError where its bytes are not all there."""
+        """Record a member. Raises ReadError if its bytes are incomplete."""
         name = posixpath.normpath(member.name).lstrip("/")
         if member.isdir() or is_shadow(name):
             return
@@ -159,7 +170,7 @@ class Tar:
             self.members.append(Member(name, member.offset_data, member.size))
 
     def read(self, member: Member) -> bytes | Bad:
-        """The bytes of a member."""
+        """The bytes of a member, or Bad."""
         for _ in range(HOPS):
             if not member.target:
                 break
@@ -174,7 +185,7 @@ class Tar:
         return self.stream.read(member.size)
 
     def samples(self) -> Iterator[Sample | tuple[str, Bad]]:
-        """Samples in the order of their first members; (name, Bad) for what is none: members too large, or twice."""
+        """Samples in order of their first members; (name, Bad) for unusable members: too large, or duplicate."""
         keys: dict[str, list[tuple[str, Member]]] = {}
         for member in self.members:
             key, ending = split_key(member.name)
@@ -194,7 +205,7 @@ class Tar:
 
 @contextmanager
 def opened_tar(file: str) -> Iterator[Tar]:
-    """A tar with its headers read. What cannot be read at all is a tar of one `bad`."""
+    """A tar with its headers read. A file that cannot be read at all is a tar with one `bad`."""
     with opened(file, seekable=True) as raw, tempfile.TemporaryFile() as copy:
         cut = ""
         try:
@@ -215,13 +226,13 @@ def samples(file: str) -> Iterator[Sample | tuple[str, Bad]]:
 
 
 def names(file: str) -> list[str]:
-    """The members' names alone, as far as the tar can be read."""
+    """The members' names, as far as the tar can be read."""
     with opened_tar(file) as tar:
         return [member.name for member in tar.members]
 
 
 def split_key(name: str) -> tuple[str, str]:
-    """'a/b.c.jpg' -> ('a/b', 'c.jpg'): a key ends at the first dot behind the last slash."""
+    """'a/b.c.jpg' -> ('a/b', 'c.jpg'): a key ends at the first dot after the last slash."""
     folder, _, base = name.removeprefix("./").rpartition("/")
     key, _, ending = base.partition(".")
     return f"{folder}/{key}" if folder else key, ending.lower()

@@ -1,10 +1,10 @@
-"""Corpora of text alone: rows of JSON lists, JSON lines or Parquet, whichever the file is."""
+"""Text-only corpora: rows of JSON lists, JSON lines or Parquet, by file type."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from codi2_datasets.connectors.base import Piece, Place, Rows
+from codi2_datasets.connectors.base import InputSplit, Place, Rows
 from codi2_datasets.readers import tables
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.json_rows import json_rows
@@ -18,8 +18,8 @@ def is_parquet(file: str) -> bool:
     return file.lower().endswith(".parquet")
 
 
-def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[Piece]:
-    """Row groups of Parquet, slices of the rest; the first rows of JSON must have the fields."""
+def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[InputSplit]:
+    """Row groups of Parquet, slices of other files. The first rows of JSON must have the fields; raises ConnectorError."""
     files = find(place.path, PATTERNS)
     yield from tables.pieces_of_parquet(place, [file for file in files if is_parquet(file)], *fields)
     others = [file for file in files if not is_parquet(file)]
@@ -28,7 +28,7 @@ def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[Piece]:
     yield from tables.slices(place, others, json_rows, kind="json")
 
 
-def rows(piece: Piece, describe: Describe) -> Rows:
-    found = (tables.sliced(piece, json_rows(piece.file)) if piece.kind == "json"
+def rows(piece: InputSplit, describe: Describe) -> Rows:
+    numbered = (tables.sliced(piece, json_rows(piece.file)) if piece.kind == "json"
              else tables.parquet_rows(piece.file, piece.part or 0))  # fmt: skip
-    yield from results(piece, found, describe)
+    yield from results(piece, numbered, describe)

@@ -1,4 +1,4 @@
-"""Fields of published rows, which may be missing, null, of another type, or not what their column promises."""
+"""Field access for published rows, whose values may be missing, null, or of an unexpected type."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
 from codi2_storage.locations.urls import UrlError, parse_url
 
-LOOKED_AT = 20  # rows of JSON, for the fields that they have
-WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web whose owners license them themselves, or do not
-BROKEN = re.compile("[\ud800-\udfff]")  # bytes that are no UTF-8, as Python escapes them, and halves of characters
+LOOKED_AT = 20  # rows of JSON examined for their fields
+WEB = f"{UNKNOWN_LICENCE}web"  # works found on the web; only their owners can license them
+BROKEN = re.compile("[\ud800-\udfff]")  # bytes that are not UTF-8, as Python escapes them, and lone surrogates
 LINE_END = re.compile(r"\r\n?|\n")
 CREATIVE_COMMONS = re.compile(r"creativecommons\.org/licenses/((?:by|nc|nd|sa)(?:-(?:nc|nd|sa))*)/(\d\.\d)", re.I)
 DEDICATED = {"publicdomain/zero": "CC0-1.0", "publicdomain/mark": "CC-PDM-1.0"}
@@ -26,12 +26,12 @@ class Bad:
 
     reason: str
     rows: int = 1
-    """How many it stands for."""
+    """Number of rows that it stands for."""
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A row whose content the result of another one holds."""
+    """A row that is covered by the result of another one."""
 
 
 Numbered = Iterator[tuple[int, dict[str, Any] | Bad | Elsewhere]]
@@ -39,7 +39,7 @@ Numbered = Iterator[tuple[int, dict[str, Any] | Bad | Elsewhere]]
 
 
 def pick(row: Mapping[str, Any], *names: str) -> Any:
-    """The value of the first of these columns that is there and not null."""
+    """The value of the first of these columns that exists and is not null."""
     for name in names:
         value = row.get(name)
         if value is not None and not (isinstance(value, float) and math.isnan(value)):
@@ -48,7 +48,7 @@ def pick(row: Mapping[str, Any], *names: str) -> Any:
 
 
 def need(file: str, columns: Iterable[str], *wanted: tuple[str, ...]) -> None:
-    """Raises ConnectorError unless of each group of names one is a column of the file."""
+    """Raise ConnectorError unless the file has at least one column of each group of names."""
     known = list(columns)
     for names in wanted:
         if not set(names) & set(known):
@@ -57,27 +57,29 @@ def need(file: str, columns: Iterable[str], *wanted: tuple[str, ...]) -> None:
 
 
 def need_fields(file: str, rows: Numbered, *wanted: tuple[str, ...]) -> None:
-    """As `need`, for rows of JSON: of the first objects any may have the fields."""
+    """As `need`, for rows of JSON: a field may be in any of the first objects."""
     first = [row for _, row in islice(rows, LOOKED_AT) if isinstance(row, dict)]
     if first:
         need(file, dict.fromkeys(name for row in first for name in row), *wanted)
 
 
 def string(value: Any) -> str:
-    """A string as it stands, a whole number as its digits: for names and ids; '' for anything else."""
+    """A string unchanged, an integer as its digits: for names and ids; '' for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == value // 1 else ""
     return value if isinstance(value, str) and not broken(value) else ""
 
 
 def broken(value: str) -> bool:
-    """Whether bytes that are no UTF-8, or halves of characters, stand in a string."""
+    """Whether a string contains bytes that are not UTF-8, or lone surrogates."""
     return not value.isascii() and BROKEN.search(value) is not None
 
 
 def text(value: Any) -> str:
-    """A string on one line; '' for what is null, no string, empty or broken. No word is taken for a missing value: those
-    are null, in CSV an empty field."""
+    """A string on one line; '' for null, other types, empty or broken strings.
+
+    No word is treated as a missing value: missing values are null, in CSV an empty field.
+    """
     if not isinstance(value, str) or broken(value):
         return ""
     return " ".join(value.replace("\x00", " ").split())
@@ -91,18 +93,18 @@ def lines(value: Any) -> str:
 
 
 def number(value: Any, digits: int = 5) -> float | None:
-    """A finite number, from text too; None for anything else."""
+    """A finite number, also from a string; None for anything else."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return round(found, digits) if math.isfinite(found) else None
+    return round(parsed, digits) if math.isfinite(parsed) else None
 
 
 def whole(value: Any) -> int | None:
-    """A whole number, from text too; None for anything else."""
-    found = number(value)
-    return int(found) if found is not None and found.is_integer() else None
+    """An integer, also from a string; None for anything else."""
+    parsed = number(value)
+    return int(parsed) if parsed is not None and parsed.is_integer() else None
 
 
 def known(**attributes: Any) -> dict[str, Any]:
@@ -111,11 +113,11 @@ def known(**attributes: Any) -> dict[str, Any]:
 
 
 def licence_of(value: Any, otherwise: str = WEB) -> str:
-    """SPDX id of the licence that an address or a name tells; `otherwise` where it tells none."""
+    """SPDX id of the licence in a URL or name; `otherwise` if there is none."""
     if not isinstance(value, str):
         return otherwise
-    if found := CREATIVE_COMMONS.search(value):
-        return f"CC-{found[1].upper()}-{found[2]}"
+    if match := CREATIVE_COMMONS.search(value):
+        return f"CC-{match[1].upper()}-{match[2]}"
     for part, name in DEDICATED.items():
         if part in value.lower():
             return name
@@ -123,15 +125,15 @@ def licence_of(value: Any, otherwise: str = WEB) -> str:
 
 
 def listed_url(value: Any) -> str:
-    """A URL as it is written, blanks within it too, of whatever scheme; '' for what is no string or says nothing."""
+    """A URL as written, of any scheme, including blanks within it; '' for other types and empty strings."""
     return value.strip() if text(value) else ""
 
 
 def web_address(value: Any) -> str:
-    """An http(s) URL as it is listed, blanks within it too; '' for anything else."""
-    found = listed_url(value)
+    """An http(s) URL as listed, including blanks within it; '' for anything else."""
+    url = listed_url(value)
     try:
-        parse_url(found)
+        parse_url(url)
     except UrlError:
         return ""
-    return found
+    return url

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a progress bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-log = logging.getLogger("codi2.progress")  # what a run's stream keeps, on a terminal and elsewhere
-QUICK = 0.5  # seconds; what takes less is not worth a line
+log = logging.getLogger("codi2.progress")  # also kept in the run's log, on a terminal and elsewhere
+QUICK = 0.5  # seconds; shorter work gets no line
 
 
 class Advance(Protocol):
@@ -22,19 +22,19 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(label: str, total: int | None, unit: str = "rows", every: float = 10.0) -> Iterator[Advance]:
-    """Yield a function that counts work done. Writes to stderr, so that standard output stays the result."""
+    """Yield a function that counts work done. Writes to stderr, so that stdout holds the result alone."""
     console = Console(stderr=True)
-    done, start, said = 0, time.monotonic(), time.monotonic()
+    done, start, reported = 0, time.monotonic(), time.monotonic()
     about = {"step": label}
 
     def counted(amount: int) -> bool:
-        """Count, and whether it is time for a line."""
-        nonlocal done, said
+        """Add to the count; return whether a line is due."""
+        nonlocal done, reported
         done += amount
-        if time.monotonic() - said < every:
+        if time.monotonic() - reported < every:
             return False
-        said = time.monotonic()
-        left = (said - start) / done * (total - done) if total and done else None
+        reported = time.monotonic()
+        left = (reported - start) / done * (total - done) if total and done else None
         fields = {
             "done": done,
             "total": total,

@@ -1,7 +1,7 @@
-"""What a Ray may leave when its head or its driver is killed: agents and workers that wait a minute for who is gone.
+"""Kills orphaned Ray processes: agents and workers that stay behind when a Ray head or driver is killed.
 
-They are known by the logs in the Ray's folder, which they hold open to write: their environment and command lines are written
-over by Ray, and their parents are gone.
+They are identified by the log files in Ray's folder that they hold open for writing. Their command lines and
+environment are overwritten by Ray, and their parent processes are gone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import psutil
 
 from codi2_storage.host.child_processes import watch
 
-# Once $0 is gone, kill all that writes to files under $1, for ten seconds, since what was starting opens its log later;
-# then remove $1, unless there is a $2.
+# Once process $0 is gone, kill every process that writes to files under $1, for ten seconds, because processes that
+# were starting open their logs later; then remove $1, unless there is a $2.
 WATCH = r"""
 while kill -0 "$0" 2>/dev/null; do sleep 1; done
 for round in 1 2 3 4 5; do
@@ -32,10 +32,10 @@ done
 
 
 @contextmanager
-def swept(folder: Path) -> Iterator[None]:
-    """See that nothing of the Ray whose files lie in this folder outlives the block, nor this process, even a killed one.
+def reap_ray_processes(folder: Path) -> Iterator[None]:
+    """Make sure that no process of the Ray in this folder outlives the block, or this process, even if it is killed.
 
-    The folder is removed, unless the command runs with --debug.
+    The folder is removed, except with --debug.
     """
     keep = bool(os.environ.get("CODI2_DEBUG"))
     shell = watch(WATCH, str(folder), "keep" if keep else "")
@@ -52,11 +52,11 @@ def swept(folder: Path) -> Iterator[None]:
 
 
 def writers(folder: str) -> list[psutil.Process]:
-    """Processes that have a file under a folder open to write, ourselves left out."""
-    found = []
+    """Processes other than this one that have a file under the folder open for writing."""
+    processes = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has ended meanwhile, or is another user's
+        with suppress(psutil.Error):  # it has ended, or belongs to another user
             files = process.open_files() if process.pid != os.getpid() else []
             if any(file.path.startswith(f"{folder}/") and getattr(file, "mode", "w") != "r" for file in files):
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

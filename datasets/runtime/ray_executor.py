@@ -1,6 +1,6 @@
-"""The data engine: work spread over Ray, in bounded numbers, with progress and errors that say what happened.
+"""Runs functions over items on Ray with a bounded number in flight, and starts a local Ray cluster when needed.
 
-Operators know nothing of it: they are plain functions from an item to a result.
+Operators do not depend on it: they are plain functions from an item to a result.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from codi2_datasets.runtime.ray_cleanup import swept
-from codi2_datasets.runtime.worker_logs import carrying, listened, unpacked
+from codi2_datasets.runtime.ray_cleanup import reap_ray_processes
+from codi2_datasets.runtime.worker_logs import logs_enabled, replay_logs, with_worker_logs
 from codi2_storage.host.folders import CACHE, SOCKET_PATH, HomeError, cache_home, socket_folder
 from codi2_storage.host.loopback import spare_loopback
 from codi2_storage.host.shutdown import requested
@@ -28,8 +28,8 @@ from codi2_storage.host.shutdown import requested
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A Ray head asks cloud metadata addresses who it is, even with usage statistics off, unless its HOME says
-# that it is a local cluster. `quiet_ray_home` holds that file; the user's own HOME is never touched.
+# A Ray head queries cloud metadata addresses even with usage statistics off, unless a file in its HOME marks it as a
+# local cluster. `quiet_ray_home` holds that file; the user's own HOME is never changed.
 LOOPBACK_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
@@ -38,14 +38,14 @@ LOOPBACK_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_DISABLE_IMPORT_WARNING": "1",
-    "RAY_prestart_worker_first_driver": "0",  # else a driver waits for good where its first worker dies before it is up
+    "RAY_prestart_worker_first_driver": "0",  # otherwise a driver waits forever if its first worker dies during start-up
     "PYTHONWARNINGS": "ignore",
 }
 RAY_TMPDIR = "RAY_TMPDIR"
 RAY_SOCKET = len("/session_2026-01-01_00-00-00_123456_4194304/sockets/plasma_store")
-ANSWER_SECONDS = 10.0  # that a Ray elsewhere may take to answer
+ANSWER_SECONDS = 10.0  # timeout for reaching a Ray cluster at RAY_ADDRESS
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
-SETTLE_SECONDS = 30.0  # how long tasks in flight may take to end after an error
+SETTLE_SECONDS = 30.0  # timeout for tasks in flight to end after an error
 
 
 def quiet_ray_home() -> Path:
@@ -59,7 +59,7 @@ def quiet_ray_home() -> Path:
 
 @contextmanager
 def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
-    """A Ray to work on: the one already joined, the one RAY_ADDRESS names, or a local one for the duration."""
+    """A Ray cluster: the one already joined, the one RAY_ADDRESS names, or a local one for the duration."""
     if os.environ.get("RAY_ADDRESS"):
         import ray
 
@@ -85,7 +85,7 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
         yield
         return
     folder = ray_folder()
-    with swept(folder):
+    with reap_ray_processes(folder):
         with home_of_ray(), handlers_kept():
             _start(num_cpus or os.cpu_count() or 1, folder)
         try:
@@ -95,11 +95,11 @@ def local_cluster(num_cpus: int | None = None) -> Iterator[None]:
 
 
 class RayAddressError(ValueError):
-    """Nobody answers at $RAY_ADDRESS."""
+    """No Ray cluster responds at $RAY_ADDRESS."""
 
 
 def check_address(address: str) -> None:
-    """Ray waits for minutes where nobody answers. Raises RayAddressError."""
+    """Check that $RAY_ADDRESS accepts connections, because Ray waits for minutes. Raises RayAddressError."""
     host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
     if not host or not port.isdigit():  # `auto`, `local`
         return
@@ -111,8 +111,10 @@ def check_address(address: str) -> None:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Ray that starts in the body leaves SIGTERM to who handles it: its own handler raises SystemExit wherever it may be, and that
-    of its C++ part prints a trace."""
+    """Keep the process's SIGTERM handler while Ray starts.
+
+    Ray's Python handler raises SystemExit at any point in the program, and that of its C++ part prints a trace.
+    """
     import ray._private.utils as of_ray
 
     install, handler = of_ray.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
@@ -127,7 +129,7 @@ def handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def home_of_ray() -> Iterator[None]:
-    """What starts in the body has `quiet_ray_home` as its HOME."""
+    """Processes started in the body have `quiet_ray_home` as their HOME."""
     home = os.environ.get("HOME")
     os.environ["HOME"] = str(quiet_ray_home())
     try:
@@ -141,16 +143,16 @@ def home_of_ray() -> Iterator[None]:
 
 def ray_folder() -> Path:
     """A new folder for Ray's sockets, logs and spilled objects: short, whatever TMPDIR is. Raises HomeError."""
-    given = os.environ.get(RAY_TMPDIR)
-    if given and len(os.fsencode(given)) + len("/codi2-ray-12345678") + RAY_SOCKET > SOCKET_PATH:
-        raise HomeError(f"{RAY_TMPDIR}={given}: too long for Ray's sockets ({SOCKET_PATH} characters a path)")
-    return socket_folder("codi2-ray-", RAY_SOCKET, [given] if given else [])
+    base = os.environ.get(RAY_TMPDIR)
+    if base and len(os.fsencode(base)) + len("/codi2-ray-12345678") + RAY_SOCKET > SOCKET_PATH:
+        raise HomeError(f"{RAY_TMPDIR}={base}: too long for Ray's sockets ({SOCKET_PATH} characters a path)")
+    return socket_folder("codi2-ray-", RAY_SOCKET, [base] if base else [])
 
 
 class OwnPaths(list[str]):
-    """Folders that Ray adds to its workers' `sys.path`: those that this process has there too.
+    """Folders that Ray adds to its workers' `sys.path`, limited to those on this process's own path.
 
-    Ray adds the working folder, whose files (a `yaml.py`, another checkout of this code) then stand in for modules.
+    Ray adds the working directory, whose files (a `yaml.py`, another checkout of this code) would shadow modules.
     """
 
     def extend(self, folders: Iterable[str]) -> None:
@@ -159,13 +161,13 @@ class OwnPaths(list[str]):
 
 
 def _start(num_cpus: int, folder: Path) -> None:
-    """Start a Ray of this process's own. On a busy machine a node may take longer to come up than Ray waits: once more, then."""
+    """Start a local Ray. One retry, because on a busy machine a node may take longer to start than Ray waits."""
     import psutil
     import ray
 
     config = ray.job_config.JobConfig()
     config._py_driver_sys_path = OwnPaths()
-    spill = tempfile.gettempdir()  # it may be the larger disk where it is too long for sockets
+    spill = tempfile.gettempdir()  # it may be the larger disk, even if its path is too long for sockets
     for last in (False, True):
         before = set(psutil.Process().children(recursive=True))
         try:
@@ -183,7 +185,9 @@ def _start(num_cpus: int, folder: Path) -> None:
             return
         except Exception:
             ray.shutdown()
-            for left in set(psutil.Process().children(recursive=True)) - before:  # Ray ends them when we end, not now
+            for left in (
+                set(psutil.Process().children(recursive=True)) - before
+            ):  # Ray ends them only when this process ends
                 with suppress(psutil.Error):
                     left.kill()
             if last:
@@ -209,7 +213,7 @@ _pending: ContextVar[Pending | None] = ContextVar("pending", default=None)
 
 @contextmanager
 def cluster_when_needed(num_cpus: int) -> Iterator[None]:
-    """As `local_cluster`, but started by the first `spread` over more than a few items: a delta build may do without."""
+    """As `local_cluster`, but started by the first `ray_map` over more than a few items: a delta build may not need it."""
     pending = Pending(num_cpus)
     token = _pending.set(pending)
     try:
@@ -219,7 +223,7 @@ def cluster_when_needed(num_cpus: int) -> Iterator[None]:
         _pending.reset(token)
 
 
-def spread(
+def ray_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
@@ -227,12 +231,12 @@ def spread(
     few: int = FEW,
     cpus: float = 1.0,
 ) -> Iterator[tuple[Item, Result]]:
-    """Run `function` over items on Ray, at most `2 * workers` in flight; results come as they finish.
+    """Run `function` over items on Ray, at most `2 * workers` in flight. Yields (item, result) as they finish.
 
-    A worker that dies has its item run again, `retries` times. An exception of the function itself is raised
-    here as it was, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
-    `cluster_when_needed()`: there up to `few` items are run here, one after the other, until more have started Ray.
-    `cpus` of a core are set aside for an item: less than one for those that mostly wait.
+    If a worker dies, its item is run again, `retries` times. An exception of the function itself is raised here
+    unchanged, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
+    `cluster_when_needed()`: there up to `few` items are run in this process, one after the other, unless Ray has
+    already started. `cpus` cores are reserved per item: less than one for items that mostly wait.
     """
     pending = _pending.get()
     if pending is not None and not pending.started:
@@ -246,8 +250,8 @@ def spread(
         pending.start()
     import ray
 
-    carried = listened()  # by a run's stream: then what workers log comes along with their results
-    work: Callable[[Item], Any] = carrying(function) if carried else function
+    carried = logs_enabled()  # if the run's log is active, the workers' log records are returned with their results
+    work: Callable[[Item], Any] = with_worker_logs(function) if carried else function
     remote = ray.remote(num_cpus=cpus, max_retries=retries)(work)
     running: dict[Any, Item] = {}
     source = iter(items)
@@ -261,12 +265,12 @@ def spread(
             item = running.pop(ready[0])
             try:
                 done = ray.get(ready[0])
-                yield item, unpacked(done) if carried else done
+                yield item, replay_logs(done) if carried else done
             except ray.exceptions.RayTaskError as error:
                 raise error.cause or error from None
     finally:
-        # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver
-        # ("Tried to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
+        # Not cancelled: in Ray 2.60 a task that finishes while it is being cancelled can abort the whole driver ("Tried
+        # to complete task that was not pending"). Items are small, so waiting for the few in flight is short.
         if running and not requested.is_set():
             ray.wait(list(running), num_returns=len(running), timeout=SETTLE_SECONDS)
 

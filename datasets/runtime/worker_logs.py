@@ -1,6 +1,7 @@
-"""What workers log comes back with their results: no worker need reach the log of the run it works for.
+"""Returns the log records of Ray workers with their results, so that workers need no access to the run's log.
 
-Only where someone listens on the driver (a run's stream); warnings of any library from there on up, our own lines from INFO.
+Only if the driver has a log handler (the run's log). Records: warnings and above of any library, INFO and above of
+ours.
 """
 
 from __future__ import annotations
@@ -16,31 +17,31 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 OURS = logging.getLogger("codi2")
-MOST = 100  # records of one item
+MOST = 100  # records per item
 
 
 @dataclass(frozen=True)
-class Said:
-    """A result, and what was logged while it came about."""
+class ResultWithLogs:
+    """A result and the log records made while it was computed."""
 
     result: Any
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
-def listened() -> bool:
-    """Whether what our logger is told goes anywhere."""
+def logs_enabled() -> bool:
+    """Whether the codi2 logger has a handler that INFO records reach."""
     return OURS.isEnabledFor(logging.INFO) and bool(OURS.handlers)
 
 
-def carrying(function: Callable[[Item], Result]) -> Callable[[Item], Said]:
-    """The function, whose results bring along what was logged."""
+def with_worker_logs(function: Callable[[Item], Result]) -> Callable[[Item], ResultWithLogs]:
+    """Wrap a function so that its results carry the log records."""
 
-    def call(item: Item) -> Said:
+    def call(item: Item) -> ResultWithLogs:
         records: list[dict[str, Any]] = []
-        with gathered(records):
-            return Said(function(item), records)
+        with collected_logs(records):
+            return ResultWithLogs(function(item), records)
 
-    call.__name__ = getattr(function, "__name__", "call")  # as Ray tells what runs
+    call.__name__ = getattr(function, "__name__", "call")  # the name that Ray displays
     return call
 
 
@@ -66,8 +67,8 @@ class Gather(logging.Handler):
 
 
 @contextmanager
-def gathered(records: list[dict[str, Any]]) -> Iterator[None]:
-    """Put what is logged in the body into `records`."""
+def collected_logs(records: list[dict[str, Any]]) -> Iterator[None]:
+    """Collect the records logged in the body into `records`."""
     handler, root = Gather(records), logging.getLogger()
     level, propagate = OURS.level, OURS.propagate
     root.addHandler(handler)
@@ -83,11 +84,11 @@ def gathered(records: list[dict[str, Any]]) -> Iterator[None]:
         OURS.removeHandler(handler)
 
 
-def unpacked(said: Said) -> Any:
-    """The result; its records are logged here, in the name of those who said them."""
-    for about in said.records:
+def replay_logs(bundle: ResultWithLogs) -> Any:
+    """Return the result, after logging its records in this process under their original logger names."""
+    for about in bundle.records:
         record = logging.makeLogRecord({**about, "step": about["step"] or about["name"].removeprefix("codi2.")})
         for handler in OURS.handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
-    return said.result
+    return bundle.result

@@ -1,4 +1,4 @@
-"""Unpack archives that may be damaged or hostile: nothing is written outside the destination, nothing half appears."""
+"""Safely unpacks damaged or hostile archives: nothing is written outside the destination, or left incomplete."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from typing import IO
 from codi2_storage.host import child_processes
 from codi2_storage.locations.files import beside
 
-MAX_BYTES = 32 * 2**30  # unpacked; more than that is taken for a decompression bomb
+MAX_BYTES = 32 * 2**30  # unpacked; anything larger is treated as a decompression bomb
 
 log = logging.getLogger(__name__)
 
 
 class ArchiveError(ValueError):
-    """An archive cannot be unpacked; the message says why."""
+    """An archive cannot be unpacked. The message names the reason."""
 
 
 def unpack(archive: Path, destination: Path, name: str | None = None) -> None:
     """Unpack a tar (plain, gz, bz2, xz), zip, wheel or deb into `destination`, which appears whole or not at all.
 
-    A file that is no archive is copied, as `name`. Where `destination` exists, what is there stays: it was made
-    from the same bytes. Raises ArchiveError for a truncated or corrupt archive and for members that would be written
-    outside the destination.
+    A file that is no archive is copied under `name`. An existing `destination` is left unchanged: it was made from the
+    same bytes. Raises ArchiveError for a truncated or corrupt archive and for members that would be written outside the
+    destination.
     """
     if destination.exists():
         return
@@ -42,7 +42,8 @@ def unpack(archive: Path, destination: Path, name: str | None = None) -> None:
         extractor(archive)(archive, temporary, name or archive.name)
         rename_folder(temporary, destination)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        # bz2 and gzip report damage as a plain OSError without a number; a full disk has one, and says so itself
+        # bz2 and gzip report damage as an OSError without errno; errors such as a full disk have one and are raised as
+        # they are
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ArchiveError(f"{archive.name}: damaged archive: {error}") from error
@@ -51,7 +52,7 @@ def unpack(archive: Path, destination: Path, name: str | None = None) -> None:
 
 
 def rename_folder(temporary: Path, destination: Path) -> None:
-    """Move a finished folder into place; another process that was faster has put the same content there."""
+    """Move a finished folder into place. If another process was first, its folder has the same content."""
     try:
         os.rename(temporary, destination)
     except OSError:
@@ -60,7 +61,7 @@ def rename_folder(temporary: Path, destination: Path) -> None:
 
 
 def extractor(archive: Path) -> Callable[[Path, Path, str], None]:
-    """How to open the file, told from its first bytes, never from its name alone."""
+    """The function that unpacks a file, chosen by its first bytes rather than its name. Raises ArchiveError."""
     with archive.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"!<arch>\ndebian-binary"):
@@ -84,7 +85,7 @@ def unpack_tar(archive: Path, destination: Path, name: str) -> None:
 
 
 def unpack_deb(archive: Path, destination: Path, name: str) -> None:
-    """The files of a Debian package, without running any of its scripts."""
+    """Unpack the files of a Debian package without running its scripts."""
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     with child_processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
@@ -111,7 +112,10 @@ def last_line(stream: IO[bytes]) -> str:
 
 
 def extract_members(tar: tarfile.TarFile, destination: Path, name: str) -> None:
-    """Extract under Python's 'data' rules. Links out of the package are left out: some packages ship such."""
+    """Extract under the rules of Python's 'data' filter.
+
+    Links that leave the package are skipped: some packages have such.
+    """
     total = 0
 
     def rule(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:

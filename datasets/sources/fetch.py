@@ -1,12 +1,12 @@
-"""Sources: where a corpus comes from. `fetch` brings one onto this machine with the ordinary client of its registry.
+"""Fetches the source of a corpus with the standard client of its registry, and caches it.
 
   npm:NAME[@VERSION]      npm pack             deb:NAME[=VERSION]   apt-get download
   pypi:NAME[==VERSION]    pip download         file:PATH            a folder, an archive or a single file
   any other URI           fsspec: an archive or a single file (https://..., s3://..., memory://...)
 
-`#sha256=HEX` after any of them says what the archive must hash to. Archives are kept by content under
-`<cache>/archives/<sha256>`, unpacked under `<cache>/unpacked/<sha256>/`; `<cache>/index/` remembers which source is
-which, so that the second fetch runs no client and needs no network.
+`#sha256=HEX` after any of them gives the expected hash of the archive. Archives are stored by content under
+`<cache>/archives/<sha256>` and unpacked under `<cache>/unpacked/<sha256>/`. `<cache>/index/` maps sources to hashes, so
+that a second fetch runs no client and needs no network.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fetched:
-    """A source at hand. `path` is its unpacked folder, read-only; `sha256` is that of the archive (of a folder: of
-    its files' names and contents)."""
+    """A fetched source.
+
+    `path`: its unpacked folder, read-only. `sha256`: of the archive; of a folder, of its files' names and contents.
+    """
 
     path: Path
     source: str
@@ -51,10 +53,10 @@ class Fetched:
 
 
 def fetch(source: str, cache: Path | None = None, refresh: bool = False) -> Fetched:
-    """The source, unpacked; from the cache where it is there. `refresh` asks the registry again.
+    """The unpacked source, from the cache if it is there. `refresh` queries the registry again.
 
-    An unpinned source is resolved once and recorded with the version it had then.
-    Raises SourceUnavailable, SourceDamaged, or ValueError for a source that is not written as above.
+    An unpinned source is resolved once and recorded with the version it had then. Raises SourceUnavailable,
+    SourceDamaged, or ValueError for a source in none of the forms above.
     """
     cache = cache or cache_home() / "sources"
     address, expected = split_hash(source)
@@ -80,7 +82,7 @@ def fetch(source: str, cache: Path | None = None, refresh: bool = False) -> Fetc
 
 
 def pinned(source: str) -> bool:
-    """Whether its name says which bytes it has: asking a registry again could bring nothing else."""
+    """Whether the source is pinned to fixed bytes, so that querying the registry again could return nothing else."""
     address, expected = split_hash(source)
     scheme, _, rest = address.partition(":")
     version = {"npm": "@", "pypi": "==", "deb": "="}.get(scheme)
@@ -119,7 +121,7 @@ def index_file(cache: Path, source: str) -> Path:
 
 
 def remembered(cache: Path, source: str) -> Fetched | None:
-    """The source as it was fetched before, unpacked again from its archive if need be; None if it must be fetched."""
+    """A source that was fetched before, unpacked again from its archive if needed; None if it must be fetched."""
     try:
         record = json.loads(index_file(cache, source).read_text(encoding="utf-8"))
         name, version, digest, file = record["name"], record["version"], record["sha256"], record["file"]
@@ -146,9 +148,9 @@ def remember(cache: Path, fetched: Fetched, file_name: str) -> None:
 
 
 def keep(file: Path, place: Path) -> None:
-    """Move a finished download into the cache; both lie on one file system, so it appears whole."""
+    """Move a finished download into the cache. Both are on one file system, so it appears whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    as_new(file)  # a registry's client has modes of its own
+    as_new(file)  # registry clients set file modes of their own
     os.replace(file, place)
 
 
@@ -156,7 +158,7 @@ def keep(file: Path, place: Path) -> None:
 
 
 def fetch_file(source: str, path: Path, cache: Path, expected: str | None) -> Fetched:
-    """A folder is used where it lies; an archive or a file is unpacked into the cache. Both are hashed every time."""
+    """A folder is used in place; an archive or file is unpacked into the cache. Both are hashed every time."""
     if path.is_dir():
         digest = folder_hash(path)
         if expected and digest != expected:
@@ -170,7 +172,7 @@ def fetch_file(source: str, path: Path, cache: Path, expected: str | None) -> Fe
 
 
 def folder_hash(folder: Path) -> str:
-    """sha256 over the names and contents of all files, in order of their names."""
+    """sha256 over the names and contents of all files, sorted by name."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

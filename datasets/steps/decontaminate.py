@@ -1,7 +1,7 @@
-"""Decontamination, part of `select`: what is near an item of a named evaluation set is not trained on.
+"""Decontamination, part of `select`: removes assets that are near an item of a named evaluation set.
 
-An evaluation set is a folder, here or behind any fsspec URI: images, audio, video, texts (.txt), and objects of
-.jsonl with a field `text`. Its items are normalised and measured as the corpora are.
+An evaluation set is a folder, local or at any fsspec URI: images, audio, video, texts (.txt), and objects of .jsonl
+with a field `text`. Its items are normalised and measured like the corpora.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of an evaluation set; `name` is its file, and line where it is one of many."""
+    """One item of an evaluation set. `name`: its file, and the row if it is one of many."""
 
     name: str
     modality: str
@@ -58,18 +58,18 @@ class Item:
 
 
 def read_set(choice: EvaluationSet) -> list[Item]:
-    """Everything in the folder, by name. Raises RecipeError where it cannot be read or holds nothing of use."""
+    """All items in the folder, by name. Raises RecipeError if it cannot be read or holds nothing usable."""
     named = f"decontaminate: {choice.name}"
     try:
         files = find(choice.folder, tuple(f"*.{ending}" for kinds in KINDS.values() for ending in kinds))
-        found = [item for file in files for item in read_file(file, named)]
+        items = [item for file in files for item in read_file(file, named)]
     except SourceUnavailable as error:
         raise RecipeError(f"{named}: no image, audio, video or text under {choice.folder}: {error.reason}") from error
     except OSError as error:
         raise RecipeError(f"{named}: {choice.folder} cannot be read: {error}") from error
-    if not found:
+    if not items:
         raise RecipeError(f"{named}: no image, audio, video or text under {choice.folder}")
-    return found
+    return items
 
 
 def read_file(file: str, named: str) -> Iterator[Item]:
@@ -94,24 +94,24 @@ def read_file(file: str, named: str) -> Iterator[Item]:
 
 
 def digest_of(choices: tuple[EvaluationSet, ...]) -> str:
-    """The hash of all that the sets hold: part of a build's identity."""
+    """The hash of everything in the sets: part of a build's id."""
     return digest([[c.name, [[item.name, sha256(item.payload)] for item in read_set(c)]] for c in choices])
 
 
 def drop_contaminated(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
-    """Reject from `selected` what is near an item of any evaluation set; `error` says of which, and how it was found."""
+    """Reject assets from `selected` that are near an item of any evaluation set; `error` names the item and the method."""
     for choice in recipe.decontaminate:
         start = time.perf_counter()
         rows: list[dict[str, Any]] = []
-        found = read_set(choice)
-        for modality in sorted({item.modality for item in found}):
-            rows += near(connection, recipe, modality, [item for item in found if item.modality == modality])
+        items = read_set(choice)
+        for modality in sorted({item.modality for item in items}):
+            rows += near(connection, recipe, modality, [item for item in items if item.modality == modality])
         best = {row["asset_id"]: row for row in sorted(rows, key=lambda row: (row["asset_id"], row["score"]))}
         connection.execute("create temp table dropped (asset_id varchar, score double, error varchar)")
         if best:
             values = [(row["asset_id"], row["score"], row["error"]) for row in best.values()]
             connection.executemany("insert into dropped values (?, ?, ?)", values)
-        params = {"set": choice.name, "items": len(found)}
+        params = {"set": choice.name, "items": len(items)}
         reject(
             connection, build_id, "decontaminate", params, f"near an item of the evaluation set {choice.name}", start
         )
@@ -146,7 +146,7 @@ def near(
 
 
 def as_items(ids: list[str], signals: dict[str, Any], texts: list[str] | None) -> Items:
-    """Signals by name as `Items`."""
+    """Convert signals by name to `Items`."""
     hashes = signals.get("phash") or signals.get("fingerprint")
     thumbs = next((signals[name] for name in ("thumb", "sound_thumb") if name in signals), None)
     vectors = next((value for name, value in signals.items() if name.endswith("_embedding")), None)
@@ -161,8 +161,11 @@ def as_items(ids: list[str], signals: dict[str, Any], texts: list[str] | None) -
 
 
 def measure(items: list[Item], ops: list[str], media: Media) -> tuple[list[str], list[dict[str, Any]]]:
-    """Names, and asset_id, text and signals of the items, made and measured as assets are. One that cannot be read stops it."""
-    names, found = [], []
+    """Names of the items, and their asset_id, text and signals, computed as for assets.
+
+    Raises RecipeError if one is unreadable.
+    """
+    names, measured = [], []
     for item in items:
         row = SourceRow("", item.name, item.modality, item.payload, item.media_type, "", "", "")
         try:
@@ -172,8 +175,8 @@ def measure(items: list[Item], ops: list[str], media: Media) -> tuple[list[str],
         except MediaError as error:
             raise RecipeError(f"decontaminate: {item.name}: {error}") from error
         names.append(item.name)
-        found.append({"asset_id": asset["asset_id"], "text": item.payload, **signals})
-    return names, found
+        measured.append({"asset_id": asset["asset_id"], "text": item.payload, **signals})
+    return names, measured
 
 
 def texts_of(connection: duckdb.DuckDBPyConnection, ids: list[str]) -> list[str]:

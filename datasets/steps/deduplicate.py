@@ -1,7 +1,7 @@
-"""Near-duplicates, part of `select`: which assets are the same to the eye, the ear or the reader.
+"""Near-duplicates, part of `select`: groups assets that look, sound or read the same.
 
-Signals say what each asset is like, rules of the recipe how like two must be. Assets that are linked by pairs of any
-rule of their modality make a group, named by its first in the order of the recipe's corpora: column `near`.
+Signals describe each asset; the recipe's rules set how similar two must be. Assets linked by pairs of any rule of their
+modality form a group, named by its first asset in the order of the recipe's corpora: column `near`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codi2_datasets.recipe import Duplicates, Recipe
 from codi2_datasets.steps.ledger import reject
 from codi2_storage.catalog.sql import identifier, literal
 
-# What each way of looking needs: (modality, way) -> operator, and its signals
+# What each method needs: (modality, method) -> operator, and its signals
 NEEDS = {
     ("image", "perceptual"): ("phash", ("phash", "thumb", "detail")),
     ("video", "perceptual"): ("middle_frame", ("phash", "thumb", "detail")),
@@ -28,13 +28,13 @@ NEEDS = {
     ("audio", "semantic"): ("audio_embedding", ("audio_embedding",)),
     ("text", "semantic"): ("text_embedding", ("text_embedding",)),
 }
-WORDS = ("phash", "detail", "fingerprint", "minhash")  # signals that are words; the others are vectors
-# Share of equal shingles, or cosine, from where on two are the same; set by looking at what was found
+WORDS = ("phash", "detail", "fingerprint", "minhash")  # signals that are strings; the others are vectors
+# Share of equal shingles, or cosine, from which on two are near-duplicates; set by inspecting the pairs
 THRESHOLDS = {"minhash": 0.8, "image": 0.97, "audio": 0.99, "text": 0.97}
 
 
 def group_near(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
-    """Add to `selected` the column near; where a rule drops, keep the first of each group alone."""
+    """Add the column near to `selected`; if a rule drops, keep only the first of each group."""
     connection.execute(
         "alter table selected add column if not exists near varchar; update selected set near = asset_id"
     )
@@ -64,7 +64,7 @@ def group_near(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Rec
 
 
 def in_order(connection: duckdb.DuckDBPyConnection, modality: str) -> list[str]:
-    """The ids of a modality: those of the corpus named first in the recipe come first."""
+    """The ids of a modality, ordered by the recipe's corpora."""
     rows = connection.execute(
         """select asset_id from selected join corpus_rank using (corpus) where modality = ? order by rank, asset_id""",
         [modality],
@@ -73,13 +73,13 @@ def in_order(connection: duckdb.DuckDBPyConnection, modality: str) -> list[str]:
 
 
 def pairs_of(connection: duckdb.DuckDBPyConnection, rule: Duplicates, ids: list[str]) -> Pairs:
-    """Pairs (i, j) of places in `ids` that the rule calls the same."""
+    """Pairs (i, j) of indices in `ids` that are near-duplicates by the rule."""
     op, names = NEEDS[rule.modality, rule.by]
     places, columns = signals_of(connection, op, names, ids)
     if len(places) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    found = pairs_among(rule, [ids[place] for place in places.tolist()], columns)
-    return places[found]
+    pairs = pairs_among(rule, [ids[place] for place in places.tolist()], columns)
+    return places[pairs]
 
 
 def pairs_among(rule: Duplicates, ids: list[str], columns: dict[str, pa.ChunkedArray]) -> Pairs:
@@ -101,7 +101,7 @@ def pairs_among(rule: Duplicates, ids: list[str], columns: dict[str, pa.ChunkedA
 def signals_of(
     connection: duckdb.DuckDBPyConnection, op: str, names: tuple[str, ...], ids: list[str]
 ) -> tuple[np.ndarray, dict[str, pa.ChunkedArray]]:
-    """The places in `ids` that have every one of these signals of the operator, and the signals, a column each."""
+    """The indices in `ids` that have all of these signals of the operator, and the signals, one column each."""
     connection.register("wanted_ids", pa.table({"asset_id": ids, "place": np.arange(len(ids))}))
     values = ", ".join(
         f"any_value(s.{'text' if name in WORDS else 'vector'}) filter (where s.name = {literal(name)}) as {identifier(name)}"
@@ -124,7 +124,7 @@ def as_matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def keep_apart(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
-    """Drop from train what is near to something held out, and from validation what is near to a test asset."""
+    """Reject from train what is near a held-out asset, and from validation what is near a test asset."""
     start = time.perf_counter()
     connection.execute(
         """create temp table dropped as

@@ -1,4 +1,4 @@
-"""Planners tried on empty tables, before any work: their SQL is one, and their templates name columns that it has."""
+"""Dry run of planners on empty tables: checks that their SQL is valid and their templates name its columns."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _one_at_a_time = threading.Lock()  # a connection serves one thread
 
 
 def check_planner(planner: Planner, options: Mapping[str, Any]) -> None:
-    """Raises TemplateError for a template that names what no candidate has, ValueError for options that give no SQL."""
-    given = {**planner.options, **options}
+    """Raise TemplateError for a template mark that names no column, ValueError for options that give invalid SQL."""
+    chosen = {**planner.options, **options}
     with _one_at_a_time:
         connection = nothing_selected()
         try:
-            columns_of(connection, planner.candidates(given))
+            columns_of(connection, planner.candidates(chosen))
         except (duckdb.Error, LookupError, TypeError) as error:
             line = str(error).strip().splitlines()[0]
             raise ValueError(f"tasks.{planner.task}.options: no candidates can be made with them: {line}") from error
         every = {name: list(values) for name, values in planner.choices.items()}
-        columns = columns_of(connection, planner.candidates({**given, **every}))
+        columns = columns_of(connection, planner.candidates({**chosen, **every}))
     check_templates(planner, columns)
 
 
 @cache
 def nothing_selected() -> duckdb.DuckDBPyConnection:
-    """What planners select from, with no row in it."""
+    """An empty version of the tables that planners select from."""
     connection = duckdb.connect(":memory:")
     connection.register("assets", TABLES["assets"].empty_table())
     columns = ", ".join(f"null::{kind} as {identifier(name)}" for name, kind in ATTRIBUTES.items())

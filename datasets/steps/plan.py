@@ -1,7 +1,7 @@
-"""Step 4: task planners + in-context pairing + splits + mixture -> the plan, before a byte moves.
+"""Step 4: task planners, in-context pairing, splits and mixture give the plan, before any bytes are written.
 
-Everything is SQL on the connection that `select` left: no Python loop runs over samples. Leaves the tables
-  planned_samples  as `samples`, with `shard` still to come
+Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables
+  planned_samples  as `samples`, with `shard` still empty
   planned_parts    as `parts`
   derived          media to be made: as `assets`, without the bytes
 """
@@ -29,7 +29,7 @@ from codi2_datasets.transforms import derivations
 from codi2_storage.catalog.sql import case, literal, literals
 from codi2_storage.catalog.tables import TABLES
 
-FORBIDDEN = "(none)"  # the licence of a work that may not be made
+FORBIDDEN = "(none)"  # the licence of a work that must not be made
 
 
 def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
@@ -49,7 +49,7 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -
 
 
 def share_total(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, TaskChoice]:
-    """The recipe's tasks, with the train samples that fall to each where the mixture gives a total."""
+    """The recipe's tasks, with their share of the train samples if the mixture has a total."""
     if not recipe.mixture.total:
         return dict(recipe.tasks)
     room: dict[str, int] = {}
@@ -66,7 +66,7 @@ def share_total(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[s
 
 
 def min_phrasings(planner: Planner) -> int:
-    """In how many ways every candidate of a task can be put at least."""
+    """The minimum number of phrasings that any candidate of a task has."""
     kinds = [template.kind for template in planner.templates]
     return min(kinds.count(kind) for kind in kinds)
 
@@ -94,7 +94,10 @@ def plan_task(
 
 
 def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> list[str]:
-    """`candidates`: what the planner yields, each derive_NAME named by the hash of how it is made. Returns its columns."""
+    """Create `candidates`: the planner's rows, each derive_NAME named by the hash of how it is made.
+
+    Returns the columns.
+    """
     query = planner.candidates(options)
     columns = columns_of(connection, query)
     versions = [(name, literal(item.version)) for name, item in derivations().items()]
@@ -102,10 +105,10 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
     replaced: list[str] = []
     for derived in (column for column in columns if column.startswith("derive_")):
         slot = derived.replace("derive_", "slot_")
-        given = slot in columns
-        named = f"""if({derived} is null, {slot if given else "null"}, sha256(concat_ws('|', {derived}.op,
+        exists = slot in columns
+        named = f"""if({derived} is null, {slot if exists else "null"}, sha256(concat_ws('|', {derived}.op,
                  {case(f"{derived}.op", versions)}, {derived}.params, array_to_string({derived}.inputs, ',')))) as {slot}"""
-        (replaced if given else added).append(named)
+        (replaced if exists else added).append(named)
     replacing = f" replace ({', '.join(replaced)})" if replaced else ""
     every = ", ".join([f"*{replacing}", *added])
     connection.execute(f"create or replace temp table candidates as select {every} from ({query})")
@@ -117,7 +120,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
 
 
 def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """near_query and near_target: the groups of near-duplicates that query and target belong to; their licences too."""
+    """Add near_query and near_target, the near-duplicate groups of query and target, and their licences."""
     names = {column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))}
     for name in [name for name in ("query", "target") if name in names]:
         for table in ("candidates", "chosen"):
@@ -129,7 +132,7 @@ def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None
 
 
 def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
-    """Note in `derived` how every medium is made that the parts use; give the parts their modality and licence."""
+    """Record in `derived` how each derived medium of the parts is made; add modality and licence to the parts."""
     how = [
         f"select slot_{c.removeprefix('derive_')} as asset_id, {c}.op as op, {c}.params as params, {c}.inputs as inputs from candidates where {c} is not null"
         for c in columns
@@ -166,9 +169,9 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
 
 
 def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) -> None:
-    """Replace 'A+B' in the column licence by what the combination comes to."""
-    found = connection.execute(f"select distinct licence from {table} where licence like '%+%'").fetchall()
-    names = [(listed, combine(listed.split("+")) or FORBIDDEN) for (listed,) in found]
+    """Replace 'A+B' in the column licence by the licence of the combination."""
+    combined = connection.execute(f"select distinct licence from {table} where licence like '%+%'").fetchall()
+    names = [(listed, combine(listed.split("+")) or FORBIDDEN) for (listed,) in combined]
     if names:
         connection.execute("create or replace temp table named (listed varchar, name varchar)")
         connection.executemany("insert into named values (?, ?)", names)
@@ -176,7 +179,7 @@ def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) ->
 
 
 def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
-    """SQL `fusable(a, b)` and `joinable(a, b)`: may works under these licences be made into one, be in one sample?"""
+    """Create SQL `fusable(a, b)` and `joinable(a, b)`: whether works may be combined into one, or appear in one sample."""
     known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
     for name, allows in (("fusable", fusable), ("joinable", lambda a, b: strictest([a, b]))):
         allowed = [f"{a}+{b}" for a in known for b in known if allows(a, b)] or [""]
@@ -193,7 +196,7 @@ def publish_task(
     choice: TaskChoice,
     start: float,
 ) -> None:
-    """Name the samples, drop what may not be, and add the rest to the plan with a line in the ledger."""
+    """Name the samples, reject invalid ones, and add the others to the plan with a row in the ledger."""
     meta = [column for column in columns if column.startswith("meta_")]
     described = ", ".join(f"{literal(column.removeprefix('meta_'))}, c.{column}" for column in meta)
     shown = "c.demos + c.shown" if "shown" in columns else "c.demos"

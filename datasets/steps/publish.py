@@ -1,4 +1,4 @@
-"""Step 6: check, commit, and draw: the build becomes visible in one write, or not at all."""
+"""Step 6: checks the build and commits it in one atomic write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codi2_storage.catalog.sql import literal
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
-# Each must be zero in a build that is published.
+# Each must be zero in a published build.
 CHECKS = {
     "parts whose asset is unknown": """
         select count(*) from planned_parts where asset_id is not null
@@ -47,18 +47,18 @@ CHECKS = {
 
 
 class BuildError(ValueError):
-    """The build breaks an invariant and is not published."""
+    """The build violates an invariant and is not published."""
 
 
 def check(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Run every check. Raises BuildError for the first that does not hold; returns the counts, all zero."""
-    found = {}
+    """Run every check. Returns the counts, all zero. Raises BuildError for the first check that fails."""
+    counts = {}
     for name, query in CHECKS.items():
         row = connection.execute(query).fetchone()
-        found[name] = int(row[0]) if row and row[0] is not None else 0
-        if found[name]:
-            raise BuildError(f"the build is not published: {found[name]:,} {name}")
-    return found
+        counts[name] = int(row[0]) if row and row[0] is not None else 0
+        if counts[name]:
+            raise BuildError(f"the build is not published: {counts[name]:,} {name}")
+    return counts
 
 
 def publish(
@@ -68,8 +68,8 @@ def publish(
     uses: list[str],
     receipts: list[Receipt],
 ) -> None:
-    """Commit the build's tables. `build` is its row of `builds`, less what is known only now."""
-    build_id = build["build_id"]  # another than that of the steps where rows failed for now
+    """Commit the build's tables. `build` is its row of `builds`, without the columns that are only known now."""
+    build_id = build["build_id"]  # differs from the id in the steps if rows failed for now
     connection.execute(
         """create temp table places (asset_id varchar, shard varchar, member varchar, "offset" bigint, bytes bigint,
            duration_s double)"""
@@ -123,7 +123,7 @@ def publish(
 
 
 def statistics(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Counts that a person asks first, as plain data."""
+    """Summary counts as plain data."""
 
     def table(query: str) -> list[dict]:
         return connection.execute(query).to_arrow_table().to_pylist()
@@ -145,7 +145,7 @@ def statistics(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     }
 
 
-def write_statistics(store: Store, build_id: str, found: dict[str, Any]) -> str:
+def write_statistics(store: Store, build_id: str, counts: dict[str, Any]) -> str:
     path = f"builds/{build_id}/statistics.json"
-    store.write_bytes(path, json.dumps(found, indent=1, ensure_ascii=False).encode())
+    store.write_bytes(path, json.dumps(counts, indent=1, ensure_ascii=False).encode())
     return path

@@ -1,10 +1,10 @@
-"""Step 3: SQL decides which ingested rows are used, and in which split. What is dropped says why in `rejects`.
+"""Step 3: SQL decides which ingested rows are used, and in which split. Rejected rows are in `rejects` with a reason.
 
-Runs on one DuckDB connection that sees the build's ingests; leaves a table `selected` there, with the columns of
-`assets`, the attributes planners ask for, and:
+Runs on one DuckDB connection that shows the build's ingests. Creates the table `selected`, with the columns of
+`assets`, the attributes that planners use, and:
   split    train, validation or test
-  holdout  '' in train; 'concept' where the whole family is held out, 'combination' where only this style of it is
-  near     the group of near-duplicates that the asset belongs to, itself where it has none
+  holdout  '' in train; 'concept' if the whole family is held out, 'combination' if only this style of it is
+  near     the group of near-duplicates of the asset; the asset itself if it has none
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ATTRIBUTES = {
 
 
 def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
-    """Make `selected`, `rejected` (rows for `rejects`) and `ledger` (rows for `op_runs`) out of what was ingested."""
+    """Create `selected`, `rejected` (rows for `rejects`) and `ledger` (rows for `op_runs`) from the ingested rows."""
     connection.execute("create temp table rejected as select * from rejects limit 0")
     connection.execute("create temp table ledger as select * from op_runs limit 0")
     drop_duplicates(connection, build_id, recipe)
@@ -44,7 +44,7 @@ def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe)
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
-    """Keep one row of each asset: of the corpus named first in the recipe, then the first by place."""
+    """Keep one row of each asset: from the corpus listed first in the recipe, then the first by locator."""
     start = time.perf_counter()
     connection.execute("create temp table corpus_rank (corpus varchar, rank integer)")
     ranks = [(choice.corpus, rank) for rank, choice in enumerate(recipe.corpora)]
@@ -72,7 +72,7 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe
 
 
 def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
-    """Leave out works whose owners opted out, wherever the same media come from."""
+    """Reject works whose owners opted out, whichever corpus the same media come from."""
     start = time.perf_counter()
     if not count(connection, "forgotten"):
         return
@@ -85,7 +85,7 @@ def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None
 
 
 def drop_unlicensed(connection: duckdb.DuckDBPyConnection, build_id: str, allowed: tuple[str, ...]) -> None:
-    """Leave out works under a licence that the recipe does not allow, where it names any."""
+    """Reject works under a licence that the recipe does not allow, if it lists any."""
     start = time.perf_counter()
     if not allowed:
         return
@@ -99,24 +99,24 @@ def drop_unlicensed(connection: duckdb.DuckDBPyConnection, build_id: str, allowe
 
 
 def widen_signals(connection: duckdb.DuckDBPyConnection) -> None:
-    """One row an asset, one column a signal, so that filters read as plain SQL."""
-    found = connection.execute(
+    """Create `measured`: one row per asset, one column per signal, so that filters are plain SQL."""
+    signals = connection.execute(
         "select name, bool_or(text is not null) from signals where vector is null group by name "
         "having max(length(coalesce(text, ''))) <= 64 order by name"  # hashes are compared elsewhere
     ).fetchall()
     columns = "".join(
         f", max({'text' if words else 'value'}) filter (where name = {literal(name)}) as {identifier(name)}"
-        for name, words in found
+        for name, words in signals
     )
     connection.execute(f"create temp table measured as select asset_id{columns} from signals group by asset_id")
 
 
 def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Filter) -> None:
-    """Move what the rule rejects from `selected` to `rejected`."""
+    """Move what the rule rejects from `selected` to `rejected`. Raises RecipeError if its SQL is invalid."""
     start = time.perf_counter()
-    found = connection.execute("select count(*) from selected where modality = ?", [rule.modality]).fetchone()
-    rows_in = found[0] if found else 0
-    if not rows_in:  # nothing of the kind, and so none of its signals
+    counted = connection.execute("select count(*) from selected where modality = ?", [rule.modality]).fetchone()
+    rows_in = counted[0] if counted else 0
+    if not rows_in:  # no assets of this modality, and so none of its signals
         return
     score = f"m.{identifier(rule.signal)}" if rule.signal else "null"
     try:
@@ -133,7 +133,7 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
 
 
 def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
-    """Add attributes, split and holdout. A share is taken by hash, so that new rows never move old ones."""
+    """Add attributes, split and holdout. Shares are taken by hash, so that new rows never move existing ones."""
     columns = ", ".join(
         f"try_cast(attributes ->> '$.{name}' as {kind}) as \"{name}\"" for name, kind in ATTRIBUTES.items()
     )
@@ -149,7 +149,7 @@ def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None
 
 
 def unit(keys: str, seed: int) -> str:
-    """SQL for a number in [0, 1) that depends on the keys and the seed alone."""
+    """SQL for a number in [0, 1) that depends only on the keys and the seed."""
     return f"md5_number_upper(concat_ws('|', {seed}, {keys})) / 18446744073709551616.0"
 
 

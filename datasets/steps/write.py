@@ -1,4 +1,4 @@
-"""Step 5: the plan -> WebDataset shards. Each shard is one task on Ray, and none where it is there already."""
+"""Step 5: writes the plan as WebDataset shards. Each missing shard is one task on Ray; existing ones are reused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.formats.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.runtime.ray_executor import spread
+from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.select import count
 from codi2_storage.catalog.sql import case, literal
 from codi2_storage.store import Store
 
-# SQL, over the samples `s` of one shard: a hash of all that decides its bytes; and its name, by task, split and hash
+# SQL over the samples `s` of one shard: a hash of everything that determines its bytes; and its name, by task, split
+# and hash
 PLAN_HASH = f"""sha256('{VERSION}' || coalesce(array_to_string(any_value(members), ','), '') || string_agg(concat_ws(
                 chr(31), s.sample_id, s.holdout, s.licence, s.seed, s.meta), chr(29) order by s.sample_id))"""
 SHARD_NAME = "format('shards/{}/{}-{:05d}-{}.tar', task, split, shard_index::bigint, plan_hash[1:16])"
@@ -34,11 +35,11 @@ def members_of_tasks(samples: str, parts: str) -> str:
 
 
 def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
-    """`planned_shards`, and each sample's place: shards of a task and split are ranges of the samples' ids.
+    """Create `planned_shards` and assign samples to them: shards of a task and split are ranges of the samples' ids.
 
-    The ids are hashes, so every shard is a fair sample; their number is a power of two, so that a sample that comes or
-    goes changes the one shard in whose range it falls. A sample's id says all that it shows, so a shard is known by
-    its samples' rows.
+    The ids are hashes, so every shard is a random sample. Their number is a power of two, so that adding or removing a
+    sample changes only the shard in whose range it falls. A sample's id depends on everything it shows, so the hash of
+    a shard's sample rows identifies the shard.
     """
     connection.execute(
         f"""create temp table sized as
@@ -64,7 +65,7 @@ def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
 
 
 def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list[str]) -> Iterator[ShardPlan]:
-    """What a worker needs to write each shard, one at a time: three sorted streams, cut where the shard changes."""
+    """The plan of each shard, one at a time: three sorted streams, split where the shard changes."""
     connection.register("wanted_shards", pa.table({"shard": pa.array(names, pa.string())}))
     connection.execute(
         """create or replace table todo as select * from wanted_shards;
@@ -99,7 +100,7 @@ def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list
 
 
 def by_shard(connection: duckdb.DuckDBPyConnection, query: str, names: list[str]) -> Iterator[pa.Table]:
-    """The rows of each named shard in turn, of a query that is sorted by its column `of_shard`, else `shard`."""
+    """The rows of each named shard in turn, from a query sorted by its column `of_shard`, else `shard`."""
     reader = connection.cursor().execute(query).to_arrow_reader(100_000)
     column = "of_shard" if "of_shard" in reader.schema.names else "shard"
     runs = runs_of(reader, column)
@@ -113,7 +114,7 @@ def by_shard(connection: duckdb.DuckDBPyConnection, query: str, names: list[str]
 
 
 def runs_of(reader: pa.RecordBatchReader, column: str) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Stretches of one value in a sorted column, with that value."""
+    """Slices of equal values in a sorted column, with the value."""
     for batch in reader:
         names, start = batch.column(column), 0
         while start < len(batch):
@@ -123,7 +124,7 @@ def runs_of(reader: pa.RecordBatchReader, column: str) -> Iterator[tuple[str, pa
 
 
 class Keys(Sequence[str]):
-    """An Arrow column as a sequence that bisect can search."""
+    """An Arrow column as a sequence for bisect."""
 
     def __init__(self, column: pa.Array) -> None:
         self.column = column
@@ -138,7 +139,7 @@ class Keys(Sequence[str]):
 def write(
     connection: duckdb.DuckDBPyConnection, store: Store, build_id: str, workers: int
 ) -> tuple[list[Receipt], int]:
-    """Write what is not there yet. Returns a receipt for every shard, in order, and the number written now."""
+    """Write the missing shards. Returns a receipt for every shard, in order, and the number written now."""
     start = time.perf_counter()
     names = [n for (n,) in connection.execute("select shard from planned_shards order by shard").fetchall()]
     receipts = {name: receipt for name in names if (receipt := read_receipt(store, name))}
@@ -147,12 +148,12 @@ def write(
         samples = count(connection, "planned_samples")
         with progress("write", samples, "samples") as advance:
             advance(sum(receipt.samples for receipt in receipts.values()))
-            for plan, receipt in spread(write_shard, shard_plans(connection, store, todo), workers):
+            for plan, receipt in ray_map(write_shard, shard_plans(connection, store, todo), workers):
                 receipts[plan.name] = receipt
                 advance(len(plan.samples))
     ordered = [receipts[name] for name in names]
     for name, receipt in zip(names, ordered, strict=True):
-        if receipt.shard != name:  # it lacks samples, and its name says so
+        if receipt.shard != name:  # samples are missing, and so the shard has another name
             for table in ("planned_shards", "planned_samples"):
                 connection.execute(f"update {table} set shard = ? where shard = ?", [receipt.shard, name])
     failed = [{"subject": row["sample_id"], "error": row["error"]} for receipt in ordered for row in receipt.failed]

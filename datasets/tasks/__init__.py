@@ -1,18 +1,18 @@
-"""Task planners. Each is one small file with a `PLANNER`; adding a file adds the task.
+"""Task planners. Each is one small file with a `PLANNER`; adding a file registers the task.
 
-A planner is SQL over what was selected, and the phrasings of its task. The SQL yields candidates, one row each:
-  key                    unique text
-  kind                   which templates serve it ('' for all of one kind)
-  balance                samples are taken evenly over the values of this column
-  split, holdout         where it belongs; the split of its target
-  word_NAME              what `{NAME}` stands for
-  slot_NAME              the asset (or with text_NAME the text) that `[NAME]` stands for
-  derive_NAME            instead of slot_NAME, or before it where both are there and it is not null: a struct
+A planner is SQL over the selected assets, and the phrasings of its task. The SQL yields candidates, one row each:
+  key                    unique string
+  kind                   the templates it is for ('' if all are of one kind)
+  balance                samples are distributed evenly over the values of this column
+  split, holdout         of the sample; the split of its target
+  word_NAME              the value of `{NAME}`
+  slot_NAME              the asset (or with text_NAME the text) for `[NAME]`
+  derive_NAME            instead of slot_NAME, or with priority over it where not null: a struct
                          (op, params, inputs) of a medium to be made
-  marks                  the assets that stand where the texts have the character U+FFFC, in their order
-  source_NAME            the asset that text_NAME was taken from; source_asset for all that have none of their own
-  language               of the instruction, 'en' where left out
-  shown                  how many demonstrations the slots themselves hold (slot_demo1_in, slot_demo1_out, ...)
+  marks                  the assets that replace the character U+FFFC in the texts, in order
+  source_NAME            the asset that text_NAME was taken from; source_asset for all texts without one
+  language               of the instruction, 'en' by default
+  shown                  number of demonstrations in the slots themselves (slot_demo1_in, slot_demo1_out, ...)
   relation, family       for planners with demonstrations: what demonstrations share, and what they must not share
   meta_NAME              kept in the sample for evaluation and search
 """
@@ -31,7 +31,7 @@ from codi2_datasets.planning.templates import Template
 
 @dataclass(frozen=True)
 class Planner:
-    """One task. `candidates(options)` gives SQL; `demos` names the options that bound the demonstrations."""
+    """One task. `candidates(options)` returns SQL; `demos` names the options that bound the demonstrations."""
 
     task: str
     version: str
@@ -40,12 +40,13 @@ class Planner:
     options: dict[str, Any] = field(default_factory=dict)
     demos: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """What an option that is a list of names may hold. With all of them the SQL has every column that templates name."""
+    """Allowed values of options that are lists of names. With all of them the SQL has every column that templates name.
+    """
 
 
 @cache
 def planners() -> dict[str, Planner]:
-    """Every planner, by task."""
+    """All planners, by task."""
     modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    found = [module.PLANNER for module in modules]
-    return {planner.task: planner for planner in sorted(found, key=lambda planner: planner.task)}
+    registered = [module.PLANNER for module in modules]
+    return {planner.task: planner for planner in sorted(registered, key=lambda planner: planner.task)}

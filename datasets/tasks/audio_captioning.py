@@ -1,4 +1,4 @@
-"""Sound -> words: what is heard, or what is said; with examples or without."""
+"""Audio -> caption or transcript, with or without examples."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner

@@ -1,7 +1,7 @@
-"""Sound and instruction -> the sound changed: another one added, removed or replaced, or an effect put on it.
+"""Audio and instruction -> edited audio: a sound added, removed or replaced, or an effect applied.
 
-The target is exact: mixtures are made of real clips, effects are computed. Asked for in words, or shown on other sounds
-('we overlaid a new sound to this and got that; apply this same new sound to ...').
+The target is exact: mixtures are made of real recordings, effects are computed. The edit is requested in words, or
+shown on other audio ('we overlaid a new sound to this and got that; apply this same new sound to ...').
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ SHOWN = (
     ("<demo>[demo_in] became [demo_out]. </demo>Now do it to [query].", "[target]"),
     ("<demo>Before: [demo_in] After: [demo_out]\n</demo>Before: [query] After:", "[target]"),
 )
-DONE = {  # operator and parameters of each effect; what is louder is made from the sound before it was made quieter
+DONE = {  # operator and parameters of each effect; 'louder' has the original as target and a quieter version as query
     "echo": ("echo", "'delay', 0.25, 'decay', 0.5, 'repeats', 3"),
     "reverse": ("reverse", ""),
     "faster": ("speed", "'factor', 1.75"),
@@ -60,9 +60,9 @@ DONE = {  # operator and parameters of each effect; what is louder is made from 
     "first half": ("trim", "'start', 0.0, 'end', 0.5"),
     "second half": ("trim", "'start', 0.5, 'end', 1.0"),
 }
-GAIN = 0.5  # of every clip, in every mixture: two clips never clip, and what is added can be taken away exactly
-START = "[0.0, 0.25, 0.5][1 + (md5_number_upper(b) % 3)::integer]"  # seconds; of one sound always the same, so that examples tell it
-PARTNERS = 6  # sounds that each sound is added to
+GAIN = 0.5  # of every track in every mixture: two tracks never clip, and an added one can be removed exactly
+START = "[0.0, 0.25, 0.5][1 + (md5_number_upper(b) % 3)::integer]"  # seconds; the same for one sound every time, so that examples determine it
+PARTNERS = 6  # sounds that each sound is mixed with
 
 
 def mix(*clips: str) -> str:
@@ -99,7 +99,7 @@ def candidates(options: dict[str, Any]) -> str:
         "replace": (mix("a", "b"), mix("a", "c")),
     }
     chosen = [mixed(kind, *made[kind]) if kind in made else effect(kind) for kind in options["kinds"]]
-    # Sounds stand on a ring, by hash; the partners of each are those at the hashes of its own id and a number.
+    # Sounds are placed on a ring by hash; the partners of each are at the hashes of its own id and a number.
     return f"""with clips as (
                    select *, kind = 'speech' as speech, md5_number_lower(asset_id) // 4 as h,
                           if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words

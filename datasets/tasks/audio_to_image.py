@@ -1,8 +1,8 @@
-"""Sound -> a picture of what makes it."""
+"""Audio -> an image of its source."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.audio_visual_pairs import SOUNDINGS
+from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
     ("What makes this sound? Draw it. [query]", "[target]"),
@@ -15,7 +15,7 @@ TEMPLATES = (
 
 def candidates(options: dict) -> str:
     return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
-                      picture as slot_target, concept as meta_concept, family as meta_family from ({SOUNDINGS})"""
+                      picture as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
 
 PLANNER = Planner("audio_to_image", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

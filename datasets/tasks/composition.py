@@ -1,19 +1,19 @@
-"""Several pictures -> the one picture that they make together.
+"""Several images -> the one image that combines them.
 
-sum      emoji that Unicode itself joins: a woman and a rocket make an astronaut; with examples or without
+sum      emoji that Unicode itself combines: a woman and a rocket make an astronaut; with or without examples
 named    the same, answered in words
 three    a man, a woman and a girl make a family
-placed   a thing put on a scene where the words say; `said` names the thing, `two` puts two of them
-whole    a thing drawn for its scene, at the place that it was drawn for
-styled   the subject of one picture in the style of another
-cut      things cut out of a captioned picture, and its caption -> the picture
+placed   a drawing placed on a scene as the words say; `said` names the drawing, `two` places two of them
+whole    a drawing made for its scene, at its own position
+styled   the subject of one image in the style of another
+cut      objects cut out of a captioned image, and its caption -> the image
 """
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 
 TEMPLATES = {
     "sum": (
@@ -87,7 +87,7 @@ TEMPLATES = {
     ),
 }
 
-# the last sign of a joined emoji says what was done to the rest
+# the last character of a combined emoji determines the change to the rest
 ADDED = """case when b.hexcode in ('2640', '2642') then 'gender' when b.hexcode = '27a1' then 'direction'
                 when b.hexcode between '1f3fb' and '1f3ff' then 'tone'
                 when b.hexcode between '1f9b0' and '1f9b3' then 'hair'
@@ -96,8 +96,8 @@ META = "t.concept as meta_concept, t.family as meta_family, t.style as meta_styl
 
 
 def sums() -> str:
-    """SQL with `drawn` and `joints`: t is a and b; b is the last sign of its sequence, a is the emoji before that."""
-    split, holdout = joined(["t", "a", "b"], targets=["t"])
+    """SQL with `drawn` and `joints`: t is a and b; b is the last character of its sequence, a is the emoji before it."""
+    split, holdout = joint_split(["t", "a", "b"], targets=["t"])
     return f"""
         drawn as (
             select *, attributes ->> '$.hexcode' as hexcode from pictures
@@ -112,8 +112,8 @@ def sums() -> str:
 
 
 def threes() -> str:
-    """SQL: emoji of three signs, each of which is drawn by itself."""
-    split, holdout = joined(["t", "a", "b", "c"], targets=["t"])
+    """SQL: emoji of three characters, each of which has its own drawing."""
+    split, holdout = joint_split(["t", "a", "b", "c"], targets=["t"])
     return f"""
         select 'three' || t.asset_id as key, 'three' as kind, 'three' as balance, {split} as split,
                {holdout} as holdout, 'three' || t.asset_id as relation, t.family, a.asset_id as slot_a,
@@ -126,7 +126,7 @@ def threes() -> str:
 
 
 def wholes() -> str:
-    split, holdout = joined(["s", "t"])
+    split, holdout = joint_split(["s", "t"])
     return f"""
         select 'whole' || s.asset_id || t.asset_id as key, 'whole' as kind, 'whole' as balance, {split} as split,
                {holdout} as holdout, 'whole' || s.asset_id || t.asset_id as relation, t.family,
@@ -140,7 +140,7 @@ def wholes() -> str:
 
 
 def cut_out() -> str:
-    """SQL: captioned pictures with the things that their row says are in them (attribute entities: name, mask)."""
+    """SQL: captioned images with the objects listed in their row (attribute entities: name, mask)."""
     made = ", ".join(
         f"""if(len(things) < {n}, null, {{'op': 'cut', 'params': json_object('mask', things[{n}].mask)::varchar,
             'inputs': [asset_id]}}) as derive_e{n}, things[{n}].name as word_n{n}"""
@@ -159,7 +159,7 @@ def candidates(options: dict) -> str:
     one, both = overlay({"thing": "x, y"}), overlay({"thing": "0.25, 0.6", "other": "0.75, 0.6"})
     meta = "concept as meta_concept, family as meta_family, style as meta_style"
     return f"""
-        with {sums()}, {placing()},
+        with {sums()}, {scene_placements()},
         hands as (  -- works to show a style by; flags and signs look alike in all
             select asset_id as ref, family as ref_family, style, split, holdout, md5_number_lower(asset_id) // 4 as h
             from pictures where style is not null and "group" not in ('flags', 'symbols'))
@@ -192,7 +192,7 @@ def candidates(options: dict) -> str:
                e.target as slot_target, e.concept as meta_concept, e.family as meta_family, e.style as meta_style
         from edits e asof join hands r on r.style = e.style and r.split = e.split and r.holdout = e.holdout
              and md5_number_upper(e.query || e.target) // 4 <= r.h
-        where e.kind = 'style' and r.ref_family <> e.family and {look("e.style")} <> {look("e.source_style")}
+        where e.kind = 'style' and r.ref_family <> e.family and {style_group("e.style")} <> {style_group("e.source_style")}
         qualify row_number() over (partition by e.target order by md5(e.query || e.target)) <= 2"""
 
 

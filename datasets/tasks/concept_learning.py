@@ -1,4 +1,4 @@
-"""Two to four works of one style, of other subjects -> a new work in that style. The style is never named."""
+"""Two to four images of one style, with other subjects -> a new image in that style. The style is never named."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
@@ -15,8 +15,8 @@ REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]", 4: "[ref1]
 
 
 def candidates(options: dict) -> str:
-    # The works of a style stand on a ring, by hash; the references are those that follow, of families that are all
-    # different. Flags and signs are left out: they look alike in every style.
+    # The images of a style are placed on a ring by hash; the references are those that follow, all of different
+    # families. Flags and signs are left out: they look alike in every style.
     following = ", ".join(
         f"lead(asset_id, {n}) over w as ref{n}, lead(family, {n}) over w as family{n}" for n in range(1, 5)
     )

@@ -1,6 +1,6 @@
-"""Before-and-after pairs, then a picture -> the same change done to it. Nothing in the words tells which.
+"""Before-and-after pairs, then an image -> the same change applied to it. The words do not describe the change.
 
-shown{d}x{m}   questions that a corpus itself gives as examples: d of them, with m pictures each, then the one to answer
+shown{d}x{m}   questions with the corpus's own examples: d of them, with m images each, then the one to answer
 """
 
 from codi2_datasets.planning.templates import Template
@@ -17,11 +17,11 @@ TEMPLATES = (
     ("Learn from these examples. <demo>[demo_in] -> [demo_out]; </demo>now do the same to [query]", "Done: [target]"),
     ("I changed <demo>[demo_in] into [demo_out], </demo>so please change [query] in the same way.", "[target]"),
 )
-MOST_SHOWN, MOST_PICTURES = 3, 5  # examples that a corpus gives, pictures of each
+MOST_SHOWN, MOST_PICTURES = 3, 5  # examples given by a corpus, and images of each
 
 
 def shown_templates(demos: int, pictures: int) -> list[Template]:
-    """`demos` examples, each its pictures, its question and its answer; then the same without an answer."""
+    """`demos` examples, each with its images, question and answer; then the same without an answer."""
 
     def images(of: str) -> str:
         return " ".join(f"[{of}image{n}{'_in' if of else ''}]" for n in range(1, pictures + 1))
@@ -39,7 +39,9 @@ def shown_templates(demos: int, pictures: int) -> list[Template]:
 
 
 def shown() -> str:
-    """SQL: what a corpus relates (MIMIC-IT's rel_ins_ids): the first examples whose pictures are as many as the query's."""
+    """SQL: examples that a corpus relates to a query (MIMIC-IT's rel_ins_ids): the first ones with as many images as
+    the query.
+    """
     slots = [f"media[{n}] as slot_image{n}" for n in range(1, MOST_PICTURES + 1)]
     for d in range(1, MOST_SHOWN + 1):
         slots += [f"demos[{d}].media[{n}] as slot_demo{d}_image{n}_in" for n in range(1, MOST_PICTURES + 1)]

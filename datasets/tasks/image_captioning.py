@@ -1,4 +1,4 @@
-"""Picture -> words; in English, and in the languages that captions exist in."""
+"""Image -> caption, in English and in the other languages of the captions."""
 
 from typing import Any
 

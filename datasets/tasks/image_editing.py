@@ -1,6 +1,4 @@
-"""Picture and instruction -> the picture, changed in that one thing: style, skin tone, gender or direction; or as a corpus
-of edits tells it.
-"""
+"""Image and instruction -> the edited image: style, skin tone, gender or direction, or an edit described by a corpus."""
 
 from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
 from codi2_datasets.planning.templates import Template

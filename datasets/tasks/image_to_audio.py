@@ -1,8 +1,8 @@
-"""Picture -> the sound of what it shows."""
+"""Image -> the sound of what it shows."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.audio_visual_pairs import SOUNDINGS
+from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
     ("What does this sound like? [query]", "[target]"),
@@ -15,7 +15,7 @@ TEMPLATES = (
 
 def candidates(options: dict) -> str:
     return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
-                      sound as slot_target, concept as meta_concept, family as meta_family from ({SOUNDINGS})"""
+                      sound as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
 
 PLANNER = Planner("image_to_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

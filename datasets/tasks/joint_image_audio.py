@@ -1,8 +1,8 @@
-"""Words -> a picture and its sound, in one reply."""
+"""Text -> an image and its sound, in one reply."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.audio_visual_pairs import SOUNDINGS
+from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
     ("Generate the sound and the image for this: {words}", "[image] [sound]"),
@@ -16,7 +16,7 @@ TEMPLATES = (
 def candidates(options: dict) -> str:
     return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
                       picture as slot_image, sound as slot_sound, concept as meta_concept, family as meta_family
-               from ({SOUNDINGS})"""
+               from ({AUDIO_VISUAL_PAIRS})"""
 
 
 PLANNER = Planner("joint_image_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)

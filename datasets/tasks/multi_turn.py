@@ -1,20 +1,20 @@
 """Conversations that change a medium step by step.
 
-edits    a drawing is asked for, or shown, and then changed: its style, skin tone, gender or side, two or three times;
-         in some a question about it comes between
-scenes   a thing is put on a scene, then another, then the first is taken away
-sounds   a sound is played, another is added, and the first is taken out again
-told     a picture changed twice or three times, as a corpus of edits tells it; or a conversation about one that it brings
+edits    a drawing is requested, or shown, and then changed: its style, skin tone, gender or direction, two or three
+         times; in some, a question about it comes between
+scenes   a drawing is placed on a scene, then another, then the first is removed
+sounds   a sound is played, another is added, and the first is removed again
+told     an image changed two or three times, as described by a corpus of edits; or a corpus's conversation about one
 
-Option `kinds` says which of these.
+Option `kinds` selects from these.
 """
 
 from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literal
 
 DRAWN = (
@@ -59,10 +59,10 @@ TOLD = (
     ("I want to change this picture, step by step: [step0] [told1]", "[step1]"),
 )
 ROUNDS = (2, 3, 4)  # of a conversation
-ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media stand within the turns
+ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media are within the turns
 TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
-# how each kind of change is asked for
+# phrasings of each kind of change
 ASKED = {
     "style": ("Turn it into {x} style.", "I want it in {x} style.", "How would {x} draw it?",
               "Change the style to {x}."),
@@ -73,15 +73,18 @@ ASKED = {
                   "Make it look to the {x}."),
 }  # fmt: skip
 GAIN = 0.5  # of each sound: two together never clip
-PER_START = 2  # conversations that begin with one drawing
+PER_START = 2  # conversations that start with one drawing
 META = "concept as meta_concept, family as meta_family"
 
 
 def changes() -> str:
-    """SQL for the CTEs `changes` (of each drawing one change of every kind, by hash, and how it is asked for) and
-    `chains` (two or three of them, one after the other; last is null in the shorter)."""
+    """SQL for the CTEs `changes` (for each drawing one change of every kind, by hash, with its phrasing) and `chains`
+    (two or three of them in sequence; last is null in the shorter ones).
+    """
     phrases = ", ".join(
-        f"({literal(kind)}, {n}, {literal(words)})" for kind, said in ASKED.items() for n, words in enumerate(said)
+        f"({literal(kind)}, {n}, {literal(words)})"
+        for kind, phrasings in ASKED.items()
+        for n, words in enumerate(phrasings)
     )
     return f"""
         phrases(kind, n, phrase) as (values {phrases}),
@@ -89,7 +92,7 @@ def changes() -> str:
             select *, case kind when 'style' then style when 'tone' then tone_word when 'gender' then gender
                                 else direction end as x
             from edits
-            where case kind when 'style' then {look("style")} <> {look("source_style")}
+            where case kind when 'style' then {style_group("style")} <> {style_group("source_style")}
                             when 'gender' then {SAYABLE_GENDER} else true end
             qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
         changes as (
@@ -113,7 +116,7 @@ def changes() -> str:
 
 
 def edits() -> str:
-    """SQL: chains of changes. A drawing that is itself asked for must belong to the split as the others do."""
+    """SQL: chains of changes. A drawing that is itself requested must be of the same split as the others."""
     whole = "w.split = c.split and w.holdout = c.holdout and md5_number_lower(work0 || work1) % 2 = 0"
     asked = "md5_number_upper(work1 || work2) % 3 = 0"
     named = "md5_number_upper(work2 || work1) % 2 = 0"
@@ -140,7 +143,7 @@ def scenes() -> str:
 
 
 def mix(*sounds: str) -> str:
-    """SQL struct of a mixture of columns; what is added begins where `starts` says, with or without the other."""
+    """SQL struct of a mixture of columns; an added sound starts at its `starts` position, with or without the other."""
     offsets = ", ".join("0.0" if sound == "asset_id" else "starts" for sound in sounds)
     params = f"json_object('gains', [{', '.join([str(GAIN)] * len(sounds))}], 'offsets', [{offsets}])::varchar"
     return f"{{'op': 'mix', 'params': {params}, 'inputs': [{', '.join(sounds)}]}}"
@@ -161,8 +164,8 @@ def sounds() -> str:
         where other_family <> family and fusable(licence, other_licence)"""
 
 
-def told() -> str:
-    """SQL: edits that follow one another, and conversations of several rounds, cut after the last that is counted."""
+def corpus_conversations() -> str:
+    """SQL: consecutive edits, and conversations of several rounds, truncated after the number of rounds."""
     numbers = range(1, 2 * ROUNDS[-1] + 1)
     turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
     return f"""
@@ -190,26 +193,26 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": told()}
+    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()}
     chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
-    return f"with {changes()}, {placing()} {chosen}"
+    return f"with {changes()}, {scene_placements()} {chosen}"
 
 
 def templates() -> list[Template]:
-    found = []
+    every = []
     for n in (2, 3):
         rest = [turn for step in range(2, n + 1) for turn in STEPS[step]]
         for asked, between in (("", ()), (" asked", QUESTION)):
-            found += [Template(*first, *STEPS[1], *between, *rest, kind=f"drawn{n}{asked}") for first in DRAWN]
-            found += [Template(*first, *between, *rest, kind=f"shown{n}{asked}") for first in SHOWN]
+            every += [Template(*first, *STEPS[1], *between, *rest, kind=f"drawn{n}{asked}") for first in DRAWN]
+            every += [Template(*first, *between, *rest, kind=f"shown{n}{asked}") for first in SHOWN]
         later = [turn for step in range(2, n + 1) for turn in (f"[told{step}]", f"[step{step}]")]
-        found += [Template(*first, *later, kind=f"told{n}") for first in TOLD]
+        every += [Template(*first, *later, kind=f"told{n}") for first in TOLD]
     for rounds in ROUNDS:
         rest = [f"[turn{n}]" for n in range(2, 2 * rounds + 1)]
-        found += [Template(opening, *rest, kind=f"talk{rounds}") for opening in TALKS]
-        found += [Template(opening, *rest, kind=f"asked{rounds}") for opening in ASKS]
-    found += [Template(*turns, kind="scenes") for turns in SCENES]
-    return found + [Template(*turns, kind="sounds") for turns in SOUNDS]
+        every += [Template(opening, *rest, kind=f"talk{rounds}") for opening in TALKS]
+        every += [Template(opening, *rest, kind=f"asked{rounds}") for opening in ASKS]
+    every += [Template(*turns, kind="scenes") for turns in SCENES]
+    return every + [Template(*turns, kind="sounds") for turns in SOUNDS]
 
 
 PLANNER = Planner(

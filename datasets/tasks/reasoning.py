@@ -1,22 +1,22 @@
-"""What follows, what does not belong, what is to this as that is to the other: nothing but the pictures tells.
+"""Visual reasoning: continue a series, find the odd one out, complete an analogy, from images alone.
 
-next       three drawings of an order that everyone knows (clock faces, moons, numbers, ...), and the one after them
-series     one thing counted, turned or growing, or a clip's frames, and what comes after them
-sum, rest  so many things and so many more, or less
-odd        three pictures of one kind of thing and one of another
-hand       three pictures in one style and one in another
-analogy    a is to b as c is to ?: the same edit done to another family
-told       a question about several pictures that a corpus brings, with its answer in words
+next       three drawings of a well-known order (clock faces, moons, numbers, ...), and the one after them
+series     one drawing counted, rotated or growing, or the frames of a video, and what follows
+sum, rest  a number of things and a number more, or fewer
+odd        three images of one category and one of another
+hand       three images in one style and one in another
+analogy    a is to b as c is to ?: the same edit applied to another family
+told       a corpus's question about several images, with its answer in words
 """
 
 import json
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import in_rows
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import case, literal, literals
 
 TEMPLATES = {
@@ -73,7 +73,7 @@ for _n in PICTURES_TOLD:
         (f"Look at all of these, in their order: {_shown} [question]", "[answer]"),
     )
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-# name -> what is in order, the steps to go by, and whether the first follows the last
+# name -> the ordered items, the steps to use, and whether the order is cyclic
 ORDERS = {
     "clock": ([name for hour in HOURS for name in (f"{hour} o’clock", f"{hour}-thirty")], (1, 2, 4, -2), True),
     "moon": (["new moon", "waxing crescent moon", "first quarter moon", "waxing gibbous moon", "full moon",
@@ -95,13 +95,13 @@ def turned(quarters: int) -> dict:
     return {"quarters": quarters}
 
 
-# what may be done to one drawing: name, derivation, parameters of the three that are shown and of the one asked for
+# transformations of one drawing: name, derivation, parameters of the three shown and of the target
 SERIES = [("count", "grid", [in_rows(n) for n in run]) for run in RUNS]
 SERIES += [("turn", "rotate", [turned(way * n) for n in range(4)]) for way in (1, -1)]
 SERIES += [("grow", "resize", [{"scale": s} for s in scales]) for scales in ((0.25, 0.45, 0.65, 0.85),
                                                                             (0.85, 0.65, 0.45, 0.25))]  # fmt: skip
 FRAMES = [[{"at": start + n / 8} for n in range(4)] for start in (0.0, 0.25, 0.5)]
-WAYS = {"count": 3, "turn": 1, "grow": 1}  # how many of its ways are taken for each drawing, by hash
+WAYS = {"count": 3, "turn": 1, "grow": 1}  # how many of its variants are used for each drawing, by hash
 
 
 def sql(value: object) -> str:
@@ -113,8 +113,9 @@ def made(op: str, params: str) -> str:
 
 
 def order_tables() -> str:
-    """SQL for the CTEs `steps` and `ordered`: drawings with their place n in their order; around is its length, if it
-    goes round, else 0."""
+    """SQL for the CTEs `steps` and `ordered`: drawings with their position n in their order; around is its length if it
+    is cyclic, else 0.
+    """
     places = ", ".join(
         f"({literal(order)}, {literal(name)}, {n}, {len(names) if around else 0})"
         for order, (names, _, around) in ORDERS.items()
@@ -131,7 +132,7 @@ def order_tables() -> str:
 
 def sequences() -> str:
     """SQL: four drawings of one order in one style, a step apart."""
-    split, holdout = joined(["a", "b", "c", "d"], targets=["d"])
+    split, holdout = joint_split(["a", "b", "c", "d"], targets=["d"])
 
     places = ", ".join(
         f"if(o.around > 0, (o.n + {n} * s.step + 3 * o.around) % o.around, o.n + {n} * s.step) as n{n}"
@@ -151,7 +152,7 @@ def sequences() -> str:
 
 
 def series() -> str:
-    """SQL: one drawing in several ways, and frames of one clip."""
+    """SQL: one drawing in several variants, and frames of one video."""
     columns = "name, op, p, q, r, made"
     ways = ", ".join(f"({literal(name)}, {literal(op)}, {', '.join(map(sql, four))})" for name, op, four in SERIES)
     frames = ", ".join(f"('frames', 'frame', {', '.join(map(sql, four))})" for four in FRAMES)
@@ -168,8 +169,8 @@ def series() -> str:
 
 
 def arithmetic(kind: str) -> str:
-    """SQL: n things and m things make n + m ('sum'), or n + m less n make m ('rest'): two a drawing, by hash."""
-    sums = [(n, m) for n, m in SUMS if kind == "sum" or n != m]  # what is left shall not be what was taken away
+    """SQL: n things and m things make n + m ('sum'), or n + m minus n make m ('rest'): two per drawing, by hash."""
+    sums = [(n, m) for n, m in SUMS if kind == "sum" or n != m]  # the remainder must differ from what was taken away
     rows = ", ".join(f"({n}, {m}, {', '.join(sql(in_rows(k)) for k in (n, m, n + m))})" for n, m in sums)
     slots = ("n", "m", "both") if kind == "sum" else ("both", "n", "m")
     shown = ", ".join(
@@ -185,11 +186,12 @@ def arithmetic(kind: str) -> str:
 
 
 def odd_tables() -> str:
-    """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one kind and style, which follow one another by
-    hash, with an `other` of another kind (sort 'odd') or of another look (sort 'hand')."""
-    kinds = literals(kind.name for kind in KINDS)
+    """SQL for the CTE `foursomes`: three drawings (asset_id, b, c) of one category and style, consecutive by hash, with
+    an `other` of another category (sort 'odd') or of another style group (sort 'hand').
+    """
+    kinds = literals(kind.name for kind in CATEGORIES)
     other_kind = f"""list_filter([{kinds}], lambda k: k <> thing)
-                     [1 + (md5_number_lower(asset_id) % {len(KINDS) - 1})::integer]"""
+                     [1 + (md5_number_lower(asset_id) % {len(CATEGORIES) - 1})::integer]"""
     return f"""
         named as (select * from ({things()})),
         grouped as (
@@ -204,7 +206,7 @@ def odd_tables() -> str:
             from named),
         other_hand as (  -- for each drawing a style that looks otherwise, by hash; flags look alike in all
             select t.*, s.other_style from threes t, (select distinct style as other_style from named) s
-            where t.thing <> 'flag' and {look("s.other_style")} <> {look("t.style")}
+            where t.thing <> 'flag' and {style_group("s.other_style")} <> {style_group("t.style")}
             qualify row_number() over (partition by t.asset_id order by md5(t.asset_id || s.other_style)) = 1),
         foursomes as (
             select t.*, p.other, p.other_concept, p.other_family, 'odd' as sort
@@ -218,7 +220,7 @@ def odd_tables() -> str:
 
 
 def odd_ones() -> str:
-    """SQL: each foursome, the other one at a place by hash."""
+    """SQL: each foursome, with the odd one at a position by hash."""
     return """
         select sort || asset_id || other as key, sort as kind, sort as balance, split, holdout,
                [other, asset_id, b, c][1 + place] as slot_a, [asset_id, other, c, b][1 + place] as slot_b,
@@ -230,7 +232,7 @@ def odd_ones() -> str:
 
 
 def analogies() -> str:
-    """SQL: an edit, and the next by hash of those that did the same to another family."""
+    """SQL: an edit, and the next one by hash with the same relation in another family."""
     return """
         select 'analogy' || query || target as key, 'analogy' as kind, 'analogy' as balance, split, holdout,
                query as slot_a, target as slot_b, next_query as slot_c, next_target as slot_target,
@@ -243,8 +245,8 @@ def analogies() -> str:
         where next_family <> family"""
 
 
-def told() -> str:
-    """SQL: what MIMIC-IT asks of pairs, stories and frames."""
+def corpus_questions() -> str:
+    """SQL: MIMIC-IT's questions about pairs, stories and frames."""
     images = ", ".join(f"media[{n}] as slot_image{n}" for n in range(1, PICTURES_TOLD[-1] + 1))
     return f"""
         select 'told' || asset_id as key, 'told' || len(media) as kind, 'told' as balance, split, holdout, {images},
@@ -254,7 +256,7 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), told())
+    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), corpus_questions())
     return f"""with {order_tables()}, {odd_tables()},
         countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
         {" union all by name ".join(parts)}"""

@@ -1,4 +1,4 @@
-"""Several pictures of one subject in other styles -> the subject in the style asked for."""
+"""Several images of one subject in other styles -> the subject in the requested style."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
@@ -13,7 +13,7 @@ REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]"}
 
 
 def candidates(options: dict) -> str:
-    # references are taken by hash from the pictures that `edits` allows, at most three
+    # references are chosen by hash from the images that `edits` allows, at most three
     return """with grouped as (
                   select target, any_value(split) as split, any_value(holdout) as holdout, any_value(style) as style,
                          any_value(concept) as concept, any_value(family) as family,

@@ -1,7 +1,7 @@
-"""Examples in words, then a word or a text -> what the examples do with it.
+"""In-context learning in text: examples in words, then an input -> the output by the same rule.
 
-Meanings, wider terms, opposites and topics; labels that mean nothing until the examples give them a meaning; and the tasks
-of corpora that are made for this (MetaICL, Natural Instructions).
+Definitions, hypernyms, antonyms and topics; arbitrary labels that the examples define; and the tasks of corpora made
+for this (MetaICL, Natural Instructions).
 """
 
 from typing import Any
@@ -65,7 +65,9 @@ def pairs(kind: str, source: str, query: str, target: str, relation: str, where:
 
 
 def labelled() -> str:
-    """SQL for the CTE `labels`: a noun of one class among two nouns of its class and two of another, each class under a label of its own."""
+    """SQL for the CTE `labels`: a noun among two nouns of its class and two of another, each class under an arbitrary
+    label.
+    """
     classes = literals(CLASSES)
     labels = ", ".join(f"[{literals(pair)}]" for pair in LABELS)
     slots = ", ".join(
@@ -114,7 +116,7 @@ def labelled() -> str:
 
 
 def candidates(options: dict[str, Any]) -> str:
-    # of a word with several meanings the most usual alone is asked about without its meaning being told
+    # a word with several meanings is asked about without a definition only in its most usual one
     senses = """
         definitions as (
             select *, from_json(text, '["varchar"]')[1] as word, from_json(text, '["varchar"]')[2] as meaning,

@@ -1,4 +1,4 @@
-"""Instructions in words alone: the reply to what was said, the meaning of a word, what is known of a thing."""
+"""Text instructions: the next reply of a dialogue, the meaning of a word, a summary of a topic."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Words -> sound; spoken words too."""
+"""Text -> audio, including speech."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner

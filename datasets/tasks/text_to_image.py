@@ -1,4 +1,4 @@
-"""Words -> picture; in English, and in the languages that captions exist in."""
+"""Text -> image, in English and in the other languages of the captions."""
 
 from typing import Any
 

@@ -1,10 +1,10 @@
-"""Plain text -> the same text with the words for things replaced by pictures of them, or by sounds that they make.
+"""Plain text -> the same text with words for things replaced by images of them, or by their sounds.
 
-A word is replaced where the sentence itself says that it names one thing: after an article or the like, and before
-what cannot go on with the name ('the dog barks' may be, 'the dog house' not).
+A word is replaced if the sentence itself shows that it names one thing: after an article or similar, and before
+something that cannot continue the name ('the dog barks' qualifies, 'the dog house' does not).
 
 photo     the word replaced by a photograph of one thing (COCO), instead of a drawing of a style
-document  a page that had pictures, as plain text -> the page with its pictures in place (OBELICS, MMC4)
+document  a page that had images, as plain text -> the page with its images in place (OBELICS, MMC4)
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "r
 AFTER = ("is", "was", "are", "and", "or", "in", "on", "at", "with", "to", "from", "that", "which", "who", "has", "had",
          "by", "for", "under", "over", "but", "as", "into", "when", "while", "because", "up", "down", "near", "so",
          "through", "without", "can", "will", "would", "could", "if", "too", "then", "very", "there", "like")  # fmt: skip
-# words that mean other things too
+# words with other meanings
 AMBIGUOUS = ("fly", "seal", "bat", "turkey", "crane", "top", "date", "bow", "tie", "suit", "ring", "bug", "ram", "roll",
              "mate", "fish", "mouse", "plane", "organ", "horn", "bass", "drum", "trip", "glass", "house", "school",
              "bank", "hotel", "church", "office", "factory", "pass", "cap", "letter", "box", "key", "worm", "pig",
@@ -50,7 +50,9 @@ SOUNDS = (
 
 
 def sentences() -> str:
-    """SQL for the CTEs `sentences` (of dictionaries, summaries and conversations) and `named`: places of words in them."""
+    """SQL for the CTEs `sentences` (of dictionaries, summaries and conversations) and `named`: positions of words in
+    them.
+    """
     before, between, after = map(literals, (BEFORE, BETWEEN, AFTER))
     return f"""
         sentences as (
@@ -76,7 +78,7 @@ def sentences() -> str:
 
 
 def replaced() -> str:
-    """SQL for `replaced`: each sentence with the pictures of one style, or with one sound, for its first words."""
+    """SQL for `replaced`: each sentence with the images of one style, or with one sound, for its first words."""
     ambiguous = literals(AMBIGUOUS)
     return f"""
         photos as (
@@ -121,7 +123,7 @@ def replaced() -> str:
 
 
 def between(n: int) -> str:
-    """SQL for the text before the n-th word that is replaced, or after the last one; null where there is none."""
+    """SQL for the text before the n-th replaced word, or after the last one; null if there is none."""
     rest = f"regexp_replace(t[places[{n - 1}]], '^[A-Za-z]+', '')" if n > 1 else "''"  # the comma after 'dog,'
     start = f"places[{n - 1}] + 1" if n > 1 else "1"
     words = f"list_concat(if({n} > 1, [{rest}], []), t[{start}:{{end}}])"

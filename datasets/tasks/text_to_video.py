@@ -1,4 +1,4 @@
-"""Words -> clip; and a picture brought to life: a still drawing of a thing -> the thing moving."""
+"""Text -> video; and image animation: a still drawing of a thing -> the thing moving."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner
@@ -18,7 +18,7 @@ PICTURE = (
 
 
 def candidates(options: dict) -> str:
-    # of all drawings of the concept one is shown, by hash: the clip is what there are few of
+    # one drawing per concept, chosen by hash, because videos are few
     return """select asset_id as key, 'words' as kind, 'words' as balance, split, holdout, caption as word_caption,
                      null as slot_query, asset_id as slot_target, concept as meta_concept, family as meta_family
               from clips where caption <> ''

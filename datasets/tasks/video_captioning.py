@@ -1,4 +1,4 @@
-"""Clip -> words."""
+"""Video -> caption."""
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.tasks import Planner

@@ -1,17 +1,17 @@
-"""Picture and question -> an answer that the picture's own record proves true.
+"""Image and question -> an answer that follows from the image's own metadata.
 
-Yes and no come equally often, and nothing but what the pictures show tells which: two drawings of one thing and two of
-different things are both of two styles.
+Yes and no are equally frequent, and can be told only from the images: two drawings of one thing and two of different
+things are both of two styles.
 """
 
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.readers.words import MARK
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.categories import COUNTABLE, KINDS, things
+from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import arrangements
-from codi2_datasets.vocabulary.scene_layout import overlay, placing
-from codi2_datasets.vocabulary.style_groups import look
+from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
+from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literals
 
 TEMPLATES = {
@@ -96,7 +96,7 @@ TEMPLATES = {
         ("Look at this: [query] [question]", "[answer]"),
         ("I have a question about this picture. [question] [query]", "[answer]"),
     ),
-    "asked": (  # the media stand within the question
+    "asked": (  # the media are within the question
         ("[question]", "[answer]"),
         ("I have a question. [question]", "[answer]"),
         ("Please answer this: [question]", "[answer]"),
@@ -110,16 +110,16 @@ TEMPLATES = {
     ),
 }
 HEAD = "split, holdout, concept as meta_concept, family as meta_family, style as meta_style"
-# groups whose drawings show no style, or whose names say too little
+# groups whose drawings show no style, or whose names are too vague
 MUTE = "('flags', 'symbols')"
-# subgroups that no name of another member fits as well
+# subgroups in which no other member's name fits as well
 EXACT = "('food-fruit', 'musical-instrument')"
-LONGEST = 1_000  # characters of a question, and of an answer, that a corpus brings
+LONGEST = 1_000  # characters of a corpus's question, and of its answer
 COLOURFUL = "('food-fruit', 'face-smiling')"
 
 
 def drawings() -> str:
-    """SQL for CTEs of pictures with others beside them, all by hash and all of one split and holdout."""
+    """SQL for CTEs of images paired with others, all by hash and all of one split and holdout."""
     return f"""
         named as (select *, attributes ->> '$.subgroup' as subgroup from pictures
                   where style is not null and caption <> '' and family is not null),
@@ -138,7 +138,7 @@ def drawings() -> str:
             select v.*, h.next, h.next_family from (
                 select v.*, s.next_style, md5_number_upper(v.asset_id) // 4 as h
                 from visible v, (select distinct style as next_style from visible) s
-                where {look("s.next_style")} <> {look("v.style")}
+                where {style_group("s.next_style")} <> {style_group("v.style")}
                 qualify row_number() over (partition by v.asset_id order by md5(v.asset_id || s.next_style)) = 1) v
             asof join hands h on h.next_style = v.next_style and h.split = v.split and h.holdout = v.holdout
                  and v.h <= h.at),
@@ -161,15 +161,15 @@ def drawings() -> str:
 
 
 def shuffled(words: str, salt: str) -> str:
-    """SQL: a list of words in an order that hangs on asset_id."""
+    """SQL: a list of words in an order that depends on asset_id."""
     return f"""list_transform(list_sort(list_transform({words}, lambda k: [md5('{salt}' || asset_id || k), k])),
                              lambda k: k[2])"""
 
 
 def records() -> str:
-    """SQL: what the record of one drawing says: its style, its kind, its tone, its gender, its side, its colours."""
-    kinds = literals(kind.words for kind in KINDS)
-    coloured = f"if({look('style')} = 'black and white', 'in black and white', 'in colour')"
+    """SQL: questions about the metadata of one drawing: style, category, tone, gender, direction, colours."""
+    kinds = literals(kind.words for kind in CATEGORIES)
+    coloured = f"if({style_group('style')} = 'black and white', 'in black and white', 'in colour')"
     return f"""
         select 'style' || asset_id as key, 'style' as kind, 'style' as balance, {HEAD}, asset_id as slot_query,
                style as word_answer from visible
@@ -182,7 +182,7 @@ def records() -> str:
         union all by name
         select 'tone' || asset_id as key, 'tone' as kind, 'tone' as balance, {HEAD}, asset_id as slot_query,
                tone_word as word_answer
-        from named join tones using (tone) where tone between 1 and 5 and {look("style")} <> 'black and white'
+        from named join tones using (tone) where tone between 1 and 5 and {style_group("style")} <> 'black and white'
         union all by name
         select 'gender' || asset_id as key, 'gender' as kind, 'gender ' || gender as balance, {HEAD},
                asset_id as slot_query, gender as word_answer
@@ -207,7 +207,7 @@ def yes_or_no() -> str:
             select '{kind} ' || {yes} || {key} as key, '{kind}' as kind, '{kind} ' || {yes} as balance, {HEAD},
                    {columns}, if({yes}, 'Yes.', 'No.') as word_answer from {rows}"""
 
-    own, yes = "asset_id as slot_query", "md5_number_lower(asset_id) % 5 < 2"  # fewer yes: some no fall away
+    own, yes = "asset_id as slot_query", "md5_number_lower(asset_id) % 5 < 2"  # fewer yes, because some no are dropped
     parts = (
         asked("is_it", f"ring where {yes}", "true", f"{own}, caption as word_asked"),
         asked("is_it", f"""ring where not {yes} and next_group <> "group" and next_family <> family""", "false",
@@ -226,7 +226,7 @@ def yes_or_no() -> str:
 
 
 def choices() -> str:
-    """SQL: which of two; how many; of which more; where. What is named first is decided by hash."""
+    """SQL: which of two; how many; which are more; where. The first one named is chosen by hash."""
     flip = "md5_number_upper('flip' || asset_id) % 2 = 0 as flip"
     rows = f"(select *, {flip} from rivals where rival_family <> family), (values {arrangements()}) w(n, m, params)"
     sheet = "{'op': 'grid', 'params': w.params, 'inputs': [asset_id, rival]} as derive_sheet"
@@ -254,8 +254,8 @@ def choices() -> str:
         from put"""
 
 
-def told() -> str:
-    """SQL: the first question of each conversation about media that a corpus brings (LLaVA-Instruct, MIMIC-IT)."""
+def corpus_questions() -> str:
+    """SQL: the first question of each conversation about media in a corpus (LLaVA-Instruct, MIMIC-IT)."""
     return f"""
         select 'told' || asset_id as key, 'told' as kind, 'told ' || corpus as balance, split, holdout,
                media[1] as slot_query, turns[1] as text_question, turns[2] as text_answer, asset_id as source_asset,
@@ -271,8 +271,8 @@ def told() -> str:
 
 
 def candidates(options: dict) -> str:
-    return f"""with {drawings()}, {placing()}
-        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {told()}"""
+    return f"""with {drawings()}, {scene_placements()}
+        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {corpus_questions()}"""
 
 
 PLANNER = Planner(

@@ -1,9 +1,11 @@
-"""Derivations make one medium out of others. Each is one small file with a `DERIVATION`; adding a file adds it.
+"""Transforms that derive one medium from others.
 
-A planner asks for one by a struct (op, params, inputs); the plan names the result by the hash of operator, version,
-parameters and input ids, before a byte is made. `make` gets the inputs decoded, in their order: a picture as an
-(H, W, 3) uint8 array, a sound as float32 mono samples in [-1, 1] at 16 kHz, a clip as (T, H, W, 3) uint8. It returns
-one decoded medium of `modality`, raises MediaError for what cannot be made, and depends on nothing but its arguments.
+Each is one small file with a `DERIVATION`; adding a file registers it.
+
+A planner requests one by a struct (op, params, inputs). The plan names the result by the hash of operator, version,
+parameters and input ids, before any bytes are made. `make` gets the decoded inputs in order: an image as an (H, W, 3)
+uint8 array, audio as float32 mono samples in [-1, 1] at 16 kHz, a video as (T, H, W, 3) uint8. It returns one decoded
+medium of `modality`, raises MediaError if that cannot be made, and depends on nothing but its arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Derivation:
 
 @cache
 def derivations() -> dict[str, Derivation]:
-    """Every derivation, by name."""
+    """All derivations, by name."""
     modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    found = [module.DERIVATION for module in modules]
-    return {item.name: item for item in sorted(found, key=lambda item: item.name)}
+    registered = [module.DERIVATION for module in modules]
+    return {item.name: item for item in sorted(registered, key=lambda item: item.name)}

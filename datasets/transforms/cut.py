@@ -1,4 +1,4 @@
-"""A thing cut out of a picture, on white, as large as fits. Params: mask, as `media.masks` writes it."""
+"""Cut an object out of an image and scale it to fit, on white. Params: mask, in the format of `media.masks`."""
 
 from __future__ import annotations
 

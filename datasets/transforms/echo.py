@@ -1,6 +1,6 @@
-"""A sound with echoes. Params: delay in seconds, decay (each echo's level to the one before), repeats.
+"""Add echoes to audio. Params: delay in seconds, decay (level of each echo relative to the one before), repeats.
 
-Lowered as a whole where the sum would clip.
+The level is lowered as a whole if the sum would clip.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One frame of a clip, as a picture. Params: at, the place in the clip, 0 for its beginning and under 1."""
+"""Take one frame of a video as an image. Params: at, the position in the video, from 0 (start) to below 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sound made quieter. Params: factor, of its amplitude, at most 1."""
+"""Lower the level of audio. Params: factor of the amplitude, above 0 and at most 1."""
 
 from __future__ import annotations
 

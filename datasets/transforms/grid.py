@@ -1,7 +1,7 @@
-"""Pictures in the cells of a square grid, as large as the inputs' first. Cells that are named no input stay white.
+"""Place images in the cells of a square grid of the first input's size. Cells without an input stay white.
 
-Params: columns (and as many rows), and cells, row by row: the number of an input or -1. What is drawn is trimmed to its
-ink, so that it fills its cell but for a narrow margin.
+Params: columns (the number of rows is the same), and cells, row by row: the index of an input, or -1. Drawings are
+trimmed to their ink, so that each fills its cell except for a narrow margin.
 """
 
 from __future__ import annotations

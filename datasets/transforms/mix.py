@@ -1,4 +1,4 @@
-"""Sounds laid over one another. Params: gains, offsets in seconds, one of each an input."""
+"""Mix audio tracks. Params: gains, and offsets in seconds, one of each per input."""
 
 from __future__ import annotations
 

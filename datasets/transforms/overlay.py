@@ -1,8 +1,8 @@
-"""Things placed on a scene. Inputs: the scene, then the things, each a drawing on white.
+"""Place drawings on a scene. Inputs: the scene, then the drawings, each on white.
 
-Params: x and y, the middle of each thing in shares of the scene's sides from the left and the top, and scale, its
-longer side in shares of the scene's. With `whole` (x, y and scale left out) the things were drawn on the scene's own
-canvas and keep their places. A thing that would reach over the border is moved inwards.
+Params: x and y, the centre of each drawing as a share of the scene's sides from the left and the top, and scale, its
+longer side as a share of the scene's. With `whole` (without x, y and scale) the drawings share the scene's canvas and
+keep their positions. A drawing that would cross the border is moved inwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
 
 
 def place(scene: Image.Image, layer: np.ndarray, x: float, y: float, scale: float) -> None:
-    """Paste the layer onto the scene, its middle at (x, y), its longer side `scale` of the scene's width."""
+    """Paste the layer onto the scene, centred at (x, y), with its longer side `scale` of the scene's width."""
     height, width = layer.shape[:2]
     factor = scale * scene.width / max(height, width)
     thing = sized(layer, (max(1, round(width * factor)), max(1, round(height * factor))))
@@ -40,7 +40,7 @@ def place(scene: Image.Image, layer: np.ndarray, x: float, y: float, scale: floa
 
 
 def sized(layer: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """The (H, W, 4) layer at (width, height)."""
+    """The (H, W, 4) layer resized to (width, height)."""
     return Image.fromarray(layer).resize(size, Image.Resampling.LANCZOS)
 
 

@@ -1,6 +1,6 @@
-"""A sound made higher or lower that lasts as long as before. Params: semitones, above 0 for higher.
+"""Shift the pitch of audio without changing its duration. Params: semitones, above 0 for higher.
 
-It is stretched in time by WSOLA and then played at the speed that gives it its length back.
+The audio is stretched in time by WSOLA and then resampled to its former duration.
 """
 
 from __future__ import annotations

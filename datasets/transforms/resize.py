@@ -1,4 +1,4 @@
-"""A drawing on white made smaller, in the middle of its picture. Params: scale, of the picture's sides."""
+"""Shrink a drawing on white, centred in its image. Params: scale, as a share of the image's sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sound played backwards. No params."""
+"""Reverse audio. No params."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture turned clockwise by quarters, pixel for pixel. Params: quarters."""
+"""Rotate an image clockwise by quarter turns, pixel for pixel. Params: quarters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sound played faster or slower, as a tape is: its pitch goes with it. Params: factor, 2 for twice as fast."""
+"""Change the speed of audio by resampling, which changes its pitch too. Params: factor, 2 for twice as fast."""
 
 from __future__ import annotations
 

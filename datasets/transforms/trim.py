@@ -1,4 +1,4 @@
-"""A stretch of a sound, with a short fade where it was cut. Params: start and end, in shares of its length."""
+"""Cut a segment out of audio, with a short fade at each cut. Params: start and end, as shares of its duration."""
 
 from __future__ import annotations
 

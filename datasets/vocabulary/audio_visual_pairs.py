@@ -1,12 +1,12 @@
-"""Pictures and sounds of the same thing: the duck and its quack, as their corpus pairs them or as their names say."""
+"""SQL for pairs of images and audio of the same thing, such as a duck and its quack: paired by their corpus or by name."""
 
 from __future__ import annotations
 
-PER_PICTURE = 4  # sounds at most that a picture is paired with by name
+PER_PICTURE = 4  # maximum number of audio assets paired with one image by name
 
-# One row a pair: picture, sound, and what both show. Of one split and holdout, so that none leaks. By name are paired
-# things that are called alike ('violin', 'dog' and 'dog face'), but for words that mean two things.
-SOUNDINGS = f"""
+# One row per pair: image, audio, and the captions of both. Both are of one split and holdout, so that nothing leaks.
+# Paired by name are concepts with equal names ('violin', 'dog' and 'dog face'), except for ambiguous words.
+AUDIO_VISUAL_PAIRS = f"""
     with seen as (
         select *, attributes ->> '$.pair' as pair,
                regexp_replace(lower(concept), ' face$', '') as name from pictures where caption <> ''),

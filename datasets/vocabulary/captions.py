@@ -1,4 +1,4 @@
-"""Media that people put into words several times: COCO's photographs, Clotho's sounds."""
+"""SQL for media with several captions each, as in COCO and Clotho."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ MORE = """from_json(attributes -> '$.more', '["varchar"]')"""
 
 
 def captioned_rows(table: str) -> str:
-    """SQL in brackets: the captioned rows of a table, once for each caption: their own (said_key is the asset's id), and
-    those of the attribute `more`, where said_key names which."""
+    """SQL in brackets: the captioned rows of a table, one per caption.
+
+    The own caption has said_key = asset id; for those of the attribute `more`, said_key also holds their number.
+    """
     return f"""(
         select *, asset_id as said_key from {table} where caption <> ''
         union all by name

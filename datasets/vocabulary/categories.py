@@ -1,5 +1,6 @@
-"""Kinds of things that people agree on: an animal, a vehicle, a flag. Which subgroups of Unicode make up each, and what
-these subgroups hold that no one would look for there. What has no kind is not asked about, counted or placed.
+"""Categories of things, such as animal, vehicle or flag: the Unicode subgroups of each, with their exceptions.
+
+Concepts without a category are not asked about, counted or placed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from codi2_storage.catalog.sql import literal, literals
 
 
 @dataclass(frozen=True)
-class Kind:
+class Category:
     name: str
     words: str
     """Answers 'what is it?'."""
@@ -18,17 +19,17 @@ class Kind:
     """Answers 'what are they?'."""
     subgroups: tuple[str, ...]
     but: tuple[str, ...] = ()
-    """Concepts of these subgroups that are left out."""
+    """Concepts of these subgroups that do not belong to the category."""
     group: str = ""
-    """The group that stands for the kind in corpora that tell no subgroup."""
+    """The group that stands for the category in corpora without subgroups."""
 
     @property
     def row(self) -> str:
         return literals([self.name, self.words, self.many])
 
 
-KINDS = (
-    Kind(
+CATEGORIES = (
+    Category(
         "animal",
         "an animal",
         "animals",
@@ -37,7 +38,7 @@ KINDS = (
          "oyster", "dragon", "dragon face", "unicorn"),
         "animals-nature",
     ),
-    Kind(
+    Category(
         "food",
         "food",
         "food",
@@ -45,8 +46,8 @@ KINDS = (
         ("cooking", "fried shrimp", "salt", "honey pot", "takeout box", "canned food", "fortune cookie"),
         "food-drink",
     ),
-    Kind("flag", "a flag", "flags", ("country-flag", "subdivision-flag"), (), "flags"),
-    Kind(
+    Category("flag", "a flag", "flags", ("country-flag", "subdivision-flag"), (), "flags"),
+    Category(
         "vehicle",
         "a vehicle",
         "vehicles",
@@ -57,8 +58,8 @@ KINDS = (
          "manual wheelchair", "motorized wheelchair", "anchor", "ring buoy", "aerial tramway", "mountain cableway",
          "suspension railway", "mountain railway"),
     ),
-    Kind("instrument", "a musical instrument", "musical instruments", ("musical-instrument",)),
-    Kind(
+    Category("instrument", "a musical instrument", "musical instruments", ("musical-instrument",)),
+    Category(
         "clothing",
         "something to wear",
         "things to wear",
@@ -66,7 +67,7 @@ KINDS = (
         ("folding hand fan", "gem stone", "lipstick", "prayer beads", "purse", "shopping bags", "hair pick",
          "handbag", "clutch bag", "backpack", "crown", "ring"),
     ),
-    Kind(
+    Category(
         "building",
         "a building",
         "buildings",
@@ -75,15 +76,17 @@ KINDS = (
          "Tokyo tower", "shinto shrine", "houses", "stadium"),
     ),
 )  # fmt: skip
-COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things drawn by themselves, on nothing
+COUNTABLE = ("animal", "food", "vehicle", "instrument")  # things that are drawn alone, without a background
 
 
 def things(kinds: tuple[str, ...] = ()) -> str:
-    """SQL: the drawings (of `pictures`, with a style) of these kinds, or of any; adds thing, thing_words, thing_many."""
-    chosen = [kind for kind in KINDS if not kinds or kind.name in kinds]
+    """SQL for the drawings (rows of `pictures` with a style) of these categories, or of all; adds thing, thing_words,
+    thing_many.
+    """
+    chosen = [kind for kind in CATEGORIES if not kinds or kind.name in kinds]
     subgroups = [f"({literal(subgroup)}, {kind.row})" for kind in chosen for subgroup in kind.subgroups]
     groups = [f"({literal(kind.group)}, {kind.row})" for kind in chosen if kind.group]
-    left_out = literals(concept for kind in KINDS for concept in kind.but)
+    left_out = literals(concept for kind in CATEGORIES for concept in kind.but)
     return f"""
         select p.*, coalesce(s.name, g.name) as thing, coalesce(s.words, g.words) as thing_words,
                coalesce(s.many, g.many) as thing_many

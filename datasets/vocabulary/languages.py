@@ -1,6 +1,6 @@
-"""Instructions in the languages that captions exist in, beside English.
+"""Instruction templates in the languages, beside English, that captions exist in.
 
-Captions stand after a colon or in quotation marks: so they need no article, no case and no gender.
+Captions follow a colon or stand in quotation marks, so that they need no article, case or gender.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ NAME = {
 
 
 def translated(columns: str, options: dict) -> str:
-    """SQL: `columns` of each picture once for every language in options['languages'] that it has a caption in.
+    """SQL for `columns` of each image, once per language in options['languages'] in which it has a caption.
 
-    Adds `caption` in that language and `language`, which is the kind of the templates too.
+    Adds `caption` in that language and `language`, which is also the kind of the templates.
     """
     languages = ", ".join(f"({literal(language)})" for language in options["languages"])
     return f"""select {columns}, language, captions ->> ('$.' || language) as word_caption
@@ -46,9 +46,10 @@ def translated(columns: str, options: dict) -> str:
 
 
 def captioned(slot: str, options: dict) -> str:
-    """SQL: candidates of every picture with each of its captions in English, and in each of options['languages'] that it has.
+    """SQL for candidates: every image with each of its English captions, and with its caption in each of
+    options['languages'].
 
-    The picture stands in `slot`. Kinds are plain, styled and the languages.
+    The image is in the column `slot`. The kinds are plain, styled, and the languages.
     """
     columns = f"""split, holdout, style as word_style, asset_id as {slot}, concept as meta_concept,
                   family as meta_family, style as meta_style"""

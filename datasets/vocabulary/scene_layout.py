@@ -1,35 +1,35 @@
-"""Things placed on scenes: which go together, where each is put, and in which words the place is told."""
+"""SQL that places drawings on scenes: which go together, the position of each, and the words for the position."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.vocabulary.categories import COUNTABLE, things
 from codi2_storage.catalog.sql import literal, literals
 
-# drawings of emoji that fill their square, and the styles in which they do
+# emoji whose drawings fill their square, and the styles in which they do
 SCENES = ("desert", "national park", "bridge at night", "cityscape", "cityscape at dusk", "foggy", "night with stars",
           "sunrise", "sunrise over mountains", "sunset", "milky way", "motorway")  # fmt: skip
 SCENIC = ("EmojiOne", "Fluent", "Fluent 3D", "Fluent flat", "FxEmoji", "Noto", "Noto v1", "Twemoji")
 CUT_OUT = ("costume", "stamp", "drawing", "photo or drawing", "cartoon", "clip-art", "clipart", "cut-out")
-# words -> the middle of the thing, in shares of the scene's sides
+# words -> the centre of the drawing, as shares of the scene's sides
 PLACES = {
     "at the top left": (0.25, 0.25), "at the top": (0.5, 0.25), "at the top right": (0.75, 0.25),
     "on the left": (0.25, 0.5), "in the middle": (0.5, 0.5), "on the right": (0.75, 0.5),
     "at the bottom left": (0.25, 0.75), "at the bottom": (0.5, 0.75), "at the bottom right": (0.75, 0.75),
 }  # fmt: skip
 SCALE = 0.45  # of the scene's sides
-PER_SCENE = 60  # things tried on each scene
+PER_SCENE = 60  # drawings tried on each scene
 
 
-def placing() -> str:
-    """SQL for the CTE `put`: things on scenes, some for every scene, each with a place by hash.
+def scene_placements() -> str:
+    """SQL for the CTE `put`: drawings on scenes, some for every scene, each at a position chosen by hash.
 
-    Drawings go on scenes of their own style; what has no style goes on scenes that have none either. Beside each thing
-    stands `other`, the next by hash on the same scene: of another family where other_family says so.
+    Drawings go on scenes of their own style; drawings without a style go on scenes without one. Each row also has
+    `other`, the next drawing by hash on the same scene, and its family in other_family.
     """
-    split, holdout = joined(["s", "t"])
+    split, holdout = joint_split(["s", "t"])
     places = ", ".join(f"({n}, {literal(words)}, {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))
     return f"""
         places(n, place, x, y) as (values {places}),
@@ -55,7 +55,7 @@ def placing() -> str:
 
 
 def overlay(placed: Mapping[str, str]) -> str:
-    """SQL struct of the derivation that puts things (columns -> SQL 'x, y') on the column `scene`."""
+    """SQL struct of the derivation that places drawings (columns -> SQL 'x, y') on the column `scene`."""
     x, y = ([where.split(", ")[axis] for where in placed.values()] for axis in (0, 1))
     params = f"""json_object('x', [{", ".join(x)}], 'y', [{", ".join(y)}],
                  'scale', [{", ".join([str(SCALE)] * len(placed))}])::varchar"""

@@ -1,10 +1,10 @@
-"""Which styles a person tells apart at a glance. Styles of one hand look too much alike to be asked about."""
+"""Groups of styles that look alike: questions about style are asked only between different groups."""
 
 from __future__ import annotations
 
 from codi2_storage.catalog.sql import case, literal
 
-# style -> look; a style that is not named has a look of its own
+# style -> group; a style that is not listed is a group of its own
 ALIKE = {
     "Fluent": "Fluent",
     "Fluent 3D": "Fluent",
@@ -19,6 +19,6 @@ ALIKE = {
 }
 
 
-def look(style: str) -> str:
-    """SQL for the look of the style in that column."""
+def style_group(style: str) -> str:
+    """SQL for the group of the style in that column."""
     return case(style, [(name, literal(seen)) for name, seen in ALIKE.items()], otherwise=style)

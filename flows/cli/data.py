@@ -107,10 +107,10 @@ def forget(
 ) -> None:
     """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
     from codi2_datasets.opt_out import forget as take_out
-    from codi2_datasets.opt_out import told
+    from codi2_datasets.opt_out import forget_summary
 
     build_id = take_out(root, rows)
-    print(told(root, build_id), file=sys.stderr)
+    print(forget_summary(root, build_id), file=sys.stderr)
     print(build_id)
 
 

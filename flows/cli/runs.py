@@ -148,9 +148,9 @@ def dead(store: Any, run_id: str) -> bool:
 
 def find(store: Any, run: str | None) -> Any:
     """The run that is meant. Raises UsageError where there is none, or several."""
-    from codi2_storage.coordination.runs import told_runs
+    from codi2_storage.coordination.runs import list_runs
 
-    found = told_runs(store)
+    found = list_runs(store)
     if run is not None:
         found = [one for one in found if one.run_id == run] or [one for one in found if one.run_id.startswith(run)]
     if not found:
@@ -181,12 +181,12 @@ def resume(
     attempts: Annotated[int, Parameter(help="A run that crashed so often is left alone.")] = 3,
 ) -> None:
     """Take runs up again that were killed: same flow, same parameters, going on where they stopped."""
-    from codi2_storage.coordination.runs import CRASHED, told_runs
+    from codi2_storage.coordination.runs import CRASHED, list_runs
     from codi2_storage.store import Store
 
     if attempts < 1:
         raise RunError(f"--attempts {attempts}: at least 1")
-    if not any(run.status == CRASHED for run in told_runs(Store(root))):
+    if not any(run.status == CRASHED for run in list_runs(Store(root))):
         print("nothing crashed")
         return
     from codi2_flows.resume import resume_crashed

@@ -132,7 +132,9 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
     """The row of a run that starts. Runs of the same flow and parameters that died are marked as crashed, and counted."""
     config = json.dumps(portable(store, parameters), sort_keys=True, default=plain)
     died = [
-        marked for one in runs.unfinished(store, flow) if one.config == config and (marked := runs.bury(store, one, 0))
+        marked
+        for one in runs.unfinished(store, flow)
+        if one.config == config and (marked := runs.mark_crashed(store, one, 0))
     ]
     for one in died:
         if one.parent is None:

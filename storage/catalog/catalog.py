@@ -1,4 +1,4 @@
-"""Read-only SQL over the committed files, through DuckDB views. Nothing is kept: the files are the catalog."""
+"""Read-only SQL over the committed Parquet files, through DuckDB views. There is no database file to keep in step."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from codi2_storage.commits.manifests import Commit, Manifest, commits
 from codi2_storage.store import Store
 
 LATEST = "latest"
-BATCH = 10_000  # rows that a streamed query has in memory
+BATCH = 10_000  # rows that a streamed query holds in memory
 
 
 class CatalogError(ValueError):
-    """A query or a build id that the catalog cannot serve; the message says why."""
+    """A query or build id that the catalog cannot resolve. The message names the reason."""
 
 
 class Catalog:
-    """Views named as the tables. By default they show the latest published build and all runs."""
+    """DuckDB views, one per table. By default they show the latest published build and all runs."""
 
     def __init__(self, root: Store | str) -> None:
         self.store = root if isinstance(root, Store) else Store(root)
@@ -35,26 +35,26 @@ class Catalog:
 
     def builds(self) -> list[Commit]:
         """Published builds, oldest first."""
-        found = [commit for commit in self.commits if commit.kind == "build"]
-        return sorted(found, key=lambda commit: (commit.info.get("created_at", ""), commit.id))
+        builds = [commit for commit in self.commits if commit.kind == "build"]
+        return sorted(builds, key=lambda commit: (commit.info.get("created_at", ""), commit.id))
 
     def latest_build(self) -> str | None:
         builds = self.builds()
         return builds[-1].id if builds else None
 
     def named(self, build: str | None) -> str | None:
-        """The id of the build that a person names: an id, the beginning of one, or 'latest'; None stands for the latest, too.
+        """Resolve a build name to its id: a full id, a unique prefix, or 'latest'. None means the latest build.
 
-        None where nothing is published yet. Raises CatalogError where a name is given and fits no build, or several.
+        Returns None if nothing is published yet. Raises CatalogError if the name matches no build, or several.
         """
         if build is None or (build == LATEST and self.builds()):
             return self.latest_build()
         known = [commit.id for commit in self.builds()]
-        found = [one for one in known if one == build] or [one for one in known if build and one.startswith(build)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise CatalogError(f"several builds under {self.store.root} begin with {build!r}: {', '.join(found)}")
+        matches = [one for one in known if one == build] or [one for one in known if build and one.startswith(build)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise CatalogError(f"several builds under {self.store.root} begin with {build!r}: {', '.join(matches)}")
         raise CatalogError(
             f"no published build {build!r} under {self.store.root}; published: {', '.join(known) or 'none'}"
         )
@@ -66,14 +66,13 @@ class Catalog:
         only: Collection[str] | None = None,
         tables: Collection[str] = tuple(TABLES),
     ) -> duckdb.DuckDBPyConnection:
-        """A fresh in-memory connection with one view a table. `only` names the commits to see, and no others.
+        """Open a new in-memory connection with one view per table.
 
-        `tables`: those that will be asked; the fewer, the fewer files are opened.
+        `only`: ids of the commits to show; all others are hidden. `tables`: the tables that will be queried; fewer
+        tables open fewer files.
         """
         connection = duckdb.connect(":memory:")
-        spill = (
-            Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"
-        )  # else it is the folder one happens to be in
+        spill = Path(tempfile.gettempdir()) / f"codi2-duckdb-{os.getpid()}"  # DuckDB's default is the working directory
         connection.execute(f"set temp_directory = {literal(spill.as_posix())}")
         if not self.store.is_local:
             connection.register_filesystem(self.store.fs)
@@ -91,7 +90,9 @@ class Catalog:
             if table not in tables:
                 continue
             connection.register("schema", schema.empty_table())
-            connection.execute(f'create table columns."{table}" as select * from schema')  # older files lack some
+            connection.execute(
+                f'create table columns."{table}" as select * from schema'
+            )  # older files lack some columns
             sources = [f'select * from columns."{table}"', *rows_of(files.get(table, []), self._duckdb_path)]
             rows = " union all by name ".join(sources)
             shown = VIEWS[table].format(rows=rows) if table in VIEWS else rows
@@ -103,7 +104,7 @@ class Catalog:
     def sql(
         self, query: str, params: Sequence[object] | None = None, build: str | None = None, all_builds: bool = False
     ) -> pa.Table:
-        """Run one query; raises CatalogError where it is not a query or does not fit the tables."""
+        """Run one query. Raises CatalogError if it is not a query or does not fit the tables."""
         with self.stream(query, params, build, all_builds) as reader, explained():
             return reader.read_all()
 
@@ -111,7 +112,7 @@ class Catalog:
     def stream(
         self, query: str, params: Sequence[object] | None = None, build: str | None = None, all_builds: bool = False
     ) -> Iterator[pa.RecordBatchReader]:
-        """Run one query and read its rows batch by batch. Raises CatalogError as `sql` does."""
+        """Run one query and read its rows in batches. Raises CatalogError as `sql` does."""
         if not re.match(
             r"\s*(--[^\n]*\n\s*)*(select|with|describe|show|summarize|explain|from|values|pivot)\b", query, re.I
         ):
@@ -125,13 +126,13 @@ class Catalog:
             yield reader
 
     def _duckdb_path(self, path: str) -> str:
-        """A file as a pattern that it alone matches: DuckDB takes every name for a pattern."""
-        found = escape(self.store.path(path))
+        """The file's path or URL with glob characters escaped, because DuckDB reads every file name as a glob pattern."""
+        pattern = escape(self.store.path(path))
         if self.store.is_local:
-            return found
+            return pattern
         protocol = self.store.fs.protocol
         name = protocol if isinstance(protocol, str) else protocol[0]
-        return f"{name}://{found.lstrip('/')}"
+        return f"{name}://{pattern.lstrip('/')}"
 
     def _visible(self, build: str | None, all_builds: bool) -> list[Commit]:
         if all_builds:
@@ -144,7 +145,7 @@ class Catalog:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What DuckDB has against a query, in one line: with its hint of what may have been meant, without the query itself."""
+    """Turn errors of DuckDB into one-line CatalogErrors: DuckDB's hint is kept, the query text is cut."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
@@ -153,7 +154,7 @@ def explained() -> Iterator[None]:
 
 
 def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[str]:
-    """Queries that give the manifests' rows: one over all files of which every row is wanted, one a file else."""
+    """Queries that return the manifests' rows: one query for all files that are read whole, and one per other file."""
     shares: dict[str, dict[int, Manifest]] = {}
     for file in manifests:
         shares.setdefault(file.path, {})[file.start] = file
@@ -176,11 +177,11 @@ def rows_of(manifests: Iterable[Manifest], path: Callable[[str], str]) -> list[s
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges (start, stop) in order, those that touch as one."""
-    found: list[tuple[int, int]] = []
+    """Sort ranges (start, stop) and merge those that touch or overlap."""
+    merged: list[tuple[int, int]] = []
     for start, stop in sorted(ranges):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         else:
-            found.append((start, stop))
-    return found
+            merged.append((start, stop))
+    return merged

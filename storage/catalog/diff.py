@@ -1,4 +1,4 @@
-"""What changed between two builds: what they were asked for, what they stand on, and what came out."""
+"""Compare two builds: recipe, corpora, operators, source rows, assets, samples, rejects and shards."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ VERSIONS = """select stage || ': ' || op, string_agg(distinct op_version, ', ' o
               from op_runs group by stage, op"""
 REVISIONS = "select corpus, string_agg(distinct revision, ', ' order by revision) from corpora group by corpus"
 REJECTS = "select concat_ws(': ', stage, op, coalesce(reason, error)), count(*) from rejects group by 1"
-# each gives: the group, what names a row in it, what the row holds, and its size
+# columns of each query: the group, the key of a row in it, the row's content, its size in bytes
 SOURCE_ROWS = "select corpus as name, locator as key, min(sha256) as content, 0 as bytes from source_rows group by all"
 ASSETS = "select coalesce('made by ' || op, corpus) as name, asset_id as key, '' as content, bytes from assets"
 SAMPLES = "select task || ' ' || split as name, sample_id as key, '' as content, 0 as bytes from samples"
 SHARDS = "select task || ' ' || split as name, shard as key, sha256 as content, bytes from shards"
 BUILD = ("recipe", "recipe_hash", "code_version", "samples")
-FIRST = 3  # ids told of what came and went
+FIRST = 3  # ids listed of the rows that were added, removed or changed
 
 
 @dataclass(frozen=True)
 class Change:
-    """One value in the old and in the new build; None where it is not there."""
+    """One value in the old and in the new build; None where a build lacks it."""
 
     name: str
     old: Any
@@ -35,7 +35,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Move:
-    """How many rows of a group stayed, came, went, or hold something else now; the first of them, in order."""
+    """How many rows of a group were kept, added, removed or changed, and the first ids of each in sorted order."""
 
     name: str
     kept: int
@@ -49,7 +49,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Shards of a task and split that the builds share, that the new one wrote, and that it no longer uses."""
+    """Shards of one task and split: shared by both builds, written by the new build, no longer used by it."""
 
     name: str
     kept: int
@@ -62,7 +62,7 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Diff:
-    """What differs, and nothing else: an empty list says that there is no difference."""
+    """The differences alone: an empty list means no difference."""
 
     build: list[Change]
     recipe: list[Change]
@@ -79,7 +79,7 @@ class Diff:
 
 
 def diff(root: str, old: str, new: str) -> Diff:
-    """Compare two published builds. Raises CatalogError where one is not there."""
+    """Compare two published builds. Raises CatalogError if one does not exist."""
     catalog = Catalog(root)
     old, new = catalog.named(old) or old, catalog.named(new) or new
     with catalog.connect(old) as was, catalog.connect(new) as now:
@@ -100,7 +100,7 @@ def diff(root: str, old: str, new: str) -> Diff:
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows, samples or shards two builds share, and how many came and went; one that changed did both."""
+    """How many rows, samples or shards were added, removed and kept. A changed one counts as added and as removed."""
 
     name: str
     added: int
@@ -112,8 +112,8 @@ class Count:
 
 
 def changes(root: str, old: str, new: str) -> list[Count]:
-    """What came, went and stayed, in three numbers each. Raises CatalogError where a build is not there."""
-    catalog, found = Catalog(root), []
+    """Count the added, removed and kept source rows, samples and shards. Raises CatalogError if a build does not exist."""
+    catalog, counts = Catalog(root), []
     what = {"source_rows": SOURCE_ROWS, "samples": SAMPLES, "shards": SHARDS}
     with catalog.connect(old, tables=tuple(what)) as was, catalog.connect(new, tables=tuple(what)) as now:
         for name, query in what.items():
@@ -123,23 +123,26 @@ def changes(root: str, old: str, new: str) -> list[Count]:
                               count(*) filter (where what in ('removed', 'changed')),
                               count(*) filter (where what = 'kept') from side_by_side"""
                 ).fetchone()
-            found.append(Count("rows" if name == "source_rows" else name, *(row or (0, 0, 0))))
-    return found
+            counts.append(Count("rows" if name == "source_rows" else name, *(row or (0, 0, 0))))
+    return counts
 
 
 def build_row(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """The line of the build; all empty where a commit has none."""
-    found = connection.execute(f"select spec, {', '.join(BUILD)} from builds limit 1").fetchone()
-    return dict(zip(("spec", *BUILD), found or (None,) * (1 + len(BUILD)), strict=True))
+    """The row of the build in `builds`; all values are None if the commit has none."""
+    row = connection.execute(f"select spec, {', '.join(BUILD)} from builds limit 1").fetchone()
+    return dict(zip(("spec", *BUILD), row or (None,) * (1 + len(BUILD)), strict=True))
 
 
 def pairs(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
-    """Rows (name, value) of a query."""
+    """The rows (name, value) of a query, as a dict."""
     return {name: value for name, value in connection.execute(query).fetchall()}
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} as {'a.b': 1}. Things in a list go by their name, or else by what they are: order is no change."""
+    """Flatten nested dicts: {'a': {'b': 1}} becomes {'a.b': 1}.
+
+    Items of a list are keyed by their `name`, otherwise by their content, so that a new order is no change.
+    """
     if isinstance(value, dict) and value:
         return {key: item for k, v in value.items() for key, item in flat(v, f"{name}.{k}" if name else k).items()}
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
@@ -151,7 +154,7 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], missing: Any = None) -> list[Change]:
-    """The names whose values differ, in order; `missing` stands for those that one side lacks."""
+    """The names whose values differ, sorted; `missing` is the value of a name that one side lacks."""
     both = [Change(name, old.get(name, missing), new.get(name, missing)) for name in sorted({*old, *new})]
     return [change for change in both if change.old != change.new]
 
@@ -159,7 +162,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any], missing: Any = None)
 def side_by_side(
     old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, query: str
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with the table `side_by_side`: the rows of both, joined by name and key."""
+    """A connection with the table `side_by_side`: the rows of both builds, joined by name and key."""
     connection = duckdb.connect(":memory:")
     connection.register("old", old.execute(query).to_arrow_table())
     connection.register("new", new.execute(query).to_arrow_table())
@@ -175,21 +178,21 @@ def side_by_side(
 
 
 def moved(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, query: str) -> list[Move]:
-    """The groups in which something came, went or changed."""
+    """The groups in which rows were added, removed or changed."""
     kinds = ("kept", "added", "removed", "changed")
     counts = ", ".join(f"count(*) filter (where what = '{kind}') as {kind}" for kind in kinds)
     first = ", ".join(f"coalesce(min(key, {FIRST}) filter (where what = '{kind}'), [])" for kind in kinds[1:])
     with side_by_side(old, new, query) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             f"select name, {counts}, {first} from side_by_side group by name having kept < count(*) order by name"
         ).fetchall()
-    return [Move(*row) for row in found]
+    return [Move(*row) for row in rows]
 
 
 def rewritten(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) -> list[Rewrite]:
-    """Tasks and splits whose shards are not all the same. A shard of one name and other bytes is written anew."""
+    """Tasks and splits whose shards differ. A shard of the same name with other bytes counts as written."""
     with side_by_side(old, new, SHARDS) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             """select name, count(*) filter (where what = 'kept') as kept,
                       count(*) filter (where what in ('added', 'changed')),
                       count(*) filter (where what in ('removed', 'changed')),
@@ -198,4 +201,4 @@ def rewritten(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) ->
                       coalesce(sum(old_bytes) filter (where what in ('removed', 'changed')), 0)::bigint
                from side_by_side group by name having kept < count(*) order by name"""
         ).fetchall()
-    return [Rewrite(*row) for row in found]
+    return [Rewrite(*row) for row in rows]

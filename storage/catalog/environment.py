@@ -1,4 +1,4 @@
-"""What a result was made with, as text for the catalog: versions and the kind of machine, never whose machine it is."""
+"""The software versions and hardware that a result was made with, as JSON for the catalog. It holds no host name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# packages that results may hang on
+# packages whose version can change a result
 DECIDING = (
     "torch", "transformers", "diffusers", "tokenizers", "safetensors", "ray", "duckdb", "pyarrow", "numpy", "pillow", "soundfile",
     "resvg-py", "av",
@@ -18,13 +18,13 @@ DECIDING = (
 
 @cache
 def environment() -> str:
-    """JSON with Python, system, processor, cores and the versions of the packages that results may hang on."""
+    """JSON with Python, operating system, processor, cores, and versions of the packages that can change a result."""
     about: dict[str, object] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": os.cpu_count(),
-        "packages": {name: found for name in DECIDING if (found := installed(name))},
+        "packages": {name: release for name in DECIDING if (release := installed(name))},
     }
     return json.dumps(about, sort_keys=True)
 
@@ -37,7 +37,7 @@ def installed(name: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's model, where the system says it."""
+    """The processor's model name; empty if the system does not report it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -46,7 +46,7 @@ def processor() -> str:
 
 
 def differences(then: str | None, now: str | None) -> list[str]:
-    """What differs between two environments, a line each: 'numpy 2.4.5 -> 2.4.6'."""
+    """The differences between two environments, one string each: 'numpy 2.4.5 -> 2.4.6'."""
     old, new = json.loads(then or "{}"), json.loads(now or "{}")
     old, new = {**old, **old.pop("packages", {})}, {**new, **new.pop("packages", {})}
     return [

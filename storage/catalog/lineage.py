@@ -1,4 +1,4 @@
-"""Where a sample comes from: sample -> part -> asset -> source row -> corpus revision, with every operator."""
+"""Lineage of a sample: sample -> part -> asset -> source row -> corpus revision, with every operator."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from codi2_storage.catalog.catalog import Catalog, CatalogError
 from codi2_storage.host import child_processes
 
-FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # whose files decide what comes out
+FOLDERS = ("storage", "datasets", "codi2_model", "flows")  # folders whose files decide the results
 
 
 @cache
 def code_version() -> str:
-    """The package's version, with the commit where the code runs from a checkout: 0.1.0+d6fe583a1b2c.
+    """The package's version, with the commit if the code runs from a checkout: 0.1.0+d6fe583a1b2c.
 
-    A checkout with changes says so, by a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081. An image, which holds no
-    repository, has the commit in CODI2_COMMIT.
+    A checkout with uncommitted changes adds a hash of them: 0.1.0+d6fe583a1b2c.dirty.9f86d081. A container image holds
+    no repository; there the commit comes from CODI2_COMMIT.
     """
     try:
         release = version("codi2-open")
@@ -33,7 +33,10 @@ def code_version() -> str:
 
 
 def checkout_version(folder: Path) -> str:
-    """The commit of a checkout and its changes; empty where the folder is none, or holds this code untracked."""
+    """The commit of a checkout, with a hash of its changes.
+
+    Empty if the folder is no checkout, or this code is untracked in it.
+    """
     ours = [name for name in FOLDERS if (folder / name).is_dir()]
     if not ours or not git(folder, "ls-files", "--", *ours):
         return ""
@@ -47,7 +50,7 @@ def checkout_version(folder: Path) -> str:
 
 
 def git(folder: Path, *arguments: str) -> bytes:
-    """What git says of a folder; nothing where it is not there, or does not know the folder."""
+    """The output of git in a folder; empty if git is not installed or the folder is no repository."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         return child_processes.run(command, timeout=10).stdout
@@ -56,19 +59,19 @@ def git(folder: Path, *arguments: str) -> bytes:
 
 
 def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, Any]:
-    """Everything the catalog knows of one sample, as plain data. Raises CatalogError where there is no such sample."""
+    """The whole lineage of one sample as plain data. Raises CatalogError if there is no such sample."""
     catalog = Catalog(root)
     with catalog.connect(build) as connection:
 
         def rows(query: str, *params: object) -> list[dict[str, Any]]:
             return connection.execute(query, list(params)).to_arrow_table().to_pylist()
 
-        found = rows("select * from samples where sample_id = ? or starts_with(sample_id, ?)", sample_id, sample_id)
-        if not found:
+        matches = rows("select * from samples where sample_id = ? or starts_with(sample_id, ?)", sample_id, sample_id)
+        if not matches:
             raise CatalogError(f"no sample {sample_id!r} in build {catalog.named(build) or '(none)'}")
-        if len(found) > 1:
-            raise CatalogError(f"{len(found)} samples begin with {sample_id!r}: give more of the id")
-        sample = found[0]
+        if len(matches) > 1:
+            raise CatalogError(f"{len(matches)} samples begin with {sample_id!r}: give more of the id")
+        sample = matches[0]
         parts = rows("select * from parts where sample_id = ? order by position", sample["sample_id"])
         seen: dict[str, dict[str, Any]] = {}
         for part in parts:
@@ -86,13 +89,16 @@ def explain(root: str, sample_id: str, build: str | None = None) -> dict[str, An
 
 
 def asset_lineage(rows: Any, asset_id: str, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One asset with its source row, corpus and operators; a derived one with those of its inputs as well."""
+    """One asset with its source row, corpus, operators and signals.
+
+    For a derived asset, the lineage of its inputs instead.
+    """
     if asset_id in seen:
         return seen[asset_id]
-    found = rows('select * exclude ("text") from assets where asset_id = ?', asset_id)
-    if not found:
+    matches = rows('select * exclude ("text") from assets where asset_id = ?', asset_id)
+    if not matches:
         raise CatalogError(f"asset {asset_id} is named by a part and is not in the catalog")
-    asset = seen[asset_id] = found[0]
+    asset = seen[asset_id] = matches[0]
     asset["attributes"] = json.loads(asset["attributes"] or "{}")
     if asset["op"]:
         asset["inputs"] = [asset_lineage(rows, item, seen) for item in asset["inputs"]]

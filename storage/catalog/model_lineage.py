@@ -1,7 +1,7 @@
-"""Where a model comes from: deployment -> checkpoint -> training run -> build -> tasks -> corpora and their licences.
+"""Lineage of a model: deployment -> checkpoint -> training run -> build -> tasks -> corpora and their licences.
 
-A run that began with another checkpoint's weights leads on to that one's run. Beside the way back stand the decisions that
-were taken about the model, its evaluations and what it answered.
+A run that started from another checkpoint's weights leads on to the run that made that checkpoint. The lineage also
+holds the promotion decisions about the model, its evaluations, and the number of requests it answered.
 """
 
 from __future__ import annotations
@@ -25,19 +25,23 @@ LINE = ("role", "metric", "candidate_value", "champion_value", "gain", "low", "h
 
 @dataclass(frozen=True)
 class Training:
-    """One run on the way back, the weights it made and the build it read; `origin` None where that build is gone."""
+    """One training run, the checkpoint it made and the build it read. `origin` is None if that build was deleted."""
 
     checkpoint_id: str
     run: dict[str, Any]
     tasks: list[str]
     origin: Origin | None
     parents: list[dict[str, Any]]
-    """The builds before that one, the nearest first."""
+    """The earlier builds of that build's history, nearest first."""
 
 
 @dataclass(frozen=True)
 class ModelLineage:
-    """`trainings`: the model's own run first, then those whose weights it began with. `licences`: of all of them together."""
+    """The lineage of one checkpoint.
+
+    `trainings`: the run that made the checkpoint first, then the runs whose weights it started from. `licences`: of all
+    of these runs together.
+    """
 
     checkpoint: dict[str, Any]
     in_place: bool
@@ -53,16 +57,18 @@ class ModelLineage:
 
 
 def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Origins | None = None) -> ModelLineage:
-    """Everything the catalog knows of a model's way, of the one in place where none is named. URIs as they can be opened now.
+    """The lineage of a checkpoint, by default of the promoted one.
 
-    `checkpoint`: its id, the first characters of it, or its URI. Raises CatalogError where there is none, or more than one.
+    URIs are returned in the form in which they can be opened.
+
+    `checkpoint`: its id, a unique prefix of it, or its URI. Raises CatalogError if none matches, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
         return lineage_of(connection, origins or Origins(catalog), checkpoint)
 
 
 def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoint: str | None) -> ModelLineage:
-    """The same over a connection that shows `TABLES` with the rows of every build."""
+    """The same over an open connection that shows `TABLES` with the rows of every build."""
     present = rows(
         connection, "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1", []
     )
@@ -85,7 +91,7 @@ def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoi
 
 
 def answered(catalog: Catalog, checkpoint_id: str) -> int:
-    """Requests of batches that the model answered."""
+    """How many requests of batch generation the model answered."""
     query = "select count(*) as n from generations where checkpoint_id = ? and status = 'done'"
     with catalog.connect(all_builds=True, tables=("generations",)) as connection:
         return int(rows(connection, query, [checkpoint_id])[0]["n"])
@@ -100,23 +106,23 @@ def checkpoint_row(
         )
     name = wanted if wanted is not None else str(present["checkpoint_id"])  # type: ignore[index]
     inside = relative(catalog.store, name)
-    named = "starts_with(checkpoint_id, ?) or uri in (?, ?) or ends_with(uri, ?)"  # the last: of earlier versions
-    asked: list[object] = [name, name.rstrip("/"), inside, inside if is_absolute(inside) else f"/{inside}"]
+    named = "starts_with(checkpoint_id, ?) or uri in (?, ?) or ends_with(uri, ?)"  # the last condition matches URIs of earlier versions
+    values: list[object] = [name, name.rstrip("/"), inside, inside if is_absolute(inside) else f"/{inside}"]
     query = f"select distinct on (checkpoint_id) * from checkpoints where {named} order by checkpoint_id, run_id, uri"
-    found = rows(connection, query, asked)
-    if not found:  # weights that were trained elsewhere, and put in place here
+    matches = rows(connection, query, values)
+    if not matches:  # weights that were trained elsewhere and promoted here
         query = f"select distinct on (checkpoint_id) checkpoint_id, uri from deployments where {named} order by checkpoint_id, uri"
-        found = [{"run_id": None, "step": None, "sha256": None, **row} for row in rows(connection, query, asked)]
-    if len(found) > 1:
-        raise CatalogError(f"{len(found)} checkpoints begin with {name!r}: give more of the id")
-    if not found:
+        matches = [{"run_id": None, "step": None, "sha256": None, **row} for row in rows(connection, query, values)]
+    if len(matches) > 1:
+        raise CatalogError(f"{len(matches)} checkpoints begin with {name!r}: give more of the id")
+    if not matches:
         raise CatalogError(f"no checkpoint {name!r} in the catalog of {catalog.store.root}")
-    return found[0]
+    return matches[0]
 
 
 def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], origins: Origins) -> list[Training]:
-    """The checkpoint's run, and on along `start`, as far as the catalog knows it; each run once."""
-    found: list[Training] = []
+    """The checkpoint's run, then the runs it started from, as far as the catalog records them. Each run appears once."""
+    trainings: list[Training] = []
     seen: set[str] = set()
     here: dict[str, Any] | None = checkpoint
     while here and here["run_id"] and here["run_id"] not in seen:
@@ -125,21 +131,21 @@ def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], ori
         if not runs:
             break
         run = located(origins.catalog.store, runs[0])
-        found.append(training(connection, here["checkpoint_id"], run, origins))
+        trainings.append(training(connection, here["checkpoint_id"], run, origins))
         start = runs[0]["start"]
         before = rows(
             connection, "select * from checkpoints where checkpoint_id = ? or uri = ? order by run_id", [start, start]
         )
         here = before[0] if start and before else None
-    return found
+    return trainings
 
 
 def training(
     connection: duckdb.DuckDBPyConnection, checkpoint_id: str, run: dict[str, Any], origins: Origins
 ) -> Training:
     build = run["build_id"]
-    found = origins.of(read_of(run)) if build else None
-    return Training(checkpoint_id, run, trained_tasks(run["config"]), found, parents(connection, build))
+    origin = origins.of(read_of(run)) if build else None
+    return Training(checkpoint_id, run, trained_tasks(run["config"]), origin, parents(connection, build))
 
 
 def read_of(run: dict[str, Any]) -> Read:
@@ -147,7 +153,7 @@ def read_of(run: dict[str, Any]) -> Read:
 
 
 def trained_tasks(config: str | None) -> list[str]:
-    """The tasks that the stages of a training config draw from; empty where it names none."""
+    """The tasks that the stages of a training config draw from; empty if it names none."""
     stages = [stage for stage in json.loads(config or "{}").values() if isinstance(stage, dict)]
     drawn = [stage["tasks"] for stage in stages if stage.get("steps") and isinstance(stage.get("tasks"), dict)]
     return sorted({task for tasks in drawn for task in tasks})
@@ -155,34 +161,34 @@ def trained_tasks(config: str | None) -> list[str]:
 
 def parents(connection: duckdb.DuckDBPyConnection, build_id: str | None) -> list[dict[str, Any]]:
     known = {row["build_id"]: row for row in rows(connection, "select * exclude (spec) from builds", [])}
-    found: list[dict[str, Any]] = []
+    ancestors: list[dict[str, Any]] = []
     here = known.get(build_id or "", {}).get("parent")
-    while here in known and here not in {build_id, *(row["build_id"] for row in found)}:
-        found.append(known[here])
+    while here in known and here not in {build_id, *(row["build_id"] for row in ancestors)}:
+        ancestors.append(known[here])
         here = known[here]["parent"]
-    return found
+    return ancestors
 
 
 def decisions(
     connection: duckdb.DuckDBPyConnection, where: str = "", params: Sequence[object] = ()
 ) -> list[dict[str, Any]]:
-    """Decisions of the gate, the latest first, each with its `lines`: the metrics it looked at."""
-    found = rows(
+    """Promotion decisions, latest first, each with its `lines`: the metrics it compared."""
+    gates = rows(
         connection,
         f"select * from gates {where} order by created_at desc nulls last, gate_id, role, metric",
         list(params),
     )
-    told = []
-    for _, group in groupby(found, key=lambda row: row["gate_id"]):
+    decided = []
+    for _, group in groupby(gates, key=lambda row: row["gate_id"]):
         lines = list(group)
         shown = [{name: line[name] for name in LINE} for line in lines if line["metric"]]
-        told.append({**{name: lines[0][name] for name in GATE}, "lines": shown})
-    return told
+        decided.append({**{name: lines[0][name] for name in GATE}, "lines": shown})
+    return decided
 
 
 def evaluations(connection: duckdb.DuckDBPyConnection, checkpoint_id: str) -> list[dict[str, Any]]:
-    """The evaluations of a checkpoint with its own figures, baselines left out; the latest first."""
-    found = rows(
+    """The evaluations of a checkpoint with its own metrics, without baselines; latest first."""
+    measured = rows(
         connection,
         """select run_id, kind, build_id, uri, created_at, suite, task, split, metric, value, low, high, n
            from metrics left join runs using (run_id)
@@ -191,10 +197,10 @@ def evaluations(connection: duckdb.DuckDBPyConnection, checkpoint_id: str) -> li
         [checkpoint_id],
     )
     about = ("run_id", "build_id", "uri", "created_at")
-    told = []
-    for _, group in groupby(found, key=lambda row: row["run_id"]):
+    results = []
+    for _, group in groupby(measured, key=lambda row: row["run_id"]):
         figures = list(group)
         names = ("suite", "task", "split", "metric", "value", "low", "high", "n")
         shown = [{name: figure[name] for name in names} for figure in figures]
-        told.append({**{name: figures[0][name] for name in about}, "metrics": shown})
-    return told
+        results.append({**{name: figures[0][name] for name in about}, "metrics": shown})
+    return results

@@ -1,6 +1,7 @@
-"""Parameters of runs as the catalog keeps them: paths inside the root begin with `{root}`, whatever place that has.
+"""Parameters of runs as the catalog stores them: paths inside the root begin with `{root}`, wherever the root is.
 
-So equal runs have equal parameters before and after a root is moved, and a crashed one is resumed where the root is now.
+Equal runs therefore have equal parameters before and after a root is moved, and a crashed run can be resumed in the new
+place.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from codi2_storage.locations.uris import ROOT, inside, is_absolute
 from codi2_storage.store import Store
 
 MARK = "{root}"
-FOLDERS = ("out",)  # parameters that are paths even where nothing lies there yet
+FOLDERS = ("out",)  # parameters that are paths even if nothing exists there yet
 
 
 def portable(store: Store, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a run as the catalog of its root keeps them."""
+    """Convert a run's parameters to the form that the catalog stores."""
 
     def kept(name: str, value: str) -> str:
         if name == "root":
@@ -29,23 +30,23 @@ def portable(store: Store, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def portable_path(store: Store, path: str) -> str:
-    """A path with `{root}` in place of the root where it lies inside."""
-    found = inside(store, path)
-    return path if found is None else MARK if found == ROOT else f"{MARK}/{found}"
+    """A path with `{root}` in place of the root if it lies inside the root; otherwise unchanged."""
+    name = inside(store, path)
+    return path if name is None else MARK if name == ROOT else f"{MARK}/{name}"
 
 
 def present(store: Store, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The catalog's parameters as the flow takes them now."""
+    """Convert stored parameters to those that the flow takes now."""
     return changed(parameters, lambda name, value: present_path(store, value))
 
 
 def present_path(store: Store, kept: str) -> str:
-    """A path that the catalog keeps, as it can be opened now."""
+    """Convert a stored path to one that can be opened now."""
     return replaced(kept, MARK, store.uri())
 
 
 def without_place(config: str) -> str:
-    """A run's parameters in JSON, as `portable` has them. Earlier versions stored the root's own URI, and those inside it."""
+    """A run's parameters as JSON, in the form of `portable`. Earlier versions stored the absolute URI of the root."""
     parameters = json.loads(config)
     root = parameters.get("root")
     if not isinstance(root, str) or root == MARK:
@@ -54,17 +55,17 @@ def without_place(config: str) -> str:
 
 
 def changed(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
-    """Parameters with every string and path changed; `change` is given the name and the value."""
+    """Parameters with `change(name, value)` applied to every string and path."""
     return {
         name: change(name, str(value)) if isinstance(value, str | Path) else value for name, value in parameters.items()
     }
 
 
 def replaced(value: str, old: str, new: str) -> str:
-    """A path that begins with the folder `old`, with `new` in its place."""
+    """Replace the folder `old` at the beginning of a path by `new`."""
     return new + value[len(old) :] if value == old or value.startswith(f"{old}/") else value
 
 
 def is_path(value: str) -> bool:
-    """Whether a string names a file or folder, and not a recipe, a checkpoint's id or a word."""
+    """Whether a string names a file or folder, rather than a recipe, a checkpoint id or a word."""
     return is_absolute(value) or "/" in value or Path(value).is_file() or (Path(value) / "config.json").is_file()

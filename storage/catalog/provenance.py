@@ -1,6 +1,6 @@
-"""What a build is made of: its tasks, the corpora that each draws on, and the licences of the works in it.
+"""Contents of a build: its tasks, the corpora that each task uses, and the licences of the works in it.
 
-Counted over the samples that a model is trained on. A medium that was made of others counts as the works it was made of.
+Counted over the samples that a model is trained on. A derived asset counts as the works it was made from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 from codi2_storage.catalog.catalog import Catalog
 
 TABLES = ("builds", "samples", "parts", "assets", "source_rows", "corpora", "shards")
-# a line for each sample and work in it; `works` leads from whatever a part shows to the works behind it
+# `works` maps each asset to the works that it was made from; `shown` has one row per sample and work in it
 PREPARE = """
 create temp table works as
     with recursive origin(made, asset_id) as (
@@ -44,7 +44,7 @@ class TaskUse:
 
 @dataclass(frozen=True)
 class CorpusUse:
-    """One corpus at one revision: `works` of its rows were shown in training, in `samples` samples."""
+    """One corpus at one revision. `works`: how many of its rows training samples show; `samples`: in how many samples."""
 
     corpus: str
     revision: str
@@ -59,7 +59,7 @@ class CorpusUse:
 
 @dataclass(frozen=True)
 class Share:
-    """Training samples of a task that show works of a corpus."""
+    """Number of training samples of a task that show works of a corpus."""
 
     task: str
     corpus: str
@@ -68,7 +68,7 @@ class Share:
 
 @dataclass(frozen=True)
 class LicenceUse:
-    """Works under a licence that were shown in training, and training samples that stand under it."""
+    """Number of works under a licence that training samples show, and of training samples under that licence."""
 
     licence: str
     works: int
@@ -77,7 +77,7 @@ class LicenceUse:
 
 @dataclass(frozen=True)
 class Read:
-    """A build as a training run read it: the tasks that it drew from, all where None."""
+    """A build as a training run read it. `trained`: the tasks it drew from; None means all."""
 
     build_id: str
     trained: tuple[str, ...] | None = None
@@ -85,7 +85,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Origin:
-    """A published build and everything in it, as a model that was trained on `trained` tasks saw it."""
+    """The contents of a published build, as a model trained on the `trained` tasks saw it."""
 
     build: dict[str, Any]
     tasks: list[TaskUse]
@@ -95,7 +95,7 @@ class Origin:
 
 
 class Origins:
-    """What builds are made of. A published build never changes, so each is counted once, however often one asks."""
+    """The contents of builds, cached: a published build never changes, so each one is counted once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -103,7 +103,7 @@ class Origins:
         self._licences: dict[tuple[Read, ...], list[LicenceUse]] = {}
 
     def of(self, read: Read) -> Origin | None:
-        """None where the build is not in the catalog."""
+        """The contents of the build; None if it is not in the catalog."""
         if read.build_id not in {commit.id for commit in self.catalog.builds()}:
             return None
         if self._origins.get(read) is None:
@@ -111,7 +111,7 @@ class Origins:
         return self._origins[read]
 
     def licences(self, reads: Sequence[Read]) -> list[LicenceUse]:
-        """Of everything that was read: a work or a sample that several builds hold counts once."""
+        """The licences over all the builds read. A work or sample that several builds share counts once."""
         there = tuple(dict.fromkeys(read for read in reads if self.of(read)))
         if len(there) == 1 and (only := self.of(there[0])):
             return only.licences
@@ -121,7 +121,7 @@ class Origins:
 
 
 def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> Origin | None:
-    """What the build is made of; None where it is not in the catalog. `trained`: the tasks a run drew from, all if None."""
+    """The contents of a build; None if it is not in the catalog. `trained`: the tasks a run drew from, all if None."""
     if build_id not in {commit.id for commit in catalog.builds()}:
         return None
     asked = [trained is None, sorted(trained or [])]
@@ -137,7 +137,7 @@ def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None =
 
 
 def licences_of(catalog: Catalog, reads: Sequence[Read]) -> list[LicenceUse]:
-    """The licences of several builds together."""
+    """The licences over several builds together."""
     held = []
     for read in reads:
         with catalog.connect(read.build_id, tables=TABLES) as connection:
@@ -147,12 +147,12 @@ def licences_of(catalog: Catalog, reads: Sequence[Read]) -> list[LicenceUse]:
 
 
 def licensed(connection: duckdb.DuckDBPyConnection, asked: list[object]) -> pa.Table:
-    """A line for each work and each sample that training saw: kind, id, licence."""
+    """A row for each work and each sample that training saw: kind, id, licence."""
     return connection.execute(LICENSED, [*asked, *asked]).to_arrow_table()
 
 
 def counted(*held: pa.Table) -> list[LicenceUse]:
-    """How many works and samples stand under each licence; what is in several tables counts once."""
+    """The number of works and samples under each licence; duplicates between tables count once."""
     if not held:
         return []
     with duckdb.connect(":memory:") as connection:
@@ -193,9 +193,9 @@ COUNTED = """
 
 
 def build_row(connection: duckdb.DuckDBPyConnection, build_id: str) -> dict[str, Any]:
-    """The line of the build without its recipe; its id alone where the commit holds no line."""
-    found = rows(connection, "select * exclude (spec) from builds where build_id = ?", [build_id])
-    return found[0] if found else {"build_id": build_id}
+    """The row of the build in `builds` without its recipe; the id alone if the commit has no such row."""
+    matches = rows(connection, "select * exclude (spec) from builds where build_id = ?", [build_id])
+    return matches[0] if matches else {"build_id": build_id}
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str, params: list[object]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Values and names within SQL text, where no parameter can be bound: lists, macros, and SQL that is put together."""
+"""Quoting of values and names in SQL text where no parameter can be bound: lists, macros, and composed queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def literal(value: str) -> str:
-    """A string as SQL writes it, whatever stands in it.
+    """A string as a SQL literal, with quotes and NUL characters escaped.
 
     >>> literal("it's")
     "'it''s'"
@@ -16,16 +16,16 @@ def literal(value: str) -> str:
 
 
 def literals(values: Iterable[str]) -> str:
-    """Strings, with commas between them."""
+    """Strings as SQL literals, separated by commas."""
     return ", ".join(map(literal, values))
 
 
 def identifier(name: str) -> str:
-    """A name of a table or column, whatever stands in it."""
+    """The name of a table or column as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def case(subject: str, choices: Iterable[tuple[str, str]], otherwise: str = "null") -> str:
-    """SQL for the expression that belongs to the subject's value, of (value, expression)."""
+    """A SQL CASE expression over a subject, built from (value, expression) pairs."""
     branches = " ".join(f"when {literal(value)} then {expression}" for value, expression in choices)
     return f"(case {subject} {branches} else {otherwise} end)" if branches else otherwise

@@ -1,6 +1,7 @@
-"""The small tables of the catalog, held in memory and kept fresh: each file is read once, however often one looks.
+"""In-memory cache of small catalog tables for repeated queries; each file is read once.
 
-For who looks again and again while runs come and go. Whoever asks once, or asks large tables, takes `Catalog.connect`.
+For callers that poll the catalog while runs start and end. For a single query, or for large tables, use
+`Catalog.connect`.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from codi2_storage.catalog.tables import TABLES, VIEWS, as_table
 from codi2_storage.commits.commit import Manifest
 from codi2_storage.store import Store
 
-AT_ONCE = 16  # files read side by side: they are small and, on an object store, far
+AT_ONCE = 16  # files read in parallel: they are small, and on an object store latency dominates
 
 
-class Reader:
-    """Rows of some tables, of every commit. Not for several threads at once."""
+class TableCache:
+    """The rows of some tables over all commits. Not thread-safe."""
 
     def __init__(self, tables: Collection[str]) -> None:
         self.tables = tuple(tables)
         self._rows: dict[Manifest, pa.Table] = {}
 
     def read(self, catalog: Catalog) -> duckdb.DuckDBPyConnection:
-        """A connection with the tables as the catalog has them; files that were read before are not read again."""
+        """A connection with the current rows of the tables. Files that were read before are not read again."""
         wanted = {file for commit in catalog.commits for file in commit.files if file.table in self.tables}
         missing = sorted(wanted - self._rows.keys(), key=lambda file: (file.path, file.start))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = dict(zip(missing, pool.map(lambda file: rows_of(catalog.store, file), missing), strict=True))
-        self._rows = {file: found[file] if file in found else self._rows[file] for file in wanted}
+            loaded = dict(zip(missing, pool.map(lambda file: rows_of(catalog.store, file), missing), strict=True))
+        self._rows = {file: loaded[file] if file in loaded else self._rows[file] for file in wanted}
         connection = duckdb.connect(":memory:")
         for name in self.tables:
             held = [
@@ -49,7 +50,7 @@ class Reader:
 
 
 def rows_of(store: Store, file: Manifest) -> pa.Table:
-    """The rows of one manifest, in the table's own schema."""
+    """The rows of one manifest, in the schema of its table."""
     with store.open_read(file.path) as source:
-        found = pq.ParquetFile(source).read(use_threads=False)
-    return as_table(file.table, found if file.whole else found.slice(file.start, file.rows))
+        content = pq.ParquetFile(source).read(use_threads=False)
+    return as_table(file.table, content if file.whole else content.slice(file.start, file.rows))

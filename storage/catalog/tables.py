@@ -1,4 +1,4 @@
-"""Every table of the catalog and its columns, in one place. Design: `docs/architecture.md`."""
+"""Schemas of all catalog tables, in one place. Design: `docs/architecture.md`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PARTS = _schema(
     build_id=S, sample_id=S, position=I, turn=I, role=S, modality=S, text=S, asset_id=S, icl_role=S, target=B
 )
 
-# `op`, `params` and `inputs` are set on derived media alone: how they are made, and from which assets; `near` names the
-# group of near-duplicates, the asset itself where it has none
+# `op`, `params` and `inputs` are set on derived assets alone: the operator, its parameters and the input assets. `near`
+# names the group of near-duplicates; an asset without near-duplicates names itself.
 _ASSETS = _schema(
     asset_id=S, source_row_id=S, source_sha256=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I, duration_s=F,
     caption=S, attributes=S, licence=S, split=S, holdout=S, near=S, shard=S, member=S, offset=I, text=S, op=S,
@@ -32,15 +32,16 @@ TABLES: dict[str, pa.Schema] = {
         corpus=S, revision=S, source=S, version=S, sha256=S, licence=S, description=S, rows=I, ingest_id=S
     ),
     "source_rows": _schema(source_row_id=S, corpus=S, revision=S, locator=S, sha256=S, licence=S, author=S),
-    # every row that was normalised; a build's `assets` are those it selected, and what it derived from them
+    # every normalised row; a build's `assets` are the rows it selected and the assets it derived from them
     "ingested": _ASSETS,
     "assets": _ASSETS,
-    # a signal is a number (`value`), words (`text`) or a list of numbers (`vector`): an embedding, a thumbnail
+    # a signal is a number (`value`), a string (`text`) or a list of numbers (`vector`), for example an embedding or a
+    # thumbnail
     "signals": _schema(
         asset_id=S, op=S, op_version=S, name=S, value=F, text=S, vector=pa.list_(pa.float32())
     ),
     "rejects": _schema(build_id=S, subject=S, stage=S, op=S, reason=S, score=F, threshold=F, error=S),
-    # works whose owners opted out: their rows, and their media from wherever else they come
+    # works whose owners opted out: their rows, and their media whichever corpus they come from
     "forgotten": _schema(source_row_id=S, asset_id=S, corpus=S, locator=S, sha256=S, created_at=S),
     "plan": _PARTS,
     "parts": _PARTS,
@@ -60,9 +61,9 @@ TABLES: dict[str, pa.Schema] = {
     "metrics": _schema(
         run_id=S, checkpoint_id=S, suite=S, task=S, split=S, metric=S, value=F, low=F, high=F, n=I, baseline=S
     ),
-    # the model's own scores, sample by sample: what two models are compared by
+    # the model's own scores per sample: two models are compared by these
     "scores": _schema(run_id=S, checkpoint_id=S, suite=S, task=S, metric=S, sample_id=S, value=F),
-    # a line for each metric that a decision looked at: `role` is chosen or guard, `gain` candidate less champion
+    # one row per metric of a promotion decision: `role` is chosen or guard, `gain` is candidate minus champion
     "gates": _schema(
         gate_id=S, build_id=S, candidate=S, champion=S, role=S, metric=S, candidate_value=F, champion_value=F, gain=F,
         low=F, high=F, n=I, passed=B, promoted=B, reason=S, created_at=S,
@@ -71,26 +72,27 @@ TABLES: dict[str, pa.Schema] = {
         request_id=S, sample_id=S, status=S, reason=S, seed=I, checkpoint_id=S, uri=S, prompt=S
     ),
     "deployments": _schema(name=S, checkpoint_id=S, uri=S, since=S, until=S, reason=S),
-    # what a person keeps from being collected: `kind` is build or checkpoint
+    # builds and checkpoints that garbage collection must keep: `kind` is build or checkpoint
     "pins": _schema(target=S, kind=S, reason=S, created_at=S),
 }  # fmt: skip
 
 
-# Rows are only ever added: what ends one is the next of its name, and one without a checkpoint says that nothing follows.
+# Rows are only ever appended. A deployment ends when the next of its name starts; a row without a checkpoint marks an
+# end without a successor.
 VIEWS: dict[str, str] = {
     "deployments": """select * from (
         select * replace (coalesce(until, lead(since) over (partition by name order by since, checkpoint_id desc)) as until)
         from ({rows})) where checkpoint_id is not null""",
 }
-"""How a table is shown where that is not just as its rows stand in files."""
+"""SQL of the tables whose view differs from their stored rows."""
 
 
 class SchemaError(ValueError):
-    """Rows do not fit their table; the message names the table and the column."""
+    """Rows do not fit their table. The message names the table and the column."""
 
 
 def as_table(name: str, rows: pa.Table | list[dict]) -> pa.Table:
-    """Rows in the table's own schema; missing columns become null, unknown ones are an error."""
+    """Rows in the schema of their table. Missing columns become null; an unknown column raises SchemaError."""
     if name not in TABLES:
         raise SchemaError(f"unknown table {name!r}; known: {', '.join(sorted(TABLES))}")
     schema = TABLES[name]

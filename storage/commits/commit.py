@@ -1,4 +1,4 @@
-"""What a commit is: the Parquet files it makes visible, or the rows of shared ones, and the commits it stands on."""
+"""Commit and Manifest: the Parquet files, or rows of shared files, that a commit makes visible, and its dependencies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ KINDS = ("ingest", "build", "forget", "run", "generation", "gate", "deployment",
 
 @dataclass(frozen=True)
 class Manifest:
-    """Rows of one table: a Parquet file, or `rows` of a shared one from row `start` on."""
+    """Rows of one table: a whole Parquet file, or `rows` rows of a shared file from row `start` on."""
 
     table: str
     path: str
     rows: int
     sha256: str
-    """Of the whole file."""
+    """Hash of the whole file."""
     start: int = 0
     of: int | None = None
-    """Rows of the whole file where it is shared."""
+    """Number of rows of the whole file if it is shared."""
 
     @property
     def whole(self) -> bool:
@@ -29,7 +29,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Commit:
-    """What one commit file says. `uses` names the commits whose rows belong to this one as well."""
+    """The content of one commit file. `uses`: ids of the commits whose rows also belong to this one."""
 
     id: str
     kind: str

@@ -1,9 +1,9 @@
-"""Compaction: the many small manifests of partitions become few, and no build sees a difference.
+"""Compaction of small manifests into few large Parquet files; every build reads the same rows as before.
 
-Every partition and every measurement of one commits files of its own, so that writers need no lock; a million of them make the
-first query slow. `compact` copies their rows into large Parquet files and publishes one pack that holds all their
-commits under their old ids. Nothing is removed: who reads meanwhile goes on with the files it knows, and `keeping`
-removes those a grace period later.
+Each partition, and each measurement of one, commits its own files, so that writers need no lock; a million of them make
+the first query slow. `compact` copies their rows into large Parquet files and publishes one pack that holds all their
+commits under their old ids. Nothing is removed: concurrent readers go on with the files they have listed, and garbage
+collection removes those after a grace period.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from codi2_storage.coordination.active_runs import wait_for_collector
 from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
 
-LEAST = 16  # loose commits that are worth a pack
-MOST_PACKS = 8  # more than these are made one
-GROUP_ROWS = 4_096  # of a row group: what is read at least to have the rows of one partition
+LEAST = 16  # loose commits from which on a pack is worth writing
+MOST_PACKS = 8  # above this number all packs are merged into one
+GROUP_ROWS = 4_096  # rows of a row group: the least that is read to get the rows of one partition
 FILE_ROWS = 2**20
-FILE_BYTES = 128 * 2**20  # of Parquet in memory, from which on a file ends
-READERS = 8  # files read at once: on an object store each waits for its answer
-COMPACTOR = "compactor"  # lease: no two at once, none beside a collection, which would miss what is being copied
+FILE_BYTES = 128 * 2**20  # a file ends when its Parquet data in memory reaches this size
+READERS = 8  # files read in parallel, because reads from an object store wait for the network
+COMPACTOR = "compactor"  # name of the lease: one compaction at a time, and none during a garbage collection, which would miss what is being copied
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did; all zero where nothing was worth it."""
+    """What a compaction did; all zero if there was nothing to compact."""
 
     commits: int = 0
     files_before: int = 0
@@ -46,7 +46,10 @@ class Compacted:
 
 
 def compact(store: Store, advance: Advance = lambda done: None, least: int = LEAST) -> Compacted:
-    """Pack the ingest commits that lie loose, and all packs into one where they are many. `advance` is told of files read."""
+    """Pack the loose ingest commits, and merge all packs into one if there are many.
+
+    `advance` is called with the number of files read. `least`: loose commits below which nothing is packed.
+    """
     with lease(store, COMPACTOR, about="a compaction"):
         wait_for_collector(store)
         return pack(store, advance, least)
@@ -73,7 +76,7 @@ def pack(store: Store, advance: Advance, least: int) -> Compacted:
 
 
 def merge(store: Store, table: str, chosen: list[Commit], advance: Advance) -> Iterator[tuple[str, Manifest]]:
-    """The commits' rows of one table in new files, in order. Yields each commit's id with its share of one."""
+    """Copy the commits' rows of one table into new files, in order. Yields each commit's id with its share of a file."""
     files = [(commit.id, file) for commit in chosen for file in commit.files if file.table == table]
     growing = Growing(store, table)
     with ThreadPoolExecutor(READERS) as pool:
@@ -93,7 +96,7 @@ def merge(store: Store, table: str, chosen: list[Commit], advance: Advance) -> I
 
 
 class Growing:
-    """A shared Parquet file of one table while it is made."""
+    """A shared Parquet file of one table while it is being written."""
 
     def __init__(self, store: Store, table: str) -> None:
         self.store, self.table = store, table
@@ -124,7 +127,7 @@ class Growing:
         self.waiting, self.held = [], 0
 
     def end(self) -> Iterator[tuple[str, Manifest]]:
-        """Write the file, begin the next. Yields each commit's share."""
+        """Write the file and start the next one. Yields each commit's id with its share."""
         self.flush()
         self.writer.close()
         if self.shares:

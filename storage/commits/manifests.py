@@ -1,8 +1,8 @@
-"""Parquet manifests that become visible together.
+"""Parquet manifests and the commits that make them visible together.
 
-Workers write `catalog/<table>/build=<commit>/<uuid>.parquet` as they go; nobody sees these files until
-`catalog/commits/<kind>/<commit>.json` names them, with row counts and hashes. No lock is needed: every writer
-makes files of its own, and a commit is one atomic write.
+Workers write `catalog/<table>/build=<commit>/<uuid>.parquet` as they go. These files stay invisible until
+`catalog/commits/<kind>/<commit>.json` lists them, with row counts and hashes. No lock is needed: every writer creates
+its own files, and a commit is one atomic write.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from codi2_storage.store import Store
 __all__ = ["KINDS", "Commit", "Manifest", "Writer", "commits", "committed", "publish", "read_rows", "write_manifest"]
 
 Found = TypeVar("Found")
-LOOKS = 5  # at a folder of commits from which a collector removes some
+LOOKS = 5  # attempts at reading the commits while a collector removes some of them
 
 
 def write_manifest(store: Store, commit_id: str, table: str, rows: pa.Table | list[dict]) -> Manifest:
-    """Write rows of one table as a Parquet file that is not visible yet. URIs inside the root become relative to it."""
+    """Write rows of one table as a Parquet file that is not visible yet.
+
+    URIs inside the root are stored relative to it.
+    """
     content = as_table(table, rows)
     if "uri" in content.column_names:
         uris = [relative(store, uri) if uri else uri for uri in content["uri"].to_pylist()]
@@ -55,47 +58,47 @@ def _commit_path(kind: str, commit_id: str) -> str:
 
 
 def publish(store: Store, commit: Commit) -> None:
-    """Make a commit's files visible, all at once. The same id again replaces what it named before."""
+    """Make a commit's files visible, all at once. Publishing the same id again replaces the earlier commit."""
     store.write_bytes(_commit_path(commit.kind, commit.id), commit.to_json(), durable=True)
 
 
 def committed(store: Store, commit_id: str, kind: str) -> Commit | None:
-    """The commit of that id, or None."""
+    """The commit with that id, or None. Raises ValueError for an unknown kind or an invalid id."""
     path = _commit_path(kind, commit_id)
 
     def look() -> Commit | None:
         if store.exists(path):
             return Commit.from_json(store.read_bytes(path))
-        return next((found for pack in packs(store).values() if (found := pack.commits.get((kind, commit_id)))), None)
+        return next((packed for pack in packs(store).values() if (packed := pack.commits.get((kind, commit_id)))), None)
 
     return settled(look)
 
 
 def commits(store: Store, kind: str | None = None) -> list[Commit]:
-    """Every commit (of a kind), ordered by kind and id."""
+    """All commits (of one kind), ordered by kind and id. Raises ValueError if a commit file is damaged."""
     return settled(lambda: _commits(store, kind))
 
 
 def _commits(store: Store, kind: str | None) -> list[Commit]:
     names = store.list(f"catalog/commits/{kind}" if kind else "catalog/commits")
-    found: dict[tuple[str, str], Commit] = {}
+    by_key: dict[tuple[str, str], Commit] = {}
     for pack in packs(store).values():
-        found |= {key: commit for key, commit in pack.commits.items() if kind in (None, key[0])}
+        by_key |= {key: commit for key, commit in pack.commits.items() if kind in (None, key[0])}
     for path in names:
         *_, folder, name = path.split("/")
-        if path.startswith(f"{PACKS}/") or (folder, name.removesuffix(".json")) in found:
+        if path.startswith(f"{PACKS}/") or (folder, name.removesuffix(".json")) in by_key:
             continue
         data = store.read_bytes(path)
         try:
             commit = Commit.from_json(data)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"damaged commit file {store.uri(path)}: {error}") from error
-        found[commit.kind, commit.id] = commit
-    return [found[key] for key in sorted(found)]
+        by_key[commit.kind, commit.id] = commit
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def settled(look: Callable[[], Found]) -> Found:
-    """What a look at the commits finds. One that met a file removed since it was listed looks again."""
+    """Run `look` and return its result; run it again if a file was removed between listing and reading."""
     for _ in range(LOOKS):
         with suppress(FileNotFoundError):
             return look()
@@ -103,22 +106,22 @@ def settled(look: Callable[[], Found]) -> Found:
 
 
 def read_rows(store: Store, manifests: Iterable[Manifest], columns: Collection[str] | None = None) -> pa.Table:
-    """The rows of manifests of one table, each file opened once. Columns that a file lacks are null."""
+    """The rows of manifests of one table; each file is opened once. Columns that a file lacks are null."""
     ordered = sorted(manifests, key=lambda file: (file.path, file.start))
-    found = []
+    parts = []
     for path, shares in groupby(ordered, key=lambda file: file.path):
         with store.open_read(path) as handle:
-            found += stretches(pq.ParquetFile(handle), list(shares), columns)
+            parts += stretches(pq.ParquetFile(handle), list(shares), columns)
     names = list(columns or TABLES[ordered[0].table].names) if ordered else list(columns or [])
-    return pa.concat_tables(found) if found else pa.table({name: [] for name in names})
+    return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})
 
 
 def stretches(file: pq.ParquetFile, shares: list[Manifest], columns: Collection[str] | None) -> list[pa.Table]:
-    """Stretches of a file, in the columns of their table; of its row groups those alone are read that hold some."""
+    """Read parts of a file, in the columns of their table. Only the row groups that hold some of the rows are read."""
     table = shares[0].table
     wanted = list(columns or TABLES[table].names)
     present = [name for name in wanted if name in file.schema_arrow.names]
-    found, begin = [], 0
+    parts, begin = [], 0
     for number in range(file.num_row_groups):
         end = begin + file.metadata.row_group(number).num_rows
         inside = [share for share in shares if share.start < end and share.start + share.rows > begin]
@@ -126,13 +129,13 @@ def stretches(file: pq.ParquetFile, shares: list[Manifest], columns: Collection[
             group = as_table(table, file.read_row_group(number, columns=present)).select(wanted)
             for share in inside:
                 first, last = max(share.start, begin), min(share.start + share.rows, end)
-                found.append(group.slice(first - begin, last - first))
+                parts.append(group.slice(first - begin, last - first))
         begin = end
-    return found
+    return parts
 
 
 class Writer:
-    """Collects manifests and publishes them on a clean exit; an exception leaves nothing visible.
+    """Collects manifests and publishes them on a clean exit; after an exception nothing becomes visible.
 
     >>> with Writer(store, "run-1", kind="run") as writer:
     ...     writer.append("metrics", [{"run_id": "run-1", "metric": "loss", "value": 0.5}])
@@ -151,12 +154,12 @@ class Writer:
             self.files.append(write_manifest(self.store, self.commit_id, table, rows))
 
     def rename(self, commit_id: str) -> None:
-        """Publish under another id than was thought: what is in the commit has shown that it is another one."""
+        """Publish under another id, for callers that learn the final id only while writing."""
         _commit_path(self.kind, commit_id)
         self.commit_id = commit_id
 
     def add(self, files: list[Manifest]) -> None:
-        """Take over manifests that workers have written."""
+        """Add manifests that workers have written."""
         self.files.extend(files)
 
     def __enter__(self) -> Self:

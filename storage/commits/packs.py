@@ -1,8 +1,8 @@
-"""Packs: many commits in one file, whose rows lie in few Parquet files. `compact.py` writes them.
+"""Packs: many commits in one file, whose rows lie in a few shared Parquet files. `compact.py` writes them.
 
-`catalog/commits/pack/<id>.json` holds commits word for word, but for their files, which are stretches of shared ones. A pack
-never changes: its id is the hash of what it holds. While the files of the commits themselves are there as well, the
-pack's word counts; a later collection removes them.
+`catalog/commits/pack/<id>.json` holds commits unchanged, except that their files are ranges of rows in shared files. A
+pack is immutable: its id is the hash of its content. As long as the commits' own files also exist, the pack takes
+precedence; a later garbage collection removes those files.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from codi2_storage.commits.commit import Commit, Manifest
 from codi2_storage.store import Store
 
 FOLDER = "catalog/commits/pack"
-REMEMBERED = 64  # packs that a process keeps in memory, about a megabyte for a thousand commits
+REMEMBERED = 64  # packs that a process caches; about a megabyte per thousand commits
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Commits by (kind, id), and the paths of the packs that this one takes the place of."""
+    """Commits by (kind, id), and the paths of the packs that this one replaces."""
 
     commits: dict[tuple[str, str], Commit]
     replaces: tuple[str, ...] = ()
 
 
 def pack_json(commits: Iterable[Commit], replaces: Sequence[str] = ()) -> bytes:
-    """A pack's content. Each file is told once, a commit's share of it as [number, start, rows]."""
+    """Serialise a pack. Each file is listed once; a commit's share of it is [file number, start, rows]."""
     numbers: dict[str, int] = {}
     files: list[list[str | int]] = []
-    told = []
+    entries = []
     for commit in sorted(commits, key=lambda commit: (commit.kind, commit.id)):
         for file in commit.files:
             if file.path not in numbers:
                 numbers[file.path] = len(files)
                 files.append([file.table, file.path, file.sha256, file.rows if file.of is None else file.of])
         shares = [[numbers[file.path], file.start, file.rows] for file in commit.files]
-        told.append([commit.id, commit.kind, shares, commit.uses, commit.info])
-    content = {"files": files, "commits": told, "replaces": sorted(replaces)}
+        entries.append([commit.id, commit.kind, shares, commit.uses, commit.info])
+    content = {"files": files, "commits": entries, "replaces": sorted(replaces)}
     return json.dumps(content, separators=(",", ":")).encode()
 
 
 def unpacked(data: bytes) -> Pack:
     content = json.loads(data)
-    found = {}
+    commits = {}
     for name, kind, shares, uses, info in content["commits"]:
         manifests = []
         for number, start, rows in shares:
             table, path, sha256, of = content["files"][number]
             manifests.append(Manifest(table, path, rows, sha256, start, of))
-        found[kind, name] = Commit(name, kind, manifests, uses, info)
-    return Pack(found, tuple(content["replaces"]))
+        commits[kind, name] = Commit(name, kind, manifests, uses, info)
+    return Pack(commits, tuple(content["replaces"]))
 
 
 def write_pack(store: Store, commits: Iterable[Commit], replaces: Sequence[str] = ()) -> str:
-    """Publish commits as one pack, all at once. Returns its path."""
+    """Publish commits as one pack, atomically. Returns its path."""
     data = pack_json(commits, replaces)
     path = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:16]}.json"
     store.write_bytes(path, data, durable=True)
@@ -65,17 +65,17 @@ def write_pack(store: Store, commits: Iterable[Commit], replaces: Sequence[str] 
 
 
 def packs(store: Store) -> dict[str, Pack]:
-    """The packs that count, by path: those that no other takes the place of.
+    """The packs in effect, by path: those that no other pack replaces.
 
-    Raises FileNotFoundError where one is removed at this moment, ValueError where one is damaged.
+    Raises FileNotFoundError if one is removed during the read, ValueError if one is damaged.
     """
-    found = all_packs(store)
-    replaced = {path for pack in found.values() for path in pack.replaces}
-    return {path: pack for path, pack in found.items() if path not in replaced}
+    every = all_packs(store)
+    replaced = {path for pack in every.values() for path in pack.replaces}
+    return {path: pack for path, pack in every.items() if path not in replaced}
 
 
 def all_packs(store: Store) -> dict[str, Pack]:
-    """Those too whose place another has taken."""
+    """All packs by path, including those that another pack has replaced."""
     return {path: _read(store.uri(), path) for path in store.list(FOLDER) if path.endswith(".json")}
 
 

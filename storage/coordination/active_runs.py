@@ -1,7 +1,7 @@
-"""Who works on a root at this moment, told by leases: what a collection must not run beside.
+"""Detects, by their leases, the runs that use a root, so that garbage collection never runs beside them.
 
-Both sides raise their own flag before they look for the other's: whoever builds holds a lease and then waits for the
-collector; the collector holds its lease and then refuses where another is held. So never do both go on.
+Both sides take their own lease before they look for the other's: a build takes a lease and then waits for the
+collector; the collector takes its lease and then refuses if another one is held. So the two never proceed together.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from codi2_storage.coordination.leases import FOLDER, TTL, Record, holder, lease
 from codi2_storage.store import Store
 
 COLLECTOR = "collector"
-# flows that name no file of the catalog which was not there before, and read none that a collection may take
+# flows that name no new files in the catalog and read none that a collection may remove (compaction has its own lease)
 HARMLESS = ("collect-garbage", "compact-catalog", "serve-model", "fetch-media")
 OF_RUNS = "run-"
 POLL = 1.0
 
 
 class Busy(RuntimeError):
-    """A run works on the root: the message says which, and since it lives, nothing was removed."""
+    """A run uses the root. The message names it; since it is alive, nothing was removed."""
 
 
 def refuse(store: Store, ttl: float = TTL) -> None:
-    """Raise Busy where anyone but collectors and the harmless holds a lease and lives. Those on other machines are watched
-    for as long as a lease lasts: one whose beat stands still is dead."""
+    """Raise Busy if a live process holds a lease, other than collectors and the flows in `HARMLESS`.
+
+    Holders on other machines are watched for `ttl` seconds: one whose heartbeat does not change in that time is dead.
+    """
     suspects = held(store)
     deadline = time.monotonic() + ttl
     while suspects:
@@ -33,7 +35,7 @@ def refuse(store: Store, ttl: float = TTL) -> None:
             beats = name in now and (now[name].token, now[name].beat) != (record.token, record.beat)
             if record.alive(store) or beats:
                 raise Busy(
-                    f"{store.root}: {record.told()} works on it: nothing was removed; try again when that is done"
+                    f"{store.root}: {record.describe()} works on it: nothing was removed; try again when that is done"
                 )
         if time.monotonic() >= deadline:
             return
@@ -42,10 +44,10 @@ def refuse(store: Store, ttl: float = TTL) -> None:
 
 
 def held(store: Store) -> dict[str, Record]:
-    """The leases that were not released, by holders that may live, whatever keeps a collection from running."""
+    """The leases that block a collection: not released, and held by processes that may be alive."""
     names = {file.name.removeprefix(f"{FOLDER}/").rpartition("/")[0] for file in store.files(FOLDER)}
-    found = {name: record for name in sorted(names) if not harmless(name) and (record := holder(store, name))}
-    return {name: record for name, record in found.items() if not record.over}
+    holders = {name: record for name in sorted(names) if not harmless(name) and (record := holder(store, name))}
+    return {name: record for name, record in holders.items() if not record.over}
 
 
 def harmless(name: str) -> bool:
@@ -53,7 +55,10 @@ def harmless(name: str) -> bool:
 
 
 def wait_for_collector(store: Store) -> None:
-    """Let a collection that runs come to its end. To be called by whoever holds a lease, before he looks at what is there."""
+    """Wait for a running garbage collection to end.
+
+    Call it while holding a lease, and before reading what the root holds.
+    """
     collector = holder(store, COLLECTOR)
     if collector is not None and not collector.over:
         with lease(store, COLLECTOR, about="a run that waits for the collection"):

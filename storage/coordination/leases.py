@@ -1,10 +1,11 @@
-"""Leases: of many who want to make the same thing, on any machines, one does; one that died is taken over from.
+"""Distributed leases with takeover from dead holders: one process at a time, on any machine, makes a given thing.
 
-Numbered files `leases/<name>/<n>.json` on the store itself, each created by whoever finds it missing, which every store
-can promise to one alone. The highest number holds. Its holder rewrites the file with a rising `beat`, and at the end says
-that it is released. Others take over by creating the next number: at once where the holder is released, or ran on this
-machine and has ended; else when its beat stood still for `ttl` seconds of their own watching. Nobody's clock is read.
-The highest file is never removed while the name is in use, so numbers only rise.
+A lease is a numbered file `leases/<name>/<n>.json` on the store itself, created only if it does not exist, which every
+store can guarantee to a single process. The highest number holds the lease. Its holder rewrites the file with a rising
+heartbeat counter (`beat`), and marks it as released at the end. Others take over by creating the next number: at once
+if the holder released it, or ran on this machine and has ended; otherwise when the heartbeat has not changed for `ttl`
+seconds of their own observation. No clocks are compared between machines. The highest file is never removed while the
+name is in use, so numbers only rise.
 """
 
 from __future__ import annotations
@@ -27,23 +28,26 @@ from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
 
 FOLDER = "leases"
-TTL = 30.0  # seconds without a beat until a holder counts as dead
-POLL = 0.5  # seconds between two looks of one who waits
-_held: dict[tuple[str, str], Held] = {}  # of this process, by store and name
-_creating = threading.Lock()  # memory:// looks and creates in two steps
+TTL = 30.0  # seconds without a heartbeat after which a holder counts as dead
+POLL = 0.5  # seconds between two checks of a waiting process
+_held: dict[tuple[str, str], Lease] = {}  # leases of this process, by store and name
+_creating = threading.Lock()  # memory:// checks and creates in two steps
 
 
 class LeaseLost(RuntimeError):
-    """Another took the lease over while we stood still: what we made must not be published."""
+    """Another process took the lease over while this one stood still: the result must not be published."""
 
 
 class LeaseTaken(RuntimeError):
-    """Another holds the lease, and the time to wait is over."""
+    """Another process holds the lease, and the time to wait is over."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a lease's file says. `about`: who holds it, in words for people who wait. `place`: the hash of where its root lay."""
+    """The content of a lease file.
+
+    `about`: the holder in words, for messages. `beat`: heartbeat counter. `place`: hash of the root's location.
+    """
 
     token: str
     process: Process
@@ -62,21 +66,24 @@ class Record:
 
     @property
     def over(self) -> bool:
-        """The next may enter at once."""
+        """Whether the next process may take the lease at once."""
         return self.released or self.process.gone
 
     def alive(self, store: Store) -> bool:
-        """Its process lives on this machine. Not known of one that works on another root, of which this is a copy, or on this
-        one under another path: that beats, or does not."""
+        """Whether its process is alive on this machine.
+
+        False also if that cannot be decided here: the process works on another root, of which this one is a copy, or on
+        this root under another path. Its heartbeat decides then.
+        """
         return self.process.here and not self.process.gone and self.place in ("", place_of(store))
 
-    def told(self) -> str:
+    def describe(self) -> str:
         where = "on this machine" if self.process.here else "on another machine"
         return f"{self.about or 'a process'} (pid {self.process.pid} {where})"
 
 
-class Held:
-    """A lease that is ours. `check` before publishing what it guards."""
+class Lease:
+    """A lease that this process holds. Call `check` before publishing what it guards."""
 
     def __init__(self, store: Store, name: str, number: int, record: Record, ttl: float) -> None:
         self.store, self.name, self.number, self.ttl = store, name, number, ttl
@@ -87,21 +94,24 @@ class Held:
         self._thread = threading.Thread(target=self._beat, name=f"lease {name}", daemon=True)
 
     def check(self) -> None:
-        """Raise LeaseLost if another took over. Asks the store, so it raises what that raises when it is away."""
+        """Raise LeaseLost if another process took over.
+
+        It reads the store, so a store that is unreachable raises its own error.
+        """
         if self._lost or highest(self.store, self.name) > self.number:
             self._lost = True
             raise LeaseLost(f"{self.name}: another process took over while this one stood still; run it again")
 
     @property
     def lost(self) -> bool:
-        """As the last beat found it."""
+        """Whether another process had taken over at the last heartbeat."""
         return self._lost
 
     def start(self) -> None:
         self._thread.start()
 
     def release(self, forget: bool = False) -> None:
-        """Let the next enter at once. `forget`: nobody will ask for this name again, so its files go."""
+        """Release the lease. `forget`: the name will not be used again, so its files are removed."""
         self._end.set()
         self._thread.join()
         if self._lost:
@@ -111,11 +121,11 @@ class Held:
                 self.store.remove(folder(self.name))
             else:
                 self._write(released=True)
-        except OSError as error:  # what was guarded is done: others need only wait until the beat is old
+        except OSError as error:  # the guarded work is done: others only have to wait until the heartbeat is stale
             to_stderr(f"{self.name}: not released ({error}); free after {self.ttl:g} s")
 
     def _beat(self) -> None:
-        """A store that is away is asked again until it is back; the lease is lost only to another who took it."""
+        """Write heartbeats. An unreachable store is tried again; the lease is lost only when another process took it."""
         pause = self.ttl / 6
         while not self._end.wait(pause):
             try:
@@ -124,7 +134,7 @@ class Held:
                     return
                 self._write()
                 pause = self.ttl / 6
-            except Exception:  # whatever a store raises while it is away; `check` is what fails
+            except Exception:  # any error of an unreachable store; `check` is what fails
                 pause = min(1.0, self.ttl / 6)
 
     def _write(self, released: bool = False) -> None:
@@ -134,7 +144,7 @@ class Held:
 
 
 class Watch:
-    """Tells when a beat has stood still for `ttl` seconds of our own looking: time in which we did not look counts not."""
+    """Measures how long a heartbeat has not changed. Only time in which this process was looking counts."""
 
     def __init__(self, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.ttl, self.clock = ttl, clock
@@ -143,14 +153,17 @@ class Watch:
         self.looked = 0.0
 
     def stale(self, *mark: Any, most: float) -> bool:
-        """Look at a beat. `most`: seconds that a look may add, so that a sleeping machine does not count its sleep."""
+        """Record a look at a heartbeat; return whether it has not changed for `ttl` seconds.
+
+        `most`: seconds that one look may add, so that time in which the machine slept does not count.
+        """
         now = self.clock()
         self.still = self.still + min(now - self.looked, most) if mark == self.seen else 0.0
         self.seen, self.looked = mark, now
         return self.still >= self.ttl
 
     def blind(self) -> None:
-        """The store could not be asked: begin anew, since the holder could not write either."""
+        """Start again after the store was unreachable, since the holder could not write either."""
         self.seen = None
 
 
@@ -163,11 +176,12 @@ def lease(
     about: str = "",
     forget: bool = False,
     say: Callable[[str], None] | None = None,
-) -> Iterator[Held]:
-    """Hold the lease of `name` for the body; whoever comes second waits.
+) -> Iterator[Lease]:
+    """Hold the lease of `name` during the body; a second process waits.
 
-    `wait`: seconds at most, None for as long as it takes; then LeaseTaken. `about`: who we are, for those who wait.
-    `forget`: the name is used once; its files go at the end. `say` is told whom we wait for (default: stderr).
+    `wait`: seconds at most, None for no limit; then LeaseTaken is raised. `about`: this process in words, for those
+    that wait. `forget`: the name is used once, so its files are removed at the end. `say` receives the messages about
+    waiting and takeover (default: stderr).
     """
     held = acquire(store, name, ttl, wait, about, say or to_stderr)
     key = identity(store), name
@@ -180,21 +194,21 @@ def lease(
 
 
 def still_ours(store: Store, name: str) -> None:
-    """`check` the lease of that name for those who do the work under it: nothing where this process never took it.
+    """Raise LeaseLost if the lease of that name was taken over; do nothing if this process never held it.
 
-    Raises LeaseLost.
+    For code that works under a lease which its caller holds.
     """
     if held := _held.get((identity(store), name)):
         held.check()
 
 
-def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Held:
-    """Wait until it is ours. Release it when done: `lease` does."""
+def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str, say: Callable[[str], None]) -> Lease:
+    """Wait for the lease and start its heartbeat. The caller must release it, as `lease` does. Raises LeaseTaken."""
     record = Record(uuid.uuid4().hex, this_process(), about, place=place_of(store))
     watch = Watch(ttl)
     poll = min(POLL, ttl / 5)
     began = time.monotonic()
-    told: str | None = None
+    announced: str | None = None
     while True:
         number, holder = look(store, name, watch)
         if number is not None:
@@ -202,21 +216,21 @@ def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str,
             free = number == 0 or (holder is not None and holder.over)
             if (free or watch.stale(*mark, most=4 * poll)) and create(store, name, number + 1, record):
                 if holder is not None and not holder.released:
-                    say(f"{name}: taken over from {holder.told()}, which ended without a word")
+                    say(f"{name}: taken over from {holder.describe()}, which ended without a word")
                 tidy(store, name, number + 1)
-                held = Held(store, name, number + 1, record, ttl)
+                held = Lease(store, name, number + 1, record, ttl)
                 held.start()
                 return held
-            if holder is not None and not free and holder.token != told:
-                say(f"{name}: waiting for {holder.told()}")
-                told = holder.token
+            if holder is not None and not free and holder.token != announced:
+                say(f"{name}: waiting for {holder.describe()}")
+                announced = holder.token
         if wait is not None and time.monotonic() - began >= wait:
-            raise LeaseTaken(f"{name}: held by {holder.told() if holder else 'another'}; waited {wait:g} s")
+            raise LeaseTaken(f"{name}: held by {holder.describe() if holder else 'another'}; waited {wait:g} s")
         time.sleep(poll)
 
 
 def look(store: Store, name: str, watch: Watch) -> tuple[int | None, Record | None]:
-    """(highest number, its record), (0, None) where nobody ever held it; (None, None) where the store is away for now."""
+    """(highest number, its record); (0, None) if nobody ever held it; (None, None) if the store is unreachable for now."""
     try:
         number = highest(store, name)
         return number, read(store, name, number) if number else None
@@ -228,7 +242,7 @@ def look(store: Store, name: str, watch: Watch) -> tuple[int | None, Record | No
 
 
 def create(store: Store, name: str, number: int, record: Record) -> bool:
-    """Create a number's file, as the only one who does. False where another was first, or is further already."""
+    """Create the file of a number exclusively. False if another process was first, or is already further."""
     path = store.path(file_of(name, number))
     if store.is_local:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -245,14 +259,16 @@ def create(store: Store, name: str, number: int, record: Record) -> bool:
         if refused(error):
             return False
         raise
-    if highest(store, name) > number:  # we had looked long ago: what we created was tidied away since
+    if (
+        highest(store, name) > number
+    ):  # the last look was long ago: the created file's number has since been used and removed
         store.remove(file_of(name, number))
         return False
     return True
 
 
 def refused(error: Exception) -> bool:
-    """An object store's word for: it exists (412), or another is creating it (409)."""
+    """Whether an object store's error means that the file exists (412) or that another process is creating it (409)."""
     text = f"{error} {error.__cause__ or ''}"
     return any(mark in text for mark in ("PreconditionFailed", "pre-conditions", "ConditionalRequestConflict", "412"))
 
@@ -262,18 +278,18 @@ def highest(store: Store, name: str) -> int:
 
 
 def numbers(store: Store, name: str) -> list[int]:
-    """The numbers there are."""
+    """The numbers that exist, ascending."""
     path = store.path(folder(name))
     try:
-        found = store.fs.ls(path, detail=False)
+        entries = store.fs.ls(path, detail=False)
     except FileNotFoundError:
         return []
-    names = [str(file).rpartition("/")[2].partition(".") for file in found]
+    names = [str(file).rpartition("/")[2].partition(".") for file in entries]
     return sorted(int(stem) for stem, _, suffix in names if suffix == "json" and stem.isdigit())
 
 
 def read(store: Store, name: str, number: int) -> Record | None:
-    """A number's record; None where it is only half written, or tidied away meanwhile."""
+    """The record of a number; None if it is half written or was removed."""
     try:
         return Record.from_json(store.read_bytes(file_of(name, number)))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -281,15 +297,15 @@ def read(store: Store, name: str, number: int) -> Record | None:
 
 
 def tidy(store: Store, name: str, number: int) -> None:
-    """Remove the numbers below ours."""
+    """Remove the numbers below this process's own."""
     for old in numbers(store, name):
         if old < number:
-            with suppress(FileNotFoundError):  # who held it before us is late with the same
+            with suppress(FileNotFoundError):  # the previous holder may be removing the same file
                 store.fs.rm_file(store.path(file_of(name, old)))
 
 
 def holder(store: Store, name: str) -> Record | None:
-    """Who holds a lease now, or held it last: one look, no waiting. None where nobody ever did."""
+    """The current or last holder of a lease, without waiting. None if nobody ever held it."""
     number = highest(store, name)
     return read(store, name, number) if number else None
 

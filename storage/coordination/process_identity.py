@@ -1,4 +1,4 @@
-"""Which process on which machine: told apart without names, so that a lease can tell whether its holder still lives."""
+"""Identifies a process and its machine without host names, so that a lease can check whether its holder is alive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Process:
-    """`machine`: hash of the boot and the process namespace (two containers of one host see different processes)."""
+    """`machine`: hash of the boot id and the process namespace (two containers of one host see different processes)."""
 
     machine: str
     pid: int
@@ -22,12 +22,12 @@ class Process:
 
     @property
     def here(self) -> bool:
-        """It ran where we run, so that we can tell whether it still does."""
+        """Whether it ran on this machine, so that this process can check whether it is alive."""
         return self.machine == machine()
 
     @property
     def gone(self) -> bool:
-        """It ran here and has ended. False where we cannot know."""
+        """Whether it ran on this machine and has ended. False if that cannot be checked from here."""
         return self.here and started(self.pid) != self.started
 
 
@@ -38,7 +38,7 @@ def this_process() -> Process:
 
 @cache
 def machine() -> str:
-    """The same for all processes that see each other's pids, and for no others; another one after a reboot."""
+    """An id shared by all processes that see each other's pids, and by no others. It changes on a reboot."""
     linux = Path("/proc/sys/kernel/random/boot_id")
     if linux.exists():
         marks = [linux.read_text(encoding="utf-8").strip(), os.readlink("/proc/self/ns/pid")]
@@ -48,18 +48,16 @@ def machine() -> str:
 
 
 def started(pid: int) -> str | None:
-    """When a process of this machine began, in units that only compare; None where none of that pid lives."""
+    """The start time of a process on this machine, in units good for comparison only; None if no such process is alive."""
     stat = Path(f"/proc/{pid}/stat")
-    if Path(
-        "/proc/self/stat"
-    ).exists():  # ticks since boot: a clock that is set does not move them, psutil's time it does
+    if Path("/proc/self/stat").exists():  # ticks since boot do not change when the clock is set; psutil's time does
         try:
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if fields[0] in "ZX" else fields[19]  # a zombie has ended
     try:
-        found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else str(found.create_time())
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
     except psutil.Error:
         return None

@@ -1,7 +1,7 @@
-"""Runs of flows as the catalog keeps them, and the truth about those that it calls running.
+"""Runs of flows in the catalog, and their true status when the catalog still calls them running.
 
-A run holds the lease `run-<its id>` as long as it lives. A row that says running, whose lease nobody holds any more, is told
-as crashed: the process was killed, and could not say so itself.
+A run holds the lease `run-<its id>` while it is alive. A row with status running whose lease nobody holds is reported
+as crashed: the process was killed and could not record its end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
 
 RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED = "running", "completed", "failed", "cancelled", "crashed"
-PREFIX = "run-"  # of a run's lease
-SILENT = 2 * leases.TTL  # seconds without a beat until a run on another machine is told as crashed
+PREFIX = "run-"  # prefix of a run's lease
+SILENT = 2 * leases.TTL  # seconds without a heartbeat after which a run on another machine is reported as crashed
 
 
 @dataclass(frozen=True)
 class Run:
-    """A row of `runs`, of the kinds that are flows. Times are UTC in ISO format; `config`: the flow's parameters as JSON, in
-    which paths inside the root begin with {root}."""
+    """A row of `runs` whose kind is a flow.
+
+    Times are UTC in ISO format. `config`: the flow's parameters as JSON, in which paths inside the root begin with
+    {root}.
+    """
 
     run_id: str
     kind: str
@@ -39,11 +42,11 @@ class Run:
     ended_at: str | None = None
     seconds: float | None = None
     attempt: int = 1
-    """2 and more: so many runs of the same flow and parameters crashed one after the other before."""
+    """One more than the number of runs of the same flow and parameters that crashed directly before this one."""
     parent: str | None = None
-    """The run that this one is a part of."""
+    """Id of the run that this one is a part of."""
     flow_run: str | None = None
-    """The id of Prefect's own record of it."""
+    """Id of the flow run in Prefect."""
     build_id: str | None = None
     seed: int | None = None
     workers: int | None = None
@@ -53,7 +56,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As they are kept; `codi2_storage.catalog.parameters.present` has them as the flow takes them."""
+        """As stored; `codi2_storage.catalog.parameters.present` converts them to what the flow takes."""
         return dict(json.loads(self.config))
 
     @property
@@ -65,7 +68,7 @@ NAMES = frozenset(field.name for field in fields(Run))
 
 
 def put(store: Store, run: Run) -> None:
-    """Write a run's row; it replaces what the catalog said of the run before."""
+    """Write a run's row; it replaces the row that the catalog had of this run."""
     row = asdict(run)
     if run.uri:
         row["uri"] = relative(store, run.uri)
@@ -74,35 +77,35 @@ def put(store: Store, run: Run) -> None:
 
 
 def get(store: Store, run_id: str) -> Run | None:
-    """A run as its row has it: one that died may still be called running. None where there is none."""
-    found = committed(store, run_id, "run")
-    return run_of(found) if found else None
+    """A run as recorded: a dead one may still have status running. None if there is no such run."""
+    commit = committed(store, run_id, "run")
+    return run_of(commit) if commit else None
 
 
 def run_of(commit: Commit) -> Run | None:
-    """The run that a commit of kind `run` tells of; None where it is no flow's (a training, an evaluation, ...)."""
+    """The run that a commit of kind `run` records; None if that is no flow's (but a training, an evaluation, ...)."""
     if "flow" not in commit.info:
         return None
     run = Run(**{name: value for name, value in commit.info.items() if name in NAMES})
     return replace(run, config=without_place(run.config))
 
 
-def told_runs(store: Store) -> list[Run]:
-    """All runs of flows, the last first, each with the status that is true now."""
-    found = [run for commit in commits(store, "run") if (run := run_of(commit))]
-    return [truth(store, run) for run in sorted(found, key=lambda run: (run.created_at, run.run_id), reverse=True)]
+def list_runs(store: Store) -> list[Run]:
+    """All runs of flows, latest first, each with its true status."""
+    recorded = [run for commit in commits(store, "run") if (run := run_of(commit))]
+    return [truth(store, run) for run in sorted(recorded, key=lambda run: (run.created_at, run.run_id), reverse=True)]
 
 
 def truth(store: Store, run: Run) -> Run:
-    """The run, or the same told as crashed, with the reason, where it is called running and does not live."""
+    """The run; if it is recorded as running but is dead, a copy with status crashed and the reason."""
     if run.status != RUNNING or (why := dead(store, run.run_id)) is None:
         return run
-    now = get(store, run.run_id)  # it may have ended in good order since its row was read
+    now = get(store, run.run_id)  # it may have ended normally since its row was read
     return now if now and now.over else replace(run, status=CRASHED, reason=why)
 
 
 def dead(store: Store, run_id: str) -> str | None:
-    """Why a run that is called running does not live; None where it may well."""
+    """Why a run that is recorded as running is dead; None if it may be alive."""
     name = PREFIX + run_id
     number = leases.highest(store, name)
     holder = leases.read(store, name, number) if number else None
@@ -117,7 +120,10 @@ def dead(store: Store, run_id: str) -> str | None:
 
 
 def heartbeat_age(store: Store, run_id: str) -> float | None:
-    """Seconds since the last beat, by the store's clock and ours; to be told, not to be acted on. None where there is none."""
+    """Seconds since the last heartbeat, by the clocks of the store and this machine; None if there is no heartbeat.
+
+    For display only: no decision may depend on it.
+    """
     name = PREFIX + run_id
     number = leases.highest(store, name)
     if not number:
@@ -131,22 +137,23 @@ def heartbeat_age(store: Store, run_id: str) -> float | None:
 
 
 def unfinished(store: Store, flow: str) -> Iterator[Run]:
-    """Runs of a flow that are called running, by their leases: no more than a few, however many runs there were."""
+    """Runs of a flow that are recorded as running, listed from their leases: few, however long the history is."""
     base = store.path(leases.FOLDER)
     try:
-        found = store.fs.ls(base, detail=False)
+        entries = store.fs.ls(base, detail=False)
     except FileNotFoundError:
         return
     start = f"{PREFIX}{flow}-"
-    for name in sorted(str(path).rstrip("/").rpartition("/")[2] for path in found):
+    for name in sorted(str(path).rstrip("/").rpartition("/")[2] for path in entries):
         if name.startswith(start) and (run := get(store, name.removeprefix(PREFIX))) and run.status == RUNNING:
             yield run
 
 
-def bury(store: Store, run: Run, wait: float = SILENT) -> Run | None:
-    """Mark a run as crashed in the catalog, once it is proven dead: its lease must be ours first.
+def mark_crashed(store: Store, run: Run, wait: float = SILENT) -> Run | None:
+    """Mark a run as crashed in the catalog, once this process holds its lease, which proves it dead.
 
-    Returns the run as marked; None where it lives (waited for `wait` seconds), or was ended or marked by another.
+    Returns the run as marked; None if it is alive (after waiting `wait` seconds), or another process ended or marked
+    it.
     """
     why = dead(store, run.run_id)
     try:
@@ -165,4 +172,4 @@ def bury(store: Store, run: Run, wait: float = SILENT) -> Run | None:
 
 
 def quiet(text: str) -> None:
-    """Nobody need know that a dead run's lease was waited for."""
+    """Discard the lease's messages: waiting for a dead run's lease is not worth a message."""

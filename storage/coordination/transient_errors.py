@@ -1,6 +1,6 @@
-"""Which errors pass by themselves, so that the same call may succeed in a while: of networks, throttling, lost workers.
+"""Classifies errors as transient (worth a retry) or permanent: network errors, throttling, lost workers are transient.
 
-Mistakes, missing files, a full disk and missing permission do not pass: they are never tried again.
+Programming errors, missing files, a full disk and missing permissions are permanent and never retried.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PASSING_TYPES: tuple[type[BaseException], ...] = (
     http.client.RemoteDisconnected,
 )  # fmt: skip
 
-# of packages that this floor does not import, by the name of the type or of one it descends from
+# types of packages that this package does not import, by the name of the type or of one of its base classes
 PASSING_NAMES = frozenset(
     {
         # botocore, aiohttp, urllib3, requests, httpx
         "EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError", "HTTPClientError",
         "ClientConnectionError", "ClientPayloadError", "ServerTimeoutError", "ProtocolError", "TransportError",
         "ChunkedEncodingError",
-        # Ray: a worker, an actor or a node is lost, or an object with it
+        # Ray: a worker, actor or node was lost, or an object with it
         "WorkerCrashedError", "ActorDiedError", "ActorUnavailableError", "RayActorError", "NodeDiedError", "ObjectLostError",
         "ObjectFetchTimedOutError", "OwnerDiedError", "LocalRayletDiedError", "RaySystemError", "OutOfMemoryError",
         "RpcError", "GetTimeoutError", "WorkerGroupStartupTimeoutError",
@@ -48,22 +48,22 @@ PASSING_CODES = frozenset(
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether the same call may succeed in a while. The first verdict along the causes counts."""
-    return next((told for one in causes(error) if (told := verdict(one)) is not None), False)
+    """Whether a retry may succeed. The first error in the chain of causes that can be classified decides."""
+    return next((transient for one in causes(error) if (transient := verdict(one)) is not None), False)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, what that came from; each once."""
+    """An error, its cause, the cause of that, and so on; each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        cause = getattr(error, "cause", None)  # as Ray keeps what a worker raised
+        cause = getattr(error, "cause", None)  # Ray keeps here what a worker raised
         error = error.__cause__ or (cause if isinstance(cause, BaseException) else None) or error.__context__
 
 
 def verdict(error: BaseException) -> bool | None:
-    """True: it passes; False: it does not; None: its causes must say."""
+    """True: transient; False: permanent; None: its causes decide."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     if (status := status_of(error)) is not None:
@@ -80,7 +80,7 @@ def verdict(error: BaseException) -> bool | None:
 
 
 def status_of(error: BaseException) -> str | None:
-    """The code that a service answered with, where the error carries one: 'SlowDown', '503'."""
+    """The code that a service responded with, if the error carries one: 'SlowDown', '503'."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore
         code = response.get("Error", {}).get("Code") or response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -1,8 +1,9 @@
-"""Collection: what no longer counts is removed, commits first, so that nothing committed ever names a missing file.
+"""Garbage collection: removes what retention does not keep, commits first, so that no commit names a missing file.
 
-`plan` says what would go and why, `collect` does it. Killed at any moment, the catalog is whole, and the next collection
-finishes: files are judged anew, by the commits that are there. What is younger than the grace period is left alone: a
-writer may be about to name it, a reader may still read it. A run that works on the root stops a collection before it begins.
+`plan` lists what would be removed and why; `collect` removes it. If it is killed at any moment, the catalog is
+consistent and the next collection finishes the work: files are judged again by the commits that exist. Whatever is
+younger than the grace period is left alone: a writer may be about to name it, a reader may still be reading it. A run
+that uses the root stops a collection before it starts.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from codi2_storage.commits.commit import Commit
 from codi2_storage.commits.packs import packs, write_pack
 from codi2_storage.coordination import active_runs
 from codi2_storage.coordination.leases import lease
-from codi2_storage.gc.inventory import COMMITS, Going, Held
+from codi2_storage.gc.inventory import COMMITS, PendingDeletion, RootInventory
 from codi2_storage.gc.retention import Key, Policy, closure, retained
 from codi2_storage.store import Store, StoreError
 
-ORDER = ("run", "build", "ingest")  # kinds of commits in the order in which they go: users first
+ORDER = ("run", "build", "ingest")  # kinds of commits in the order of removal: dependents first
 FORGOTTEN = "its owner opted out"
 YOUNG = "younger than the grace period: stays for now"
-BATCH = 1_000  # files removed between two looks at how far it is
+BATCH = 1_000  # files removed between two progress updates
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes, what would but is young, and why the builds and runs that stay do."""
+    """What is removed, what would be but is younger than the grace period, and why the kept builds and runs are kept."""
 
-    going: list[Going] = field(default_factory=list)
-    waiting: list[Going] = field(default_factory=list)
+    going: list[PendingDeletion] = field(default_factory=list)
+    waiting: list[PendingDeletion] = field(default_factory=list)
     kept: dict[Key, str] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, object]]:
-        """A line for each kind and reason: how many, how many bytes."""
+        """A row per kind and reason: how many, and how many bytes."""
         lines: dict[tuple[str, str], list[int]] = {}
         for item in [*self.going, *(replace(item, why=YOUNG) for item in self.waiting)]:
             line = lines.setdefault((item.kind, item.why), [0, 0])
@@ -46,29 +47,33 @@ class Plan:
 
 
 def plan(store: Store, policy: Policy, now: float | None = None) -> Plan:
-    """What a collection would remove. `now`: seconds since 1970, by the machine's clock where left out."""
-    held = Held.of(store, (time.time() if now is None else now) - policy.grace)
+    """What a collection would remove. `now`: seconds since 1970, by default this machine's clock."""
+    held = RootInventory.of(store, (time.time() if now is None else now) - policy.grace)
     gone, kept = commits_that_go(held, policy)
     left = [commit for commit in held.commits if (commit.kind, commit.id) not in gone]
     files, waiting = held.unnamed(left)
-    return Plan([*told(held, gone), *held.said_twice(), *forgotten_media(store, left), *files], waiting, kept)
+    return Plan(
+        [*as_deletions(held, gone), *held.redundant_files(), *forgotten_media(store, left), *files], waiting, kept
+    )
 
 
 def collect(store: Store, policy: Policy, now: float | None = None, advance: Advance = lambda done: None) -> Plan:
-    """Remove what no longer counts. Returns what went. `advance` is told of files as they go.
+    """Remove what retention no longer keeps.
 
-    Raises Busy where a run works on the root, StoreError where the store keeps what it was told to remove.
+    Returns what was removed. `advance` is called with the number of files removed.
+
+    Raises Busy if a run uses the root, StoreError if the store keeps files that it was asked to remove.
     """
     since = (time.time() if now is None else now) - policy.grace
     with lease(store, active_runs.COLLECTOR, about="a collection"):
         active_runs.refuse(store)
-        held = Held.of(store, since)
+        held = RootInventory.of(store, since)
         gone, kept = commits_that_go(held, policy)
-        going = [*told(held, gone), *held.said_twice()]
-        remove_surely(store, [item.name for item in held.said_twice()])
+        going = [*as_deletions(held, gone), *held.redundant_files()]
+        remove_surely(store, [item.name for item in held.redundant_files()])
         for some in in_order(held, gone):
             remove_commits(store, some)
-        left = Held.of(store, since)
+        left = RootInventory.of(store, since)
         blanked = forgotten_media(store, left.commits)
         for item in blanked:
             blank(store, item)
@@ -79,12 +84,12 @@ def collect(store: Store, policy: Policy, now: float | None = None, advance: Adv
     return Plan([*going, *blanked, *files], waiting, kept)
 
 
-def commits_that_go(held: Held, policy: Policy) -> tuple[dict[Key, str], dict[Key, str]]:
-    """The commits that go, and those that stay where it is worth a word, each with the reason.
+def commits_that_go(held: RootInventory, policy: Policy) -> tuple[dict[Key, str], dict[Key, str]]:
+    """The commits to remove, and those kept for a reason worth reporting, each with the reason.
 
-    An ingest that is young stays with all that it stands on: the build that will name it may be on its way.
+    A young ingest stays with everything it depends on: a build that will name it may be under way.
     """
-    found = retained(Catalog(held.store), policy)
+    retention = retained(Catalog(held.store), policy)
     bases = {
         c.id: [*c.uses, *([c.info["measures"]] if "measures" in c.info else [])]
         for c in held.commits
@@ -93,21 +98,21 @@ def commits_that_go(held: Held, policy: Policy) -> tuple[dict[Key, str], dict[Ke
     young = closure(
         bases, [c.id for c in held.commits if c.kind == "ingest" and held.young(held.path_of((c.kind, c.id)))]
     )
-    gone = {key: why for key, why in found.go.items() if key[0] != "ingest" or key[1] not in young}
-    return gone, found.why
+    gone = {key: why for key, why in retention.go.items() if key[0] != "ingest" or key[1] not in young}
+    return gone, retention.why
 
 
-def told(held: Held, gone: dict[Key, str]) -> list[Going]:
-    """Commits as lines of a plan; a packed one has no file of its own to weigh."""
-    found = []
+def as_deletions(held: RootInventory, gone: dict[Key, str]) -> list[PendingDeletion]:
+    """Commits as rows of a plan. A packed commit has no file of its own, so its size is 0."""
+    items = []
     for (kind, name), why in sorted(gone.items(), key=lambda item: (ORDER.index(item[0][0]), item[0])):
         file = held.files.get(f"{COMMITS}/{kind}/{name}.json")
-        found.append(Going(kind, f"{kind} {name}", file.bytes if file else 0, why))
-    return found
+        items.append(PendingDeletion(kind, f"{kind} {name}", file.bytes if file else 0, why))
+    return items
 
 
-def in_order(held: Held, gone: Collection[Key]) -> list[list[Commit]]:
-    """The commits in the groups in which they go: one that stands on others before these."""
+def in_order(held: RootInventory, gone: Collection[Key]) -> list[list[Commit]]:
+    """The commits in groups in order of removal: a commit goes before those it depends on."""
     commits = [commit for commit in held.commits if (commit.kind, commit.id) in gone]
     rank = {kind: number for number, kind in enumerate(ORDER)}
     groups: dict[tuple[int, int], list[Commit]] = {}
@@ -118,7 +123,7 @@ def in_order(held: Held, gone: Collection[Key]) -> list[list[Commit]]:
 
 
 def remove_commits(store: Store, some: Iterable[Commit]) -> None:
-    """Make commits count no more. A pack that holds some is written anew without them."""
+    """Remove commits. A pack that holds some of them is rewritten without them."""
     keys = {(commit.kind, commit.id) for commit in some}
     held = {path: pack for path, pack in packs(store).items() if pack.commits.keys() & keys}
     remove_surely(store, [f"{COMMITS}/{kind}/{name}.json" for kind, name in sorted(keys)])
@@ -129,7 +134,7 @@ def remove_commits(store: Store, some: Iterable[Commit]) -> None:
 
 
 def remove_surely(store: Store, names: list[str]) -> None:
-    """Remove commit files, and see that they are gone: what they name goes next."""
+    """Remove commit files and check that they are gone, because the files they name are removed next."""
     if not names:
         return
     store.remove_files(names)
@@ -138,14 +143,17 @@ def remove_surely(store: Store, names: list[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Forgotten(Going):
-    """Media of opted-out works in a file of normalised media that others need. `ranges`: (start, stop) of its bytes."""
+class Forgotten(PendingDeletion):
+    """Media of opted-out works in a file of normalised media that others need.
+
+    `ranges`: (start, stop) byte ranges in it.
+    """
 
     ranges: tuple[tuple[int, int], ...] = ()
 
 
 def forgotten_media(store: Store, commits: Collection[Commit]) -> list[Forgotten]:
-    """Where media of works whose owners opted out still lie among normalised media that stay."""
+    """Media of opted-out works that remain among the normalised media that are kept."""
     opted_out = [commit.id for commit in commits if commit.kind == "forget"]
     if not opted_out:
         return []
@@ -156,18 +164,18 @@ def forgotten_media(store: Store, commits: Collection[Commit]) -> list[Forgotten
                    select distinct shard, "offset", bytes from ingested semi join forgotten using (asset_id)
                    where shard is not null) group by shard order by shard"""
         ).fetchall()
-    found = []
+    items = []
     for shard, ranges in rows:
-        told = [(start, stop) for start, stop in ranges]
-        left = [span for span, data in zip(told, store.read_ranges(shard, told), strict=True) if any(data)]
+        spans = [(start, stop) for start, stop in ranges]
+        left = [span for span, data in zip(spans, store.read_ranges(shard, spans), strict=True) if any(data)]
         if left:
             size = sum(stop - start for start, stop in left)
-            found.append(Forgotten("forgotten media", shard, size, FORGOTTEN, tuple(left)))
-    return found
+            items.append(Forgotten("forgotten media", shard, size, FORGOTTEN, tuple(left)))
+    return items
 
 
 def blank(store: Store, item: Forgotten) -> None:
-    """Fill ranges of a file with zeros. The other media in it stay where the catalog says that they are."""
+    """Overwrite byte ranges of a file with zeros. The other media in it keep their offsets."""
     content = bytearray(store.read_bytes(item.name))
     for start, stop in item.ranges:
         content[start:stop] = bytes(stop - start)

@@ -1,4 +1,4 @@
-"""What lies in a root at one moment, and which of it no commit names."""
+"""Inventory of a root for garbage collection: its commits, packs and files, and the files that no commit names."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ FOLDERS = {
     "catalog": "manifest", "assets": "normalised media", "shards": "shard", "builds": "pages of a build",
     "runs": "files of a run", "evaluations": "pages of an evaluation",
 }  # fmt: skip
-OF_COMMIT = {"builds": "build", "runs": "run", "evaluations": "run"}  # folders that are named after such a commit
+OF_COMMIT = {
+    "builds": "build",
+    "runs": "run",
+    "evaluations": "run",
+}  # folders whose subfolders are named after a commit of that kind
 ORPHAN, UNFINISHED, PACKED = "nothing that stays names it", "a write that never ended", "a pack says the same"
 
 
 @dataclass(frozen=True)
-class Going:
-    """Something that is removed, or would be. `name`: its path."""
+class PendingDeletion:
+    """A file or commit that is, or would be, removed. `name`: its path."""
 
     kind: str
     name: str
@@ -32,19 +36,19 @@ class Going:
 
 
 @dataclass(frozen=True)
-class Held:
-    """Commits, packs and files as they were found."""
+class RootInventory:
+    """Commits, packs and files of a root at one moment."""
 
     store: Store
     commits: list[Commit]
     packs: dict[str, Pack]
-    """Those too whose place another has taken."""
+    """Includes packs that another pack has replaced."""
     files: dict[str, Stored]
     since: float
-    """Written after this moment is young."""
+    """Files written after this moment (seconds since 1970) are young."""
 
     @classmethod
-    def of(cls, store: Store, since: float) -> Held:
+    def of(cls, store: Store, since: float) -> RootInventory:
         files = {file.name: file for top in FOLDERS for file in store.files(top)}
         return cls(store, Catalog(store).commits, all_packs(store), files, since)
 
@@ -54,68 +58,68 @@ class Held:
 
     @cached_property
     def replaced(self) -> dict[str, str]:
-        """Packs whose place another has taken, and which."""
+        """The packs that another pack has replaced, each with its replacement."""
         return {old: new for new, pack in self.packs.items() for old in pack.replaces if old in self.packs}
 
     @cached_property
     def pack_of(self) -> dict[Key, str]:
-        """Where a packed commit lies."""
+        """The path of the pack that holds a packed commit."""
         counting = {path: pack for path, pack in self.packs.items() if path not in self.replaced}
         return {key: path for path, pack in counting.items() for key in pack.commits}
 
     def path_of(self, key: Key) -> str:
-        """The file that makes a commit count."""
+        """The file that makes a commit visible."""
         return self.pack_of.get(key, f"{COMMITS}/{key[0]}/{key[1]}.json")
 
-    def said_twice(self) -> list[Going]:
-        """Commit files and packs that an older pack, older than the grace period, has made needless."""
-        found = []
+    def redundant_files(self) -> list[PendingDeletion]:
+        """Commit files and packs made redundant by a pack that is older than the grace period."""
+        redundant = []
         for (kind, name), pack in self.pack_of.items():
             file = self.files.get(f"{COMMITS}/{kind}/{name}.json")
             if file and not self.young(pack):
-                found.append(Going("commit", file.name, file.bytes, PACKED))
+                redundant.append(PendingDeletion("commit", file.name, file.bytes, PACKED))
         for old, new in self.replaced.items():
             if not self.young(new):
-                found.append(Going("pack", old, self.files[old].bytes, PACKED))
-        return sorted(found, key=lambda item: item.name)
+                redundant.append(PendingDeletion("pack", old, self.files[old].bytes, PACKED))
+        return sorted(redundant, key=lambda item: item.name)
 
-    def unnamed(self, left: Iterable[Commit]) -> tuple[list[Going], list[Going]]:
-        """Files that none of the commits names, and that count as nobody's: (old ones, young ones)."""
+    def unnamed(self, left: Iterable[Commit]) -> tuple[list[PendingDeletion], list[PendingDeletion]]:
+        """Files that none of the commits names: (older than the grace period, younger)."""
         named = Named.by(self, list(left))
         newest: dict[str, float] = {}
         for file in self.files.values():
             newest[owner(file.name)] = max(newest.get(owner(file.name), 0.0), file.modified)
-        old: list[Going] = []
-        young: list[Going] = []
+        old: list[PendingDeletion] = []
+        young: list[PendingDeletion] = []
         for file in self.files.values():
             unfinished = any(part.startswith(".") and part.endswith(".part") for part in file.name.split("/"))
             if not unfinished and (file.name.startswith(f"{COMMITS}/") or named.names(file.name)):
                 continue
             kind = "unfinished file" if unfinished else FOLDERS[file.name.partition("/")[0]]
-            item = Going(kind, file.name, file.bytes, UNFINISHED if unfinished else ORPHAN)
+            item = PendingDeletion(kind, file.name, file.bytes, UNFINISHED if unfinished else ORPHAN)
             written = file.modified if unfinished else newest[owner(file.name)]
             (young if written > self.since else old).append(item)
         return old, young
 
 
 def owner(name: str) -> str:
-    """What a file stands or falls with: the folder of its build or run, where it has one."""
+    """What a file belongs to: the folder of its build, run or evaluation, otherwise the file itself."""
     top, _, rest = name.partition("/")
     return f"{top}/{rest.partition('/')[0]}" if top in OF_COMMIT else name
 
 
 @dataclass(frozen=True)
 class Named:
-    """What commits name: manifests by path, everything else by id or path."""
+    """What commits name: manifests and shards by path, everything else by id."""
 
     paths: frozenset[str]
     ids: dict[str, frozenset[str]]
     """By kind of commit."""
     twice: frozenset[str]
-    """Commits whose own manifests are still read, by those who looked before they were packed."""
+    """Commits whose own manifests may still be in use by readers that listed them before they were packed."""
 
     @classmethod
-    def by(cls, held: Held, left: list[Commit]) -> Named:
+    def by(cls, held: RootInventory, left: list[Commit]) -> Named:
         ids = {kind: frozenset(c.id for c in left if c.kind == kind) for kind in ("build", "run", "ingest")}
         paths = {file.path for commit in left for file in commit.files}
         for old, new in held.replaced.items():

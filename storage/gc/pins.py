@@ -1,6 +1,6 @@
-"""Pins: builds and checkpoints that a person keeps, whatever the collector's numbers say.
+"""Pins: builds and checkpoints that garbage collection must keep, whatever its limits are.
 
-What a live model was trained on needs none: deployments, checkpoints, runs and builds say it.
+The build of a deployed model needs no pin: retention follows deployments, checkpoints, runs and builds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Pin:
 
 
 def pins(catalog: Catalog) -> list[Pin]:
-    """What is pinned, the oldest first."""
+    """All pins, oldest first."""
     with catalog.connect(tables=["pins"]) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             "select target, kind, reason, created_at from pins order by created_at, target"
         ).fetchall()
-    return [Pin(*row) for row in found]
+    return [Pin(*row) for row in rows]
 
 
 def pin(store: Store, target: str, reason: str = "") -> Pin:
-    """Pin a build or a checkpoint, by its id or the beginning of it. Pinned again, it has the new reason.
+    """Pin a build or a checkpoint by its id or a unique prefix. Pinning it again replaces the reason.
 
-    Raises CatalogError where there is none, or several begin so.
+    Raises CatalogError if none matches, or several.
     """
     kind, name = find(Catalog(store), target)
     made = Pin(name, kind, reason, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -45,29 +45,29 @@ def pin(store: Store, target: str, reason: str = "") -> Pin:
 
 
 def unpin(store: Store, target: str) -> Pin:
-    """Take a pin away. Raises CatalogError where nothing is pinned under that id."""
+    """Remove a pin. Raises CatalogError if no pin, or more than one, matches."""
     catalog = Catalog(store)
     known = pins(catalog)
     if target == LATEST:
         target = catalog.latest_build() or target
-    found = [one for one in known if one.target.startswith(target)]
-    if len(found) != 1:
-        listed = ", ".join(one.target for one in found or known) or "nothing"
-        raise CatalogError(f"{'no pin' if not found else 'several pins'} {target!r}; pinned: {listed}")
-    store.remove(f"catalog/commits/pin/pin-{found[0].target}.json")
-    return found[0]
+    matches = [one for one in known if one.target.startswith(target)]
+    if len(matches) != 1:
+        listed = ", ".join(one.target for one in matches or known) or "nothing"
+        raise CatalogError(f"{'no pin' if not matches else 'several pins'} {target!r}; pinned: {listed}")
+    store.remove(f"catalog/commits/pin/pin-{matches[0].target}.json")
+    return matches[0]
 
 
 def find(catalog: Catalog, target: str) -> tuple[str, str]:
-    """(kind, id) of what is named."""
+    """Resolve a name to (kind, id). Raises CatalogError if none matches, or several."""
     if target == LATEST and (latest := catalog.latest_build()):
         return "build", latest
     with catalog.connect(tables=["checkpoints"]) as connection:
         weights = [name for (name,) in connection.execute("select distinct checkpoint_id from checkpoints").fetchall()]
     known = [("build", commit.id) for commit in catalog.builds()] + [("checkpoint", name) for name in weights]
-    found = [one for one in known if one[1] == target] or [one for one in known if one[1].startswith(target)]
-    if not target or len(found) != 1:
-        several = ", ".join(name for _, name in sorted(found))
-        why = f"several begin with {target!r}: {several}" if found else f"no build or checkpoint {target!r}"
+    matches = [one for one in known if one[1] == target] or [one for one in known if one[1].startswith(target)]
+    if not target or len(matches) != 1:
+        several = ", ".join(name for _, name in sorted(matches))
+        why = f"several begin with {target!r}: {several}" if matches else f"no build or checkpoint {target!r}"
         raise CatalogError(f"{why} under {catalog.store.root}")
-    return found[0]
+    return matches[0]

@@ -1,13 +1,15 @@
-"""Retention: which commits stay, and why. Decides on the catalog alone; `keeping.py` removes the rest.
+"""Retention: which commits stay, and why. It reads the catalog alone; `collector.py` removes the rest.
 
 What stays:
-  builds       the newest of each recipe, pinned ones, and those that a checkpoint which stays was trained on
-  checkpoints  those in place now or not long ago, pinned ones, those of runs on builds that stay for their own sake, and
-               those that one of these began with; their runs stay with them
-  ingests      those that a build which stays stands on
-  evaluations  those of a checkpoint that stays, or of weights the catalog does not know on a build that stays
-  and every opt-out, deployment, decision, generation, pin and record of a flow
-A build that shows a work whose owner opted out stays for a pin's or a model's sake, or until another takes its place.
+  builds       the newest of each recipe, pinned ones, and those that a kept checkpoint was trained on
+  checkpoints  those deployed now or recently, pinned ones, those of runs on builds that are kept for other reasons,
+  and
+               those that one of these started from; their runs stay with them
+  ingests      those that a kept build depends on
+  evaluations  those of a kept checkpoint, or of weights that the catalog does not list, on a kept build
+  and every opt-out, deployment, promotion decision, generation, pin and record of a flow
+A build that shows works of owners who opted out stays only if it is pinned, a kept model was trained on it, or no later
+build has replaced it yet.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ Key = tuple[str, str]  # a commit's kind and id
 
 @dataclass(frozen=True)
 class Policy:
-    """How much is kept."""
+    """How much to keep."""
 
     keep: int = 3
-    """Newest builds of each recipe."""
+    """Newest builds to keep of each recipe."""
     models: int = 2
-    """Models that are or were in place, the present one first."""
+    """Models to keep that are or were deployed, the current one first."""
     grace: float = 24 * 3600.0
-    """Seconds for which what nothing names is left alone: someone may be about to."""
+    """Seconds for which a file that no commit names is left alone: a commit that names it may be under way."""
 
     def __post_init__(self) -> None:
         if self.keep < 1 or self.models < 1 or self.grace < 0:
@@ -42,18 +44,18 @@ class Policy:
 
 @dataclass(frozen=True)
 class RunCommit:
-    """What a commit of kind `run` says of builds and checkpoints."""
+    """What a commit of kind `run` records of builds and checkpoints."""
 
     id: str
     build: str | None
     start: str | None
-    """The checkpoint that the run began with."""
+    """The checkpoint that the run started from."""
     made: frozenset[str]
-    """Checkpoints."""
+    """Checkpoints that the run made."""
     of_run: str
-    """The run that made them: another one's, where this is but another form of its weights."""
+    """The run that made them; another run if this one only converted its weights."""
     judged: frozenset[str]
-    """Checkpoints whose metrics are in it, and that it did not make."""
+    """Checkpoints that the commit holds metrics of and the run did not make."""
 
     @property
     def training(self) -> bool:
@@ -61,17 +63,17 @@ class RunCommit:
 
 
 def run_commits(catalog: Catalog) -> dict[str, RunCommit]:
-    found = {}
+    by_id = {}
     for commit in (c for c in catalog.commits if c.kind == "run"):
-        told = next(rows(catalog, commit, "runs", "build_id", "start"), {})
+        recorded = next(rows(catalog, commit, "runs", "build_id", "start"), {})
         weights = list(rows(catalog, commit, "checkpoints", "checkpoint_id", "run_id"))
         made = frozenset(row["checkpoint_id"] for row in weights)
         judged = {row["checkpoint_id"] for row in rows(catalog, commit, "metrics", "checkpoint_id")} - {None, *made}
         of_run = weights[0]["run_id"] if weights else commit.id
-        found[commit.id] = RunCommit(
-            commit.id, told.get("build_id"), told.get("start"), made, of_run, frozenset(judged)
+        by_id[commit.id] = RunCommit(
+            commit.id, recorded.get("build_id"), recorded.get("start"), made, of_run, frozenset(judged)
         )
-    return found
+    return by_id
 
 
 def rows(catalog: Catalog, commit: Commit, table: str, *columns: str) -> Iterator[dict[str, Any]]:
@@ -81,7 +83,7 @@ def rows(catalog: Catalog, commit: Commit, table: str, *columns: str) -> Iterato
 
 @dataclass(frozen=True)
 class Retained:
-    """The commits that stay, with the reason where it is worth a word; and those that go, with theirs."""
+    """The commits that stay, with reasons worth reporting, and those to remove, with their reasons."""
 
     stay: frozenset[Key]
     why: dict[Key, str]
@@ -89,7 +91,7 @@ class Retained:
 
 
 def retained(catalog: Catalog, policy: Policy) -> Retained:
-    """Sort the catalog's commits into those that stay and those that go."""
+    """Sort the catalog's commits into those that stay and those to remove."""
     builds, runs = {commit.id: commit for commit in catalog.builds()}, run_commits(catalog)
     pinned = {(one.kind, one.target): f"pinned{': ' * bool(one.reason)}{one.reason}" for one in pins(catalog)}
     showing = showing_forgotten(catalog)
@@ -120,35 +122,37 @@ def retained(catalog: Catalog, policy: Policy) -> Retained:
 
 
 def newest(builds: Iterable[Commit], keep: int, showing: Collection[str]) -> list[Commit]:
-    """The last so many of each recipe; `builds` in order of time. Those that show what was forgotten do not count, but the
-    very last: what takes its place is not there yet."""
+    """The last `keep` builds of each recipe; `builds` in order of time.
+
+    Builds that show opted-out works do not count, except for the very last one, which has no replacement yet.
+    """
     by_recipe: dict[str, list[Commit]] = {}
     for commit in builds:
         by_recipe.setdefault(commit.info.get("recipe", ""), []).append(commit)
-    found = []
+    kept = []
     for of_recipe in by_recipe.values():
-        found += [commit for commit in of_recipe if commit.id not in showing][-keep:]
+        kept += [commit for commit in of_recipe if commit.id not in showing][-keep:]
         if of_recipe[-1].id in showing:
-            found.append(of_recipe[-1])
-    return found
+            kept.append(of_recipe[-1])
+    return kept
 
 
 def lived(catalog: Catalog, models: int) -> list[str]:
-    """The checkpoints that are or were in place, of each name the last so many, the present one first."""
+    """The checkpoints that are or were deployed: the last `models` of each deployment name, latest first."""
     with catalog.connect(tables=["deployments"]) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             """select name, checkpoint_id, max(since) as last from deployments group by name, checkpoint_id
                qualify row_number() over (partition by name order by last desc, checkpoint_id) <= ?
                order by last desc, checkpoint_id""",
             [models],
         ).fetchall()
-    return list(dict.fromkeys(checkpoint for _, checkpoint, _ in found))
+    return list(dict.fromkeys(checkpoint for _, checkpoint, _ in rows))
 
 
 def showing_forgotten(catalog: Catalog) -> set[str]:
-    """Builds that have works in them whose owners opted out, or media made of such."""
+    """Builds that hold works whose owners opted out, or assets derived from such works."""
     opted_out = [commit.id for commit in catalog.commits if commit.kind == "forget"]
-    found = set()
+    ids = set()
     for build in catalog.builds() if opted_out else ():
         with catalog.connect(only=[build.id, *opted_out], tables=["assets", "forgotten"]) as connection:
             shown = connection.execute(
@@ -156,12 +160,12 @@ def showing_forgotten(catalog: Catalog) -> set[str]:
                    select 1 from assets where asset_id in (from gone)
                    or list_has_any(coalesce(inputs, []), (select list(asset_id) from gone)) limit 1"""
             ).fetchone()
-            found |= {build.id} if shown else set()
-    return found
+            ids |= {build.id} if shown else set()
+    return ids
 
 
 def runs_that_stay(runs: dict[str, RunCommit], chosen: dict[str, str], builds: set[str]) -> dict[Key, str]:
-    """Training runs of the chosen checkpoints, those on builds that stay anyway, and those that one of these began with."""
+    """Training runs to keep: of chosen checkpoints, on kept builds, and those that one of these started from."""
     makers: dict[str, list[str]] = {}
     for run in runs.values():
         for checkpoint in run.made:
@@ -180,7 +184,7 @@ def runs_that_stay(runs: dict[str, RunCommit], chosen: dict[str, str], builds: s
 
 
 def needless(run: RunCommit, runs: dict[str, RunCommit], why: dict[Key, str], chosen: dict[str, str]) -> str:
-    """Why a commit of kind `run` goes; '' where it stays."""
+    """Why a commit of kind `run` can be removed; '' if it stays."""
     if run.made:
         made_by_one_that_stays = ("run", run.of_run) in why or bool(run.made & chosen.keys())
         return "" if made_by_one_that_stays else "the build it was trained on goes, and its model is not in place"
@@ -193,12 +197,12 @@ def needless(run: RunCommit, runs: dict[str, RunCommit], why: dict[Key, str], ch
 
 
 def closure(stands_on: Mapping[str, Collection[str]], names: Iterable[str]) -> set[str]:
-    """The names with all that they stand on."""
-    found: set[str] = set()
+    """The names with everything that they depend on, directly or indirectly."""
+    reached: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             waiting += stands_on.get(name, ())
-    return found
+    return reached

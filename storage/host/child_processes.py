@@ -1,7 +1,7 @@
-"""Processes that we start: each in a session of its own, so that what a terminal sends reaches us alone and we end them in order.
+"""Child processes in sessions of their own, so that Ctrl-C reaches this process alone, which then ends them in order.
 
-Ctrl-C in a terminal sends SIGINT to the whole foreground process group. A child that shares our group would end at the same
-moment as we begin to, while we still need it (a temporary server that is to hear how a run ended, say).
+Ctrl-C in a terminal sends SIGINT to the whole foreground process group. A child in the same group would end at the same
+moment, while it is still needed (for example a temporary server that records how a run ended).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 OWN_CODE = {
     "PYTHONSAFEPATH": "1"
-}  # in the environment of `python -m`: modules are ours, no files of the working folder
-# $0: the process to wait for; $1: the one to end once that is gone
+}  # environment for `python -m`: modules come from the installation, not from the working directory
+# $0: the process to wait for; $1: the one to end after it
 WAIT = 'while kill -0 "$0" 2>/dev/null; do sleep 1; done; kill "$1" 2>/dev/null'
-_watchers: set[int] = set()  # pids of shells that outlive us on purpose
+_watchers: set[int] = set()  # pids of shells that outlive this process on purpose
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -27,7 +27,10 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def run(command: Sequence[str], timeout: float | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
-    """`subprocess.run(capture_output=True)` in a session of its own. Whatever ends the wait early ends the whole session."""
+    """`subprocess.run(capture_output=True)` in a session of its own.
+
+    If the wait ends early, the whole session is killed.
+    """
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with start(command, **(quiet | options)) as process:
         try:
@@ -40,7 +43,7 @@ def run(command: Sequence[str], timeout: float | None = None, **options: Any) ->
 
 
 def watch(script: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A shell that waits for this process to be gone ($0), even killed, and then cleans up after it."""
+    """Start a shell that waits until this process ($0) is gone, even if killed, and then runs the script."""
     quiet = subprocess.DEVNULL
     bare = {"PATH": os.environ.get("PATH", os.defpath)}
     command = ["/bin/sh", "-c", script, str(os.getpid()), *arguments]
@@ -50,12 +53,12 @@ def watch(script: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def end_after_us(process: subprocess.Popen[Any]) -> subprocess.Popen[bytes]:
-    """See that a process ends where we are killed and cannot end it. Returns the shell that watches."""
+    """Make sure that a process ends even if this one is killed. Returns the watching shell."""
     return watch(WAIT, str(process.pid))
 
 
 def end(process: subprocess.Popen[Any], seconds: float) -> None:
-    """SIGTERM, and SIGKILL where it is still there after so many seconds."""
+    """Send SIGTERM, then SIGKILL if it still runs after `seconds` seconds."""
     process.terminate()
     try:
         process.wait(seconds)

@@ -1,6 +1,7 @@
-"""Folders of this program on this machine: its cache, what stands in for a home folder that cannot be used, short folders for sockets.
+"""Folders of this program: its cache, a replacement for an unusable home folder, and short folders for sockets.
 
-$CODI2_CACHE, else $XDG_CACHE_HOME/codi2, else ~/.cache/codi2, else codi2-<user id> in the temporary folder
+The cache is $CODI2_CACHE, else $XDG_CACHE_HOME/codi2, else ~/.cache/codi2, else in codi2-<user id> in the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ CACHE = "CODI2_CACHE"
 
 
 class HomeError(OSError):
-    """A folder that this program needs cannot be used; the message names it and the variable that sets it."""
+    """A folder that this program needs cannot be used. The message names it and the variable that sets it."""
 
 
 def cache_home() -> Path:
-    """Where this program keeps what can be fetched or made again."""
+    """The folder for files that can be fetched or made again."""
     if base := os.environ.get(CACHE):
         return Path(base)
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -32,13 +33,13 @@ def cache_home() -> Path:
 
 
 def home_folder() -> Path | None:
-    """The user's home folder; None where there is none, or nothing can be written to it."""
+    """The user's home folder; None if there is none or it cannot be written to."""
     home = named_home()
     return home if home is not None and writable(home) else None
 
 
 def named_home() -> Path | None:
-    """What the environment, else the system's list of users, calls the home folder; None where it is not there."""
+    """The home folder by $HOME, else by the system's user list; None if it does not exist."""
     home = Path(os.environ.get("HOME") or os.path.expanduser(f"~{user_name()}"))
     return home if home.is_absolute() and home.is_dir() else None
 
@@ -46,7 +47,7 @@ def named_home() -> Path | None:
 def user_name() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user that nobody made
+    except KeyError:  # a container's user without an entry in the user list
         return ""
 
 
@@ -55,7 +56,7 @@ def writable(folder: Path) -> bool:
 
 
 def stand_in() -> Path:
-    """What is used in place of a home folder: a folder of this user alone, in the temporary folder. Raises HomeError."""
+    """The replacement for a home folder: a private folder of this user in the temporary folder. Raises HomeError."""
     folder = Path(tempfile.gettempdir()) / f"codi2-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
@@ -65,9 +66,9 @@ def stand_in() -> Path:
 
 
 def settle_home() -> None:
-    """Where the home folder cannot be written to, have libraries keep their files elsewhere. What the user set stays.
+    """If the home folder cannot be written to, make libraries keep their files elsewhere. Variables the user set stay.
 
-    A home that can be read stays HOME: credentials and configurations lie there.
+    A home that can be read stays HOME: credentials and configuration files are there.
     """
     if home_folder() is not None:
         return
@@ -79,9 +80,9 @@ def settle_home() -> None:
 
 
 def socket_folder(prefix: str, inside: int, bases: Iterable[str] = ()) -> Path:
-    """A new folder of ours in which a path of `inside` more characters still is short enough for a unix socket.
+    """Create a folder in which a path of `inside` more characters is still short enough for a unix socket.
 
-    In the first of `bases`, $TMPDIR and the usual temporary folders that is short enough and can be written to.
+    It is created in the first of `bases`, $TMPDIR and the usual temporary folders that is short enough and writable.
     Raises HomeError.
     """
     for base in (*bases, tempfile.gettempdir(), *SHORT):

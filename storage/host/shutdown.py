@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a closed terminal end this process in good order and in bounded time: what it started ends with it.
+"""Shutdown on Ctrl-C, SIGTERM or SIGHUP: ends this process and its children in order and in bounded time.
 
-The signal raises KeyboardInterrupt in the main thread, whose `finally`s end Ray and servers. What still runs after `PATIENCE`
-seconds is killed with all descendants; a second Ctrl-C does so at once.
+The signal raises KeyboardInterrupt in the main thread, whose `finally` blocks stop Ray and servers. After `PATIENCE`
+seconds whatever still runs is killed with all descendants; a second Ctrl-C does so at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import psutil
 
 from codi2_storage.host.child_processes import is_watcher
 
-SECONDS = "CODI2_STOP_SECONDS"  # from the signal until what still runs is killed, where that is not PATIENCE
+SECONDS = "CODI2_STOP_SECONDS"  # environment variable: seconds from the signal to the kill, in place of PATIENCE
 PATIENCE = 7.0
-AGAIN = 0.5  # seconds between two looks whether the main thread is on its way out
+AGAIN = 0.5  # seconds between two checks whether the main thread is unwinding
 LAST_WORDS = 1.5  # seconds that recording a forced end may take
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -32,7 +32,7 @@ _process: Stopping | None = None  # the one that `listen` made
 
 
 class Stopping:
-    """Whether a signal came, and which. `at_last`: what is called before the process is ended by force."""
+    """Whether a signal came, and which. `at_last`: functions called before the process is ended by force."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -40,7 +40,7 @@ class Stopping:
         self.patience = float(os.environ.get(SECONDS) or PATIENCE)
         self.before: dict[int, Handler] = {}
         self.ended = threading.Event()
-        self.heard = False  # whoever ends things knows of it
+        self.heard = False  # the code that ends things has the signal
         self.lost = False  # its exception was swallowed on the way
         self.said = False
 
@@ -51,16 +51,16 @@ class Stopping:
         return f"stopped by {signal.Signals(self.signal).name}" if self.signal else "stopped"
 
     def say(self, line: str) -> None:
-        """One line on stderr, once for the whole stop."""
+        """Print one line on stderr, once for the whole shutdown."""
         self.heard = True
         if not self.said:
             self.said = True
-            cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
-            with suppress(OSError, ValueError):  # nobody reads any more
+            cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar may have hidden the cursor
+            with suppress(OSError, ValueError):  # stderr is closed
                 print(f"{cursor}{line}", file=sys.stderr, flush=True)
 
     def install(self) -> dict[int, Handler]:
-        """Handle the signals from now on. Returns who did before, for `restore`."""
+        """Handle the signals from now on. Returns the previous handlers, for `restore`."""
         before: dict[int, Handler] = {}
         for number in SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
@@ -82,14 +82,14 @@ class Stopping:
                 raise KeyboardInterrupt(self.reason)
             if number == signal.SIGINT:
                 self.force()
-            return  # it is stopping already
+            return  # already stopping
         self.signal = number
         requested.set()
-        threading.Thread(target=self.see_to_it, daemon=True).start()
-        raise KeyboardInterrupt(self.reason)  # the one exception that Ray lets through while it waits
+        threading.Thread(target=self.enforce, daemon=True).start()
+        raise KeyboardInterrupt(self.reason)  # the only exception that Ray lets through while it waits
 
-    def see_to_it(self) -> None:
-        """What the signal raised is raised once more where it was swallowed, and what does not end in time is ended by force."""
+    def enforce(self) -> None:
+        """Raise the interrupt again if it was swallowed; end by force what does not end in time."""
         end = time.monotonic() + self.patience
         while time.monotonic() < end:
             if self.ended.wait(AGAIN):
@@ -100,7 +100,7 @@ class Stopping:
         self.force()
 
     def wait(self) -> None:
-        """Until a signal comes: the proper end of a server that does nothing else."""
+        """Block until a signal comes: the normal end of a server without other work in its main thread."""
         try:
             while True:
                 time.sleep(3600)
@@ -110,7 +110,7 @@ class Stopping:
             self.heard = True
 
     def force(self) -> None:
-        """End everything now."""
+        """Kill all children and exit at once."""
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if not is_watcher(child.pid):
@@ -128,7 +128,7 @@ class Stopping:
 
 
 def listen() -> Stopping:
-    """From now until this process is gone, signals end it in bounded time. For the main function of a command."""
+    """From now on, signals end this process in bounded time. For the main function of a command."""
     global _process
     _process = Stopping()
     _process.install()
@@ -137,45 +137,47 @@ def listen() -> Stopping:
 
 
 def quiet(ignored: sys.UnraisableHookArgs) -> None:
-    """Python ignores what is raised in destructors and callbacks of weak references: of a signal nothing is printed then."""
+    """Hide KeyboardInterrupt in destructors and weak-reference callbacks, where Python ignores and prints exceptions."""
     if not isinstance(ignored.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(ignored)
 
 
 def unwinding() -> bool:
-    """Whether the main thread is on its way out: in a `finally` or `except` that a signal's exception led to."""
+    """Whether the main thread is unwinding: in a `finally` or `except` that the signal's exception led to."""
     handled = sys._current_exceptions().get(threading.main_thread().ident or 0)
-    found: Any = handled[1] if isinstance(handled, tuple) else handled
-    while found is not None and not isinstance(found, KeyboardInterrupt):
-        found = found.__context__
-    return found is not None
+    error: Any = handled[1] if isinstance(handled, tuple) else handled
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def leave(status: int) -> NoReturn:
-    """End the program: threads are waited for and exit handlers run as always, but modules are not torn down one by one."""
+    """End the program: threads are joined and exit handlers run, but modules are not torn down one by one."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads any more
+        with suppress(OSError, ValueError):  # the stream is closed
             stream.flush()
     os._exit(status)
 
 
 @contextmanager
 def stoppable(at_last: Callable[[], None] = lambda: None) -> Iterator[Stopping]:
-    """Signals end the body. `at_last` is called where it must be ended by force. Outside of the main thread nothing is done."""
+    """Let signals end the body. `at_last` is called if it must be ended by force. No effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield Stopping()
         return
     stopping = _process or Stopping()
     stopping.at_last.append(at_last)
-    before = stopping.install()  # Prefect or Ray may have put their own in place of ours
+    before = stopping.install()  # Prefect or Ray may have replaced this program's handlers
     try:
         yield stopping
     except KeyboardInterrupt:
         number = stopping.signal or 0
         if callable(handler := stopping.before.get(number)):
-            handler(number, None)  # Prefect's, which knows whether it was asked to cancel, raises what it expects
+            handler(
+                number, None
+            )  # Prefect's handler checks whether a cancellation was requested and raises what Prefect expects
         raise
     finally:
         stopping.restore(before)

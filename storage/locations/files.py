@@ -1,7 +1,7 @@
-"""Local files that appear whole or not at all, with the mode that the umask gives to new files.
+"""Atomic writes of local files, with the file mode that the umask gives to new files.
 
-`tempfile` makes files for their owner alone, and some libraries write through it; neither is used for what others may read.
-The umask is never set, not even to learn it: that would change it for every thread of the process.
+`tempfile` creates files that only their owner can read, and some libraries write through it; files that others may read
+must not be written that way. The umask is never set, not even to read it: that would change it for every thread.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 
 
 def beside(target: Path) -> Path:
-    """A name for a temporary file or folder, to be renamed to `target` on the same disk."""
+    """A name for a temporary file or folder beside `target`, on the same disk, to be renamed to it."""
     return target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part")
 
 
 @contextmanager
 def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
-    """An empty file to write to, which takes the place of `target` at the end; on an error nothing is left of it.
+    """An empty file to write to, which replaces `target` at the end; after an error it is removed.
 
-    `durable` also waits for the disk: for the few files that commit others.
+    `durable` also waits for the disk: use it for the files that commit others.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(target)
@@ -38,13 +38,13 @@ def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
 
 
 def write_whole(target: Path, data: bytes | str, durable: bool = False) -> None:
-    """Write one file atomically; text as UTF-8."""
+    """Write one file atomically; a string as UTF-8."""
     with replacing(target, durable) as temporary:
         temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
 def flush(path: Path) -> None:
-    """Have a file, or a folder's list of names, on the disk."""
+    """Flush a file, or a folder's list of names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -53,7 +53,7 @@ def flush(path: Path) -> None:
 
 
 def as_new(path: Path) -> None:
-    """Give a file, or a folder with all below it, the modes that new ones get there: for what libraries wrote in their own way."""
+    """Give a file, or a folder with all its contents, the modes that new ones get: for files that libraries wrote."""
     probe = beside(path)
     os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     file_mode = _mode(probe)

@@ -1,4 +1,4 @@
-"""The fsspec file system of a path or URI. Files of the web are asked for by the URL as it is written."""
+"""The fsspec file system of a path or URI. HTTP URLs are requested exactly as written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ WEB = ("http", "https")
 
 
 def system_of(uri: str, **options: Any) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system and the path there. Raises ValueError or ImportError for a URI that fsspec does not know."""
-    if "://" not in uri:  # a path of this machine, also where its name holds "::", which fsspec takes for a chain
+    """The file system and the path in it. Raises ValueError or ImportError for a URI that fsspec does not support."""
+    if "://" not in uri:  # a local path, even if it contains "::", which fsspec reads as a chain
         return LocalFileSystem(**options), str(LocalFileSystem._strip_protocol(uri))
     scheme, _, rest = uri.strip().partition("://")
     if rest and scheme.lower() in WEB:
         from codi2_storage.locations.http_urls import options_of
         from codi2_storage.locations.urls import (
-            parse_url,  # here: the training core has fsspec, and neither of these two
+            parse_url,  # imported here: the bare training environment has fsspec, but neither aiohttp nor ada_url
         )
 
         url = parse_url(uri)

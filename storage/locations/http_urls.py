@@ -1,4 +1,4 @@
-"""How fsspec's HTTP file system is made to leave URLs as they are, in requests and in redirects."""
+"""Makes fsspec's HTTP file system leave URLs unchanged, in requests and in redirects."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Response(aiohttp.ClientResponse):
         if not location:
             return self._headers
         headers = CIMultiDict(self._headers)
-        with suppress(UrlError):  # aiohttp has an error of its own for it
+        with suppress(UrlError):  # aiohttp raises its own error for it
             headers["Location"] = parse_url(str(self.url)).redirect(location).href
         return CIMultiDictProxy(headers)
 
 
 def options_of(scheme: str) -> dict[str, Any]:
-    """Options of fsspec's file system for `http` or `https`, with those that the user's configuration holds."""
+    """Options of fsspec's file system for `http` or `https`, merged with those of the user's fsspec configuration."""
     own: Mapping[str, Any] = conf.get(scheme, {}).get("client_kwargs", {})
     return {"encoded": True, "client_kwargs": {**own, "requote_redirect_url": False, "response_class": Response}}

@@ -1,6 +1,7 @@
-"""Paths that may be patterns: one that exists is that path, whatever its name holds; only one that does not is a pattern.
+"""Glob patterns in paths: an existing path is taken literally, whatever its name; only others are patterns.
 
-The leading folders of a pattern that exist are these folders too: in `data [v2]/*.tar` the asterisk alone is a mark.
+The same holds for the leading folders of a pattern: in `data [v2]/*.tar` only the asterisk is a wildcard if the folder
+exists.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ SHADOW_FOLDERS = {"__MACOSX", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".f
 
 
 def is_shadow(name: str) -> bool:
-    """Whether a file is none of the data but what macOS or Windows keep beside them."""
+    """Whether a file is not data but metadata that macOS or Windows keeps beside it."""
     *folders, base = name.split("/")
     return base.startswith("._") or base.lower() in SHADOWS or not SHADOW_FOLDERS.isdisjoint(folders)
 
 
 def split_pattern(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str]:
-    """A pattern as the folder that it begins with and the rest, in which the first name has a mark."""
+    """Split a pattern into the existing folder it begins with and the rest, whose first name has a wildcard."""
     names = path.split("/")
     taken = next((n for n, name in enumerate(names) if has_magic(name)), len(names))
     while taken < len(names) - 1 and is_folder("/".join(names[: taken + 1])):
@@ -37,7 +38,7 @@ def split_pattern(path: str, is_folder: Callable[[str], bool]) -> tuple[str, str
 
 
 def matches(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
-    """The file of that path, or the files that it matches as a pattern, with what their system says of them."""
+    """The file at that path, or the files that match it as a pattern, each with its fsspec info."""
     if fs.isfile(path):
         return {path: fs.info(path)}
     if not has_magic(path):
@@ -45,13 +46,13 @@ def matches(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
     folder, rest = split_pattern(path, fs.isdir)
     pattern = re.compile(glob_translate(rest))
     depth = None if "**" in rest else rest.count("/") + 1
-    found: dict[str, dict[str, Any]] = fs.find(folder, maxdepth=depth, detail=True)
+    files: dict[str, dict[str, Any]] = fs.find(folder, maxdepth=depth, detail=True)
     cut = len(folder.rstrip("/")) + bool(folder)
-    return {name: info for name, info in found.items() if pattern.match(name[cut:])}
+    return {name: info for name, info in files.items() if pattern.match(name[cut:])}
 
 
 def local_matches(path: str) -> list[str]:
-    """The local path, or those that it matches as a pattern, sorted."""
+    """The local path itself, or those that match it as a pattern, sorted."""
     if os.path.exists(path):
         return [path]
     folder, rest = split_pattern(path, os.path.isdir)

@@ -1,6 +1,6 @@
 """URIs inside a root are stored relative to it, so that a root can be moved, copied and mounted elsewhere.
 
-`relative` is how a URI is written into a root, `absolute` how it is read out of one. Nothing else looks at stored URIs.
+`relative` converts a URI on writing, `absolute` on reading. No other code interprets stored URIs.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fsspec.implementations.local import LocalFileSystem
 from codi2_storage.store import Store
 
 ROOT = "."  # the root itself
-LOCAL = ("file", "local")  # protocols of this machine's file system
+LOCAL = ("file", "local")  # protocols of the local file system
 MADE_HERE = ("runs", "evaluations")  # folders that catalogs of earlier versions name by absolute URIs
 
 
 def relative(store: Store, uri: str) -> str:
-    """A path or URI as the root stores it: relative where it lies inside, absolute elsewhere.
+    """A path or URI in the form that the root stores: relative if it lies inside the root, otherwise absolute.
 
-    A relative path counts from the working folder; where nothing lies there, from the root.
+    A relative path is resolved against the working directory; if nothing exists there, against the root.
     """
     name = inside(store, uri)
     if name is not None:
@@ -33,8 +33,11 @@ def relative(store: Store, uri: str) -> str:
 
 
 def absolute(store: Store, stored: str) -> str:
-    """A stored URI as it can be opened now. One that an earlier version stored absolute, of a root that has moved since, is
-    the same file in this root where that has it."""
+    """Convert a stored URI to one that can be opened now.
+
+    Earlier versions stored absolute URIs. If the root has moved since, such a URI means the same file in this root, if
+    the root has it.
+    """
     if not is_absolute(stored):
         return store.uri("" if stored == ROOT else stored)
     name = inside(store, stored)
@@ -44,18 +47,20 @@ def absolute(store: Store, stored: str) -> str:
 
 
 def located(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a table with its `uri`, where it has one, as it can be opened now."""
+    """A row of a table with its `uri`, if it has one, converted to one that can be opened now."""
     uri = row.get("uri")
     return {**row, "uri": absolute(store, uri)} if uri else dict(row)
 
 
 def identity(store: Store) -> str:
-    """The same for every spelling of a root: relative or absolute, through links, with or without a slash at its end."""
+    """An id of the root that is the same for every spelling: relative, absolute, through links, with or without a
+    final slash.
+    """
     return os.path.realpath(store.base) if store.is_local else store.uri()
 
 
 def inside(store: Store, uri: str) -> str | None:
-    """The name of a path or URI within the root, ROOT for the root itself; None where it lies elsewhere."""
+    """The name of a path or URI within the root, ROOT for the root itself; None if it lies elsewhere."""
     protocols = store.fs.protocol
     if not uri or protocol_of(uri) not in ((protocols,) if isinstance(protocols, str) else protocols):
         return None
@@ -72,8 +77,10 @@ def inside(store: Store, uri: str) -> str | None:
 
 
 def moved(store: Store, stored: str) -> str | None:
-    """The name within this root at the end of an absolute URI, of the folders that earlier versions named so: where it is
-    there, or where the root knows the run that made it."""
+    """The name within this root at the end of an absolute URI of an earlier version.
+
+    None unless the file exists in this root, or the root's catalog holds the run that made it.
+    """
     parts = stored.rstrip("/").split("/")
     for n, part in enumerate(parts[:-1]):
         name = "/".join(parts[n:])

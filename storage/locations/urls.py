@@ -1,7 +1,7 @@
-"""HTTP URLs as browsers ask for them (WHATWG URL Standard).
+"""HTTP URLs parsed as browsers do (WHATWG URL Standard).
 
 A URL is parsed once; what is checked (host, port, opt-outs) and what is sent (`target`) are fields of the same `Url`.
-Percent-codes are never decoded and encoded again: a signature covers the URL as it was written.
+Percent-encoding is never decoded and encoded again, because a signature covers the URL as it was written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class UrlError(ValueError):
-    """Not a URL that can be asked for over HTTP; the message says why."""
+    """Not a URL that can be requested over HTTP. The message names the reason."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Url:
     """Lower-case ASCII (IDNA), an IPv4 address as four decimal numbers, or an IPv6 address in brackets."""
     port: int
     target: str
-    """Path and query as they stand on the request line; an empty query keeps its question mark."""
+    """Path and query as in the request line; an empty query keeps its question mark."""
     credentials: bool
-    """Whether the URL holds a user name or a password."""
+    """Whether the URL contains a user name or a password."""
 
     @property
     def default_port(self) -> bool:
@@ -40,7 +40,7 @@ class Url:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, which name a site."""
+        """Scheme, host and port."""
         return f"{self.scheme}://{self.host}" + ("" if self.default_port else f":{self.port}")
 
     @property
@@ -48,7 +48,7 @@ class Url:
         return self.target.partition("?")[0]
 
     def redirect(self, location: str | bytes) -> Url:
-        """Where a Location header leads. Its bytes beyond ASCII are percent-encoded one by one, as browsers do.
+        """The URL that a Location header leads to. Its non-ASCII bytes are percent-encoded one by one, as browsers do.
 
         Raises UrlError.
         """
@@ -57,12 +57,12 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """The URL as a browser understands it. Raises UrlError for what is no http or https URL."""
+    """Parse a URL as a browser does. Raises UrlError if it is no http or https URL."""
     return _parsed(text, None)
 
 
 def parse_host(name: str) -> str:
-    """A host name or IP address, without a port, as `Url.host` spells it. Raises UrlError."""
+    """A host name or IP address, without a port, in the spelling of `Url.host`. Raises UrlError."""
     bare = name.strip()
     host = f"[{bare}]" if bare.count(":") > 1 and not bare.startswith("[") else bare
     wrong = UrlError(f"{name!r} is not a host name or an IP address")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.opt_out import ForgetError, forget, told
+from codi2_datasets.opt_out import ForgetError, forget, forget_summary
 from codi2_storage.catalog.catalog import Catalog
 
 STYLES = ("ink", "oil", "clay", "wool")
@@ -134,7 +134,7 @@ def test_forgetting_removes_a_work_wherever_it_was_shown(
     assert left == everything - {user["sample_id"] for user in users}
     assert re.fullmatch(
         rf"left out: [1-9]\d* assets and {len(users)} samples; {len(left)} samples stay, 1 source rows are forgotten for good",
-        told(str(root), new),
+        forget_summary(str(root), new),
     )
     after = shards(root, new)
     concerned = {user["shard"] for user in users}

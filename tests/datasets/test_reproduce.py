@@ -17,7 +17,7 @@ from codi2_datasets import build as library
 from codi2_datasets.compare_builds import Compared, compare_builds
 from codi2_datasets.corpora import SourceRow, corpora
 from codi2_datasets.opt_out import forget
-from codi2_datasets.reproduce import ReproduceError, make_again
+from codi2_datasets.reproduce import ReproduceError, reproduce_build
 from codi2_storage.catalog.catalog import Catalog, CatalogError
 
 TASKS = {"text_to_image": {"train": 60, "test": 8}, "exemplar_learning": {"train": 60, "test": 8}}
@@ -76,7 +76,7 @@ def run(recipe: str, root: Path, workers: int = 2, limit: int | None = None) -> 
 
 def again(root: Path, build: str, scratch: Path, workers: int = 1) -> dict[str, Compared]:
     """What differs between a build and itself made again, by kind; every kind was looked at."""
-    name = make_again(Catalog(str(root)), build, str(scratch), workers)
+    name = reproduce_build(Catalog(str(root)), build, str(scratch), workers)
     found = compare_builds(Catalog(str(root)), build, Catalog(str(scratch)), name)
     assert {line.what for line in found} >= {"shards", "media", "table samples", "table parts", "table assets"}
     assert next(line for line in found if line.what == "shards").number > 1
@@ -144,10 +144,10 @@ def test_a_build_that_is_not_there_or_whose_corpus_is_gone_says_so(
     root = tmp_path / "root"
     build = run(recipe, root)
     with pytest.raises(CatalogError, match="no published build 'nope'"):
-        make_again(Catalog(str(root)), "nope", str(tmp_path / "nope"), 1)
+        reproduce_build(Catalog(str(root)), "nope", str(tmp_path / "nope"), 1)
     folder.rename(tmp_path / "moved")
     with pytest.raises(ReproduceError, match="corpus prints can no longer be had: file:"):
-        make_again(Catalog(str(root)), build, str(tmp_path / "gone"), 1)
+        reproduce_build(Catalog(str(root)), build, str(tmp_path / "gone"), 1)
 
 
 def test_a_build_from_files_inside_its_root_comes_out_the_same_where_the_root_was_moved(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_build_from_files_inside_its_root_comes_out_the_same_where_the_root_wa
     catalog = Catalog(str(tmp_path / "two"))
     [spec] = [json.loads(row["spec"]) for row in catalog.sql("select spec from builds").to_pylist()]
     assert spec["corpora"][0]["path"] == "{root}/fetched" and spec["decontaminate"] == held
-    assert make_again(catalog, build, str(tmp_path / "scratch"), 1) == build
+    assert reproduce_build(catalog, build, str(tmp_path / "scratch"), 1) == build
     assert not (tmp_path / "one").exists()
     recipe.write_text(recipe.read_text().replace("/one/", "/two/"))
     assert run(str(recipe), tmp_path / "two", workers=1) == build

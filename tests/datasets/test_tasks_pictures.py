@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codi2_datasets.planning.edit_pairs import make_relations
-from codi2_datasets.planning.split_rules import joined
+from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import make_fusable, plan
 from codi2_datasets.steps.select import ATTRIBUTES
@@ -243,7 +243,7 @@ medium = names.flatmap(
 @given(st.lists(medium, min_size=1, max_size=4), st.booleans())
 def test_the_rule_for_joined_media_is_as_told(media: list[tuple[str, str]], target: bool) -> None:
     aliases = [f"m{n}" for n in range(len(media))]
-    split, holdout = joined(aliases, targets=aliases[:1] if target else ())
+    split, holdout = joint_split(aliases, targets=aliases[:1] if target else ())
     tables = ", ".join(f"(select '{s}' as split, '{h}' as holdout) m{n}" for n, (s, h) in enumerate(media))
     got = duckdb.sql(f"select {split}, {holdout} from {tables}").fetchone()
     held_out = {s for s, _ in media} - {"train"}

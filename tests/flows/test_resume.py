@@ -11,7 +11,7 @@ import yaml
 
 from codi2_flows import resume
 from codi2_flows.resume import resume_crashed
-from codi2_storage.coordination.runs import told_runs
+from codi2_storage.coordination.runs import list_runs
 from codi2_storage.store import Store
 
 RECIPE = {
@@ -44,11 +44,11 @@ def test_a_killed_build_is_run_again_where_its_root_is_now_and_others_are_told(t
     before.rename(root)
     rows = {row["outcome"]: row for row in resume_crashed(str(root))}
     assert set(rows) == {"completed", "failed"} and "missing.yaml" in rows["failed"]["reason"]
-    found = {(run.status, run.attempt) for run in told_runs(Store(root))}
+    found = {(run.status, run.attempt) for run in list_runs(Store(root))}
     assert found == {("crashed", 1), ("completed", 2), ("failed", 2)}
     assert not before.exists()
     assert resume_crashed(str(root)) == []  # what failed on its own is no crash
-    [built] = [run for run in told_runs(Store(root)) if run.status == "completed"]
+    [built] = [run for run in list_runs(Store(root)) if run.status == "completed"]
     assert built.build_id and built.flow_run
 
 
@@ -92,4 +92,4 @@ def test_two_codi2_builds_at_once_print_the_same_id(tmp_path: Path) -> None:
     assert len(names) == 1 and all(process.returncode == 0 for process in both)
     [made] = Store(tmp_path / "root").list("catalog/commits/build")
     assert names == {Path(made).stem}
-    assert {run.status for run in told_runs(Store(tmp_path / "root"))} == {"completed"}
+    assert {run.status for run in list_runs(Store(tmp_path / "root"))} == {"completed"}

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from codi2_storage.coordination.runs import told_runs
+from codi2_storage.coordination.runs import list_runs
 from codi2_storage.store import Store
 
 CORPUS = {"name": "webdataset", "path": "tars", "options": {"licence": "CC-BY-4.0"}}
@@ -246,5 +246,5 @@ with recorded("build-dataset", sys.argv[1], {}):
         time.sleep(0.5)
         process.terminate()
         assert process.wait(20) == 1 and "ended by force" in process.stderr.read()
-    [run] = told_runs(Store(tmp_path))
+    [run] = list_runs(Store(tmp_path))
     assert (run.status, run.reason) == ("cancelled", "stopped by force")

@@ -1,8 +1,8 @@
-"""Which emoji a drawing's name means, for sets that name their files in words.
+"""Resolves names of drawings to emoji, for sets that name their files in words.
 
-Sets follow the labels of the Unicode version of their day, so a name is tried as a label of today, as a label without
-its hyphens, as an older way to name flags and skin tones, as a character's formal Unicode name, and as a shortcode that
-all who use it agree on. What still has no meaning is not guessed at.
+Sets follow the labels of the Unicode version of their time. So a name is tried as a current label, as a label without
+hyphens, as an older form of naming flags and skin tones, as a character's formal Unicode name, and as a shortcode with
+the same meaning in all collections. Names that still have no meaning are not guessed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SHORTCODES = ("joypixels", "iamcal", "github", "emojibase", "emojibase-legacy")
 TONES = {"light": 1, "medium-light": 2, "medium": 3, "medium-dark": 4, "dark": 5}
 TONED = re.compile(r"(.+?)-(medium-light|medium-dark|light|medium|dark)(-skin-tone)?")
 
-# Bare characters that shortcodes take for the keycap; some sets draw them as blanks.
+# Bare characters that shortcodes use for the keycap; some sets draw them as blanks.
 NO_EMOJI = {"asterisk", "number-sign"}
 
-# Labels that end in a character no slug keeps.
+# Labels that end in a character that no slug keeps.
 KEYCAPS = {"keycap-hashtag": "0023-20e3", "keycap-pound": "0023-20e3", "keycap-asterisk": "002a-20e3"}
 
-# Renamed since: former name -> slug of today's label.
+# Renamed labels: former name -> slug of the current label.
 RENAMED = {
     "a-button": "a-button-blood-type",
     "ab-button": "ab-button-blood-type",
@@ -78,7 +78,7 @@ class Names:
         self.by_shortcode = agreed_shortcodes(emojibase)
 
     def find(self, name: str, corrections: Mapping[str, str | None] | None = None) -> str | None:
-        """The hexcode that the name means, or None. `corrections` (name -> slug or None) come before every rule."""
+        """The hexcode of a name, or None. `corrections` (name -> slug or None) take precedence over every rule."""
         if corrections and name in corrections:
             corrected = corrections[name]
             return self.by_slug[corrected] if corrected else None
@@ -87,14 +87,14 @@ class Names:
         return self.find_label(name) or self.find_toned(name) or self.find_elsewhere(name)
 
     def find_label(self, name: str) -> str | None:
-        """As a label, as it is or as it was written formerly."""
+        """Look up a label, in its current or a former form."""
         for form in former_names(name):
             if code := self.by_slug.get(form) or self.by_squashed.get(squash(form)):
                 return code
         return None
 
     def find_toned(self, name: str) -> str | None:
-        """As a label and a tone, wherever today's label puts the tone: 'man-beard-dark'."""
+        """Look up a label with a tone, wherever the current label has the tone: 'man-beard-dark'."""
         toned = TONED.fullmatch(name)
         code = self.find_label(toned[1]) or self.find_elsewhere(toned[1]) if toned else None
         if not toned or not code or code not in self.base_label:
@@ -102,7 +102,7 @@ class Names:
         return self.by_variant.get((self.base_label[code], TONES[toned[2]]))
 
     def find_elsewhere(self, name: str) -> str | None:
-        """As a formal Unicode name or a shortcode."""
+        """Look up a formal Unicode name or a shortcode."""
         return self.by_unicode.get(squash(name)) or self.by_shortcode.get(squash(name))
 
 
@@ -111,11 +111,11 @@ def squash(name: str) -> str:
 
 
 def former_names(name: str) -> list[str]:
-    """The name, and what today's label would be if it follows a custom of its day: 'flag-for-chad' -> 'flag-chad'."""
+    """The name, and its current form if it follows an older convention: 'flag-for-chad' -> 'flag-chad'."""
     name = RENAMED.get(name, name)
     forms = [name]
     if country := re.fullmatch(r"flag-for-(?:flag-)?(.+)", name):
-        kind = country[1].endswith(("flag", "flags"))  # 'flag-for-white-flag' is no country's
+        kind = country[1].endswith(("flag", "flags"))  # 'flag-for-white-flag' is no country
         forms.append(country[1] if kind else RENAMED.get(f"flag-{country[1]}", f"flag-{country[1]}"))
     if person := re.fullmatch(r"(man|woman|person)-(.+)", name):
         who, rest = person.groups()

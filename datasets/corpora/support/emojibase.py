@@ -1,4 +1,4 @@
-"""What Unicode and emojibase say of each emoji: its words, its group, and how its variants belong together."""
+"""Emoji data of Unicode and emojibase: words, group, and the relations between variants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 SOURCE = "npm:emojibase-data@17.0.0"
 
-# Variants that no rule of words finds. The right side is the label of the neutral form.
+# Variants that no rule finds. The right side is the label of the neutral form.
 FAMILY_OF = {
     "boy": "child",
     "girl": "child",
@@ -25,7 +25,7 @@ FAMILY_OF = {
     "merman": "merperson",
     "mermaid": "merperson",
     "woman and man holding hands": "people holding hands",
-    # one flag flown by several territories: the same picture under several names
+    # one flag of several territories: the same image under several names
     "flag: Bouvet Island": "flag: Norway",
     "flag: Svalbard & Jan Mayen": "flag: Norway",
     "flag: Clipperton Island": "flag: France",
@@ -39,7 +39,7 @@ GENDER_OF = {"prince": "man", "princess": "woman", "Santa Claus": "man", "Mrs. C
              "mermaid": "woman", "boy": "boy", "girl": "girl", "child": "child"}  # fmt: skip
 GENDER_WORDS = {"man": "man", "men": "man", "woman": "woman", "women": "woman"}
 NEUTRAL_WORDS = {"man": "person", "woman": "person", "men": "people", "women": "people"}
-MEMBERS = re.compile(r"^(kiss|couple with heart|family): ")  # 'kiss: woman, man': who takes part follows the colon
+MEMBERS = re.compile(r"^(kiss|couple with heart|family): ")  # 'kiss: woman, man': the participants follow the colon
 FACING = re.compile(r": facing (right|left)$")
 
 
@@ -54,23 +54,24 @@ class Emoji:
     base_label: str
     """The label without the skin tone: 'woman running: facing right'."""
     family: str
-    """Without skin tone, gender and direction either: 'person running'."""
+    """Also without gender and direction: 'person running'."""
     group: str
     subgroup: str
     tags: tuple[str, ...]
     tone: int
     """0 none, 1 light to 5 dark; two people of different tones a and b: 10 * a + b."""
     gender: str
-    """woman, man or person (boy, girl or child for the young) where the family has such variants, else ''."""
+    """woman, man or person (boy, girl or child for the young) if the family has such variants, else ''."""
     direction: str
     """'right' for the variants that face right instead of left, else ''."""
     version: float
-    """The Emoji version that brought it; 0 where it has none."""
+    """The Emoji version that introduced it; 0 if it has none."""
 
 
 def normalise_hexcode(hexcode: str) -> str:
-    """'23_FE0F_20E3' -> '0023-20e3': without variation selectors, joiners and the mark that ends a regional flag, all of
-    which styles write or leave out as they like."""
+    """'23_FE0F_20E3' -> '0023-20e3': without variation selectors, joiners and the tag that ends a regional flag, which
+    styles write inconsistently.
+    """
     parts = hexcode.lower().replace("_", "-").split("-")
     return "-".join(part.zfill(4) for part in parts if part not in ("fe0f", "200d", "e007f"))
 
@@ -84,7 +85,7 @@ def load_emojis(package: Path) -> dict[str, Emoji]:
     labels = {entry["label"] for entry in entries}
     families = {entry["label"]: family_of(entry["label"], entry.get("group"), labels) for entry in entries}
     genders = gender_by_label(families)
-    found = {}
+    emojis = {}
     for entry in sorted(entries, key=lambda entry: entry.get("order", 0)):
         base = entry["label"]
         facing = FACING.search(base)
@@ -102,8 +103,8 @@ def load_emojis(package: Path) -> dict[str, Emoji]:
                 direction=facing.group(1) if facing else "",
                 version=form.get("version", 0),
             )
-            found[emoji.hexcode] = emoji
-    return found
+            emojis[emoji.hexcode] = emoji
+    return emojis
 
 
 LANGUAGES = ("de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
@@ -111,13 +112,13 @@ LANGUAGES = ("de", "es", "fr", "it", "ja", "nl", "pl", "pt", "ru", "zh")
 
 @lru_cache(maxsize=2)
 def load_captions(package: Path) -> dict[str, dict[str, str]]:
-    """Labels of every emoji in other languages than English: hexcode -> language -> label."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    """Labels of every emoji in languages other than English: hexcode -> language -> label."""
+    captions: dict[str, dict[str, str]] = defaultdict(dict)
     for language in LANGUAGES:
         for entry in read_json(package / "package" / language / "data.json"):
             for form in (entry, *entry.get("skins", [])):
-                found[normalise_hexcode(form["hexcode"])][language] = form["label"]
-    return found
+                captions[normalise_hexcode(form["hexcode"])][language] = form["label"]
+    return captions
 
 
 def read_json(path: Path) -> Any:
@@ -129,10 +130,10 @@ def tone_code(tone: int | list[int]) -> int:
 
 
 def family_of(label: str, group: int | None, labels: set[str]) -> str:
-    """The label of the neutral form, where Unicode has one: 'man student' -> 'student', 'man running' -> 'person running'.
+    """The label of the neutral form, if Unicode has one: 'man student' -> 'student', 'man running' -> 'person running'.
 
-    `labels` are all labels there are. Words for people mean people in the group people-body (1) alone: a man's shoe is
-    no variant of a woman's boot.
+    `labels` are all existing labels. Words for people mean people only in the group people-body (1): a man's shoe is no
+    variant of a woman's boot.
     """
     if label in FAMILY_OF:
         return FAMILY_OF[label]
@@ -150,7 +151,7 @@ def family_of(label: str, group: int | None, labels: set[str]) -> str:
 
 
 def gender_by_label(families: dict[str, str]) -> dict[str, str]:
-    """The gender of each label; the neutral form counts as 'person' only where others of its family have a gender."""
+    """The gender of each label; the neutral form counts as 'person' only if others of its family have a gender."""
     by_family = defaultdict(list)
     for label, family in families.items():
         by_family[family].append(label)
@@ -165,7 +166,7 @@ def gender_by_label(families: dict[str, str]) -> dict[str, str]:
 
 
 def stated_gender(label: str) -> str:
-    """What the label says: 'man', 'woman', ...; '' for neither and for both."""
+    """The gender in the label: 'man', 'woman', ...; '' for neither and for both."""
     if label in GENDER_OF:
         return GENDER_OF[label]
     if label.startswith("family"):

@@ -1,6 +1,6 @@
-"""Names of the FxEmoji set that its own custom explains and no rule does, each looked up by eye.
+"""Names of the FxEmoji set that follow its own convention and no rule, each resolved by looking at the drawing.
 
-Name -> slug of the label, or None where the drawing shows something that is no emoji of its name.
+Name -> slug of the label, or None if the drawing shows something that is no emoji of its name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 FXEMOJI: dict[str, str | None] = {
-    # means something else than the label of that name
+    # means something other than the label of that name
     "astonished": None, "beating-heart": None, "bow": "ribbon", "cat": "cat-face", "construction": "building-construction",
     "dog": "dog-face", "down": "backhand-index-pointing-down", "keyboard": None, "kissing": None, "mouse": "mouse-face",
     "pig": "pig-face", "pout": "person-pouting", "pouting": "enraged-face", "tiger": "tiger-face",

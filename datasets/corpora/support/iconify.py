@@ -1,4 +1,4 @@
-"""Icon sets of Iconify: many drawings in one JSON file, some of them turned or mirrored from another.
+"""Icon sets of Iconify: many drawings in one JSON file, some of them rotations or reflections of others.
 
 Format: the types of `@iconify/types` (IconifyJSON).
 """
@@ -14,16 +14,16 @@ from codi2_datasets.corpora.support.emojibase import read_json
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture. `names` holds its own name first, then its mere other names."""
+    """One drawing. `names`: its own name first, then its aliases."""
 
     names: tuple[str, ...]
     svg: str
     hidden: bool
-    """Withdrawn by the set, often because a better one or another name took its place."""
+    """Withdrawn by the set, often because a better drawing or another name replaced it."""
 
 
 def drawings(package: Path) -> list[Drawing]:
-    """Every drawing of an unpacked set, in the file's order; aliases that transform theirs come last."""
+    """Every drawing of an unpacked set, in the file's order; aliases with transformations come last."""
     data = read_json(package / "package" / "icons.json")
     icons, aliases = data["icons"], data.get("aliases", {})
     other_names = defaultdict(list)
@@ -34,15 +34,15 @@ def drawings(package: Path) -> list[Drawing]:
             own.append(name)
         else:
             other_names[target].append(name)
-    found = []
+    result = []
     for name in own:
         _, icon = resolve(name, data)
-        found.append(Drawing((name, *other_names[name]), svg(icon, data), bool(icon.get("hidden"))))
-    return found
+        result.append(Drawing((name, *other_names[name]), svg(icon, data), bool(icon.get("hidden"))))
+    return result
 
 
 def resolve(name: str, data: dict) -> tuple[str, dict]:
-    """The icon that a name leads to, and its properties with those of all aliases on the way applied.
+    """The icon that a name resolves to, and its properties with those of all aliases on the way applied.
 
     Flips cancel out, quarter turns add up, everything else is overridden. Raises ValueError for a loop.
     """
@@ -68,7 +68,7 @@ def transform(icon: dict) -> bool:
 
 
 def svg(icon: dict, data: dict) -> str:
-    """A whole SVG document: first the flips, then the turns, about the middle of the drawing's box."""
+    """A complete SVG document: first the flips, then the rotations, about the centre of the drawing's box."""
     box = {key: icon.get(key, data.get(key, default)) for key, default in
            {"left": 0, "top": 0, "width": 16, "height": 16}.items()}  # fmt: skip
     left, top, width, height = box["left"], box["top"], box["width"], box["height"]

@@ -1,7 +1,7 @@
-"""The instruments of General MIDI: what each is called, what it is, what it can play, and from which key.
+"""The instruments of General MIDI: their names, concepts, phrases and lowest keys.
 
-Concepts are the plain nouns that pictures of instruments have too, where there are such ('saxophone' of all four).
-Instruments that sound much alike share a family.
+Concepts are the same nouns as for images of instruments, if there are such ('saxophone' for all four). Instruments that
+sound similar share a family.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Instrument:
     program: int
     """As in MIDI, from 0."""
     words: str
-    """With its article: 'an alto saxophone'. Of effects and others that play no phrase, the whole caption."""
+    """With its article: 'an alto saxophone'. For effects and others without a phrase, the whole caption."""
     concept: str
     phrases: tuple[Phrase, ...]
-    """What it plays; nothing if it just sounds."""
+    """The phrases it plays; empty if it has no melody."""
     key: int
-    """Of MIDI, 60 is middle C: the C on which its phrases begin; of a drum its own, of a whole kit 0."""
+    """In MIDI, 60 is middle C: the C on which its phrases start; the own key of a drum, 0 for a whole kit."""
     family: str = ""
     bank: int = 0
 
@@ -41,7 +41,7 @@ class Instrument:
         return "singing" if self.concept == "choir" else "playing"
 
 
-# program, words, concept, phrases, key, family where it is not the concept
+# program, words, concept, phrases, key, family if it differs from the concept
 INSTRUMENTS = tuple(
     Instrument(*entry)
     for entry in (

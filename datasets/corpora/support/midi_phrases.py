@@ -1,8 +1,7 @@
-"""Short phrases, written for this dataset, and which kinds of instruments play which.
+"""Short phrases, written for this dataset, and the kinds of instruments that play them.
 
-All are in C major and in one tempo, two seconds long: whatever is played together fits together. A note is told by when
-it begins and how long it is, both in eighths of a quarter of a second, and how many semitones it lies above the
-instrument's own C.
+All are in C major and in one tempo, two seconds long, so that they can be combined. A note is (start, length, pitch):
+start and length in eighths of a quarter of a second, pitch in semitones above the instrument's own C.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Notes = tuple[tuple[float, float, int], ...]
 class Phrase:
     name: str
     words: str
-    """What follows the instrument in a caption: 'a violin ' + words. {verb} is playing or singing."""
+    """The words after the instrument in a caption: 'a violin ' + words. {verb} is playing or singing."""
     notes: Notes
 
 
@@ -50,14 +49,15 @@ STEADY = Phrase("steady beat", "{verb} a steady beat", beats(0, 2, 4, 6))
 FAST = Phrase("fast beat", "{verb} a fast beat", beats(*range(8)))
 RHYTHM = Phrase("rhythm", "{verb} a rhythm", beats(0, 1.5, 3, 4, 5, 6, 7.5))
 
-SINGLE = (LONG_NOTE, RISING, FALLING, ARPEGGIO, TUNE)  # held as long as it is played, one note at a time
-FULL = (LONG_NOTE, RISING, FALLING, CHORD, TUNE)  # held, several at a time
-PLUCKED = (ONE_NOTE, RISING, FALLING, ARPEGGIO, TUNE)  # dies away, one note at a time
-STRUCK = (ONE_NOTE, RISING, FALLING, ARPEGGIO, CHORD, TUNE)  # dies away, several at a time
-SLOW = (LONG_NOTE, SLOW_ARPEGGIO, CHORD, TWO_CHORDS)  # takes long to begin and to end
+SINGLE = (LONG_NOTE, RISING, FALLING, ARPEGGIO, TUNE)  # sustained, one note at a time
+FULL = (LONG_NOTE, RISING, FALLING, CHORD, TUNE)  # sustained, several notes at a time
+PLUCKED = (ONE_NOTE, RISING, FALLING, ARPEGGIO, TUNE)  # decaying, one note at a time
+STRUCK = (ONE_NOTE, RISING, FALLING, ARPEGGIO, CHORD, TUNE)  # decaying, several notes at a time
+SLOW = (LONG_NOTE, SLOW_ARPEGGIO, CHORD, TWO_CHORDS)  # slow attack and release
 BEATEN = (ONE_BEAT, STEADY, FAST, RHYTHM)
 
-# of the whole kit; keys of General MIDI instead of semitones: 36 bass drum, 38 snare, 42 and 46 hi-hat, 49 crash, 51 ride
+# for the whole kit; keys of General MIDI instead of semitones: 36 bass drum, 38 snare, 42 and 46 hi-hat, 49 crash, 51
+# ride
 KIT = (
     Phrase("rock beat", "{verb} a rock beat",
            (*beats(*range(8), key=42), *beats(0, 4, 5, key=36), *beats(2, 6, key=38))),

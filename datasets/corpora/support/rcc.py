@@ -1,7 +1,7 @@
-"""Qt resource files (.rcc): a tree of names, and the files behind them.
+"""Reader of Qt resource files (.rcc): a tree of names, followed by the files' data.
 
 After the header (magic 'qres', version, three offsets) the tree has nodes of 14 bytes, 22 from version 2 on: offset of
-the name, flags (1 zlib, 2 folder, 4 Zstandard), then of a folder the number of its children and the first of them, of
+the name, flags (1 zlib, 2 folder, 4 Zstandard), then for a folder the number of its children and the first of them, for
 a file four bytes of locale and the offset of its data. Names are a length, a hash and UTF-16; data a length and bytes.
 Source: qtbase/src/corelib/io/qresource.cpp.
 """
@@ -16,11 +16,11 @@ COMPRESSED, FOLDER, ZSTANDARD = 1, 2, 4
 
 
 class RccError(ValueError):
-    """Not a Qt resource file, or one that is packed in a way not known here."""
+    """Not a Qt resource file, or one in an unsupported encoding."""
 
 
 def files(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of every file, in the order of their paths."""
+    """(path, bytes) of every file, sorted by path."""
     if content[:4] != b"qres":
         raise RccError("not a Qt resource file")
     version, tree, data, names = struct.unpack_from(">IIII", content, 4)
@@ -41,9 +41,9 @@ def files(content: bytes) -> Iterator[tuple[str, bytes]]:
             return
         (start,) = struct.unpack_from(">I", content, place + 10)
         (size,) = struct.unpack_from(">I", content, data + start)
-        found = content[data + start + 4 : data + start + 4 + size]
+        stored = content[data + start + 4 : data + start + 4 + size]
         if flags & ZSTANDARD:
             raise RccError(f"{path}: packed with Zstandard, which is not read here")
-        yield path.lstrip("/"), zlib.decompress(found[4:]) if flags & COMPRESSED else found
+        yield path.lstrip("/"), zlib.decompress(stored[4:]) if flags & COMPRESSED else stored
 
     yield from sorted(walk(0, ""))

@@ -1,4 +1,4 @@
-"""Audio files of others -> mono samples as a player plays them: by libsndfile where it knows the format, else by FFmpeg."""
+"""Decodes audio files to mono samples as a player plays them: by libsndfile if it supports the format, else by FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_datasets.media.decoding.raster import one_line
 from codi2_datasets.media.resampling import resample
 
-RATES = range(1_000, 768_001)  # Hz; what a header may claim
+RATES = range(1_000, 768_001)  # Hz; values that a header may give
 MAX_CHANNELS = 64
 LIBSNDFILE = (
     "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/aiff", "audio/basic", "audio/x-caf", "audio/x-w64",
 )  # fmt: skip
-# What a speaker's channel is worth in mono, as broadcasters mix them; a subwoofer's repeats the others
+# Weight of a speaker's channel in a mono mix, as in broadcasting; a subwoofer repeats the other channels
 WEIGHTS = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
-OTHER_WEIGHT = 0.5  # of those at the sides and behind
-LAYOUTS = {  # by the number of channels, where a file does not name them: the order of WAV and FLAC, then that of Ogg
+OTHER_WEIGHT = 0.5  # of side and rear channels
+LAYOUTS = {  # by number of channels, for files that do not name them: the order of WAV and FLAC, then that of Ogg
     3: (("FL", "FR", "FC"), ("FL", "FC", "FR")),
     5: (("FL", "FR", "FC", "BL", "BR"), ("FL", "FC", "FR", "BL", "BR")),
     6: (("FL", "FR", "FC", "LFE", "BL", "BR"), ("FL", "FC", "FR", "BL", "BR", "LFE")),
     7: (("FL", "FR", "FC", "LFE", "BC", "SL", "SR"), ("FL", "FC", "FR", "SL", "SR", "BC", "LFE")),
     8: (("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"), ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE")),
 }
-SILENT = 0.1  # of the loudest channel: a mix below it is one whose channels cancel each other out
+SILENT = 0.1  # of the loudest channel: a mix below it means that the channels cancel each other out
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read of a file: the first `seconds`. More than `values` samples of all channels together, or a header that
-    tells of more than `longest` seconds, is TooLarge."""
+    """What to read of a file: the first `seconds`.
+
+    More than `values` samples over all channels, or a header with more than `longest` seconds, raises TooLarge.
+    """
 
     seconds: float
     longest: float = inf
@@ -47,13 +49,13 @@ class Limits:
 
 
 def read_audio(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
-    """Mono float64 samples and their rate: the track that a player plays, from its true beginning. Raises MediaError."""
+    """Mono float64 samples and their rate: the track that a player plays, from its true start. Raises MediaError."""
     if media_type_of(payload) in LIBSNDFILE:
         try:
             return _by_libsndfile(payload, limits)
         except (soundfile.LibsndfileError, RuntimeError, OSError, MemoryError) as error:
             reason = one_line(error)
-        try:  # codings within WAV, tags before MP3, and more that libsndfile does not know
+        try:  # codecs inside WAV, tags before MP3, and other cases that libsndfile does not support
             return _by_ffmpeg(payload, limits)
         except TooLarge:
             raise
@@ -63,9 +65,10 @@ def read_audio(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
 
 
 def to_mono(samples: np.ndarray, speakers: Sequence[str] = ()) -> np.ndarray:
-    """(n, channels) -> (n,): the channels mixed; where that cancels them out, as with one of a pair inverted, the loudest.
+    """(n, channels) -> (n,): the channels mixed; if they cancel each other out, for example one inverted, the loudest
+    channel.
 
-    Raises MediaError for samples that are no numbers.
+    Raises MediaError for samples that are not finite.
     """
     if not len(samples):
         raise MediaError("no samples")
@@ -78,14 +81,14 @@ def to_mono(samples: np.ndarray, speakers: Sequence[str] = ()) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise MediaError("samples that are not numbers")
     if channels > 1:
-        power = np.einsum("nc,nc->c", samples, samples)  # not by BLAS, whose threads cost more than they save
+        power = np.einsum("nc,nc->c", samples, samples)  # not BLAS, whose threads cost more than they save
         if np.einsum("n,n->", mono, mono) < SILENT**2 * power.max():
             return np.ascontiguousarray(samples[:, int(power.argmax())])
     return mono
 
 
 def _wanted(rate: int, channels: int, limits: Limits) -> int:
-    """How many samples of each channel to read."""
+    """How many samples of each channel to read. Raises MediaError for an impossible rate or number of channels."""
     if rate not in limits.rates:
         raise MediaError(f"sample rate of {rate} Hz")
     if not 0 < channels <= MAX_CHANNELS:
@@ -106,7 +109,7 @@ def _by_libsndfile(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
         allowed = limits.values // file.channels
         samples = file.read(frames=min(most, allowed + 1), dtype="float64", always_2d=True)
         _check_count(len(samples), file.channels, limits)
-        if not len(samples):  # or a recorder that never wrote the length into the header
+        if not len(samples):  # also a recorder that never wrote the length into the header
             raise RuntimeError("no samples")
         orders = LAYOUTS.get(file.channels, ((), ()))
         return to_mono(samples, orders[file.format == "OGG"]), file.samplerate
@@ -128,8 +131,10 @@ def _by_ffmpeg(payload: bytes, limits: Limits) -> tuple[np.ndarray, int]:
 
 
 def _runs(frames: Iterator[Any], limits: Limits) -> Iterator[tuple[int, list[str], np.ndarray]]:
-    """(rate, speakers, samples) of frames that follow one another with the same rate and number of channels: a broadcast
-    may change from stereo to surround."""
+    """Group consecutive frames of the same format: (rate, speakers, samples).
+
+    A broadcast may change from stereo to surround.
+    """
     form, have = (0, 0), 0
     parts: list[np.ndarray] = []
     speakers: list[str] = []

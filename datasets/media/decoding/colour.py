@@ -1,7 +1,7 @@
-"""Any pixels that Pillow decodes -> 8-bit sRGB, as a viewer with colour management shows them.
+"""Converts any pixels that Pillow decodes to 8-bit sRGB, as a viewer with colour management shows them.
 
-Profiles and gamma are applied where they change a colour by more than `TOLERANCE`; an image that is sRGB already keeps
-its bytes.
+Profiles and gamma are applied if they change a colour by more than `TOLERANCE`; an image that is already sRGB keeps its
+bytes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from PIL import Image, ImageCms
 from codi2_datasets.media import MediaError
 
 WHITE = (255, 255, 255)
-TOLERANCE = 2  # of 255: what sRGB profiles of different makers differ by
+TOLERANCE = 2  # of 255: how much sRGB profiles of different vendors differ
 SCREEN_GAMMA = 2.2
 SAME_GAMMA = 0.05  # exponents this close to 1 change nothing, by libpng's own threshold
-LONE_GAMMA = 0.25  # the same without primaries beside it: browsers disagree then, and old editors wrote a Mac's 1.8
+LONE_GAMMA = 0.25  # the same without primaries: browsers disagree in that case, and old editors wrote a Mac's 1.8
 PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITE_IS_ZERO = 0
 
 
 def srgb(image: Image.Image) -> Image.Image:
-    """A loaded image as RGB, or RGBA where it has transparency. Raises MediaError where no pixel has a value."""
+    """A loaded image as RGB, or RGBA if it has transparency. Raises MediaError if no pixel has a finite value."""
     pixels = image
     if image.mode[0] in "IF":
         pixels = _eight_bits(image)
-    elif image.mode in ("La", "RGBa"):  # premultiplied: Pillow converts these to nothing else
+    elif image.mode in ("La", "RGBa"):  # premultiplied: Pillow converts these modes to nothing else
         pixels = image.convert("LA" if image.mode == "La" else "RGBA")
     layer = pixels
     if pixels.has_transparency_data and pixels.mode != "RGBA":
@@ -43,7 +43,7 @@ def srgb(image: Image.Image) -> Image.Image:
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """A loaded image as RGB, with what is transparent over white."""
+    """A loaded image as RGB, with transparency over white."""
     shown = srgb(image)
     if shown.mode == "RGB":
         return shown
@@ -51,7 +51,7 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Whether the pixels are 8-bit sRGB without transparency as they are coded."""
+    """Whether the pixels are 8-bit sRGB without transparency as stored."""
     return image.mode == "RGB" and not image.has_transparency_data and _transform(image, "RGB") is None
 
 
@@ -59,7 +59,7 @@ def is_plain(image: Image.Image) -> bool:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Gray of 12, 16 or 32 bits, or floats -> 8 bits; LA where one value is transparent."""
+    """Grey of 12, 16 or 32 bits, or floats -> 8 bits; LA if one value is transparent."""
     values = np.asarray(image)
     full = _full_scale(image)
     if full is not None and values.dtype.kind == "u":
@@ -78,7 +78,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _full_scale(image: Image.Image) -> int | None:
-    """The value of white where the file's format fixes it; None for 32-bit samples, whose range is the writer's own."""
+    """The value of white if the file format defines it; None for 32-bit samples, whose range the writer chooses."""
     if image.mode.startswith("I;16"):
         bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))
         return (1 << int(bits[0])) - 1
@@ -86,8 +86,11 @@ def _full_scale(image: Image.Image) -> int | None:
 
 
 def _scaled(values: np.ndarray, full: int | None) -> np.ndarray:
-    """Samples without a fixed range -> uint8. Floats are taken from 0 to 1 where they fit; 8 and 16 bits in a wider type
-    as these; anything else is stretched from its least to its greatest value, as scientific viewers do."""
+    """Samples without a defined range -> uint8.
+
+    Floats are taken as 0 to 1 if they fit; 8 and 16 bits stored in a wider type keep their range; anything else is
+    stretched from minimum to maximum, as scientific viewers do.
+    """
     wide = values.astype(np.float32)
     finite = wide[np.isfinite(wide)]
     if not finite.size:
@@ -96,7 +99,7 @@ def _scaled(values: np.ndarray, full: int | None) -> np.ndarray:
     if full is not None:
         low, high = 0.0, float(full)
     elif low >= 0 and values.dtype.kind == "f" and float(finite.mean()) <= 1 and high <= 255:
-        low, high = 0.0, 1.0  # a few brighter than white are clipped
+        low, high = 0.0, 1.0  # a few values brighter than white are clipped
     elif low >= 0 and high <= 65_535:
         low, high = 0.0, 255.0 if high <= 255 else 65_535.0
     else:
@@ -110,7 +113,7 @@ def _scaled(values: np.ndarray, full: int | None) -> np.ndarray:
 
 
 def _corrected(pixels: Image.Image, source: Image.Image) -> Image.Image | None:
-    """The colours in sRGB, without alpha, where the file's profile or gamma changes them; else None."""
+    """The colours in sRGB, without alpha, if the file's profile or gamma changes them; else None."""
     if pixels.mode == "LAB":
         return _lab_transform().apply(pixels)
     base = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK"}.get(pixels.mode, "RGB")
@@ -129,7 +132,9 @@ def _transform(image: Image.Image, base: str) -> ImageCms.ImageCmsTransform | No
 
 @lru_cache(maxsize=32)
 def _profile_transform(profile: bytes, base: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB; None for one that is broken, is of other colours than the image, or changes nothing."""
+    """From a profile to sRGB; None for a profile that is damaged, of another colour space than the image, or without
+    effect.
+    """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != PROFILE_SPACES[base]:
@@ -137,13 +142,13 @@ def _profile_transform(profile: bytes, base: str) -> ImageCms.ImageCmsTransform 
         transform = ImageCms.ImageCmsTransform(source, _srgb_profile(), base, "RGB")
         probe = _probe(base)
         before, after = (np.asarray(shown, np.int16) for shown in (probe.convert("RGB"), transform.apply(probe)))
-    except Exception:  # LittleCMS refuses in many ways; a viewer shows the image without the profile then
+    except Exception:  # LittleCMS fails in many ways; a viewer then shows the image without the profile
         return None
     return transform if int(np.abs(before - after).max()) > TOLERANCE else None
 
 
 def _probe(base: str) -> Image.Image:
-    """Colours from all over a colour space: steps of 17 in gray, of 51 in RGB, of 85 in CMYK."""
+    """Colours sampled from a whole colour space: steps of 17 in grey, of 51 in RGB, of 85 in CMYK."""
     channels = {"L": 1, "RGB": 3, "CMYK": 4}[base]
     steps = np.arange(0, 256, {1: 17, 3: 51, 4: 85}[channels], dtype=np.uint8)
     grid = np.stack(np.meshgrid(*[steps] * channels), axis=-1).reshape(1, -1, channels)
@@ -162,7 +167,7 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
 
 
 def _exponent(image: Image.Image) -> float | None:
-    """What a PNG's samples are raised to for a screen, by its gamma; None where that changes nothing."""
+    """The exponent for a PNG's samples on a screen, by its gamma; None if it has no effect."""
     gamma = image.info.get("gamma")
     if image.format != "PNG" or not isinstance(gamma, float) or gamma <= 0 or "srgb" in image.info:
         return None

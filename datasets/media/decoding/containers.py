@@ -1,4 +1,4 @@
-"""Containers of video and audio, opened with FFmpeg: which of their tracks a player plays, and their packets decoded."""
+"""Opens video and audio containers with FFmpeg, selects the tracks that a player plays, and decodes their packets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import av.error
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.decoding.raster import one_line
 
-# Demuxers of FFmpeg. None that can point to other files, as playlists do.
+# Demuxers of FFmpeg. None that can refer to other files, as playlists do.
 FORMATS = "mov,matroska,webm,avi,ogg,mpegts,mpeg,mpegvideo,flv,asf"
 AUDIO_FORMATS = f"{FORMATS},mp3,aac,flac,wav,w64,aiff,au,caf,amr,wv,ape"
 # Tracks that are no video: a cover, the thumbnails of chapters
 COVERS = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-# Tracks that are made for some listeners, beside the one for all
+# Tracks made for particular listeners, beside the main one
 SPECIAL = (
     av.stream.Disposition.comment | av.stream.Disposition.hearing_impaired | av.stream.Disposition.visual_impaired
     | av.stream.Disposition.descriptions | av.stream.Disposition.dub | av.stream.Disposition.karaoke
@@ -28,19 +28,21 @@ SPECIAL = (
 
 @contextmanager
 def opened(payload: bytes, formats: str = FORMATS) -> Iterator[Any]:
-    """The file as a PyAV container. What goes wrong within the block, too, is a MediaError."""
+    """The file as a PyAV container. Errors within the block are also raised as MediaError."""
     try:
         with av.open(io.BytesIO(payload), "r", options={"format_whitelist": formats}) as container:
             yield container
     except MediaError:
         raise
-    except Exception as error:  # FFmpegError, and what PyAV makes of values that no good file has
+    except Exception as error:  # FFmpegError, and errors of PyAV for values that no valid file has
         raise MediaError(f"damaged or unknown video or audio: {one_line(error)}") from error
 
 
 def video_track(container: Any) -> Any:
-    """The track of video that a player shows: none that is a cover; one that moves; the one marked as the default; the
-    first. Raises MediaError where there is none."""
+    """The video track that a player shows: not a cover; one with motion first, then the default track, then the first.
+
+    Raises MediaError if there is none.
+    """
     tracks = [track for track in container.streams.video if not track.disposition & COVERS]
     if not tracks:
         raise MediaError("no video, only a cover image" if container.streams.video else "no video track")
@@ -51,7 +53,10 @@ def video_track(container: Any) -> Any:
 
 
 def audio_track(container: Any) -> Any:
-    """The track of audio that a player plays: one for everybody, marked as the default, the first. Raises MediaError."""
+    """The audio track that a player plays: for all listeners first, then the default track, then the first.
+
+    Raises MediaError.
+    """
     tracks = [track for track in container.streams.audio if track.codec_context is not None]
     if not tracks:
         raise MediaError("the coding of the audio is unknown" if container.streams.audio else "no audio track")
@@ -63,23 +68,28 @@ def is_default(track: Any) -> bool:
 
 
 def tracks_of(payload: bytes) -> set[str]:
-    """'video' where a container has video that can be shown, 'audio' where it has audio; a single frame beside audio is a
-    cover, even where it is not marked as one. Raises MediaError."""
+    """'video' if a container has video that can be shown, 'audio' if it has audio. Raises MediaError.
+
+    A single frame beside audio is a cover, even if it is not marked as one.
+    """
     with opened(payload) as container:
-        found = {}
+        tracks = {}
         for kind, choose in (("video", video_track), ("audio", audio_track)):
             try:
-                found[kind] = choose(container)
+                tracks[kind] = choose(container)
             except MediaError:
                 continue
-        if len(found) == 2 and found["video"].frames == 1:
-            del found["video"]
-        return set(found)
+        if len(tracks) == 2 and tracks["video"].frames == 1:
+            del tracks["video"]
+        return set(tracks)
 
 
 def decoded(container: Any, track: Any, decode: Callable[[Any], list[Any]] | None = None) -> Iterator[Any]:
-    """The frames of a track in the order they are played. What cannot be decoded before the first is passed over: a
-    recording may begin in the middle of a group of pictures."""
+    """The frames of a track in presentation order.
+
+    Packets that cannot be decoded before the first frame are skipped: a recording may start within a group of
+    pictures.
+    """
     decode, begun = decode or track.decode, False
     for packet in container.demux(track):
         try:

@@ -1,4 +1,4 @@
-"""Frames of video and animations as a player shows them: upright, in their true shape and colours, at their time."""
+"""Frames of videos and animations as a player shows them: upright, with true aspect ratio, colours and times."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_datasets.media.decoding.orientation import upright
 from codi2_datasets.media.decoding.raster import check_size, load, open_checked, pillow_errors
 
-SHORTEST_FRAME = 0.011  # seconds; browsers take less in a GIF for no statement at all, and show the frame for ...
+SHORTEST_FRAME = 0.011  # seconds; browsers treat a shorter GIF delay as unset, and use the next value
 USUAL_FRAME = 0.1
-DISCONTINUITY = 10.0  # seconds by which the clock of a broadcast must jump, for it to have been set anew
-OBLONG = 16  # a pixel that is said to be more times as wide as high, or as high as wide, is none
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these leave transparency out
-HIGH_DEFINITION = (1280, 577)  # width or height from which on players take untagged colours for BT.709
-UNSPECIFIED, BT601 = 2, (2, 5, 6)  # of FFmpeg's colour spaces
-FULL_RANGE = 2  # of its ranges of values
+DISCONTINUITY = 10.0  # seconds by which the clock of a broadcast must jump to count as reset
+OBLONG = 16  # a pixel aspect ratio beyond this, in either direction, is invalid
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these codecs drop transparency
+HIGH_DEFINITION = (1280, 577)  # width or height from which on players take untagged colours as BT.709
+UNSPECIFIED, BT601 = 2, (2, 5, 6)  # values of FFmpeg's colour space
+FULL_RANGE = 2  # value of FFmpeg's colour range
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A frame of a clip. `image` is called only for those that are used, and before the next frame is asked for."""
+    """A frame with its time. Call `image` only for frames that are used, and before requesting the next frame."""
 
     end: float
-    """Seconds from the beginning of the clip at which the next frame takes over; the end of the frame before for one
-    that is never seen."""
+    """Seconds from the start at which the next frame replaces it; for a frame that is never visible, the end of the
+    one before.
+    """
     image: Callable[[], Image.Image]
     """RGB, on white."""
 
 
 def frames_of(payload: bytes) -> Iterator[Timed]:
-    """The frames of a video file or an animated image, told apart by their first bytes. Raises MediaError."""
+    """The frames of a video file or an animated image, distinguished by their first bytes. Raises MediaError."""
     return animation(payload) if media_type_of(payload).startswith("image/") else video(payload)
 
 
 def frame_at(payload: bytes, share: float) -> Image.Image:
-    """The frame that is shown when this share of the clip's duration has passed. Raises MediaError."""
+    """The frame shown at this share of the duration. Raises MediaError."""
     end = max((frame.end for frame in frames_of(payload)), default=0.0)
     for frame in frames_of(payload):
         if frame.end > share * end or frame.end >= end:
@@ -62,7 +63,7 @@ def animation(payload: bytes) -> Iterator[Timed]:
     with pillow_errors(payload):
         image = open_checked(payload)
         orientation = load(image)
-        # the first image of an animated PNG may be for viewers that cannot animate, and no part of the animation
+        # the first image of an animated PNG may be a fallback that is not part of the animation
         first = 1 if image.info.get("default_image") and getattr(image, "n_frames", 1) > 1 else 0
         end = 0.0
         for index in range(first, getattr(image, "n_frames", 1)):
@@ -95,8 +96,10 @@ def video(payload: bytes) -> Iterator[Timed]:
 
 
 def is_plain_video(payload: bytes) -> bool:
-    """Whether frames are shown as they are coded: not turned, with square pixels, 8-bit 4:2:0 of BT.601, of even
-    sides. Raises MediaError."""
+    """Whether frames are shown as stored: not rotated, square pixels, 8-bit 4:2:0 in BT.601, even sides.
+
+    Raises MediaError.
+    """
     with opened(payload) as container:
         track = video_track(container)
         frame = next(decoded(container, track), None)
@@ -113,7 +116,7 @@ def is_plain_video(payload: bytes) -> bool:
 
 
 def alpha_decoder(track: Any) -> Callable[[Any], list[Any]] | None:
-    """A decoder that gives transparency, for a track that says it has some; else None."""
+    """A decoder that returns transparency, for a track marked as having it; else None."""
     name = ALPHA_DECODERS.get(track.codec_context.name)
     if track.metadata.get("alpha_mode") != "1" or name is None:
         return None
@@ -122,16 +125,16 @@ def alpha_decoder(track: Any) -> Callable[[Any], list[Any]] | None:
 
 @dataclass
 class Clock:
-    """Seconds since the first frame, never backwards, from time stamps that may be missing, unordered or set anew."""
+    """Seconds since the first frame, never decreasing, from time stamps that may be missing, unordered or reset."""
 
     frame_seconds: float
-    """How long a frame is shown of which the file does not say it."""
+    """Duration of a frame for which the file gives none."""
     resets: bool
-    """Whether the format lets time stamps jump, as transport streams do where they were joined."""
+    """Whether the format allows time stamps to jump, as in transport streams that were joined."""
     start: float | None = None
     begin: float = 0.0
     end: float = 0.0
-    """When the latest frame ends, unless another takes over before."""
+    """When the latest frame ends, unless another starts before."""
 
     @classmethod
     def of(cls, container: Any, track: Any) -> Clock:
@@ -140,7 +143,7 @@ class Clock:
         return cls(float(1 / rate) if rate else USUAL_FRAME, resets)
 
     def begin_of(self, frame: Any) -> float:
-        """When the next frame begins."""
+        """When the next frame starts."""
         stamp = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
         if stamp is None:
             self.begin = self.end
@@ -162,13 +165,13 @@ class Clock:
 
 
 def pixel_aspect(track: Any) -> Fraction:
-    """Width of a pixel by its height; 1 where the file does not say it or says what cannot be."""
+    """Width of a pixel divided by its height; 1 if the file gives no value or an invalid one."""
     aspect = track.sample_aspect_ratio or track.codec_context.sample_aspect_ratio
     return aspect if aspect and 1 / OBLONG <= aspect <= OBLONG else Fraction(1)
 
 
 def shown(frame: Any, aspect: Fraction = Fraction(1)) -> Image.Image:
-    """A decoded frame as RGB on white, with square pixels, turned as its display matrix says."""
+    """A decoded frame as RGB on white, with square pixels, rotated by its display matrix."""
     image = rgb(frame)
     if aspect != 1:
         width, height = frame.width, frame.height
@@ -181,14 +184,14 @@ def shown(frame: Any, aspect: Fraction = Fraction(1)) -> Image.Image:
 
 
 def rgb(frame: Any) -> Image.Image:
-    """The pixels of a decoded frame."""
+    """The pixels of a decoded frame, RGB on white."""
     if has_alpha(frame.format.name):
         return over_white(Image.fromarray(frame.to_ndarray(format="rgba")))
     return frame.to_image(src_colorspace=untagged_space(frame))
 
 
 def untagged_space(frame: Any) -> str | None:
-    """What the colours of a frame are taken for that does not say it; None for FFmpeg's own choice, BT.601."""
+    """The colour space to assume for an untagged frame; None for FFmpeg's default, BT.601."""
     large = frame.width >= HIGH_DEFINITION[0] or frame.height >= HIGH_DEFINITION[1]
     return "ITU709" if large and frame.colorspace == UNSPECIFIED and not frame.format.is_rgb else None
 
@@ -199,7 +202,7 @@ def has_alpha(pixel_format: str) -> bool:
 
 
 def turn_of(matrix: np.ndarray) -> Image.Transpose | None:
-    """What a display matrix (a b u, c d v, x y w) does: x' = ax + cy, y' = bx + dy; by the nearest quarter turn."""
+    """The nearest quarter turn or flip of a display matrix (a b u, c d v, x y w): x' = ax + cy, y' = bx + dy."""
     a, b, _, c, d = (int(value) for value in matrix[:5])
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return {

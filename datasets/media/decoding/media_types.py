@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, told from the first of them and never from a name."""
+"""Detects the media type of a file from its first bytes, never from its name."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ EXTENSIONS = {
     "video/x-flv": "flv", "video/x-ms-asf": "wmv",
 }  # fmt: skip
 RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
-BRANDS = {  # of the ISO base media format: the first four letters of a file's own brand, less blanks
+BRANDS = {  # of the ISO base media format: the first four letters of a file's own brand, without blanks
     b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"heim": "image/heic",
     b"heis": "image/heic", b"hevc": "image/heic", b"hevx": "image/heic", b"mif1": "image/heic", b"msf1": "image/heic",
     b"M4A": "audio/mp4", b"M4B": "audio/mp4", b"M4P": "audio/mp4", b"F4A": "audio/mp4", b"qt": "video/quicktime",
     b"crx": "image/x-canon-cr3",
 }  # fmt: skip
-ATOMS = (b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # with which QuickTime files without a brand begin
+ATOMS = (b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")  # first atoms of QuickTime files without a brand
 TRANSPORT = (
     (0, 188),
     (4, 192),
-)  # where the packets of MPEG-TS begin, and their length: broadcast, and Blu-ray or camera
+)  # where the packets of MPEG-TS start, and their length: broadcast, and Blu-ray or camera
 SVG = re.compile(
     rb"\A(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*+<(?:[\w-]+:)?svg[\s>/]",
     re.DOTALL | re.IGNORECASE,
 )
-LOOK = 65_536  # bytes among which an SVG must begin: declarations and comments may stand before it
+LOOK = 65_536  # bytes within which an SVG must start: declarations and comments may come before
 
 
 def media_type_of(data: bytes) -> str:
-    """The media type of a file; '' for what is no medium. A container is `video` whatever tracks it holds."""
+    """The media type of a file; '' if unknown. A container is `video` whatever tracks it has."""
     for sign, media_type in SIGNS:
         if data.startswith(sign):
             return media_type
@@ -62,8 +62,8 @@ def media_type_of(data: bytes) -> str:
         return "image/x-portable-anymap"
     if data[:3] == b"ID3":
         return _after_tag(data)
-    if found := _mpeg_audio(data):
-        return found
+    if mpeg := _mpeg_audio(data):
+        return mpeg
     if any(data[start : start + 2 * step + 1 : step] == b"GGG" for start, step in TRANSPORT):
         return "video/mp2t"
     if data[4:8] in ATOMS:
@@ -73,7 +73,7 @@ def media_type_of(data: bytes) -> str:
 
 def _by_brand(data: bytes) -> str:
     major = data[8:12].strip(b" \0")
-    if major in (b"mif1", b"msf1"):  # any still image; the compatible brands say which
+    if major in (b"mif1", b"msf1"):  # any still image; the compatible brands are specific
         size = int.from_bytes(data[:4], "big")
         return "image/avif" if b"avif" in data[16 : min(size, 256)] else "image/heic"
     if major[:3] in (b"3gp", b"3g2"):
@@ -82,7 +82,7 @@ def _by_brand(data: bytes) -> str:
 
 
 def _after_tag(data: bytes) -> str:
-    """MP3 as a rule; but an ID3 tag may stand before AAC and FLAC too. Its length has seven bits a byte."""
+    """Usually MP3, but an ID3 tag may also precede AAC and FLAC. Its length has seven bits per byte."""
     size = 0
     for byte in data[6:10]:
         size = size << 7 | byte & 127
@@ -91,7 +91,9 @@ def _after_tag(data: bytes) -> str:
 
 
 def _mpeg_audio(data: bytes) -> str:
-    """By the header of a frame: eleven bits set, then version, layer, and rates of which some values are none."""
+    """Detect MPEG audio by a frame header: eleven bits set, then version, layer and rates, of which some values are
+    invalid.
+    """
     if len(data) < 3 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return ""
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3

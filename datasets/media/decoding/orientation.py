@@ -1,6 +1,7 @@
-"""Image orientation: read from EXIF or XMP, however damaged the rest of it is, and applied to the pixels.
+"""Image orientation: read from EXIF or XMP even if the rest of it is damaged, and applied to the pixels.
 
-Pillow's own `exif_transpose` writes the EXIF block back and fails on values that it cannot write; here one number is read.
+Pillow's own `exif_transpose` writes the EXIF block back and fails on values that it cannot write; here one number is
+read.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = (5, 6, 7, 8)  # width and height change places
-_INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF field types in which writers put the orientation
+SIDEWAYS = (5, 6, 7, 8)  # width and height are swapped
+_INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF field types in which writers store the orientation
 _XMP = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\b""")
 
 
 def orientation_of(image: Image.Image) -> int:
-    """1 to 8 as EXIF defines them; 1 where the file says nothing that can be read. EXIF wins over XMP.
+    """1 to 8 as defined by EXIF; 1 if the file has no readable value. EXIF takes precedence over XMP.
 
-    A PNG may carry its metadata behind the pixels: call this after `load`, but of a TIFF before it.
+    A PNG may have its metadata after the pixels: call this after `load`, but for a TIFF before it.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         value = _tiff_tag(image)
@@ -39,7 +40,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image turned as its orientation says."""
+    """The image rotated or flipped by its orientation."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
@@ -49,11 +50,11 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _exif(block: bytes) -> int | None:
-    """The orientation in the first directory of an EXIF block; None where there is none to read."""
-    found = re.search(rb"II\*\0|MM\0\*", block[:64])
-    if not found:
+    """The orientation in the first directory of an EXIF block; None if it cannot be read."""
+    header = re.search(rb"II\*\0|MM\0\*", block[:64])
+    if not header:
         return None
-    block, order = block[found.start() :], "<" if found[0][:1] == b"I" else ">"
+    block, order = block[header.start() :], "<" if header[0][:1] == b"I" else ">"
     try:
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         (count,) = struct.unpack_from(f"{order}H", block, start)
@@ -62,7 +63,7 @@ def _exif(block: bytes) -> int | None:
             if tag == TAG and kind in _INTEGERS:
                 (value,) = struct.unpack_from(order + _INTEGERS[kind], block, place + 8)
                 return value if 1 <= value <= 8 else None
-    except struct.error:  # breaks off before the orientation
+    except struct.error:  # ends before the orientation
         pass
     return None
 
@@ -70,20 +71,20 @@ def _exif(block: bytes) -> int | None:
 def _tiff_tag(image: TiffImagePlugin.TiffImageFile) -> int | None:
     try:
         value = int(image.tag_v2.get(TAG, 0))  # type: ignore[arg-type]
-    except Exception:  # the fields are decoded when asked for, and Pillow has no error of its own for broken ones
+    except Exception:  # fields are decoded on access, and Pillow has no exception of its own for damaged ones
         return None
     return value if 1 <= value <= 8 else None
 
 
 def _xmp(image: Image.Image) -> int | None:
     for name in ("XML:com.adobe.xmp", "xmp"):
-        if found := _XMP.search(_bytes_of(image.info.get(name))):
-            return int(found[1])
+        if match := _XMP.search(_bytes_of(image.info.get(name))):
+            return int(match[1])
     return None
 
 
 def _raw_profile(value: Any) -> bytes:
-    """ImageMagick's way to put EXIF into the text of a PNG: a name, a length, then hexadecimal digits."""
+    """EXIF in ImageMagick's PNG text form: a name, a length, then hexadecimal digits."""
     digits = re.sub(rb"\s", b"", b"".join(_bytes_of(value).split(b"\n")[3:]))
     try:
         return bytes.fromhex(digits.decode("ascii"))
@@ -92,7 +93,7 @@ def _raw_profile(value: Any) -> bytes:
 
 
 def _bytes_of(value: Any) -> bytes:
-    """Metadata as Pillow gives it, as bytes: they come as text, or in pieces, too."""
+    """Metadata from Pillow, which may be bytes, a string, or a list, as bytes."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):

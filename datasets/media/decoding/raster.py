@@ -1,6 +1,6 @@
-"""Images of pixels: the one place where files of others are decoded with Pillow, as a good viewer shows them.
+"""Decodes raster images with Pillow, as a good viewer shows them: upright, 8-bit sRGB, the first frame of several.
 
-Upright, in 8-bit sRGB, the first frame of several. Whatever a file makes Pillow do, it is that file's MediaError.
+All external image files are decoded here. Any error that a file causes in Pillow is raised as MediaError.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ from codi2_datasets.media.decoding.colour import srgb
 from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_datasets.media.decoding.orientation import orientation_of, upright
 
-MAX_PIXELS = 64_000_000  # of the image as it came; more is taken for a decompression bomb
-# Left out: what runs another program (EPS), and what no first bytes tell
+MAX_PIXELS = 64_000_000  # of the original image; more is treated as a decompression bomb
+# Left out: formats that run another program (EPS), and those without distinctive first bytes
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO", "PPM", "PSD")
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def decode(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """RGB, or RGBA where there is transparency; without metadata. Raises MediaError."""
+    """RGB, or RGBA if there is transparency; without metadata. Raises MediaError."""
     with pillow_errors(payload):
         image = open_checked(payload, max_pixels, formats)
         orientation = load(image)
         shown = upright(srgb(image), orientation)
-        shown.info = {}  # what was applied must not be written, and applied, again
+        shown.info = {}  # metadata that was applied must not be written and applied again
         return shown
 
 
 def open_checked(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """The image by its header alone, refused if it is empty or has too many pixels. Call within `pillow_errors`."""
+    """Open an image by its header alone.
+
+    Raises MediaError if it is empty or has too many pixels. Call within `pillow_errors`.
+    """
     try:
         image = Image.open(io.BytesIO(payload), formats=formats)
     except Image.DecompressionBombError as error:
@@ -52,10 +55,11 @@ def open_checked(payload: bytes, max_pixels: int = MAX_PIXELS, formats: tuple[st
 
 
 def load(image: Image.Image) -> int:
-    """Decode the pixels of a freshly opened image, as they lie in the file, and give their orientation."""
+    """Decode the pixels of a newly opened image as stored in the file, and return their orientation."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         orientation = orientation_of(image)
-        # Pillow turns a TIFF while loading it, and reads all of its EXIF for that: an empty one leaves the pixels alone
+        # Pillow rotates a TIFF while loading it, and reads all of its EXIF for that: an empty one leaves the pixels
+        # unchanged
         image._exif = Image.Exif()
         image._exif._loaded = True
         image.load()
@@ -67,7 +71,7 @@ def load(image: Image.Image) -> int:
 
 
 def fit_transparent_colour(image: Image.Image) -> None:
-    """A PNG names its transparent colour in the file's own depth; Pillow compares it with pixels of 8 bits."""
+    """A PNG gives its transparent colour in the file's own depth; Pillow compares it with 8-bit pixels."""
     key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
     if image.format != "PNG" or not tiles:
         return
@@ -79,7 +83,7 @@ def fit_transparent_colour(image: Image.Image) -> None:
 
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises MediaError for no pixels, or more than are allowed."""
+    """Raise MediaError for no pixels, or for more than allowed."""
     if width <= 0 or height <= 0:
         raise MediaError("no pixels")
     if width * height > max_pixels:
@@ -88,8 +92,11 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
 
 @contextmanager
 def pillow_errors(payload: bytes) -> Iterator[None]:
-    """Turns every error of decoding into a MediaError: Pillow's decoders have none of their own for damaged files, and
-    its readers of metadata raise anything from struct.error to ZeroDivisionError."""
+    """Turn every decoding error into a MediaError.
+
+    Pillow's decoders have no exception of their own for damaged files, and its metadata readers raise anything from
+    struct.error to ZeroDivisionError.
+    """
     try:
         yield
     except MediaError:
@@ -101,27 +108,29 @@ def pillow_errors(payload: bytes) -> Iterator[None]:
 
 
 def unknown(payload: bytes) -> str:
-    """Why Pillow does not know a file."""
-    found = media_type_of(payload)
-    if not found:
+    """Why Pillow cannot read a file."""
+    media_type = media_type_of(payload)
+    if not media_type:
         return "not an image of a known format"
     return (
-        f"{found} cannot be read here, or its header is damaged"
-        if found.startswith("image/")
-        else f"{found}, not an image"
+        f"{media_type} cannot be read here, or its header is damaged"
+        if media_type.startswith("image/")
+        else f"{media_type}, not an image"
     )
 
 
 def without_broken_metadata(payload: bytes) -> bytes:
-    """The file without the metadata for which Pillow refuses it, where other viewers pass over them: of a PNG the
-    ancillary chunks whose checksum is wrong, of an AVIF its EXIF."""
+    """The file without metadata that makes Pillow reject it, while other viewers ignore them.
+
+    For a PNG, the ancillary chunks with a wrong checksum; for an AVIF, its EXIF.
+    """
     if media_type_of(payload) == "image/avif":
-        return payload.replace(b"Exif", b"skip")  # a type of item that no reader knows
+        return payload.replace(b"Exif", b"skip")  # an item type that no reader supports
     return without_broken_chunks(payload) if payload.startswith(PNG_START) else payload
 
 
 def without_broken_chunks(png: bytes) -> bytes:
-    """The PNG less the ancillary chunks whose checksum is wrong."""
+    """The PNG without the ancillary chunks whose checksum is wrong."""
     kept, place = [PNG_START], len(PNG_START)
     while place + 12 <= len(png):
         (length,) = struct.unpack_from(">I", png, place)
@@ -135,11 +144,11 @@ def without_broken_chunks(png: bytes) -> bytes:
 
 
 def with_end(jpeg: bytes) -> bytes:
-    """A JPEG that lacks nothing but its end marker, with one, since Pillow refuses it; any other as it is."""
+    """Complete a JPEG that lacks nothing but its end marker, because Pillow rejects it; return any other unchanged."""
     if jpeg.endswith(JPEG_END) or jpeg.find(JPEG_END, jpeg.rfind(JPEG_SCAN)) >= 0:
         return jpeg
     scan = jpeg.rstrip(b"\xff")  # half of the marker
-    # where pixels are missing, the decoder takes them from whatever follows
+    # if pixels are missing, the decoder takes them from whatever follows
     seen = [Image.open(io.BytesIO(scan + more + JPEG_END)).tobytes() for more in (b"", b"\x55\xaa" * 64)]
     return scan + JPEG_END if seen[0] == seen[1] else jpeg
 

@@ -1,4 +1,4 @@
-"""SVG drawings -> PNG, rendered at their final size with fonts of our own; nothing outside of the file is read."""
+"""Renders SVG drawings to PNG at their final size with bundled fonts; nothing outside the file is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ATTRIBUTES = rb"""(?:[^>"']|"[^"]*"|'[^']*')*?"""
 _OUTSIDE_LINK = re.compile(
     rb"<(?:[\w-]+:)?(?:image|feImage)\b" + _ATTRIBUTES + rb"""\bhref\s*=\s*["']\s*(?!\#|data:)""", re.IGNORECASE
 )
-# the renderer ends the whole process, not only the drawing, on some paths that lead so far out
+# on some paths with such large coordinates the renderer ends the whole process
 _FAR = re.compile(
     rb"""\s(?:d|points|transform|viewBox|[xyr]|[xy][12]|[cr][xy]|width|height|stroke-width)\s*=\s*(?:"[^"]*?|'[^']*?)"""
     rb"""(?:(?<![\d.])\d{10}|\d[eE]\+?\d\d)"""
@@ -27,7 +27,7 @@ _TAG = re.compile(rb"<(/?)[A-Za-z][^\s/>]*" + _ATTRIBUTES + rb"(/?)>")
 
 
 def render_svg(payload: bytes, size: int) -> bytes:
-    """PNG of the drawing, as large as fits into `size` x `size`. Fonts are our own, never the machine's."""
+    """PNG of the drawing, as large as fits into `size` x `size`, with bundled fonts. Raises MediaError."""
     import resvg_py
 
     if _OUTSIDE_LINK.search(payload):
@@ -45,20 +45,20 @@ def render_svg(payload: bytes, size: int) -> bytes:
         return bytes(
             resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96.0, skip_system_fonts=True, **fonts)
         )
-    except BaseException as error:  # a panic of the renderer is no Exception
+    except BaseException as error:  # a panic of the renderer is not an Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise MediaError(f"SVG: {one_line(error)}") from error
 
 
 def leads_far(payload: bytes) -> bool:
-    """Whether a coordinate is a billion or more. The pattern is slow, and most drawings hold no digits for it."""
+    """Whether a coordinate is a billion or more. The pattern is slow, and most drawings have no such digits."""
     digits = payload.translate(_ALL_DIGITS)
     return any(long in digits for long in (b"0" * 10, b"0e00", b"0e+00")) and _FAR.search(payload) is not None
 
 
 def nesting(payload: bytes) -> int:
-    """How deep the elements of an XML document go."""
+    """Maximum nesting depth of the elements of an XML document."""
     depth = deepest = 0
     for tag in _TAG.finditer(payload):
         if tag[1]:
@@ -71,7 +71,7 @@ def nesting(payload: bytes) -> int:
 
 @cache
 def own_fonts() -> dict[str, Any]:
-    """DejaVu Sans, which comes with matplotlib, for every font: drawings with text look the same on every machine."""
+    """DejaVu Sans, which ships with matplotlib, for every font: drawings with text look the same on every machine."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise RuntimeError("matplotlib, whose font is used for text in drawings, is not installed")

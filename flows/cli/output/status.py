@@ -13,7 +13,7 @@ from typing import Any
 from codi2_flows.runtime import prefect_status
 from codi2_flows.runtime.logs import read_lines
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, told_runs
+from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, list_runs
 from codi2_storage.gc.pins import pins
 from codi2_storage.locations.uris import located
 from codi2_storage.store import Store
@@ -68,7 +68,7 @@ class Status:
 
 def status(root: str, shown: int = SHOWN) -> Status:
     store = Store(root)
-    runs = [run for run in told_runs(store) if run.parent is None]
+    runs = [run for run in list_runs(store) if run.parent is None]
     ended = [run for run in runs if run.over]
     catalog = Catalog(store)
     return Status(

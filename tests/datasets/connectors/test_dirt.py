@@ -25,8 +25,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import Link, Piece, Place, connectors
-from codi2_datasets.connectors.base import Held, LostRows, RowResult
+from codi2_datasets.connectors import InputSplit, Link, Place, connectors
+from codi2_datasets.connectors.base import LostRows, RowCount, RowResult
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.readers import files
@@ -276,13 +276,13 @@ def test_shadows_and_another_order_change_nothing_of_a_tar(
         ([RowResult((RejectedRow("x", "1", "bad"),))], "holds 2 rows, and 1 were accounted for"),
         ([RowResult((RejectedRow("x", "1", "bad"),)), RowResult(())], "row 1 gives neither a row nor a reject"),
         ([RowResult((RejectedRow("x", "1", "bad"),), inputs=3)], "holds 2 rows, and 3 were accounted for"),
-        ([RowResult((), elsewhere=True), Held(2)], "holds 2 rows, and 1 were accounted for"),
+        ([RowResult((), elsewhere=True), RowCount(2)], "holds 2 rows, and 1 were accounted for"),
     ],
 )
-def test_a_connector_that_loses_a_row_is_an_error(results: list[RowResult | Held], message: str) -> None:
+def test_a_connector_that_loses_a_row_is_an_error(results: list[RowResult | RowCount], message: str) -> None:
     careless = replace(connectors()["alpaca"], results=lambda piece: iter(results))
     with pytest.raises(LostRows, match=f"alpaca: a.json: {message}|alpaca: a.json {message}"):
-        list(careless.rows(Piece(Place("x", ""), "a.json", "", rows=2)))
+        list(careless.rows(InputSplit(Place("x", ""), "a.json", "", rows=2)))
 
 
 def test_every_connector_is_in_this_sweep(where: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import Piece, Place, connectors
-from codi2_datasets.connectors.base import Held, RowResult
+from codi2_datasets.connectors import InputSplit, Place, connectors
+from codi2_datasets.connectors.base import RowCount, RowResult
 from codi2_datasets.corpora import RejectedRow
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.masks import decode_mask, encode_mask, fitted, polygon_mask, run_mask
@@ -341,6 +341,6 @@ def test_stretches_of_a_page_have_a_text_beside_every_picture(parts: list[tuple[
 
 def test_rows_of_a_tar_that_is_none_are_one_reject(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
-    result, held = tar_rows(Piece(Place("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT")
-    assert isinstance(result, RowResult) and held == Held(1)
+    result, held = tar_rows(InputSplit(Place("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT")
+    assert isinstance(result, RowResult) and held == RowCount(1)
     assert isinstance(result.rows[0], RejectedRow) and result.rows[0].reason.startswith("damaged tar")

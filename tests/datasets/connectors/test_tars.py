@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import Piece, Place
-from codi2_datasets.connectors.base import Held, RowResult
+from codi2_datasets.connectors import InputSplit, Place
+from codi2_datasets.connectors.base import RowCount, RowResult
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.readers import tars
 from codi2_datasets.readers.pairs import plain, tar_rows
@@ -51,8 +51,8 @@ def read(folder: Path, raw: bytes, name: str = "x.tar") -> list[Any]:
 def rows(folder: Path, raw: bytes) -> tuple[dict[str, str], int, int]:
     """Captions by locator, rows answered for, rows held."""
     (folder / "x.tar").write_bytes(raw)
-    results = list(tar_rows(Piece(Place("x", ""), str(folder / "x.tar"), ""), plain, ("image",), "MIT"))
-    held = sum(one.rows for one in results if isinstance(one, Held))
+    results = list(tar_rows(InputSplit(Place("x", ""), str(folder / "x.tar"), ""), plain, ("image",), "MIT"))
+    held = sum(one.rows for one in results if isinstance(one, RowCount))
     found = [one for one in results if isinstance(one, RowResult)]
     good = {
         row.locator.partition("#")[2]: row.caption for one in found for row in one.rows if isinstance(row, SourceRow)

@@ -1,4 +1,4 @@
-"""What a killed Ray leaves is swept up; who merely reads its logs is left alone."""
+"""What a killed Ray leaves is cleaned up; who merely reads its logs is left alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from codi2_datasets.runtime.ray_cleanup import swept, writers
+from codi2_datasets.runtime.ray_cleanup import reap_ray_processes, writers
 
 KILLED = """
 import os, signal
@@ -33,7 +33,7 @@ def test_who_writes_under_the_folder_ends_with_the_block_and_who_reads_does_not(
     writing, reading = opened(tmp_path / "write.log", "a"), opened(tmp_path / "read.log", "r")
     try:
         assert [process.pid for process in writers(str(tmp_path))] == [writing.pid]
-        with swept(tmp_path), (tmp_path / "own.log").open("w"):  # we ourselves write there, too
+        with reap_ray_processes(tmp_path), (tmp_path / "own.log").open("w"):  # we ourselves write there, too
             assert writing.poll() is None
         assert writing.wait(10) == -signal.SIGKILL and reading.poll() is None
     finally:

@@ -17,7 +17,7 @@ from codi2_datasets.runtime.ray_executor import (
     RayAddressError,
     check_address,
     quiet_ray_home,
-    spread,
+    ray_map,
 )
 
 
@@ -39,18 +39,18 @@ def die_once(item: tuple[str, int]) -> int:
 
 
 def test_every_item_comes_back_once(ray_cluster: None) -> None:
-    assert sorted(spread(square, range(20), 2)) == [(n, n * n) for n in range(20)]
-    assert list(spread(square, [], 2)) == []
+    assert sorted(ray_map(square, range(20), 2)) == [(n, n * n) for n in range(20)]
+    assert list(ray_map(square, [], 2)) == []
 
 
 def test_an_error_is_raised_as_it_was(ray_cluster: None) -> None:
     with pytest.raises(MediaError, match=r"item \d is broken"):
-        list(spread(refuse, range(4), 2))
+        list(ray_map(refuse, range(4), 2))
 
 
 def test_a_lost_worker_loses_no_item(ray_cluster: None, tmp_path: Path) -> None:
     items = [(str(tmp_path), n) for n in range(6)]
-    assert sorted(result for _, result in spread(die_once, items, 2)) == list(range(6))
+    assert sorted(result for _, result in ray_map(die_once, items, 2)) == list(range(6))
 
 
 def test_ray_is_told_that_it_is_local(ray_cluster: None) -> None:
@@ -62,11 +62,11 @@ def test_ray_is_told_that_it_is_local(ray_cluster: None) -> None:
 def test_a_few_items_do_without_ray_and_more_start_it() -> None:
     code = (
         "import os, sys\n"
-        "from codi2_datasets.runtime.ray_executor import FEW, cluster_when_needed, spread\n"
+        "from codi2_datasets.runtime.ray_executor import FEW, cluster_when_needed, ray_map\n"
         "with cluster_when_needed(2):\n"
-        "    few = dict(spread(lambda n: -n, range(-FEW, 0), 2))\n"
+        "    few = dict(ray_map(lambda n: -n, range(-FEW, 0), 2))\n"
         "    assert few == {-n: n for n in range(1, FEW + 1)} and 'ray' not in sys.modules\n"
-        "    many = dict(spread(lambda n: -n, range(-FEW - 1, 0), 2))\n"
+        "    many = dict(ray_map(lambda n: -n, range(-FEW - 1, 0), 2))\n"
         "    assert len(many) == FEW + 1 and sys.modules['ray'].is_initialized()\n"
         "assert not sys.modules['ray'].is_initialized()\n"
     )

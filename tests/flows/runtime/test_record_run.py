@@ -18,7 +18,7 @@ from codi2_flows.runtime.logs import read_lines
 from codi2_flows.runtime.record_run import again, recorded
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination import runs
-from codi2_storage.coordination.runs import bury, get, told_runs
+from codi2_storage.coordination.runs import get, list_runs, mark_crashed
 from codi2_storage.store import Store
 
 
@@ -32,7 +32,7 @@ def test_a_run_is_a_row_from_its_start_to_its_end(root: str) -> None:
         [now] = Catalog(root).sql("select status, kind, workers, attempt, config from runs").to_pylist()
         assert (now["status"], now["kind"], now["workers"], now["attempt"]) == ("running", "build-dataset", 2, 1)
         assert json.loads(now["config"])["recipe"] == "demo"
-        assert [one.status for one in told_runs(Store(root))] == ["running"]
+        assert [one.status for one in list_runs(Store(root))] == ["running"]
         run.note(build_id="b1")
     [then] = Catalog(root).sql("select * from runs").to_pylist()
     assert then["status"] == "completed" and then["build_id"] == "b1" and then["ended_at"] >= then["created_at"]
@@ -50,7 +50,7 @@ def test_a_failure_is_told_with_its_reason_and_a_stop_as_cancelled(root: str) ->
         raise ValueError("workers failed:\n  a trace\nKeyError: 'image'")
     with pytest.raises(SystemExit), recorded("c", root, {}):
         sys.exit(1)
-    found = {run.kind: (run.status, run.reason) for run in told_runs(Store(root))}
+    found = {run.kind: (run.status, run.reason) for run in list_runs(Store(root))}
     assert found.pop("d")[1] == "ValueError: workers failed: KeyError: 'image'"
     assert found.pop("c") == ("failed", "SystemExit: 1")  # nobody asked for it
     assert found == {"a": ("failed", "ValueError: first line"), "b": ("cancelled", "stopped by SIGTERM")}
@@ -78,7 +78,7 @@ with recorded("a", sys.argv[1], {}):
     process.stdout.close()
     process.stderr.close()
     assert process.wait(60) == 0
-    assert [run.status for run in told_runs(Store(str(tmp_path)))] == ["completed"]
+    assert [run.status for run in list_runs(Store(str(tmp_path)))] == ["completed"]
 
 
 def test_a_run_within_another_is_a_part_of_it_and_writes_to_its_stream(root: str) -> None:
@@ -111,13 +111,13 @@ def test_a_killed_run_is_told_as_crashed_and_marked_by_the_next_of_its_kind(tmp_
     store = Store(tmp_path)
     [row] = Catalog(store).sql("select run_id, status from runs").to_pylist()
     assert row["status"] == "running"  # it could not say so itself
-    [told] = told_runs(store)
+    [told] = list_runs(store)
     assert told.status == "crashed" and "was killed or died" in str(told.reason)
     with recorded("build-dataset", str(tmp_path), {"recipe": "another"}) as other:
         assert other.run.attempt == 1
     with recorded("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
         assert run.run.attempt == 2
-    found = {one.run_id: one.status for one in told_runs(store)}
+    found = {one.run_id: one.status for one in list_runs(store)}
     assert found == {row["run_id"]: "crashed", other.run_id: "completed", run.run_id: "completed"}
     rows = Catalog(store).sql("select status from runs where run_id = ?", [row["run_id"]]).to_pylist()
     assert rows == [{"status": "crashed"}]
@@ -126,12 +126,12 @@ def test_a_killed_run_is_told_as_crashed_and_marked_by_the_next_of_its_kind(tmp_
 def test_a_run_that_lives_is_not_buried_and_a_dead_one_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with recorded("a", str(tmp_path), {}) as run:
-        assert bury(store, run.run, wait=0) is None
+        assert mark_crashed(store, run.run, wait=0) is None
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    [dead] = [one for one in told_runs(store) if one.status == runs.CRASHED]
-    marked = bury(store, dead, wait=0)
+    [dead] = [one for one in list_runs(store) if one.status == runs.CRASHED]
+    marked = mark_crashed(store, dead, wait=0)
     assert marked is not None and marked.status == runs.CRASHED and marked.ended_at
-    assert bury(store, dead, wait=0) is None
+    assert mark_crashed(store, dead, wait=0) is None
     with again(marked), recorded("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
         assert run.run.attempt == 2
 
@@ -149,7 +149,7 @@ def test_recording_costs_well_under_a_second(tmp_path: Path) -> None:
 WORKING = """
 import sys, time
 import codi2_flows.runtime.settings
-from codi2_datasets.runtime.ray_executor import local_cluster, spread
+from codi2_datasets.runtime.ray_executor import local_cluster, ray_map
 from codi2_flows.runtime.record_run import recorded
 
 def work(item):
@@ -160,7 +160,7 @@ try:
         with local_cluster(2):
             import ray
             print("works", flush=True)
-            for _ in spread(work, range(8), 2):
+            for _ in ray_map(work, range(8), 2):
                 pass
 except KeyboardInterrupt:
     sys.exit(1)
@@ -184,12 +184,12 @@ def test_a_signal_ends_ray_and_all_and_is_recorded(number: signal.Signals, tmp_p
     assert process.wait(timeout=30) != 0
     _, alive = psutil.wait_procs(family, timeout=15)
     assert not alive and time.monotonic() - start < 15
-    [run] = told_runs(Store(tmp_path))
+    [run] = list_runs(Store(tmp_path))
     assert (run.status, run.ended_at is not None) == ("cancelled", True)
 
 
 def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, ray_cluster: None) -> None:
-    from codi2_datasets.runtime.ray_executor import spread
+    from codi2_datasets.runtime.ray_executor import ray_map
 
     def work(item: int) -> int:
         import logging
@@ -200,7 +200,7 @@ def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, r
         return item * 2
 
     with recorded("build-dataset", str(tmp_path), {}) as run:
-        assert dict(spread(work, range(2), 1)) == {0: 0, 1: 2}
+        assert dict(ray_map(work, range(2), 1)) == {0: 0, 1: 2}
     lines, _ = read_lines(Store(tmp_path), run.run_id)
     said = [line for line in lines if "worker" in line["fields"]]
     found = sorted((line["message"], line["level"], line["step"], line["run"] == run.run_id) for line in said)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codi2_storage.catalog import table_cache
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.table_cache import Reader
+from codi2_storage.catalog.table_cache import TableCache
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
@@ -25,7 +25,7 @@ def put(store: Store, run_id: str, status: str) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["running", "completed"])), max_size=8))
 def test_what_is_held_is_what_the_catalog_shows(tmp_path_factory: pytest.TempPathFactory, written: list) -> None:
-    store, reader = Store(str(tmp_path_factory.mktemp("root"))), Reader(TABLES)
+    store, reader = Store(str(tmp_path_factory.mktemp("root"))), TableCache(TABLES)
     for run_id, status in written:
         put(store, run_id, status)
         catalog = Catalog(store)
@@ -35,7 +35,7 @@ def test_what_is_held_is_what_the_catalog_shows(tmp_path_factory: pytest.TempPat
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, reader, asked = Store(str(tmp_path)), Reader(TABLES), []
+    store, reader, asked = Store(str(tmp_path)), TableCache(TABLES), []
     read = table_cache.rows_of
     monkeypatch.setattr(table_cache, "rows_of", lambda store, file: asked.append(file.path) or read(store, file))
     for name in ("one", "two"):
@@ -55,6 +55,6 @@ def test_deployments_are_told_until_when(tmp_path: Path) -> None:
     for name, since in (("a", "2026-01-01"), ("b", "2026-01-02")):
         with Writer(store, name, "deployment") as writer:
             writer.append("deployments", [{"name": "default", "checkpoint_id": name, "since": since}])
-    with Reader(TABLES).read(Catalog(store)) as held:
+    with TableCache(TABLES).read(Catalog(store)) as held:
         found = held.execute("select checkpoint_id, until from deployments order by since").fetchall()
     assert found == [("a", "2026-01-02"), ("b", None)]

@@ -89,9 +89,9 @@ def test_a_folder_for_sockets_is_short_whatever_the_temporary_folder_is(
 
 
 RAY = """
-from codi2_datasets.runtime.ray_executor import local_cluster, spread
+from codi2_datasets.runtime.ray_executor import local_cluster, ray_map
 with local_cluster(1):
-    print(dict(spread(lambda item: item + 1, range(20), 1))[19])
+    print(dict(ray_map(lambda item: item + 1, range(20), 1))[19])
 """
 
 

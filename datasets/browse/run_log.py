@@ -1,4 +1,4 @@
-"""What a run of a flow said last: the end of its stream of lines, and how far its present step is."""
+"""Last log lines of a flow's run, and the progress of its current step."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from codi2_storage.store import Store
 
-TAIL = 64 * 1024  # bytes read from the end of a stream
-LINES = 40  # of them that are shown
+TAIL = 64 * 1024  # bytes read from the end of the log
+LINES = 40  # lines of the log that are shown
 
 
 def lines_of(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """The last lines, the earliest first: time, level, step, message, fields. Empty where the run has no stream."""
+    """The last lines, earliest first: time, level, step, message, fields. Empty if the run has no log."""
     path = f"logs/{run_id}.jsonl"
     if not store.exists(path):
         return []
-    found = []
+    entries = []
     for text in bytes(store.fs.cat_file(store.path(path), start=-TAIL)).splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # cut off at the beginning, or being written at the end
+        except ValueError:  # truncated at the start, or being written at the end
             continue
-        found.append({name: line.get(name) for name in ("time", "level", "step", "message", "fields")})
-    return found[-LINES:]
+        entries.append({name: line.get(name) for name in ("time", "level", "step", "message", "fields")})
+    return entries[-LINES:]
 
 
 def progress_of(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The step that the last line tells the progress of: step, done, total, unit, seconds_left; None where none does."""
+    """The progress in the latest line that has one: step, done, total, unit, seconds_left. None if there is none."""
     for line in reversed(lines):
         fields = line["fields"] or {}
         if fields.get("total"):
