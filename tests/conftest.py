@@ -15,8 +15,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("suite", deadline=None)  # tests share two cores: one that is slow is not wrong
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from codi2_datasets.recipe import load_recipe
 from codi2_model.training import packages
 from codi2_model.training.config import ConfigError, TrainConfig
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_pins_are_those_of_a_checkout() -> None:

@@ -29,7 +29,7 @@ COMMANDS = (
     "demo", "chat", "browse", "export", "import", "forget", "speedrun", "reproduce", "status", "logs", "resume", "gc", "pin",
     "unpin", "compact", "server", "diff",
 )  # fmt: skip
-RECIPES = Path(__file__).parents[2] / "datasets" / "recipes"
+RECIPES = Path(__file__).parents[3] / "datasets" / "recipes"
 Command = Callable[..., tuple[int, str, str]]
 
 
