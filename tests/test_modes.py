@@ -97,11 +97,11 @@ def test_an_export_has_the_umasks_modes(name: str, tmp_path: Path) -> None:
 
 
 def test_nothing_sets_the_umask_or_makes_files_for_the_owner_alone() -> None:
-    """`storage/locations/files.py` is where temporary files are made that are to stay; `homes.py` makes folders of sockets, which are
+    """`storage/locations/files.py` is where temporary files are made that are to stay; `folders.py` makes folders of sockets, which are
     the owner's alone."""
     private = re.compile(r"os\.umask|\bmkstemp\(|\bmkdtemp\(|delete=False")
     files = [
         file for folder in ("storage", "datasets", "codi2_model", "flows") for file in (ROOT / folder).rglob("*.py")
     ]
-    files.remove(ROOT / "storage" / "homes.py")
+    files.remove(ROOT / "storage" / "host" / "folders.py")
     assert not [str(file) for file in files if private.search(file.read_text(encoding="utf-8"))]

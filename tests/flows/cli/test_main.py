@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -39,7 +40,12 @@ def codi2(capsys: pytest.CaptureFixture[str]) -> Command:
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        status = run(arguments, Stopping())
+        before = dict(os.environ)  # `codi2 server` sets it for all that it starts
+        try:
+            status = run(arguments, Stopping())
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         shown = capsys.readouterr()
         assert not temporary_server._early  # Prefect's server
         return status, shown.out, shown.err
