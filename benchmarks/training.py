@@ -54,10 +54,10 @@ def measure(stage: Stage, model: Any, config: TrainConfig, runtime: Runtime, pro
     thaw(stage, model)
     mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
     cuts = options.accumulation
-    loader = Loader(mixture, stage.source.load, options.batch_size // cuts, accumulation=cuts, length=stage.length)
+    loader = Loader(mixture, stage.source.load, options.batch_size // cuts, length=stage.length)
 
     def step() -> None:
-        backward(stage, loader, 0, runtime, Meter(0))
+        backward(stage, loader, options.accumulation, 0, runtime, Meter(0))
         model.zero_grad(set_to_none=True)
 
     with FlopCounterMode(display=False) as counter:

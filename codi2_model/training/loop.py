@@ -136,7 +136,6 @@ def run_stage(
         runtime.rank,
         runtime.world,
         config.workers,
-        options.accumulation,
         stage.length,
     )
     step, bad, window, guard = 0, 0, Window(), Guard(options.spike_factor)
@@ -155,7 +154,7 @@ def run_stage(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            seen = backward(stage, loader, step, runtime, meter)
+            seen = backward(stage, loader, options.accumulation, step, runtime, meter)
             if not sharded:  # else the gradients are averaged already
                 average_gradients(parameters, runtime.world)
             norm = float(whole(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)))
@@ -220,14 +219,16 @@ def thaw(stage: Stage, model: nn.Module) -> list[nn.Parameter]:
     return [p for module in stage.modules for p in module.parameters()]
 
 
-def backward(stage: Stage, loader: Loader[Any], step: int, runtime: Runtime, meter: Meter) -> dict[str, float]:
+def backward(
+    stage: Stage, loader: Loader[Any], accumulation: int, step: int, runtime: Runtime, meter: Meter
+) -> dict[str, float]:
     """Add up the gradients of one optimiser step; returns its losses.
 
     Both are those of this worker's share times the number of workers, whose mean is that of the step: a loss is divided
     by what the whole step counts, so the gradient does not depend on how the step is cut.
     """
     with meter.waiting():
-        shares = loader.step()
+        shares = loader.step(accumulation)
     counts = stage.counts(shares.draws, step)
     weights = {**stage.weights, REACH: 1.0}
     seen = dict.fromkeys([*counts, "loss"], 0.0)

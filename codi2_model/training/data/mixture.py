@@ -123,35 +123,34 @@ class Loader(Generic[Batch]):
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
-        accumulation: int = 1,
         length: Callable[[Draw], int] | None = None,
     ) -> None:
         if batch_size % world:
             raise ValueError(f"a batch of {batch_size} cannot be shared by {world} workers")
         self.mixture, self.load, self.batch_size = mixture, load, batch_size
         self.rank, self.world, self.ahead = rank, world, workers + 1
-        self.accumulation, self.length = accumulation, length
+        self.length = length
         self._pool = ThreadPoolExecutor(workers, "loader") if workers else None
         self._queue: deque[tuple[list[Future[Batch]], list[Draw], State]] = deque()
         self._state = mixture.state_dict()
 
-    def step(self) -> StepBatches[Batch]:
-        """The next optimiser step."""
+    def step(self, accumulation: int = 1) -> StepBatches[Batch]:
+        """The next optimiser step; `accumulation` is the same for all steps of a loader."""
         if self._pool is None:
-            draws, cuts = self._cut()
+            draws, cuts = self._cut(accumulation)
             self._state = self.mixture.state_dict()
             return StepBatches([self.load(cut) for cut in cuts], draws)
         while len(self._queue) < self.ahead:
-            draws, cuts = self._cut()
+            draws, cuts = self._cut(accumulation)
             futures = [self._pool.submit(self.load, cut) for cut in cuts]
             self._queue.append((futures, draws, self.mixture.state_dict()))
         futures, draws, self._state = self._queue.popleft()
         return StepBatches([future.result() for future in futures], draws)
 
-    def _cut(self) -> tuple[list[Draw], list[list[Draw]]]:
+    def _cut(self, accumulation: int) -> tuple[list[Draw], list[list[Draw]]]:
         """The draws of the next step, and this rank's share of each of its micro-batches."""
-        draws = self.mixture.take(self.batch_size * self.accumulation)
-        if self.length is not None and self.accumulation > 1:
+        draws = self.mixture.take(self.batch_size * accumulation)
+        if self.length is not None and accumulation > 1:
             draws.sort(key=self.length)
         starts = range(0, len(draws), self.batch_size)
         return draws, [draws[start : start + self.batch_size][self.rank :: self.world] for start in starts]

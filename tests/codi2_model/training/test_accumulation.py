@@ -40,9 +40,9 @@ def gradient(config: TrainConfig, name: str, shards: list[str], start: Path, acc
     for rank in range(world):
         mixture = Mixture(stage.source.sizes, options.tasks, config.seed)
         micro = options.batch_size // accumulation
-        loader = Loader(mixture, stage.source.load, micro, rank, world, 0, accumulation, stage.length)
+        loader = Loader(mixture, stage.source.load, micro, rank, world, 0, stage.length)
         seed_step(config.seed, name, 0, rank)
-        seen = backward(stage, loader, 0, runtime, Meter(0))
+        seen = backward(stage, loader, accumulation, 0, runtime, Meter(0))
         losses = {loss: losses.get(loss, 0.0) + value / world for loss, value in seen.items()}
     return torch.cat(
         [(torch.zeros_like(p) if p.grad is None else p.grad / world).flatten() for p in parameters]

@@ -76,7 +76,6 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
             rank,
             world,
             0,
-            options.accumulation,
             stage.length,
         )
         for rank in range(world)
@@ -87,7 +86,7 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
             group["lr"] = learning_rate(options, step)
         for rank, loader in enumerate(loaders):
             seed_step(config.seed, name, step, rank)
-            backward(stage, loader, step, runtime, Meter(0))
+            backward(stage, loader, options.accumulation, step, runtime, Meter(0))
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad / world
         nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)

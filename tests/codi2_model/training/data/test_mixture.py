@@ -69,10 +69,10 @@ def test_threads_change_nothing_about_the_order() -> None:
 
 
 def test_micro_batches_hold_samples_of_like_lengths_and_a_step_the_same_samples_as_ever() -> None:
-    plain = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, accumulation=3)
-    sorted_ = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, accumulation=3, length=lambda draw: draw.index)
+    plain = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4)
+    sorted_ = Loader(Mixture(SIZES, WEIGHTS, 0), identity, 4, length=lambda draw: draw.index)
     for _ in range(5):
-        one, two = plain.step(), sorted_.step()
+        one, two = plain.step(3), sorted_.step(3)
         lengths = [[draw.index for draw in batch] for batch in two.batches]
         assert [len(batch) for batch in lengths] == [4, 4, 4]
         assert all(max(first) <= min(second) for first, second in itertools.pairwise(lengths))
