@@ -134,8 +134,6 @@ class DrawnMedia:
         from_captions: float = 0.0,
     ) -> None:
         self.cache, self.seed, self.from_captions = cache, seed, from_captions
-        self.captions: list[str] = []
-        """All captions, each once."""
         numbers: dict[str, int] = {}
         self.items: dict[str, list[Drawn]] = {}
         for task in sorted(tasks):
@@ -152,6 +150,7 @@ class DrawnMedia:
             if seen:
                 self.items[task] = list(seen.values())
         self.captions = list(numbers)
+        """All captions, each once."""
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
