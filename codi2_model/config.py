@@ -33,6 +33,7 @@ from codi2_model.options import (
 )
 
 MODALITIES = ("image", "audio", "video")
+DECODER_INPUTS = ("features", "states", "both")
 Decoder = DecoderOptions | TransformerOptions | PipelineOptions
 
 _PARTS: dict[str, type] = {
@@ -89,8 +90,12 @@ class CoDi2Config(PretrainedConfig):
     parallel_slots: bool = False
     """Predict all slots of a medium at once: before the slots of what the assistant sends stand as many query tokens, at
     whose hidden states they are predicted. False: one after the other, each from the hidden state before it, as published."""
-    decoder_states: bool = False
-    """Let decoders hear the language model's hidden states as well as the features predicted from them."""
+    decoder_input: str = "features"
+    """What decoders are conditioned on: the `features` that the language model predicts, the hidden `states` that it predicts
+    them from, or `both`."""
+    caption_layers: int = 0
+    """Layers of the caption reader (`modules/caption_reader.py`), through which decoders learn to draw captions before the
+    language model guides them. 0: no reader. Needs text_states, and decoder_input that is not `features`."""
     feature_scale: float | None = None
     """Length of a feature vector; None: sqrt(feature_dim), so that a coordinate has unit variance."""
     image_size: int = 32
@@ -156,6 +161,12 @@ class CoDi2Config(PretrainedConfig):
         last = self.query_ids()[-1] if self.parallel_slots else self.end_id(MODALITIES[-1])
         if max(self.pad_token_id, self.eos_token_id, last) >= self.vocab_size:
             raise ValueError(f"config: vocab_size {self.vocab_size} leaves no room for the special tokens")
+        if self.decoder_input not in DECODER_INPUTS:
+            raise ValueError(
+                f"config: decoder_input is '{self.decoder_input}', must be one of {', '.join(DECODER_INPUTS)}"
+            )
+        if self.caption_layers and (self.text_states is None or self.decoder_input == "features"):
+            raise ValueError("config: caption_layers needs text_states, and decoder_input states or both")
         for modality in self.modalities:
             self._check_sides(modality)
 
@@ -213,7 +224,7 @@ class CoDi2Config(PretrainedConfig):
     @property
     def decoder_dim(self) -> int:
         """Width of what decoders hear of a slot."""
-        return self.hidden_size if self.decoder_states else self.feature_dim
+        return self.feature_dim if self.decoder_input == "features" else self.hidden_size
 
     def encoder(self, modality: str) -> EncoderOptions | str:
         return getattr(self, f"{modality}_encoder")

@@ -24,10 +24,11 @@ from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, to_sphere
 from codi2_model.encoders.text_states import TextStates
+from codi2_model.modules.caption_reader import CaptionReader
 from codi2_model.modules.connectors import build_connector
 from codi2_model.modules.heads import build_head, projection
 from codi2_model.modules.llm import add_lora, llm_config, trained_parts
-from codi2_model.modules.losses import NO_LOSS, token_loss
+from codi2_model.modules.losses import NO_LOSS, cosine_loss, token_loss
 from codi2_model.modules.noise import Generators, row_generators
 from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slots_of
 
@@ -38,7 +39,7 @@ class CoDi2Output(ModelOutput):
 
     loss: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] | None = None
-    """tokens, feature_cosine and feature_mse (or feature_flow), diffusion: scalars, unweighted."""
+    """tokens, feature_cosine and feature_mse (or feature_flow), diffusion, states: scalars, unweighted."""
     logits: torch.Tensor | None = None
     """(B, T, V); only without labels, or with return_logits."""
     predicted: dict[str, torch.Tensor] | None = None
@@ -73,6 +74,11 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         self.text_states = None if config.text_states is None else TextStates(config.text_states)
         if self.text_states is not None:
             self.text_projection = nn.Linear(self.text_states.width, config.hidden_size)
+        self.caption_reader = (
+            None
+            if not config.caption_layers
+            else CaptionReader(self.text_states.width, config.hidden_size, config.feature_tokens, config.caption_layers)
+        )
         if llm is None:
             self.llm = LlamaForCausalLM(llm_config(config))
         self.post_init()
@@ -110,6 +116,12 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
     def predict(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Hidden states (..., H) one before the slots -> predicted features (..., D), as the feature losses compare them."""
         return self.head(hidden, generator)
+
+    def condition(self, modality: str, features: torch.Tensor, states: torch.Tensor | None) -> torch.Tensor:
+        """Features (N, slots, D), predicted or an encoder's, and the hidden states (N, slots, H) behind them, if there are any
+        -> what the decoder is conditioned on (N, slots, decoder_dim)."""
+        use_features = states is None or self.config.decoder_input != "states"
+        return self.aligners[modality](features if use_features else None, states)
 
     def decoder(self, modality: str) -> DiffusionDecoder:
         module = self.decoders[modality]
@@ -151,7 +163,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             for g in media
         }
         given = features or {}
-        embeddings = self.embed(input_ids, media, {m: given.get(m, true[m]) for m in true}, fields)
+        texts = self.read_texts(fields)
+        embeddings = self.embed(input_ids, media, {m: given.get(m, true[m]) for m in true}, fields, texts)
         if position_ids is None:
             attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             position_ids = positions(attention_mask)
@@ -171,8 +184,16 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         if labels is not None:
             counts = self.loss_counts(*count_targets(labels, media)) if counts is None else counts
             output.losses = self._losses(hidden, labels, media, before, true, counts, seeds or {}, generator)
+            if "states" in counts and texts is not None:
+                self._add_states_loss(output.losses, media, before, texts, fields, counts["states"])
             output.loss = self._total(output.losses, hidden)
         return output
+
+    def read_texts(self, fields: Mapping[str, Any]) -> torch.Tensor | None:
+        """The text encoder's states (P, L, width) of a batch's texts; None where there is no encoder or no text."""
+        if self.text_states is None or not len(fields.get("text_ids", ())):
+            return None
+        return self.text_states(fields["text_ids"], fields["text_mask"])
 
     def embed(
         self,
@@ -180,11 +201,12 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         media: list[MediaInputs],
         features: dict[str, torch.Tensor],
         fields: Mapping[str, Any],
+        texts: torch.Tensor | None,
     ) -> torch.Tensor:
-        """What the language model reads (B, T, H): tokens, what the text encoder makes of them, features in the slots."""
+        """Input embeddings (B, T, H): tokens, the text encoder's states of `read_texts` added to them, features in the slots."""
         embeddings = self.get_input_embeddings()(input_ids)
-        if self.text_states is not None and len(fields.get("text_ids", ())):
-            states = self.text_states(fields["text_ids"], fields["text_mask"]).flatten(0, 1)
+        if texts is not None:
+            states = texts.flatten(0, 1)
             read = self.text_projection(torch.cat([states.new_zeros(1, states.shape[1]), states]))
             known = (fields["text_index"] > 0)[..., None]
             embeddings = embeddings + (read[fields["text_index"]] * known).to(embeddings.dtype)
@@ -226,9 +248,34 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
                 losses[name] = losses[name] + value if name in losses else value
         return losses
 
+    def _add_states_loss(
+        self,
+        losses: dict[str, torch.Tensor],
+        media: list[MediaInputs],
+        before: dict[str, torch.Tensor],
+        texts: torch.Tensor,
+        fields: Mapping[str, Any],
+        count: float,
+    ) -> None:
+        """1 - cosine between the language model's states before media and the caption reader's states of their captions."""
+        for group in media:
+            captions = fields[f"{group.modality}_caption"]
+            described = captions >= 0
+            if not bool(described.any()):
+                continue
+            chosen = captions[described]
+            with torch.no_grad():
+                wanted = self.caption_reader(texts[chosen], fields["text_mask"][chosen])
+            value = cosine_loss(
+                before[group.modality][described].flatten(0, 1), wanted.flatten(0, 1), count * wanted.shape[1]
+            )
+            losses["states"] = losses["states"] + value if "states" in losses else value
+
     def loss_counts(self, tokens: int, media: int) -> dict[str, float]:
         """What each loss is divided by: the tokens with a label, or the target media."""
-        names = [*self.head.losses, *(["diffusion"] if self.config.loss_weights.diffusion > 0 else [])]
+        weights = self.config.loss_weights
+        names = [*self.head.losses, *(["diffusion"] if weights.diffusion > 0 else [])]
+        names += ["states"] if weights.states > 0 and self.caption_reader is not None else []
         return {"tokens": float(tokens)} | dict.fromkeys(names, float(media))
 
     def _diffusion(
@@ -238,7 +285,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         hidden states (N, slots, H) that it predicted them from."""
         if not self.config.diffusion_into_llm:
             features, states = features.detach(), states.detach()
-        aligned = self.aligners[group.modality](features, states)
+        aligned = self.condition(group.modality, features, states)
         return self.decoder(group.modality).loss(
             aligned, group.media[group.target], references(group), generator, count
         )
@@ -261,7 +308,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         generator: Any = None,
     ) -> torch.Tensor:
         """Predicted features (N, slots, D), and the hidden states (N, slots, H) behind them -> media (N, *shape) in [0, 1]."""
-        aligned = self.aligners[modality](features, states)
+        aligned = self.condition(modality, features, states)
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
     def generate(self, processor: Any, conversations: Any, **options: Any) -> Any:  # type: ignore[override]

@@ -248,6 +248,9 @@ class LossWeights:
     feature_flow: float = 1.0
     """Of the flow head alone."""
     diffusion: float = 0.5
+    states: float = 0.0
+    """Between the language model's states before a medium and the caption reader's, where a caption is all that it was asked
+    by; of models with `caption_layers` alone."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():

@@ -101,7 +101,8 @@ class CoDi2Batch(dict[str, Any]):
     [-1, 1], `{m}_sample` (row), `{m}_position` (first slot), both (Nm,) int64, `{m}_reference` (Nm, references) int64 (rows of
     `{m}s`, -1 for none), `{m}_target` (Nm,) bool;
     text_ids, text_mask (P, L): word pieces for the text encoder; text_index (B, T): which of their P * L states belongs to
-    a token, counted from 1, 0 for none;
+    a token, counted from 1, 0 for none; of models with a caption reader `{m}_caption` (Nm,) int64: the row of text_ids that is
+    all that a target was asked by, -1 for none;
     sample_ids: list of B names, of a packed row all that stand in it.
     """
 
@@ -297,6 +298,8 @@ class CoDi2Processor:
             batch.update(self._texts(layouts, places, batch["input_ids"].shape))
         for modality in self.config.modalities:
             batch.update(self._media(modality, layouts, names, places, replies=not training))
+            if self.config.caption_layers:
+                batch[f"{modality}_caption"] = caption_rows(layouts, modality)
         rows = len(batch["input_ids"])
         batch["sample_ids"] = [
             ", ".join(name for name, place in zip(names, places, strict=True) if place.row == row)
@@ -380,6 +383,18 @@ class CoDi2Processor:
     def _reference_count(self, modality: str) -> int:
         options = self.config.decoder(modality)
         return options.references if isinstance(options, TransformerOptions) else 1
+
+
+def caption_rows(layouts: Sequence[Layout], modality: str) -> torch.Tensor:
+    """For each medium of the modality the number of its caption among all texts: the one text of a conversation whose one medium
+    is a target; -1 for none."""
+    rows: list[int] = []
+    texts = 0
+    for layout in layouts:
+        sole = len(layout.texts) == 1 and len(layout.media) == 1 and layout.media[0].part.target
+        rows += [texts if sole else -1 for medium in layout.media if medium.part.modality == modality]
+        texts += len(layout.texts)
+    return torch.tensor(rows, dtype=torch.long)
 
 
 def row_places(layouts: Sequence[Layout], left: bool) -> list[Place]:

@@ -25,14 +25,14 @@ def ship(
 ) -> Path:
     """Write model and processor to `out`, weights as bfloat16 in files of at most `shard_mb`. Returns the folder.
 
-    What the stage `align` alone uses stays out. attribution: whose works it was trained on, as the build says; written beside
+    What training alone uses stays out. attribution: whose works it was trained on, as the build says; written beside
     the weights, with the packages whose weights they hold. settings: fields of the config that change no weight,
     `sampling_steps` and `guidance`.
     """
     model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint)
     for name, value in settings.items():
         setattr(model.config, name, value)
-    leave_out_sketches(model)
+    leave_out_training_parts(model)
     model.to(torch.bfloat16).save_pretrained(out, max_shard_size=f"{shard_mb}MB")
     processor = CoDi2Processor.from_pretrained(checkpoint)
     processor.config = model.config
@@ -42,8 +42,9 @@ def ship(
     return Path(out)
 
 
-def leave_out_sketches(model: Any) -> None:
-    """Take out the networks that draw media from features, which nothing but the stage `align` asks."""
+def leave_out_training_parts(model: Any) -> None:
+    """Remove what training alone uses: the networks that sketch media from features, and the caption reader's weights."""
+    model.caption_reader, model.config.caption_layers = None, 0
     for modality in model.config.modalities:
         options = model.config.encoder(modality)
         if isinstance(options, EncoderOptions):

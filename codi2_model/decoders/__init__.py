@@ -34,7 +34,7 @@ def build_decoder(config: CoDi2Config, modality: str) -> DiffusionDecoder:
         kind = pipeline_class(options.kind)
     elif isinstance(options, TransformerOptions):
         kind = TransformerDecoder
-    width, scale = config.decoder_dim, config.decoder_dim**0.5 if config.decoder_states else config.scale
+    width, scale = config.decoder_dim, config.scale if config.decoder_input == "features" else config.decoder_dim**0.5
     return kind(options, shape, config.feature_tokens, width, scale)
 
 

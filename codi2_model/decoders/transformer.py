@@ -19,13 +19,14 @@ from torch.nn import functional as F
 from codi2_model.decoders.diffusion import Condition, DiffusionDecoder
 from codi2_model.decoders.paths import Path, StraightPath
 from codi2_model.decoders.upscaler import Upscaler
+from codi2_model.modules.attention import attend
 from codi2_model.options import TransformerOptions
 
 FREQUENCIES = 32  # of the time's embedding
 
 
 class Attention(nn.Module):
-    """Self-attention with normalised queries and keys, which keeps bfloat16 stable (Dehghani et al. 2023)."""
+    """Self-attention with normalized queries and keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -35,9 +36,7 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, width = x.shape
         q, k, v = self.enter(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])
-        attended = F.scaled_dot_product_attention(q, k, v)
-        return self.leave(attended.transpose(1, 2).reshape(batch, length, width))
+        return self.leave(attend(q, k, v).transpose(1, 2).reshape(batch, length, width))
 
 
 class Block(nn.Module):

@@ -268,7 +268,7 @@ class Writer:
         """Decode a medium of the first conversation, saying how far it is."""
         number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
         heard = (torch.stack(medium.features)[None], torch.stack(medium.states)[None])
-        features = self.model.aligners[medium.modality](*heard)
+        features = self.model.condition(medium.modality, *heard)
         reference = self._reference(medium.modality, [0])
         decoder = self.model.decoder(medium.modality)
         steps, guidance = self.options.sampling(self.config)

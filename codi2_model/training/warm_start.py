@@ -22,7 +22,7 @@ FREE = (  # settings that no weight hangs on
 )  # fmt: skip
 PARTS = (
     "modalities", "vocab_size", "llm", "llm_source", "lora", "pad_token_id", "eos_token_id", "first_media_token",
-    "feature_dim", "feature_tokens", "feature_scale", "parallel_slots", "decoder_states", "text_states", "image_size",
+    "feature_dim", "feature_tokens", "feature_scale", "parallel_slots", "decoder_input", "text_states", "image_size",
     "use_reference", "audio", "video", "head", "families",
     *(f"{name}_encoder" for name in ("image", "audio", "video", "text")),
     *(f"{name}_decoder" for name in ("image", "audio", "video")),

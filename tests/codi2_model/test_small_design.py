@@ -30,7 +30,7 @@ def config(parts: Any) -> CoDi2Config:
         modalities=["image"],
         feature_tokens=3,
         parallel_slots=True,
-        decoder_states=True,
+        decoder_input="both",
         text_states={"package": None, "config": shape},
         image_encoder={"width": 32, "depth": 1, "reconstruct": True},
         image_decoder={**DECODER, "patch": [8, 8]},

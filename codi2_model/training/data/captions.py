@@ -1,0 +1,76 @@
+"""What the frozen text encoder makes of captions, computed once before the decoders are trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from codi2_model.training.loop import Runtime
+
+CAPTIONS_AT_ONCE = 128
+
+
+class CaptionFeatures:
+    """Captions' features in the encoders' space, which `align` brought close to the media's own: (N, D)."""
+
+    def __init__(self, model: Any, processor: Any, captions: Sequence[str], runtime: Runtime) -> None:
+        self.model = model
+        self.features = torch.zeros(len(captions), model.config.feature_dim, device=runtime.device)
+        for numbers, ids, mask in _batches(processor, captions, runtime):
+            self.features[numbers] = model.encode_text(ids, mask).float()
+
+    def condition(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
+        """Numbers (n,) of captions -> what the decoder is conditioned on (n, slots, decoder_dim)."""
+        features = self.features[numbers][:, None].expand(-1, self.model.config.feature_tokens, -1)
+        return (
+            features
+            if self.model.config.decoder_input == "features"
+            else self.model.condition(modality, features, None)
+        )
+
+
+class CaptionStates:
+    """Captions' token states, for the caption reader; kept as bfloat16, about 12 kB a caption.
+
+    noise: standard deviation of what is added to the states at each draw.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, captions: Sequence[str], runtime: Runtime, noise: float = 0.0
+    ) -> None:
+        self.model, self.noise = model, noise
+        pieces: list[torch.Tensor] = [torch.empty(0)] * len(captions)
+        for numbers, ids, mask in _batches(processor, captions, runtime):
+            states = model.text_states(ids, mask).to(torch.bfloat16)
+            for number, row, length in zip(numbers, states, mask.sum(dim=1).tolist(), strict=True):
+                pieces[number] = row[:length]
+        self.lengths = torch.tensor([len(piece) for piece in pieces], dtype=torch.long)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+        self.states = torch.cat(pieces) if pieces else torch.empty(0)
+
+    def condition(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
+        """Numbers (n,) of captions -> what the decoder is conditioned on (n, slots, decoder_dim)."""
+        lengths = self.lengths[numbers.cpu()]
+        columns = torch.arange(int(lengths.max()))
+        mask = columns < lengths[:, None]
+        rows = (self.starts[numbers.cpu()][:, None] + columns).clamp_max(len(self.states) - 1)
+        states = self.states[rows].float().to(numbers.device)
+        states = states + self.noise * torch.randn_like(states) if self.noise else states
+        return self.model.condition(modality, None, self.model.caption_reader(states, mask.to(numbers.device)))
+
+
+def _batches(
+    processor: Any, captions: Sequence[str], runtime: Runtime
+) -> Iterator[tuple[Sequence[int], torch.Tensor, torch.Tensor]]:
+    """Numbers, ids and mask of captions, by length: an order of their own, so that a resumed run computes the same bits."""
+    order = np.array(
+        sorted(range(len(captions)), key=lambda number: (len(captions[number]), captions[number])), dtype=int
+    )
+    for start in range(0, len(order), CAPTIONS_AT_ONCE):
+        numbers = order[start : start + CAPTIONS_AT_ONCE].tolist()
+        ids, mask = processor.encode_captions([captions[number] for number in numbers])
+        with torch.no_grad(), runtime.autocast():
+            yield numbers, ids.to(runtime.device), mask.to(runtime.device)
