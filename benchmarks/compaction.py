@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.runtime.progress import progress
-from codi2_storage.commits.compact import compact
 from codi2_storage.commits.manifests import Commit, Manifest, Writer, write_manifest
 from codi2_storage.gc.collector import collect
+from codi2_storage.gc.compact import compact
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 

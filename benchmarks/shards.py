@@ -13,8 +13,8 @@ import time
 
 import pyarrow as pa
 
-from codi2_datasets.formats.shards import ShardPlan, gather, media_of, write_shard
 from codi2_datasets.formats.tar import add_member
+from codi2_datasets.publishing.shards import ShardPlan, gather, media_of, write_shard
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 

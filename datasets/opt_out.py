@@ -18,9 +18,9 @@ import pyarrow as pa
 from codi2_datasets.formats.hashing import digest, sha256
 from codi2_datasets.formats.member_padding import MODALITIES, pad
 from codi2_datasets.formats.sample import Sample
-from codi2_datasets.formats.shards import Receipt, receipt_json, receipt_path
 from codi2_datasets.formats.tar import add_member
 from codi2_datasets.publishing import describe_build
+from codi2_datasets.publishing.shards import Receipt, receipt_json, receipt_path
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.write import PLAN_HASH, SHARD_NAME, members_of_tasks
 from codi2_storage.catalog.catalog import Catalog

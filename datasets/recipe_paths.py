@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.recipe import PLACES, CorpusChoice, Recipe
-from codi2_storage.catalog.parameters import portable_path, present_path
+from codi2_storage.coordination.run_parameters import portable_path, present_path
 from codi2_storage.store import Store
 
 Change = Callable[[str], str]

@@ -11,9 +11,9 @@ from prefect import flow, task
 from codi2_datasets.runtime.progress import progress
 from codi2_flows.runtime.record_run import recorded
 from codi2_flows.runtime.tasks import LASTING
-from codi2_storage.commits.compact import Compacted, compact
 from codi2_storage.coordination.active_runs import Busy
 from codi2_storage.gc.collector import Plan, collect
+from codi2_storage.gc.compact import Compacted, compact
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 

@@ -13,8 +13,8 @@ from codi2_flows.runtime.record_run import recorded
 from codi2_flows.runtime.tasks import LASTING
 from codi2_model.checkpoints.registry import resolve
 from codi2_storage.coordination.leases import lease
-from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 SHORT, OPEN = "short", "open"
 SAMPLES = {SHORT: 24, OPEN: 100}  # of each task, where no other number is asked for; published suites: all they have

@@ -24,8 +24,8 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import differences, environment
 from codi2_storage.catalog.lineage import code_version
 from codi2_storage.host.folders import cache_home
-from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 CPUS = os.cpu_count() or 1
 

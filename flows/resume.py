@@ -26,10 +26,10 @@ from prefect.states import Crashed
 
 from codi2_flows.runtime import webhook
 from codi2_flows.runtime.record_run import again
-from codi2_storage.catalog.parameters import portable, present
+from codi2_storage.coordination.run_parameters import portable, present
 from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, list_runs, mark_crashed
-from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 LOOK_BACK = 200  # runs of a Prefect server
 ATTEMPTS = 3  # of the same flow and parameters, one after the other

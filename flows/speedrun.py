@@ -17,8 +17,8 @@ from codi2_flows.build_dataset import build_dataset
 from codi2_flows.evaluate_model import evaluate_model
 from codi2_flows.train_model import train_model
 from codi2_model.checkpoints.registry import local_copy, record_variant
-from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 
 @task(name="ship")

@@ -18,8 +18,8 @@ from codi2_storage.catalog.lineage import code_version
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.coordination.leases import lease
 from codi2_storage.host.folders import cache_home
-from codi2_storage.locations.uris import located
 from codi2_storage.store import Store
+from codi2_storage.uris import located
 
 SLOT = "default"  # the one place a model is promoted to
 PROMOTION = "promotion"  # the lease of who changes what is in place

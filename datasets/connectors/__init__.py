@@ -17,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Link, Place
+from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Link, Place
 
 __all__ = ["Connector", "ConnectorError", "InputSplit", "Link", "Place", "connectors"]
 

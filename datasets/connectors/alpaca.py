@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import texts
+from codi2_datasets.readers.base import Connector, Place
 from codi2_datasets.readers.values import Bad, lines
 from codi2_datasets.readers.words import family_of, words
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
+from codi2_datasets.readers.base import Connector, Place
 from codi2_datasets.readers.delimited import delimited_rows, header_of
 from codi2_datasets.readers.media import Medium
 from codi2_datasets.readers.sounds import heard, youtube_names

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
+from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import find, kept
 from codi2_datasets.readers.json_items import json_items

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed, tables
+from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.readers.entities import annotated, entities
 from codi2_datasets.readers.files import exists, find, folder_identity, identity, kept
 from codi2_datasets.readers.json_items import json_items

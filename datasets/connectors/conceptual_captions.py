@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs
+from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.values import WEB, known, pick, text, web_address

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Place, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
+from codi2_datasets.readers.base import Connector, InputSplit, Place, RowResult, Rows
 from codi2_datasets.readers.edits import Edit, edit_rows
 from codi2_datasets.readers.files import find, folder_identity, opened, short, stem
 from codi2_datasets.readers.json_rows import json_object

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs, tables
+from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.readers.files import find, folder_identity
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.llava import MARKS, in_place, media_of

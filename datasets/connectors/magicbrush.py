@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
+from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.readers.edits import Edit, edit_rows
 from codi2_datasets.readers.results import results
 from codi2_datasets.readers.values import known, number, string

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import PACKED, find, has_ending, stem
 from codi2_datasets.readers.json_rows import json_rows

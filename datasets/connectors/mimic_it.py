@@ -17,9 +17,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
+from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.readers.files import PACKED, find, folder_identity, identity, kept, stem
 from codi2_datasets.readers.json_items import json_items
 from codi2_datasets.readers.media import medium

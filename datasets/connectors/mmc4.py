@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs
+from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.readers.documents import stretches
 from codi2_datasets.readers.files import find, short
 from codi2_datasets.readers.json_rows import json_rows

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
 from codi2_datasets.readers.files import PACKED, find, identity, stem
 from codi2_datasets.readers.json_items import json_items
 from codi2_datasets.readers.results import only_objects, results

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs, tables
+from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.readers.documents import stretches
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.results import results

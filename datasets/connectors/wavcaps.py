@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, ConnectorError, Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
+from codi2_datasets.readers.base import Connector, ConnectorError, Place
 from codi2_datasets.readers.files import stem
 from codi2_datasets.readers.json_items import json_items
 from codi2_datasets.readers.media import Medium

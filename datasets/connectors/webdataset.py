@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Rows
 from codi2_datasets.readers import pairs
+from codi2_datasets.readers.base import Connector, InputSplit, Rows
 from codi2_datasets.readers.values import WEB, string, text
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import listed, pairs
+from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
 from codi2_datasets.readers.delimited import delimited_rows, header_of
 from codi2_datasets.readers.media import Medium
 from codi2_datasets.readers.tars import names

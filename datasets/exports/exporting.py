@@ -17,8 +17,8 @@ from codi2_datasets.exports.webdataset import read_tar
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.runtime.progress import Advance, progress
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 MARK = "loss.json"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from codi2_datasets.connectors.base import Link
 from codi2_datasets.fetching import status
 from codi2_datasets.fetching.options import Options
 from codi2_datasets.media import MediaError, TooLarge
@@ -17,6 +16,7 @@ from codi2_datasets.media.decoding.colour import is_plain, srgb
 from codi2_datasets.media.decoding.media_types import EXTENSIONS
 from codi2_datasets.media.decoding.orientation import upright, upright_size
 from codi2_datasets.media.decoding.raster import load, open_checked, pillow_errors
+from codi2_datasets.readers.base import Link
 from codi2_datasets.readers.media import media_type_of, medium
 from codi2_datasets.readers.values import Bad
 

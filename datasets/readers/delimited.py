@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from codi2_datasets.connectors.base import ConnectorError
+from codi2_datasets.readers.base import ConnectorError
 from codi2_datasets.readers.files import DAMAGE, damage
 from codi2_datasets.readers.lines import lines_of
 from codi2_datasets.readers.values import Bad, Numbered, broken

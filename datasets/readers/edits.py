@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from codi2_datasets.connectors.base import Place
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.base import Place
 from codi2_datasets.readers.media import medium
 from codi2_datasets.readers.values import Bad, text
 from codi2_datasets.readers.words import content_ref, shown, words

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.connectors.base import ConnectorError
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.media.masks import encode_mask, fitted, polygon_mask, run_mask
+from codi2_datasets.readers.base import ConnectorError
 
 MOST = 3  # entities per image
 SHARES = (0.02, 0.6)  # of the square: smaller ones are not visible, larger ones are the image itself

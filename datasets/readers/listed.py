@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import find, folder_identity, identity, kept, matches, short, stem
 from codi2_datasets.readers.media import Medium, medium
 from codi2_datasets.readers.results import Describe, result, results

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from codi2_datasets.connectors.base import InputSplit, Link, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.base import InputSplit, Link, Place, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import exists, find, identity, short
 from codi2_datasets.readers.json_rows import json_object
 from codi2_datasets.readers.media import Medium, is_cut_out, medium

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from codi2_datasets.connectors.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.readers.base import InputSplit, Place, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
 

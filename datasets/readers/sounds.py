@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from codi2_datasets.connectors.base import Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.media import MediaError
+from codi2_datasets.readers.base import Place
 from codi2_datasets.readers.media import Medium, sound_of, still_of
 from codi2_datasets.readers.values import Bad
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.connectors.base import InputSplit, Place
+from codi2_datasets.readers.base import InputSplit, Place
 from codi2_datasets.readers.files import DAMAGE, damage, find, identity, opened
 from codi2_datasets.readers.values import Bad, Numbered, need
 

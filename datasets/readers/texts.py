@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from codi2_datasets.connectors.base import InputSplit, Place, Rows
 from codi2_datasets.readers import tables
+from codi2_datasets.readers.base import InputSplit, Place, Rows
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.results import Describe, results

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors.base import UNKNOWN_LICENCE, ConnectorError
+from codi2_datasets.readers.base import UNKNOWN_LICENCE, ConnectorError
 from codi2_storage.locations.urls import UrlError, parse_url
 
 LOOKED_AT = 20  # rows of JSON examined for their fields

@@ -11,9 +11,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from codi2_datasets.connectors.base import Place
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.formats.hashing import digest, sha256
+from codi2_datasets.readers.base import Place
 from codi2_datasets.readers.media import Medium
 from codi2_datasets.readers.values import known
 

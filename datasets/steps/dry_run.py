@@ -15,7 +15,7 @@ from codi2_datasets.steps.plan import columns_of, make_fusable
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import Planner
 from codi2_storage.catalog.sql import identifier
-from codi2_storage.catalog.tables import TABLES
+from codi2_storage.tables import TABLES
 
 _one_at_a_time = threading.Lock()  # a connection serves one thread
 

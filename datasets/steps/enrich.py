@@ -23,9 +23,9 @@ from codi2_datasets.operators import Operator, Signals, operators
 from codi2_datasets.recipe import Recipe
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.runtime.ray_executor import ray_map
-from codi2_storage.catalog.tables import TABLES, as_table
 from codi2_storage.commits.manifests import Commit, Manifest, Writer, commits, read_rows
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, as_table
 
 DECODE: dict[str, Callable[[bytes], np.ndarray]] = {
     "image": lambda data: np.asarray(decode_image(data)),

@@ -27,7 +27,7 @@ from codi2_datasets.steps.ledger import count
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import derivations
 from codi2_storage.catalog.sql import case, literal, literals
-from codi2_storage.catalog.tables import TABLES
+from codi2_storage.tables import TABLES
 
 FORBIDDEN = "(none)"  # the licence of a work that must not be made
 

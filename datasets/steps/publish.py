@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.formats.shards import Receipt
+from codi2_datasets.publishing.shards import Receipt
 from codi2_storage.catalog.sql import literal
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store

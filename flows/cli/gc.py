@@ -83,7 +83,7 @@ def unpin(
 def compact(*, root: Root = DEFAULT_ROOT) -> None:
     """Make few files of the many small manifests of ingests. No build sees a difference; `codi2 gc` removes the old ones."""
     from codi2_datasets.runtime.progress import progress
-    from codi2_storage.commits.compact import compact as run
+    from codi2_storage.gc.compact import compact as run
 
     with progress("compact", None, "files") as advance:
         done = run(existing(root), advance)

@@ -25,9 +25,9 @@ from codi2_flows.runtime.errors import one_line
 from codi2_flows.runtime.logs import streamed
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
-from codi2_storage.catalog.parameters import portable
 from codi2_storage.coordination import runs
 from codi2_storage.coordination.leases import lease
+from codi2_storage.coordination.run_parameters import portable
 from codi2_storage.coordination.runs import Run
 from codi2_storage.coordination.transient_errors import is_transient
 from codi2_storage.host.shutdown import Stopping, stoppable

@@ -31,8 +31,8 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.host import child_processes
 from codi2_storage.host.folders import cache_home
 from codi2_storage.host.shutdown import LAST_WORDS, SECONDS, stoppable
-from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
 HOST = "127.0.0.1"

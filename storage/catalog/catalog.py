@@ -14,9 +14,9 @@ import duckdb
 import pyarrow as pa
 
 from codi2_storage.catalog.sql import literal
-from codi2_storage.catalog.tables import TABLES, VIEWS
 from codi2_storage.commits.manifests import Commit, Manifest, commits
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, VIEWS
 
 LATEST = "latest"
 BATCH = 10_000  # rows that a streamed query holds in memory

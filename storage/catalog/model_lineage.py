@@ -16,7 +16,7 @@ import duckdb
 
 from codi2_storage.catalog.catalog import Catalog, CatalogError
 from codi2_storage.catalog.provenance import LicenceUse, Origin, Origins, Read, rows
-from codi2_storage.locations.uris import is_absolute, located, relative
+from codi2_storage.uris import is_absolute, located, relative
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.tables import TABLES, VIEWS, as_table
 from codi2_storage.commits.commit import Manifest
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, VIEWS, as_table
 
 AT_ONCE = 16  # files read in parallel: they are small, and on an object store latency dominates
 

@@ -19,12 +19,12 @@ from typing import Self, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_storage.catalog.tables import TABLES, as_table
 from codi2_storage.commits.commit import KINDS, Commit, Manifest
 from codi2_storage.commits.packs import FOLDER as PACKS
 from codi2_storage.commits.packs import packs
-from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, as_table
+from codi2_storage.uris import relative
 
 __all__ = ["KINDS", "Commit", "Manifest", "Writer", "commits", "committed", "publish", "read_rows", "write_manifest"]
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from codi2_storage.coordination.process_identity import Process, this_process
 from codi2_storage.coordination.transient_errors import is_transient
-from codi2_storage.locations.uris import identity
 from codi2_storage.store import Store
+from codi2_storage.uris import identity
 
 FOLDER = "leases"
 TTL = 30.0  # seconds without a heartbeat after which a holder counts as dead

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from codi2_storage.locations.uris import ROOT, inside, is_absolute
 from codi2_storage.store import Store
+from codi2_storage.uris import ROOT, inside, is_absolute
 
 MARK = "{root}"
 FOLDERS = ("out",)  # parameters that are paths even if nothing exists there yet

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_storage.catalog.parameters import without_place
 from codi2_storage.commits.commit import Commit
 from codi2_storage.commits.manifests import Writer, commits, committed
 from codi2_storage.coordination import leases
-from codi2_storage.locations.uris import relative
+from codi2_storage.coordination.run_parameters import without_place
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 RUNNING, COMPLETED, FAILED, CANCELLED, CRASHED = "running", "completed", "failed", "cancelled", "crashed"
 PREFIX = "run-"  # prefix of a run's lease
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As stored; `codi2_storage.catalog.parameters.present` converts them to what the flow takes."""
+        """As stored; `codi2_storage.coordination.run_parameters.present` converts them to what the flow takes."""
         return dict(json.loads(self.config))
 
     @property

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_storage.catalog.tables import TABLES
 from codi2_storage.commits.commit import Commit, Manifest
 from codi2_storage.commits.manifests import commits, read_rows
 from codi2_storage.commits.packs import packs, write_pack
 from codi2_storage.coordination.active_runs import wait_for_collector
 from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES
 
 LEAST = 16  # loose commits from which on a pack is worth writing
 MOST_PACKS = 8  # above this number all packs are merged into one

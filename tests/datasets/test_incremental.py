@@ -17,9 +17,9 @@ from codi2_datasets import build as library
 from codi2_datasets.opt_out import forget
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.diff import changes
-from codi2_storage.commits.compact import compact
 from codi2_storage.commits.manifests import commits
 from codi2_storage.gc.collector import collect
+from codi2_storage.gc.compact import compact
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
 

@@ -15,7 +15,7 @@ from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
 from codi2_datasets.tasks.reasoning import HOURS
-from codi2_storage.catalog.tables import TABLES
+from codi2_storage.tables import TABLES
 
 
 def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from codi2_datasets.tasks import planners
 from codi2_datasets.transforms import derivations
 from codi2_datasets.vocabulary.scene_layout import PLACES
 from codi2_datasets.vocabulary.style_groups import ALIKE
-from codi2_storage.catalog.tables import TABLES
+from codi2_storage.tables import TABLES
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")

@@ -27,11 +27,11 @@ from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
 from codi2_model.training.run import train
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import model_lineage
-from codi2_storage.catalog.tables import TABLES
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.gc.collector import plan
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES
 
 RECIPE = {
     "name": "line",

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.parameters import portable, present, without_place
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.coordination.run_parameters import portable, present, without_place
 from codi2_storage.coordination.runs import RUNNING, Run, get, put
-from codi2_storage.locations.uris import absolute, identity, located, relative
 from codi2_storage.store import Store
+from codi2_storage.uris import absolute, identity, located, relative
 
 NAME = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=8).filter(
     lambda name: name.strip(".") and "://" not in name

@@ -31,8 +31,8 @@ from codi2_model.serving.batch.samples import Made, as_sample, shard_of
 from codi2_model.serving.openai.chat_response import Reply
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
 from codi2_storage.commits.manifests import Writer, committed
-from codi2_storage.locations.uris import relative
 from codi2_storage.store import Store
+from codi2_storage.uris import relative
 
 VERSION = "1"
 LOT = 32  # rows of a shard: what a kill costs at most, for each worker

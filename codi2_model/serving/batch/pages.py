@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from codi2_datasets.formats.sample import Sample
-from codi2_datasets.formats.shards import decode
+from codi2_datasets.publishing.shards import decode
 from codi2_model.evaluation.report.outputs import GenerationItem, write_generations
 from codi2_model.serving.batch.request_files import Row
 from codi2_storage.store import Store

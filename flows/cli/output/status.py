@@ -15,8 +15,8 @@ from codi2_flows.runtime.logs import read_lines
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, list_runs
 from codi2_storage.gc.pins import pins
-from codi2_storage.locations.uris import located
 from codi2_storage.store import Store
+from codi2_storage.uris import located
 
 SHOWN = 10  # runs that ended, at most, unless more are asked for
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")

@@ -26,10 +26,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.connectors import InputSplit, Link, Place, connectors
-from codi2_datasets.connectors.base import LostRows, RowCount, RowResult
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.readers import files
+from codi2_datasets.readers.base import LostRows, RowCount, RowResult
 
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MOVES = ("family", "pair")  # attributes that may hold a row's place, which moves with the rows before it

@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.connectors import InputSplit, Place, connectors
-from codi2_datasets.connectors.base import RowCount, RowResult
 from codi2_datasets.corpora import RejectedRow
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.masks import decode_mask, encode_mask, fitted, polygon_mask, run_mask
 from codi2_datasets.readers import files, json_items, lines, tables, tars
+from codi2_datasets.readers.base import RowCount, RowResult
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.documents import stretches
 from codi2_datasets.readers.entities import annotated, entities

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.connectors import InputSplit, Place
-from codi2_datasets.connectors.base import RowCount, RowResult
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.readers import tars
+from codi2_datasets.readers.base import RowCount, RowResult
 from codi2_datasets.readers.pairs import plain, tar_rows
 from codi2_datasets.readers.tars import Sample
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_storage.catalog.catalog import Catalog, CatalogError
-from codi2_storage.catalog.tables import TABLES, SchemaError, as_table
 from codi2_storage.commits.manifests import Writer, committed, write_manifest
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES, SchemaError, as_table
 
 
 def sample(n: int, build: str = "b1") -> dict:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from codi2_storage.catalog.catalog import Catalog, CatalogError
 from codi2_storage.catalog.lineage import explain
-from codi2_storage.commits.compact import compact
 from codi2_storage.commits.manifests import Writer, commits
 from codi2_storage.coordination.active_runs import COLLECTOR, Busy, wait_for_collector
 from codi2_storage.coordination.leases import lease
 from codi2_storage.gc.collector import Plan, collect, plan
+from codi2_storage.gc.compact import compact
 from codi2_storage.gc.pins import pin, pins, unpin
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_storage.catalog.catalog import Catalog, joined
-from codi2_storage.commits.compact import compact
 from codi2_storage.commits.manifests import Writer, commits, committed, read_rows
+from codi2_storage.gc.compact import compact
 from codi2_storage.store import Store
 
 TABLES = ("ingested", "signals", "rejects")
