@@ -15,8 +15,9 @@ from codi2_datasets.operators import operators
 from codi2_datasets.pretrained.packages import require
 from codi2_datasets.publishing import describe_build
 from codi2_datasets.publishing.contact_sheets import draw_sheets
-from codi2_datasets.recipe import Recipe, load_recipe
+from codi2_datasets.recipe import load_recipe
 from codi2_datasets.recipe_paths import portable_recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.ray_executor import cluster_when_needed
 from codi2_datasets.steps import enrich as enrich_step
 from codi2_datasets.steps import ingest as ingest_step

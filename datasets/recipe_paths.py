@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from codi2_datasets.recipe import PLACES, CorpusChoice, Recipe
+from codi2_datasets.recipe_schema import PLACES, CorpusChoice, Recipe
 from codi2_storage.coordination.run_parameters import portable_path, present_path
 from codi2_storage.store import Store
 

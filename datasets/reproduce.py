@@ -15,8 +15,9 @@ import pyarrow as pa
 from codi2_datasets import build as library
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.opt_out import forget
-from codi2_datasets.recipe import Recipe, RecipeError, recipe_of_spec
+from codi2_datasets.recipe import recipe_of_spec
 from codi2_datasets.recipe_paths import present_recipe
+from codi2_datasets.recipe_schema import Recipe, RecipeError
 from codi2_datasets.runtime.ray_executor import cluster_when_needed
 from codi2_datasets.sources.fetch import SourceUnavailable, fetch
 from codi2_datasets.steps.ingest import Source, fetch_sources

@@ -10,7 +10,7 @@ import math
 
 import duckdb
 
-from codi2_datasets.recipe import Mixture, TaskChoice
+from codi2_datasets.recipe_schema import Mixture, TaskChoice
 from codi2_storage.catalog.sql import case, literal
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from codi2_datasets.dedup import semantic
-from codi2_datasets.steps.deduplicate import NEEDS, as_matrix, signals_of
+from codi2_datasets.dedup.signals import NEEDS, as_matrix, signals_of
 
 K = 48  # neighbours of each: some are of its own family, or no candidates
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
+from codi2_datasets.planning.planner import Planner
 from codi2_datasets.planning.templates import TemplateError, check_names, pieces
-from codi2_datasets.tasks import Planner
 from codi2_storage.catalog.sql import case, literal
 
 SIDES = {"in": "query", "out": "target"}  # sides of a demonstration, and the slots of its candidate used there

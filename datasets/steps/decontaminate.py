@@ -17,6 +17,7 @@ import numpy as np
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.dedup import decontaminate, minhash, perceptual
 from codi2_datasets.dedup.decontaminate import THRESHOLDS, Items
+from codi2_datasets.dedup.signals import NEEDS, WORDS, as_matrix, signals_of
 from codi2_datasets.formats.hashing import digest, sha256
 from codi2_datasets.formats.valid_values import plain_string
 from codi2_datasets.media import MediaError
@@ -25,9 +26,8 @@ from codi2_datasets.readers.files import find, opened
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.lines import decoded
 from codi2_datasets.readers.values import Bad
-from codi2_datasets.recipe import EvaluationSet, Recipe, RecipeError
+from codi2_datasets.recipe_schema import EvaluationSet, Recipe, RecipeError
 from codi2_datasets.sources.registries import SourceUnavailable
-from codi2_datasets.steps.deduplicate import NEEDS, WORDS, as_matrix, signals_of
 from codi2_datasets.steps.enrich import DECODE
 from codi2_datasets.steps.ledger import reject
 from codi2_datasets.steps.normalise import normalise

@@ -14,21 +14,11 @@ import pyarrow as pa
 
 from codi2_datasets.dedup import groups, minhash, perceptual, semantic
 from codi2_datasets.dedup.pairs import Pairs
-from codi2_datasets.recipe import Duplicates, Recipe
+from codi2_datasets.dedup.signals import NEEDS, as_matrix, signals_of
+from codi2_datasets.recipe_schema import Duplicates, Recipe
 from codi2_datasets.steps.ledger import reject
-from codi2_storage.catalog.sql import identifier, literal
 
 # What each method needs: (modality, method) -> operator, and its signals
-NEEDS = {
-    ("image", "perceptual"): ("phash", ("phash", "thumb", "detail")),
-    ("video", "perceptual"): ("middle_frame", ("phash", "thumb", "detail")),
-    ("audio", "perceptual"): ("fingerprint", ("fingerprint", "sound_thumb")),
-    ("text", "minhash"): ("minhash", ("minhash",)),
-    ("image", "semantic"): ("image_embedding", ("image_embedding",)),
-    ("audio", "semantic"): ("audio_embedding", ("audio_embedding",)),
-    ("text", "semantic"): ("text_embedding", ("text_embedding",)),
-}
-WORDS = ("phash", "detail", "fingerprint", "minhash")  # signals that are strings; the others are vectors
 # Share of equal shingles, or cosine, from which on two are near-duplicates; set by inspecting the pairs
 THRESHOLDS = {"minhash": 0.8, "image": 0.97, "audio": 0.99, "text": 0.97}
 
@@ -96,31 +86,6 @@ def pairs_among(rule: Duplicates, ids: list[str], columns: dict[str, pa.ChunkedA
     pairs = perceptual.near_duplicates(ids, hashes, thumbs)
     details = {place: columns["detail"][place].as_py() for place in np.unique(pairs).tolist()}
     return perceptual.same_detail(pairs, details)
-
-
-def signals_of(
-    connection: duckdb.DuckDBPyConnection, op: str, names: tuple[str, ...], ids: list[str]
-) -> tuple[np.ndarray, dict[str, pa.ChunkedArray]]:
-    """The indices in `ids` that have all of these signals of the operator, and the signals, one column each."""
-    connection.register("wanted_ids", pa.table({"asset_id": ids, "place": np.arange(len(ids))}))
-    values = ", ".join(
-        f"any_value(s.{'text' if name in WORDS else 'vector'}) filter (where s.name = {literal(name)}) as {identifier(name)}"
-        for name in names
-    )
-    table = connection.execute(
-        f"""select place, {values} from wanted_ids join signals s using (asset_id)
-            where s.op = ? and list_contains(?, s.name)
-            group by place having count(distinct s.name) = ? order by place""",
-        [op, list(names), len(names)],
-    ).to_arrow_table()
-    connection.unregister("wanted_ids")
-    return table["place"].to_numpy().astype(np.int64), {name: table[name] for name in names}
-
-
-def as_matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """Lists of equal length -> (N, D) float32."""
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values.astype(np.float32, copy=False).reshape(len(column), -1)
 
 
 def keep_apart(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:

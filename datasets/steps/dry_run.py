@@ -11,9 +11,9 @@ import duckdb
 
 from codi2_datasets.planning.edit_pairs import make_relations
 from codi2_datasets.planning.phrasing import check_templates
+from codi2_datasets.planning.planner import Planner
 from codi2_datasets.steps.plan import columns_of, make_fusable
 from codi2_datasets.steps.select import ATTRIBUTES
-from codi2_datasets.tasks import Planner
 from codi2_storage.catalog.sql import identifier
 from codi2_storage.tables import TABLES
 

@@ -20,7 +20,7 @@ from codi2_datasets.media.audio import decode_audio
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.media.video import decode_video
 from codi2_datasets.operators import Operator, Signals, operators
-from codi2_datasets.recipe import Recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_storage.commits.manifests import Commit, Manifest, Writer, commits, read_rows

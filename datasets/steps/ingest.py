@@ -14,7 +14,7 @@ from typing import Any
 
 from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.hashing import digest
-from codi2_datasets.recipe import Recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.progress import Advance, progress
 from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.sources.fetch import Fetched, SourceUnavailable, fetch, pinned

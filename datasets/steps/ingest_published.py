@@ -18,7 +18,7 @@ from codi2_datasets.formats.hashing import digest
 from codi2_datasets.planning.licences import KNOWN
 from codi2_datasets.readers.entities import segmented
 from codi2_datasets.readers.files import expand, folder_identity, keep_for, short
-from codi2_datasets.recipe import PLACES, CorpusChoice
+from codi2_datasets.recipe_schema import PLACES, CorpusChoice
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.normalise import ingest_partition

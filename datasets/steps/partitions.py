@@ -9,7 +9,7 @@ from typing import Any
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import digest, sha256
 from codi2_datasets.formats.valid_values import is_plain, plain_json, plain_string
-from codi2_datasets.recipe import Recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_storage.commits.manifests import commits, read_rows
 from codi2_storage.store import Store
 

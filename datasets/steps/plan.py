@@ -21,7 +21,7 @@ from codi2_datasets.planning.media_marks import place_media
 from codi2_datasets.planning.mixture import choose, shares
 from codi2_datasets.planning.nearest_neighbours import make_neighbours
 from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
-from codi2_datasets.recipe import Recipe, TaskChoice
+from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.ledger import count
 from codi2_datasets.tasks import Planner, planners

@@ -14,7 +14,7 @@ import time
 import duckdb
 
 from codi2_datasets.planning.text_links import make_links
-from codi2_datasets.recipe import Filter, Recipe, RecipeError, Splits
+from codi2_datasets.recipe_schema import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
 from codi2_datasets.steps.deduplicate import group_near, keep_apart
 from codi2_datasets.steps.ledger import count, ledger_line, reject

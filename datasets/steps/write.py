@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.publishing.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
-from codi2_datasets.recipe import Recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.runtime.ray_executor import ray_map
 from codi2_datasets.steps.select import count

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from codi2_datasets.pretrained.packages import JUDGES, require
-from codi2_datasets.recipe import Recipe, load_recipe
+from codi2_datasets.recipe import load_recipe
+from codi2_datasets.recipe_schema import Recipe
 from codi2_model.checkpoints.registry import UsageError, promoted
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig

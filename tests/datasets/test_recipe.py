@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from codi2_datasets.formats.hashing import canonical
-from codi2_datasets.recipe import RecipeError, load_recipe, recipe_of_spec
+from codi2_datasets.recipe import load_recipe, recipe_of_spec
+from codi2_datasets.recipe_schema import RecipeError
 
 GOOD = {
     "name": "small",

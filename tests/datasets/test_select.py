@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.recipe import EvaluationSet, RecipeError, load_recipe
+from codi2_datasets.recipe import load_recipe
+from codi2_datasets.recipe_schema import EvaluationSet, RecipeError
 from codi2_datasets.steps.decontaminate import read_set
 from codi2_storage.catalog.catalog import Catalog
 

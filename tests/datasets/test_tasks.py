@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from codi2_datasets.recipe import CorpusChoice, Mixture, Recipe, TaskChoice
+from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners

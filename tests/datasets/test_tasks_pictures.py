@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from codi2_datasets.planning.edit_pairs import make_relations
 from codi2_datasets.planning.split_rules import joint_split
-from codi2_datasets.recipe import CorpusChoice, Recipe, TaskChoice
+from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import make_fusable, plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners

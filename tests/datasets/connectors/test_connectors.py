@@ -18,7 +18,7 @@ from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.sample import TASKS
 from codi2_datasets.media.masks import decode_mask
 from codi2_datasets.readers.values import licence_of
-from codi2_datasets.recipe import CorpusChoice
+from codi2_datasets.recipe_schema import CorpusChoice
 from codi2_datasets.sources.registries import SourceUnavailable
 from codi2_datasets.steps.ingest_published import look_at
 

@@ -13,7 +13,8 @@ import yaml
 
 from codi2_datasets import build as library
 from codi2_datasets.connectors import connectors
-from codi2_datasets.recipe import RecipeError, load_recipe
+from codi2_datasets.recipe import load_recipe
+from codi2_datasets.recipe_schema import RecipeError
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.lineage import explain
 from codi2_storage.commits.manifests import commits

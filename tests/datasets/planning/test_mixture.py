@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.planning.mixture import choose, shares
-from codi2_datasets.recipe import Mixture, TaskChoice
+from codi2_datasets.recipe_schema import Mixture, TaskChoice
 
 ROOM = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 500), min_size=1)
 

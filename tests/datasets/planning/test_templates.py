@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from codi2_datasets.planning.phrasing import make_templates, write_parts
 from codi2_datasets.planning.templates import Template, TemplateError, pieces
-from codi2_datasets.recipe import RecipeError, load_recipe
+from codi2_datasets.recipe import load_recipe
+from codi2_datasets.recipe_schema import RecipeError
 from codi2_datasets.steps.dry_run import check_planner
 from codi2_datasets.tasks import Planner, planners
 from codi2_storage.catalog.sql import literal

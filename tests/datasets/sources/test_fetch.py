@@ -15,7 +15,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from codi2_datasets.recipe import CorpusChoice, Recipe
+from codi2_datasets.recipe_schema import CorpusChoice, Recipe
 from codi2_datasets.sources import registries
 from codi2_datasets.sources.fetch import Fetched, SourceDamaged, SourceUnavailable, fetch, pinned, remember
 from codi2_datasets.steps.ingest import refresh_sources
