@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup demo speedrun test lint types bench lock clean
+.PHONY: setup demo speedrun test lint bench lock clean
 
 setup: $(STAMP) build/links
 
@@ -78,8 +78,7 @@ docs: build/links npm
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-
-types: setup
+	@set -o pipefail; PYTHONPATH=build/links $(BIN)/lint-imports --no-cache | sed -n '/^Analyzed/,$$p'
 	$(BIN)/mypy build/links/codi2_storage build/links/codi2_datasets build/links/codi2_model build/links/codi2_flows
 
 bench: setup
