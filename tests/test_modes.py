@@ -18,7 +18,7 @@ from codi2_datasets.sources.fetch import Fetched, remember
 from codi2_model.training.checkpoint import Progress, State, save
 from codi2_storage.locations.files import as_new, replacing, write_whole
 from codi2_storage.store import Store
-from tests.datasets.test_exports import exported
+from tests.datasets.exports.test_exports import exported
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,7 +18,7 @@ from codi2_datasets.recipe_schema import RecipeError
 from codi2_datasets.steps.dry_run import check_planner
 from codi2_datasets.tasks import Planner, planners
 from codi2_storage.catalog.sql import literal
-from tests.datasets.test_tasks import asset, planned
+from tests.datasets.tasks.test_tasks import asset, planned
 
 
 def test_demonstrations_are_written_out_and_numbered() -> None:
