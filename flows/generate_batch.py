@@ -12,13 +12,13 @@ from typing import Any
 
 from prefect import flow, task
 
-from codi2_flows.runtime.record_run import recorded
-from codi2_flows.runtime.tasks import LASTING
+from codi2_flows.runtime.record_run import record_run
+from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_model.serving.batch.generate_batch import Answering, Lot, Run
 from codi2_storage.store import Store
 
 
-@task(name="generations", **LASTING)
+@task(name="generations", **TASK_OPTIONS)
 def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
     """Answer every request. Returns the page's URI."""
     from codi2_model.serving.batch.generate_batch import generate_requests
@@ -39,9 +39,9 @@ def generate_batch(
     """Generate for every request of a file; the promoted checkpoint is used if none is named."""
     parameters: dict[str, Any] = {"requests": requests, "out": out, "checkpoint": checkpoint, "root": Store(root).uri()}
     parameters |= {"workers": workers, "seed": seed, "split": split}
-    with recorded("generate-batch", root, parameters) as run:
+    with record_run("generate-batch", root, parameters) as run:
         page = generations(requests, out, checkpoint, root, workers, seed, split)
-        run.note(uri=page)
+        run.update(uri=page)
     return page
 
 

@@ -28,7 +28,7 @@ CPUS = os.cpu_count() or 1
 DEFAULT_ROOT = "./data"
 
 
-def name_model(found: NamedCheckpoint) -> None:
+def print_model(found: NamedCheckpoint) -> None:
     """Which model a command uses, on standard error: once all that was given is known to be right."""
     print(f"model: {found.name} ({found.folder})", file=sys.stderr)
 

@@ -136,7 +136,7 @@ def is_usage(error: Exception) -> bool:
         "SuiteError",
         "WeightsMissing",
         "StartError",
-        "EvaluationUsage",
+        "EvaluationUsageError",
         "FileNotFoundError",
     }
 

@@ -16,7 +16,7 @@ from codi2_flows.cli.common import (
     Limit,
     Root,
     Workers,
-    name_model,
+    print_model,
 )
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_early
@@ -85,7 +85,7 @@ def evaluate(
     from codi2_flows.runtime.checks import check_evaluation
 
     check_evaluation(root, build, suite, task, data, weights)
-    name_model(found)
+    print_model(found)
     start_early()
     from codi2_flows.evaluate_model import evaluate_model
 
@@ -127,10 +127,10 @@ def retrain(
     Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
     --metric and below 0 for no --guard.
     """
-    from codi2_flows.runtime.checks import ready
+    from codi2_flows.runtime.checks import check_retrain
     from codi2_model.evaluation.gate import Gate
 
-    ready(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
+    check_retrain(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
     start_early()
     from codi2_flows.retrain import retrain as flow
 

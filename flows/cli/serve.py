@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model, positive
+from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, positive, print_model
 from codi2_flows.runtime.temporary_server import start_early
 
 Checkpoint = Annotated[
@@ -36,7 +36,7 @@ def generate(
         raise UsageError(f"--split {split}: train, validation or test are wanted")
     found = resolve_named(root, checkpoint)
     check_requests(requests)
-    name_model(found)
+    print_model(found)
     start_early()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch.generate_batch import FAILED
@@ -138,7 +138,7 @@ def chat(
         if unknown := [word for word in options["modalities"] if word not in ("text", "image", "audio", "video")]:
             raise UsageError(f"--modalities {unknown[0]}: text, image, audio or video, with commas between them")
     found = resolve_named(root, checkpoint)
-    name_model(found)
+    print_model(found)
     from codi2_model.serving.terminal.chat import chat as talk
 
     if talk(found.folder, out, options, system) and not sys.stdin.isatty():

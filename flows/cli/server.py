@@ -35,7 +35,7 @@ def server(
     """Build, retrain and serve on a schedule: a Prefect server, worker, deployments and our page. Ctrl-C ends all of it."""
     from codi2_datasets.recipe import load_recipe
     from codi2_flows.runtime.checks import check_pipeline
-    from codi2_flows.runtime.webhook import WEBHOOK, check_address
+    from codi2_flows.runtime.webhook import WEBHOOK, check_url
     from codi2_flows.server import deployments
     from codi2_flows.server.server import Place, alone, run
     from codi2_model.training.config import TrainConfig
@@ -48,7 +48,7 @@ def server(
         Store(root).uri(),
         free_port(port),
         free_port(page_port, option="--page-port"),
-        check_address(told) if told else None,
+        check_url(told) if told else None,
     )
     place.take_environment()
     chosen = deployments.Chosen(

@@ -44,14 +44,14 @@ def shown(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return guarded
 
 
-def of_build(root: str, build_id: str) -> None:
+def build_artifacts(root: str, build_id: str) -> None:
     """All that there is to see of a build."""
-    funnel_of_build(root, build_id)
-    looks_of_build(root, build_id)
+    funnel_artifact(root, build_id)
+    preview_artifact(root, build_id)
 
 
 @shown
-def funnel_of_build(root: str, build_id: str) -> None:
+def funnel_artifact(root: str, build_id: str) -> None:
     """Rows in, rejected, failed and out of every step and task; samples by split."""
     catalog = Catalog(root)
     rows = funnel(catalog, build_id)
@@ -63,7 +63,7 @@ def funnel_of_build(root: str, build_id: str) -> None:
 
 
 @shown
-def looks_of_build(root: str, build_id: str) -> None:
+def preview_artifact(root: str, build_id: str) -> None:
     """Plots and contact sheets, small, and where all of it lies."""
     store = Store(root)
     folder = f"builds/{build_id}"
@@ -82,12 +82,12 @@ def looks_of_build(root: str, build_id: str) -> None:
 def figures(rows: Sequence[dict[str, Any]], checkpoint_id: str, page: str | None = None) -> None:
     """Metrics of an evaluation, each beside its baselines."""
     create_table_artifact(
-        beside_baselines(rows), key="figures", description=f"Figures of {checkpoint_id}; page: {page}"
+        metrics_by_baseline(rows), key="figures", description=f"Figures of {checkpoint_id}; page: {page}"
     )
 
 
 @shown
-def gate_table(lines: Iterable[dict[str, Any]], promoted: bool, reason: str) -> None:
+def gate_artifact(lines: Iterable[dict[str, Any]], promoted: bool, reason: str) -> None:
     """Candidate against champion, metric by metric, and what was decided."""
     verdict = "promoted" if promoted else "not promoted"
     text = f"# {verdict}\n\n{reason}\n\n{table(list(lines))}"
@@ -110,7 +110,7 @@ def funnel(catalog: Catalog, build_id: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["op"]))
 
 
-def beside_baselines(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def metrics_by_baseline(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A line for each task and metric: the model's value with its interval, then one column a baseline."""
     names = sorted({row["baseline"] for row in rows if row["baseline"]})
     lines: dict[tuple[str, str], dict[str, Any]] = {}

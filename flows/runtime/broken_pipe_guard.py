@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def outlives_readers() -> Iterator[None]:
+def broken_pipe_guard() -> Iterator[None]:
     """Where standard output or error is a pipe and its reader ends, what is printed from then on goes nowhere."""
     pipes = [number for number in (1, 2) if is_pipe(number)]
     if not pipes:

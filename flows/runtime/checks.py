@@ -29,27 +29,31 @@ def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
 def check_evaluation(
     root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
 ) -> None:
-    """Raise for what cannot be evaluated, before anything heavy is imported. Raises EvaluationUsage."""
+    """Raise for what cannot be evaluated, before anything heavy is imported. Raises EvaluationUsageError."""
     if suite not in SUITES and suite not in published_suites():
-        raise EvaluationUsage(f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}")
+        raise EvaluationUsageError(
+            f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}"
+        )
     require(f"suite {suite}", JUDGES if suite in SUITES else ())
     if suite not in SUITES:
         about = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
         if lacking := [
             f"{option} (a folder with {what})" for option, (what, folder) in about.items() if folder is None
         ]:
-            raise EvaluationUsage(f"suite {suite} needs {' and '.join(lacking)}")
+            raise EvaluationUsageError(f"suite {suite} needs {' and '.join(lacking)}")
         for option, (_, folder) in about.items():
             if folder is not None and not Path(folder).is_dir():
-                raise EvaluationUsage(f"{option} {folder}: no folder there")
+                raise EvaluationUsageError(f"{option} {folder}: no folder there")
         return
     catalog = Catalog(root)
     if (build_id := catalog.named(build)) is None:
-        raise EvaluationUsage(f"nothing to evaluate on: no published build under {root}; run `codi2 build demo` first")
+        raise EvaluationUsageError(
+            f"nothing to evaluate on: no published build under {root}; run `codi2 build demo` first"
+        )
     rows = catalog.sql("select distinct task from samples where split = 'test' order by 1", build=build_id).to_pylist()
     known = [row["task"] for row in rows]
     if unknown := [task for task in tasks or () if task not in known]:
-        raise EvaluationUsage(
+        raise EvaluationUsageError(
             f"--task {unknown[0]}: build {build_id} holds no test samples of it, but of {', '.join(known)}"
         )
 
@@ -63,11 +67,11 @@ def published_suites() -> list[str]:
     return sorted(file.stem for file in files if "\nSUITE = " in file.read_text(encoding="utf-8"))
 
 
-class EvaluationUsage(ValueError):
+class EvaluationUsageError(ValueError):
     """An option of an evaluation that does not hold; the message names it."""
 
 
-def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
+def check_retrain(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
     """Raise before any work where something asked for cannot be: a metric without its task, weights that do not fit."""
     store = Store(root)
     chosen, parsed = load_recipe(recipe), TrainConfig.from_yaml(config)

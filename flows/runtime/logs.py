@@ -40,7 +40,7 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Appended:
+class LocalSink:
     """Lines of a local file, each by one write, so that several processes may append."""
 
     def __init__(self, path: str) -> None:
@@ -125,7 +125,7 @@ _streams: list[Stream] = []  # of this process: at most one, the outermost run's
 
 
 @contextmanager
-def streamed(store: Store, run_id: str, flow: str) -> Iterator[None]:
+def log_stream(store: Store, run_id: str, flow: str) -> Iterator[None]:
     """All that is logged in the body goes to the run's stream; within another run's body, to that one's."""
     token = current.set((run_id, flow))
     try:
@@ -133,7 +133,7 @@ def streamed(store: Store, run_id: str, flow: str) -> Iterator[None]:
             yield
             return
         path = store.local_path(log_name(run_id))
-        stream = Stream(Appended(path) if path else Put(store, log_name(run_id)), run_id, flow)
+        stream = Stream(LocalSink(path) if path else Put(store, log_name(run_id)), run_id, flow)
         _streams.append(stream)
         try:
             with attached(stream):
@@ -149,11 +149,11 @@ def streamed(store: Store, run_id: str, flow: str) -> Iterator[None]:
 def attached(stream: logging.Handler) -> Iterator[None]:
     """Listen to the root logger (warnings of any library), to ours, and to Prefect's of runs from INFO on."""
     undo: list[Callable[[], None]] = []
-    listens(logging.getLogger(), stream, undo)
+    add_handler(logging.getLogger(), stream, undo)
     ours = logging.getLogger(OURS)
     propagate, ours.propagate = ours.propagate, False  # the terminal has our lines already
     undo.append(lambda: setattr(ours, "propagate", propagate))
-    listens(ours, stream, undo, logging.INFO)
+    add_handler(ours, stream, undo, logging.INFO)
     quieten(undo)
     try:
         yield
@@ -162,7 +162,9 @@ def attached(stream: logging.Handler) -> Iterator[None]:
             step()
 
 
-def listens(logger: logging.Logger, stream: logging.Handler, undo: list[Callable[[], None]], level: int = 0) -> None:
+def add_handler(
+    logger: logging.Logger, stream: logging.Handler, undo: list[Callable[[], None]], level: int = 0
+) -> None:
     logger.addHandler(stream)
     undo.append(lambda: logger.removeHandler(stream))
     if level:

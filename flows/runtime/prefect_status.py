@@ -18,9 +18,9 @@ def address(root: str) -> str | None:
     """The API of $PREFECT_API_URL, else of a `codi2 server` of the root; None where there is none."""
     if base := os.environ.get("PREFECT_API_URL"):
         return base
-    from codi2_flows.server.server import standing
+    from codi2_flows.server.server import running_server_url
 
-    found = standing(root)
+    found = running_server_url(root)
     return None if found is None else f"{found}/api"
 
 

@@ -19,7 +19,7 @@ MARK = "CODI2_SERVER"  # in the environment of every process that descends from 
 RESTARTS, WINDOW = 5, 60.0  # a process that ends more often than that within seconds is given up
 
 
-class GivenUp(RuntimeError):
+class RestartLimit(RuntimeError):
     """A process ends again and again; the message names its log."""
 
 
@@ -57,12 +57,12 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def keep(self) -> bool:
-        """Start it again where it ended. Returns whether that was so. Raises GivenUp where it ends too often."""
+        """Start it again where it ended. Returns whether that was so. Raises RestartLimit where it ends too often."""
         if self.process is None or self.running:
             return False
         now = time.monotonic()
         if len(self.ends) == RESTARTS and now - self.ends[0] < WINDOW:
-            raise GivenUp(f"{self.name} ended {RESTARTS + 1} times within a minute; what it said: {self.log}")
+            raise RestartLimit(f"{self.name} ended {RESTARTS + 1} times within a minute; what it said: {self.log}")
         self.ends.append(now)
         self.start()
         return True

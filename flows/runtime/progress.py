@@ -1,6 +1,6 @@
-"""Progress with what is left of it on Prefect's page: long steps say how far they are in the log, and this listens.
+"""Progress with what is left of it on Prefect's page: long steps say how far they are in the log, and this add_handler.
 
-    with shown_progress():
+    with progress_artifacts():
         ...
 
 `codi2_datasets.runtime.progress` and training log lines with the fields done and total; they know nothing of Prefect. A step that is
@@ -92,7 +92,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress() -> Iterator[None]:
+def progress_artifacts() -> Iterator[None]:
     """Show the progress of the body; nothing outside of a run, or where no server is configured."""
     if not PREFECT_API_URL.value() or FlowRunContext.get() is None:
         yield

@@ -1,8 +1,8 @@
 """What every flow does around its body: a row in `runs`, a lease that shows that it lives, a stream of logs, an end by signals.
 
-with recorded("build-dataset", root, parameters) as run:
+with record_run("build-dataset", root, parameters) as run:
     ...
-    run.note(build_id=identity)
+    run.update(build_id=identity)
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from codi2_flows.runtime import webhook
-from codi2_flows.runtime.broken_pipe_guard import outlives_readers
+from codi2_flows.runtime.broken_pipe_guard import broken_pipe_guard
 from codi2_flows.runtime.errors import one_line
-from codi2_flows.runtime.logs import streamed
+from codi2_flows.runtime.logs import log_stream
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
 from codi2_storage.catalog.parameters import portable
@@ -63,7 +63,7 @@ class Running:
             self._put()
         finally:
             if self.run.parent is None:
-                webhook.tell(self.run.kind, self.run_id, status, reason, self.store.uri())
+                webhook.notify(self.run.kind, self.run_id, status, reason, self.store.uri())
 
     def _put(self) -> None:
         for pause in (*PAUSES, None):
@@ -77,7 +77,7 @@ class Running:
 
 
 @contextmanager
-def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Running]:
+def record_run(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Running]:
     """Record a run of `flow` in the catalog of `root` while the body runs and as it ends.
 
     Ends as completed, failed (an error), cancelled (a signal); one that is killed is found and called crashed by whoever
@@ -93,15 +93,17 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
         runs.put(store, run)
         token = _current.set(run.run_id)
         stack.callback(_current.reset, token)
-        stack.enter_context(streamed(store, run.run_id, flow))
+        stack.enter_context(log_stream(store, run.run_id, flow))
         at_last = lambda: running.ended(runs.CANCELLED, "stopped by force")  # noqa: E731
         stopping = stack.enter_context(stoppable(at_last)) if parent is None else Stopping()
         if parent is None:
-            stack.enter_context(outlives_readers())
+            stack.enter_context(broken_pipe_guard())
         if parent is None and run.flow_run:
-            from codi2_flows.runtime.progress import shown_progress  # Prefect is here, and shall not be where it is not
+            from codi2_flows.runtime.progress import (
+                progress_artifacts,  # Prefect is here, and shall not be where it is not
+            )
 
-            stack.enter_context(shown_progress())
+            stack.enter_context(progress_artifacts())
         log.info("%s started", flow, extra={"fields": {"parameters": run.parameters, "attempt": run.attempt}})
         try:
             yield running
@@ -119,7 +121,7 @@ def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Runni
 
 
 @contextmanager
-def again(run: Run) -> Iterator[None]:
+def retry_of(run: Run) -> Iterator[None]:
     """The run that the body starts is one more attempt at what `run` crashed on."""
     token = _before.set(run.attempt)
     try:
@@ -138,7 +140,7 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
     ]
     for one in died:
         if one.parent is None:
-            webhook.tell(flow, one.run_id, one.status, one.reason, store.uri())
+            webhook.notify(flow, one.run_id, one.status, one.reason, store.uri())
     moment = datetime.now(UTC)
     return Run(
         run_id=f"{flow}-{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:4]}",

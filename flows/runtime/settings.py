@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from codi2_flows.runtime.temporary_server import end_with_us
+from codi2_flows.runtime.temporary_server import end_servers_at_exit
 from codi2_storage.host.folders import settle_home
 from codi2_storage.host.loopback import spare_loopback
 
@@ -32,4 +32,4 @@ for name, value in QUIET.items():
 
 spare_loopback()
 settle_home()
-end_with_us()
+end_servers_at_exit()

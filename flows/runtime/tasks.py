@@ -1,6 +1,6 @@
 """What all tasks share: they are tried again after what passes by itself, and end where they hang.
 
-    @task(name="ingests", **LASTING)
+    @task(name="ingests", **TASK_OPTIONS)
 
 Results are not Prefect's to keep: every task asks the catalog first, by the hash of its inputs and of the versions of the
 operators involved, and does what is missing. So a retry, a rerun and a resumed run go on where the last one stopped, an
@@ -54,7 +54,7 @@ def hours() -> float:
 
 
 # a minute without the store is survived: 5 + 20 + 60 seconds, each longer by up to half
-LASTING: Options = {
+TASK_OPTIONS: Options = {
     "retries": 3,
     "retry_delay_seconds": [5.0, 20.0, 60.0],
     "retry_jitter_factor": 0.5,

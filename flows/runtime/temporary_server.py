@@ -39,7 +39,7 @@ class Early:
 _early: list[Early] = []
 
 
-def end_with_us() -> None:
+def end_servers_at_exit() -> None:
     """Arrange it for servers that this process starts from now on. Prefect need not be imported yet, and is not here."""
     wrapt.register_post_import_hook(_watch_servers, "prefect.server.api.server")
 

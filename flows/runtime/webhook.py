@@ -16,7 +16,7 @@ from http.client import HTTPException
 from codi2_storage.locations.urls import UrlError, parse_url
 
 WEBHOOK = "CODI2_WEBHOOK"
-TOLD = ("failed", "crashed", "cancelled")
+NOTIFIED_STATES = ("failed", "crashed", "cancelled")
 TIMEOUT = 5.0  # seconds
 
 
@@ -24,7 +24,7 @@ class WebhookError(ValueError):
     """What was given is no address that can be posted to."""
 
 
-def check_address(url: str) -> str:
+def check_url(url: str) -> str:
     """The URL as it is asked for. Raises WebhookError where it is none of http or https."""
     try:
         return parse_url(url).href
@@ -32,14 +32,14 @@ def check_address(url: str) -> str:
         raise WebhookError(f"--webhook {url}: {error}; one that begins with http:// or https:// is wanted") from None
 
 
-def tell(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
+def notify(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
     """Tell how a run ended, where it ended badly and someone wants to know. Returns whether it was delivered."""
     url = os.environ.get(WEBHOOK)
-    if not url or state.lower() not in TOLD:
+    if not url or state.lower() not in NOTIFIED_STATES:
         return False
     lines = (reason or "").strip().splitlines()
     about = {"flow": flow, "run_id": run_id, "state": state.lower(), "reason": lines[0] if lines else ""}
-    return post(url, {**about, "root": root, "link": link or page_of_run()})
+    return post(url, {**about, "root": root, "link": link or run_page_url()})
 
 
 def post(url: str, message: dict[str, str | None]) -> bool:
@@ -57,7 +57,7 @@ def post(url: str, message: dict[str, str | None]) -> bool:
         return False
 
 
-def page_of_run() -> str | None:
+def run_page_url() -> str | None:
     """Where Prefect shows the run that this is; None outside of a run or of a server."""
     if "prefect" not in sys.modules:
         return None

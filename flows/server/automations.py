@@ -33,19 +33,19 @@ MESSAGE = """{"flow": {{ flow.name | tojson }}, "run_id": {{ flow_run.id | strin
 "root": {{ (flow_run.parameters.root or '') | tojson }}, "link": {{ flow_run | ui_url | tojson }}}"""
 
 
-async def set_up(client: PrefectClient, webhook: str | None) -> None:
+async def create_automations(client: PrefectClient, webhook: str | None) -> None:
     """The automations of a server, in place of those that an earlier call left there."""
     for name in (LOST, TELL):
         for found in await client.read_automations_by_name(name):
             await client.delete_automation(found.id)
-    await client.create_automation(lost())
+    await client.create_automation(heartbeat_automation())
     if webhook:
         block = Webhook(url=webhook, headers={"Content-Type": "application/json"})  # type: ignore[arg-type]  # made a secret
         identity = await block.save(BLOCK, overwrite=True, client=client)  # type: ignore[misc]  # a coroutine here
-        await client.create_automation(telling(identity))
+        await client.create_automation(webhook_automation(identity))
 
 
-def lost() -> AutomationCore:
+def heartbeat_automation() -> AutomationCore:
     """A run that was heard of and then no more has crashed: its process was killed, or its machine."""
     trigger = EventTrigger(
         posture=Posture.Proactive,
@@ -61,7 +61,7 @@ def lost() -> AutomationCore:
     return AutomationCore(name=LOST, trigger=trigger, actions=[crashed])
 
 
-def telling(block: UUID) -> AutomationCore:
+def webhook_automation(block: UUID) -> AutomationCore:
     trigger = EventTrigger(
         posture=Posture.Reactive,
         match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": GAVE_WAY},
@@ -72,7 +72,7 @@ def telling(block: UUID) -> AutomationCore:
     return AutomationCore(name=TELL, trigger=trigger, actions=[CallWebhook(block_document_id=block, payload=MESSAGE)])
 
 
-async def crash_what_never_started(client: PrefectClient, now: datetime) -> list[FlowRun]:
+async def mark_stuck_runs(client: PrefectClient, now: datetime) -> list[FlowRun]:
     """Runs that a worker took and never began (it was killed), or that no worker took, have crashed: nobody goes on with them,
     and one that is pending holds its deployment's place. Returns them. Those that wait for a place, or in a pool that
     someone paused, are left alone.
@@ -93,7 +93,7 @@ async def crash_what_never_started(client: PrefectClient, now: datetime) -> list
     return found
 
 
-async def crash_what_was_left(client: PrefectClient) -> int:
+async def mark_leftover_runs(client: PrefectClient) -> int:
     """Runs that an ended server left under way have crashed, and hold no place any more. Returns how many there were.
 
     Call it before a worker starts.

@@ -20,7 +20,7 @@ class DeployError(ValueError):
 
 
 @dataclass(frozen=True)
-class Chosen:
+class DeploymentOptions:
     """What deployments are made with. None of `nightly`, `weekly`, `every`: the schedules of the file.
 
     Paths are absolute here: runs have a working folder of their own.
@@ -57,7 +57,7 @@ def check_cron(option: str, cron: str) -> None:
         raise DeployError(f"{option} {cron!r}: no cron expression (minute hour day month weekday)") from None
 
 
-def parse_every(text: str) -> timedelta:
+def parse_interval(text: str) -> timedelta:
     """'90s', '5m', '2h', '1d'. Raises DeployError for what is none of these, or under 10 seconds."""
     found = re.fullmatch(r"(\d+)([smhd])", text.strip())
     if not found:
@@ -73,7 +73,7 @@ def deployments_file() -> Path:
     return Path(__file__).parent.parent / "prefect.yaml"
 
 
-def rendered(chosen: Chosen, start: datetime | None = None) -> dict[str, Any]:
+def render(chosen: DeploymentOptions, start: datetime | None = None) -> dict[str, Any]:
     """The content of `prefect.yaml` with what was chosen; `start` is when the server starts (now)."""
     content: dict[str, Any] = yaml.safe_load(deployments_file().read_text(encoding="utf-8"))
     values = {name: getattr(chosen, name) for name in ("root", "recipe", "config", "workers", "limit", "port")}
@@ -90,7 +90,7 @@ def rendered(chosen: Chosen, start: datetime | None = None) -> dict[str, Any]:
     return content
 
 
-def schedules(deployment: dict[str, Any], chosen: Chosen, start: datetime) -> list[dict[str, Any]]:
+def schedules(deployment: dict[str, Any], chosen: DeploymentOptions, start: datetime) -> list[dict[str, Any]]:
     """Of a deployment, as chosen."""
     nightly = deployment["entrypoint"] == NIGHTLY
     slug = "nightly" if nightly else "weekly"
@@ -102,8 +102,8 @@ def schedules(deployment: dict[str, Any], chosen: Chosen, start: datetime) -> li
     return list(deployment["schedules"])
 
 
-def write(chosen: Chosen, folder: Path) -> Path:
+def write(chosen: DeploymentOptions, folder: Path) -> Path:
     """The file that `prefect deploy` is given."""
     path = folder / "prefect.yaml"
-    path.write_text(yaml.safe_dump(rendered(chosen), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump(render(chosen), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path

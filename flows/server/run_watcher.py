@@ -30,7 +30,7 @@ async def prepare(webhook: str | None, pool: str) -> int:
         left = await automations.crash_what_was_left(client)
         with suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-        await automations.set_up(client, webhook)
+        await automations.create_automations(client, webhook)
         return left
 
 
@@ -61,7 +61,7 @@ async def begin(root: str, build: bool) -> list[str]:
     return names
 
 
-async def crash_what_never_started() -> int:
+async def mark_stuck_runs() -> int:
     """Returns how many runs were stuck; none while the server does not answer."""
     try:
         async with get_client() as client:
@@ -70,7 +70,7 @@ async def crash_what_never_started() -> int:
         return 0
 
 
-class Follower:
+class RunWatcher:
     """Tells what became of runs since it was last asked."""
 
     def __init__(self) -> None:

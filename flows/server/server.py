@@ -105,7 +105,7 @@ def alone(place: Place) -> Iterator[None]:
         yield
 
 
-def standing(root: str) -> str | None:
+def running_server_url(root: str) -> str | None:
     """The address of the server that runs for a root on this machine; None where none does."""
     lock = Place(root, 0, 0).home / "lock"
     if not lock.exists():
@@ -163,9 +163,9 @@ class Server:
 
     def watch(self) -> None:
         """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
-        from codi2_flows.server.run_watcher import Follower, crash_what_never_started
+        from codi2_flows.server.run_watcher import RunWatcher, mark_stuck_runs
 
-        follower, looked = Follower(), -BUILD_EVERY
+        follower, looked = RunWatcher(), -BUILD_EVERY
         while True:
             for child in (self.prefect, self.worker, self.page):
                 if child.keep():
@@ -173,7 +173,7 @@ class Server:
             if time.monotonic() >= looked + BUILD_EVERY:
                 looked = time.monotonic()
                 self.show_latest()
-                asyncio.run(crash_what_never_started())
+                asyncio.run(mark_stuck_runs())
             for line in follower.news():
                 say(line)
             self.started = {one for one in self.started if one.is_running()} | descendants(self.worker.process)

@@ -226,10 +226,10 @@ except KeyboardInterrupt as error:
 def test_what_does_not_end_by_itself_is_ended_by_force_and_its_end_recorded(tmp_path: Path) -> None:
     code = """
 import sys, time
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run
 from codi2_storage.host.shutdown import listen
 listen()
-with recorded("build-dataset", sys.argv[1], {}):
+with record_run("build-dataset", sys.argv[1], {}):
     print("working", flush=True)
     while True:
         try:

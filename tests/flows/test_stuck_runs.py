@@ -16,7 +16,7 @@ import pytest
 
 from codi2_flows.cli import runs
 from codi2_flows.server import automations
-from codi2_flows.server.automations import crash_what_never_started
+from codi2_flows.server.automations import mark_stuck_runs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_a_run_that_waits_too_long_has_crashed_and_the_reason_says_since_when() 
         ("late", "Late", 9, "default"),
         ("by hand", "Late", 99, "paused"),
     )
-    found = asyncio.run(crash_what_never_started(client, NOW))
+    found = asyncio.run(mark_stuck_runs(client, NOW))
     assert [run.id for run in found] == ["killed worker", "no worker"]
     assert client.crashed == {
         "killed worker": "pending for 6 minutes: its worker took it and never began",
@@ -64,7 +64,7 @@ def test_a_run_that_waits_too_long_has_crashed_and_the_reason_says_since_when() 
 
 
 def test_the_webhook_hears_of_crashed_runs_but_of_none_that_gave_way() -> None:
-    trigger = automations.telling(uuid4()).trigger
+    trigger = automations.webhook_automation(uuid4()).trigger
     assert "prefect.flow-run.Crashed" in trigger.expect
     assert trigger.match.root["prefect.state-message"] == "!Deployment concurrency limit*"
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from codi2_flows.server.deployments import Chosen, DeployError, parse_every
+from codi2_flows.server.deployments import DeployError, DeploymentOptions, parse_interval
 
 pytestmark = pytest.mark.timeout(900)  # machines that do much else at a time take minutes to start a server
 
@@ -136,20 +136,20 @@ def test_it_starts_again_where_it_was_killed(tmp_path: Path, start_server: Calla
 
 @pytest.mark.parametrize("text, seconds", [("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86400)])
 def test_every_is_a_number_with_a_unit(text: str, seconds: int) -> None:
-    assert parse_every(text) == timedelta(seconds=seconds)
+    assert parse_interval(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["5", "m", "5 minutes", "-5m", "0s", "9s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(DeployError, match="--every"):
-        parse_every(text)
+        parse_interval(text)
 
 
 def test_schedules_that_do_not_hold_name_their_option() -> None:
     with pytest.raises(DeployError, match="--nightly 'every night'"):
-        Chosen("/data", nightly="every night")
+        DeploymentOptions("/data", nightly="every night")
     with pytest.raises(DeployError, match="--nightly and --every"):
-        Chosen("/data", nightly="0 2 * * *", every=timedelta(minutes=5))
+        DeploymentOptions("/data", nightly="0 2 * * *", every=timedelta(minutes=5))
 
 
 def test_a_bad_option_is_one_line_and_the_status_of_bad_usage(tmp_path: Path) -> None:
