@@ -51,7 +51,7 @@ def build_dataset(
         version = build_version(recipe, root, workers, limit)
         run.update(build_id=version.build_id)
         if version.fresh:
-            artifacts.of_build(root, version.build_id)
+            artifacts.build_artifacts(root, version.build_id)
     return version.build_id
 
 

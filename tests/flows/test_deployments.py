@@ -123,7 +123,7 @@ def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
 
 def test_an_installed_package_holds_the_deployments(tmp_path: Path) -> None:
     assert deployments_file().read_text() == (ROOT / "prefect.yaml").read_text()
-    code = "import codi2_flows.server.deployments as d; print(d.rendered(d.Chosen('/data'))['name'])"
+    code = "import codi2_flows.server.deployments as d; print(d.render(d.DeploymentOptions('/data'))['name'])"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "codi2"

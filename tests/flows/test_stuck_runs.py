@@ -57,7 +57,7 @@ def test_a_run_that_waits_too_long_has_crashed_and_the_reason_says_since_when() 
     found = asyncio.run(mark_stuck_runs(client, NOW))
     assert [run.id for run in found] == ["killed worker", "no worker"]
     assert client.crashed == {
-        "killed worker": "pending for 6 minutes: its worker took it and never began",
+        "killed worker": "pending for 6 minutes: its worker took it but did not start it",
         "no worker": "late for 11 minutes: no worker took it",
     }
     assert client.asked.state.name.any_ == ["Pending", "Late"]  # those that await a place are not asked for
@@ -95,7 +95,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
                     {**run, "name": "by hand", "state": {"message": None}},
                 ],
                 "CRASHED": [
-                    {**run, "name": "stuck", "state": {"message": "pending for 5 minutes: its worker took it and never began"}},
+                    {**run, "name": "stuck", "state": {"message": "pending for 5 minutes: its worker took it but did not start it"}},
                     {**run, "name": "began", "state": {"message": "x"}, "start_time": "2026-01-01T02:00:01+00:00"},
                 ],
             }[question["flow_runs"]["state"]["type"]["any_"][0]]  # fmt: skip
@@ -119,9 +119,9 @@ def test_status_says_which_runs_gave_way_or_never_started_and_why(
     found = json.loads(capsys.readouterr().out)
     assert [(run["flow"], run["name"]) for run in found["gave_way"]] == [("build-dataset", "second")]
     assert [(run["name"], run["why"]) for run in found["never_started"]] == [
-        ("stuck", "pending for 5 minutes: its worker took it and never began")
+        ("stuck", "pending for 5 minutes: its worker took it but did not start it")
     ]
     runs.status(root=str(tmp_path))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "gave way" in shown and "Deployment concurrency limit reached." in shown and "by hand" not in shown
-    assert "never started" in shown and "its worker took it and never began" in shown
+    assert "skipped" in shown and "Deployment concurrency limit reached." in shown and "by hand" not in shown
+    assert "never started" in shown and "its worker took it but did not start it" in shown

@@ -44,8 +44,8 @@ def test_what_passes_is_tried_again_and_the_rest_is_not() -> None:
 
 def test_how_long_a_task_may_take_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tasks.HOURS, "0.5")
-    assert tasks.hours() == 0.5
+    assert tasks.timeout_hours() == 0.5
     monkeypatch.setenv(tasks.HOURS, "soon")
     with pytest.raises(ValueError, match="CODI2_TASK_HOURS=soon"):
-        tasks.hours()
+        tasks.timeout_hours()
     assert TASK_OPTIONS["timeout_seconds"] == 48 * 3600

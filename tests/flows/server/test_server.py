@@ -27,7 +27,7 @@ def server(
 ) -> Iterator[Any]:
     started = start_server(tmp_path_factory.mktemp("server"), "--every", "1h", "--webhook", told[0])
     try:
-        started.said("Ctrl-C ends all of it")
+        started.said("Ctrl-C ends")
         yield started
     finally:
         with suppress(ProcessLookupError):
@@ -59,7 +59,7 @@ def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
     assert (
         retrain["parameters"]["recipe"] == str(server.folder / "words.yaml") and retrain["parameters"]["limit"] is None
     )
-    address = server.said("our page: ").partition("our page: ")[2].partition(",")[0]
+    address = server.said("codi2 browse: ").partition("codi2 browse: ")[2].partition(",")[0]
 
     def about() -> Any:
         with suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/api/about") as answer:
