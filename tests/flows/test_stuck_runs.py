@@ -74,7 +74,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
     """A server that answers as Prefect's; gives the filters that it was asked with."""
     asked: list[Any] = []
 
-    class Answers(BaseHTTPRequestHandler):
+    class RequestHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(question)
@@ -103,7 +103,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
         def log_message(self, *args: Any) -> None:
             """Quiet."""
 
-    server = HTTPServer(("127.0.0.1", 0), Answers)
+    server = HTTPServer(("127.0.0.1", 0), RequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
     yield lambda: asked

@@ -35,7 +35,7 @@ LIMITS = Limits(medium_bytes=32 * 1024 * 1024, new_tokens=4096, steps=1000, text
 
 
 @dataclass(frozen=True)
-class Row:
+class RequestRow:
     """One request as it stands in its file, or the reason why it is none."""
 
     id: str
@@ -62,7 +62,7 @@ class Row:
         return parse_request(json.dumps(data).encode(), ModelCard(MODEL_ID, has), LIMITS)
 
 
-def read_requests(path: str) -> list[Row]:
+def read_requests(path: str) -> list[RequestRow]:
     """The requests of a file, or of all files of a folder, in order. Raises UsageError where two have one id."""
     store = Store(path)
     if not store.exists(""):
@@ -83,36 +83,36 @@ def read_requests(path: str) -> list[Row]:
     return rows
 
 
-def read_file(file: str, shown: str) -> Iterator[Row]:
+def read_file(file: str, shown: str) -> Iterator[RequestRow]:
     if has_ending(shown, ".jsonl"):
         return read_jsonl(file, shown)
     return read_parquet(file, shown) if has_ending(shown, ".parquet") else read_shard(file, shown)
 
 
-def read_jsonl(file: str, shown: str) -> Iterator[Row]:
+def read_jsonl(file: str, shown: str) -> Iterator[RequestRow]:
     number = 0
     try:
         for number, line in enumerate(lines_of(file), 1):
             if isinstance(line, Bad):
-                yield Row(f"line-{number}", f"{shown}:{number}", reason=line.reason)
+                yield RequestRow(f"line-{number}", f"{shown}:{number}", reason=line.reason)
             elif line.strip():
-                yield as_row(line, f"{shown}:{number}", f"line-{number}")
+                yield parse_row(line, f"{shown}:{number}", f"line-{number}")
     except DAMAGE as error:
-        yield Row(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
+        yield RequestRow(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
 
 
-def as_row(line: bytes | str, place: str, name: str) -> Row:
+def parse_row(line: bytes | str, place: str, name: str) -> RequestRow:
     """A row of JSON. `id` is optional: the row's place stands in for it."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Row(name, place, reason=f"not JSON: {' '.join(str(error).split())}")
+        return RequestRow(name, place, reason=f"not JSON: {' '.join(str(error).split())}")
     if not isinstance(found, dict):
-        return Row(name, place, reason="not a JSON object")
+        return RequestRow(name, place, reason="not a JSON object")
     own = plain_string(str(found["id"])) if found.get("id") is not None else name
     if not is_text(found):
-        return Row(own, place, reason="holds half a character (a lone surrogate)")
-    return Row(own, place, found)
+        return RequestRow(own, place, reason="holds half a character (a lone surrogate)")
+    return RequestRow(own, place, found)
 
 
 def is_text(value: Any) -> bool:
@@ -124,7 +124,7 @@ def is_text(value: Any) -> bool:
     return True
 
 
-def read_parquet(file: str, shown: str) -> Iterator[Row]:
+def read_parquet(file: str, shown: str) -> Iterator[RequestRow]:
     if row_groups(file) is None:
         raise UsageError(f"{shown}: not a Parquet file")
     for number, row in enumerate((row for _, row in file_rows(file)), 1):
@@ -132,17 +132,17 @@ def read_parquet(file: str, shown: str) -> Iterator[Row]:
         if isinstance(row, dict):
             yield _parquet_row(_filled(row), place, name)
         else:
-            yield Row(name, place, reason=row.reason if isinstance(row, Bad) else "no row")
+            yield RequestRow(name, place, reason=row.reason if isinstance(row, Bad) else "no row")
 
 
-def _parquet_row(row: dict[str, Any], place: str, name: str) -> Row:
+def _parquet_row(row: dict[str, Any], place: str, name: str) -> RequestRow:
     try:
         for column in NESTED:
             if isinstance(row.get(column), str) and row[column].lstrip()[:1] in ("[", "{"):
                 row[column] = json.loads(row[column])
-        return as_row(json.dumps(row), place, str(row.get("id") or name))
+        return parse_row(json.dumps(row), place, str(row.get("id") or name))
     except (ValueError, TypeError) as error:
-        return Row(str(row.get("id") or name), place, reason=f"not a request: {error}")
+        return RequestRow(str(row.get("id") or name), place, reason=f"not a request: {error}")
 
 
 def _filled(value: Any) -> Any:
@@ -156,7 +156,7 @@ def _filled(value: Any) -> Any:
     return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
-def read_shard(file: str, shown: str) -> Iterator[Row]:
+def read_shard(file: str, shown: str) -> Iterator[RequestRow]:
     """Samples of our format; a member that is a request in itself is one."""
     with opened_tar(file) as archive:
         if archive.bad and not archive.members:
@@ -168,17 +168,17 @@ def read_shard(file: str, shown: str) -> Iterator[Row]:
         if name.endswith(".json"):
             yield _shard_row(members, name.removesuffix(".json"), f"{shown}:{name}")
     for name, bad in broken:
-        yield Row(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
+        yield RequestRow(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
 
 
-def _shard_row(members: dict[str, bytes], key: str, place: str) -> Row:
-    row = as_row(members[f"{key}.json"], place, key)
+def _shard_row(members: dict[str, bytes], key: str, place: str) -> RequestRow:
+    row = parse_row(members[f"{key}.json"], place, key)
     if row.reason or "sample_id" not in row.data:
         return row
     try:
-        return Row(key, place, from_sample(Sample.from_dict(row.data), members))
+        return RequestRow(key, place, from_sample(Sample.from_dict(row.data), members))
     except (ValueError, KeyError) as error:
-        return Row(key, place, reason=f"{error}")
+        return RequestRow(key, place, reason=f"{error}")
 
 
 def from_sample(sample: Sample, members: dict[str, bytes]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
 from codi2_model.evaluation.report.outputs import clipped, even_sides
 
-Made = tuple[Sample, dict[str, bytes]]
+EncodedSample = tuple[Sample, dict[str, bytes]]
 OF_KINDS = {  # what is made of what, where the row does not say its task
     ("", "image"): "text_to_image", ("", "audio"): "text_to_audio", ("", "video"): "text_to_video",
     ("image", "image"): "image_editing", ("audio", "audio"): "audio_editing", ("image", "audio"): "image_to_audio",
@@ -27,9 +27,9 @@ OF_KINDS = {  # what is made of what, where the row does not say its task
 }  # fmt: skip
 
 
-def as_sample(
+def to_sample(
     name: str, messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]], about: dict[str, Any]
-) -> Made:
+) -> EncodedSample:
     """The sample and its media by member name. `about`: task?, split, licence?, seed, checkpoint."""
     said = [*messages, {"role": "assistant", "content": list(reply)}]
     media: dict[str, bytes] = {}
@@ -88,7 +88,7 @@ def task_of(messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]])
     return OF_KINDS.get((source, kind), "text_to_video" if kind == "video" else "reasoning")
 
 
-def shard_of(samples: Sequence[Made]) -> bytes:
+def shard_of(samples: Sequence[EncodedSample]) -> bytes:
     """A shard of the samples, in order: the same samples make the same bytes."""
     buffer = io.BytesIO()
     members = members_of(sample for sample, _ in samples)

@@ -25,10 +25,10 @@ from typing import Any
 from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_model.checkpoints.registry import checkpoint_folder, name_of_folder
 from codi2_model.serving.deploy.deployments import application
-from codi2_model.serving.deploy.follow import EVERY, CannotServe, Follower
+from codi2_model.serving.deploy.follow import EVERY, CannotServe, PromotionFollower
 from codi2_model.serving.deploy.launch import Server, url_host
 from codi2_model.serving.deploy.settings import LOOPBACK, ServerSettings, read_token
-from codi2_model.serving.scheduler.hot_swap import Served, known_names
+from codi2_model.serving.scheduler.hot_swap import ServedModel, known_names
 from codi2_storage.host.ports import PortTaken, free_port
 from codi2_storage.host.shutdown import requested, stoppable
 from codi2_storage.store import Store
@@ -37,7 +37,10 @@ __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
 LOAD_SECONDS = 1800.0  # that all replicas together may take to load another model
 LAST_SECONDS = 3.0  # that replies under way may take to end after Ctrl-C or SIGTERM
-FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.deploy.ingress_failure:middlewares")
+FAILURE_MIDDLEWARE = (
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
+    "codi2_model.serving.deploy.ingress_failure:middlewares",
+)
 
 
 def serve(
@@ -64,10 +67,10 @@ def serve(
         chosen = replace(chosen, hosts=(*LOOPBACK, *chosen.hosts))
     with ExitStack() as stack:
         stopping = stack.enter_context(stoppable()) if blocking else None
-        served = Served(str(folder), model_id or name_of_folder(folder))
+        served = ServedModel(str(folder), model_id or name_of_folder(folder))
         server, change = _start(stack, served, host, port, num_cpus, chosen)
         if follow is not None:
-            stack.enter_context(Follower(follow, served, change, port, every))
+            stack.enter_context(PromotionFollower(follow, served, change, port, every))
         if stopping is None:
             server.stack = stack.pop_all()
             return server
@@ -86,11 +89,11 @@ def build(arguments: dict[str, Any]) -> Any:
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
     settings = ServerSettings(token=read_token(arguments.get("token_file")), **given)
     folder = checkpoint_folder(arguments["checkpoint"]).absolute()
-    served = Served(str(folder), arguments.get("model_id") or name_of_folder(folder))
+    served = ServedModel(str(folder), arguments.get("model_id") or name_of_folder(folder))
     return application(served, settings, bool(arguments.get("gpu")), _split(served, settings))
 
 
-def _split(served: Served, settings: ServerSettings) -> tuple[str, ...]:
+def _split(served: ServedModel, settings: ServerSettings) -> tuple[str, ...]:
     """The modalities whose decoders are deployments of their own."""
     from codi2_model import CoDi2Config
 
@@ -99,14 +102,14 @@ def _split(served: Served, settings: ServerSettings) -> tuple[str, ...]:
 
 def _start(
     stack: ExitStack,
-    served: Served,
+    served: ServedModel,
     host: str,
     port: int,
     num_cpus: int | None,
     settings: ServerSettings,
-) -> tuple[Server, Callable[[Served], Served]]:
+) -> tuple[Server, Callable[[ServedModel], ServedModel]]:
     """The server, and what changes its model."""
-    os.environ.setdefault(*FOR_THE_LOST)
+    os.environ.setdefault(*FAILURE_MIDDLEWARE)
     # the proxy and the controller take no whole core, but Ray must be able to place the replicas beside them
     shared = bool(os.environ.get("RAY_ADDRESS"))
     if "ray" in sys.modules:
@@ -122,22 +125,22 @@ def _start(
     gpu = ray.cluster_resources().get("GPU", 0) >= 1
     decoders, version = _split(served, settings), uuid.uuid4().hex[:8]
 
-    def deploy(model: Served) -> None:
+    def deploy(model: ServedModel) -> None:
         ray_serve.run(application(model, settings, gpu, decoders, version), name=NAME, route_prefix="/")
 
     deploy(served)
-    changer = Changer(served, ("model", *decoders), deploy)
+    changer = ModelSwitcher(served, ("model", *decoders), deploy)
     return Server(f"http://{url_host(host)}:{port}", stack), changer
 
 
-class Changer:
+class ModelSwitcher:
     """Changes the model of the running application, in two steps: first all replicas load the new one beside the old, and only
     where all could are they told to answer by it. Replicas that start later begin with the last that was told."""
 
-    def __init__(self, served: Served, holders: tuple[str, ...], deploy: Callable[[Served], None]) -> None:
+    def __init__(self, served: ServedModel, holders: tuple[str, ...], deploy: Callable[[ServedModel], None]) -> None:
         self.served, self.holders, self.deploy = served, holders, deploy
 
-    def __call__(self, new: Served) -> Served:
+    def __call__(self, new: ServedModel) -> ServedModel:
         """Returns the new model as it is served. Raises CannotServe where a replica cannot load it; nothing has changed then."""
         new = replace(new, before=known_names(self.served.before, self.served.model_id))
         try:

@@ -16,14 +16,14 @@ from codi2_model.generation.events import Progress
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Accepted, Failed, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.scheduler.hot_swap import Holding, Models, Served
+from codi2_model.serving.scheduler.hot_swap import HotSwapModel, ModelCache, ServedModel
 
 ANSWER_SECONDS = 5.0  # that a replica may take to say how it is
 LOST = "the replica that held this request was lost: send it again"
 
 
 def application(
-    served: Served,
+    served: ServedModel,
     settings: ServerSettings,
     gpu: bool = False,
     decoders: Sequence[str] = (),
@@ -54,9 +54,9 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
     )
     class Decoder:
         def __init__(self, keep_s: float) -> None:
-            self.models = Models(self._load, keep_s)
+            self.models = ModelCache(self._load, keep_s)
 
-        def _load(self, served: Served) -> Any:
+        def _load(self, served: ServedModel) -> Any:
             from codi2_model.serving.scheduler.engine import Engine
 
             model = Engine(served.folder(), served.model_id).model
@@ -64,19 +64,19 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
             return model
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await self.models.take(Served.from_config(config))
+            await self.models.take(ServedModel.from_config(config))
 
-        async def prepare(self, served: Served) -> None:
+        async def prepare(self, served: ServedModel) -> None:
             await asyncio.to_thread(self.models.get, served)
 
         async def discard(self) -> None:
             self.models.discard()
 
         @ray_serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
-        async def decode(self, orders: list[tuple[Served, Any]]) -> list[Any]:
+        async def decode(self, orders: list[tuple[ServedModel, Any]]) -> list[Any]:
             return await asyncio.to_thread(self._decode, orders)
 
-        def _decode(self, orders: list[tuple[Served, Any]]) -> list[Any]:
+        def _decode(self, orders: list[tuple[ServedModel, Any]]) -> list[Any]:
             """Each by the model whose features it has."""
             from codi2_model.serving.scheduler.decode_requests import decode
 
@@ -109,9 +109,9 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
     class Model:
         def __init__(self, settings: ServerSettings, decoders: dict[str, Any]) -> None:
             self.settings, self.decoders = settings, decoders
-            self.holding = Holding(self._pipeline, settings.drain_s)
+            self.holding = HotSwapModel(self._pipeline, settings.drain_s)
 
-        def _pipeline(self, served: Served) -> Any:
+        def _pipeline(self, served: ServedModel) -> Any:
             from codi2_model.serving.scheduler.engine import Engine
             from codi2_model.serving.scheduler.pipeline import Pipeline
 
@@ -121,15 +121,15 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             return Pipeline(engine, self.settings, decode)
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await self.holding.take(Served.from_config(config))
+            await self.holding.take(ServedModel.from_config(config))
 
-        async def prepare(self, served: Served) -> None:
+        async def prepare(self, served: ServedModel) -> None:
             await self.holding.prepare(served)
 
         async def discard(self) -> None:
             await self.holding.discard()
 
-        def decode(self, model: Any, served: Served, jobs: list[Any]) -> None:
+        def decode(self, model: Any, served: ServedModel, jobs: list[Any]) -> None:
             """Have jobs of one modality decoded by its own deployment, which tells of no steps between; here, where that
             modality came with a later model and has none."""
             from codi2_model.generation.events import MediumDone
@@ -187,7 +187,7 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
             self.metrics = Metrics()
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await asyncio.to_thread(self.backend.take, Served.from_config(config))
+            await asyncio.to_thread(self.backend.take, ServedModel.from_config(config))
 
         def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
             from codi2_model.serving.http.api import build_api
@@ -215,7 +215,7 @@ class Replicas:
         self.modalities: tuple[str, ...] = ()
         self.before: tuple[str, ...] = ()
 
-    def take(self, served: Served) -> None:
+    def take(self, served: ServedModel) -> None:
         """What is said of the model that the replicas serve."""
         from codi2_model import CoDi2Config
         from codi2_model.serving.openai.generations import sizes_of

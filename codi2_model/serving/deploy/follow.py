@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from codi2_model.checkpoints.registry import deploy, later, now, promoted
-from codi2_model.serving.scheduler.hot_swap import Served
+from codi2_model.serving.scheduler.hot_swap import ServedModel
 from codi2_storage.coordination.transient_errors import is_transient
 from codi2_storage.store import Store
 
@@ -28,14 +28,14 @@ class CannotServe(RuntimeError):
     """A model cannot be loaded; the message says why."""
 
 
-class Follower:
+class PromotionFollower:
     """Looks in a thread of its own for as long as the `with` block lasts. `change` has the server take another model."""
 
     def __init__(
         self,
         root: str | Store,
-        served: Served,
-        change: Callable[[Served], Served],
+        served: ServedModel,
+        change: Callable[[ServedModel], ServedModel],
         port: int,
         every: float = EVERY,
     ) -> None:
@@ -84,7 +84,7 @@ class Follower:
         self._seen = listed
 
     def _go_along(self, row: dict[str, Any]) -> None:
-        new, old = Served(str(row["uri"]), str(row["checkpoint_id"])), self.served.model_id
+        new, old = ServedModel(str(row["uri"]), str(row["checkpoint_id"])), self.served.model_id
         try:
             new.folder()
             self.served = self.change(new)
@@ -98,7 +98,7 @@ class Follower:
         self._say(f"now serving {new.model_id} instead of {old}")
         self._note(self.served, f"promoted: {row['reason']}")
 
-    def _note(self, served: Served | None, why: str) -> None:
+    def _note(self, served: ServedModel | None, why: str) -> None:
         """Put what is served into the catalog; a server does not stop for a root that cannot be written to."""
         self._since = later(now(), self._since)
         identity, uri = (served.model_id, served.checkpoint) if served else (None, None)

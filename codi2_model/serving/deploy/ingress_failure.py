@@ -21,7 +21,7 @@ MESSAGE = "the part of the server that held this request was lost: send it again
 ERROR = json.dumps({"error": {"message": MESSAGE, "type": "server_error", "param": None, "code": "unavailable"}})
 
 
-class ReasonForTheLost:
+class IngressFailureMiddleware:
     """ASGI middleware: an answer that never began is 503 with Retry-After; an event stream that was cut off gets an end.
     An answer of another kind that was cut off stays so: its length was promised."""
 
@@ -64,4 +64,4 @@ class Seen:
 
 def middlewares() -> list[Any]:
     """As Ray Serve's proxy asks for them."""
-    return [Middleware(ReasonForTheLost)]
+    return [Middleware(IngressFailureMiddleware)]

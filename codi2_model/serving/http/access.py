@@ -27,7 +27,7 @@ HEADERS = [
 ]
 
 
-class Gate:
+class AccessMiddleware:
     """ASGI middleware that lets a request through, or answers why not."""
 
     def __init__(self, app: App, settings: ServerSettings) -> None:

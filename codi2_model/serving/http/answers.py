@@ -24,14 +24,14 @@ from codi2_model.serving.openai.chat_response import (
     ChunkWriter,
     Failed,
     Finished,
-    Gathering,
     Reply,
+    ReplyBuilder,
     ServerEvent,
     StreamWriter,
     completion,
 )
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.openai.response_store import KeptReplies
+from codi2_model.serving.openai.response_store import ResponseStore
 from codi2_model.serving.scheduler.pipeline import Backend
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ AT_ONCE = 4  # bodies that are parsed, or replies that are encoded, at once: med
 QUIET_SECONDS = 15.0  # after which a stream says that it still lives
 
 
-class Gone(RequestError):
+class ClientDisconnected(RequestError):
     """The client has left; nobody reads this."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Gone(RequestError):
 
 
 @dataclass
-class Measure:
+class RequestTimer:
     """One request's time."""
 
     route: str
@@ -61,12 +61,12 @@ def respond(error: RequestError) -> JSONResponse:
     return JSONResponse(error.to_json(), error.status, headers)
 
 
-class Answers:
+class RequestHandler:
     """Answers over a backend."""
 
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self.backend, self.metrics = backend, metrics
-        self.replies = KeptReplies()
+        self.replies = ResponseStore()
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def parsed(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -75,9 +75,9 @@ class Answers:
             return await asyncio.to_thread(function, *arguments)
 
     @asynccontextmanager
-    async def measured(self, route: str) -> AsyncIterator[Measure]:
+    async def measured(self, route: str) -> AsyncIterator[RequestTimer]:
         """Counts an answer, and makes of any error one that tells nothing of what is inside."""
-        measure = Measure(route)
+        measure = RequestTimer(route)
         try:
             yield measure
         except RequestError as error:
@@ -85,7 +85,7 @@ class Answers:
             raise
         except ClientDisconnect:
             self.count(measure, 499)
-            raise Gone() from None
+            raise ClientDisconnected() from None
         except Exception as error:
             self.count(measure, 500)
             raise hidden(error) from None
@@ -93,13 +93,13 @@ class Answers:
             if not measure.streams:
                 self.count(measure, 200)
 
-    def count(self, measure: Measure, status: int) -> None:
+    def count(self, measure: RequestTimer, status: int) -> None:
         self.metrics.requests.labels(measure.route, str(status)).inc()
         self.metrics.seconds.labels(measure.route).observe(time.monotonic() - measure.begun)
         if status == 499:
             self.metrics.given_up.inc()
 
-    async def chat(self, request: Request, asked: ChatRequest, measure: Measure) -> Response:
+    async def chat(self, request: Request, asked: ChatRequest, measure: RequestTimer) -> Response:
         head = self.head("chatcmpl-")
         if asked.stream:
             return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
@@ -121,7 +121,7 @@ class Answers:
             self.replies.keep(identity, one)
 
     async def streamed(
-        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: Measure, writer: StreamWriter
+        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: RequestTimer, writer: StreamWriter
     ) -> Response:
         """A reply as server-sent events. `head` is what the writer begins its lines with."""
         events = self.events(asked, head)
@@ -135,7 +135,7 @@ class Answers:
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
     async def whole(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
-        gathering = Gathering()
+        gathering = ReplyBuilder()
         async with aclosing(self.events(asked, head)) as events:
             async for event in events:
                 if (reply := gathering.take(event)) is not None:
@@ -162,7 +162,7 @@ class Answers:
                 yield event
 
     async def stream(
-        self, first: ServerEvent, events: AsyncGenerator[ServerEvent, None], writer: StreamWriter, measure: Measure
+        self, first: ServerEvent, events: AsyncGenerator[ServerEvent, None], writer: StreamWriter, measure: RequestTimer
     ) -> AsyncIterator[str]:
         """The lines of a reply. Closed halfway (the client left), it gives the request up."""
         status = 499
@@ -191,7 +191,7 @@ class Answers:
             await events.aclose()
 
     async def until_gone(self, request: Request, work: Awaitable[T]) -> T:
-        """The result, or `Gone` as soon as the client leaves, with the work given up."""
+        """The result, or `ClientDisconnected` as soon as the client leaves, with the work given up."""
         task: asyncio.Future[T] = asyncio.ensure_future(work)
         watch = asyncio.ensure_future(_left(request))
         try:
@@ -199,7 +199,7 @@ class Answers:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise Gone()
+            raise ClientDisconnected()
         finally:
             for one in (task, watch):
                 one.cancel()

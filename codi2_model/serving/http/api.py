@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from codi2_model.serving.deploy.settings import ServerSettings
-from codi2_model.serving.http.access import Gate
-from codi2_model.serving.http.answers import Answers, respond
+from codi2_model.serving.http.access import AccessMiddleware
+from codi2_model.serving.http.answers import RequestHandler, respond
 from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.http.routes import Routes
 from codi2_model.serving.openai import response_schema
@@ -47,7 +47,7 @@ class Counts(Protocol):
     async def families(self) -> dict[str, list[Metric]]: ...
 
 
-class OwnCounts:
+class LocalCounts:
     """Of a server that is the only one."""
 
     def __init__(self) -> None:
@@ -66,14 +66,14 @@ def build_api(
     """The app. `sizes` tells how large the images and videos are that the model makes, for those who ask for a size."""
     chosen = settings or ServerSettings()
     api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    counts = counts or OwnCounts()
-    answers = Answers(backend, counts.metrics)
+    counts = counts or LocalCounts()
+    answers = RequestHandler(backend, counts.metrics)
     _add_errors(api)
     _add_plain(api, backend, counts)
     Routes(api, backend, chosen, answers, sizes).add()
     _add_page(api)
     response_schema.describe(api)
-    api.add_middleware(Gate, settings=chosen)
+    api.add_middleware(AccessMiddleware, settings=chosen)
     if chosen.origins:
         # any header: clients in browsers send some of their own, which say what they are
         api.add_middleware(

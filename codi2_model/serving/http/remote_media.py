@@ -36,14 +36,14 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Moved:
+class Redirect:
     """A redirect, with the bytes of its Location header."""
 
     location: bytes
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFetcher:
     """Fetches from allowed hosts. Call it with a URL, what kind of medium is expected, and the caps."""
 
     hosts: Sequence[str]
@@ -67,7 +67,7 @@ class Remote:
                 if isinstance(error, MediaRefused):
                     raise
                 raise MediaRefused("the URL could not be fetched") from error
-            if not isinstance(answer, Moved):
+            if not isinstance(answer, Redirect):
                 return answer
             with _bad_urls_refused():
                 target = target.redirect(answer.location)
@@ -94,7 +94,7 @@ class Remote:
             for allowed in map(remote_host, self.hosts)
         )
 
-    def _get(self, url: Url, address: str, modality: str, limits: Limits, end: float) -> bytes | Moved:
+    def _get(self, url: Url, address: str, modality: str, limits: Limits, end: float) -> bytes | Redirect:
         """The body, or where a redirect leads."""
         connection = http.client.HTTPConnection(url.host.strip("[]"), url.port, timeout=_left(end))
         connection.default_port = PORTS[url.scheme]  # a default port stands in no Host header: signatures cover it
@@ -107,7 +107,7 @@ class Remote:
             connection.request("GET", url.target, headers=headers)
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
-                return Moved((response.getheader("Location") or "").encode("latin-1"))
+                return Redirect((response.getheader("Location") or "").encode("latin-1"))
             if response.status != 200:
                 raise MediaRefused(f"the URL answers with status {response.status}")
             return _body(response, limits.medium_bytes, end)

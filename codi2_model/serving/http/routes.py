@@ -11,9 +11,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from codi2_model.serving.deploy.settings import ServerSettings
-from codi2_model.serving.http.answers import Answers
+from codi2_model.serving.http.answers import RequestHandler
 from codi2_model.serving.http.multipart import parse_form
-from codi2_model.serving.http.remote_media import Remote
+from codi2_model.serving.http.remote_media import RemoteFetcher
 from codi2_model.serving.openai import request_schema, response_schema
 from codi2_model.serving.openai.generations import (
     MOST,
@@ -42,12 +42,12 @@ class Routes:
         api: FastAPI,
         backend: Backend,
         settings: ServerSettings,
-        answers: Answers,
+        answers: RequestHandler,
         sizes: Callable[[], Sizes],
     ) -> None:
         self.api, self.backend, self.answers, self.sizes = api, backend, answers, sizes
         self.limits = settings.limits
-        self.fetch = Remote(settings.remote_hosts) if settings.remote_hosts else None
+        self.fetch = RemoteFetcher(settings.remote_hosts) if settings.remote_hosts else None
 
     def add(self) -> None:
         self._chat()

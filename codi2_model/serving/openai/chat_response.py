@@ -79,7 +79,7 @@ def add_text(parts: list[dict[str, Any]], text: str) -> None:
         parts.append({"type": "text", "text": text})
 
 
-class Gathering:
+class ReplyBuilder:
     """Puts a reply together from its events."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ def part_to_json(part: Mapping[str, Any], audio_format: str = "wav") -> dict[str
 MEDIA_PLACES = {"image_url": ("image", "images"), "audio": ("audio", "audio"), "video_url": ("video", "videos")}
 
 
-class MediaPlacer:
+class MediaNamer:
     """Says under which name, and as which of its kind, each medium of a reply stands in a message."""
 
     def __init__(self, request_id: str, created: int) -> None:
@@ -149,7 +149,7 @@ def text_of(parts: Sequence[Mapping[str, Any]]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def message_of(parts: list[dict[str, Any]], placer: MediaPlacer) -> dict[str, Any]:
+def message_of(parts: list[dict[str, Any]], placer: MediaNamer) -> dict[str, Any]:
     """The message that says these parts: its text as a string, its media by kind, their order."""
     text, order = text_of(parts), []
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
@@ -178,7 +178,7 @@ class Answer:
 def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> Answer:
     """A `chat.completion` object. `head`: id, created, model."""
     parts = content_to_json(reply.content, request.audio_format)
-    placer = MediaPlacer(str(head["id"]), int(head["created"]))
+    placer = MediaNamer(str(head["id"]), int(head["created"]))
     if request.content_format == "list":
         message: dict[str, Any] = {"role": "assistant", "content": parts, "refusal": None}
     else:
@@ -211,7 +211,7 @@ class ChunkWriter:
 
     def __init__(self, request: ChatRequest, head: Mapping[str, Any]) -> None:
         self.request, self.head = request, head
-        self.placer = MediaPlacer(str(head["id"]), int(head["created"]))
+        self.placer = MediaNamer(str(head["id"]), int(head["created"]))
         self.parts: list[dict[str, Any]] = []
 
     def opening(self) -> list[str]:

@@ -14,7 +14,7 @@ CHARACTERS = 64 * 1024 * 1024  # of the strings of all that is kept, at most
 Kept = list[dict[str, Any]]
 
 
-class KeptReplies:
+class ResponseStore:
     """Parts of messages, or items of responses, by ids; the oldest go where they take too much memory. Safe for threads."""
 
     def __init__(

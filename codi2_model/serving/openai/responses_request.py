@@ -70,7 +70,7 @@ class ResponsesRequest:
 
 
 @dataclass
-class Turn:
+class InputMessage:
     """A message being put together of one or more items of the input."""
 
     role: Any
@@ -95,7 +95,7 @@ def parse_responses(
     if settings.required is not None and not _image_wanted(data):
         settings = replace(settings, required=None)  # the model decides
     items = _items(data, earlier)
-    turns = _turns(data, items, earlier)
+    turns = _input_messages(data, items, earlier)
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     try:
         read, _ = read_messages(messages, limits, model.has, fetch)
@@ -189,13 +189,13 @@ def _forgotten(where: str, what: str) -> RequestError:
     return RequestError(message, where, "not_found", 404)
 
 
-def _turns(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earlier) -> list[Turn]:
-    found: list[Turn] = []
+def _input_messages(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earlier) -> list[InputMessage]:
+    found: list[InputMessage] = []
     instructions = "" if data.get("instructions") is None else string(data["instructions"], "instructions")
     if instructions:
-        found.append(Turn("system", instructions, "instructions"))
+        found.append(InputMessage("system", instructions, "instructions"))
     for where, item in items:
-        turn = _turn(item, where, earlier)
+        turn = _input_message(item, where, earlier)
         if turn is None:
             continue
         last = found[-1] if found else None
@@ -206,7 +206,7 @@ def _turns(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earli
     return found
 
 
-def _turn(item: Any, where: str, earlier: Earlier) -> Turn | None:
+def _input_message(item: Any, where: str, earlier: Earlier) -> InputMessage | None:
     """An item as a message; None for one that says nothing to the model."""
     if not isinstance(item, dict):
         raise RequestError("must be an object", where)
@@ -218,27 +218,27 @@ def _turn(item: Any, where: str, earlier: Earlier) -> Turn | None:
         if not result:
             return None
         url = f"data:image/png;base64,{string(result, f'{where}.result')}"
-        return Turn("assistant", [{"type": "image_url", "image_url": {"url": url}}], where, [f"{where}.result"])
+        return InputMessage("assistant", [{"type": "image_url", "image_url": {"url": url}}], where, [f"{where}.result"])
     if kind == "reasoning":
         return None
     if kind == "item_reference":
         kept = earlier(string(item.get("id"), f"{where}.id"))
         if not kept or kept[0].get("type") == kind:
             raise _forgotten(f"{where}.id", "item")
-        return _turn(kept[0], where, earlier)
+        return _input_message(kept[0], where, earlier)
     raise RequestError(f"no item of type {shown(repr(kind), 40)} is read here", f"{where}.type", "unsupported")
 
 
-def _message(item: Mapping[str, Any], where: str) -> Turn:
+def _message(item: Mapping[str, Any], where: str) -> InputMessage:
     role, content = item.get("role"), item.get("content")
     if isinstance(content, str) and role == "assistant":
         content = [{"type": "text", "text": content}] if content else []
     elif content is None and role == "assistant":
         content = []
     if not isinstance(content, list):
-        return Turn(role, content, where)
+        return InputMessage(role, content, where)
     places = [f"{where}.content[{k}]" for k in range(len(content))]
-    return Turn(role, [_part(part) for part in content], where, places)
+    return InputMessage(role, [_part(part) for part in content], where, places)
 
 
 def _part(part: Any) -> Any:
@@ -255,7 +255,7 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _place(param: str | None, turns: list[Turn]) -> str | None:
+def _place(param: str | None, turns: list[InputMessage]) -> str | None:
     """Where what chat completions call `param` stands in the request."""
     match = _MESSAGE.match(param or "")
     if match is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class StopCutter:
+class StopFilter:
     """Lets the text of a reply through as it is written, all but what may still become a stop sequence."""
 
     def __init__(self, stops: Sequence[str]) -> None:

@@ -13,12 +13,12 @@ from codi2_model.decoders import Reference
 from codi2_model.generation.decode_loop import Medium, Reply, Writer
 from codi2_model.generation.events import MediumBegun, MediumDone, Options, Progress
 from codi2_model.processor import CoDi2Processor
-from codi2_model.serving.openai.chat_response import Failed, Finished, Gathering, ServerEvent
+from codi2_model.serving.openai.chat_response import Failed, Finished, ReplyBuilder, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.scheduler.decode_requests import Order
+from codi2_model.serving.scheduler.decode_requests import DecodeRequest
 
 
-class Turn:
+class ActiveRequest:
     """A request and where its events go, in the reply's own order whatever the order they happen in.
 
     Decoders run while the language model writes on: what follows a medium is held until the medium is there.
@@ -31,7 +31,7 @@ class Turn:
         self.session: Any = None
         self.conversation = request.messages
         self.prompt_tokens = 0
-        self.gathering = Gathering()
+        self.gathering = ReplyBuilder()
         self._send = send
         self._held: deque[ServerEvent] = deque()
         self._done: dict[int, MediumDone] = {}
@@ -108,7 +108,7 @@ class Turn:
 class RowWriter(Writer):
     """A `Writer` each of whose rows has settings of its own."""
 
-    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[Turn]) -> None:
+    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[ActiveRequest]) -> None:
         settings = [turn.request.settings for turn in turns]
         options = [options_of(one) for one in settings]
         seeds = [one.seed for one in settings]
@@ -132,7 +132,7 @@ class RowWriter(Writer):
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
 
-    def order(self, row: int, medium: Medium) -> Order:
+    def order(self, row: int, medium: Medium) -> DecodeRequest:
         """What the decoder of a medium has to do."""
         options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)
@@ -142,7 +142,7 @@ class RowWriter(Writer):
             source = Reference(found.media[0].cpu(), found.present[0].cpu())
         noise = self._generator(row, number).initial_seed()
         features, states = torch.stack(medium.features).cpu(), torch.stack(medium.states).cpu()
-        return Order(
+        return DecodeRequest(
             medium.modality,
             number,
             features,

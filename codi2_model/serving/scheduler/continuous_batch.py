@@ -15,8 +15,8 @@ from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.generation.streaming import Teller
 from codi2_model.serving.openai.chat_response import Finished
 from codi2_model.serving.openai.protocol import RequestError
-from codi2_model.serving.openai.stop_sequences import StopCutter
-from codi2_model.serving.scheduler.active_requests import RowWriter, Turn
+from codi2_model.serving.openai.stop_sequences import StopFilter
+from codi2_model.serving.scheduler.active_requests import ActiveRequest, RowWriter
 from codi2_model.serving.scheduler.decode_requests import DecodeJob
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ Decode = Callable[[DecodeJob], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """A turn, and where its reply stands: row `number` of the writer that it came with."""
 
-    turn: Turn
+    turn: ActiveRequest
     writer: RowWriter
     number: int
     teller: Teller
-    cutter: StopCutter
+    cutter: StopFilter
 
     @property
     def over(self) -> bool:
@@ -56,18 +56,18 @@ class Row:
         return self.writer.replies[self.number]
 
 
-class Running:
+class ContinuousBatch:
     """A batch of turns. `decode` gets each medium as soon as its features are whole."""
 
     def __init__(self, model: Any, processor: Any, decode: Decode) -> None:
         self.model, self.processor, self.decode = model, processor, decode
-        self.rows: list[Row] = []
+        self.rows: list[BatchRow] = []
         self._state: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def join(self, turns: Sequence[Turn]) -> None:
+    def join(self, turns: Sequence[ActiveRequest]) -> None:
         """Read the prompts of turns, those of sessions over their own caches, and take them into the batch."""
         self._keep(self._staying())  # a row given up may hold the cache of a session that is back
         try:
@@ -81,7 +81,7 @@ class Running:
                 turn.fail(error)
             raise
 
-    def _join(self, turns: Sequence[Turn]) -> None:
+    def _join(self, turns: Sequence[ActiveRequest]) -> None:
         try:
             writer = RowWriter(self.model, self.processor, turns)
         except ValueError as error:  # a medium that the processor refuses, say
@@ -97,8 +97,8 @@ class Running:
         self._state = read if self._state is None else self._state.join(read)
         slots = self.processor.config.feature_tokens
         for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
-            cutter = StopCutter(turn.request.settings.stop)
-            self.rows.append(Row(turn, writer, number, Teller(self.processor, reply, slots), cutter))
+            cutter = StopFilter(turn.request.settings.stop)
+            self.rows.append(BatchRow(turn, writer, number, Teller(self.processor, reply, slots), cutter))
 
     def step(self) -> None:
         """Write one token of every reply and tell what is new; replies that are whole, or that nobody waits for, leave."""
@@ -112,7 +112,7 @@ class Running:
         if self._state is not None:
             self._state = self._state.read(self.model, torch.stack([chosen[n] for n in stay]), [True] * len(stay))
 
-    def _take(self, row: Row, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def _take(self, row: BatchRow, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """A row's next step; one that fails ends its own turn and no other."""
         try:
             return row.writer.take(row.reply, logits, hidden)
@@ -130,7 +130,7 @@ class Running:
         elif len(places) < len(self.rows) and self._state is not None:
             self.rows, self._state = [self.rows[n] for n in places], self._state.keep(places)
 
-    def _tell(self, row: Row) -> None:
+    def _tell(self, row: BatchRow) -> None:
         turn, reply = row.turn, row.reply
         if turn.gone:
             return

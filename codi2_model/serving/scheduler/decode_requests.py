@@ -16,7 +16,7 @@ Step = Callable[[int, list[Any] | None], bool]
 
 
 @dataclass(frozen=True)
-class Order:
+class DecodeRequest:
     """One medium to decode: its features (slots, D), the hidden states (slots, H) behind them, the references (K, ...) that it
     keeps to (or None), and how."""
 
@@ -39,7 +39,7 @@ class Order:
 class DecodeJob:
     """An order of a turn, on its way through a decoder's stage."""
 
-    def __init__(self, order: Order, turn: Any) -> None:
+    def __init__(self, order: DecodeRequest, turn: Any) -> None:
         self.order, self.turn = order, turn
 
     @property
@@ -66,7 +66,7 @@ def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
 
 
 @torch.no_grad()
-def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> list[Any]:
+def decode(model: Any, orders: Sequence[DecodeRequest], step: Step | None = None) -> list[Any]:
     """Values of orders of like keys. `step` hears of every step, with what there is so far, and may end it: then none."""
     first = orders[0]
     device = model.device
@@ -84,7 +84,7 @@ def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> lis
     return values(model, first.modality, decoder.finish(made), first.upscale)
 
 
-def _reference(orders: Sequence[Order], device: torch.device) -> Reference | None:
+def _reference(orders: Sequence[DecodeRequest], device: torch.device) -> Reference | None:
     present = [order.reference for order in orders if order.reference is not None]
     if not present:
         return None

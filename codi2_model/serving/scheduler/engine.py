@@ -32,11 +32,13 @@ class Engine:
         A request at fault gets its error and leaves the others alone. A reply depends on its own request and seed, not on
         what else is in the batch (up to the rounding of batched sums).
         """
-        from codi2_model.serving.scheduler.active_requests import Turn
+        from codi2_model.serving.scheduler.active_requests import ActiveRequest
         from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 
         ends: dict[int, Any] = {}
-        turns = [Turn(request, lambda event, n=n: ends.__setitem__(n, event)) for n, request in enumerate(requests)]  # type: ignore[misc]
+        turns = [
+            ActiveRequest(request, lambda event, n=n: ends.__setitem__(n, event)) for n, request in enumerate(requests)
+        ]  # type: ignore[misc]
         waiting: dict[tuple[Any, ...], list[DecodeJob]] = defaultdict(list)
         self.write(turns, lambda job: waiting[job.order.key()].append(job))
         for jobs in waiting.values():
@@ -56,9 +58,9 @@ class Engine:
         """
         import torch
 
-        from codi2_model.serving.scheduler.continuous_batch import Running
+        from codi2_model.serving.scheduler.continuous_batch import ContinuousBatch
 
-        running = Running(self.model, self.processor, decode)
+        running = ContinuousBatch(self.model, self.processor, decode)
         try:
             with torch.no_grad():
                 running.join(self._good(turns))

@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model as a server knows it: where it lies, its name, and the names of those it took over from."""
 
     checkpoint: str
@@ -39,7 +39,7 @@ class Served:
         return {**asdict(self), "before": list(self.before)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Served:
+    def from_config(cls, config: dict[str, Any]) -> ServedModel:
         return cls(config["checkpoint"], config["model_id"], tuple(config.get("before", ())))
 
     def folder(self) -> str:
@@ -47,8 +47,8 @@ class Served:
         return str(checkpoint_folder(local_copy(self.checkpoint)))
 
 
-class Answering(Protocol):
-    """What `Holding` needs of a pipeline."""
+class SwappablePipeline(Protocol):
+    """What `HotSwapModel` needs of a pipeline."""
 
     draining: bool
 
@@ -62,24 +62,24 @@ class Answering(Protocol):
     def close(self) -> None: ...
 
 
-class Holding:
+class HotSwapModel:
     """One pipeline that answers, and for a while those that it took over from. All but `make` runs on one event loop."""
 
-    def __init__(self, make: Callable[[Served], Answering], drain_s: float = 60.0) -> None:
+    def __init__(self, make: Callable[[ServedModel], SwappablePipeline], drain_s: float = 60.0) -> None:
         self.make, self.drain_s = make, drain_s
-        self.served: Served | None = None
-        self._present: Answering | None = None
-        self._prepared: tuple[Served, Answering] | None = None
-        self._retiring: list[Answering] = []
+        self.served: ServedModel | None = None
+        self._present: SwappablePipeline | None = None
+        self._prepared: tuple[ServedModel, SwappablePipeline] | None = None
+        self._retiring: list[SwappablePipeline] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def present(self) -> Answering:
+    def present(self) -> SwappablePipeline:
         if self._present is None:
             raise RuntimeError("no model is loaded yet")
         return self._present
 
-    async def prepare(self, served: Served) -> None:
+    async def prepare(self, served: ServedModel) -> None:
         """Load a model beside the one that answers. Raises whatever keeps it from loading; nothing has changed then."""
         if not self._has(served):
             await self.discard()
@@ -91,7 +91,7 @@ class Holding:
         if prepared is not None:
             await asyncio.to_thread(free, [prepared[1]])
 
-    async def take(self, served: Served) -> None:
+    async def take(self, served: ServedModel) -> None:
         """From now on requests are answered by this model. Raises where none can be loaded and none is there to go on with;
         where one is, it goes on, and the log says why."""
         if self.served is not None and self.served.checkpoint == served.checkpoint:
@@ -115,10 +115,10 @@ class Holding:
             self._tasks.add(task)  # a loop holds its tasks weakly
             task.add_done_callback(self._tasks.discard)
 
-    def _has(self, served: Served) -> bool:
+    def _has(self, served: ServedModel) -> bool:
         return self._prepared is not None and self._prepared[0].checkpoint == served.checkpoint
 
-    async def _retire(self, old: Answering) -> None:
+    async def _retire(self, old: SwappablePipeline) -> None:
         while old.under_way:
             await asyncio.sleep(LOOK_SECONDS)
         self._retiring.remove(old)
@@ -162,11 +162,11 @@ class Holding:
 T = TypeVar("T")
 
 
-class Models(Generic[T]):
+class ModelCache(Generic[T]):
     """Models by their checkpoints, for a decoder that others send features to: those of the old model come for as long
     as a request may take."""
 
-    def __init__(self, load: Callable[[Served], T], keep_s: float) -> None:
+    def __init__(self, load: Callable[[ServedModel], T], keep_s: float) -> None:
         self.load, self.keep_s = load, keep_s
         self._models: dict[str, T] = {}
         self._loading = threading.Lock()
@@ -175,14 +175,14 @@ class Models(Generic[T]):
     def __len__(self) -> int:
         return len(self._models)
 
-    def get(self, served: Served) -> T:
+    def get(self, served: ServedModel) -> T:
         """The model, loaded where it is not there yet."""
         with self._loading:
             if served.checkpoint not in self._models:
                 self._models[served.checkpoint] = self.load(served)
             return self._models[served.checkpoint]
 
-    async def take(self, served: Served) -> None:
+    async def take(self, served: ServedModel) -> None:
         """Have it, and let the others go in `keep_s` seconds. Raises where it is the first and cannot be loaded."""
         try:
             await asyncio.to_thread(self.get, served)

@@ -19,7 +19,7 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.metrics import Numbers
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.scheduler.active_requests import Turn
+from codi2_model.serving.scheduler.active_requests import ActiveRequest
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 from codi2_model.serving.scheduler.engine import Engine
 from codi2_model.serving.scheduler.sessions import Sessions
@@ -58,22 +58,22 @@ class Pipeline:
         self._seconds = 1.0  # that a reply takes, on average of late
         workers = settings.workers if engine.model.device.type == "cpu" else 1  # a GPU does one thing at a time best
         run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
-        self.language: Stage[Turn] = Stage("language", self._write, lambda _: None, settings.max_batch)
+        self.language: Stage[ActiveRequest] = Stage("language", self._write, lambda _: None, settings.max_batch)
         self.decoders: dict[str, Stage[DecodeJob]] = {
             name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, workers)
             for name in engine.modalities
         }
 
-    def _write(self, turns: list[Turn]) -> None:
+    def _write(self, turns: list[ActiveRequest]) -> None:
         self.engine.write(self._opened(turns), self._decode, self._more)
 
-    def _more(self, written: int) -> list[Turn]:
+    def _more(self, written: int) -> list[ActiveRequest]:
         return self._opened(self.language.more(self.settings.max_batch - written))
 
     def _decode(self, job: DecodeJob) -> None:
         self.decoders[job.order.modality].put(job)
 
-    def _opened(self, turns: list[Turn]) -> list[Turn]:
+    def _opened(self, turns: list[ActiveRequest]) -> list[ActiveRequest]:
         """The turns, those of sessions with what these know; a turn whose session is busy is told so and left out."""
         opened = []
         for turn in turns:
@@ -97,7 +97,7 @@ class Pipeline:
         def send(event: ServerEvent) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        turn = Turn(request, send)
+        turn = ActiveRequest(request, send)
         begun = time.monotonic()
         self._under_way += 1
         self.language.put(turn)

@@ -19,7 +19,7 @@ from codi2_model.serving.openai.messages import mark
 from codi2_model.serving.openai.protocol import RequestError
 
 
-class KeptSession(Session):
+class CachedSession(Session):
     """A `Session` that knows its messages by what they say."""
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
@@ -54,14 +54,14 @@ class Sessions:
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, most: int) -> None:
         self.model, self.processor, self.most = model, processor, most
-        self._kept: OrderedDict[str, KeptSession] = OrderedDict()
+        self._kept: OrderedDict[str, CachedSession] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, name: str) -> KeptSession:
+    def take(self, name: str) -> CachedSession:
         """The session of that name, new where there is none. Give it back by setting `busy` to False."""
-        session = self._kept.pop(name, None) or KeptSession(self.model, self.processor)
+        session = self._kept.pop(name, None) or CachedSession(self.model, self.processor)
         self._kept[name] = session
         if session.busy:
             raise RequestError("the session is answering another request: wait for it", "session", "busy", 409)

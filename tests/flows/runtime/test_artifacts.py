@@ -39,7 +39,7 @@ def test_nothing_is_shown_and_nothing_told_without_a_server(monkeypatch: pytest.
     artifacts.build_artifacts("memory://nowhere", "none")
     events.build_published("memory://nowhere", "b", 1)
     events.model_promoted("memory://nowhere", "c", "uri")
-    with progress.shown_progress():
+    with progress.progress_artifacts():
         logging.getLogger("codi2.progress").info("x", extra={"fields": {"done": 1, "total": 2}})
 
 
