@@ -227,7 +227,7 @@ def test_parquet_and_shards_ask_the_same_as_lines(checkpoint: Path, parts: Any, 
         ("video",),
     }
     write(tmp_path / "d.jsonl", [rows[0], rows[0]])
-    with pytest.raises(UsageError, match=r"d.jsonl:2: two requests have the id 'r0'"):
+    with pytest.raises(UsageError, match=r"d.jsonl:2: the id 'r0'"):
         read_requests(str(tmp_path / "d.jsonl"))
     with pytest.raises(UsageError, match="no such file"):
         read_requests(str(tmp_path / "e.jsonl"))
@@ -255,7 +255,7 @@ def test_requests_are_read_from_files_as_people_write_them(tmp_path: Path) -> No
     pq.write_table(pa.table(columns), folder / "b.parquet")
     found = read_requests(str(folder))
     assert [(row.id, row.reason) for row in found[:5]] == [
-        ("7", ""), ("line-3", ""), ("half", "holds half a character (a lone surrogate)"),
+        ("7", ""), ("line-3", ""), ("half", "a string contains a lone surrogate, which is not valid Unicode"),
         ("line-5", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("line-6", "not a JSON object")]  # fmt: skip
     assert found[0].data["messages"][0]["content"] == "a\u2028b"

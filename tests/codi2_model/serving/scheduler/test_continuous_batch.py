@@ -38,7 +38,7 @@ class Told:
 
     @property
     def content(self) -> list[dict[str, Any]]:
-        return self.turn.gathering.content
+        return self.turn.builder.content
 
 
 def write(engine: Any, first: list[Told], later: dict[int, list[Told]] | None = None, each: Any = None) -> int:
