@@ -111,7 +111,7 @@ def test_arrows_go_through_the_views_and_the_ledger_lists_the_builds(page: Any, 
     page.run("document.querySelector('[data-view=samples]').focus()")
     for wanted, text in (
         ("lineage", "No models yet"),
-        ("runs", "Builds over time"),
+        ("runs", "Build history"),
         ("ledger", "Builds of this root"),
     ):
         page.press("ArrowLeft", 37)

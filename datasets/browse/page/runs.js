@@ -15,7 +15,7 @@ function runsView(found, gates, history) {
       : [empty("No runs yet.", "codi2 retrain RECIPE builds, trains, evaluates and decides on a promotion.")]),
     el("h2", { class: "apart" }, "Decisions"),
     ...(gates.length ? [few(gates, 6, "decisions", (some) => some.map(gateCard))] : [empty("No decisions yet.", "codi2 retrain compares a new model with the promoted one.")]),
-    el("h2", { class: "apart" }, "Builds"), few(history, 12, "builds", (some) => historyTable(some, history))];
+    el("h2", { class: "apart" }, "Build history"), few(history, 12, "builds", (some) => historyTable(some, history))];
 }
 // the first rows, and the others on demand
 function few(rows, shown, what, drawn) {
