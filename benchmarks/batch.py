@@ -4,7 +4,7 @@
 
 Without a checkpoint a tiny model with random weights is made: the figures are about the machinery, not the media. Every
 worker, and the loop, has one torch thread. Start-up (loading, Ray) and the page at the end are told apart from the rows:
-a row's cost is taken between the moments at which lots were done, from when every worker has done one. What the machine
+a row's cost is taken between the moments at which chunks were done, from when every worker has done one. What the machine
 itself gives to that many processes at once is measured with bare loops side by side.
 """
 
@@ -27,7 +27,7 @@ from tiny import tiny
 
 from codi2_flows.generate_batch import on_ray
 from codi2_model.checkpoints.registry import load_model
-from codi2_model.serving.batch.generate_batch import BATCH, LOT, generate_requests
+from codi2_model.serving.batch.generate_batch import BATCH, CHUNK_ROWS, generate_requests
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def bare(checkpoint: Path, rows: list[dict[str, Any]], ready: Callable[[], Any] 
                 seed=[row["seed"] for row in chosen], steps=10, max_new_tokens=32,
             )  # fmt: skip
 
-    run(rows[:LOT])  # warm
+    run(rows[:CHUNK_ROWS])  # warm
     ready()
     begun = time.perf_counter()
     run(rows)
@@ -97,7 +97,7 @@ def batched(checkpoint: Path, requests: Path, folder: Path, workers: int) -> Cos
     done = [path.stat().st_mtime - begun for path in receipts]
     rows = sum(len(json.loads(path.read_bytes())["rows"]) for path in receipts[workers:])
     each = (done[-1] - done[workers - 1]) / rows
-    return Cost(each, max(0.0, done[0] - each * LOT * workers), whole - done[-1], whole)
+    return Cost(each, max(0.0, done[0] - each * CHUNK_ROWS * workers), whole - done[-1], whole)
 
 
 def shards_hash(folder: Path) -> str:
@@ -114,8 +114,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kind", default="image", choices=("text", "image", "audio", "video"))
     chosen = parser.parse_args()
-    if chosen.rows < LOT * (chosen.workers + 1):
-        parser.error(f"--rows {chosen.rows}: at least {LOT * (chosen.workers + 1)} are wanted, a lot more than workers")
+    if chosen.rows < CHUNK_ROWS * (chosen.workers + 1):
+        parser.error(
+            f"--rows {chosen.rows}: at least {CHUNK_ROWS * (chosen.workers + 1)} are wanted, a chunk more than workers"
+        )
     with tempfile.TemporaryDirectory(prefix="codi2-bench-") as name:
         folder = Path(name)
         checkpoint = Path(chosen.checkpoint) if chosen.checkpoint else tiny(folder / "checkpoint")

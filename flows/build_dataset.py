@@ -1,4 +1,7 @@
-"""Flow: a recipe -> a published dataset version. Tasks hand over URIs; the work is in `codi2_datasets.build`."""
+"""The flow `build-dataset`: recipe in, published dataset version out.
+
+Tasks pass URIs, never payloads. The work is in `codi2_datasets.build`.
+"""
 
 from __future__ import annotations
 
@@ -11,50 +14,52 @@ from codi2_datasets import build as library
 from codi2_datasets.runtime.ray_executor import cluster_when_needed
 from codi2_flows.runtime import artifacts
 from codi2_flows.runtime.events import build_published
-from codi2_flows.runtime.record_run import recorded
-from codi2_flows.runtime.tasks import LASTING
+from codi2_flows.runtime.record_run import record_run
+from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_storage.store import Store
 
 
-@task(name="ingests", **LASTING)
+@task(name="ingests", **TASK_OPTIONS)
 def ingests(settings: library.Settings) -> str:
-    """Bring the corpora into the store. Returns the path of the list of commits that hold them."""
+    """Ingest the corpora. Returns the path of a JSON list of the commits that hold them."""
     prepared = library.prepare(settings)
     path = f"builds/{prepared.build_id}/ingests.json"
     prepared.store.write_bytes(path, json.dumps(library.ingest(prepared)).encode())
     return path
 
 
-@task(name="dataset version", **LASTING)
+@task(name="dataset version", **TASK_OPTIONS)
 def dataset_version(settings: library.Settings, ingests_path: str) -> library.Built:
     """Select, plan, write and publish."""
-    listed = json.loads(Store(settings.root).read_bytes(ingests_path))
-    return library.assemble(library.prepare(settings), listed)
+    commits = json.loads(Store(settings.root).read_bytes(ingests_path))
+    return library.assemble(library.prepare(settings), commits)
 
 
 @flow(name="build-dataset", validate_parameters=False)
 def build_dataset(
     recipe: str = "demo", root: str = "./data", workers: int = 2, limit: int | None = None, refresh: bool = False
 ) -> str:
-    """Build a dataset version; a version that is published already is left as it is. Returns the build id.
+    """Build a dataset version, unless it is published already. Returns the build id.
 
-    `refresh` asks the registries for newer versions of packages first: what a schedule wants.
+    `refresh`: look for newer package versions of the corpora first, as scheduled builds do.
     """
-    about = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
-    about |= {"refresh": True} if refresh else {}
-    with recorded("build-dataset", root, about) as run:
+    parameters = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
+    parameters |= {"refresh": True} if refresh else {}
+    with record_run("build-dataset", root, parameters) as run:
         if refresh:
             library.refresh(recipe)
-        version = built(recipe, root, workers, limit)
-        run.note(build_id=version.build_id)
+        version = build_version(recipe, root, workers, limit)
+        run.update(build_id=version.build_id)
         if version.fresh:
-            artifacts.of_build(root, version.build_id)
+            artifacts.build_artifacts(root, version.build_id)
     return version.build_id
 
 
-def built(recipe: str, root: str, workers: int, limit: int | None) -> library.Built:
-    """The body of the flow, for flows that go on with what was built. Of several at once that make the same build, one does;
-    the others wait, and find it published."""
+def build_version(recipe: str, root: str, workers: int, limit: int | None) -> library.Built:
+    """Build a dataset version, also for flows that continue with it.
+
+    If several processes start the same build, one does the work. The others wait and return the published version.
+    """
     settings = library.Settings(recipe, Store(root).uri(), workers, limit)
     prepared = library.prepare(settings)
     library.say_missing(prepared)

@@ -1,4 +1,4 @@
-"""The demo: the whole line once, small, then one generation of each kind through the server."""
+"""The demo: the whole pipeline at a small size, then one generation of each kind and one request to the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio",
 
 
 def run_demo(root: str, workers: int) -> None:
-    """Build, train, evaluate, serve one request; print what came of it and where it lies."""
+    """Build, train, evaluate and serve one request; print the results and where they are."""
     from codi2_flows.cli.model import show_metrics
     from codi2_flows.cli.output.tables import show
     from codi2_flows.generate_batch import generate_batch
@@ -35,34 +35,34 @@ def run_demo(root: str, workers: int) -> None:
     )
     print("\nDataset")
     show(samples.to_pylist(), samples.column_names)
-    print("\nHeld-out metrics, beside their baselines")
+    print("\nHeld-out metrics with baselines")
     show_metrics(summary["metrics"])
-    print("\nOne request with a picture, through the server")
+    print("\nReply of the server to a request with an image")
     print(f"  {reply}")
     folder = Path(summary["checkpoint"]).parent
     print("\nWhere to look")
-    for name, place in {
+    for name, path in {
         "loss curves": folder / "loss.png",
         "contact sheets of the dataset": store.uri(f"builds/{summary['build']}/sheets"),
         "evaluation page": summary["page"],
         "evaluation contact sheet": summary["contact sheet"],
         "generations": generations,
     }.items():
-        print(f"  {name:<30} {place}")
+        print(f"  {name:<30} {path}")
     print(f"\ndecision   {summary['decision']}")
     print(f"checkpoint {summary['checkpoint']}")
     print(f"build      {summary['build']}")
 
 
 def demo_requests(store: Store, build_id: str) -> Path:
-    """One held-out sample of each kind as a request file, media inline. The replies are left to the model."""
+    """Write one held-out sample of each task of `TASKS` as a request, media inline, without its reply. Returns the file."""
     from codi2_datasets.publishing.contact_sheets import read_samples
 
     folder = Path(store.local_path("") or ".") / "generations" / f"demo-{build_id}"
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for task in TASKS:
-        found = (
+        rows = (
             Catalog(store)
             .sql(
                 "select shard from samples where task = ? and split = 'test' order by shard limit 1",
@@ -71,15 +71,15 @@ def demo_requests(store: Store, build_id: str) -> Path:
             )
             .to_pylist()
         )
-        if not found:
+        if not rows:
             continue
-        sample, media = read_samples(store.read_bytes(found[0]["shard"]), 1, seed=0)[0]
+        sample, media = read_samples(store.read_bytes(rows[0]["shard"]), 1, seed=0)[0]
         messages = []
         for message in sample.messages[:-1]:
             content = [openai_part(part.type, part.text, media.get(part.part or "")) for part in message.content]
             messages.append({"role": message.role, "content": content})
-        wanted = sorted({part.type for part in sample.messages[-1].content} - {"text"}) or ["text"]
-        request = {"id": f"{task}-{sample.sample_id[:8]}", "messages": messages, "modalities": wanted}
+        modalities = sorted({part.type for part in sample.messages[-1].content} - {"text"}) or ["text"]
+        request = {"id": f"{task}-{sample.sample_id[:8]}", "messages": messages, "modalities": modalities}
         lines.append(json.dumps({**request, "seed": sample.seed}, ensure_ascii=False))
     path = folder / "requests.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -87,7 +87,7 @@ def demo_requests(store: Store, build_id: str) -> Path:
 
 
 def openai_part(kind: str, text: str | None, data: bytes | None) -> dict[str, Any]:
-    """A part in the API's own format."""
+    """A message part in the format of the API."""
     encoded = base64.b64encode(data or b"").decode()
     if kind == "image":
         return {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{encoded}"}}
@@ -97,19 +97,19 @@ def openai_part(kind: str, text: str | None, data: bytes | None) -> dict[str, An
 
 
 def ask_server(root: str, requests: Path) -> str:
-    """Start the server, send it the request that holds a picture, describe the reply, stop the server."""
+    """Start a server, send it the request with an image, stop it. Returns a description of the reply."""
     from codi2_model.serving.deploy.app import serve
 
     lines = [json.loads(line) for line in requests.read_text(encoding="utf-8").splitlines()]
     request = next(line for line in lines if line["id"].startswith("image_editing"))
     body = {key: request[key] for key in ("messages", "seed", "modalities")}
     server = serve(resolve(root, None), port=0, blocking=False, model_id="codi2")
-    assert server is not None  # a server that does not block is returned
+    assert server is not None  # serve() returns a server if blocking=False
     with server:
         data = json.dumps({"model": "codi2", "content_format": "list", **body}).encode()
         call = urllib.request.Request(f"{server.url}/v1/chat/completions", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(call, timeout=120) as answer:
-            content = json.load(answer)["choices"][0]["message"]["content"]
+        with urllib.request.urlopen(call, timeout=120) as response:
+            content = json.load(response)["choices"][0]["message"]["content"]
     return "; ".join(describe(part) for part in content)
 
 

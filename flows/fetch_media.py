@@ -1,4 +1,4 @@
-"""Flow: a list of addresses -> media in tars that connectors read."""
+"""The flow `fetch-media`: list of URLs in, media in tars that connectors read out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from codi2_datasets.connectors import Place, connectors
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
 from codi2_datasets.fetching.options import Options
-from codi2_flows.runtime.record_run import recorded
-from codi2_flows.runtime.tasks import LASTING
+from codi2_flows.runtime.record_run import record_run
+from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_storage.store import Store
 
 
-@task(name="fetched", **LASTING)
-def fetched(source: str, out: str, options: Options, workers: int, connector: str | None) -> dict[str, int]:
-    """Fetch what is not settled yet. Returns the rows by status."""
+@task(name="fetched media", **TASK_OPTIONS)
+def fetched_media(source: str, out: str, options: Options, workers: int, connector: str | None) -> dict[str, int]:
+    """Fetch every row without a final status. Returns the number of rows by status."""
     if connector is None:
         return fetch_list(read_list(source), out, options, workers)
     known = connectors()
-    chosen = known[connector].options if connector in known else {}
-    return fetch_list(links_of(connector, Place(connector, source, "", dict(chosen))), out, options, workers)
+    defaults = known[connector].options if connector in known else {}
+    return fetch_list(links_of(connector, Place(connector, source, "", dict(defaults))), out, options, workers)
 
 
 @flow(name="fetch-media", validate_parameters=False)
@@ -35,15 +35,15 @@ def fetch_media(
     connector: str | None = None,
     root: str | None = None,
 ) -> dict[str, int]:
-    """Fetch a list (or the links of a connector's files) to `out`; a rerun asks for what may have passed alone.
+    """Fetch the URLs of a list, or of a connector's files, to `out`. A rerun retries transient failures only.
 
-    `root`: whose catalog keeps that it ran; None: nobody's.
+    `root`: root whose catalog records the run; None: the run is not recorded.
     """
-    chosen = options if isinstance(options, Options) else Options(**(options or {}))
+    fetch_options = options if isinstance(options, Options) else Options(**(options or {}))
     if root is None:
-        return fetched(source, out, chosen, workers, connector)
-    parameters = {"source": source, "out": out, "options": chosen, "workers": workers, "connector": connector}
-    with recorded("fetch-media", root, parameters | {"root": Store(root).uri()}) as run:
-        found = fetched(source, out, chosen, workers, connector)
-        run.note(uri=Store(out).uri())
-    return found
+        return fetched_media(source, out, fetch_options, workers, connector)
+    parameters = {"source": source, "out": out, "options": fetch_options, "workers": workers, "connector": connector}
+    with record_run("fetch-media", root, parameters | {"root": Store(root).uri()}) as run:
+        counts = fetched_media(source, out, fetch_options, workers, connector)
+        run.update(uri=Store(out).uri())
+    return counts

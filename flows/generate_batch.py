@@ -12,13 +12,13 @@ from typing import Any
 
 from prefect import flow, task
 
-from codi2_flows.runtime.record_run import recorded
-from codi2_flows.runtime.tasks import LASTING
-from codi2_model.serving.batch.generate_batch import Answering, Lot, Run
+from codi2_flows.runtime.record_run import record_run
+from codi2_flows.runtime.tasks import TASK_OPTIONS
+from codi2_model.serving.batch.generate_batch import BatchSettings, RayWorker, RequestChunk
 from codi2_storage.store import Store
 
 
-@task(name="generations", **LASTING)
+@task(name="generations", **TASK_OPTIONS)
 def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
     """Answer every request. Returns the page's URI."""
     from codi2_model.serving.batch.generate_batch import generate_requests
@@ -39,14 +39,14 @@ def generate_batch(
     """Generate for every request of a file; the promoted checkpoint is used if none is named."""
     parameters: dict[str, Any] = {"requests": requests, "out": out, "checkpoint": checkpoint, "root": Store(root).uri()}
     parameters |= {"workers": workers, "seed": seed, "split": split}
-    with recorded("generate-batch", root, parameters) as run:
+    with record_run("generate-batch", root, parameters) as run:
         page = generations(requests, out, checkpoint, root, workers, seed, split)
-        run.note(uri=page)
+        run.update(uri=page)
     return page
 
 
-def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
-    """Answer lots on a pool of Ray actors, each with a model of its own. A worker that dies has its lot done again."""
+def on_ray(run: BatchSettings, chunks: Sequence[RequestChunk], workers: int) -> Iterator[int]:
+    """Answer chunks on a pool of Ray actors, each with a model of its own. A worker that dies has its chunk done again."""
     from codi2_datasets.runtime.ray_executor import local_cluster
 
     with local_cluster(max(workers, os.cpu_count() or 1)):
@@ -57,9 +57,11 @@ def on_ray(run: Run, lots: Sequence[Lot], workers: int) -> Iterator[int]:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         gpus = ray.cluster_resources().get("GPU", 0)
-        dataset = ray.data.from_items([{"lot": pickle.dumps(lot)} for lot in lots], override_num_blocks=len(lots))
+        dataset = ray.data.from_items(
+            [{"chunk": pickle.dumps(chunk)} for chunk in chunks], override_num_blocks=len(chunks)
+        )
         answered = dataset.map(
-            Answering,  # type: ignore[arg-type]  # a class stands for its instances
+            RayWorker,  # type: ignore[arg-type]  # a class stands for its instances
             fn_constructor_args=(run,),
             # a pool may shrink: one that may not hangs when a node is lost
             compute=ray.data.ActorPoolStrategy(

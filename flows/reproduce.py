@@ -1,4 +1,4 @@
-"""Flow: a build or a checkpoint made again from what the catalog says of it, and compared with the original byte by byte."""
+"""The flow `reproduce`: rebuilds a build or retrains a checkpoint from its catalog row, and compares the bytes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prefect import flow, task
 
 from codi2_datasets.compare_builds import Compared, compare_builds
 from codi2_datasets.reproduce import ReproduceError, reproduce_build
-from codi2_flows.runtime.record_run import recorded
-from codi2_flows.runtime.tasks import LASTING
+from codi2_flows.runtime.record_run import record_run
+from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_model.checkpoints.lookup import Trained, find
 from codi2_model.checkpoints.registry import UsageError
 from codi2_model.checkpoints.reproduce import compare_checkpoints, shards_at_hand, train_again
@@ -32,95 +32,98 @@ CPUS = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came of it."""
+    """The result of a reproduction."""
 
     kind: str
-    """build or checkpoint."""
+    """`build` or `checkpoint`."""
     id: str
     compared: list[Compared]
     changed: list[str]
-    """What differs in code, packages and machine, a line each."""
+    """Differences in code, packages and machine, one string each."""
     out: str
-    """Where the new one lies; it is gone by now where no place was named."""
+    """Where the new copy was written. Without `out` it is removed at the end."""
 
     @property
     def identical(self) -> bool:
-        return not any(line.different for line in self.compared)
+        return not any(item.different for item in self.compared)
 
 
-@task(name="build made again", **LASTING)
-def build_again(root: str, build_id: str, scratch: str, workers: int) -> str:
-    """Returns the id that the build has in the scratch root."""
+@task(name="reproduced build", **TASK_OPTIONS)
+def remake_build(root: str, build_id: str, scratch: str, workers: int) -> str:
+    """Rebuild into the scratch root. Returns the id that the build has there."""
     return reproduce_build(Catalog(root), build_id, scratch, workers)
 
 
-@task(name="checkpoint made again", **LASTING)
-def checkpoint_again(root: str, trained: Trained, shards_root: str, folder: str) -> str:
-    """Returns the folder of the new checkpoint."""
+@task(name="reproduced checkpoint", **TASK_OPTIONS)
+def remake_checkpoint(root: str, trained: Trained, shards_root: str, folder: str) -> str:
+    """Retrain on the shards of `shards_root`. Returns the folder of the new checkpoint."""
     return str(train_again(Catalog(root), trained, Catalog(shards_root), Path(folder)))
 
 
 @flow(name="reproduce", validate_parameters=False)
 def reproduce(target: str, root: str = "./data", out: str | None = None, workers: int = CPUS) -> Reproduced:
-    """Make a build or a checkpoint (by id; a checkpoint also by folder, or 'promoted') again, under `out` or for the moment.
+    """Reproduce a build (by id) or a checkpoint (by id, folder or 'promoted') in `out`, or in a temporary folder.
 
-    Raises UsageError where the catalog knows no such thing, ReproduceError where what it was made from is not to be had.
+    Raises UsageError if the catalog has no such build or checkpoint, ReproduceError if an input of it is unavailable.
     """
     root = Store(root).uri()
     if out is not None and identity(Store(out)) == identity(Store(root)):
-        raise UsageError(f"--out {out} is the root itself: name another place")
-    found = find(Store(root), target)
+        raise UsageError(f"--out {out}: this is the root itself; name another folder")
+    original = find(Store(root), target)
     parameters = {"target": target, "root": root, "out": out, "workers": workers}
-    with recorded("reproduce", root, parameters) as run, scratch(out) as place:
-        if isinstance(found, Trained):
-            run.note(build_id=found.build_id)
-            return of_checkpoint(root, found, place, workers)
-        run.note(build_id=found)
-        return of_build(root, found, place, workers)
+    with record_run("reproduce", root, parameters) as run, output_folder(out) as folder:
+        if isinstance(original, Trained):
+            run.update(build_id=original.build_id)
+            return compare_reproduced_checkpoint(root, original, folder, workers)
+        run.update(build_id=original)
+        return compare_reproduced_build(root, original, folder, workers)
 
 
-def of_build(root: str, build_id: str, place: str, workers: int) -> Reproduced:
+def compare_reproduced_build(root: str, build_id: str, out: str, workers: int) -> Reproduced:
     row = Catalog(root).sql("select * from builds where build_id = ?", [build_id], build=build_id).to_pylist()[0]
-    again = build_again(root, build_id, place, workers)
-    compared = compare_builds(Catalog(root), build_id, Catalog(place), again)
-    return Reproduced("build", build_id, compared, changed(row), place)
+    new_id = remake_build(root, build_id, out, workers)
+    compared = compare_builds(Catalog(root), build_id, Catalog(out), new_id)
+    return Reproduced("build", build_id, compared, environment_changes(row), out)
 
 
-def of_checkpoint(root: str, trained: Trained, place: str, workers: int) -> Reproduced:
+def compare_reproduced_checkpoint(root: str, trained: Trained, out: str, workers: int) -> Reproduced:
     shards_root = root
     if not shards_at_hand(Catalog(root), trained.build_id):
-        shards_root = Store(place).uri("build")
-        rebuild(root, trained.build_id, shards_root, workers)
-    local = Store(place).local_path("run")
-    with scratch(local) as folder:
-        made = Path(checkpoint_again(root, trained, shards_root, folder))
-        compared = compare_checkpoints(trained, made)
+        shards_root = Store(out).uri("build")
+        rebuild_shards(root, trained.build_id, shards_root, workers)
+    local = Store(out).local_path("run")
+    with output_folder(local) as folder:
+        new_folder = Path(remake_checkpoint(root, trained, shards_root, folder))
+        compared = compare_checkpoints(trained, new_folder)
         if local is None:
-            Store(place).put_folder(made, "run/final")
-    return Reproduced("checkpoint", trained.checkpoint_id, compared, changed(trained.run), place)
+            Store(out).put_folder(new_folder, "run/final")
+    return Reproduced("checkpoint", trained.checkpoint_id, compared, environment_changes(trained.run), out)
 
 
-def rebuild(root: str, build_id: str, place: str, workers: int) -> None:
-    """Make the shards that a run was trained on again, where they are gone. Raises ReproduceError where they are others."""
-    again = build_again(root, build_id, place, workers)
-    with Catalog(root).connect(build_id) as then, Catalog(place).connect(again) as now:
+def rebuild_shards(root: str, build_id: str, out: str, workers: int) -> None:
+    """Rebuild the deleted shards that a run was trained on. Raises ReproduceError if their bytes differ."""
+    new_id = remake_build(root, build_id, out, workers)
+    with Catalog(root).connect(build_id) as before, Catalog(out).connect(new_id) as now:
         query = "select shard, sha256 from shards order by shard"
-        if again != build_id or then.execute(query).fetchall() != now.execute(query).fetchall():
-            raise ReproduceError(f"the shards of build {build_id} are gone, and come out different when made again")
+        if new_id != build_id or before.execute(query).fetchall() != now.execute(query).fetchall():
+            raise ReproduceError(
+                f"the shards of build {build_id} were deleted, and rebuilding them gives different bytes: the checkpoint "
+                "cannot be reproduced"
+            )
 
 
-def changed(row: dict[str, Any]) -> list[str]:
-    """What differs between now and when the row was written."""
+def environment_changes(row: dict[str, Any]) -> list[str]:
+    """Differences in code, packages and machine between the time of the row and now."""
     code = row["code_version"] or "unknown"
     lines = [] if code == code_version() else [f"code {code} -> {code_version()}"]
     if row["environment"] is None:
-        return [*lines, "environment unknown: the row is older than that column"]
+        return [*lines, "environment unknown: it was not recorded yet when the row was written"]
     return lines + differences(row["environment"], environment())
 
 
 @contextmanager
-def scratch(out: str | None) -> Iterator[str]:
-    """The place that was asked for, which stays; else a folder beside the cache, for the moment."""
+def output_folder(out: str | None) -> Iterator[str]:
+    """`out`, which is kept; without it a temporary folder in the cache, which is removed at the end."""
     if out is not None:
         yield Store(out).uri()
         return

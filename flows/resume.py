@@ -1,8 +1,9 @@
-"""Flow: runs that were killed -> the same runs again, to the end. Everything they had finished is found and not repeated.
+"""The flow `resume-crashed`: finds killed runs and runs them again with the same parameters.
 
     codi2 resume --root R        or this flow on a schedule
 
-Also tells a Prefect server what it cannot know: that flow runs which it calls running were killed.
+A resumed run continues where the killed one stopped, because tasks reuse finished work from the catalog. The flow also
+marks killed flow runs as crashed on the Prefect server, which still lists them as running.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
 from codi2_flows.runtime import webhook
-from codi2_flows.runtime.record_run import again
+from codi2_flows.runtime.record_run import retry_of
 from codi2_storage.coordination.run_parameters import portable, present
 from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, list_runs, mark_crashed
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
-LOOK_BACK = 200  # runs of a Prefect server
-ATTEMPTS = 3  # of the same flow and parameters, one after the other
-# flows that end, do nothing twice, and whose parameters the catalog holds as they were given
+LOOK_BACK = 200  # newest flow runs of a Prefect server that are searched
+ATTEMPTS = 3  # consecutive attempts of the same flow and parameters
+# flow name -> module:function. Flows that end, are idempotent, and whose parameters the catalog holds unchanged.
 RESUMABLE = {
     "build-dataset": "codi2_flows.build_dataset:build_dataset",
     "train-model": "codi2_flows.train_model:train_model",
@@ -46,106 +47,106 @@ RESUMABLE = {
 
 @flow(name="resume-crashed", validate_parameters=False)
 def resume_crashed(root: str = "./data", attempts: int = ATTEMPTS) -> list[dict[str, Any]]:
-    """Run what crashed again. Returns a row for each crashed run: run_id, flow, attempt, outcome, reason.
+    """Run crashed runs again. Returns a row for each: run_id, flow, attempt, outcome, reason.
 
-    A run that fails again does not keep the others from being resumed.
+    If one fails again, the others are still resumed.
     """
     store = Store(root)
     runs = list_runs(store)
-    dead = {run.run_id: run for run in buried(store, [run for run in runs if run.status == CRASHED])}
-    tell_prefect(dead.values())
-    once_more = [run for run in latest_crashed(runs) if run.run_id in dead]
-    once_more += unrecorded(store, {run.flow_run for run in runs})
-    return [resumed(store, run, attempts) for run in once_more]
+    dead = {run.run_id: run for run in confirm_crashes(store, [run for run in runs if run.status == CRASHED])}
+    mark_crashed_in_prefect(dead.values())
+    to_resume = [run for run in latest_crashed_runs(runs) if run.run_id in dead]
+    to_resume += unrecorded_crashes(store, {run.flow_run for run in runs})
+    return [resume_run(store, run, attempts) for run in to_resume]
 
 
-def buried(store: Store, crashed: Iterable[Run]) -> list[Run]:
-    """Mark them in the catalog; those that others called dead and that live after all are left out."""
-    found = []
+def confirm_crashes(store: Store, crashed: Iterable[Run]) -> list[Run]:
+    """Mark the runs as crashed in the catalog. Returns those that are dead; runs that are alive after all are left out."""
+    dead = []
     for run in crashed:
         if (marked := mark_crashed(store, run)) is not None:
-            webhook.tell(run.kind, run.run_id, marked.status, marked.reason, store.uri())
+            webhook.notify(run.kind, run.run_id, marked.status, marked.reason, store.uri())
             print(f"{run.run_id}: {marked.reason}; marked as crashed", file=sys.stderr, flush=True)
-            found.append(marked)
+            dead.append(marked)
         elif run.ended_at is not None:
-            found.append(run)  # marked before
-    return found
+            dead.append(run)  # marked before
+    return dead
 
 
-def latest_crashed(runs: Iterable[Run]) -> list[Run]:
-    """Of every flow and parameters the last run, if it crashed and is no part of another; in the order they ran."""
+def latest_crashed_runs(runs: Iterable[Run]) -> list[Run]:
+    """The last run of each flow and parameters, if it crashed and is not part of another run; oldest first."""
     last: dict[tuple[str, str], Run] = {}
-    for run in runs:  # the last first
+    for run in runs:  # newest first
         if run.parent is None:
             last.setdefault((run.kind, run.config), run)
     return sorted((run for run in last.values() if run.status == CRASHED), key=lambda run: run.created_at)
 
 
-def resumed(store: Store, run: Run, attempts: int) -> dict[str, Any]:
-    """Run it once more. Returns what came of it."""
-    about = {"run_id": run.run_id, "flow": run.kind, "attempt": run.attempt + 1}
+def resume_run(store: Store, run: Run, attempts: int) -> dict[str, Any]:
+    """Run it again. Returns the row with its outcome: completed, failed, left (not resumable) or given up."""
+    row = {"run_id": run.run_id, "flow": run.kind, "attempt": run.attempt + 1}
     if run.kind not in RESUMABLE:
-        return {**about, "outcome": "left", "reason": f"{run.kind} is started by hand"}
+        return {**row, "outcome": "left", "reason": f"{run.kind} is not resumed automatically: start it yourself"}
     if run.attempt >= attempts:
-        return {**about, "attempt": run.attempt, "outcome": "given up", "reason": f"{run.attempt} attempts crashed"}
-    print(f"{run.run_id}: once more, attempt {run.attempt + 1}", file=sys.stderr, flush=True)
+        return {**row, "attempt": run.attempt, "outcome": "given up", "reason": f"{run.attempt} attempts crashed"}
+    print(f"{run.run_id}: resuming, attempt {run.attempt + 1}", file=sys.stderr, flush=True)
     try:
-        with again(run):
-            flow_of(run.kind)(**present(store, run.parameters))
+        with retry_of(run):
+            load_flow(run.kind)(**present(store, run.parameters))
     except Exception as error:
-        return {**about, "outcome": "failed", "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
-    return {**about, "outcome": COMPLETED, "reason": None}
+        return {**row, "outcome": "failed", "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
+    return {**row, "outcome": COMPLETED, "reason": None}
 
 
-def flow_of(kind: str) -> Callable[..., Any]:
+def load_flow(kind: str) -> Callable[..., Any]:
     module, _, name = RESUMABLE[kind].partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
 
 
-def unrecorded(store: Store, known: set[str | None]) -> list[Run]:
-    """Runs of the root that a configured server calls crashed and the catalog has not heard of: killed as they began.
+def unrecorded_crashes(store: Store, known: set[str | None]) -> list[Run]:
+    """Runs of the root that the Prefect server lists as crashed and the catalog does not have: killed as they started.
 
-    Of every flow the last alone counts, by the server's words: a later one has done the work, or will.
+    Only the last run of each flow counts, because a later run does the same work. `known`: flow run ids of the catalog.
     """
     if not PREFECT_API_URL.value():
         return []
-    begun = FlowRunFilter(state={"type": {"not_any_": [StateType.SCHEDULED]}})  # type: ignore[arg-type]  # made a filter
-    wanted = FlowFilter(name={"any_": list(RESUMABLE)})  # type: ignore[arg-type]
+    started = FlowRunFilter(state={"type": {"not_any_": [StateType.SCHEDULED]}})  # type: ignore[arg-type]  # made a filter
+    resumable = FlowFilter(name={"any_": list(RESUMABLE)})  # type: ignore[arg-type]
     last: dict[UUID, FlowRun] = {}
     with get_client(sync_client=True) as client:
-        names = {flow.id: flow.name for flow in client.read_flows(flow_filter=wanted)}
+        names = {flow.id: flow.name for flow in client.read_flows(flow_filter=resumable)}
         newest = FlowRunSort.START_TIME_DESC
-        for run in client.read_flow_runs(flow_filter=wanted, flow_run_filter=begun, sort=newest, limit=LOOK_BACK):
+        for run in client.read_flow_runs(flow_filter=resumable, flow_run_filter=started, sort=newest, limit=LOOK_BACK):
             if "root" in run.parameters and identity(Store(run.parameters["root"])) == identity(store):
                 last.setdefault(run.flow_id, run)
-    lost = [run for run in last.values() if run.state and run.state.is_crashed() and str(run.id) not in known]
+    crashed = [run for run in last.values() if run.state and run.state.is_crashed() and str(run.id) not in known]
     return [
         Run(
             run_id=f"flow run {run.name}", kind=names[run.flow_id],
             config=json.dumps(portable(store, run.parameters), sort_keys=True),
             status=CRASHED, created_at=run.created.isoformat() if run.created else "",
         )
-        for run in lost
+        for run in crashed
     ]  # fmt: skip
 
 
-def tell_prefect(dead: Iterable[Run]) -> list[str]:
-    """Mark flow runs as crashed that a configured server still calls running. Returns their ids."""
-    told: list[str] = []
-    named = [run for run in dead if run.flow_run]
-    if not named or not PREFECT_API_URL.value():
-        return told
+def mark_crashed_in_prefect(dead: Iterable[Run]) -> list[str]:
+    """Mark dead flow runs as crashed that the Prefect server still lists as running. Returns their ids."""
+    marked: list[str] = []
+    with_flow_run = [run for run in dead if run.flow_run]
+    if not with_flow_run or not PREFECT_API_URL.value():
+        return marked
     with get_client(sync_client=True) as client:
-        for run in named:
+        for run in with_flow_run:
             try:
-                known = client.read_flow_run(UUID(run.flow_run))
-            except ObjectNotFound:  # of another server, or forgotten
+                flow_run = client.read_flow_run(UUID(run.flow_run))
+            except ObjectNotFound:  # of another server, or deleted
                 continue
-            if known.state is not None and known.state.is_running():
-                client.set_flow_run_state(known.id, Crashed(message=run.reason), force=True)
-                told.append(str(known.id))
-    return told
+            if flow_run.state is not None and flow_run.state.is_running():
+                client.set_flow_run_state(flow_run.id, Crashed(message=run.reason), force=True)
+                marked.append(str(flow_run.id))
+    return marked
 
 
 if __name__ == "__main__":

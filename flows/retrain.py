@@ -1,4 +1,4 @@
-"""Flow: the whole pipeline. Build, train, evaluate; the new model is promoted only if it is better."""
+"""The flow `retrain`: builds, trains, evaluates, and promotes the new model only if it is better than the champion."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from prefect import flow
 
 from codi2_datasets.runtime.ray_executor import local_cluster
-from codi2_flows.build_dataset import built
+from codi2_flows.build_dataset import build_version
 from codi2_flows.evaluate_model import metrics
-from codi2_flows.runtime.artifacts import figures, gate_table, of_build
-from codi2_flows.runtime.checks import ready
+from codi2_flows.runtime.artifacts import build_artifacts, gate_artifact, metrics_artifact
+from codi2_flows.runtime.checks import check_retrain
 from codi2_flows.runtime.events import model_promoted
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run
 from codi2_flows.train_model import checkpoint
 from codi2_model.checkpoints.registry import PROMOTION, local_copy, promote, promoted, withdrawn
 from codi2_model.evaluation.contamination import learnt
@@ -28,7 +28,7 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained checkpoint, and what its evaluation on a build said."""
+    """A trained checkpoint with the result of its evaluation on a build."""
 
     checkpoint_id: str
     uri: str
@@ -49,31 +49,32 @@ def retrain(
     guard: list[str] | None = None,
     gate_samples: int | None = None,
 ) -> dict[str, Any]:
-    """Returns what came of it: build, checkpoint, metrics, decision and where to look.
+    """Run the whole pipeline. Returns build, checkpoint, metrics, decision, and the paths of page and contact sheet.
 
-    `start`: scratch, champion (the promoted model's weights; from scratch where none is) or a checkpoint. `metric`: what has to
-    be better, `guard`: what must not fall, each a metric or task:metric; `gate_samples`: held-out samples a task.
+    `start`: `scratch`, `champion` (the promoted model's weights, or scratch if no model is promoted), or a checkpoint.
+    `metric`: metrics that the candidate must improve; `guard`: metrics that must not get worse; each `name` or
+    `task:name`. `gate_samples`: held-out samples of each task in the comparison.
     """
     gate = Gate.of(metric, guard, gate_samples)
     store = Store(root)
-    ready(root, recipe, config, start, gate)
+    check_retrain(root, recipe, config, start, gate)
     parameters = {
         "recipe": recipe, "config": config, "root": store.uri(), "workers": workers, "limit": limit,
         "train_workers": train_workers, "start": start, "metric": gate.metrics, "guard": gate.guards,
         "gate_samples": gate.limit,
     }  # fmt: skip
-    with recorded("retrain", root, parameters) as run:
+    with record_run("retrain", root, parameters) as run:
         with local_cluster(workers):
-            version = built(recipe, root, workers, limit)
-            run.note(build_id=version.build_id)
-            of_build(root, version.build_id)
-            uri = trained(store, TrainRequest(config, root, version.build_id, train_workers, start))
-        run.note(uri=uri)
-        found = evaluated(store, uri, version.build_id, gate)
-        figures(found["rows"], found["checkpoint_id"], found["page"])
-        candidate = Candidate(found["checkpoint_id"], uri, version.build_id, found)
-        decision = settle(store, gate, candidate)
-        gate_table([asdict(line) for line in decision.lines], decision.promoted, decision.reason)
+            version = build_version(recipe, root, workers, limit)
+            run.update(build_id=version.build_id)
+            build_artifacts(root, version.build_id)
+            uri = train_candidate(store, TrainRequest(config, root, version.build_id, train_workers, start))
+        run.update(uri=uri)
+        evaluation = evaluate_on_build(store, uri, version.build_id, gate)
+        metrics_artifact(evaluation["rows"], evaluation["checkpoint_id"], evaluation["page"])
+        candidate = Candidate(evaluation["checkpoint_id"], uri, version.build_id, evaluation)
+        decision = decide_and_promote(store, gate, candidate)
+        gate_artifact([asdict(line) for line in decision.lines], decision.promoted, decision.reason)
     return {
         "build": version.build_id,
         "samples": version.samples,
@@ -81,32 +82,35 @@ def retrain(
         "checkpoint id": candidate.checkpoint_id,
         "decision": ("promoted: " if decision.promoted else "not promoted: ") + decision.reason,
         "gate": decision,
-        "page": found["page"],
-        "contact sheet": found["contact_sheet"],
-        "metrics": found["rows"],
+        "page": evaluation["page"],
+        "contact sheet": evaluation["contact_sheet"],
+        "metrics": evaluation["rows"],
     }
 
 
-def trained(store: Store, request: TrainRequest) -> str:
-    """The candidate's URI. A champion that was itself continued by this config on this build is not continued once more."""
+def train_candidate(store: Store, request: TrainRequest) -> str:
+    """Train the candidate. Returns its URI.
+
+    With `start=champion`: if the champion was itself trained by this config on this build, it is not trained further.
+    """
     if request.start == CHAMPION and (uri := continued(store, request)):
         return uri
     return checkpoint(request)
 
 
-def evaluated(store: Store, uri: str, build_id: str, gate: Gate) -> dict[str, Any]:
-    """The short suite on the gate's held-out samples; what was evaluated before is read back."""
+def evaluate_on_build(store: Store, uri: str, build_id: str, gate: Gate) -> dict[str, Any]:
+    """Run the short suite on the held-out samples of the gate, or read an equal evaluation from the catalog."""
     return metrics(str(local_copy(uri)), store.uri(), build_id, gate.limit, gate.seed)
 
 
-def settle(store: Store, gate: Gate, candidate: Candidate) -> Decision:
-    """Decide, record the decision, and promote the candidate if nothing is in place or it is better than what is.
+def decide_and_promote(store: Store, gate: Gate, candidate: Candidate) -> Decision:
+    """Decide and record the decision; promote the candidate if there is no champion or it is better.
 
-    Whoever changes what is in place meanwhile has us compare anew.
+    If another process promotes a model in the meantime, the candidate is compared with that one.
     """
     while True:
         champion = promoted(store)
-        decision = judged(store, gate, candidate, champion)
+        decision = compare_with_champion(store, gate, candidate, champion)
         identity = champion["checkpoint_id"] if champion else None
         with lease(store, PROMOTION, about="retrain"):
             if promoted(store) != champion:
@@ -121,20 +125,20 @@ def settle(store: Store, gate: Gate, candidate: Candidate) -> Decision:
     return decision
 
 
-def judged(store: Store, gate: Gate, candidate: Candidate, champion: dict[str, Any] | None) -> Decision:
-    """The decision about a candidate, with nothing changed yet."""
-    about = (store, gate, candidate.build_id, candidate.checkpoint_id)
-    mine = candidate.evaluation["run_id"]
+def compare_with_champion(store: Store, gate: Gate, candidate: Candidate, champion: dict[str, Any] | None) -> Decision:
+    """The decision about a candidate. It is neither recorded nor carried out here."""
+    comparison = (store, gate, candidate.build_id, candidate.checkpoint_id)
+    candidate_run = candidate.evaluation["run_id"]
     if champion is None:
-        return decide(*about, None, (mine, None))
+        return decide(*comparison, None, (candidate_run, None))
     identity = champion["checkpoint_id"]
     if identity == candidate.checkpoint_id:
-        return Decision("", False, "this model is in place already")
-    theirs = evaluated(store, champion["uri"], candidate.build_id, gate)["run_id"]
+        return Decision("", False, "this model is promoted already")
+    champion_run = evaluate_on_build(store, champion["uri"], candidate.build_id, gate)["run_id"]
     known = learnt(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
-    decision = decide(*about, identity, (mine, theirs), known)
+    decision = decide(*comparison, identity, (candidate_run, champion_run), known)
     if decision.promoted and (when := withdrawn(store, candidate.checkpoint_id)):
-        return decision.held(f"it was rolled back from on {when[:10]}; `codi2 rollback --to` puts it in place again")
+        return decision.held(f"it was rolled back on {when[:10]}; `codi2 rollback --to` promotes it again")
     return decision
 
 

@@ -1,4 +1,4 @@
-"""Flow: a checkpoint -> a server that answers. The flow runs as long as the server does."""
+"""The flow `serve-model`: serves a checkpoint over HTTP. The flow runs as long as the server does."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def server(
     token_file: str | None,
     follow: str | None,
 ) -> None:
-    """Serve until stopped. The token is read here, so that it goes through no record of runs."""
+    """Serve until stopped. The token is read here, so that no run parameter contains it."""
     from codi2_model.serving.deploy.app import serve
 
-    chosen = replace(settings or ServerSettings(), token=read_token(token_file))
-    serve(checkpoint, host=host, port=port, blocking=True, model_id=name, settings=chosen, follow=follow)
+    with_token = replace(settings or ServerSettings(), token=read_token(token_file))
+    serve(checkpoint, host=host, port=port, blocking=True, model_id=name, settings=with_token, follow=follow)
 
 
 @flow(name="serve-model", validate_parameters=False)
@@ -39,14 +39,16 @@ def serve_model(
     token_file: str | None = None,
     follow: bool = False,
 ) -> None:
-    """Serve a checkpoint (the promoted one if none is named). `follow`: whenever another is promoted in the root, or rolled
-    back to, that one, without a request lost."""
+    """Serve a checkpoint (default: the promoted one).
+
+    `follow`: switch to the promoted model whenever a promotion or rollback changes it, without losing a request.
+    """
     if follow and checkpoint is not None:
         raise UsageError(
-            f"--follow serves what is promoted, --checkpoint {checkpoint} one model: leave one of them out"
+            f"--follow serves the promoted model and cannot be combined with --checkpoint {checkpoint}: leave one of them out"
         )
-    found = resolve_named(root, checkpoint)
-    server(str(found.folder), found.name, host, port, settings, token_file, root if follow else None)
+    model = resolve_named(root, checkpoint)
+    server(str(model.folder), model.name, host, port, settings, token_file, root if follow else None)
 
 
 if __name__ == "__main__":

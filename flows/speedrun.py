@@ -1,6 +1,7 @@
-"""Flow: from nothing to the model that ships. Dataset, three stages of training, weights made small, every figure, the card.
+"""The flow `speedrun`: makes the shipped model from scratch.
 
-Each step finds what an earlier call finished, so the flow goes on wherever it was stopped.
+Steps: dataset, three stages of training, weights in bfloat16, evaluation, figures, model card. A rerun continues where
+the last one stopped, because each step reuses finished work.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from codi2_storage.store import Store
 from codi2_storage.uris import relative
 
 
-@task(name="ship")
-def shipped(checkpoint: str, root: str, build: str) -> str:
-    """The checkpoint in bfloat16, in files small enough for a package, with the build's ATTRIBUTION, beside it and in the
-    catalog. Returns its folder on this machine."""
+@task(name="shipped checkpoint")
+def shipped_checkpoint(checkpoint: str, root: str, build: str) -> str:
+    """Write the checkpoint in bfloat16 beside the original, in files that fit in a package, and record it in the catalog.
+
+    It includes the file ATTRIBUTION of the build. Returns its local folder.
+    """
     from codi2_model.checkpoints.export import ship
 
     store, source = Store(root), local_copy(checkpoint)
-    works = store.read_bytes(f"builds/{build}/ATTRIBUTION").decode()
-    folder = ship(source, source.with_name(f"{source.name}-shipped"), attribution=works)
+    attribution = store.read_bytes(f"builds/{build}/ATTRIBUTION").decode()
+    folder = ship(source, source.with_name(f"{source.name}-shipped"), attribution=attribution)
     uri = str(folder)
     if not store.is_local:
         name = f"{relative(store, checkpoint)}-shipped"
@@ -41,7 +44,7 @@ def shipped(checkpoint: str, root: str, build: str) -> str:
 
 @task(name="report")
 def report(checkpoint: str, root: str, build: str) -> str:
-    """Figures, card and sheets beside the checkpoint. Returns the card's path."""
+    """Write figures, model card and contact sheets beside the checkpoint. Returns the path of the card."""
     from codi2_model.evaluation.report.report import write_report
 
     return str(write_report(checkpoint, root, Path(checkpoint).with_name("report"), build))
@@ -56,16 +59,19 @@ def speedrun(
     limit: int = 100,
     out: str | None = None,
 ) -> dict[str, Any]:
-    """Returns build, checkpoint and card. `limit`: test samples a task; `out`: also copy the weights and the card there."""
+    """Make the model. Returns the build id and the paths of checkpoint and card.
+
+    `limit`: test samples of each task in the evaluation. `out`: also copy weights and card to this folder.
+    """
     build = build_dataset(recipe, root, workers)
-    small = shipped(train_model(config, root, build), root, build)
-    evaluate_model(small, root, build, limit, suite="open")
-    card = report(small, root, build)
+    checkpoint = shipped_checkpoint(train_model(config, root, build), root, build)
+    evaluate_model(checkpoint, root, build, limit, suite="open")
+    card = report(checkpoint, root, build)
     if out is not None:
         target = Path(out)
-        shutil.copytree(small, target, dirs_exist_ok=True)
+        shutil.copytree(checkpoint, target, dirs_exist_ok=True)
         shutil.copy(card, target / "README.md")
-    return {"build": build, "checkpoint": out or small, "card": card}
+    return {"build": build, "checkpoint": out or checkpoint, "card": card}
 
 
 if __name__ == "__main__":

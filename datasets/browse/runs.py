@@ -128,7 +128,7 @@ class Runs:
             "metrics": figures,
             "checkpoints": made,
             "losses": curves_of(self.store, run_id),
-            "said": lines_of(self.store, run_id),
+            "log": lines_of(self.store, run_id),
             **self.pages(run_id),
         }
 

@@ -38,13 +38,13 @@ class View:
             raise BrowseError(f"no published build under {root}: codi2 build makes one")
         self.published = catalog.builds()
         self.connection = catalog.connect(self.build)
-        # `said` holds a sample's words in one string, separated by line breaks, which no search contains
+        # `words` holds a sample's texts in one string, separated by line breaks, which no search contains
         self.connection.execute(
             """create table p as select * from parts order by sample_id, position;
                create table a as select * exclude ("text") from assets;
                create table c as select distinct sample_id, corpus from p join a using (asset_id);
-               create table s as select * exclude (n_demos), n_demos as demos, coalesce(said, '') as said from samples
-                   left join (select sample_id, lower(string_agg("text", chr(10) order by position)) as said from p
+               create table s as select * exclude (n_demos), n_demos as demos, coalesce(words, '') as words from samples
+                   left join (select sample_id, lower(string_agg("text", chr(10) order by position)) as words from p
                               group by 1) using (sample_id)
                    left join (select sample_id, list(corpus order by corpus) as corpora from c group by 1) using (sample_id)
                    order by sample_id;
@@ -246,7 +246,7 @@ def conditions(asked: Mapping[str, str], facets: tuple[str, ...], table: str = "
         params.append(asked[facet])
     if words := asked.get("q", "").strip().lower():
         if table == "s":
-            parts.append("(starts_with(sample_id, ?) or contains(said, ?))")
+            parts.append("(starts_with(sample_id, ?) or contains(words, ?))")
             params += [words, words]
         else:
             parts.append("contains(lower(concat_ws(chr(10), subject, place, reason, error)), ?)")

@@ -1,4 +1,4 @@
-"""The commands that build datasets, look at them and hand them on."""
+"""The data commands: corpora, build, query, explain, diff, forget, export, import, browse."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli.common import CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
+from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_early
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
-    """List the corpora: licence, source, size, the tasks each feeds, fetched or not."""
+    """List the corpora with licence, rows (if fetched), size, tasks and source."""
     from codi2_datasets.build import corpus_list
 
     rows = corpus_list(root)
@@ -29,13 +29,20 @@ def build(
     *,
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
-    limit: Annotated[Limit, Parameter(help="At most N rows a corpus, and N samples a task and split.")] = None,
-    refresh: Annotated[bool, Parameter(negative="", help="Ask for newer versions of packages first.")] = False,
+    limit: Annotated[
+        Limit, Parameter(help="Use at most N rows of each corpus and N samples of each task and split.")
+    ] = None,
+    refresh: Annotated[
+        bool, Parameter(negative="", help="First look for newer versions of the corpora's packages.")
+    ] = False,
 ) -> None:
-    """Build a dataset version. A rerun does only what is missing. The build id is printed last."""
+    """Build a dataset version from a recipe.
+
+    A rerun makes only what is missing or changed. The last line of output is the build id.
+    """
     from codi2_datasets.recipe import load_recipe
 
-    parsed = load_recipe(recipe)  # a bad one is known before anything starts
+    parsed = load_recipe(recipe)  # errors appear before anything starts
     start_early()
     from codi2_datasets.build import check_recipe
 
@@ -46,19 +53,22 @@ def build(
 
 
 def query(
-    sql: Annotated[str, Parameter(help="One SELECT over the tables of the catalog.")],
+    sql: Annotated[str, Parameter(help="One SELECT statement over the tables of the catalog.")],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="One JSON array of objects.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON array of objects.")] = False,
     build: Build = None,
-    all_builds: Annotated[bool, Parameter(negative="", help="Rows of every build.")] = False,
+    all_builds: Annotated[bool, Parameter(negative="", help="Query the rows of all builds.")] = False,
 ) -> None:
-    """Read-only SQL over the catalog. Try: select task, split, count(*) from samples group by all"""
+    """Run a read-only SQL query over the catalog.
+
+    Example: codi2 query "select task, split, count(*) from samples group by all"
+    """
     from codi2_storage.catalog.catalog import Catalog, explained
 
     catalog = Catalog(root)
     if not catalog.commits:
-        print(f"nothing is recorded under {root}: every table is empty", file=sys.stderr)
+        print(f"--root {root}: the catalog is empty", file=sys.stderr)
     with catalog.stream(sql, build=build, all_builds=all_builds) as reader, explained():
         rows = (row for batch in reader for row in batch.to_pylist())
         if json_:
@@ -68,98 +78,107 @@ def query(
 
 
 def explain(
-    sample: Annotated[str, Parameter(help="Sample id, or its first characters.")],
+    sample: Annotated[str, Parameter(help="Sample id, or the first characters of it.")],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
     build: Build = None,
 ) -> None:
-    """Where a sample comes from: corpus, package version, file in the package, licence, every operator."""
-    from codi2_flows.cli.output.explain import tell
+    """Show the lineage of a sample: corpus, package version, file, licence, and every operator."""
+    from codi2_flows.cli.output.explain import format_lineage
     from codi2_storage.catalog.lineage import explain as trace
 
-    found = trace(root, sample, build)
-    print(json.dumps(found, default=str, ensure_ascii=False, indent=1) if json_ else tell(found))
+    lineage = trace(root, sample, build)
+    print(json.dumps(lineage, default=str, ensure_ascii=False, indent=1) if json_ else format_lineage(lineage))
 
 
 def diff(
-    old: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
-    new: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
+    old: Annotated[str, Parameter(help=BUILD)],
+    new: Annotated[str, Parameter(help=BUILD)],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
 ) -> None:
-    """What changed between two builds: recipe, corpora, operators, rows, assets, samples, rejects, shards."""
-    from codi2_flows.cli.output.diff import tell
+    """Compare two builds: recipe, corpora, operators, rows, assets, samples, rejects and shards."""
+    from codi2_flows.cli.output.diff import format_diff
     from codi2_storage.catalog.diff import diff as compare
 
-    found = compare(root, old, new).to_dict()
-    if json_:
-        print(json.dumps(found, default=str, ensure_ascii=False, indent=1))
-        return
-    print(tell(found))
+    changes = compare(root, old, new).to_dict()
+    print(json.dumps(changes, default=str, ensure_ascii=False, indent=1) if json_ else format_diff(changes))
 
 
 def forget(
-    rows: Annotated[list[str], Parameter(help="Source rows, by id or as corpus:locator.")],
+    rows: Annotated[list[str], Parameter(help="Source rows: ids, or corpus:locator.")],
     *,
     root: Root = DEFAULT_ROOT,
 ) -> None:
-    """Opt-out: remove works and every sample that showed them, as a new build. The build id is printed last."""
-    from codi2_datasets.opt_out import forget as take_out
+    """Apply an opt-out: remove works, and every sample that uses them, as a new build.
+
+    The last line of output is the build id.
+    """
+    from codi2_datasets.opt_out import forget as apply_opt_out
     from codi2_datasets.opt_out import forget_summary
 
-    build_id = take_out(root, rows)
+    build_id = apply_opt_out(root, rows)
     print(forget_summary(root, build_id), file=sys.stderr)
     print(build_id)
 
 
 def export(
-    build: Annotated[str, Parameter(help="Build: an id, its beginning, or latest.")],
+    build: Annotated[str, Parameter(help=BUILD)],
     *,
-    format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
+    format_: Annotated[
+        str, Parameter(name="--format", help="Format: webdataset, trl, llava, mimic_it, obelics or energon.")
+    ],
     out: Annotated[str, Parameter(validator=check_folder, help="Folder or fsspec URI to write to.")],
     root: Root = DEFAULT_ROOT,
     task: Annotated[
-        list[str] | None, Parameter(negative="", help="These tasks alone; may be given several times.")
+        list[str] | None, Parameter(negative="", help="Export only this task; repeatable. Default: all tasks.")
     ] = None,
-    split: Annotated[list[str] | None, Parameter(negative="", help="These splits alone.")] = None,
-    limit: Annotated[Limit, Parameter(help="At most N samples of each task and split.")] = None,
+    split: Annotated[
+        list[str] | None, Parameter(negative="", help="Export only this split; repeatable. Default: all splits.")
+    ] = None,
+    limit: Annotated[Limit, Parameter(help="Export at most N samples of each task and split.")] = None,
 ) -> None:
-    """Write a build in another format. What the format cannot hold is counted, printed and left in loss.json."""
-    from codi2_datasets.exports.exporting import export as write_out
+    """Export a build to another format.
 
-    show_loss(write_out(root, build, format_, out, task or (), split or (), limit).to_dict())
+    Fields that the format cannot represent are counted, printed, and listed in loss.json of the output folder.
+    """
+    from codi2_datasets.exports.exporting import export as export_build
+
+    print_loss(export_build(root, build, format_, out, task or (), split or (), limit).to_dict())
     print(out)
 
 
 def import_(
-    folder: Annotated[str, Parameter(help="Folder or fsspec URI in that format, ours or of others.")],
+    folder: Annotated[str, Parameter(help="Folder or fsspec URI with a dataset in the format.")],
     *,
-    format_: Annotated[str, Parameter(name="--format", help="webdataset, trl, llava, mimic_it, obelics or energon.")],
-    out: Annotated[str, Parameter(validator=check_folder, help="Folder for WebDataset shards of our samples.")],
-    task: Annotated[str, Parameter(help="Task of samples that do not say it.")] = "visual_question_answering",
-    licence: Annotated[str, Parameter(help="Licence of samples that do not say it.")] = "unknown",
+    format_: Annotated[
+        str, Parameter(name="--format", help="Format: webdataset, trl, llava, mimic_it, obelics or energon.")
+    ],
+    out: Annotated[str, Parameter(validator=check_folder, help="Folder for the WebDataset shards.")],
+    task: Annotated[str, Parameter(help="Task of samples that have none.")] = "visual_question_answering",
+    licence: Annotated[str, Parameter(help="Licence of samples that have none.")] = "unknown",
 ) -> None:
-    """Read another format into shards of our samples. What had to be assumed is counted."""
+    """Import a dataset in another format as WebDataset shards. Assumed values are counted and printed."""
     from codi2_datasets.exports import Reading
     from codi2_datasets.exports.exporting import import_folder
 
-    show_loss(import_folder(folder, format_, out, Reading(task, licence)).to_dict())
+    print_loss(import_folder(folder, format_, out, Reading(task, licence)).to_dict())
     print(out)
 
 
 def print_json_array(rows: Iterable[dict[str, Any]]) -> None:
-    """One JSON array of objects, written as the rows come. Letters that the output's encoding lacks are escaped."""
-    ascii_alone = "utf" not in (sys.stdout.encoding or "").lower()
+    """Print rows as one JSON array while they arrive. Non-ASCII characters are escaped unless the output is Unicode."""
+    ensure_ascii = "utf" not in (sys.stdout.encoding or "").lower()
     sys.stdout.write("[")
     for number, row in enumerate(rows):
-        sys.stdout.write(f"{', ' if number else ''}{json.dumps(row, default=str, ensure_ascii=ascii_alone)}")
+        sys.stdout.write(f"{', ' if number else ''}{json.dumps(row, default=str, ensure_ascii=ensure_ascii)}")
     sys.stdout.write("]\n")
 
 
-def show_loss(loss: dict) -> None:
-    """What was written, and what was not, on standard error: the folder is the result."""
+def print_loss(loss: dict) -> None:
+    """Print the number of samples written, left out and incomplete to standard error."""
     print(f"{loss['written']:,} samples", file=sys.stderr)
     for kind, counts in (("left out", loss["left_out"]), ("lost", loss["lost"])):
         for name, number in counts.items():
@@ -169,12 +188,14 @@ def show_loss(loss: dict) -> None:
 def browse(
     *,
     root: Root = DEFAULT_ROOT,
-    port: Annotated[Port, Parameter(help="On the loopback address; 0: any free one.")] = 8765,
+    port: Annotated[Port, Parameter(help="Port on the loopback address. 0: any free port.")] = 8765,
     build: Build = None,
-    static: Annotated[str | None, Parameter(help="Write a folder that needs no server instead.")] = None,
-    samples: Annotated[int, Parameter(help="Samples in a static folder.")] = 300,
+    static: Annotated[
+        str | None, Parameter(help="Write static pages to this folder instead of starting a server.")
+    ] = None,
+    samples: Annotated[int, Parameter(help="Number of samples in static pages.")] = 300,
 ) -> None:
-    """Look at a root: samples as conversations and where each comes from, rejects, statistics; runs, decisions, models."""
+    """Browse a root in the web browser: samples, lineage, rejects, statistics, runs and models."""
     if static is not None:
         from codi2_datasets.browse.static_export import export_static
 

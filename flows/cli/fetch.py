@@ -1,4 +1,4 @@
-"""The command that fetches what lists of addresses name."""
+"""The command `fetch`: downloads the media of a list of URLs."""
 
 from __future__ import annotations
 
@@ -13,34 +13,44 @@ from codi2_flows.runtime.temporary_server import start_early
 
 def fetch(
     source: Annotated[
-        str, Parameter(help="List: .parquet, .csv, .tsv, .jsonl or .txt, a folder or a pattern of them.")
+        str,
+        Parameter(
+            help="List of URLs: a .parquet, .csv, .tsv, .jsonl or .txt file, a folder or a glob pattern of them."
+        ),
     ],
     *,
     out: Annotated[
-        str, Parameter(validator=check_folder, help="Folder or fsspec URI for tars; name it under media in a recipe.")
+        str,
+        Parameter(validator=check_folder, help="Folder or fsspec URI for the tars. A recipe names it under `media`."),
     ],
     root: Annotated[
-        str | None, Parameter(validator=check_folder, help="Root whose catalog keeps that this ran; none if left out.")
+        str | None,
+        Parameter(validator=check_folder, help="Root whose catalog records the run. Default: the run is not recorded."),
     ] = None,
     connector: Annotated[
-        str | None, Parameter(help="Read the list as this published corpus: laion, webvid, ...")
+        str | None, Parameter(help="Read the list with the connector of a published corpus: laion, webvid, ...")
     ] = None,
     workers: Workers = CPUS,
-    media: Annotated[str, Parameter(help="image, audio or video.")] = "image",
-    size: Annotated[int, Parameter(help="Pixels of a picture's shorter side, at most; 0: as they come.")] = 256,
-    shard_rows: Annotated[int, Parameter(help="Rows of a tar.")] = 1_000,
-    at_once: Annotated[int, Parameter(help="Addresses under way in a worker.")] = 64,
-    per_host: Annotated[int, Parameter(help="Of them, of one host.")] = 8,
-    timeout: Annotated[float, Parameter(help="Seconds of one try.")] = 30.0,
-    stall: Annotated[float, Parameter(help="Seconds without a byte.")] = 10.0,
-    retries: Annotated[int, Parameter(help="Tries after the first, for what may pass.")] = 2,
+    media: Annotated[str, Parameter(help="Modality: image, audio or video.")] = "image",
+    size: Annotated[int, Parameter(help="Largest length of an image's shorter side in pixels. 0: no resizing.")] = 256,
+    shard_rows: Annotated[int, Parameter(help="Rows of each tar.")] = 1_000,
+    at_once: Annotated[int, Parameter(help="Parallel requests of each worker.")] = 64,
+    per_host: Annotated[int, Parameter(help="Parallel requests of each worker to one host.")] = 8,
+    timeout: Annotated[float, Parameter(help="Timeout of one attempt in seconds.")] = 30.0,
+    stall: Annotated[float, Parameter(help="Timeout without a received byte in seconds.")] = 10.0,
+    retries: Annotated[int, Parameter(help="Retries after a transient error.")] = 2,
     blocklist: Annotated[
-        str | None, Parameter(help="File: hosts, *.domains, beginnings of addresses; one a line.")
+        str | None, Parameter(help="File with one host, *.domain or URL prefix in each line. They are not fetched.")
     ] = None,
-    allow_host: Annotated[list[str] | None, Parameter(help="Hosts that may lie in a private network.")] = None,
-    robots: Annotated[bool, Parameter(help="Heed robots.txt, tdmrep.json and headers that opt out.")] = True,
+    allow_host: Annotated[
+        list[str] | None, Parameter(help="Host that may be in a private network; repeatable.")
+    ] = None,
+    robots: Annotated[bool, Parameter(help="Honor opt-outs in robots.txt, tdmrep.json and HTTP headers.")] = True,
 ) -> None:
-    """Fetch media from a list of addresses, politely. A rerun asks only for what failed and may have passed."""
+    """Download the media of a list of URLs into tars.
+
+    Honors opt-outs and limits the requests to each host. A rerun retries transient failures only.
+    """
     from codi2_datasets.fetching.options import Options
     from codi2_datasets.fetching.rules import Blocklist
 
@@ -53,13 +63,13 @@ def fetch(
     start_early()
     from codi2_flows.fetch_media import fetch_media
 
-    found = fetch_media(source, out, options, workers, connector, root)
-    show([{"status": name, "rows": count} for name, count in found.items()], ["status", "rows"])
+    counts = fetch_media(source, out, options, workers, connector, root)
+    show([{"status": name, "rows": count} for name, count in counts.items()], ["status", "rows"])
     print(out)
 
 
 def check_source(source: str, connector: str | None) -> None:
-    """Raise before anything starts where the list is not there, or no connector has that name. Raises FetchError."""
+    """Raise FetchError if the list does not exist or there is no such connector."""
     from codi2_datasets.fetching.listing import read_list
     from codi2_datasets.fetching.options import FetchError
     from codi2_datasets.sources.registries import SourceUnavailable

@@ -1,4 +1,4 @@
-"""The commands that say what a root keeps: `gc`, `pin`, `unpin`, `compact`."""
+"""The commands of garbage collection: `gc`, `pin`, `unpin`, `compact`."""
 
 from __future__ import annotations
 
@@ -14,89 +14,103 @@ from codi2_flows.cli.output.tables import show
 from codi2_storage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
 class UsageError(ValueError):
-    """An option that does not hold; the message names it."""
+    """An invalid option; the message names it."""
 
 
 def gc(
     *,
     root: Root = DEFAULT_ROOT,
-    keep: Annotated[int, Parameter(help="Newest builds of each recipe that stay.")] = 3,
-    models: Annotated[int, Parameter(help="Models that stay: the one in place, and those in place before it.")] = 2,
-    grace: Annotated[
-        str, Parameter(help="How old what nobody names must be before it goes: 90s, 30m, 12h, 1d.")
-    ] = "1d",
-    dry_run: Annotated[bool, Parameter(negative="", help="Say what would go, and remove nothing.")] = False,
+    keep: Annotated[int, Parameter(help="Newest builds of each recipe to keep.")] = 3,
+    models: Annotated[int, Parameter(help="Promoted models to keep: the current one and those before it.")] = 2,
+    grace: Annotated[str, Parameter(help="Age at which unreferenced files are deleted: 90s, 30m, 12h, 1d.")] = "1d",
+    dry_run: Annotated[bool, Parameter(negative="", help="Print what would be deleted, and delete nothing.")] = False,
     json_: Json = False,
 ) -> None:
-    """Remove old builds and runs, and files that nothing names. Pinned builds and what live models stand on stay."""
+    """Delete old builds and runs, and unreferenced files.
+
+    Never deletes pinned builds and checkpoints, promoted models, or their dependencies.
+    """
     from codi2_datasets.runtime.progress import progress
     from codi2_storage.gc.collector import collect, plan
     from codi2_storage.gc.retention import Policy
 
-    if keep < 1 or models < 1:
-        raise UsageError("--keep and --models: at least 1")
-    store, policy = existing(root), Policy(keep, models, seconds(grace))
+    for option, value in (("--keep", keep), ("--models", models)):
+        if value < 1:
+            raise UsageError(f"{option} {value}: must be at least 1")
+    store, policy = existing_store(root), Policy(keep, models, seconds(grace))
     if dry_run:
-        found = plan(store, policy)
+        deletion = plan(store, policy)
     else:
         with progress("collect", None, "files") as advance:
-            found = collect(store, policy, advance=advance)
+            deletion = collect(store, policy, advance=advance)
     if json_:
-        print(json.dumps({"kept": [[*key, why] for key, why in found.kept.items()], "lines": found.table()}))
+        kept = [[*key, reason] for key, reason in deletion.kept.items()]
+        print(json.dumps({"kept": kept, "lines": deletion.table()}))
         return
-    stays = [{"stays": f"{kind} {name}", "why": why} for (kind, name), why in sorted(found.kept.items())]
-    show(stays, ["stays", "why"])
-    show([{**line, "bytes": f"{line['bytes']:,}"} for line in found.table()], ["kind", "count", "bytes", "why"])
-    size = sum(item.bytes for item in found.going)
-    print(f"{'would remove' if dry_run else 'removed'} {len(found.going):,} things, {size / 1e6:,.1f} MB")
+    kept_rows = [{"kept": f"{kind} {name}", "why": reason} for (kind, name), reason in sorted(deletion.kept.items())]
+    show(kept_rows, ["kept", "why"])
+    show([{**row, "bytes": f"{row['bytes']:,}"} for row in deletion.table()], ["kind", "count", "bytes", "why"])
+    size = sum(item.bytes for item in deletion.going)
+    print(f"{'would delete' if dry_run else 'deleted'} {len(deletion.going):,} items, {size / 1e6:,.1f} MB")
 
 
 def pin(
-    target: Annotated[str, Parameter(help="Build or checkpoint, by its id or the beginning of it.")],
+    target: Annotated[str, Parameter(help="Build or checkpoint: its id, or the first characters of it.")],
     *,
     root: Root = DEFAULT_ROOT,
-    reason: Annotated[str, Parameter(help="Why it is kept, for those who come later.")] = "",
+    reason: Annotated[str, Parameter(help="Reason, which `codi2 gc` and `codi2 status` show.")] = "",
 ) -> None:
-    """Keep a build or a checkpoint, and what it stands on, whatever `codi2 gc` removes. Prints its id last."""
+    """Exclude a build or checkpoint and its dependencies from `codi2 gc`.
+
+    The last line of output is its id.
+    """
     from codi2_storage.gc import pins
 
-    made = pins.pin(existing(root), target, reason)
-    print(f"pinned {made.kind}", file=sys.stderr)
-    print(made.target)
+    pinned = pins.pin(existing_store(root), target, reason)
+    print(f"pinned {pinned.kind}", file=sys.stderr)
+    print(pinned.target)
 
 
 def unpin(
-    target: Annotated[str, Parameter(help="What was pinned, by its id or the beginning of it.")],
+    target: Annotated[str, Parameter(help="Pinned build or checkpoint: its id, or the first characters of it.")],
     *,
     root: Root = DEFAULT_ROOT,
 ) -> None:
-    """Take a pin away: the next `codi2 gc` treats it as any other. Prints its id last."""
+    """Remove a pin, so that `codi2 gc` can delete the build or checkpoint again.
+
+    The last line of output is its id.
+    """
     from codi2_storage.gc import pins
 
-    print(pins.unpin(existing(root), target).target)
+    print(pins.unpin(existing_store(root), target).target)
 
 
 def compact(*, root: Root = DEFAULT_ROOT) -> None:
-    """Make few files of the many small manifests of ingests. No build sees a difference; `codi2 gc` removes the old ones."""
+    """Merge the many small manifests of ingests into few large files.
+
+    Queries return the same rows. `codi2 gc` deletes the replaced files.
+    """
     from codi2_datasets.runtime.progress import progress
-    from codi2_storage.gc.compact import compact as run
+    from codi2_storage.gc.compact import LEAST
+    from codi2_storage.gc.compact import compact as compact_manifests
 
     with progress("compact", None, "files") as advance:
-        done = run(existing(root), advance)
-    if done.commits:
+        result = compact_manifests(existing_store(root), advance)
+    if result.commits:
         print(
-            f"{done.commits:,} commits: {done.files_after:,} files in place of {done.files_before:,}, {done.rows:,} rows"
+            f"compacted {result.commits:,} commits: {result.files_before:,} files -> {result.files_after:,}, "
+            f"{result.rows:,} rows"
         )
     else:
-        print("nothing to do: few commits lie loose")
+        print(f"nothing to compact: fewer than {LEAST} loose commits")
 
 
-def existing(root: str) -> Store:
-    """The root's store. Raises UsageError where nothing lies there: a mistyped root has nothing to keep."""
+def existing_store(root: str) -> Store:
+    """The store of the root. Raises UsageError if it has no catalog, for example because of a typing error."""
     store = Store(root)
     if not store.exists("catalog"):
         raise UsageError(f"--root {root}: no catalog there")
@@ -104,11 +118,11 @@ def existing(root: str) -> Store:
 
 
 def seconds(text: str) -> float:
-    """A span of time in seconds; a bare number is seconds. Raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not found:
-        raise UsageError(f"--grace {text}: write 90s, 30m, 12h or 1d")
-    return float(found[1]) * UNITS[found[2] or "s"]
+    """A duration such as 90s, 30m, 12h or 1d in seconds. A number without a unit is in seconds. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match:
+        raise UsageError(f"--grace {text}: not a duration; write 90s, 30m, 12h or 1d")
+    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 KEEP_COMMANDS = (gc, pin, unpin, compact)

@@ -1,4 +1,4 @@
-"""`codi2 lineage`: from a model back to the corpora that it was made of."""
+"""The command `lineage`: traces a model back to the corpora it was trained on."""
 
 from __future__ import annotations
 
@@ -16,55 +16,56 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import ModelLineage, Training, model_lineage
 from codi2_storage.catalog.provenance import CorpusUse, LicenceUse, Origin, TaskUse
 
-PARENTS = 5  # builds told of those before the one trained on
+PARENTS = 5  # earlier builds that are listed
 
 
 def lineage(
     checkpoint: Annotated[
-        str | None, Parameter(help="Checkpoint id, its first characters, or URI; the model in place if left out.")
+        str | None,
+        Parameter(help="Checkpoint: its id, the first characters of it, or its URI. Default: the promoted model."),
     ] = None,
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Everything as JSON.")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
 ) -> None:
-    """From a model back to its sources: training run, build, tasks, corpora, and the licence of everything in it."""
-    found = model_lineage(Catalog(root), checkpoint)
+    """Trace a model back to its sources: training run, build, tasks, corpora and licences."""
+    result = model_lineage(Catalog(root), checkpoint)
     if json_:
-        print(json.dumps(found.to_dict(), default=str, ensure_ascii=False, indent=1))
+        print(json.dumps(result.to_dict(), default=str, ensure_ascii=False, indent=1))
         return
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
-    console.print(tree(found))
+    console.print(tree(result))
 
 
-def tree(found: ModelLineage) -> Tree:
-    """The lineage as lines that hang on one another; text of the catalog is shown as it is, never as markup."""
-    place = ", in place" if found.in_place else ""
-    top = Tree(f"model {found.checkpoint['checkpoint_id']}{place}", highlight=False)
-    hang(top, "served", [f"{moment(row['since'])}  {row['reason'] or ''}" for row in found.deployments])
-    hang(top, "decisions", [decision(gate) for gate in found.gates])
-    hang(top, "evaluations", [evaluation(row) for row in found.evaluations])
-    if found.answered:
-        top.add(f"answered {count(found.answered, 'request')} of batches")
-    if not found.trainings:
-        top.add("its training is not in this catalog")
-    here = top
-    for training in found.trainings:
-        here = hang_training(here, training)
-    hang(top, "licences of everything in it", [licence(use) for use in found.licences])
+def tree(result: ModelLineage) -> Tree:
+    """The lineage as a tree. Print it without markup, because it contains text of the catalog."""
+    promoted = ", promoted" if result.in_place else ""
+    top = Tree(f"model {result.checkpoint['checkpoint_id']}{promoted}", highlight=False)
+    add_branch(top, "served", [f"{format_time(row['since'])}  {row['reason'] or ''}" for row in result.deployments])
+    add_branch(top, "decisions", [decision(gate) for gate in result.gates])
+    add_branch(top, "evaluations", [evaluation(row) for row in result.evaluations])
+    if result.answered:
+        top.add(f"answered {count(result.answered, 'request')} of batches")
+    if not result.trainings:
+        top.add("its training run is not in this catalog")
+    branch = top
+    for training in result.trainings:
+        branch = add_training(branch, training)
+    add_branch(top, "licences of all sources", [licence(use) for use in result.licences])
     return top
 
 
-def hang(parent: Tree, title: str, lines: Iterable[str]) -> None:
-    """A branch of lines, where there are any."""
-    if shown := list(lines):
+def add_branch(parent: Tree, title: str, lines: Iterable[str]) -> None:
+    """Add a branch with the lines, unless there are none."""
+    if rows := list(lines):
         branch = parent.add(title)
-        for line in shown:
-            branch.add(line)
+        for row in rows:
+            branch.add(row)
 
 
-def hang_training(parent: Tree, training: Training) -> Tree:
+def add_training(parent: Tree, training: Training) -> Tree:
     run = training.run
-    branch = parent.add(f"trained by {run['run_id']}, {moment(run['created_at'])}")
+    branch = parent.add(f"trained by {run['run_id']}, {format_time(run['created_at'])}")
     seconds = f", {run['seconds']:,.0f} s" if run["seconds"] is not None else ""
     branch.add(
         f"code {run['code_version'] or '(unknown)'}, seed {run['seed']}, {count(run['workers'] or 1, 'worker')}{seconds}"
@@ -75,31 +76,32 @@ def hang_training(parent: Tree, training: Training) -> Tree:
     if training.origin is None:
         branch.add(f"on build {run['build_id']}, which is no longer in the catalog")
     else:
-        hang_build(branch, training.origin, training.parents)
-    return branch.add(f"began with the weights of {run['start']}") if run["start"] else branch
+        add_build(branch, training.origin, training.parents)
+    return branch.add(f"initial weights: {run['start']}") if run["start"] else branch
 
 
-def hang_build(parent: Tree, origin: Origin, parents: list[dict[str, Any]]) -> None:
+def add_build(parent: Tree, origin: Origin, parents: list[dict[str, Any]]) -> None:
     build = origin.build
     recipe = f"recipe {build.get('recipe')} ({build.get('recipe_hash')})"
-    branch = parent.add(f"on build {build['build_id']}, {recipe}, {moment(build.get('created_at'))}")
+    branch = parent.add(f"on build {build['build_id']}, {recipe}, {format_time(build.get('created_at'))}")
     branch.add(
         f"{count(build.get('samples') or 0, 'sample')}, seed {build.get('seed')}, code {build.get('code_version')}"
     )
-    before = [
-        f"{row['build_id']} {row['recipe']}, {count(row['samples'] or 0, 'sample')}, {moment(row['created_at'])}"
+    earlier = [
+        f"{row['build_id']} {row['recipe']}, {count(row['samples'] or 0, 'sample')}, {format_time(row['created_at'])}"
         for row in parents
     ]
-    more = [f"... and {len(before) - PARENTS:,} more"] if len(before) > PARENTS else []
-    hang(branch, "after", [*before[:PARENTS], *more])
-    hang(branch, "tasks", [task(use) for use in origin.tasks])
-    hang(branch, "corpora", [corpus(use) for use in origin.corpora])
+    more = [f"... and {len(earlier) - PARENTS:,} more"] if len(earlier) > PARENTS else []
+    add_branch(branch, "earlier builds", [*earlier[:PARENTS], *more])
+    add_branch(branch, "tasks", [task(use) for use in origin.tasks])
+    add_branch(branch, "corpora", [corpus(use) for use in origin.corpora])
 
 
 def task(use: TaskUse) -> str:
-    drawn = "" if use.trained else ", not trained on"
-    held = f"{use.validation:,} + {use.test:,} held out"
-    return f"{use.task}: {count(use.train, 'sample')}, {held}, {count(use.shards, 'shard')} of {use.bytes / 1e6:,.1f} MB{drawn}"
+    untrained = "" if use.trained else ", not trained on"
+    held_out = f"{use.validation:,} + {use.test:,} held out"
+    size = f"{count(use.shards, 'shard')} of {use.bytes / 1e6:,.1f} MB"
+    return f"{use.task}: {count(use.train, 'sample')}, {held_out}, {size}{untrained}"
 
 
 def corpus(use: CorpusUse) -> str:
@@ -112,26 +114,27 @@ def licence(use: LicenceUse) -> str:
 
 
 def decision(gate: dict[str, Any]) -> str:
-    word = "promoted" if gate["promoted"] else "not promoted"
-    against = f" against {gate['champion']}" if gate["champion"] else ""
-    return f"{moment(gate['created_at'])}  {gate['candidate']}{against}: {word}, {gate['reason']}"
+    outcome = "promoted" if gate["promoted"] else "not promoted"
+    champion = f" against {gate['champion']}" if gate["champion"] else ""
+    return f"{format_time(gate['created_at'])}  {gate['candidate']}{champion}: {outcome}, {gate['reason']}"
 
 
 def evaluation(row: dict[str, Any]) -> str:
-    figures = {metric["metric"] for metric in row["metrics"]}
-    return f"{row['run_id']} on build {row['build_id']}: {count(len(row['metrics']), 'figure')} of {count(len(figures), 'metric')}; {row['uri']}"
+    metrics = {metric["metric"] for metric in row["metrics"]}
+    values = f"{count(len(row['metrics']), 'value')} of {count(len(metrics), 'metric')}"
+    return f"{row['run_id']} on build {row['build_id']}: {values}; {row['uri']}"
 
 
 def machine(environment: str | None) -> str:
-    about = json.loads(environment or "{}")
-    torch = about.get("packages", {}).get("torch")
-    parts = [f"Python {about['python']}" if "python" in about else "", f"torch {torch}" if torch else ""]
-    parts += [str(about.get("system", "")), str(about.get("processor", "")), f"{about.get('cores', '?')} cores"]
-    return ", ".join(part for part in parts if part) if about else "an unknown machine"
+    fields = json.loads(environment or "{}")
+    torch = fields.get("packages", {}).get("torch")
+    parts = [f"Python {fields['python']}" if "python" in fields else "", f"torch {torch}" if torch else ""]
+    parts += [str(fields.get("system", "")), str(fields.get("processor", "")), f"{fields.get('cores', '?')} cores"]
+    return ", ".join(part for part in parts if part) if fields else "an unknown machine"
 
 
 def stages(config: dict[str, Any]) -> str:
-    """A training config in few words: what it starts from and its stages with their steps."""
+    """A summary of a training config: its preset, and its stages with their steps."""
     steps = [
         f"{name} {part['steps']:,}" for name, part in config.items() if isinstance(part, dict) and part.get("steps")
     ]
@@ -142,8 +145,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def moment(stamp: str | None) -> str:
-    """A time of the catalog to the second, in UTC."""
+def format_time(stamp: str | None) -> str:
+    """A timestamp of the catalog, in UTC, to the second."""
     return f"{stamp[:19].replace('T', ' ')} UTC" if stamp else "(no time)"
 
 

@@ -1,6 +1,6 @@
-"""The `codi2` command. Each command is thin: it calls a flow or a library function and prints the result.
+"""The `codi2` command-line interface. Each command calls a flow or a library function and prints the result.
 
-Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows the trace.
+Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows the traceback.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from codi2_storage.host.shutdown import Stopping, leave, listen
 
 app = App(
     name="codi2",
-    help="CoDi-2, open: build the in-context multimodal dataset, train, evaluate and serve the model.",
-    help_epilogue="Add --debug to any command to see the whole trace of an error.",
+    help="CoDi-2, open: build the in-context multimodal dataset; train, evaluate and serve the model.",
+    help_epilogue="Add --debug to any command to print the full traceback of an error.",
     version=code_version,
     version_flags=["--version"],
-    suppress_keyboard_interrupt=False,  # `main` says what a stop means
+    suppress_keyboard_interrupt=False,  # `run` handles it
 )
 
 GROUPS = {
@@ -44,7 +44,7 @@ GROUPS = {
     "Serving": ("serve", "chat", "generate"),
     "Operations": ("demo", "server", "status", "logs", "resume", "reproduce", "pin", "unpin", "gc", "compact"),
 }
-"""The commands as `codi2 --help` lists them: group -> names, in order."""
+"""Group -> commands, in the order of `codi2 --help`."""
 
 COMMANDS = {
     command.__name__.rstrip("_"): command
@@ -61,8 +61,8 @@ COMMANDS = {
     )
 }
 
-for place, (title, names) in enumerate(GROUPS.items()):
-    group = Group(title, sort_key=place)
+for group_number, (title, names) in enumerate(GROUPS.items()):
+    group = Group(title, sort_key=group_number)
     for number, name in enumerate(names):
         app.command(COMMANDS[name], name=name, group=group, sort_key=number)
 options = Group("Options", sort_key=len(GROUPS))
@@ -71,17 +71,17 @@ for flag in ("--help", "--version"):
 
 
 def main() -> None:
-    """The program: signals end it in bounded time, and so does the interpreter, whose teardown would take seconds after torch."""
+    """Entry point. It ends in bounded time after a signal, and skips the interpreter's teardown, which is slow with torch."""
     open_streams()
     use_utf8()
     stopping = listen()
     leave(run(sys.argv[1:], stopping))
 
 
-def run(given: Sequence[str], stopping: Stopping) -> int:
-    """Run one command. Errors are one line on stderr; returns the exit status of the contract."""
-    arguments = [argument for argument in given if argument != "--debug"]
-    debug = len(arguments) < len(given)
+def run(argv: Sequence[str], stopping: Stopping) -> int:
+    """Run one command. Prints errors as one line to standard error. Returns the exit status."""
+    arguments = [argument for argument in argv if argument != "--debug"]
+    debug = len(arguments) < len(argv)
     if debug:
         os.environ["CODI2_DEBUG"] = "1"
         os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
@@ -91,11 +91,11 @@ def run(given: Sequence[str], stopping: Stopping) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except BaseException as error:
-        if stopping.signal is not None or isinstance(error, KeyboardInterrupt):  # whatever came of it on the way out
-            stopping.say("codi2: stopped; run the same command again to go on")
+        if stopping.signal is not None or isinstance(error, KeyboardInterrupt):  # any error while stopping
+            stopping.say("codi2: stopped; run the same command again to continue")
             return 1
         if isinstance(error, BrokenPipeError) and not sys.stdout.closed and broken(sys.stdout):
-            return 1  # `codi2 query ... | head`: nobody reads any more, and nobody needs to be told
+            return 1  # `codi2 query ... | head`: the reader has ended, which needs no message
         if isinstance(error, CycloptsError):
             print(f"codi2: {error}\nTry: codi2 {arguments[0] if arguments else ''} --help", file=sys.stderr)
             return 2
@@ -105,11 +105,11 @@ def run(given: Sequence[str], stopping: Stopping) -> int:
         print(f"codi2: {first_line(error)}", file=sys.stderr)
         return 2 if is_usage(error) else 1
     finally:
-        stopping.heard = True  # a signal has nothing more to end than the process
+        stopping.heard = True  # from now on a signal only has to end the process
 
 
 def broken(stream: TextIO) -> bool:
-    """Whether the reader of a stream is gone; what is still to be written then goes nowhere."""
+    """Whether the reader of the stream has ended. If so, the stream is redirected to /dev/null."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     if not any(events & select.POLLERR for _, events in poll.poll(0)):
@@ -119,7 +119,7 @@ def broken(stream: TextIO) -> bool:
 
 
 def is_usage(error: Exception) -> bool:
-    """Mistakes in what the user gave: a recipe, a config, a query."""
+    """Whether the error is a mistake in the user's input: an option, a recipe, a config, a query."""
     return type(error).__name__ in {
         "RecipeError",
         "ConfigError",
@@ -136,18 +136,18 @@ def is_usage(error: Exception) -> bool:
         "SuiteError",
         "WeightsMissing",
         "StartError",
-        "EvaluationUsage",
+        "EvaluationUsageError",
         "FileNotFoundError",
     }
 
 
 def first_line(error: Exception) -> str:
-    """An error as one line, Prefect's client's in words of ours."""
+    """An error as one line, with the context for errors of Prefect's client."""
     line = one_line(error)
-    if type(error).__module__.partition(".")[0] in {"httpx", "httpcore"}:  # only Prefect's client speaks through these
-        return f"Prefect's server does not answer ({line}); run the same command again to go on"
-    if type(error).__name__ == "TOMLDecodeError":  # only Prefect's settings are such
-        return f"Prefect's settings (in $PREFECT_HOME, else ~/.prefect) are no TOML: {line}"
+    if type(error).__module__.partition(".")[0] in {"httpx", "httpcore"}:  # only Prefect's client uses them
+        return f"the Prefect server does not answer ({line}); run the same command again to continue"
+    if type(error).__name__ == "TOMLDecodeError":  # only Prefect's settings are TOML
+        return f"Prefect's settings (in $PREFECT_HOME, or ~/.prefect) are not valid TOML: {line}"
     return line
 
 

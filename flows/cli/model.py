@@ -1,4 +1,4 @@
-"""The commands that make models and judge them: train, evaluate, retrain, speedrun, demo."""
+"""The model commands: train, evaluate, retrain, speedrun, demo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from codi2_flows.cli.common import (
     Limit,
     Root,
     Workers,
-    name_model,
+    print_model,
 )
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_early
 from codi2_storage.catalog.catalog import Catalog
 
 Start = Annotated[
-    str, Parameter(help="Weights to begin with: scratch, champion (the model in place), or a checkpoint's id.")
+    str, Parameter(help="Initial weights: scratch, champion (the promoted model), or the id of a checkpoint.")
 ]
 
 
@@ -32,10 +32,13 @@ def train(
     *,
     root: Root = DEFAULT_ROOT,
     build: Build = None,
-    workers: Annotated[Workers, Parameter(help="Ray Train workers.")] = 1,
+    workers: Annotated[Workers, Parameter(help="Number of Ray Train workers.")] = 1,
     start: Start = "scratch",
 ) -> None:
-    """Train the model on a dataset version, resuming where an earlier run stopped. Prints the checkpoint last."""
+    """Train the model on a dataset version.
+
+    A rerun resumes where an earlier one stopped. The last line of output is the path of the checkpoint.
+    """
     from codi2_datasets.pretrained.packages import require
     from codi2_model.training.config import TrainConfig
     from codi2_model.training.packages import packages_of
@@ -47,7 +50,7 @@ def train(
     catalog = Catalog(root)
     build_id = build_to_train(catalog, build)
     check_tasks(parsed, train_tasks(catalog, build_id), f"build {build_id}")
-    start_of(Store(root), start, parsed)  # weights that do not fit are known before any work
+    start_of(Store(root), start, parsed)  # weights that do not fit are reported before any work
     start_early()
     from codi2_flows.train_model import train_model
 
@@ -55,27 +58,39 @@ def train(
 
 
 def evaluate(
-    checkpoint: Annotated[str | None, Parameter(help="Checkpoint folder; the promoted one if left out.")] = None,
+    checkpoint: Annotated[
+        str | None, Parameter(help="Checkpoint: folder, id or `shipped`. Default: the promoted model.")
+    ] = None,
     *,
     root: Root = DEFAULT_ROOT,
     build: Build = None,
     limit: Annotated[
-        Limit, Parameter(help="Test samples a task: 24 of the short suite, 100 of open, else all.")
+        Limit,
+        Parameter(
+            help="Test samples of each task. Default: 24 in the suite short, 100 in open, all in published suites."
+        ),
     ] = None,
-    seed: int = 0,
+    seed: Annotated[int, Parameter(help="Seed of the generations.")] = 0,
     suite: Annotated[
-        str, Parameter(help="short, open (every task), or published: dreambench, cobsat, coco30k, audiocaps, audit.")
+        str,
+        Parameter(help="short, open (all tasks), or a published suite: dreambench, cobsat, coco30k, audiocaps, audit."),
     ] = "short",
-    task: Annotated[list[str] | None, Parameter(help="Of the open suite these tasks alone.")] = None,
-    data: Annotated[str | None, Parameter(help="Folder with a published suite's data.")] = None,
-    weights: Annotated[str | None, Parameter(help="Folder with a published suite's judges.")] = None,
-    report: Annotated[str | None, Parameter(help="Measure nothing: write figures, model card and sheets here.")] = None,
+    task: Annotated[list[str] | None, Parameter(help="Task of the suite open; repeatable. Default: all tasks.")] = None,
+    data: Annotated[str | None, Parameter(help="Folder with the data of a published suite.")] = None,
+    weights: Annotated[str | None, Parameter(help="Folder with the judges of a published suite.")] = None,
+    report: Annotated[
+        str | None,
+        Parameter(help="Write figures, model card and contact sheets to this folder, without an evaluation."),
+    ] = None,
 ) -> None:
-    """Judge a checkpoint on the held-out split, beside its baselines. Prints where the page lies last."""
+    """Evaluate a checkpoint on the held-out split, with baselines.
+
+    The last line of output is the path of the evaluation page.
+    """
     from codi2_model.checkpoints.registry import resolve_named
 
-    found = resolve_named(root, checkpoint)
-    folder = str(found.folder)
+    model = resolve_named(root, checkpoint)
+    folder = str(model.folder)
     build = Catalog(root).named(build) if build else None
     if report is not None:
         from codi2_model.evaluation.report.report import write_report
@@ -85,7 +100,7 @@ def evaluate(
     from codi2_flows.runtime.checks import check_evaluation
 
     check_evaluation(root, build, suite, task, data, weights)
-    name_model(found)
+    print_model(model)
     start_early()
     from codi2_flows.evaluate_model import evaluate_model
 
@@ -100,37 +115,37 @@ def retrain(
     config: Annotated[str, Parameter(help=CONFIGS)] = "demo",
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
-    limit: Annotated[Limit, Parameter(help="As for build.")] = None,
+    limit: Annotated[Limit, Parameter(help="Limit of the build, as in `codi2 build`.")] = None,
     start: Start = "scratch",
     metric: Annotated[
         list[str] | None,
         Parameter(
             negative="",
-            help="What has to be better: a metric, or task:metric; repeatable. If left out feature_top1, or where no sample has "
-            "it target_similarity, else token_f1.",
+            help="Metric (`name` or `task:name`) that the candidate must improve; repeatable. Default: the first of "
+            "feature_top1, target_similarity and token_f1 that the samples have.",
         ),
     ] = None,
     guard: Annotated[
         list[str] | None,
         Parameter(
             negative="",
-            help="What must not fall; repeatable, `none` for nothing. answered, concept_top1, target_similarity and "
-            "token_f1 if left out.",
+            help="Metric that must not get worse; repeatable; `none` for no guard. Default: answered, concept_top1, "
+            "target_similarity and token_f1.",
         ),
     ] = None,
     gate_samples: Annotated[
-        int, Parameter(validator=AT_LEAST_1, help="Held-out samples a task on which both models are compared.")
+        int, Parameter(validator=AT_LEAST_1, help="Held-out samples of each task for the comparison.")
     ] = 24,
 ) -> None:
-    """Build, train, evaluate; promote the new model only if it is better than the one in place.
+    """Build, train and evaluate a candidate, and promote it only if it is better than the champion.
 
-    Better: both answer the same held-out samples, and the 95 % interval of the paired gain (bootstrap) lies above 0 for every
-    --metric and below 0 for no --guard.
+    Both models answer the same held-out samples. The candidate is better if the 95 % interval of the paired gain
+    (bootstrap) is above 0 for every --metric, and below 0 for no --guard.
     """
-    from codi2_flows.runtime.checks import ready
+    from codi2_flows.runtime.checks import check_retrain
     from codi2_model.evaluation.gate import Gate
 
-    ready(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
+    check_retrain(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
     start_early()
     from codi2_flows.retrain import retrain as flow
 
@@ -147,13 +162,18 @@ def retrain(
 def speedrun(
     *,
     recipe: Annotated[str, Parameter(help=RECIPES)] = "full",
-    config: Annotated[str, Parameter(help=f"{CONFIGS} cpu takes an hour of two cores.")] = "cpu",
+    config: Annotated[str, Parameter(help=f"{CONFIGS} The config cpu takes an hour on two cores.")] = "cpu",
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
-    limit: Annotated[int, Parameter(validator=AT_LEAST_1, help="Held-out samples a task of the evaluation.")] = 100,
-    out: Annotated[str | None, Parameter(help="Also copy the weights and their card here.")] = None,
+    limit: Annotated[
+        int, Parameter(validator=AT_LEAST_1, help="Held-out samples of each task in the evaluation.")
+    ] = 100,
+    out: Annotated[str | None, Parameter(help="Also copy the weights and the model card to this folder.")] = None,
 ) -> None:
-    """From nothing to a model: dataset, training, weights made small, every figure, the card. Goes on where it stopped."""
+    """Make a model from scratch: dataset, training, weights in bfloat16, evaluation, model card.
+
+    A rerun continues where the last one stopped.
+    """
     from codi2_datasets.recipe import load_recipe
     from codi2_flows.runtime.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
@@ -166,7 +186,10 @@ def speedrun(
 
 
 def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
-    """Everything once, small: corpora, dataset, training, evaluation, a served request; says where to look."""
+    """Run the whole pipeline at a small size: corpora, dataset, training, evaluation, one served request.
+
+    Prints where the results are.
+    """
     from codi2_datasets.recipe import load_recipe
     from codi2_flows.runtime.checks import check_pipeline
     from codi2_model.training.config import TrainConfig
@@ -179,7 +202,7 @@ def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
 
 
 def show_metrics(rows: list[dict]) -> None:
-    """Metrics with their baselines side by side."""
+    """Print a table of metrics with one column for each baseline."""
     lines: dict[tuple, dict] = {}
     for row in rows:
         line = lines.setdefault((row["task"], row["metric"]), {"task": row["task"], "metric": row["metric"]})

@@ -1,4 +1,4 @@
-"""The command that makes a build or a checkpoint again and compares bytes."""
+"""The command `reproduce`: rebuilds a build or retrains a checkpoint and compares the bytes."""
 
 from __future__ import annotations
 
@@ -14,31 +14,39 @@ from codi2_flows.runtime.temporary_server import start_early
 
 
 def reproduce(
-    target: Annotated[str, Parameter(help="Build or checkpoint by id, checkpoint folder, 'latest' or 'promoted'.")],
+    target: Annotated[
+        str,
+        Parameter(
+            help="Build or checkpoint: its id, `latest` (build), `promoted` (checkpoint), or a checkpoint folder."
+        ),
+    ],
     *,
     root: Root = DEFAULT_ROOT,
-    out: Annotated[str | None, Parameter(help="Folder or URI to keep the new one in; else it is removed.")] = None,
+    out: Annotated[str | None, Parameter(help="Folder or URI for the new copy. Default: a temporary folder.")] = None,
     workers: Workers = CPUS,
 ) -> None:
-    """Make a build or a checkpoint again from what the catalog says of it; compare bytes. Exit status 1 where they differ."""
+    """Rebuild a build or retrain a checkpoint from its catalog row, and compare the bytes.
+
+    The exit status is 1 if they differ.
+    """
     from codi2_model.checkpoints.lookup import find
     from codi2_storage.store import Store
 
-    find(Store(root), target)  # a wrong name is told before anything starts
+    find(Store(root), target)  # a wrong name is reported before anything starts
     start_early()
     from codi2_flows.reproduce import reproduce as flow
 
-    found = flow(target, root, out, workers)
+    result = flow(target, root, out, workers)
     columns = {"what": "what", "number": "compared", "different": "different", "first": "first difference"}
-    rows = [{columns[key]: value for key, value in asdict(line).items() if key in columns} for line in found.compared]
+    rows = [{columns[key]: value for key, value in asdict(item).items() if key in columns} for item in result.compared]
     show(rows, list(columns.values()))
-    for line in found.compared:
-        if line.note:
-            print(f"{line.what}: {line.note}", file=sys.stderr)
-    for text in found.changed:
-        print(f"not as it was: {text}", file=sys.stderr)
-    print(f"{'identical' if found.identical else 'different'}: {found.kind} {found.id}")
-    if not found.identical:
+    for item in result.compared:
+        if item.note:
+            print(f"{item.what}: {item.note}", file=sys.stderr)
+    for change in result.changed:
+        print(f"changed since the original: {change}", file=sys.stderr)
+    print(f"{'identical' if result.identical else 'different'}: {result.kind} {result.id}")
+    if not result.identical:
         sys.exit(1)
 
 

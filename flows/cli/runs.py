@@ -1,4 +1,4 @@
-"""The commands about runs: how things stand, what a run said, and runs that were killed taken up again."""
+"""The commands for runs: `status`, `logs`, `resume`."""
 
 from __future__ import annotations
 
@@ -22,43 +22,45 @@ LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red"}
 def status(
     *,
     root: Root = DEFAULT_ROOT,
-    runs: Annotated[int, Parameter(help="Runs that ended, at most so many.")] = 10,
-    json: Annotated[bool, Parameter(help="Everything as one JSON object.")] = False,
+    runs: Annotated[int, Parameter(help="Largest number of ended runs.")] = 10,
+    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
-    """What runs and how far it is, what ran, what failed and why, what is in place and comes next, how large it all is."""
-    from codi2_flows.cli.output.status import status as read
+    """Show active and ended runs, failures and what to do, the promoted model, schedules and sizes of a root."""
+    from codi2_flows.cli.output.status import status as read_status
 
-    found = read(root, runs)
+    current = read_status(root, runs)
     if json:
-        print(found.to_json())
+        print(current.to_json())
         return
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    tell(console, "running", [running_row(line) for line in found.running], "nothing")
-    tell(console, "ended", [ended_row(line) for line in found.ended], "nothing yet")
-    tell(console, "to look at", [trouble_row(line, root) for line in found.troubled], "nothing")
-    for title, rows in (("never started", found.never_started), ("gave way", found.gave_way)):
+    print_table(console, "running", [running_row(run) for run in current.running], "none")
+    print_table(console, "ended", [ended_row(run) for run in current.ended], "none yet")
+    print_table(console, "needs attention", [trouble_row(run, root) for run in current.troubled], "none")
+    for title, rows in (("never started", current.never_started), ("skipped", current.gave_way)):
         if rows:
-            tell(console, title, [waiting_row(row) for row in rows[:runs]], "")
-    tell(console, "in place", list(places(found)), "")
-    coming = [{"flow": row["flow"], "at": moment(row["at"]), "run": row["name"]} for row in found.scheduled or []]
-    tell(
+            print_table(console, title, [unstarted_row(row) for row in rows[:runs]], "")
+    print_table(console, "current", current_rows(current), "")
+    scheduled = [
+        {"flow": row["flow"], "at": local_time(row["at"]), "run": row["name"]} for row in current.scheduled or []
+    ]
+    print_table(
         console,
         "next",
-        coming,
-        "nothing scheduled" if found.scheduled is not None else "no schedule: no Prefect server asked",
+        scheduled,
+        "nothing scheduled" if current.scheduled is not None else "unknown: no Prefect server is configured or answers",
     )
     sizes = [
-        {"folder": name, "size": size(about["bytes"]), "files": f"{about['files']:,}"}
-        for name, about in found.sizes.items()
+        {"folder": name, "size": size(total["bytes"]), "files": f"{total['files']:,}"}
+        for name, total in current.sizes.items()
     ]
-    tell(console, found.root, sizes, "empty")
+    print_table(console, current.root, sizes, "empty")
 
 
-def tell(console: Console, title: str, rows: list[dict[str, Any]], nothing: str) -> None:
-    """A table under a title, or the word for none."""
+def print_table(console: Console, title: str, rows: list[dict[str, Any]], if_empty: str) -> None:
+    """Print a table under a title, or `if_empty` beside the title."""
     console.print(Text(title, style="bold"), end="  " if not rows else "\n")
     if not rows:
-        console.print(Text(nothing, style="dim"))
+        console.print(Text(if_empty, style="dim"))
         return
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 2), pad_edge=True)
     for name in rows[0]:
@@ -68,56 +70,56 @@ def tell(console: Console, title: str, rows: list[dict[str, Any]], nothing: str)
     console.print(table)
 
 
-def running_row(line: Any) -> dict[str, Any]:
-    left = f", {lasting(line.left)} left" if line.left is not None else ""
+def running_row(run: Any) -> dict[str, Any]:
+    left = f", {duration(run.left)} left" if run.left is not None else ""
     return {
-        "run": line.run_id, "since": moment(line.since), "for": lasting(line.seconds), "beat": f"{lasting(line.heartbeat)} ago",
-        "progress": f"{line.progress or 'starting'}{left}",
+        "run": run.run_id, "since": local_time(run.since), "for": duration(run.seconds),
+        "heartbeat": f"{duration(run.heartbeat)} ago", "progress": f"{run.progress or 'starting'}{left}",
     }  # fmt: skip
 
 
-def ended_row(line: Any) -> dict[str, Any]:
+def ended_row(run: Any) -> dict[str, Any]:
     return {
-        "run": line.run_id, "status": line.status, "since": moment(line.since), "took": lasting(line.seconds),
-        "what came of it": line.reason or (f"build {line.build_id}" if line.build_id else ""),
+        "run": run.run_id, "status": run.status, "since": local_time(run.since), "took": duration(run.seconds),
+        "result": run.reason or (f"build {run.build_id}" if run.build_id else ""),
     }  # fmt: skip
 
 
-def trouble_row(line: Any, root: str) -> dict[str, Any]:
-    remedy = line.remedy or f"codi2 logs {line.run_id} --root {root}"
-    return {"run": line.run_id, "status": line.status, "why": line.reason, "do": remedy}
+def trouble_row(run: Any, root: str) -> dict[str, Any]:
+    remedy = run.remedy or f"codi2 logs {run.run_id} --root {root}"
+    return {"run": run.run_id, "status": run.status, "why": run.reason, "do": remedy}
 
 
-def waiting_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {"flow": row["flow"], "at": moment(row["at"]), "run": row["name"], "why": row["why"]}
+def unstarted_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {"flow": row["flow"], "at": local_time(row["at"]), "run": row["name"], "why": row["why"]}
 
 
-def places(found: Any) -> list[dict[str, Any]]:
-    model, build = found.model, found.build
-    rows = [
-        {
-            "": "model",
-            " ": f"{model['checkpoint_id']} since {moment(model['since'])}: {model['reason']}" if model else "none",
-        }
-    ]
-    told = (
-        f"{build['build_id']} of {build['recipe']}, {build['samples']:,} samples, {moment(build['created_at'])}"
+def current_rows(current: Any) -> list[dict[str, Any]]:
+    """The promoted model, the latest build and the pins."""
+    model, build = current.model, current.build
+    model_text = (
+        f"{model['checkpoint_id']} since {local_time(model['since'])}: {model['reason']}" if model else "none promoted"
+    )
+    build_text = (
+        f"{build['build_id']} of {build['recipe']}, {build['samples']:,} samples, {local_time(build['created_at'])}"
         if build
         else "none"
     )
-    rows.append({"": "latest build", " ": told})
-    rows += [{"": "pinned", " ": f"{pin['kind']} {pin['target']} {pin['reason']}"} for pin in found.pinned]
+    rows = [{"": "model", " ": model_text}, {"": "latest build", " ": build_text}]
+    rows += [{"": "pinned", " ": f"{pin['kind']} {pin['target']} {pin['reason']}"} for pin in current.pinned]
     return rows
 
 
 def logs(
-    run: Annotated[str | None, Parameter(help="Run, or the beginning of its id; the last one if left out.")] = None,
+    run: Annotated[
+        str | None, Parameter(help="Run: its id, or the first characters of it. Default: the last run.")
+    ] = None,
     *,
     root: Root = DEFAULT_ROOT,
-    follow: Annotated[bool, Parameter(help="Go on until the run ends.")] = False,
-    json: Annotated[bool, Parameter(help="The lines as they are kept.")] = False,
+    follow: Annotated[bool, Parameter(help="Continue until the run ends.")] = False,
+    json: Annotated[bool, Parameter(help="Print the log lines as JSON objects.")] = False,
 ) -> None:
-    """What a run said: Prefect, progress, workers and training in one stream."""
+    """Print the log of a run: Prefect, progress, Ray workers and training in one stream."""
     from json import dumps
 
     from codi2_flows.runtime.logs import read_lines
@@ -125,17 +127,17 @@ def logs(
     from codi2_storage.store import Store
 
     store = Store(root)
-    chosen = find(store, run)
-    stream = chosen.parent or chosen.run_id  # a part writes to the stream of the whole
+    selected = find(store, run)
+    stream = selected.parent or selected.run_id  # a nested run writes to the stream of the outer one
     console = Console(highlight=False, soft_wrap=True)
-    place = 0
+    position = 0
     while True:
-        now = get(store, chosen.run_id)
-        lines, place = read_lines(store, stream, place)
+        now = get(store, selected.run_id)
+        lines, position = read_lines(store, stream, position)
         for line in lines:
-            if stream == chosen.run_id or line["run"] == chosen.run_id:
-                console.print(dumps(line, ensure_ascii=False) if json else readable(line), markup=False)
-        if not follow or now is None or now.over or dead(store, chosen.run_id):
+            if stream == selected.run_id or line["run"] == selected.run_id:
+                console.print(dumps(line, ensure_ascii=False) if json else format_line(line), markup=False)
+        if not follow or now is None or now.over or dead(store, selected.run_id):
             return
         time.sleep(0.5 if store.is_local else 5.0)
 
@@ -147,25 +149,27 @@ def dead(store: Any, run_id: str) -> bool:
 
 
 def find(store: Any, run: str | None) -> Any:
-    """The run that is meant. Raises UsageError where there is none, or several."""
+    """The run with this id or id prefix, or the last run. Raises RunError if there is none, or if several match."""
     from codi2_storage.coordination.runs import list_runs
 
-    found = list_runs(store)
+    matches = list_runs(store)
     if run is not None:
-        found = [one for one in found if one.run_id == run] or [one for one in found if one.run_id.startswith(run)]
-    if not found:
-        raise RunError(f"no run {run!r} under {store.root}" if run else f"nothing ran under {store.root} yet")
-    if run is not None and len(found) > 1:
-        raise RunError(f"{len(found)} runs begin with {run!r}: give more of the id")
-    return found[0]
+        exact = [candidate for candidate in matches if candidate.run_id == run]
+        matches = exact or [candidate for candidate in matches if candidate.run_id.startswith(run)]
+    if not matches:
+        raise RunError(f"no run {run!r} under {store.root}" if run else f"no runs under {store.root}")
+    if run is not None and len(matches) > 1:
+        raise RunError(f"{len(matches)} runs begin with {run!r}: give more of the id")
+    return matches[0]
 
 
 class RunError(ValueError):
-    """The run that was asked for is not there; the message says so."""
+    """No run, or several runs, match; or an option of `resume` is invalid."""
 
 
-def readable(line: dict[str, Any]) -> Text:
-    text = Text(moment(line["time"], seconds=True), style="dim")
+def format_line(line: dict[str, Any]) -> Text:
+    """A log line for the terminal: time, level, step, message and traceback."""
+    text = Text(local_time(line["time"], seconds=True), style="dim")
     text.append(f" {line['level'].upper():<8}", style=LEVELS.get(line["level"], "dim"))
     if line["step"]:
         text.append(f"{line['step']}: " if not line["message"].startswith(str(line["step"])) else "", style="cyan")
@@ -178,31 +182,31 @@ def readable(line: dict[str, Any]) -> Text:
 def resume(
     *,
     root: Root = DEFAULT_ROOT,
-    attempts: Annotated[int, Parameter(help="A run that crashed so often is left alone.")] = 3,
+    attempts: Annotated[int, Parameter(help="Do not resume a run that crashed this often.")] = 3,
 ) -> None:
-    """Take runs up again that were killed: same flow, same parameters, going on where they stopped."""
+    """Resume killed runs: each continues where it stopped, with the same flow and parameters."""
     from codi2_storage.coordination.runs import CRASHED, list_runs
     from codi2_storage.store import Store
 
     if attempts < 1:
-        raise RunError(f"--attempts {attempts}: at least 1")
+        raise RunError(f"--attempts {attempts}: must be at least 1")
     if not any(run.status == CRASHED for run in list_runs(Store(root))):
-        print("nothing crashed")
+        print("nothing to resume: no run has crashed")
         return
     from codi2_flows.resume import resume_crashed
 
     rows = resume_crashed(root, attempts)
     show(rows, ["run_id", "flow", "attempt", "outcome", "reason"])
-    if bad := [row for row in rows if row["outcome"] == "failed"]:
-        raise RuntimeError(f"{len(bad)} of {len(rows)} failed again: {bad[0]['reason']}")
+    if failed := [row for row in rows if row["outcome"] == "failed"]:
+        raise RuntimeError(f"{len(failed)} of {len(rows)} runs failed again; the first: {failed[0]['reason']}")
 
 
-def moment(text: str, seconds: bool = False) -> str:
-    """A time of UTC as this machine's clock on the wall shows it."""
+def local_time(text: str, seconds: bool = False) -> str:
+    """A UTC timestamp in the local time zone, to the minute or second."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 
-def lasting(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     if seconds is None:
         return "?"
     whole = round(seconds)

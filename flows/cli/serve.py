@@ -1,4 +1,4 @@
-"""The commands that let people and programs use a model: serve, chat, generate."""
+"""The serving commands (serve, chat, generate), and rollback."""
 
 from __future__ import annotations
 
@@ -7,98 +7,113 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, name_model, positive
+from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, positive, print_model
 from codi2_flows.runtime.temporary_server import start_early
 
 Checkpoint = Annotated[
     str | None,
-    Parameter(help="Checkpoint folder, id, or `shipped`; the root's promoted one, else the shipped one, if left out."),
+    Parameter(help="Checkpoint: folder, id or `shipped`. Default: the promoted model of the root, else `shipped`."),
 ]
 
 
 def generate(
     requests: Annotated[
         str,
-        Parameter(help="JSONL, Parquet or shards of requests: {messages: [...], id?, seed?, modalities?, task?}."),
+        Parameter(help="Requests as JSONL, Parquet or shards: {messages: [...], id?, seed?, modalities?, task?}."),
     ],
     *,
     out: Annotated[str, Parameter(validator=check_folder, help="Folder for shards, media, page and contact sheet.")],
     checkpoint: Checkpoint = None,
     root: Root = DEFAULT_ROOT,
-    workers: Annotated[Workers, Parameter(help="Models at once, a core each; more than one run on Ray.")] = 1,
-    seed: Annotated[int, Parameter(help="Rows without a seed get one made of this and their id.")] = 0,
-    split: Annotated[str, Parameter(help="Split of the samples made: train, validation or test.")] = "train",
+    workers: Annotated[
+        Workers, Parameter(help="Number of parallel models, with one core each. Above 1 they run on Ray.")
+    ] = 1,
+    seed: Annotated[int, Parameter(help="Requests without a seed get one derived from this and their id.")] = 0,
+    split: Annotated[str, Parameter(help="Split of the generated samples: train, validation or test.")] = "train",
 ) -> None:
-    """Generate for every request of a file; a rerun goes on where it stopped. Prints the page last."""
+    """Answer a file of requests in a batch.
+
+    A rerun continues where the last one stopped. The last line of output is the path of the page with the results.
+    """
     from codi2_model.checkpoints.registry import UsageError, resolve_named
 
     if split not in ("train", "validation", "test"):
-        raise UsageError(f"--split {split}: train, validation or test are wanted")
-    found = resolve_named(root, checkpoint)
+        raise UsageError(f"--split {split}: must be train, validation or test")
+    model = resolve_named(root, checkpoint)
     check_requests(requests)
-    name_model(found)
+    print_model(model)
     start_early()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch.generate_batch import FAILED
     from codi2_storage.store import Store
 
-    print(generate_batch(requests, out, str(found.folder), root, workers, seed, split))
+    print(generate_batch(requests, out, str(model.folder), root, workers, seed, split))
     if Store(out).exists(FAILED):
         sys.exit(1)
 
 
 def check_requests(path: str) -> None:
-    """Raises UsageError where no requests lie there; what they hold is looked at later."""
+    """Raise UsageError if the path has no files of requests. Their content is checked later."""
     from codi2_model.checkpoints.registry import UsageError
     from codi2_storage.store import Store
 
-    kinds = (".jsonl", ".parquet", ".tar")
+    extensions = (".jsonl", ".parquet", ".tar")
     store = Store(path)
     if not store.exists(""):
         raise UsageError(f"{path}: no such file of requests")
-    if not path.rstrip("/").endswith(kinds) and not any(name.endswith(kinds) for name in store.list()):
-        raise UsageError(f"{path}: no requests there (files ending in {', '.join(kinds)} are wanted)")
+    if not path.rstrip("/").endswith(extensions) and not any(name.endswith(extensions) for name in store.list()):
+        raise UsageError(f"{path}: no requests there; give files ending in {', '.join(extensions)}")
 
 
 def serve(
     *,
     checkpoint: Checkpoint = None,
     root: Root = DEFAULT_ROOT,
-    host: str = "127.0.0.1",
-    port: Annotated[Port, Parameter(help="To listen on; 0: any free one.")] = 8000,
-    token_file: Annotated[str | None, Parameter(help="File with the bearer token; or CODI2_API_TOKEN.")] = None,
-    allow_origin: Annotated[list[str] | None, Parameter(help="Web origins whose pages may call the API.")] = None,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[Port, Parameter(help="Port to listen on. 0: any free port.")] = 8000,
+    token_file: Annotated[
+        str | None, Parameter(help="File with the bearer token that requests need; or set CODI2_API_TOKEN.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, Parameter(help="Web origin whose pages may call the API; repeatable.")
+    ] = None,
     allow_host: Annotated[
-        list[str] | None, Parameter(help="Host names the server answers to, besides its own.")
+        list[str] | None, Parameter(help="Additional host name that the server accepts; repeatable.")
     ] = None,
     allow_remote: Annotated[
-        list[str] | None, Parameter(help="Hosts whose media may be fetched: example.org, *.example.org. None.")
+        list[str] | None,
+        Parameter(help="Host from which the server may fetch media, like example.org or *.example.org. Default: none."),
     ] = None,
-    replicas: Annotated[int, Parameter(validator=AT_LEAST_1, help="Model replicas; Ray adds them as load grows.")] = 1,
-    split_decoders: Annotated[bool, Parameter(help="Decoders as deployments of their own, for clusters.")] = False,
+    replicas: Annotated[
+        int, Parameter(validator=AT_LEAST_1, help="Largest number of model replicas; Ray scales with the load.")
+    ] = 1,
+    split_decoders: Annotated[bool, Parameter(help="Run decoders as separate deployments, for clusters.")] = False,
     queue: Annotated[
-        int, Parameter(validator=AT_LEAST_1, help="Requests under way in a replica; more are answered 429.")
+        int, Parameter(validator=AT_LEAST_1, help="Active requests of each replica; further ones get status 429.")
     ] = 64,
     timeout: Annotated[
-        float, Parameter(validator=positive, help="Seconds until a request is given up with 504.")
+        float, Parameter(validator=positive, help="Timeout of a request in seconds; then it gets status 504.")
     ] = 300.0,
     follow: Annotated[
         bool,
-        Parameter(negative="", help="Serve whatever is promoted in the root, from then on, without losing a request."),
+        Parameter(
+            negative="", help="Switch to a newly promoted model of the root, without a restart or a lost request."
+        ),
     ] = False,
 ) -> None:
-    """Serve the model: an OpenAI-compatible API and a page to try it. Ctrl-C stops it."""
+    """Serve the model: an OpenAI-compatible API and a web page. Ctrl-C stops the server."""
     from codi2_model.checkpoints.registry import UsageError, resolve_named
     from codi2_model.serving.deploy.settings import ServerSettings, read_token
     from codi2_storage.host.ports import free_port
 
     if follow and checkpoint is not None:
         raise UsageError(
-            f"--follow serves what is promoted, --checkpoint {checkpoint} one model: leave one of them out"
+            f"--follow serves the promoted model and cannot be combined with --checkpoint {checkpoint}: leave one of them out"
         )
-    read_token(token_file)  # a file that is not there is said now
+    # check the options before anything starts
+    read_token(token_file)
     free_port(port, host)
-    resolve_named(root, checkpoint)  # one that is not there is said now
+    resolve_named(root, checkpoint)
     settings = ServerSettings(
         origins=tuple(allow_origin or ()),
         hosts=tuple(allow_host or ()),
@@ -117,47 +132,59 @@ def chat(
     *,
     checkpoint: Checkpoint = None,
     root: Root = DEFAULT_ROOT,
-    out: Annotated[str, Parameter(validator=check_folder, help="Folder for what the model makes.")] = "./codi2-chat",
-    modalities: Annotated[str | None, Parameter(help="What a reply may hold: text,image,audio,video.")] = None,
-    system: Annotated[str, Parameter(help="A system message.")] = "",
-    seed: int = 0,
+    out: Annotated[str, Parameter(validator=check_folder, help="Folder for generated media.")] = "./codi2-chat",
+    modalities: Annotated[
+        str | None, Parameter(help="Allowed modalities of a reply, separated by commas: text,image,audio,video.")
+    ] = None,
+    system: Annotated[str, Parameter(help="System message.")] = "",
+    seed: Annotated[int, Parameter(help="Seed of the generations.")] = 0,
     steps: Annotated[
-        int | None, Parameter(validator=AT_LEAST_1, help="Decoder steps; the model's own number if left out.")
+        int | None, Parameter(validator=AT_LEAST_1, help="Number of decoder steps. Default: that of the model.")
     ] = None,
     guidance: Annotated[
-        float | None, Parameter(help="How closely decoders follow; the model's own if left out.")
+        float | None, Parameter(help="Classifier-free guidance of the decoders. Default: that of the model.")
     ] = None,
-    max_tokens: Annotated[int, Parameter(validator=AT_LEAST_1, help="Text tokens of a reply.")] = 64,
+    max_tokens: Annotated[int, Parameter(validator=AT_LEAST_1, help="Largest number of text tokens of a reply.")] = 64,
 ) -> None:
-    """Talk to the model in the terminal; /help lists what a line can be. Each line of piped input is a message."""
+    """Chat with the model in the terminal.
+
+    /help lists the chat commands. In piped input each line is a message.
+    """
     from codi2_model.checkpoints.registry import UsageError, resolve_named
 
     options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:
         options["modalities"] = tuple(word.strip() for word in modalities.split(","))
         if unknown := [word for word in options["modalities"] if word not in ("text", "image", "audio", "video")]:
-            raise UsageError(f"--modalities {unknown[0]}: text, image, audio or video, with commas between them")
-    found = resolve_named(root, checkpoint)
-    name_model(found)
-    from codi2_model.serving.terminal.chat import chat as talk
+            raise UsageError(
+                f"--modalities {unknown[0]}: unknown; use text, image, audio and video, separated by commas"
+            )
+    model = resolve_named(root, checkpoint)
+    print_model(model)
+    from codi2_model.serving.terminal.chat import chat as run_chat
 
-    if talk(found.folder, out, options, system) and not sys.stdin.isatty():
+    if run_chat(model.folder, out, options, system) and not sys.stdin.isatty():
         sys.exit(1)
 
 
 def rollback(
     *,
     root: Root = DEFAULT_ROOT,
-    to: Annotated[str | None, Parameter(help="Checkpoint that was in place once; the one before if left out.")] = None,
+    to: Annotated[
+        str | None, Parameter(help="Id of a checkpoint that was promoted before. Default: the previous one.")
+    ] = None,
 ) -> None:
-    """Put the model back that was in place before. Prints its checkpoint last. Servers started with --follow go along."""
+    """Promote the previously promoted model again. Servers started with --follow switch to it.
+
+    The last line of output is the id of its checkpoint.
+    """
     from codi2_flows.runtime.events import model_promoted
     from codi2_model.checkpoints.registry import roll_back
     from codi2_storage.store import Store
 
     row = roll_back(Store(root), to)
     model_promoted(root, row["checkpoint_id"], row["uri"])
-    print(f"in place since {row['since'][:19]} and again now ({row['reason']})", file=sys.stderr)
+    print(f"promoted at {row['since'][:19]}, and again now ({row['reason']})", file=sys.stderr)
     print(row["checkpoint_id"])
 
 

@@ -1,6 +1,7 @@
-"""What a run made, on Prefect's page of it: the funnel of a build, its plots and contact sheet, figures, the gate, links.
+"""Prefect artifacts of a run: funnel, plots and contact sheets of a build; metrics of an evaluation; the gate's table.
 
-Nothing where no Prefect server is configured. What cannot be shown is a line in the log, and never breaks the run.
+Without a configured Prefect server these functions do nothing. An artifact that cannot be created is logged as a warning
+and never breaks the run.
 """
 
 from __future__ import annotations
@@ -24,35 +25,35 @@ from codi2_storage.store import Store
 
 log = logging.getLogger("codi2.artifacts")
 Parameters = ParamSpec("Parameters")
-SIDE, QUALITY = 900, 70  # pixels and WebP quality of the pictures shown: they travel within the text
+SIDE, QUALITY = 900, 70  # largest side in pixels and WebP quality of images, which are inlined in the Markdown
 SHEETS = 2
 STAGES = ("ingest", "enrich", "select", "plan", "write")
 
 
-def shown(show: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """What shows something on Prefect's page: within a run, where a server is configured."""
+def artifact(create: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Decorator: call the function only within a flow run with a configured server, and log its errors."""
 
-    @wraps(show)
+    @wraps(create)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         if not PREFECT_API_URL.value() or FlowRunContext.get() is None:
             return
         try:
-            show(*args, **kwargs)
-        except Exception as error:  # the server is away, a table is new to this version: the run goes on
-            log.warning("%s is not on Prefect's page: %s", show.__name__.replace("_", " "), error)
+            create(*args, **kwargs)
+        except Exception as error:  # for example an unreachable server: the run continues
+            log.warning("cannot create the artifact %s: %s", create.__name__.removesuffix("_artifact"), error)
 
     return guarded
 
 
-def of_build(root: str, build_id: str) -> None:
-    """All that there is to see of a build."""
-    funnel_of_build(root, build_id)
-    looks_of_build(root, build_id)
+def build_artifacts(root: str, build_id: str) -> None:
+    """Create every artifact of a build."""
+    funnel_artifact(root, build_id)
+    preview_artifact(root, build_id)
 
 
-@shown
-def funnel_of_build(root: str, build_id: str) -> None:
-    """Rows in, rejected, failed and out of every step and task; samples by split."""
+@artifact
+def funnel_artifact(root: str, build_id: str) -> None:
+    """Rows in, rejected, failed and out of every step and task; samples of each task and split."""
     catalog = Catalog(root)
     rows = funnel(catalog, build_id)
     create_table_artifact(rows, key="funnel", description=f"Funnel of build {build_id}: in = out + rejected + failed")
@@ -62,46 +63,40 @@ def funnel_of_build(root: str, build_id: str) -> None:
     create_table_artifact(samples.to_pylist(), key="samples", description=f"Samples of build {build_id}")
 
 
-@shown
-def looks_of_build(root: str, build_id: str) -> None:
-    """Plots and contact sheets, small, and where all of it lies."""
+@artifact
+def preview_artifact(root: str, build_id: str) -> None:
+    """Plots and contact sheets at a small size, with the folder of the build."""
     store = Store(root)
     folder = f"builds/{build_id}"
     names = store.list(folder)
     plots = [name for name in names if name.endswith(".svg")]
     sheets = [name for name in names if "/sheets/" in name and name.endswith(".png")]
     parts = [f"# Build {build_id}", f"`{store.uri(folder)}`, in `codi2 browse --root {store.uri()}`"]
-    parts += [f"## {stem(name)}\n\n{picture(store.read_bytes(name), name)}" for name in plots]
-    parts += [f"## {stem(name)}\n\n{picture(store.read_bytes(name), name)}" for name in sheets[:SHEETS]]
+    parts += [f"## {stem(name)}\n\n{inline_image(store.read_bytes(name), name)}" for name in plots]
+    parts += [f"## {stem(name)}\n\n{inline_image(store.read_bytes(name), name)}" for name in sheets[:SHEETS]]
     create_markdown_artifact(
         "\n\n".join(parts), key="build", description=f"Plots and contact sheets of build {build_id}"
     )
 
 
-@shown
-def figures(rows: Sequence[dict[str, Any]], checkpoint_id: str, page: str | None = None) -> None:
-    """Metrics of an evaluation, each beside its baselines."""
+@artifact
+def metrics_artifact(rows: Sequence[dict[str, Any]], checkpoint_id: str, page: str | None = None) -> None:
+    """Metrics of an evaluation with their baselines."""
     create_table_artifact(
-        beside_baselines(rows), key="figures", description=f"Figures of {checkpoint_id}; page: {page}"
+        metrics_by_baseline(rows), key="figures", description=f"Metrics of {checkpoint_id}; page: {page}"
     )
 
 
-@shown
-def gate_table(lines: Iterable[dict[str, Any]], promoted: bool, reason: str) -> None:
-    """Candidate against champion, metric by metric, and what was decided."""
-    verdict = "promoted" if promoted else "not promoted"
-    text = f"# {verdict}\n\n{reason}\n\n{table(list(lines))}"
-    create_markdown_artifact(text, key="gate", description=f"{verdict}: {reason}")
-
-
-@shown
-def link(key: str, address: str, says: str) -> None:
-    """A place to look, under its own key."""
-    create_markdown_artifact(f"[{says}]({address})", key=key, description=says)
+@artifact
+def gate_artifact(lines: Iterable[dict[str, Any]], promoted: bool, reason: str) -> None:
+    """The gate's decision, and candidate against champion for each metric."""
+    decision = "promoted" if promoted else "not promoted"
+    text = f"# {decision}\n\n{reason}\n\n{markdown_table(list(lines))}"
+    create_markdown_artifact(text, key="gate", description=f"{decision}: {reason}")
 
 
 def funnel(catalog: Catalog, build_id: str) -> list[dict[str, Any]]:
-    """The ledger of a build in the order of its steps."""
+    """The ledger of a build (in = out + rejected + failed), in the order of the steps."""
     query = """select stage, op, sum(rows_in)::bigint as rows_in, sum(rejected)::bigint as rejected,
                sum(failed)::bigint as failed, sum(rows_out)::bigint as rows_out, round(sum(seconds), 1) as seconds
                from op_runs group by all order by stage, op"""
@@ -110,8 +105,8 @@ def funnel(catalog: Catalog, build_id: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["op"]))
 
 
-def beside_baselines(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A line for each task and metric: the model's value with its interval, then one column a baseline."""
+def metrics_by_baseline(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each task and metric: the value of the model with its interval, then one column for each baseline."""
     names = sorted({row["baseline"] for row in rows if row["baseline"]})
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
@@ -124,7 +119,7 @@ def beside_baselines(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [lines[key] for key in sorted(lines)]
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a Markdown table."""
     if not rows:
         return ""
@@ -138,8 +133,8 @@ def rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def picture(data: bytes, name: str) -> str:
-    """A picture within the text: as it is where it is drawn in vectors, else made small."""
+def inline_image(data: bytes, name: str) -> str:
+    """An image as Markdown with a data URL. SVG stays as it is; other formats are scaled down and become WebP."""
     if name.endswith(".svg"):
         return f"![{stem(name)}](data:image/svg+xml;base64,{base64.b64encode(data).decode()})"
     image = decode_image(data)
@@ -154,5 +149,5 @@ def stem(name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """A key as Prefect takes it: small letters, digits and dashes."""
+    """A valid Prefect artifact key: lowercase letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,6 +1,6 @@
-"""A run outlives whoever reads what it prints: of a Prefect worker that is killed, the runs go on.
+"""Broken pipe guard: a run continues if the reader of its output ends, such as a killed Prefect worker.
 
-Python raises BrokenPipeError where nobody reads any more, and rich, through which Prefect logs, ends the whole process.
+Without it Python raises BrokenPipeError, and rich, which Prefect logs through, ends the whole process.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def outlives_readers() -> Iterator[None]:
-    """Where standard output or error is a pipe and its reader ends, what is printed from then on goes nowhere."""
+def broken_pipe_guard() -> Iterator[None]:
+    """If standard output or error is a pipe and its reader ends, redirect it to /dev/null."""
     pipes = [number for number in (1, 2) if is_pipe(number)]
     if not pipes:
         yield
         return
-    wake, awake = os.pipe()
-    thread = threading.Thread(target=watch, args=(pipes, wake), name="codi2-readers", daemon=True)
+    stop, stop_writer = os.pipe()
+    thread = threading.Thread(target=watch_readers, args=(pipes, stop), name="codi2-readers", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        os.write(awake, b".")
+        os.write(stop_writer, b".")
         thread.join()
-        os.close(awake)
-        os.close(wake)
+        os.close(stop_writer)
+        os.close(stop)
 
 
 def is_pipe(number: int) -> bool:
     try:
         mode = os.fstat(number).st_mode
-    except OSError:  # it is closed
+    except OSError:  # closed
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def watch(pipes: list[int], wake: int) -> None:
-    """Put nobody in the place of readers that end, until something comes by `wake`."""
+def watch_readers(pipes: list[int], stop: int) -> None:
+    """Redirect pipes to /dev/null when their readers end, until `stop` becomes readable."""
     poll = select.poll()
-    poll.register(wake, select.POLLIN)
+    poll.register(stop, select.POLLIN)
     for number in pipes:
-        poll.register(number, 0)  # that its other end is closed is told without being asked for
+        poll.register(number, 0)  # POLLERR, for a closed reader, is always reported
     while True:
         for number, _ in poll.poll():
-            if number == wake:
+            if number == stop:
                 return
-            nobody = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nobody, number)
-            os.close(nobody)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.close(null)
             poll.unregister(number)

@@ -1,4 +1,4 @@
-"""What is checked before a command starts anything: without Prefect, Ray or torch, so that a mistake is named within a second or two."""
+"""Checks before a command starts any work. They import neither Prefect nor Ray nor torch, so errors appear in seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUITES = ("short", "open")
 
 
 def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
-    """Raise before any work where the whole line, dataset to evaluation, lacks a package, or the training its samples."""
+    """Raise if the pipeline lacks a package, or if the recipe has no samples for a task of the training config."""
     from codi2_datasets.build import packages_of as packages_of_recipe  # imports every operator
 
     require("this pipeline", {*packages_of_recipe(recipe), *packages_of(config), *JUDGES})
@@ -30,33 +30,35 @@ def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
 def check_evaluation(
     root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
 ) -> None:
-    """Raise for what cannot be evaluated, before anything heavy is imported. Raises EvaluationUsage."""
+    """Check the options of an evaluation. Raises EvaluationUsageError."""
     if suite not in SUITES and suite not in published_suites():
-        raise EvaluationUsage(f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}")
+        raise EvaluationUsageError(
+            f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}"
+        )
     require(f"suite {suite}", JUDGES if suite in SUITES else ())
     if suite not in SUITES:
-        about = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
-        if lacking := [
-            f"{option} (a folder with {what})" for option, (what, folder) in about.items() if folder is None
+        folders = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
+        if missing := [
+            f"{option} (a folder with {content})" for option, (content, folder) in folders.items() if folder is None
         ]:
-            raise EvaluationUsage(f"suite {suite} needs {' and '.join(lacking)}")
-        for option, (_, folder) in about.items():
+            raise EvaluationUsageError(f"suite {suite} needs {' and '.join(missing)}")
+        for option, (_, folder) in folders.items():
             if folder is not None and not Path(folder).is_dir():
-                raise EvaluationUsage(f"{option} {folder}: no folder there")
+                raise EvaluationUsageError(f"{option} {folder}: no such folder")
         return
     catalog = Catalog(root)
     if (build_id := catalog.named(build)) is None:
-        raise EvaluationUsage(f"nothing to evaluate on: no published build under {root}; run `codi2 build demo` first")
+        raise EvaluationUsageError(f"--root {root}: no published build to evaluate on; run `codi2 build demo` first")
     rows = catalog.sql("select distinct task from samples where split = 'test' order by 1", build=build_id).to_pylist()
     known = [row["task"] for row in rows]
     if unknown := [task for task in tasks or () if task not in known]:
-        raise EvaluationUsage(
-            f"--task {unknown[0]}: build {build_id} holds no test samples of it, but of {', '.join(known)}"
+        raise EvaluationUsageError(
+            f"--task {unknown[0]}: build {build_id} has no test samples of it; it has: {', '.join(known)}"
         )
 
 
 def published_suites() -> list[str]:
-    """Names of the suites that others published, read off their files: importing them takes seconds."""
+    """Names of the published suites. They are read from the source files, because importing those takes seconds."""
     spec = find_spec("codi2_model")
     assert spec is not None and spec.submodule_search_locations is not None
     folders = [Path(base) / "evaluation" / "suites" for base in spec.submodule_search_locations]
@@ -64,18 +66,23 @@ def published_suites() -> list[str]:
     return sorted(file.stem for file in files if "\nSUITE = " in file.read_text(encoding="utf-8"))
 
 
-class EvaluationUsage(ValueError):
-    """An option of an evaluation that does not hold; the message names it."""
+class EvaluationUsageError(ValueError):
+    """An invalid option of an evaluation; the message names it."""
 
 
-def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
-    """Raise before any work where something asked for cannot be: a metric without its task, weights that do not fit."""
+def check_retrain(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
+    """Check recipe, config, start weights, metrics and champion of a retraining.
+
+    Raises for example if no task of the recipe has a metric of the gate, or if the start weights do not fit the config.
+    """
     store = Store(root)
-    chosen, parsed = load_recipe(recipe), TrainConfig.from_yaml(config)
-    gate.check(chosen.tasks)
-    check_pipeline(chosen, parsed)
-    start_of(store, start, parsed)
+    parsed_recipe, parsed_config = load_recipe(recipe), TrainConfig.from_yaml(config)
+    gate.check(parsed_recipe.tasks)
+    check_pipeline(parsed_recipe, parsed_config)
+    start_of(store, start, parsed_config)
     champion = promoted(store)
     if champion and not Store(champion["uri"]).exists("config.json"):
-        what = f"{champion['checkpoint_id']}, the model in place, is not at {champion['uri']} any more"
-        raise UsageError(f"{what}: nothing to compare with; `codi2 rollback` puts another in place")
+        raise UsageError(
+            f"--root {root}: the files of the promoted model {champion['checkpoint_id']} are missing at {champion['uri']}, "
+            "so the new model cannot be compared with it; promote another with `codi2 rollback`"
+        )

@@ -1,4 +1,4 @@
-"""An error in one line, as people and the catalog are told of it."""
+"""Errors as one line, for the terminal and the catalog."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def one_line(error: BaseException) -> str:
-    """An error in one line."""
+    """An error as one line."""
     if isinstance(error, FileNotFoundError) and error.filename is None and working_folder() is None:
-        return "the working folder is not there any more: change to one that is"
+        return "the working folder was deleted: change to an existing one"
     return first_and_last(error)
 
 
@@ -20,6 +20,9 @@ def working_folder() -> str | None:
 
 
 def first_and_last(error: BaseException) -> str:
-    """Its first line, and where that announces more (a worker's trace) the last as well; its name where it says nothing."""
+    """The first line of the message; if it ends with a colon (before a worker's traceback), also the last one.
+
+    An empty message gives the name of the error's class.
+    """
     lines = (str(error).strip() or type(error).__name__).splitlines()
     return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]

@@ -1,6 +1,6 @@
-"""What happened, told to a Prefect server: deployments hang triggers on these names (`prefect.yaml`).
+"""Prefect events of builds and models. Deployments are triggered by their names (`prefect.yaml`).
 
-Where no server is configured nobody could hear it, and nothing happens. An event that cannot be told never breaks a run.
+Without a configured server no event is sent. An event that cannot be sent never breaks a run.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ MODEL_PROMOTED = "codi2.model.promoted"
 def build_published(
     root: str, build_id: str, samples: int, recipe: str | None = None, limit: int | None = None
 ) -> None:
-    """A new dataset version can be read. `recipe` and `limit` are what it was asked for with."""
-    told = {"build_id": build_id, "samples": samples, "recipe": recipe, "limit": limit}
-    _emit(BUILD_PUBLISHED, f"codi2.build.{build_id}", root, told)
+    """Emit that a new dataset version is published. `recipe` and `limit`: the parameters of the build."""
+    payload = {"build_id": build_id, "samples": samples, "recipe": recipe, "limit": limit}
+    _emit(BUILD_PUBLISHED, f"codi2.build.{build_id}", root, payload)
 
 
 def model_trained(root: str, checkpoint_id: str, uri: str) -> None:
-    """A checkpoint is in the catalog that was not there before."""
+    """Emit that the catalog has a new checkpoint."""
     _emit(MODEL_TRAINED, f"codi2.model.{checkpoint_id}", root, {"checkpoint_id": checkpoint_id, "uri": uri})
 
 
 def model_promoted(root: str, checkpoint_id: str, uri: str) -> None:
-    """The root's default model is another one now."""
+    """Emit that another model is promoted, or was rolled back to."""
     _emit(MODEL_PROMOTED, f"codi2.model.{checkpoint_id}", root, {"checkpoint_id": checkpoint_id, "uri": uri})
 
 
 def _emit(event: str, resource: str, root: str, payload: dict[str, object]) -> None:
-    """Triggers match on the label codi2.flow: a build inside of `retrain` must not start another `retrain`."""
+    """Emit an event, labelled with the flow: a build within `retrain` must not trigger another `retrain`."""
     if not PREFECT_API_URL.value():
         return
     labels = {

@@ -1,8 +1,8 @@
-"""One stream of log lines for a run: of Prefect's loggers, of our own progress, of Ray's workers and of training.
+"""The log stream of a run: records of Prefect, progress, Ray workers and training in one JSONL file.
 
-`<root>/logs/<run id>.jsonl`, one JSON object a line: time (UTC), level, run, flow, step, message, fields. On a local root a
-line is there as soon as it is said; on others the file is put every few seconds and at the end. What the terminal shows
-is none of its business and stays as it is.
+The file is `<root>/logs/<run id>.jsonl`. Each line is a JSON object: time (UTC), level, run, flow, step, message, fields. On
+a local root every record is appended at once; on an object store the file is uploaded every few seconds and at the end.
+The output of the terminal does not change.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any, Protocol
 from codi2_storage.store import Store
 
 FOLDER = "logs"
-EVERY = 10.0  # seconds between two puts to a root that is not local
-OURS = "codi2"  # the logger that our lines go to; its children are named by what says them
-PREFECT = ("prefect.flow_runs", "prefect.task_runs")
+UPLOAD_SECONDS = 10.0  # between two uploads to an object store
+LOGGER = "codi2"  # parent of the project's loggers
+PREFECT_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 current: ContextVar[tuple[str, str] | None] = ContextVar("current run", default=None)
-"""(run id, flow) of whoever speaks: a run within a run writes to the same stream under its own id."""
+"""(run id, flow) of the current run. A nested run writes to the stream of the outer one under its own id."""
 
 
 def log_name(run_id: str) -> str:
@@ -36,12 +36,14 @@ def log_name(run_id: str) -> str:
 
 
 class Sink(Protocol):
+    """Destination of log lines."""
+
     def write(self, line: bytes) -> None: ...
     def close(self) -> None: ...
 
 
-class Appended:
-    """Lines of a local file, each by one write, so that several processes may append."""
+class LocalSink:
+    """A local file. Each line is one write, so that several processes can append."""
 
     def __init__(self, path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -54,15 +56,15 @@ class Appended:
         os.close(self.file)
 
 
-class Put:
-    """Lines kept here and put as a whole, now and then: object stores do not append."""
+class UploadSink:
+    """A file of an object store, which cannot append: lines are kept in memory and the whole file is uploaded at intervals."""
 
-    def __init__(self, store: Store, name: str, every: float = EVERY) -> None:
+    def __init__(self, store: Store, name: str, every: float = UPLOAD_SECONDS) -> None:
         self.store, self.name, self.every = store, name, every
         self.lines: list[bytes] = []
-        self.there = 0  # lines that the store has
+        self.uploaded = 0  # number of lines
         self.end = threading.Event()
-        self.thread = threading.Thread(target=self._follow, name=f"log {name}", daemon=True)
+        self.thread = threading.Thread(target=self._upload_regularly, name=f"log {name}", daemon=True)
         self.thread.start()
 
     def write(self, line: bytes) -> None:
@@ -71,23 +73,23 @@ class Put:
     def close(self) -> None:
         self.end.set()
         self.thread.join()
-        self._put()
+        self._upload()
 
-    def _follow(self) -> None:
+    def _upload_regularly(self) -> None:
         while not self.end.wait(self.every):
             try:
-                self._put()
-            except Exception as error:  # the store is away: these lines go with the next put
-                print(f"log: not put yet ({type(error).__name__})", file=sys.stderr)
+                self._upload()
+            except Exception as error:  # the next upload includes these lines
+                print(f"log {self.name}: upload failed ({type(error).__name__}), will retry", file=sys.stderr)
 
-    def _put(self) -> None:
-        if (count := len(self.lines)) > self.there:
+    def _upload(self) -> None:
+        if (count := len(self.lines)) > self.uploaded:
             self.store.write_bytes(self.name, b"".join(self.lines[:count]))
-            self.there = count
+            self.uploaded = count
 
 
-class Stream(logging.Handler):
-    """Writes records as lines. A line that cannot be written (a full disk) is said once, and never breaks the run."""
+class StreamHandler(logging.Handler):
+    """Writes log records as JSON lines. The first failed write (for example a full disk) prints a warning."""
 
     def __init__(self, sink: Sink, run: str, flow: str) -> None:
         super().__init__()
@@ -100,16 +102,16 @@ class Stream(logging.Handler):
         except Exception as error:
             if not self.broken:
                 self.broken = True
-                print(f"log: lines are lost: {error}", file=sys.stderr)
+                print(f"log of run {self.run}: lines are lost: {error}", file=sys.stderr)
 
     def line_of(self, record: logging.LogRecord) -> dict[str, Any]:
-        run, flow = current.get() or (self.run, self.flow)  # other threads know of no run within a run
+        run, flow = current.get() or (self.run, self.flow)  # the context variable is unset in other threads
         fields = dict(getattr(record, "fields", None) or {})
         if record.exc_info:
             fields["trace"] = "".join(traceback.format_exception(*record.exc_info))
         step = getattr(record, "step", None) or getattr(record, "task_name", None)
-        if step is None and not record.name.startswith(PREFECT):
-            step = record.name.removeprefix(f"{OURS}.")
+        if step is None and not record.name.startswith(PREFECT_LOGGERS):
+            step = record.name.removeprefix(f"{LOGGER}.")
         return {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -121,19 +123,19 @@ class Stream(logging.Handler):
         }
 
 
-_streams: list[Stream] = []  # of this process: at most one, the outermost run's
+_streams: list[StreamHandler] = []  # at most one in a process: that of the outermost run
 
 
 @contextmanager
-def streamed(store: Store, run_id: str, flow: str) -> Iterator[None]:
-    """All that is logged in the body goes to the run's stream; within another run's body, to that one's."""
+def log_stream(store: Store, run_id: str, flow: str) -> Iterator[None]:
+    """Write all log records of the body to the stream of the run, or of the outer run if there is one."""
     token = current.set((run_id, flow))
     try:
         if _streams:
             yield
             return
         path = store.local_path(log_name(run_id))
-        stream = Stream(Appended(path) if path else Put(store, log_name(run_id)), run_id, flow)
+        stream = StreamHandler(LocalSink(path) if path else UploadSink(store, log_name(run_id)), run_id, flow)
         _streams.append(stream)
         try:
             with attached(stream):
@@ -147,14 +149,14 @@ def streamed(store: Store, run_id: str, flow: str) -> Iterator[None]:
 
 @contextmanager
 def attached(stream: logging.Handler) -> Iterator[None]:
-    """Listen to the root logger (warnings of any library), to ours, and to Prefect's of runs from INFO on."""
+    """Attach the handler to the root logger (warnings of any library), and from INFO on to `codi2` and Prefect's runs."""
     undo: list[Callable[[], None]] = []
-    listens(logging.getLogger(), stream, undo)
-    ours = logging.getLogger(OURS)
-    propagate, ours.propagate = ours.propagate, False  # the terminal has our lines already
-    undo.append(lambda: setattr(ours, "propagate", propagate))
-    listens(ours, stream, undo, logging.INFO)
-    quieten(undo)
+    add_handler(logging.getLogger(), stream, undo)
+    logger = logging.getLogger(LOGGER)
+    propagate, logger.propagate = logger.propagate, False  # these records are on the terminal already
+    undo.append(lambda: setattr(logger, "propagate", propagate))
+    add_handler(logger, stream, undo, logging.INFO)
+    enable_prefect_info(undo)
     try:
         yield
     finally:
@@ -162,7 +164,9 @@ def attached(stream: logging.Handler) -> Iterator[None]:
             step()
 
 
-def listens(logger: logging.Logger, stream: logging.Handler, undo: list[Callable[[], None]], level: int = 0) -> None:
+def add_handler(
+    logger: logging.Logger, stream: logging.Handler, undo: list[Callable[[], None]], level: int = 0
+) -> None:
     logger.addHandler(stream)
     undo.append(lambda: logger.removeHandler(stream))
     if level:
@@ -171,25 +175,28 @@ def listens(logger: logging.Logger, stream: logging.Handler, undo: list[Callable
         undo.append(lambda: logger.setLevel(before))
 
 
-def quieten(undo: list[Callable[[], None]]) -> None:
-    """Let Prefect's loggers of runs speak from INFO on, and keep from the terminal what it did not show before."""
-    for name in PREFECT:
+def enable_prefect_info(undo: list[Callable[[], None]]) -> None:
+    """Set Prefect's run loggers to INFO, with filters that leave the terminal at its former level."""
+    for name in PREFECT_LOGGERS:
         logger = logging.getLogger(name)
-        before, shown = logger.level, logger.getEffectiveLevel()
-        logger.setLevel(min(shown, logging.INFO))
+        before, terminal_level = logger.level, logger.getEffectiveLevel()
+        logger.setLevel(min(terminal_level, logging.INFO))
         undo.append(lambda logger=logger, before=before: logger.setLevel(before))  # type: ignore[misc]
 
-        def keep(record: logging.LogRecord, name: str = name, shown: int = shown) -> bool:
-            return record.levelno >= shown or not record.name.startswith(name)
+        def keep(record: logging.LogRecord, name: str = name, terminal_level: int = terminal_level) -> bool:
+            return record.levelno >= terminal_level or not record.name.startswith(name)
 
         for handler in [*logging.getLogger().handlers, *logging.getLogger("prefect").handlers]:
-            if not isinstance(handler, Stream):
+            if not isinstance(handler, StreamHandler):
                 handler.addFilter(keep)
                 undo.append(lambda handler=handler, keep=keep: handler.removeFilter(keep))  # type: ignore[misc]
 
 
 def read_lines(store: Store, run_id: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The whole lines of a run's stream from a byte on, and the byte after them; nothing where there is no stream yet."""
+    """The complete lines of a run's stream from byte `start` on, and the position after them.
+
+    Returns no lines if the stream does not exist yet.
+    """
     name = log_name(run_id)
     path = store.local_path(name)
     try:

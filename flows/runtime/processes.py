@@ -1,4 +1,4 @@
-"""Long-running processes that belong to one command: started, kept running, and ended with it, whatever they started."""
+"""Supervised child processes of a command: started, restarted if they end, and ended together with their descendants."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import psutil
 
 from codi2_storage.host import child_processes
 
-MARK = "CODI2_SERVER"  # in the environment of every process that descends from a server; its value names the server
-RESTARTS, WINDOW = 5, 60.0  # a process that ends more often than that within seconds is given up
+MARK = (
+    "CODI2_SERVER"  # environment variable of every process that descends from a server; its value identifies the server
+)
+RESTARTS, WINDOW = 5, 60.0  # more restarts than this within so many seconds raise RestartLimit
 
 
-class GivenUp(RuntimeError):
-    """A process ends again and again; the message names its log."""
+class RestartLimit(RuntimeError):
+    """A process ended too often; the message names its log."""
 
 
 @dataclass
 class Child:
-    """A process that is started again where it ends."""
+    """A child process that is restarted if it ends."""
 
     name: str
     command: Sequence[str]
@@ -36,17 +38,17 @@ class Child:
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS))
 
     def start(self) -> None:
-        """Start it, and see that it ends where we are killed and cannot end it."""
+        """Start the process, with a watcher that ends it if this process is killed."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = child_processes.start(
                 self.command, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.forget()
+        self.stop_watcher()
         self.watch = child_processes.end_after_us(self.process)
 
-    def forget(self) -> None:
-        """End who watches over an earlier process of ours."""
+    def stop_watcher(self) -> None:
+        """End the watcher of the former process."""
         if self.watch is not None:
             self.watch.kill()
             self.watch.wait()
@@ -56,41 +58,41 @@ class Child:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def keep(self) -> bool:
-        """Start it again where it ended. Returns whether that was so. Raises GivenUp where it ends too often."""
+    def restart_if_ended(self) -> bool:
+        """Restart the process if it ended. Returns whether it did. Raises RestartLimit if it ended too often."""
         if self.process is None or self.running:
             return False
         now = time.monotonic()
         if len(self.ends) == RESTARTS and now - self.ends[0] < WINDOW:
-            raise GivenUp(f"{self.name} ended {RESTARTS + 1} times within a minute; what it said: {self.log}")
+            raise RestartLimit(f"{self.name} ended {RESTARTS + 1} times within a minute; its log: {self.log}")
         self.ends.append(now)
         self.start()
         return True
 
-    def ask_to_end(self) -> None:
+    def terminate(self) -> None:
         if self.running:
             assert self.process is not None
             self.process.terminate()
 
     def end(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL to what is still there after so many seconds."""
+        """Send SIGTERM, and SIGKILL if the process has not ended after so many seconds."""
         if self.process is None:
             return
         child_processes.end(self.process, seconds)
-        self.forget()
+        self.stop_watcher()
 
 
-def marked(mark: str) -> set[psutil.Process]:
-    """Processes that carry a server's mark in their environment, ourselves left out: also those whose parents are gone.
+def marked_processes(mark: str) -> set[psutil.Process]:
+    """All processes but this one with the server's mark in their environment, including those whose parents ended.
 
-    Some of Ray's write their names over theirs: those are known by whose descendants they were.
+    Some Ray processes overwrite their environment; those are found as descendants instead.
     """
-    found = set()
+    processes = set()
     for process in psutil.process_iter():
-        with suppress(psutil.Error):  # it has ended meanwhile, or is another user's
+        with suppress(psutil.Error):  # it ended, or belongs to another user
             if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                found.add(process)
-    return found
+                processes.add(process)
+    return processes
 
 
 def descendants(process: subprocess.Popen[bytes] | None) -> set[psutil.Process]:
@@ -100,18 +102,18 @@ def descendants(process: subprocess.Popen[bytes] | None) -> set[psutil.Process]:
 
 
 def outermost(processes: Collection[psutil.Process]) -> list[psutil.Process]:
-    """Those whose parents are not among them."""
+    """The processes whose parents are not in the collection."""
     pids = {process.pid for process in processes}
-    found = []
+    roots = []
     for process in processes:
         with suppress(psutil.Error):
             if process.ppid() not in pids:
-                found.append(process)
-    return found
+                roots.append(process)
+    return roots
 
 
 def end_all(processes: Iterable[psutil.Process], seconds: float) -> None:
-    """SIGTERM, and SIGKILL to those that are still there after so many seconds."""
+    """Send SIGTERM, and SIGKILL to processes that have not ended after so many seconds."""
     alive = list(processes)
     for process in alive:
         with suppress(psutil.NoSuchProcess):

@@ -1,10 +1,10 @@
-"""Progress with what is left of it on Prefect's page: long steps say how far they are in the log, and this listens.
+"""Prefect progress artifacts, created from log records with the fields `done` and `total`.
 
-    with shown_progress():
+    with progress_artifacts():
         ...
 
-`codi2_datasets.runtime.progress` and training log lines with the fields done and total; they know nothing of Prefect. A step that is
-over within seconds is not shown.
+`codi2_datasets.runtime.progress` and training log such records without a dependency on Prefect. A step that ends within
+seconds has no artifact.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from prefect.settings import PREFECT_API_URL
 from codi2_flows.runtime.artifacts import slug
 
 log = logging.getLogger("codi2.artifacts")
-EVERY = 5.0  # seconds
-SPEAKERS = ("codi2.progress", "codi2.train")
+EVERY = 5.0  # seconds between two updates
+LOGGERS = ("codi2.progress", "codi2.train")
 
 
 @dataclass
 class Step:
-    """A step under way: when its first line came and what was done by then; its artifact, once it has one."""
+    """A running step. `first`: `done` of its first record, at time `began`. `updated`: time of the last update."""
 
     began: float
     first: float
-    shown: float
+    updated: float
     artifact: UUID | None = None
 
     def seconds_left(self, done: float, total: float) -> float | None:
-        """By the pace since the first line."""
-        moved = done - self.first
-        return (time.monotonic() - self.began) / moved * (total - done) if moved > 0 else None
+        """Estimate from the pace since the first record."""
+        progressed = done - self.first
+        return (time.monotonic() - self.began) / progressed * (total - done) if progressed > 0 else None
 
 
-class Shown(logging.Handler):
-    """One artifact a step, made once it has gone on for a few seconds, and moved every few seconds."""
+class ProgressHandler(logging.Handler):
+    """Creates one artifact for each step that takes longer than a few seconds, and updates it every few seconds."""
 
     def __init__(self, every: float = EVERY) -> None:
         super().__init__(logging.INFO)
         self.every = every
-        self.context = copy_context()  # lines may come from threads that know of no run
+        self.context = copy_context()  # records may come from threads without the context of the run
         self.steps: dict[str, Step] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,26 +61,26 @@ class Shown(logging.Handler):
         name, now = str(getattr(record, "step", "") or record.name.rpartition(".")[2]), time.monotonic()
         step = self.steps.setdefault(name, Step(now, done, now))
         over = done >= total
-        if now - step.shown < self.every and not (over and step.artifact):
+        if now - step.updated < self.every and not (over and step.artifact):
             return
-        step.shown = now
+        step.updated = now
         left = None if over else fields.get("seconds_left") or step.seconds_left(done, total)
-        text = told(name, done, total, fields.get("unit", ""), left)
+        text = progress_text(name, done, total, fields.get("unit", ""), left)
         try:
-            self.context.copy().run(self.show, name, step, min(100.0, 100.0 * done / total), text)
-        except Exception as error:  # the server is away: the next line moves it on
-            log.debug("progress of %s is not on Prefect's page: %s", name, error)
+            self.context.copy().run(self.update, name, step, min(100.0, 100.0 * done / total), text)
+        except Exception as error:  # for example an unreachable server: the next record updates the artifact
+            log.debug("cannot update the progress artifact of %s: %s", name, error)
 
-    def show(self, name: str, step: Step, percent: float, text: str) -> None:
+    def update(self, name: str, step: Step, percent: float, text: str) -> None:
         if step.artifact is not None:
             update_progress_artifact(step.artifact, percent, text)
         else:
             key = f"progress-{slug(name)}"
-            step.artifact = create_progress_artifact(percent, key=key, description=text)  # type: ignore[assignment]  # no loop here
+            step.artifact = create_progress_artifact(percent, key=key, description=text)  # type: ignore[assignment]  # not a coroutine without an event loop
 
 
-def told(step: str, done: float, total: float, unit: str, left: float | None) -> str:
-    """'write: 120 of 546 samples, 14 s left'"""
+def progress_text(step: str, done: float, total: float, unit: str, left: float | None) -> str:
+    """For example 'write: 120 of 546 samples, 14 s left'. `left`: seconds."""
     count = f"{step}: {done:,} of {total:,} {unit}".rstrip()
     return count if left is None else f"{count}, {duration(left)} left"
 
@@ -92,13 +92,13 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress() -> Iterator[None]:
-    """Show the progress of the body; nothing outside of a run, or where no server is configured."""
+def progress_artifacts() -> Iterator[None]:
+    """Create artifacts for the steps of the body. Does nothing outside of a flow run or without a configured server."""
     if not PREFECT_API_URL.value() or FlowRunContext.get() is None:
         yield
         return
-    handler = Shown()
-    loggers = [logging.getLogger(name) for name in SPEAKERS]
+    handler = ProgressHandler()
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -1,8 +1,8 @@
-"""What every flow does around its body: a row in `runs`, a lease that shows that it lives, a stream of logs, an end by signals.
+"""Recording of a flow run: a row in the table `runs`, a lease with a heartbeat, a log stream, and handling of signals.
 
-with recorded("build-dataset", root, parameters) as run:
+with record_run("build-dataset", root, parameters) as run:
     ...
-    run.note(build_id=identity)
+    run.update(build_id=identity)
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from codi2_flows.runtime import webhook
-from codi2_flows.runtime.broken_pipe_guard import outlives_readers
+from codi2_flows.runtime.broken_pipe_guard import broken_pipe_guard
 from codi2_flows.runtime.errors import one_line
-from codi2_flows.runtime.logs import streamed
+from codi2_flows.runtime.logs import log_stream
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
 from codi2_storage.coordination import runs
@@ -34,14 +34,14 @@ from codi2_storage.host.shutdown import Stopping, stoppable
 from codi2_storage.store import Store
 
 log = logging.getLogger("codi2.run")
-PAUSES = (1.0, 4.0, 15.0)  # seconds before a row is written again to a store that is away
+PAUSES = (1.0, 4.0, 15.0)  # seconds between attempts to write a row after transient errors
 
 _current: ContextVar[str | None] = ContextVar("run id", default=None)
-_before: ContextVar[int] = ContextVar("attempts before", default=0)
+_previous_attempts: ContextVar[int] = ContextVar("previous attempts", default=0)
 
 
-class Running:
-    """The run of the body, whose row may be given more columns."""
+class RecordedRun:
+    """The run of the body. `update` sets columns of its row."""
 
     def __init__(self, store: Store, run: Run) -> None:
         self.store, self.run = store, run
@@ -51,19 +51,19 @@ class Running:
     def run_id(self) -> str:
         return self.run.run_id
 
-    def note(self, **columns: Any) -> None:
-        """What the row shall say at the end: build_id, uri, seed, ..."""
+    def update(self, **columns: Any) -> None:
+        """Set columns that are written at the end: build_id, uri, seed, ..."""
         self.run = replace(self.run, **columns)
 
-    def ended(self, status: str, reason: str | None = None) -> None:
-        """Write how it ended, a store that is away is asked again; and tell whoever wants to hear of ends that are bad."""
+    def finish(self, status: str, reason: str | None = None) -> None:
+        """Write the final row, retrying transient errors, and notify the webhook of a bad end."""
         seconds = round(time.monotonic() - self.start, 1)
         self.run = replace(self.run, status=status, reason=reason, ended_at=now(), seconds=seconds)
         try:
             self._put()
         finally:
             if self.run.parent is None:
-                webhook.tell(self.run.kind, self.run_id, status, reason, self.store.uri())
+                webhook.notify(self.run.kind, self.run_id, status, reason, self.store.uri())
 
     def _put(self) -> None:
         for pause in (*PAUSES, None):
@@ -77,68 +77,68 @@ class Running:
 
 
 @contextmanager
-def recorded(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[Running]:
-    """Record a run of `flow` in the catalog of `root` while the body runs and as it ends.
+def record_run(flow: str, root: str, parameters: dict[str, Any]) -> Iterator[RecordedRun]:
+    """Record a run of `flow` in the catalog of `root`, from the start of the body to its end.
 
-    Ends as completed, failed (an error), cancelled (a signal); one that is killed is found and called crashed by whoever
-    looks next. A run within the body of another is a part of that one.
+    The final status is completed, failed (an error) or cancelled (a signal). A killed run is marked as crashed by the
+    next process that finds it. A run within the body of another one is recorded as a part of that one.
     """
     store = Store(root)
     parent = _current.get()
-    run = begun(store, flow, parameters, parent)
-    running = Running(store, run)
+    run = new_run(store, flow, parameters, parent)
+    recorded = RecordedRun(store, run)
     with ExitStack() as stack:
         about = f"run {run.run_id}"
         stack.enter_context(lease(store, runs.PREFIX + run.run_id, about=about, forget=True))
         runs.put(store, run)
         token = _current.set(run.run_id)
         stack.callback(_current.reset, token)
-        stack.enter_context(streamed(store, run.run_id, flow))
-        at_last = lambda: running.ended(runs.CANCELLED, "stopped by force")  # noqa: E731
-        stopping = stack.enter_context(stoppable(at_last)) if parent is None else Stopping()
+        stack.enter_context(log_stream(store, run.run_id, flow))
+        on_forced_stop = lambda: recorded.finish(runs.CANCELLED, "stopped by force")  # noqa: E731
+        stopping = stack.enter_context(stoppable(on_forced_stop)) if parent is None else Stopping()
         if parent is None:
-            stack.enter_context(outlives_readers())
+            stack.enter_context(broken_pipe_guard())
         if parent is None and run.flow_run:
-            from codi2_flows.runtime.progress import shown_progress  # Prefect is here, and shall not be where it is not
+            from codi2_flows.runtime.progress import progress_artifacts  # imports Prefect, which only flows need
 
-            stack.enter_context(shown_progress())
+            stack.enter_context(progress_artifacts())
         log.info("%s started", flow, extra={"fields": {"parameters": run.parameters, "attempt": run.attempt}})
         try:
-            yield running
+            yield recorded
         except BaseException as error:
-            status, reason = verdict(error, stopping)
-            told = status == runs.FAILED
-            log.error("%s %s: %s", flow, status, reason, exc_info=error if told else None)
+            status, reason = status_and_reason(error, stopping)
+            with_trace = status == runs.FAILED
+            log.error("%s %s: %s", flow, status, reason, exc_info=error if with_trace else None)
             try:
-                running.ended(status, reason)
-            except Exception as other:  # the same full disk, say: the first error is the one to tell
-                print(f"run {run.run_id}: its end could not be recorded: {other}", file=sys.stderr)
+                recorded.finish(status, reason)
+            except Exception as other:  # for example the same full disk: the first error is the one to raise
+                print(f"run {run.run_id}: the end of the run could not be recorded: {other}", file=sys.stderr)
             raise
-        log.info("%s completed", flow, extra={"fields": {"seconds": round(time.monotonic() - running.start, 1)}})
-        running.ended(runs.COMPLETED)
+        log.info("%s completed", flow, extra={"fields": {"seconds": round(time.monotonic() - recorded.start, 1)}})
+        recorded.finish(runs.COMPLETED)
 
 
 @contextmanager
-def again(run: Run) -> Iterator[None]:
-    """The run that the body starts is one more attempt at what `run` crashed on."""
-    token = _before.set(run.attempt)
+def retry_of(run: Run) -> Iterator[None]:
+    """Count the run that the body starts as the next attempt of `run`, which crashed."""
+    token = _previous_attempts.set(run.attempt)
     try:
         yield
     finally:
-        _before.reset(token)
+        _previous_attempts.reset(token)
 
 
-def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | None) -> Run:
-    """The row of a run that starts. Runs of the same flow and parameters that died are marked as crashed, and counted."""
-    config = json.dumps(portable(store, parameters), sort_keys=True, default=plain)
-    died = [
+def new_run(store: Store, flow: str, parameters: dict[str, Any], parent: str | None) -> Run:
+    """The first row of a run. Dead runs of the same flow and parameters are marked as crashed and count as attempts."""
+    config = json.dumps(portable(store, parameters), sort_keys=True, default=json_value)
+    crashed = [
         marked
-        for one in runs.unfinished(store, flow)
-        if one.config == config and (marked := runs.mark_crashed(store, one, 0))
+        for run in runs.unfinished(store, flow)
+        if run.config == config and (marked := runs.mark_crashed(store, run, 0))
     ]
-    for one in died:
-        if one.parent is None:
-            webhook.tell(flow, one.run_id, one.status, one.reason, store.uri())
+    for run in crashed:
+        if run.parent is None:
+            webhook.notify(flow, run.run_id, run.status, run.reason, store.uri())
     moment = datetime.now(UTC)
     return Run(
         run_id=f"{flow}-{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:4]}",
@@ -146,7 +146,7 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
         config=config,
         status=runs.RUNNING,
         created_at=moment.isoformat(timespec="microseconds"),
-        attempt=1 + max([one.attempt for one in died] + [_before.get() if parent is None else 0]),
+        attempt=1 + max([run.attempt for run in crashed] + [_previous_attempts.get() if parent is None else 0]),
         parent=parent,
         flow_run=flow_run_id(),
         seed=parameters.get("seed"),
@@ -156,8 +156,8 @@ def begun(store: Store, flow: str, parameters: dict[str, Any], parent: str | Non
     )
 
 
-def verdict(error: BaseException, stopping: Stopping) -> tuple[str, str]:
-    """(status, reason in one line) of a body that raised."""
+def status_and_reason(error: BaseException, stopping: Stopping) -> tuple[str, str]:
+    """Status and one-line reason of a body that raised."""
     if stopping.signal is not None:
         return runs.CANCELLED, stopping.reason
     if not isinstance(error, (Exception, SystemExit)):
@@ -166,17 +166,17 @@ def verdict(error: BaseException, stopping: Stopping) -> tuple[str, str]:
 
 
 def flow_run_id() -> str | None:
-    """The id that Prefect gave the run; None outside of a flow."""
+    """Prefect's id of the flow run; None outside of a flow."""
     if "prefect" not in sys.modules:
         return None
     from prefect.runtime import flow_run
 
-    found = flow_run.get_id()
-    return str(found) if found else None
+    identity = flow_run.get_id()
+    return str(identity) if identity else None
 
 
-def plain(value: Any) -> Any:
-    """Parameters that are dataclasses or sets of values, as JSON has them."""
+def json_value(value: Any) -> Any:
+    """A parameter that JSON does not support: a dataclass, set or tuple as dict or list, anything else as a string."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, set | frozenset | tuple):

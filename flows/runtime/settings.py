@@ -1,13 +1,13 @@
-"""What must stand in the environment before Prefect is imported: quiet, offline, no phoning home, no proxy for loopback.
+"""Environment variables that must be set before Prefect is imported: quiet, offline, no telemetry, no proxy for loopback.
 
-Import this module first. Whoever sets one of these variables keeps their own value.
+Import this module first. A variable that the user has set keeps its value.
 """
 
 from __future__ import annotations
 
 import os
 
-from codi2_flows.runtime.temporary_server import end_with_us
+from codi2_flows.runtime.temporary_server import end_servers_at_exit
 from codi2_storage.host.folders import settle_home
 from codi2_storage.host.loopback import spare_loopback
 
@@ -19,11 +19,11 @@ QUIET = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_CLI_PROMPT": "false",
-    "OMP_WAIT_POLICY": "passive",  # torch's threads sleep instead of spinning where others want the core
+    "OMP_WAIT_POLICY": "passive",  # torch's threads sleep instead of spinning, which leaves the cores to other work
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # of loading weights, too
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # also of loading weights
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
@@ -32,4 +32,4 @@ for name, value in QUIET.items():
 
 spare_loopback()
 settle_home()
-end_with_us()
+end_servers_at_exit()

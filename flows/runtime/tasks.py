@@ -1,10 +1,10 @@
-"""What all tasks share: they are tried again after what passes by itself, and end where they hang.
+"""Options of all Prefect tasks: transient errors are retried, and a task that hangs is ended by a timeout.
 
-    @task(name="ingests", **LASTING)
+    @task(name="ingests", **TASK_OPTIONS)
 
-Results are not Prefect's to keep: every task asks the catalog first, by the hash of its inputs and of the versions of the
-operators involved, and does what is missing. So a retry, a rerun and a resumed run go on where the last one stopped, an
-equal call does nothing, and a changed operator version does its part again.
+Results are not stored in Prefect. Every task looks up finished work in the catalog, by the hash of its inputs and of the
+operator versions, and does only what is missing. Retries, reruns and resumed runs therefore continue where the last one
+stopped, an equal call does nothing, and a changed operator version repeats only its own part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect.task_engine import TaskRunTimeoutError
 from codi2_storage.coordination.transient_errors import is_transient
 
 log = logging.getLogger("codi2.retry")
-HOURS = "CODI2_TASK_HOURS"  # how long a task may take, where that is not 48 hours
+HOURS = "CODI2_TASK_HOURS"  # environment variable: timeout of a task in hours (48 by default)
 
 
 class Options(TypedDict):
@@ -31,33 +31,33 @@ class Options(TypedDict):
     timeout_seconds: float
 
 
-def passes(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is worth another try."""
+def should_retry(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a task failed with a transient error, so that a retry can succeed."""
     error = state.data
     if not isinstance(error, Exception) or isinstance(error, TaskRunTimeoutError) or not is_transient(error):
         return False
-    about = {"step": task.name, "fields": {"error": type(error).__name__, "tries": task_run.run_count}}
-    log.warning("this passes by itself: %s", error, extra=about)
+    extra = {"step": task.name, "fields": {"error": type(error).__name__, "tries": task_run.run_count}}
+    log.warning("transient error, the task is retried: %s", error, extra=extra)
     return True
 
 
-def hours() -> float:
-    """Raises ValueError for what is no number above 0."""
-    given = os.environ.get(HOURS, "48")
+def timeout_hours() -> float:
+    """The timeout of a task. Raises ValueError if the environment variable is not a number above 0."""
+    text = os.environ.get(HOURS, "48")
     try:
-        found = float(given)
+        hours = float(text)
     except ValueError:
-        found = 0.0
-    if found <= 0:
-        raise ValueError(f"${HOURS}={given}: hours that a task may take, more than 0")
-    return found
+        hours = 0.0
+    if hours <= 0:
+        raise ValueError(f"${HOURS}={text}: set it to the timeout of a task in hours, a number above 0")
+    return hours
 
 
-# a minute without the store is survived: 5 + 20 + 60 seconds, each longer by up to half
-LASTING: Options = {
+# 5 + 20 + 60 seconds, each longer by up to half: tasks survive a store that is unreachable for a minute
+TASK_OPTIONS: Options = {
     "retries": 3,
     "retry_delay_seconds": [5.0, 20.0, 60.0],
     "retry_jitter_factor": 0.5,
-    "retry_condition_fn": passes,
-    "timeout_seconds": hours() * 3600,
+    "retry_condition_fn": should_retry,
+    "timeout_seconds": timeout_hours() * 3600,
 }

@@ -1,8 +1,8 @@
-"""Prefect's temporary server: it starts beside a command's imports, and ends with the process that started it, even a killed one.
+"""Prefect's temporary server: started in parallel with a command's imports, and ended with the command even if that is killed.
 
-It runs in a session of its own: Ctrl-C reaches us alone, and the server still hears how the run ended. Prefect stops it at
-exit, which kill -9 leaves no time for: a server would stay behind for good. A shell waits for the process to be gone and
-ends the server then.
+The server runs in a session of its own, so that Ctrl-C does not reach it and the end of the run can still be recorded.
+Prefect stops it at exit, which does not happen after kill -9; therefore a watcher process ends the server once the command
+is gone.
 """
 
 from __future__ import annotations
@@ -24,31 +24,30 @@ import wrapt
 from codi2_storage.host import child_processes
 from codi2_storage.host.shutdown import requested
 
-LAST_SECONDS = 1.0  # that the server has to end, after Ctrl-C or SIGTERM
+LAST_SECONDS = 1.0  # for the server to end after Ctrl-C or SIGTERM
 EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
 @dataclass(frozen=True)
-class Early:
-    """A server that nobody has asked for yet."""
+class EarlyServer:
+    """A server that was started before a flow needs it."""
 
     port: int
     process: subprocess.Popen[Any]
 
 
-_early: list[Early] = []
+_early: list[EarlyServer] = []
 
 
-def end_with_us() -> None:
-    """Arrange it for servers that this process starts from now on. Prefect need not be imported yet, and is not here."""
+def end_servers_at_exit() -> None:
+    """End servers that Prefect starts from now on together with this process. Does not import Prefect."""
     wrapt.register_post_import_hook(_watch_servers, "prefect.server.api.server")
 
 
 def start_early() -> None:
-    """Start the server that a flow of this process will ask for, where no other is set, and do not wait for it.
+    """Start the temporary server that a flow of this process will need, unless a server is configured; do not wait for it.
 
-    Its seconds then pass while this process imports torch, Ray and the rest of Prefect. A server that does not come up is
-    Prefect's to start again.
+    It starts while this process imports torch, Ray and the rest of Prefect. If it fails, Prefect starts another one.
     """
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
@@ -57,12 +56,12 @@ def start_early() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    _early.append(Early(port, _serve(port, {})))
+    _early.append(EarlyServer(port, _serve(port, {})))
     atexit.register(_end_unused)
 
 
 def _serve(port: int, settings: Mapping[str, str]) -> subprocess.Popen[Any]:
-    """A server on the port, as Prefect starts it."""
+    """Start a server on the port, with the command that Prefect uses."""
     spec = importlib.util.find_spec("prefect")
     assert spec is not None and spec.origin is not None
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent), "--factory",
@@ -76,12 +75,12 @@ def _serve(port: int, settings: Mapping[str, str]) -> subprocess.Popen[Any]:
 
 
 def _watch_servers(module: ModuleType) -> None:
-    wrapt.wrap_function_wrapper(module, "SubprocessASGIServer._run_uvicorn_command", _started)
-    wrapt.wrap_function_wrapper(module, "SubprocessASGIServer.stop", _stopped)
+    wrapt.wrap_function_wrapper(module, "SubprocessASGIServer._run_uvicorn_command", _server_process)
+    wrapt.wrap_function_wrapper(module, "SubprocessASGIServer.stop", _stop_server)
 
 
-def _started(start: Any, instance: Any, args: Any, kwargs: Any) -> subprocess.Popen[Any]:
-    """Prefect asks for the process of its server: the early one, if it lives."""
+def _server_process(start: Any, instance: Any, args: Any, kwargs: Any) -> subprocess.Popen[Any]:
+    """Wrapper of Prefect's start of its server: the early one if it is running, else a new one."""
     from prefect.settings.context import get_current_settings
 
     while _early:
@@ -92,15 +91,15 @@ def _started(start: Any, instance: Any, args: Any, kwargs: Any) -> subprocess.Po
     return _serve(instance.port, get_current_settings().to_environment_variables(exclude_unset=True))
 
 
-def _stopped(stop: Any, instance: Any, args: Any, kwargs: Any) -> None:
-    """Prefect waits five seconds for its server to end; after Ctrl-C there is one."""
+def _stop_server(stop: Any, instance: Any, args: Any, kwargs: Any) -> None:
+    """Wrapper of Prefect's stop of its server, which waits five seconds: after Ctrl-C it waits one."""
     if requested.is_set() and instance.server_process is not None:
         child_processes.end(instance.server_process, LAST_SECONDS)
     stop(*args, **kwargs)
 
 
 def _end_unused() -> None:
-    """A server that no flow asked for: a mistake was found first, or someone pressed Ctrl-C."""
+    """Kill a server that no flow used, for example after an error or Ctrl-C."""
     for early in _early:
         early.process.kill()
         early.process.wait()

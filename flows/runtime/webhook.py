@@ -1,8 +1,8 @@
-"""Failures by webhook: a flow run that failed, crashed or was cancelled is told to the address in $CODI2_WEBHOOK.
+"""Webhook notifications: a flow run that failed, crashed or was cancelled is posted to the URL in $CODI2_WEBHOOK.
 
-One POST of JSON: {flow, run_id, state, reason, root, link}. Under `codi2 server` an automation of Prefect's tells it instead
-(`automations.py`), which also knows of runs that were killed; the variable is then kept from the runs, so that none is told twice.
-A message that cannot be delivered is said on stderr and never breaks a run.
+One POST of JSON: {flow, run_id, state, reason, root, link}. Under `codi2 server` a Prefect automation sends it instead
+(`automations.py`), which also covers killed runs; the variable is then removed from the environment of the runs, so that
+each is posted once. A failed delivery prints a warning and never breaks a run.
 """
 
 from __future__ import annotations
@@ -16,49 +16,52 @@ from http.client import HTTPException
 from codi2_storage.locations.urls import UrlError, parse_url
 
 WEBHOOK = "CODI2_WEBHOOK"
-TOLD = ("failed", "crashed", "cancelled")
+NOTIFIED_STATES = ("failed", "crashed", "cancelled")
 TIMEOUT = 5.0  # seconds
 
 
 class WebhookError(ValueError):
-    """What was given is no address that can be posted to."""
+    """The URL of the webhook is invalid."""
 
 
-def check_address(url: str) -> str:
-    """The URL as it is asked for. Raises WebhookError where it is none of http or https."""
+def check_url(url: str) -> str:
+    """The normalised URL. Raises WebhookError if it is not an http or https URL."""
     try:
         return parse_url(url).href
     except UrlError as error:
-        raise WebhookError(f"--webhook {url}: {error}; one that begins with http:// or https:// is wanted") from None
+        raise WebhookError(f"--webhook {url}: {error}; give a URL that begins with http:// or https://") from None
 
 
-def tell(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
-    """Tell how a run ended, where it ended badly and someone wants to know. Returns whether it was delivered."""
+def notify(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
+    """Post the end of a run if it was a bad one and a webhook is set. Returns whether it was delivered."""
     url = os.environ.get(WEBHOOK)
-    if not url or state.lower() not in TOLD:
+    if not url or state.lower() not in NOTIFIED_STATES:
         return False
     lines = (reason or "").strip().splitlines()
-    about = {"flow": flow, "run_id": run_id, "state": state.lower(), "reason": lines[0] if lines else ""}
-    return post(url, {**about, "root": root, "link": link or page_of_run()})
+    message = {"flow": flow, "run_id": run_id, "state": state.lower(), "reason": lines[0] if lines else ""}
+    return post(url, {**message, "root": root, "link": link or run_page_url()})
 
 
 def post(url: str, message: dict[str, str | None]) -> bool:
-    """POST once. What goes wrong is one line on stderr, without the URL: it may hold a secret."""
+    """POST the message once. An error prints one line without the URL, which may contain a secret."""
     try:
         data = json.dumps(message, ensure_ascii=False).encode()
-        asked = parse_url(url)
-        if asked.credentials:
-            raise UrlError("a URL with a user name or a password is not posted to")
-        request = urllib.request.Request(asked.href, data, {"Content-Type": "application/json"})
+        target = parse_url(url)
+        if target.credentials:
+            raise UrlError("a URL with a user name or a password is not supported")
+        request = urllib.request.Request(target.href, data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=TIMEOUT):
             return True
     except (OSError, HTTPException, ValueError) as error:
-        print(f"${WEBHOOK}: {message['state']} of {message['flow']} could not be told: {error}", file=sys.stderr)
+        print(
+            f"${WEBHOOK}: the message that {message['flow']} {message['state']} was not delivered: {error}",
+            file=sys.stderr,
+        )
         return False
 
 
-def page_of_run() -> str | None:
-    """Where Prefect shows the run that this is; None outside of a run or of a server."""
+def run_page_url() -> str | None:
+    """URL of Prefect's page of the current flow run; None outside of a run or without a configured server."""
     if "prefect" not in sys.modules:
         return None
     from prefect.runtime import flow_run

@@ -1,4 +1,4 @@
-"""What a server of ours asks of Prefect: a pool, its automations, who runs and who ended. Import it once the address is set."""
+"""Set-up and monitoring of flow runs through Prefect's client. Import it after the API URL is set."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from codi2_model.checkpoints.registry import promoted
 from codi2_storage.store import Store
 
 SERVING, BUILDING = "serve-model/rollout", "build-dataset/nightly"
-LATEST = 50  # runs that a look at what goes on takes in
+LATEST = 50  # newest runs that RunWatcher reads
 QUIET_STATES = {"Scheduled", "Pending", "Late", "AwaitingConcurrencySlot"}
 
 
 async def prepare(webhook: str | None, pool: str) -> int:
-    """Pool and automations, as they have to be before a worker starts. Returns how many runs an earlier server left."""
+    """Create work pool and automations before a worker starts. Returns the number of runs that an earlier server left."""
     async with get_client() as client:
-        left = await automations.crash_what_was_left(client)
+        left = await automations.mark_leftover_runs(client)
         with suppress(ObjectAlreadyExists):
             await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-        await automations.set_up(client, webhook)
+        await automations.create_automations(client, webhook)
         return left
 
 
 async def schedule_lines() -> list[str]:
-    """Every schedule, and when it fires next."""
+    """One line for each schedule with the time of its next run."""
     async with get_client() as client:
         scheduled = FlowRunFilter(state={"type": {"any_": ["SCHEDULED"]}})  # type: ignore[arg-type]  # made a filter
         soonest = FlowRunSort.EXPECTED_START_TIME_ASC
-        names = {deployment.id: deployment for deployment in await client.read_deployments()}
+        deployments = {deployment.id: deployment for deployment in await client.read_deployments()}
         flows = {flow.id: flow.name for flow in await client.read_flows()}
         lines: dict[str, str] = {}
         for run in await client.read_flow_runs(flow_run_filter=scheduled, sort=soonest, limit=200):
-            deployment = names.get(run.deployment_id) if run.deployment_id else None
+            deployment = deployments.get(run.deployment_id) if run.deployment_id else None
             if deployment is not None and run.next_scheduled_start_time is not None:
                 name = f"{flows.get(deployment.flow_id, '?')}/{deployment.name}"
                 lines.setdefault(name, f"next {name}: {run.next_scheduled_start_time.astimezone():%Y-%m-%d %H:%M:%S}")
         return list(lines.values())
 
 
-async def begin(root: str, build: bool) -> list[str]:
-    """Start what runs from the beginning: the model's server where a model is in place, and a build if wanted."""
+async def start_initial_runs(root: str, build: bool) -> list[str]:
+    """Start the model server if a model is promoted, and a build if `build` is true. Returns the deployments' names."""
     names = [SERVING] if promoted(Store(root)) else []
     names += [BUILDING] if build else []
     async with get_client() as client:
@@ -61,25 +61,25 @@ async def begin(root: str, build: bool) -> list[str]:
     return names
 
 
-async def crash_what_never_started() -> int:
-    """Returns how many runs were stuck; none while the server does not answer."""
+async def mark_stuck_runs() -> int:
+    """Mark stuck runs as crashed. Returns their number, or 0 if the server is unreachable."""
     try:
         async with get_client() as client:
-            return len(await automations.crash_what_never_started(client, datetime.now(UTC)))
+            return len(await automations.mark_stuck_runs(client, datetime.now(UTC)))
     except (httpx.HTTPError, OSError):
         return 0
 
 
-class Follower:
-    """Tells what became of runs since it was last asked."""
+class RunWatcher:
+    """Reports the runs whose state changed since the last call."""
 
     def __init__(self) -> None:
         self.seen: dict[object, str] = {}
         self.flows: dict[object, str] = {}
         self.first = True
 
-    def news(self) -> list[str]:
-        """A line for every run whose state has changed; nothing while the server does not answer."""
+    def changes(self) -> list[str]:
+        """One line for each run whose state changed. Empty if the server is unreachable."""
         try:
             with get_client(sync_client=True) as client:
                 runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=LATEST)
@@ -88,8 +88,8 @@ class Follower:
         except (httpx.HTTPError, OSError):
             return []
         lines = [self.line(run) for run in reversed(runs) if self.changed(run)]
-        quiet, self.first = self.first, False  # what ended before this server began is no news
-        return [] if quiet else lines
+        first, self.first = self.first, False  # runs of an earlier server are not reported
+        return [] if first else lines
 
     def changed(self, run: FlowRun) -> bool:
         state = run.state_name or ""
@@ -100,5 +100,5 @@ class Follower:
     def line(self, run: FlowRun) -> str:
         state = run.state
         message = (state.message or "").strip().splitlines() if state else []
-        why = f": {message[0]}" if message and run.state_name not in ("Completed", "Running") else ""
-        return f"{self.flows[run.flow_id]} {(run.state_name or '?').lower()}{why}  {PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"
+        reason = f": {message[0]}" if message and run.state_name not in ("Completed", "Running") else ""
+        return f"{self.flows[run.flow_id]} {(run.state_name or '?').lower()}{reason}  {PREFECT_UI_URL.value()}/runs/flow-run/{run.id}"

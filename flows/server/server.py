@@ -1,6 +1,7 @@
-"""`codi2 server`: a Prefect server, a pool, a worker, every deployment and our page, in the foreground, for one root.
+"""`codi2 server`: a Prefect server, work pool, worker, all deployments and the page of `codi2 browse`, for one root.
 
-What Prefect keeps lies in the cache, in a folder for the root, never in the user's profile: a later call finds its history.
+It runs in the foreground. Prefect's files are in the cache, in one folder for each root, and never in the user's profile, so
+that a later call has the history of earlier ones.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import IO
 import psutil
 
 from codi2_datasets.formats.hashing import sha256
-from codi2_flows.runtime.processes import MARK, Child, descendants, end_all, marked, outermost
+from codi2_flows.runtime.processes import MARK, Child, descendants, end_all, marked_processes, outermost
 from codi2_flows.runtime.webhook import WEBHOOK
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.host import child_processes
@@ -34,23 +35,23 @@ from codi2_storage.host.shutdown import LAST_WORDS, SECONDS, stoppable
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
-HOME = "CODI2_SERVER_HOME"  # where Prefect's own files lie, if not in the cache
+HOME = "CODI2_SERVER_HOME"  # environment variable: folder of Prefect's files, instead of the cache
 HOST = "127.0.0.1"
 POOL = "default"
-READY = 120.0  # seconds that the server may take to answer
-ENDING = 9.0  # seconds from Ctrl-C until everything is gone, by force where it must be
-RUN_ENDS = 3.5  # of them, that a run may take to end by itself: what it does then is recorded
-LOOK_EVERY = 3.0  # seconds between two looks at what goes on
-BUILD_EVERY = 15.0  # and at which build is the latest, and for runs that are stuck
+READY = 120.0  # seconds for the Prefect server to start
+ENDING = 9.0  # seconds from Ctrl-C until all processes have ended, by SIGKILL if necessary
+RUN_ENDS = 3.5  # of these, seconds for a run to end by itself and record its end
+LOOK_EVERY = 3.0  # seconds between two checks of processes and runs
+BUILD_EVERY = 15.0  # seconds between two checks for a new build and for stuck runs
 
 
 class ServerError(RuntimeError):
-    """The server cannot start, or did not; the message says why."""
+    """The server cannot start; the message gives the reason."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a server stands. Ports are of the loopback address."""
+class ServerConfig:
+    """Root, ports and webhook of a server. Ports are on the loopback address."""
 
     root: str
     port: int
@@ -59,29 +60,29 @@ class Place:
 
     @property
     def home(self) -> Path:
-        """Of everything that is kept for this root's server: Prefect's database, logs."""
+        """Folder of the server's files: Prefect's database, logs."""
         folder = os.environ.get(HOME)
         return Path(folder).absolute() if folder else cache_home() / "server" / sha256(identity(Store(self.root)))[:12]
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
-    def take_environment(self) -> None:
-        """Make this process, and those it starts, Prefect of this server, whatever the user's own settings say.
+    def set_environment(self) -> None:
+        """Configure Prefect in this process and its children for this server, overriding the user's settings.
 
-        Prefect must not be imported yet.
+        Call it before Prefect is imported.
         """
         for name in ("PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", WEBHOOK):
             os.environ.pop(name, None)
         os.environ |= {
             "PREFECT_HOME": str(self.home),
-            "PREFECT_API_URL": f"{self.address}/api",
-            "PREFECT_UI_URL": self.address,
-            "PREFECT_SERVER_UI_API_URL": f"{self.address}/api",
+            "PREFECT_API_URL": f"{self.url}/api",
+            "PREFECT_UI_URL": self.url,
+            "PREFECT_SERVER_UI_API_URL": f"{self.url}/api",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # the page shows what runs say
+            "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # Prefect's page shows the logs of runs
             MARK: uuid.uuid4().hex,
             SECONDS: str(RUN_ENDS),
             **child_processes.OWN_CODE,
@@ -89,25 +90,30 @@ class Place:
 
 
 @contextmanager
-def alone(place: Place) -> Iterator[None]:
-    """One server for a root: two would start every run twice. Raises ServerError where another runs."""
-    place.home.mkdir(parents=True, exist_ok=True)
-    lock: IO[str] = (place.home / "lock").open("a+")
+def exclusive(config: ServerConfig) -> Iterator[None]:
+    """Hold the lock of the root's server, because two servers would start every run twice.
+
+    Raises ServerError if another server is running for the root.
+    """
+    config.home.mkdir(parents=True, exist_ok=True)
+    lock: IO[str] = (config.home / "lock").open("a+")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise ServerError(f"a server for {place.root} runs already: {lock.read().strip()}") from None
+            raise ServerError(
+                f"--root {config.root}: a server for this root runs already: {lock.read().strip()}; stop that one first"
+            ) from None
         lock.truncate(0)
-        lock.write(f"{place.address} (process {os.getpid()})")
+        lock.write(f"{config.url} (process {os.getpid()})")
         lock.flush()
         yield
 
 
-def standing(root: str) -> str | None:
-    """The address of the server that runs for a root on this machine; None where none does."""
-    lock = Place(root, 0, 0).home / "lock"
+def running_server_url(root: str) -> str | None:
+    """The URL of the server that runs for a root on this machine; None if there is none."""
+    lock = ServerConfig(root, 0, 0).home / "lock"
     if not lock.exists():
         return None
     with lock.open() as file:
@@ -115,125 +121,127 @@ def standing(root: str) -> str | None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return file.read().partition(" ")[0] or None
-        return None  # nobody holds it: that server has ended
+        return None  # the lock is free: that server has ended
 
 
 class Server:
-    """The processes of one server. `start` brings them up in order, `watch` keeps them up, `end` ends them all."""
+    """The processes of one server. `start` starts them in order, `watch` restarts them, `end` ends them all."""
 
-    def __init__(self, place: Place, deployments: Path) -> None:
-        self.place, self.mark, self.environment = place, os.environ[MARK], dict(os.environ)
-        self.seen: str | None = None  # the build that our page shows
-        self.started: set[psutil.Process] = set()  # what the worker and its runs started, as far as we saw
+    def __init__(self, config: ServerConfig, deployments: Path) -> None:
+        self.config, self.mark, self.environment = config, os.environ[MARK], dict(os.environ)
+        self.browsed_build: str | None = None
+        self.started: set[psutil.Process] = set()  # known descendants of the worker
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(place.port))
+        self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(config.port))
         self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
-        browse = [sys.executable, "-m", "codi2_flows.cli.main", "browse", "--root", place.root]
-        self.page = self.child("page", *browse, "--port", str(place.page_port))
+        browse = [sys.executable, "-m", "codi2_flows.cli.main", "browse", "--root", config.root]
+        self.page = self.child("page", *browse, "--port", str(config.page_port))
         self.deploy = [*prefect, "deploy", "--all", "--prefect-file", str(deployments)]
 
     def child(self, name: str, *command: str) -> Child:
-        return Child(name, command, self.environment, self.place.home / "logs" / f"{name}.log")
+        return Child(name, command, self.environment, self.config.home / "logs" / f"{name}.log")
 
     def start(self) -> None:
-        say("starting a Prefect server")
+        print_line("starting a Prefect server")
         self.prefect.start()
         self.wait_until_ready()
         from codi2_flows.server.run_watcher import prepare
 
-        left = asyncio.run(prepare(self.place.webhook, POOL))
+        left = asyncio.run(prepare(self.config.webhook, POOL))
         if left:
-            say(f"{left} runs of an earlier server had not ended: marked as crashed")
-        say("deploying every flow")
+            print_line(f"{left} runs of an earlier server had not ended: marked as crashed")
+        print_line("deploying every flow")
         done = child_processes.run(self.deploy, env=self.environment, text=True)
         if done.returncode:
-            raise ServerError(f"deploying failed: {last_line(done.stderr or done.stdout)}")
+            raise ServerError(f"`prefect deploy` failed: {last_line(done.stderr or done.stdout)}")
         self.worker.start()
 
     def wait_until_ready(self) -> None:
         end = time.monotonic() + READY
         while time.monotonic() < end and self.prefect.running:
             try:
-                with urllib.request.urlopen(f"{self.place.address}/api/health", timeout=5) as answer:
-                    if json.load(answer) is True:
+                with urllib.request.urlopen(f"{self.config.url}/api/health", timeout=5) as response:
+                    if json.load(response) is True:
                         return
             except (urllib.error.URLError, TimeoutError, OSError):
                 time.sleep(0.3)
-        raise ServerError(f"Prefect's server did not start; what it said: {self.prefect.log}")
+        raise ServerError(f"the Prefect server did not start; its log: {self.prefect.log}")
 
     def watch(self) -> None:
-        """Until someone ends it: start again what ended, start our page once there is something to see, say what runs."""
-        from codi2_flows.server.run_watcher import Follower, crash_what_never_started
+        """Loop until the server is stopped: restart ended processes, browse the latest build, print changes of runs."""
+        from codi2_flows.server.run_watcher import RunWatcher, mark_stuck_runs
 
-        follower, looked = Follower(), -BUILD_EVERY
+        watcher, checked = RunWatcher(), -BUILD_EVERY
         while True:
             for child in (self.prefect, self.worker, self.page):
-                if child.keep():
-                    say(f"{child.name} had ended and was started again; what it said: {child.log}")
-            if time.monotonic() >= looked + BUILD_EVERY:
-                looked = time.monotonic()
-                self.show_latest()
-                asyncio.run(crash_what_never_started())
-            for line in follower.news():
-                say(line)
-            self.started = {one for one in self.started if one.is_running()} | descendants(self.worker.process)
+                if child.restart_if_ended():
+                    print_line(f"{child.name} ended and was restarted; its log: {child.log}")
+            if time.monotonic() >= checked + BUILD_EVERY:
+                checked = time.monotonic()
+                self.browse_latest_build()
+                asyncio.run(mark_stuck_runs())
+            for line in watcher.changes():
+                print_line(line)
+            self.started = {process for process in self.started if process.is_running()}
+            self.started |= descendants(self.worker.process)
             time.sleep(LOOK_EVERY)
 
-    def show_latest(self) -> None:
-        """Our page over the latest build, once there is one: the page is started anew for each."""
-        latest = Catalog(self.place.root).latest_build()
-        if latest is None or latest == self.seen:
+    def browse_latest_build(self) -> None:
+        """Restart `codi2 browse` when there is a new build."""
+        latest = Catalog(self.config.root).latest_build()
+        if latest is None or latest == self.browsed_build:
             return
         self.page.end(5)
         self.page.start()
-        self.seen = latest
-        say(f"our page: http://{HOST}:{self.place.page_port}, build {latest}")
+        self.browsed_build = latest
+        print_line(f"codi2 browse: http://{HOST}:{self.config.page_port}, build {latest}")
 
     def end(self) -> None:
-        """First the worker, so that nothing starts, with the runs; the server last: it hears how they ended.
+        """End the worker first, so that no run starts, and its runs; the Prefect server last, so that it records their ends.
 
-        Runs are asked alone, and end what they started; whatever is there after them is swept up.
+        Only the outermost processes of runs get SIGTERM, and end their children. What remains is killed.
         """
-        self.started |= descendants(self.worker.process) | marked(self.mark)
-        runs = outermost([one for one in self.started if one.pid not in self.own() and one.is_running()])
-        self.worker.ask_to_end()
-        self.page.ask_to_end()
+        self.started |= descendants(self.worker.process) | marked_processes(self.mark)
+        own = self.own_pids()
+        runs = outermost([process for process in self.started if process.pid not in own and process.is_running()])
+        self.worker.terminate()
+        self.page.terminate()
         end_all(runs, RUN_ENDS + LAST_WORDS)
         for child in (self.worker, self.page, self.prefect):
             child.end(1)
-        end_all(self.started | marked(self.mark), 0.2)
+        end_all(self.started | marked_processes(self.mark), 0.2)
 
-    def own(self) -> set[int]:
+    def own_pids(self) -> set[int]:
         return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}
 
 
-def run(place: Place, deployments: Path, at_once: bool = False) -> None:
-    """Serve until Ctrl-C or SIGTERM, then end everything that was started. `at_once`: a build starts with the server."""
-    server = Server(place, deployments)
+def run(config: ServerConfig, deployments: Path, build_now: bool = False) -> None:
+    """Run the server until Ctrl-C or SIGTERM, then end all its processes. `build_now`: start a build with the server."""
+    server = Server(config, deployments)
     with stoppable() as stopping:
         stopping.patience = ENDING
         try:
             server.start()
-            from codi2_flows.server.run_watcher import begin, schedule_lines
+            from codi2_flows.server.run_watcher import schedule_lines, start_initial_runs
 
-            for line in (f"Prefect's page: {place.address}", *asyncio.run(schedule_lines())):
-                say(line)
-            for name in asyncio.run(begin(place.root, at_once)):
-                say(f"{name} begins")
-            say("Ctrl-C ends all of it")
+            for line in (f"Prefect page: {config.url}", *asyncio.run(schedule_lines())):
+                print_line(line)
+            for name in asyncio.run(start_initial_runs(config.root, build_now)):
+                print_line(f"{name} starts")
+            print_line("Ctrl-C ends the server and its runs")
             server.watch()
         except KeyboardInterrupt:
             stopping.heard = True
-            say("ending; runs under way are told to stop")
+            print_line("ending the server; stopping active runs")
         finally:
             server.end()
-    say("ended")
+    print_line("ended")
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
 def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

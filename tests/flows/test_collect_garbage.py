@@ -48,7 +48,7 @@ def builds(root: str) -> set[str]:
 def test_a_dry_run_says_what_would_go_and_removes_nothing(codi2: Codi2, root: str) -> None:
     before = Store(root).list()
     status, out, _ = codi2("gc", "--root", root, "--keep", "1", "--grace", "0", "--dry-run")
-    assert status == 0 and "build cc33" in out and out.splitlines()[-1].startswith("would remove ")
+    assert status == 0 and "build cc33" in out and out.splitlines()[-1].startswith("would delete ")
     assert Store(root).list() == before
     lines = json.loads(codi2("gc", "--root", root, "--keep", "1", "--grace", "0", "--dry-run", "--json")[1])["lines"]
     assert {line["kind"] for line in lines} >= {"build"} and sum(line["bytes"] for line in lines) > 8_000
@@ -57,7 +57,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(codi2: Codi2, root: st
 def test_what_is_pinned_stays_until_it_is_unpinned(codi2: Codi2, root: str) -> None:
     assert codi2("pin", "aa", "--root", root, "--reason", "the paper's")[:2] == (0, "aa11\n")
     status, out, _ = codi2("gc", "--root", root, "--keep", "1", "--grace", "0s")
-    assert status == 0 and "the paper's" in out and out.splitlines()[-1].startswith("removed ")
+    assert status == 0 and "the paper's" in out and out.splitlines()[-1].startswith("deleted ")
     assert builds(root) == {"aa11", "cc33"}
     assert codi2("unpin", "aa11", "--root", root)[:2] == (0, "aa11\n")
     assert codi2("pin", "latest", "--root", root)[1] == codi2("unpin", "latest", "--root", root)[1] == "cc33\n"
@@ -66,14 +66,15 @@ def test_what_is_pinned_stays_until_it_is_unpinned(codi2: Codi2, root: str) -> N
 
 
 def test_compact_says_where_there_is_nothing_to_do(codi2: Codi2, root: str) -> None:
-    assert codi2("compact", "--root", root)[:2] == (0, "nothing to do: few commits lie loose\n")
+    status, out, _ = codi2("compact", "--root", root)
+    assert status == 0 and out.startswith("nothing to compact")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gc", "--root", "{root}", "--grace", "soon"], "--grace soon: write 90s, 30m, 12h or 1d"),
-        (["gc", "--root", "{root}", "--keep", "0"], "--keep and --models: at least 1"),
+        (["gc", "--root", "{root}", "--grace", "soon"], "--grace soon"),
+        (["gc", "--root", "{root}", "--keep", "0"], "--keep 0"),
         (["gc", "--root", "{root}/mistyped"], "mistyped: no catalog there"),
         (["pin", "zz", "--root", "{root}"], "zz"),
         (["unpin", "aa11", "--root", "{root}"], "aa11"),

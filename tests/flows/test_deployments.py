@@ -19,7 +19,7 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 
 from codi2_flows.runtime import events
-from codi2_flows.server.deployments import Chosen, deployments_file, rendered
+from codi2_flows.server.deployments import DeploymentOptions, deployments_file, render
 
 ROOT = Path(__file__).parents[2]
 LOCAL = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -106,8 +106,10 @@ def test_each_event_that_is_told_is_heard_by_one_deployment() -> None:
 
 
 def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
-    chosen = Chosen("/data/root", "/data/my.yaml", "test", 3, 7, 9000, weekly="0 4 * * 1", every=timedelta(minutes=5))
-    made = {one["entrypoint"]: one for one in rendered(chosen, datetime(2026, 1, 1, tzinfo=UTC))["deployments"]}
+    chosen = DeploymentOptions(
+        "/data/root", "/data/my.yaml", "test", 3, 7, 9000, weekly="0 4 * * 1", every=timedelta(minutes=5)
+    )
+    made = {one["entrypoint"]: one for one in render(chosen, datetime(2026, 1, 1, tzinfo=UTC))["deployments"]}
     build = made["codi2_flows.build_dataset.build_dataset"]
     asked = {"recipe": "/data/my.yaml", "root": "/data/root", "workers": 3, "limit": 7}
     assert build["parameters"].items() >= asked.items()
@@ -121,7 +123,7 @@ def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
 
 def test_an_installed_package_holds_the_deployments(tmp_path: Path) -> None:
     assert deployments_file().read_text() == (ROOT / "prefect.yaml").read_text()
-    code = "import codi2_flows.server.deployments as d; print(d.rendered(d.Chosen('/data'))['name'])"
+    code = "import codi2_flows.server.deployments as d; print(d.render(d.DeploymentOptions('/data'))['name'])"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "codi2"

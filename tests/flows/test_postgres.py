@@ -68,7 +68,7 @@ def test_a_server_on_postgres_deploys_and_runs_several_flows_at_once(
 ) -> None:
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", database)
     server = start_server(tmp_path)
-    server.said("Ctrl-C ends all of it")
+    server.said("Ctrl-C ends")
     assert not (server.folder / "home" / "prefect.db").exists()
     deployments = server.ask("deployments/filter", {})
     assert len(deployments) >= 9

@@ -23,9 +23,9 @@ RECIPE = {
 KILLED = """
 import os, signal, sys
 import codi2_flows.runtime.settings
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run
 parameters = {"recipe": sys.argv[2], "root": sys.argv[1], "workers": 1, "limit": 20}
-with recorded("build-dataset", sys.argv[1], parameters):
+with record_run("build-dataset", sys.argv[1], parameters):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -56,7 +56,7 @@ def test_a_run_that_crashed_too_often_is_given_up(tmp_path: Path, monkeypatch: p
     def forbidden(kind: str) -> None:
         raise AssertionError(f"{kind} was run")
 
-    monkeypatch.setattr(resume, "flow_of", forbidden)
+    monkeypatch.setattr(resume, "load_flow", forbidden)
     for _ in range(2):
         killed(tmp_path, "x.yaml")
     [row] = resume_crashed(str(tmp_path), attempts=2)
@@ -65,7 +65,7 @@ def test_a_run_that_crashed_too_often_is_given_up(tmp_path: Path, monkeypatch: p
 
 def test_flows_that_can_be_resumed_are_there() -> None:
     for kind in resume.RESUMABLE:
-        assert resume.flow_of(kind).name == kind  # type: ignore[attr-defined]
+        assert resume.load_flow(kind).name == kind  # type: ignore[attr-defined]
 
 
 def test_two_builds_started_at_once_do_the_work_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from codi2_datasets.publishing.contact_sheets import read_samples
 from codi2_flows.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
 from codi2_flows.retrain import retrain
-from codi2_flows.runtime.checks import ready
+from codi2_flows.runtime.checks import check_retrain
 from codi2_model.checkpoints.lookup import find_trained
 from codi2_model.checkpoints.registry import UsageError, deployments, promote, promoted, resolve, roll_back
 from codi2_model.checkpoints.reproduce import compare_checkpoints
@@ -118,7 +118,7 @@ def test_an_equal_model_is_not_promoted_again_and_nothing_is_done_twice(line: tu
     root, summary = line
     before = deployments(Store(root))
     again = retrain(str(given / "line.yaml"), "test", root, 2, 160, train_workers=2, **TWO)
-    assert again["decision"] == "not promoted: this model is in place already"
+    assert again["decision"] == "not promoted: this model is promoted already"
     assert again["metrics"] == summary["metrics"] and deployments(Store(root)) == before
     kinds = [row["kind"] for row in Catalog(root).sql("select kind from runs").to_pylist()]
     assert kinds.count("train") == kinds.count("evaluation") == 2
@@ -138,12 +138,12 @@ def test_a_worse_model_is_not_promoted_and_the_reason_gives_the_figures(line: tu
 def test_what_is_asked_for_wrongly_stops_it_before_any_work(given: Path, tmp_path: Path) -> None:
     recipe = str(given / "line.yaml")
     with pytest.raises(UsageError, match="no such metric"):
-        ready(str(tmp_path / "root"), recipe, "test", "scratch", Gate(metrics=("accuracy",)))
+        check_retrain(str(tmp_path / "root"), recipe, "test", "scratch", Gate(metrics=("accuracy",)))
     with pytest.raises(UsageError, match="no checkpoint there"):
-        ready(str(tmp_path / "root"), recipe, "test", "0123456789abcdef", Gate())
+        check_retrain(str(tmp_path / "root"), recipe, "test", "0123456789abcdef", Gate())
     promote(Store(tmp_path / "root"), "0123456789abcdef", str(tmp_path / "gone"), "first")
-    with pytest.raises(UsageError, match=r"the model in place, is not at .*codi2 rollback"):
-        ready(str(tmp_path / "root"), recipe, "test", "scratch", Gate())
+    with pytest.raises(UsageError, match=r"promoted model .*codi2 rollback"):
+        check_retrain(str(tmp_path / "root"), recipe, "test", "scratch", Gate())
 
 
 def test_generation_is_resumable_and_lists_what_failed(line: tuple[str, dict], tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_copied_root_is_used_by_itself_and_what_was_done_is_done(
     assert resolve(copy, None) == Path(copy) / Path(summary["checkpoint"]).relative_to(root)
     assert train_and_record(TrainRequest("test", copy, summary["build"])).startswith(f"{copy}/runs/")
     again = retrain(str(given / "line.yaml"), "test", copy, 2, 160, train_workers=2, **TWO)
-    assert again["decision"] == "not promoted: this model is in place already"
+    assert again["decision"] == "not promoted: this model is promoted already"
     assert again["page"] == summary["page"].replace(root, copy) and Path(again["page"]).is_file()
     assert again["metrics"] == summary["metrics"]
     found = model_lineage(Catalog(copy))

@@ -65,8 +65,8 @@ COMMANDS = [
     ),
     pytest.param("ctrl-c", ["serve", "--port", "0", "--root", "none"], "Ctrl-C stops it", 0, ["codi2: shutting down"], id="serve"),
     pytest.param("SIGTERM", ["serve", "--port", "0", "--root", "none"], "Ctrl-C stops it", 0, ["codi2: shutting down"], id="serve SIGTERM", marks=SLOW),
-    pytest.param("ctrl-c", SERVER, "our page", 0, ENDING, id="server", marks=SLOW),
-    pytest.param("SIGTERM", SERVER, "our page", 0, ENDING, id="server SIGTERM", marks=SLOW),
+    pytest.param("ctrl-c", SERVER, "codi2 browse: ", 0, ENDING, id="server", marks=SLOW),
+    pytest.param("SIGTERM", SERVER, "codi2 browse: ", 0, ENDING, id="server SIGTERM", marks=SLOW),
     pytest.param("ctrl-c", ["browse", "--port", "0", "--root", "root"], "Look at http", 0, ["codi2: stopped"], id="browse"),
     pytest.param("ctrl-c", ["chat", "--root", "none"], "> $", 0, [], id="chat"),
     pytest.param("SIGTERM", ["chat", "--root", "none"], "> $", 1, [STOPPED], id="chat SIGTERM", marks=SLOW),
@@ -226,10 +226,10 @@ except KeyboardInterrupt as error:
 def test_what_does_not_end_by_itself_is_ended_by_force_and_its_end_recorded(tmp_path: Path) -> None:
     code = """
 import sys, time
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run
 from codi2_storage.host.shutdown import listen
 listen()
-with recorded("build-dataset", sys.argv[1], {}):
+with record_run("build-dataset", sys.argv[1], {}):
     print("working", flush=True)
     while True:
         try:

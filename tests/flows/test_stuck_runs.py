@@ -16,7 +16,7 @@ import pytest
 
 from codi2_flows.cli import runs
 from codi2_flows.server import automations
-from codi2_flows.server.automations import crash_what_never_started
+from codi2_flows.server.automations import mark_stuck_runs
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -54,17 +54,17 @@ def test_a_run_that_waits_too_long_has_crashed_and_the_reason_says_since_when() 
         ("late", "Late", 9, "default"),
         ("by hand", "Late", 99, "paused"),
     )
-    found = asyncio.run(crash_what_never_started(client, NOW))
+    found = asyncio.run(mark_stuck_runs(client, NOW))
     assert [run.id for run in found] == ["killed worker", "no worker"]
     assert client.crashed == {
-        "killed worker": "pending for 6 minutes: its worker took it and never began",
+        "killed worker": "pending for 6 minutes: its worker took it but did not start it",
         "no worker": "late for 11 minutes: no worker took it",
     }
     assert client.asked.state.name.any_ == ["Pending", "Late"]  # those that await a place are not asked for
 
 
 def test_the_webhook_hears_of_crashed_runs_but_of_none_that_gave_way() -> None:
-    trigger = automations.telling(uuid4()).trigger
+    trigger = automations.webhook_automation(uuid4()).trigger
     assert "prefect.flow-run.Crashed" in trigger.expect
     assert trigger.match.root["prefect.state-message"] == "!Deployment concurrency limit*"
 
@@ -74,7 +74,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
     """A server that answers as Prefect's; gives the filters that it was asked with."""
     asked: list[Any] = []
 
-    class Answers(BaseHTTPRequestHandler):
+    class RequestHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(question)
@@ -95,7 +95,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
                     {**run, "name": "by hand", "state": {"message": None}},
                 ],
                 "CRASHED": [
-                    {**run, "name": "stuck", "state": {"message": "pending for 5 minutes: its worker took it and never began"}},
+                    {**run, "name": "stuck", "state": {"message": "pending for 5 minutes: its worker took it but did not start it"}},
                     {**run, "name": "began", "state": {"message": "x"}, "start_time": "2026-01-01T02:00:01+00:00"},
                 ],
             }[question["flow_runs"]["state"]["type"]["any_"][0]]  # fmt: skip
@@ -103,7 +103,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]
         def log_message(self, *args: Any) -> None:
             """Quiet."""
 
-    server = HTTPServer(("127.0.0.1", 0), Answers)
+    server = HTTPServer(("127.0.0.1", 0), RequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
     yield lambda: asked
@@ -119,9 +119,9 @@ def test_status_says_which_runs_gave_way_or_never_started_and_why(
     found = json.loads(capsys.readouterr().out)
     assert [(run["flow"], run["name"]) for run in found["gave_way"]] == [("build-dataset", "second")]
     assert [(run["name"], run["why"]) for run in found["never_started"]] == [
-        ("stuck", "pending for 5 minutes: its worker took it and never began")
+        ("stuck", "pending for 5 minutes: its worker took it but did not start it")
     ]
     runs.status(root=str(tmp_path))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "gave way" in shown and "Deployment concurrency limit reached." in shown and "by hand" not in shown
-    assert "never started" in shown and "its worker took it and never began" in shown
+    assert "skipped" in shown and "Deployment concurrency limit reached." in shown and "by hand" not in shown
+    assert "never started" in shown and "its worker took it but did not start it" in shown

@@ -1,4 +1,4 @@
-"""What a batch made, to look at: the first replies as media files, a page and a contact sheet."""
+"""The page of a batch: the first replies as media files, an HTML page and a contact sheet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 from codi2_datasets.formats.sample import Sample
 from codi2_datasets.publishing.shards import decode
 from codi2_model.evaluation.report.outputs import GenerationItem, write_generations
-from codi2_model.serving.batch.request_files import Row
+from codi2_model.serving.batch.request_files import RequestRow
 from codi2_storage.store import Store
 
 MOST = 200  # replies on the page
 
 
-def write_page(store: Store, rows: Sequence[Row], receipts: Sequence[Mapping[str, Any]]) -> str:
+def write_page(store: Store, rows: Sequence[RequestRow], receipts: Sequence[Mapping[str, Any]]) -> str:
     """Write the page under `store`. Returns its URI."""
     items: list[GenerationItem] = []
     for receipt in receipts:
@@ -40,7 +40,7 @@ def write_page(store: Store, rows: Sequence[Row], receipts: Sequence[Mapping[str
 
 
 def shard_items(store: Store, receipt: Mapping[str, Any]) -> list[GenerationItem]:
-    """The rows of a lot: those answered with their media, the others with their reasons."""
+    """The rows of a chunk: answered ones with their media, failed ones with their reasons."""
     with tarfile.open(fileobj=io.BytesIO(store.read_bytes(receipt["shard"]))) as archive:
         members = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
     items = []
@@ -56,7 +56,7 @@ def shard_items(store: Store, receipt: Mapping[str, Any]) -> list[GenerationItem
 
 
 def as_messages(sample: Sample, members: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """A sample's conversation with values in place of member names."""
+    """The conversation of a sample, with decoded media."""
     messages = []
     for message in sample.messages:
         content: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""Files of requests for batch generation: JSONL, Parquet, or shards of samples, read as the API's own messages.
+"""Request files of batch generation: JSONL, Parquet, or shards of samples.
 
-A row is {messages, id?, seed?, modalities?, ...: the API's fields; task?, licence?, split?: of the sample it becomes}. In
-Parquet, nested columns stand as such or as JSON text. A sample of a shard asks for its last reply anew.
+A row has the fields of the API (messages, id?, seed?, modalities?, ...) and of the sample that it becomes (task?, licence?,
+split?). In Parquet, nested columns are structs or JSON strings. A sample of a shard is a request for its last reply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from codi2_model.serving.openai.protocol import MODALITIES, ChatRequest, ModelCa
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")
-ABOUT = ("id", "task", "licence", "split")  # of a row, beside the API's fields
+SAMPLE_FIELDS = ("id", "task", "licence", "split")  # fields of a row that are not fields of the API
 NESTED = ("messages", "modalities", "stream_options")
 MEDIA_TYPES = {"image": "image/webp", "video": "video/mp4"}
 MODEL_ID = "codi2"
@@ -35,35 +35,35 @@ LIMITS = Limits(medium_bytes=32 * 1024 * 1024, new_tokens=4096, steps=1000, text
 
 
 @dataclass(frozen=True)
-class Row:
-    """One request as it stands in its file, or the reason why it is none."""
+class RequestRow:
+    """One row of a request file, or the reason why it is not a request."""
 
     id: str
     place: str
-    """Where it stands: file and row."""
+    """File and row, for messages."""
     data: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
 
     def asked(self) -> str:
-        """Hash of the whole request: a changed one under the same id is asked anew."""
+        """Hash of the row: if it changes, the row is answered again."""
         return digest([self.id, self.data, self.reason])
 
     def seed(self, base: int) -> int:
-        """The row's own, else one made of the run's and the row's id."""
+        """The seed of the row, else one derived from `base` and the row's id."""
         own = self.data.get("seed")
         return own if isinstance(own, int) else int(digest([base, self.id])[:12], 16)
 
     def request(self, base: int, has: tuple[str, ...]) -> ChatRequest:
-        """The request, checked. Raises RequestError."""
+        """The validated request. `has`: modalities of the model. Raises RequestError."""
         if self.reason:
             raise RequestError(self.reason)
-        data = {k: v for k, v in self.data.items() if k not in ABOUT} | {"model": MODEL_ID}
+        data = {k: v for k, v in self.data.items() if k not in SAMPLE_FIELDS} | {"model": MODEL_ID}
         data.setdefault("seed", self.seed(base))
         return parse_request(json.dumps(data).encode(), ModelCard(MODEL_ID, has), LIMITS)
 
 
-def read_requests(path: str) -> list[Row]:
-    """The requests of a file, or of all files of a folder, in order. Raises UsageError where two have one id."""
+def read_requests(path: str) -> list[RequestRow]:
+    """The requests of a file, or of all files of a folder, in order. Raises UsageError if two have the same id."""
     store = Store(path)
     if not store.exists(""):
         raise UsageError(f"{path}: no such file of requests")
@@ -73,50 +73,50 @@ def read_requests(path: str) -> list[Row]:
         name = path.rstrip("/").rpartition("/")[2]
         files = {name: store.uri()} if has_ending(name, *KINDS) else {}
     if not files:
-        raise UsageError(f"{path}: no requests there (files ending in {', '.join(KINDS)} are wanted)")
+        raise UsageError(f"{path}: no requests there; give files ending in {', '.join(KINDS)}")
     rows = [row for name, file in files.items() for row in read_file(file, name)]
     seen: dict[str, str] = {}
     for row in rows:
         if row.id in seen:
-            raise UsageError(f"{row.place}: two requests have the id {row.id!r}, the other at {seen[row.id]}")
+            raise UsageError(f"{row.place}: the id {row.id!r} is not unique; also at {seen[row.id]}")
         seen[row.id] = row.place
     return rows
 
 
-def read_file(file: str, shown: str) -> Iterator[Row]:
+def read_file(file: str, shown: str) -> Iterator[RequestRow]:
     if has_ending(shown, ".jsonl"):
         return read_jsonl(file, shown)
     return read_parquet(file, shown) if has_ending(shown, ".parquet") else read_shard(file, shown)
 
 
-def read_jsonl(file: str, shown: str) -> Iterator[Row]:
+def read_jsonl(file: str, shown: str) -> Iterator[RequestRow]:
     number = 0
     try:
         for number, line in enumerate(lines_of(file), 1):
             if isinstance(line, Bad):
-                yield Row(f"line-{number}", f"{shown}:{number}", reason=line.reason)
+                yield RequestRow(f"line-{number}", f"{shown}:{number}", reason=line.reason)
             elif line.strip():
-                yield as_row(line, f"{shown}:{number}", f"line-{number}")
+                yield parse_row(line, f"{shown}:{number}", f"line-{number}")
     except DAMAGE as error:
-        yield Row(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
+        yield RequestRow(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
 
 
-def as_row(line: bytes | str, place: str, name: str) -> Row:
-    """A row of JSON. `id` is optional: the row's place stands in for it."""
+def parse_row(line: bytes | str, place: str, name: str) -> RequestRow:
+    """A row from JSON. A row without `id` gets the id `name`."""
     try:
-        found = json.loads(line)
+        data = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Row(name, place, reason=f"not JSON: {' '.join(str(error).split())}")
-    if not isinstance(found, dict):
-        return Row(name, place, reason="not a JSON object")
-    own = plain_string(str(found["id"])) if found.get("id") is not None else name
-    if not is_text(found):
-        return Row(own, place, reason="holds half a character (a lone surrogate)")
-    return Row(own, place, found)
+        return RequestRow(name, place, reason=f"not JSON: {' '.join(str(error).split())}")
+    if not isinstance(data, dict):
+        return RequestRow(name, place, reason="not a JSON object")
+    identity = plain_string(str(data["id"])) if data.get("id") is not None else name
+    if not is_unicode(data):
+        return RequestRow(identity, place, reason="a string contains a lone surrogate, which is not valid Unicode")
+    return RequestRow(identity, place, data)
 
 
-def is_text(value: Any) -> bool:
-    """Whether every string of it is UTF-8."""
+def is_unicode(value: Any) -> bool:
+    """Whether all strings in the value can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -124,7 +124,7 @@ def is_text(value: Any) -> bool:
     return True
 
 
-def read_parquet(file: str, shown: str) -> Iterator[Row]:
+def read_parquet(file: str, shown: str) -> Iterator[RequestRow]:
     if row_groups(file) is None:
         raise UsageError(f"{shown}: not a Parquet file")
     for number, row in enumerate((row for _, row in file_rows(file)), 1):
@@ -132,32 +132,34 @@ def read_parquet(file: str, shown: str) -> Iterator[Row]:
         if isinstance(row, dict):
             yield _parquet_row(_filled(row), place, name)
         else:
-            yield Row(name, place, reason=row.reason if isinstance(row, Bad) else "no row")
+            yield RequestRow(name, place, reason=row.reason if isinstance(row, Bad) else "no row")
 
 
-def _parquet_row(row: dict[str, Any], place: str, name: str) -> Row:
+def _parquet_row(row: dict[str, Any], place: str, name: str) -> RequestRow:
     try:
         for column in NESTED:
             if isinstance(row.get(column), str) and row[column].lstrip()[:1] in ("[", "{"):
                 row[column] = json.loads(row[column])
-        return as_row(json.dumps(row), place, str(row.get("id") or name))
+        return parse_row(json.dumps(row), place, str(row.get("id") or name))
     except (ValueError, TypeError) as error:
-        return Row(str(row.get("id") or name), place, reason=f"not a request: {error}")
+        return RequestRow(str(row.get("id") or name), place, reason=f"not a request: {error}")
 
 
 def _filled(value: Any) -> Any:
-    """Without the nulls of columns that a row does not use: of a struct, each kind of part fills its own alone. A column of
-    whole numbers with nulls may have come as one of floats."""
+    """The value without null fields, because each kind of part uses only some fields of a struct.
+
+    Whole floats become integers: a column of integers with nulls may be read as floats.
+    """
     if isinstance(value, dict):
-        there = {name: _filled(item) for name, item in value.items()}
-        return {name: item for name, item in there.items() if item is not None}
+        fields = {name: _filled(item) for name, item in value.items()}
+        return {name: item for name, item in fields.items() if item is not None}
     if isinstance(value, float):
         return None if math.isnan(value) else int(value) if value.is_integer() else value
     return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
-def read_shard(file: str, shown: str) -> Iterator[Row]:
-    """Samples of our format; a member that is a request in itself is one."""
+def read_shard(file: str, shown: str) -> Iterator[RequestRow]:
+    """The samples of a shard as requests. A JSON member without `sample_id` is read as a request itself."""
     with opened_tar(file) as archive:
         if archive.bad and not archive.members:
             raise UsageError(f"{shown}: not a shard ({archive.bad[0][1].reason})")
@@ -168,29 +170,30 @@ def read_shard(file: str, shown: str) -> Iterator[Row]:
         if name.endswith(".json"):
             yield _shard_row(members, name.removesuffix(".json"), f"{shown}:{name}")
     for name, bad in broken:
-        yield Row(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
+        yield RequestRow(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
 
 
-def _shard_row(members: dict[str, bytes], key: str, place: str) -> Row:
-    row = as_row(members[f"{key}.json"], place, key)
+def _shard_row(members: dict[str, bytes], key: str, place: str) -> RequestRow:
+    row = parse_row(members[f"{key}.json"], place, key)
     if row.reason or "sample_id" not in row.data:
         return row
     try:
-        return Row(key, place, from_sample(Sample.from_dict(row.data), members))
+        return RequestRow(key, place, from_sample(Sample.from_dict(row.data), members))
     except (ValueError, KeyError) as error:
-        return Row(key, place, reason=f"{error}")
+        return RequestRow(key, place, reason=f"{error}")
 
 
 def from_sample(sample: Sample, members: dict[str, bytes]) -> dict[str, Any]:
-    """A sample as a request for its last reply, of the same modalities."""
-    said = list(sample.messages)
-    wanted = {part.type for part in said.pop().content} if said[-1].role == "assistant" else set(MODALITIES)
+    """A sample as a request for its last reply, with the modalities of that reply."""
+    conversation = list(sample.messages)
+    has_reply = conversation[-1].role == "assistant"
+    modalities = {part.type for part in conversation.pop().content} if has_reply else set(MODALITIES)
     messages = [
         {"role": message.role, "content": [_part(part, sample.sample_id, members) for part in message.content]}
-        for message in said
+        for message in conversation
     ]
-    about = {"task": sample.task, "licence": sample.licence, "split": sample.split, "seed": sample.seed}
-    return {"messages": messages, "modalities": [m for m in MODALITIES if m in wanted], **about}
+    fields = {"task": sample.task, "licence": sample.licence, "split": sample.split, "seed": sample.seed}
+    return {"messages": messages, "modalities": [m for m in MODALITIES if m in modalities], **fields}
 
 
 def _part(part: Part, key: str, members: dict[str, bytes]) -> dict[str, Any]:

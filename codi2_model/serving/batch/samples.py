@@ -1,4 +1,4 @@
-"""A request and its reply as a sample of our shard format: what was generated can be browsed, trained on and built from."""
+"""Converts a request and its reply to a sample, so that generations can be browsed, trained on and used in builds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
 from codi2_model.evaluation.report.outputs import clipped, even_sides
 
-Made = tuple[Sample, dict[str, bytes]]
-OF_KINDS = {  # what is made of what, where the row does not say its task
+EncodedSample = tuple[Sample, dict[str, bytes]]
+TASK_BY_MODALITIES = {  # (input modality, output modality) -> task of a row that names none
     ("", "image"): "text_to_image", ("", "audio"): "text_to_audio", ("", "video"): "text_to_video",
     ("image", "image"): "image_editing", ("audio", "audio"): "audio_editing", ("image", "audio"): "image_to_audio",
     ("audio", "image"): "audio_to_image", ("image", "text"): "visual_question_answering",
@@ -27,14 +27,14 @@ OF_KINDS = {  # what is made of what, where the row does not say its task
 }  # fmt: skip
 
 
-def as_sample(
+def to_sample(
     name: str, messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]], about: dict[str, Any]
-) -> Made:
-    """The sample and its media by member name. `about`: task?, split, licence?, seed, checkpoint."""
-    said = [*messages, {"role": "assistant", "content": list(reply)}]
+) -> EncodedSample:
+    """The sample, and its media by member name. `about`: task?, split, licence?, seed, checkpoint."""
+    conversation = [*messages, {"role": "assistant", "content": list(reply)}]
     media: dict[str, bytes] = {}
     made, position = [], 0
-    for number, message in enumerate(said):
+    for number, message in enumerate(conversation):
         parts = []
         for part in message["content"]:
             parts.append(_part(part, position, media, target=number == len(messages)))
@@ -43,7 +43,7 @@ def as_sample(
     task = about.get("task") or task_of(messages, reply)
     if task not in TASKS:
         raise SampleError(f"unknown task {task!r}")
-    identity = digest([name, about["checkpoint"], about["seed"], [m["role"] for m in said], sorted(media)])
+    identity = digest([name, about["checkpoint"], about["seed"], [m["role"] for m in conversation], sorted(media)])
     texts = [part.text for message in made for part in message.content if part.text is not None]
     assets = [part.asset_id for message in made for part in message.content if part.asset_id is not None]
     sample = Sample(
@@ -69,27 +69,27 @@ def _part(part: dict[str, Any], position: int, media: dict[str, bytes], target: 
 
 
 def encoded(modality: str, value: Any) -> bytes:
-    """A value as the file that samples hold: WebP, FLAC or MP4."""
+    """A medium in the file format of samples: WebP, FLAC or MP4."""
     if modality == "image":
         return encode_image(value)
     return encode_audio(clipped(value)) if modality == "audio" else encode_video(even_sides(np.asarray(value)))
 
 
 def task_of(messages: Sequence[dict[str, Any]], reply: Sequence[dict[str, Any]]) -> str:
-    """The task that a conversation comes nearest to."""
-    given = {part["type"] for message in messages for part in message["content"]} - {"text"}
-    made = {part["type"] for part in reply} - {"text"} or {"text"}
+    """The task that fits the modalities of a conversation best."""
+    inputs = {part["type"] for message in messages for part in message["content"]} - {"text"}
+    outputs = {part["type"] for part in reply} - {"text"} or {"text"}
     if sum(message["role"] == "user" for message in messages) > 1:
         return "multi_turn"
-    if len(made) > 1:
+    if len(outputs) > 1:
         return "joint_image_audio"
-    kind = next(iter(made))
-    source = kind if kind in given else next(iter(sorted(given)), "")
-    return OF_KINDS.get((source, kind), "text_to_video" if kind == "video" else "reasoning")
+    kind = next(iter(outputs))
+    source = kind if kind in inputs else next(iter(sorted(inputs)), "")
+    return TASK_BY_MODALITIES.get((source, kind), "text_to_video" if kind == "video" else "reasoning")
 
 
-def shard_of(samples: Sequence[Made]) -> bytes:
-    """A shard of the samples, in order: the same samples make the same bytes."""
+def shard_of(samples: Sequence[EncodedSample]) -> bytes:
+    """A shard with the samples in order. Equal samples give equal bytes."""
     buffer = io.BytesIO()
     members = members_of(sample for sample, _ in samples)
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:

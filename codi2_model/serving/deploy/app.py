@@ -1,13 +1,13 @@
-"""The model on Ray Serve, as deployments that scale apart: started, changed for another model, stopped.
+"""The Ray Serve application: starts it, switches its model, stops it. Its deployments scale separately.
 
-    ingress (HTTP, checks, media)  ->  model (words and features; decoders too, unless they are split off)
-                                           ->  image, audio, video (each with batches of its own)
+    ingress (HTTP, checks, media)  ->  model (text and features; also decoders, unless they are split off)
+                                           ->  image, audio, video (each with its own batches)
 
     serve("checkpoints/final")                                   # until SIGTERM or Ctrl-C
     with serve("checkpoints/final", port=0, blocking=False) as server: ...server.url...
     serve deploy codi2_model/serving/serve.yaml                  # on a cluster
 
-Ray is imported inside the functions: importing this module is cheap, and the local cluster sets Ray's environment first.
+Ray is imported inside the functions, so that importing this module is fast and the local cluster sets Ray's environment first.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from typing import Any
 from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_model.checkpoints.registry import checkpoint_folder, name_of_folder
 from codi2_model.serving.deploy.deployments import application
-from codi2_model.serving.deploy.follow import EVERY, CannotServe, Follower
+from codi2_model.serving.deploy.follow import EVERY, CannotServe, PromotionFollower
 from codi2_model.serving.deploy.launch import Server, url_host
 from codi2_model.serving.deploy.settings import LOOPBACK, ServerSettings, read_token
-from codi2_model.serving.scheduler.hot_swap import Served, known_names
+from codi2_model.serving.scheduler.hot_swap import ServedModel, known_names
 from codi2_storage.host.ports import PortTaken, free_port
 from codi2_storage.host.shutdown import requested, stoppable
 from codi2_storage.store import Store
 
 __all__ = ["PortTaken", "Server", "application", "build", "serve"]
 NAME = "codi2"
-LOAD_SECONDS = 1800.0  # that all replicas together may take to load another model
-LAST_SECONDS = 3.0  # that replies under way may take to end after Ctrl-C or SIGTERM
-FOR_THE_LOST = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "codi2_model.serving.deploy.ingress_failure:middlewares")
+LOAD_SECONDS = 1800.0  # timeout for all replicas to load another model
+LAST_SECONDS = 3.0  # timeout for active replies to end after Ctrl-C or SIGTERM
+FAILURE_MIDDLEWARE = (
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
+    "codi2_model.serving.deploy.ingress_failure:middlewares",
+)
 
 
 def serve(
@@ -51,23 +54,23 @@ def serve(
     follow: str | Store | None = None,
     every: float = EVERY,
 ) -> Server | None:
-    """Serve a checkpoint over HTTP. Port 0 takes a free one.
+    """Serve a checkpoint over HTTP. Port 0 takes any free port.
 
-    Blocking, it returns None after SIGTERM or SIGINT, with everything shut down. `follow`: a root whose promotions it goes
-    along with, looked for `every` so many seconds; then `model_id` is the id of the checkpoint it begins with. Raises
-    FileNotFoundError for a checkpoint that is not there and PortTaken for a port in use, both before anything is started.
+    With `blocking` it returns None after SIGTERM or SIGINT, when everything is shut down. `follow`: a root whose promotions
+    the server follows, checked `every` so many seconds; `model_id` is then the id of the first checkpoint. Raises
+    FileNotFoundError if there is no such checkpoint and PortTaken if the port is in use, both before anything is started.
     """
     folder = checkpoint_folder(checkpoint).absolute()
     port = free_port(port, host)
-    chosen = settings or ServerSettings()
+    settings = settings or ServerSettings()
     if host in LOOPBACK:
-        chosen = replace(chosen, hosts=(*LOOPBACK, *chosen.hosts))
+        settings = replace(settings, hosts=(*LOOPBACK, *settings.hosts))
     with ExitStack() as stack:
         stopping = stack.enter_context(stoppable()) if blocking else None
-        served = Served(str(folder), model_id or name_of_folder(folder))
-        server, change = _start(stack, served, host, port, num_cpus, chosen)
+        served = ServedModel(str(folder), model_id or name_of_folder(folder))
+        server, change = _start(stack, served, host, port, num_cpus, settings)
         if follow is not None:
-            stack.enter_context(Follower(follow, served, change, port, every))
+            stack.enter_context(PromotionFollower(follow, served, change, port, every))
         if stopping is None:
             server.stack = stack.pop_all()
             return server
@@ -78,20 +81,24 @@ def serve(
 
 
 def build(arguments: dict[str, Any]) -> Any:
-    """For `serve deploy`: arguments are checkpoint, model_id, gpu, token_file and the fields of ServerSettings."""
+    """Build the application for `serve deploy`. Arguments: checkpoint, model_id, gpu, token_file and those of ServerSettings."""
     known = {field.name for field in fields(ServerSettings)} - {"token", "limits"}
     unknown = set(arguments) - known - {"checkpoint", "model_id", "gpu", "token_file"}
     if unknown or "checkpoint" not in arguments:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}" if unknown else "the checkpoint is missing")
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
-    settings = ServerSettings(token=read_token(arguments.get("token_file")), **given)
+        raise ValueError(
+            f"unknown args: {', '.join(sorted(unknown))}; known: checkpoint, model_id, gpu, token_file, {', '.join(sorted(known))}"
+            if unknown
+            else "args has no checkpoint"
+        )
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items() if k in known}
+    settings = ServerSettings(token=read_token(arguments.get("token_file")), **options)
     folder = checkpoint_folder(arguments["checkpoint"]).absolute()
-    served = Served(str(folder), arguments.get("model_id") or name_of_folder(folder))
+    served = ServedModel(str(folder), arguments.get("model_id") or name_of_folder(folder))
     return application(served, settings, bool(arguments.get("gpu")), _split(served, settings))
 
 
-def _split(served: Served, settings: ServerSettings) -> tuple[str, ...]:
-    """The modalities whose decoders are deployments of their own."""
+def _split(served: ServedModel, settings: ServerSettings) -> tuple[str, ...]:
+    """The modalities whose decoders are separate deployments."""
     from codi2_model import CoDi2Config
 
     return tuple(CoDi2Config.from_pretrained(served.folder()).modalities) if settings.split_decoders else ()
@@ -99,15 +106,15 @@ def _split(served: Served, settings: ServerSettings) -> tuple[str, ...]:
 
 def _start(
     stack: ExitStack,
-    served: Served,
+    served: ServedModel,
     host: str,
     port: int,
     num_cpus: int | None,
     settings: ServerSettings,
-) -> tuple[Server, Callable[[Served], Served]]:
-    """The server, and what changes its model."""
-    os.environ.setdefault(*FOR_THE_LOST)
-    # the proxy and the controller take no whole core, but Ray must be able to place the replicas beside them
+) -> tuple[Server, Callable[[ServedModel], ServedModel]]:
+    """Start the application. Returns the server, and the function that switches its model."""
+    os.environ.setdefault(*FAILURE_MIDDLEWARE)
+    # at least 2 CPUs: Ray must be able to place the replicas beside the proxy and the controller
     shared = bool(os.environ.get("RAY_ADDRESS"))
     if "ray" in sys.modules:
         shared = shared or sys.modules["ray"].is_initialized()
@@ -122,23 +129,26 @@ def _start(
     gpu = ray.cluster_resources().get("GPU", 0) >= 1
     decoders, version = _split(served, settings), uuid.uuid4().hex[:8]
 
-    def deploy(model: Served) -> None:
+    def deploy(model: ServedModel) -> None:
         ray_serve.run(application(model, settings, gpu, decoders, version), name=NAME, route_prefix="/")
 
     deploy(served)
-    changer = Changer(served, ("model", *decoders), deploy)
+    changer = ModelSwitcher(served, ("model", *decoders), deploy)
     return Server(f"http://{url_host(host)}:{port}", stack), changer
 
 
-class Changer:
-    """Changes the model of the running application, in two steps: first all replicas load the new one beside the old, and only
-    where all could are they told to answer by it. Replicas that start later begin with the last that was told."""
+class ModelSwitcher:
+    """Switches the model of the running application in two steps.
 
-    def __init__(self, served: Served, holders: tuple[str, ...], deploy: Callable[[Served], None]) -> None:
+    First all replicas load the new model beside the old one. If all could load it, they switch to it. Replicas that start
+    later load the last model that was switched to.
+    """
+
+    def __init__(self, served: ServedModel, holders: tuple[str, ...], deploy: Callable[[ServedModel], None]) -> None:
         self.served, self.holders, self.deploy = served, holders, deploy
 
-    def __call__(self, new: Served) -> Served:
-        """Returns the new model as it is served. Raises CannotServe where a replica cannot load it; nothing has changed then."""
+    def __call__(self, new: ServedModel) -> ServedModel:
+        """Switch the model. Returns the new one. Raises CannotServe, and keeps the old one, if a replica cannot load it."""
         new = replace(new, before=known_names(self.served.before, self.served.model_id))
         try:
             for name in self.holders:
@@ -159,20 +169,23 @@ class Changer:
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong in a replica, in one line."""
+    """The error of a replica as one line."""
     inner = getattr(error, "cause", None) or error
     return f"{type(inner).__name__}: {(str(inner).strip() or 'no reason given').splitlines()[0]}"
 
 
 def _stop(shared: bool) -> None:
-    """End our application after what it is answering; meanwhile new requests get 503. A cluster of our own ends right
-    after; on another's, Serve stays for as long as it has other applications. After a signal there are only seconds left."""
+    """Stop the application after its active requests; new requests get status 503 in the meantime.
+
+    `shared`: the cluster existed before. Then Ray Serve stays if it has other applications. After a signal only seconds are
+    left, so that active requests may be cut off.
+    """
     from ray import serve as ray_serve
 
     try:
         handle = ray_serve.get_deployment_handle("model", NAME)
         handle.broadcast("drain").results(timeout_s=LAST_SECONDS if requested.is_set() else None)
-    except Exception as error:  # a model that never came up has nothing to finish
+    except Exception as error:  # for example a model that was never loaded
         logging.getLogger(__name__).debug("nothing to drain: %s", error)
     if requested.is_set() and not shared:
         return  # the cluster ends now, and the application with it

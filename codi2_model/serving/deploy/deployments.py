@@ -1,7 +1,7 @@
-"""What runs on Ray Serve: the deployments of a server, and how each changes its model in place.
+"""The Ray Serve deployments of a server: ingress, model and decoders.
 
-Each gets the model that it is to serve as Ray Serve's `user_config`, first and ever after: another there is no restart, but
-`reconfigure`. Ray is imported inside the functions, as in `app.py`.
+Each gets its model as Ray Serve's `user_config`. Another model in it calls `reconfigure`, without a restart. Ray is imported
+inside the functions, as in `app.py`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from codi2_model.generation.events import Progress
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Accepted, Failed, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.scheduler.hot_swap import Holding, Models, Served
+from codi2_model.serving.scheduler.hot_swap import HotSwapModel, ModelCache, ServedModel
 
-ANSWER_SECONDS = 5.0  # that a replica may take to say how it is
-LOST = "the replica that held this request was lost: send it again"
+STATUS_SECONDS = 5.0  # timeout for a replica to return its status
+LOST = "the replica with this request was lost: send the request again"
 
 
 def application(
-    served: Served,
+    served: ServedModel,
     settings: ServerSettings,
     gpu: bool = False,
     decoders: Sequence[str] = (),
     version: str | None = None,
 ) -> Any:
-    """The Ray Serve application of a model; `decoders`: modalities that get deployments of their own. Call it where Ray is up.
+    """The Ray Serve application of a model. Call it after Ray is initialised.
 
-    Run again with another model and the same `version`, it has the replicas that are there change their model.
+    `decoders`: modalities whose decoders are separate deployments. If it is run again with another model and the same
+    `version`, the existing replicas switch their model.
     """
     from ray import serve as ray_serve
 
     def placed(deployment: Any) -> Any:
         options: dict[str, Any] = {"user_config": served.to_config()}
-        if version is not None:  # else Serve makes up a new one for every `run`, and starts all replicas anew
+        if version is not None:  # otherwise each `run` has a new version and restarts all replicas
             options |= {"version": version, "_internal": True}
         return deployment.options(**options)
 
@@ -47,46 +48,46 @@ def application(
 
 
 def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
-    """One decoder alone: orders of any replicas' requests, in batches of its own."""
+    """The deployment of one decoder. It batches the decode requests of all model replicas."""
 
     @ray_serve.deployment(
         name=modality, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0, "num_gpus": 0.2 if gpu else 0}
     )
     class Decoder:
         def __init__(self, keep_s: float) -> None:
-            self.models = Models(self._load, keep_s)
+            self.models = ModelCache(self._load, keep_s)
 
-        def _load(self, served: Served) -> Any:
+        def _load(self, served: ServedModel) -> Any:
             from codi2_model.serving.scheduler.engine import Engine
 
             model = Engine(served.folder(), served.model_id).model
-            model.llm = None  # words are written elsewhere
+            model.llm = None  # this deployment does not generate text
             return model
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await self.models.take(Served.from_config(config))
+            await self.models.take(ServedModel.from_config(config))
 
-        async def prepare(self, served: Served) -> None:
+        async def prepare(self, served: ServedModel) -> None:
             await asyncio.to_thread(self.models.get, served)
 
         async def discard(self) -> None:
             self.models.discard()
 
         @ray_serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01)
-        async def decode(self, orders: list[tuple[Served, Any]]) -> list[Any]:
-            return await asyncio.to_thread(self._decode, orders)
+        async def decode(self, requests: list[tuple[ServedModel, Any]]) -> list[Any]:
+            return await asyncio.to_thread(self._decode, requests)
 
-        def _decode(self, orders: list[tuple[Served, Any]]) -> list[Any]:
-            """Each by the model whose features it has."""
+        def _decode(self, requests: list[tuple[ServedModel, Any]]) -> list[Any]:
+            """Decode each request with the model that made its features."""
             from codi2_model.serving.scheduler.decode_requests import decode
 
-            made: list[Any] = [None] * len(orders)
-            for served, key in {(served, order.key()) for served, order in orders}:
-                places = [n for n, (whose, order) in enumerate(orders) if (whose, order.key()) == (served, key)]
+            media: list[Any] = [None] * len(requests)
+            for served, key in {(served, request.key()) for served, request in requests}:
+                numbers = [n for n, (owner, request) in enumerate(requests) if (owner, request.key()) == (served, key)]
                 model = self.models.get(served)
-                for place, value in zip(places, decode(model, [orders[n][1] for n in places]), strict=True):
-                    made[place] = value
-            return made
+                for n, value in zip(numbers, decode(model, [requests[n][1] for n in numbers]), strict=True):
+                    media[n] = value
+            return media
 
     return Decoder
 
@@ -100,7 +101,7 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
 
     @ray_serve.deployment(
         name="model",
-        max_ongoing_requests=settings.queue + 64,  # what is too much is refused by the replica, with when to come again
+        max_ongoing_requests=settings.queue + 64,  # the replica itself refuses excess requests, with Retry-After
         graceful_shutdown_timeout_s=settings.drain_s,
         health_check_period_s=5,
         ray_actor_options={"num_cpus": 1, "num_gpus": 1 if gpu and not settings.split_decoders else 0.2 if gpu else 0},
@@ -109,9 +110,9 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
     class Model:
         def __init__(self, settings: ServerSettings, decoders: dict[str, Any]) -> None:
             self.settings, self.decoders = settings, decoders
-            self.holding = Holding(self._pipeline, settings.drain_s)
+            self.holding = HotSwapModel(self._pipeline, settings.drain_s)
 
-        def _pipeline(self, served: Served) -> Any:
+        def _pipeline(self, served: ServedModel) -> Any:
             from codi2_model.serving.scheduler.engine import Engine
             from codi2_model.serving.scheduler.pipeline import Pipeline
 
@@ -121,17 +122,19 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             return Pipeline(engine, self.settings, decode)
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await self.holding.take(Served.from_config(config))
+            await self.holding.take(ServedModel.from_config(config))
 
-        async def prepare(self, served: Served) -> None:
+        async def prepare(self, served: ServedModel) -> None:
             await self.holding.prepare(served)
 
         async def discard(self) -> None:
             await self.holding.discard()
 
-        def decode(self, model: Any, served: Served, jobs: list[Any]) -> None:
-            """Have jobs of one modality decoded by its own deployment, which tells of no steps between; here, where that
-            modality came with a later model and has none."""
+        def decode(self, model: Any, served: ServedModel, jobs: list[Any]) -> None:
+            """Decode jobs of one modality in its deployment, without progress events.
+
+            A modality that came with a later model has no deployment and is decoded in this process.
+            """
             from codi2_model.generation.events import MediumDone
             from codi2_model.serving.scheduler.decode_requests import run_jobs
 
@@ -155,7 +158,7 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
                 await events.aclose()
 
         async def answer(self, request: ChatRequest) -> list[ServerEvent]:
-            """All events at once, for those who wait for the whole: a message each would cost more than it tells."""
+            """All events of a reply in one message, for requests that are not streamed."""
             return [event async for event in self.stream(request) if not isinstance(event, Progress)]
 
         async def numbers(self) -> tuple[str, dict[str, float]]:
@@ -187,9 +190,9 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
             self.metrics = Metrics()
 
         async def reconfigure(self, config: dict[str, Any]) -> None:
-            await asyncio.to_thread(self.backend.take, Served.from_config(config))
+            await asyncio.to_thread(self.backend.take, ServedModel.from_config(config))
 
-        def __serve_build_asgi_app__(self) -> Any:  # Ray Serve calls it once the rest is there
+        def __serve_build_asgi_app__(self) -> Any:  # called by Ray Serve after __init__
             from codi2_model.serving.http.api import build_api
 
             return build_api(self.backend, self.settings, lambda: self.backend.sizes, self)
@@ -198,7 +201,7 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
             return replica_name(), self.metrics.families()
 
         async def families(self) -> dict[str, Any]:
-            """The counters of all its replicas, whichever of them is asked."""
+            """The counters of all replicas of the ingress."""
             handle = ray_serve.get_deployment_handle("ingress", ray_serve.get_replica_context().app_name)
             return await of_all(handle, "counted")
 
@@ -206,7 +209,10 @@ def _ingress(ray_serve: Any, settings: ServerSettings) -> Any:
 
 
 class Replicas:
-    """A backend that hands each request to one of the model's replicas. What a lost one had not begun is asked anew."""
+    """A backend that sends each request to a replica of the model.
+
+    If a replica is lost before it sent an event of the reply, the request is sent to another one.
+    """
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -215,8 +221,8 @@ class Replicas:
         self.modalities: tuple[str, ...] = ()
         self.before: tuple[str, ...] = ()
 
-    def take(self, served: Served) -> None:
-        """What is said of the model that the replicas serve."""
+    def take(self, served: ServedModel) -> None:
+        """Set the name, modalities and sizes of the model that the replicas serve."""
         from codi2_model import CoDi2Config
         from codi2_model.serving.openai.generations import sizes_of
 
@@ -229,7 +235,7 @@ class Replicas:
         from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
         for attempt in (1, 2):
-            told = False
+            started = False
             handle = self.handle.options(stream=True).stream if request.stream else self.handle.answer
             responses = handle.remote(request)
             try:
@@ -238,16 +244,21 @@ class Replicas:
                         yield event
                     return
                 async for event in responses:
-                    told = told or not isinstance(event, Accepted)
+                    started = started or not isinstance(event, Accepted)
                     yield event
                 return
             except BackPressureError:
                 yield Failed(
-                    RequestError("too many requests wait", code="rate_limit_exceeded", status=429, retry_after=5)
+                    RequestError(
+                        "too many requests are waiting: send the request again later",
+                        code="rate_limit_exceeded",
+                        status=429,
+                        retry_after=5,
+                    )
                 )
                 return
             except (RayActorError, DeploymentUnavailableError):
-                if told or attempt == 2:
+                if started or attempt == 2:
                     yield Failed(RequestError(LOST, code="unavailable", status=503, retry_after=2))
                     return
             finally:
@@ -258,25 +269,25 @@ class Replicas:
 
     async def ready(self) -> bool:
         try:
-            return bool(await asyncio.wait_for(self._ask(), ANSWER_SECONDS))
-        except Exception:  # whatever keeps a replica from saying so
+            return bool(await asyncio.wait_for(self._replica_ready(), STATUS_SECONDS))
+        except Exception:  # a replica that does not answer is not ready
             return False
 
-    async def _ask(self) -> bool:
+    async def _replica_ready(self) -> bool:
         return bool(await self.handle.ready.remote())
 
 
 def replica_name() -> str:
-    """Of the replica that this process is."""
+    """The name of this process's replica."""
     from ray import serve as ray_serve
 
     return str(ray_serve.get_replica_context().replica_id.unique_id)
 
 
 async def of_all(handle: Any, method: str) -> dict[str, Any]:
-    """What all replicas of a deployment say, by their names; those that do not answer within seconds are left out."""
+    """The results of a method of all replicas, by replica name, without replicas that do not answer within seconds."""
     try:
-        said = await handle.broadcast(method).results_async(timeout_s=ANSWER_SECONDS, return_exceptions=True)
+        results = await handle.broadcast(method).results_async(timeout_s=STATUS_SECONDS, return_exceptions=True)
     except TimeoutError:
         return {}
-    return dict(one for one in said if not isinstance(one, BaseException))
+    return dict(result for result in results if not isinstance(result, BaseException))

@@ -1,7 +1,7 @@
-"""A server that goes along with what is promoted: a look at the root's deployments every few seconds, and a change of model.
+"""Following promotions: checks the root for a newly promoted model every few seconds, and switches the server to it.
 
-A look lists one folder; only where that has changed is anything read. What cannot be served is said and left: the server goes
-on with the model it has. What it serves stands in `deployments` under a name of its own.
+A check lists one folder, and reads the catalog only if the folder has changed. If a promoted model cannot be served, the
+server prints a message and keeps its model. The served model is recorded in the table `deployments` under the server's name.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from types import TracebackType
 from typing import Any, Self
 
 from codi2_model.checkpoints.registry import deploy, later, now, promoted
-from codi2_model.serving.scheduler.hot_swap import Served
+from codi2_model.serving.scheduler.hot_swap import ServedModel
 from codi2_storage.coordination.transient_errors import is_transient
 from codi2_storage.store import Store
 
 log = logging.getLogger("codi2.serve")
-EVERY = 3.0  # seconds between two looks
+EVERY = 3.0  # seconds between two checks
 FOLDER = "catalog/commits/deployment"
 
 
 class CannotServe(RuntimeError):
-    """A model cannot be loaded; the message says why."""
+    """A model cannot be loaded; the message gives the reason."""
 
 
-class Follower:
-    """Looks in a thread of its own for as long as the `with` block lasts. `change` has the server take another model."""
+class PromotionFollower:
+    """Checks for promotions in a thread during the `with` block. `change` switches the model of the server."""
 
     def __init__(
         self,
         root: str | Store,
-        served: Served,
-        change: Callable[[Served], Served],
+        served: ServedModel,
+        change: Callable[[ServedModel], ServedModel],
         port: int,
         every: float = EVERY,
     ) -> None:
@@ -64,27 +64,27 @@ class Follower:
     def _run(self) -> None:
         while not self._end.wait(self.every):
             try:
-                self.look()
+                self.check()
                 self._away = False
-            except Exception as error:  # of a store that is away, or a cluster: asked again at the next look
+            except Exception as error:  # for example an unreachable store: the next check tries again
                 if not self._away:
-                    self._say(f"cannot look for promotions: {_line(error)}; still serving {self.served.model_id}")
+                    self._print(f"cannot check for promotions: {_line(error)}; still serving {self.served.model_id}")
                 self._away = True
 
-    def look(self) -> None:
-        """Go along with the last promotion, if it is another than the model served and was not refused before."""
+    def check(self) -> None:
+        """Switch to the promoted model, unless it is served already or could not be served before."""
         listed = self.store.list(FOLDER)
         if listed == self._seen:
             return
         row = promoted(self.store)
         if row is not None and row["checkpoint_id"] not in (self.served.model_id, self.refused):
-            self._go_along(row)
+            self._switch(row)
         elif row is not None and row["checkpoint_id"] == self.served.model_id:
-            self.refused = None  # the next promotion of what was refused is tried anew
+            self.refused = None  # try again if the refused model is promoted once more
         self._seen = listed
 
-    def _go_along(self, row: dict[str, Any]) -> None:
-        new, old = Served(str(row["uri"]), str(row["checkpoint_id"])), self.served.model_id
+    def _switch(self, row: dict[str, Any]) -> None:
+        new, old = ServedModel(str(row["uri"]), str(row["checkpoint_id"])), self.served.model_id
         try:
             new.folder()
             self.served = self.change(new)
@@ -92,24 +92,24 @@ class Follower:
             if is_transient(error):
                 raise
             self.refused = new.model_id
-            self._say(f"{new.model_id} is promoted but cannot be served ({_line(error)}); going on with {old}")
+            self._print(f"{new.model_id} is promoted but cannot be served ({_line(error)}); still serving {old}")
             return
         self.refused = None
-        self._say(f"now serving {new.model_id} instead of {old}")
+        self._print(f"now serving {new.model_id} instead of {old}")
         self._note(self.served, f"promoted: {row['reason']}")
 
-    def _note(self, served: Served | None, why: str) -> None:
-        """Put what is served into the catalog; a server does not stop for a root that cannot be written to."""
+    def _note(self, served: ServedModel | None, why: str) -> None:
+        """Record the served model in the catalog. An error is printed and does not stop the server."""
         self._since = later(now(), self._since)
         identity, uri = (served.model_id, served.checkpoint) if served else (None, None)
         try:
             deploy(self.store, self.name, identity, uri, self._since, why)
         except Exception as error:
-            self._say(f"what is served cannot be recorded: {_line(error)}")
+            self._print(f"the served model cannot be recorded in the catalog: {_line(error)}")
 
-    def _say(self, words: str) -> None:
-        log.info(words)
-        print(f"serve: {words}", file=sys.stderr, flush=True)
+    def _print(self, message: str) -> None:
+        log.info(message)
+        print(f"serve: {message}", file=sys.stderr, flush=True)
 
 
 def _line(error: BaseException) -> str:

@@ -1,9 +1,9 @@
-"""What Ray's HTTP proxy answers when the ingress that held a request is gone.
+"""Middleware of Ray's HTTP proxy for requests whose ingress replica was lost.
 
-The model's replicas are watched by the ingress, which says 503 or ends a stream with a reason. Nobody watches the ingress but
-the proxy, and that one sends a bare 500, or cuts a stream off. This stands around it and gives the reason in its place.
+If a replica of the model is lost, the ingress answers 503 or ends the stream with an error. If the ingress itself is lost,
+Ray's proxy would send a bare 500 or cut off the stream; this middleware sends the error instead.
 
-`serve` puts it there; on a cluster the variable does, in the environment of Ray's nodes:
+`serve` installs it. On a cluster, set this variable in the environment of Ray's nodes:
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=codi2_model.serving.deploy.ingress_failure:middlewares
 """
 
@@ -16,14 +16,17 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MESSAGE = "the part of the server that held this request was lost: send it again"
-# as `protocol.RequestError` tells it, which would bring the model into the proxy's process
+MESSAGE = "the part of the server with this request was lost: send the request again"
+# the format of `protocol.RequestError`, whose import would load the model's code in the proxy's process
 ERROR = json.dumps({"error": {"message": MESSAGE, "type": "server_error", "param": None, "code": "unavailable"}})
 
 
-class ReasonForTheLost:
-    """ASGI middleware: an answer that never began is 503 with Retry-After; an event stream that was cut off gets an end.
-    An answer of another kind that was cut off stays so: its length was promised."""
+class IngressFailureMiddleware:
+    """ASGI middleware for lost responses.
+
+    A response that did not start becomes 503 with Retry-After. An event stream that was cut off gets an error and an end.
+    Other responses that were cut off stay so, because their length was sent already.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -32,28 +35,28 @@ class ReasonForTheLost:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        seen = Seen()
+        state = ResponseState()
 
-        async def watched(message: Message) -> None:
-            seen.take(message)
+        async def observed_send(message: Message) -> None:
+            state.update(message)
             await send(message)
 
-        await self.app(scope, receive, watched)
-        if not seen.begun:
-            answer = Response(ERROR, 503, {"Retry-After": "2"}, "application/json")
-            await answer(scope, receive, send)
-        elif seen.events and not seen.ended:
+        await self.app(scope, receive, observed_send)
+        if not state.begun:
+            response = Response(ERROR, 503, {"Retry-After": "2"}, "application/json")
+            await response(scope, receive, send)
+        elif state.events and not state.ended:
             end = f"data: {ERROR}\n\ndata: [DONE]\n\n".encode()
             await send({"type": "http.response.body", "body": end, "more_body": False})
 
 
-class Seen:
-    """How far an answer came."""
+class ResponseState:
+    """Whether a response has begun and ended, and whether it is an event stream."""
 
     def __init__(self) -> None:
         self.begun = self.events = self.ended = False
 
-    def take(self, message: Message) -> None:
+    def update(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
             headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", [])}
@@ -63,5 +66,5 @@ class Seen:
 
 
 def middlewares() -> list[Any]:
-    """As Ray Serve's proxy asks for them."""
-    return [Middleware(ReasonForTheLost)]
+    """The callback that Ray Serve's proxy calls."""
+    return [Middleware(IngressFailureMiddleware)]

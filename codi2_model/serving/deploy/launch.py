@@ -1,4 +1,4 @@
-"""A running server and its URL. Knows no Ray."""
+"""A running server and its URL. Does not import Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server is run: who may call it, what it may fetch, how much it takes on."""
+"""Settings of a server: access, remote media, concurrency and limits."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ TOKEN_VARIABLE = "CODI2_API_TOKEN"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Closed unless opened: no token is asked on loopback alone, no other origin may call, nothing remote is fetched."""
+    """Settings of a server. By default no token is needed, no other web origin may call it, and no remote media are fetched."""
 
     token: str | None = None
     origins: tuple[str, ...] = ()
     """Web origins (https://app.example.org) whose pages may call the API."""
     hosts: tuple[str, ...] = ()
-    """Host names that the server answers to. Empty: any; on loopback `serve` adds the names of this machine alone."""
+    """Host names that the server accepts. Empty: all. On loopback `serve` adds only the names of this machine."""
     remote_hosts: tuple[str, ...] = ()
-    """Hosts whose media are fetched for URLs in requests: example.org, or *.example.org. Empty: none at all."""
+    """Hosts from which media are fetched for URLs in requests: example.org, or *.example.org. Empty: none."""
     queue: int = 64
-    """Requests under way in a replica, those that wait for others included; more are refused with 429."""
+    """Active requests of a replica, including waiting ones; further requests get status 429."""
     max_batch: int = 8
-    """Replies written at once, and media in one batch of a decoder."""
+    """Replies generated together, and media in one batch of a decoder."""
     workers: int = 2
-    """Batches that each decoder has under way at once, on as many shares of the processor's cores; on a GPU one."""
+    """Parallel batches of each decoder, which share the CPU cores; on a GPU always one."""
     timeout_s: float = 300.0
     drain_s: float = 60.0
     sessions: int = 16
-    """Conversations whose key-value cache is kept; the least recently used goes first."""
+    """Conversations whose key-value cache is kept; the least recently used one is evicted first."""
     replicas: int = 1
     split_decoders: bool = False
     limits: Limits = None  # type: ignore[assignment]
-    """The usual ones where left out: made last, since they bring the libraries of media along."""
+    """Default: `Limits()`, created late because its module imports the media libraries."""
 
     def __post_init__(self) -> None:
         for name in ("queue", "max_batch", "workers", "replicas", "sessions"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name}: {getattr(self, name)} is below 1")
+                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
         if self.timeout_s <= 0:
-            raise UsageError(f"timeout: {self.timeout_s} s is not above 0")
+            raise UsageError(f"timeout {self.timeout_s}: must be above 0 seconds")
         if self.token is not None and not self.token.isascii():
-            raise UsageError("the token holds other than ASCII characters, which no header can carry")
+            raise UsageError("the token contains non-ASCII characters, which an HTTP header cannot contain")
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")):
-                raise UsageError(f"{origin}: an origin begins with http:// or https://")
+                raise UsageError(f"allow origin {origin}: must begin with http:// or https://")
         for host in self.remote_hosts:
             try:
                 parse_host(host.removeprefix("*."))
             except UrlError as error:
-                raise UsageError(f"allow remote: {error}") from None
+                raise UsageError(f"allow remote {host}: {error}") from None
         if self.limits is None:
             from codi2_model.serving.http.media import Limits
 
@@ -66,13 +66,13 @@ class ServerSettings:
 
 
 def read_token(path: str | None) -> str | None:
-    """The bearer token of a file, else of the environment; None where there is neither."""
+    """The bearer token from a file, else from the environment, else None."""
     if path is None:
         return os.environ.get(TOKEN_VARIABLE) or None
     try:
         token = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise UsageError(f"{path}: the token cannot be read ({error.strerror})") from None
+        raise UsageError(f"token file {path}: cannot be read ({error.strerror})") from None
     if not token:
-        raise UsageError(f"{path}: the file of the token is empty")
+        raise UsageError(f"token file {path}: the file is empty")
     return token

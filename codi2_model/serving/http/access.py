@@ -1,8 +1,8 @@
-"""Who may call: host names, web origins, the bearer token. The outermost layer, before anything is read.
+"""Access control: host names, web origins and the bearer token. The outermost layer, before the body is read.
 
-- Host: on loopback only this machine's names are answered, so that a name that resolves to loopback gets a web page nowhere;
-- Origin: browsers send it with what a page asks for; another's is refused unless it is allowed;
-- token: compared in constant time; the page and the health checks need none.
+- Host: on loopback only names of this machine are accepted, which prevents DNS rebinding;
+- Origin: sent by browsers; pages of other origins are refused unless they are allowed;
+- token: compared in constant time; the web page and the health checks need none.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ HEADERS = [
 ]
 
 
-class Gate:
-    """ASGI middleware that lets a request through, or answers why not."""
+class AccessMiddleware:
+    """ASGI middleware that passes a request on, or answers with an error."""
 
     def __init__(self, app: App, settings: ServerSettings) -> None:
         self.app, self.settings = app, settings
@@ -57,18 +57,21 @@ class Gate:
             headers.setdefault(name.lower(), []).append(value)
         host = headers.get(b"host", [])
         if len(host) > 1 or (self.settings.hosts and not self._known_host(host)):
-            return RequestError("this server does not answer to that host name", code="unknown_host", status=421)
+            message = "this server does not accept this host name; --allow-host adds one"
+            return RequestError(message, code="unknown_host", status=421)
         origin = headers.get(b"origin", [])
         if origin and not all(self._known_origin(one, host) for one in origin):
-            return RequestError("pages of that origin may not call this server", code="forbidden_origin", status=403)
+            message = "pages of this origin may not call this server; --allow-origin adds one"
+            return RequestError(message, code="forbidden_origin", status=403)
         if self._needs_token(scope["path"]) and not self._has_token(headers.get(b"authorization", [])):
-            return RequestError("a bearer token is wanted", code="invalid_api_key", status=401)
+            message = "the bearer token is missing or wrong: send it in the header Authorization"
+            return RequestError(message, code="invalid_api_key", status=401)
         return None
 
     def _known_host(self, host: list[bytes]) -> bool:
         try:
             name = urlsplit(f"//{host[0].decode('ascii')}").hostname if host else None
-        except ValueError:  # among them characters that are no ASCII
+        except ValueError:  # also for non-ASCII characters
             return False
         return name in self.settings.hosts
 
@@ -84,6 +87,6 @@ class Gate:
     def _has_token(self, authorization: list[bytes]) -> bool:
         if len(authorization) != 1:
             return False
-        scheme, _, given = authorization[0].partition(b" ")
+        scheme, _, token = authorization[0].partition(b" ")
         expected = (self.settings.token or "").encode()
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), expected)
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), expected)

@@ -1,4 +1,4 @@
-"""From a request to its answer: whole or streamed, measured, and given up when the client leaves."""
+"""Handling of a request: a complete or streamed response, with metrics, cancelled when the client disconnects."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from codi2_model.serving.openai.chat_response import (
     ChunkWriter,
     Failed,
     Finished,
-    Gathering,
     Reply,
+    ReplyBuilder,
     ServerEvent,
     StreamWriter,
     completion,
 )
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.openai.response_store import KeptReplies
+from codi2_model.serving.openai.response_store import ResponseStore
 from codi2_model.serving.scheduler.pipeline import Backend
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-AT_ONCE = 4  # bodies that are parsed, or replies that are encoded, at once: media take memory
-QUIET_SECONDS = 15.0  # after which a stream says that it still lives
+MAX_PARALLEL = 4  # bodies parsed or replies encoded in parallel, because media need memory
+KEEP_ALIVE_SECONDS = 15.0  # without an event, after which a stream sends a comment
 
 
-class Gone(RequestError):
-    """The client has left; nobody reads this."""
+class ClientDisconnected(RequestError):
+    """The client has disconnected. The response is not sent, only counted."""
 
     def __init__(self) -> None:
-        super().__init__("the client has left", code="client_closed_request", status=499)
+        super().__init__("the client has disconnected", code="client_closed_request", status=499)
 
 
 @dataclass
-class Measure:
-    """One request's time."""
+class RequestTimer:
+    """Route and start time of a request. `streams`: its response is a stream, which is counted at its end."""
 
     route: str
     begun: float = field(default_factory=time.monotonic)
@@ -61,23 +61,23 @@ def respond(error: RequestError) -> JSONResponse:
     return JSONResponse(error.to_json(), error.status, headers)
 
 
-class Answers:
-    """Answers over a backend."""
+class RequestHandler:
+    """Sends requests to a backend and makes the responses."""
 
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self.backend, self.metrics = backend, metrics
-        self.replies = KeptReplies()
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self.replies = ResponseStore()
+        self._slots = asyncio.Semaphore(MAX_PARALLEL)
 
     async def parsed(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Work on media, beside the event loop."""
-        async with self._room:
+        """Run a function that works on media in a thread."""
+        async with self._slots:
             return await asyncio.to_thread(function, *arguments)
 
     @asynccontextmanager
-    async def measured(self, route: str) -> AsyncIterator[Measure]:
-        """Counts an answer, and makes of any error one that tells nothing of what is inside."""
-        measure = Measure(route)
+    async def measured(self, route: str) -> AsyncIterator[RequestTimer]:
+        """Count the response. An internal error becomes a RequestError without internal details."""
+        measure = RequestTimer(route)
         try:
             yield measure
         except RequestError as error:
@@ -85,7 +85,7 @@ class Answers:
             raise
         except ClientDisconnect:
             self.count(measure, 499)
-            raise Gone() from None
+            raise ClientDisconnected() from None
         except Exception as error:
             self.count(measure, 500)
             raise hidden(error) from None
@@ -93,39 +93,39 @@ class Answers:
             if not measure.streams:
                 self.count(measure, 200)
 
-    def count(self, measure: Measure, status: int) -> None:
+    def count(self, measure: RequestTimer, status: int) -> None:
         self.metrics.requests.labels(measure.route, str(status)).inc()
         self.metrics.seconds.labels(measure.route).observe(time.monotonic() - measure.begun)
         if status == 499:
             self.metrics.given_up.inc()
 
-    async def chat(self, request: Request, asked: ChatRequest, measure: Measure) -> Response:
+    async def chat(self, request: Request, asked: ChatRequest, measure: RequestTimer) -> Response:
         head = self.head("chatcmpl-")
         if asked.stream:
             return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
         reply = await self.until_gone(request, self.whole(asked, head))
-        made = await self.parsed(completion, reply, asked, head)
-        return self.kept(made)
+        answer = await self.parsed(completion, reply, asked, head)
+        return self.kept(answer)
 
-    def kept(self, made: Answer) -> JSONResponse:
-        self.keep(made.to_keep)
-        return JSONResponse(made.body)
+    def kept(self, answer: Answer) -> JSONResponse:
+        self.keep(answer.to_keep)
+        return JSONResponse(answer.body)
 
     def head(self, prefix: str) -> dict[str, Any]:
-        """What each answer begins with."""
+        """The first fields of every response."""
         return {"id": f"{prefix}{uuid.uuid4().hex}", "created": int(time.time()), "model": self.backend.model_id}
 
-    def keep(self, said: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Keep what clients may send back no more than an id of."""
-        for identity, one in said.items():
-            self.replies.keep(identity, one)
+    def keep(self, parts_by_id: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Store parts that clients may later refer to by id."""
+        for identity, parts in parts_by_id.items():
+            self.replies.keep(identity, parts)
 
     async def streamed(
-        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: Measure, writer: StreamWriter
+        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: RequestTimer, writer: StreamWriter
     ) -> Response:
-        """A reply as server-sent events. `head` is what the writer begins its lines with."""
+        """A reply as server-sent events. `head`: the first fields of every event of the writer."""
         events = self.events(asked, head)
-        # the first event decides on the status: a refusal is an answer of its own, not the end of a stream
+        # the first event determines the status: a refusal is an error response, not an event
         first = await self.until_gone(request, anext(events))
         if isinstance(first, Failed):
             raise first.error
@@ -135,15 +135,16 @@ class Answers:
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
     async def whole(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
-        gathering = Gathering()
+        """The complete reply."""
+        builder = ReplyBuilder()
         async with aclosing(self.events(asked, head)) as events:
             async for event in events:
-                if (reply := gathering.take(event)) is not None:
+                if (reply := builder.take(event)) is not None:
                     return reply
-        raise RuntimeError("the reply has no end")
+        raise RuntimeError("the backend's events ended without Finished or Failed")
 
     async def events(self, asked: ChatRequest, head: dict[str, Any] | None) -> AsyncGenerator[ServerEvent, None]:
-        """The backend's events, counted; which model answers goes into `head`."""
+        """The events of the backend, counted. The id of the model that answers is put into `head`."""
         begun, first = time.monotonic(), True
         async with aclosing(self.backend.stream(asked)) as events:
             async for event in events:
@@ -162,9 +163,9 @@ class Answers:
                 yield event
 
     async def stream(
-        self, first: ServerEvent, events: AsyncGenerator[ServerEvent, None], writer: StreamWriter, measure: Measure
+        self, first: ServerEvent, events: AsyncGenerator[ServerEvent, None], writer: StreamWriter, measure: RequestTimer
     ) -> AsyncIterator[str]:
-        """The lines of a reply. Closed halfway (the client left), it gives the request up."""
+        """The lines of a streamed reply. Closing the iterator (the client disconnected) cancels the request."""
         status = 499
         try:
             for line in writer.opening():
@@ -176,7 +177,7 @@ class Answers:
                 if isinstance(event, Finished | Failed):
                     status = event.error.status if isinstance(event, Failed) else 200
                     break
-                async for event in _with_signs(events):
+                async for event in _with_pauses(events):
                     if event is not None:
                         break
                     yield KEEP_ALIVE
@@ -191,31 +192,31 @@ class Answers:
             await events.aclose()
 
     async def until_gone(self, request: Request, work: Awaitable[T]) -> T:
-        """The result, or `Gone` as soon as the client leaves, with the work given up."""
+        """The result of `work`. If the client disconnects, cancel it and raise ClientDisconnected."""
         task: asyncio.Future[T] = asyncio.ensure_future(work)
-        watch = asyncio.ensure_future(_left(request))
+        watch = asyncio.ensure_future(_disconnected(request))
         try:
             both: set[asyncio.Future[Any]] = {task, watch}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            raise Gone()
+            raise ClientDisconnected()
         finally:
-            for one in (task, watch):
-                one.cancel()
+            for future in (task, watch):
+                future.cancel()
             await asyncio.gather(task, watch, return_exceptions=True)
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _with_signs(events: AsyncIterator[ServerEvent]) -> AsyncIterator[ServerEvent | None]:
-    """The next event; None whenever it is a while in coming."""
+async def _with_pauses(events: AsyncIterator[ServerEvent]) -> AsyncIterator[ServerEvent | None]:
+    """The next event, with None before it for every KEEP_ALIVE_SECONDS of waiting."""
     task: asyncio.Future[ServerEvent] = asyncio.ensure_future(anext(events))
     try:
-        while not (await asyncio.wait({task}, timeout=QUIET_SECONDS))[0]:
+        while not (await asyncio.wait({task}, timeout=KEEP_ALIVE_SECONDS))[0]:
             yield None
         yield task.result()
     finally:
@@ -225,8 +226,8 @@ async def _with_signs(events: AsyncIterator[ServerEvent]) -> AsyncIterator[Serve
 
 
 def hidden(error: BaseException) -> RequestError:
-    """What a client is told of an error inside: where to find it in the log, and nothing else."""
+    """The error that a client gets for an internal one: only a reference to the server's log."""
     reference = uuid.uuid4().hex[:12]
     log.error("request %s failed", reference, exc_info=error)
-    message = f"the model failed on this request; the server's log has it as {reference}"
+    message = f"the model failed on this request; the server's log has the details under {reference}"
     return RequestError(message, code="internal_error", status=500)

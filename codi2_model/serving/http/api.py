@@ -1,6 +1,6 @@
-"""The HTTP side as a FastAPI app over any backend: no Ray, no model. `app.py` puts it on Ray Serve.
+"""The HTTP API as a FastAPI app over any backend, without Ray and without a model. `app.py` runs it on Ray Serve.
 
-Errors have OpenAI's shape and name the field at fault; what goes wrong inside is logged, the client is told no paths.
+Errors have OpenAI's format and name the field at fault. Internal errors are logged, and clients get only a reference.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from codi2_model.serving.deploy.settings import ServerSettings
-from codi2_model.serving.http.access import Gate
-from codi2_model.serving.http.answers import Answers, respond
+from codi2_model.serving.http.access import AccessMiddleware
+from codi2_model.serving.http.answers import RequestHandler, respond
 from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.http.routes import Routes
 from codi2_model.serving.openai import response_schema
@@ -28,7 +28,7 @@ from codi2_model.serving.openai.generations import Sizes
 from codi2_model.serving.openai.protocol import RequestError, shown
 from codi2_model.serving.scheduler.pipeline import Backend
 
-# The page needs nothing from elsewhere, and must not be made to ask for it.
+# The page loads nothing from other hosts, and must not be made to.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,15 +40,15 @@ PAGE_TYPES = {
 
 
 class Counts(Protocol):
-    """What this side counts, and what all sides have counted, by their names."""
+    """The counters of this ingress replica, and those of all replicas by name."""
 
     metrics: Metrics
 
     async def families(self) -> dict[str, list[Metric]]: ...
 
 
-class OwnCounts:
-    """Of a server that is the only one."""
+class LocalCounts:
+    """The counters of a server with one ingress."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -63,21 +63,21 @@ def build_api(
     sizes: Callable[[], Sizes] = dict,
     counts: Counts | None = None,
 ) -> FastAPI:
-    """The app. `sizes` tells how large the images and videos are that the model makes, for those who ask for a size."""
-    chosen = settings or ServerSettings()
+    """The app. `sizes`: side in pixels of the images and videos that the model generates, to check the field `size`."""
+    settings = settings or ServerSettings()
     api = FastAPI(title="CoDi-2", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    counts = counts or OwnCounts()
-    answers = Answers(backend, counts.metrics)
+    counts = counts or LocalCounts()
+    answers = RequestHandler(backend, counts.metrics)
     _add_errors(api)
     _add_plain(api, backend, counts)
-    Routes(api, backend, chosen, answers, sizes).add()
+    Routes(api, backend, settings, answers, sizes).add()
     _add_page(api)
     response_schema.describe(api)
-    api.add_middleware(Gate, settings=chosen)
-    if chosen.origins:
-        # any header: clients in browsers send some of their own, which say what they are
+    api.add_middleware(AccessMiddleware, settings=settings)
+    if settings.origins:
+        # any header, because client libraries in browsers add their own
         api.add_middleware(
-            CORSMiddleware, allow_origins=list(chosen.origins), allow_methods=["GET", "POST"], allow_headers=["*"]
+            CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"], allow_headers=["*"]
         )
     return api
 
@@ -89,21 +89,19 @@ def _add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def unknown_route(request: Request, error: HTTPException) -> JSONResponse:
-        asked = shown(f"{request.method} {request.url.path}", 100)
-        refusal = RequestError(
-            f"no {asked} here; there is {routes_of(api)}", code="not_found", status=error.status_code
-        )
+        route = shown(f"{request.method} {request.url.path}", 100)
+        refusal = RequestError(f"no route {route}; known: {routes_of(api)}", code="not_found", status=error.status_code)
         return JSONResponse(refusal.to_json(), error.status_code, headers=error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return respond(RequestError("the URL is not a valid one", status=404, code="not_found"))
+        return respond(RequestError("the URL is not valid", status=404, code="not_found"))
 
 
 def routes_of(api: FastAPI) -> str:
-    """What there is, for those who ask for what there is not."""
-    found = [route for route in api.routes if isinstance(route, APIRoute) and route.include_in_schema]
-    return ", ".join(f"{' '.join(sorted(route.methods or ()))} {route.path}" for route in found)
+    """Methods and paths of the API, for error messages."""
+    routes = [route for route in api.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    return ", ".join(f"{' '.join(sorted(route.methods or ()))} {route.path}" for route in routes)
 
 
 def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
@@ -114,37 +112,45 @@ def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
         return {"status": "ok", "model": backend.model_id}
 
     not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"description": "It shuts down.", "content": {"application/json": {"schema": response_schema.READY}}}
+        503: {
+            "description": "The server is shutting down.",
+            "content": {"application/json": {"schema": response_schema.READY}},
+        }
     }
 
     @api.get(
         "/ready",
-        summary="Whether the server takes on requests; 503 while it shuts down.",
+        summary="Whether the server accepts requests. Status 503 while it shuts down.",
         responses=response_schema.answers(response_schema.READY) | not_ready,
     )
     async def ready() -> Response:
         good = await backend.ready()
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @api.get("/metrics", summary="Counters in Prometheus' text format.", response_class=PlainTextResponse)
+    @api.get("/metrics", summary="Metrics in the Prometheus text format.", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
         return Response(text(await counts.families(), await backend.stats()), media_type=CONTENT_TYPE)
 
-    @api.get("/v1/models", summary="The models: one.", responses=response_schema.answers(response_schema.MODELS))
+    @api.get(
+        "/v1/models",
+        summary="List of models. It has one entry.",
+        responses=response_schema.answers(response_schema.MODELS),
+    )
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(backend, started)]}
 
     @api.get("/v1/models/{model_id}", summary="A model.", responses=response_schema.answers(response_schema.MODEL))
     async def model(model_id: str) -> dict[str, Any]:
         if model_id != backend.model_id and model_id not in backend.before:
-            raise RequestError(f"no model {model_id[:80]!r} here", "model", "model_not_found", 404)
+            message = f"no model {model_id[:80]!r}; this server has {backend.model_id!r}"
+            raise RequestError(message, "model", "model_not_found", 404)
         return _model(backend, started)
 
 
 def _model(backend: Backend, created: int) -> dict[str, Any]:
     modalities = ["text", *backend.modalities]
-    about = {"id": backend.model_id, "object": "model", "created": created, "owned_by": "codi2-open"}
-    return {**about, "input_modalities": modalities, "output_modalities": modalities}
+    fields = {"id": backend.model_id, "object": "model", "created": created, "owned_by": "codi2-open"}
+    return {**fields, "input_modalities": modalities, "output_modalities": modalities}
 
 
 def _add_page(api: FastAPI) -> None:
@@ -162,12 +168,12 @@ def _add_page(api: FastAPI) -> None:
 
 
 def page_files() -> set[str]:
-    """Names of the page's files, and of its examples: nothing else is given out."""
+    """Names of the files of the page and its examples. No other file is served."""
     page = resources.files("codi2_model.serving").joinpath("page")
     examples = (f"examples/{entry.name}" for entry in page.joinpath("examples").iterdir())
     return {*(entry.name for entry in page.iterdir()), *examples}
 
 
 def page_file(name: str) -> bytes:
-    """A file of the page, which needs no build step."""
+    """The content of a file of the page."""
     return resources.files("codi2_model.serving").joinpath("page", *name.split("/")).read_bytes()

@@ -1,8 +1,8 @@
-"""The page's ready examples: a few pictures, sounds and a clip of the open corpora, small, with licence and author.
+"""Writes the example media of the web page: small images, audio and a video of open corpora, with licence and author.
 
-    python -m codi2_model.serving.http.examples        writes serving/page/examples/ anew: the same bytes each time
+    python -m codi2_model.serving.http.examples        rewrites serving/page/examples/ with the same bytes
 
-Only corpora whose licences ask for no more than to be named (MIT, Apache-2.0, CC0-1.0): the files go with the package.
+Only corpora under MIT, Apache-2.0 or CC0-1.0 are used, because the files are part of the package.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from codi2_datasets.media.video import normalise_video
 from codi2_datasets.sources.fetch import fetch
 
 FOLDER = Path(__file__).parent.parent / "page" / "examples"
-SIDE = 112  # pixels of a picture, and of the clip
-SECONDS = 2.0  # of a sound at most
+SIDE = 112  # pixels of an image or video
+SECONDS = 2.0  # maximum of an audio file
 LICENCES = ("MIT", "Apache-2.0", "CC0-1.0")
 ENDINGS = {"image": "webp", "audio": "flac", "video": "mp4"}
-CHOSEN = {  # corpus -> caption there -> name here
+SELECTION = {  # corpus -> caption in the corpus -> name of the example
     "emoji-fluent-3d": {
         "red apple": "apple-3d", "green apple": "green-apple-3d", "dog face": "dog-3d", "drum": "drum-3d",
         "rocket": "rocket-3d", "guitar": "guitar-3d", "duck": "duck-3d", "bell": "bell-3d",
@@ -58,7 +58,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 @dataclass(frozen=True)
 class Example:
-    """One medium as the page shows it: where it came from, and on what terms."""
+    """An example file with its source and licence."""
 
     name: str
     file: str
@@ -73,25 +73,25 @@ class Example:
 
 
 def write_examples(folder: Path = FOLDER) -> list[Example]:
-    """Write the media, `examples.json` and `ATTRIBUTION.md` into the folder, and remove what no longer belongs there."""
+    """Write the media, `examples.json` and `ATTRIBUTION.md` into the folder, and remove all other files."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for example, data in made():
+    examples = []
+    for example, data in load_examples():
         (folder / example.file).write_bytes(data)
-        found.append(example)
-    table = json.dumps([asdict(example) for example in found], indent=1, ensure_ascii=False)
+        examples.append(example)
+    table = json.dumps([asdict(example) for example in examples], indent=1, ensure_ascii=False)
     (folder / "examples.json").write_text(table + "\n", encoding="utf-8")
-    (folder / "ATTRIBUTION.md").write_text(attribution(found), encoding="utf-8")
-    kept = {example.file for example in found} | {"examples.json", "ATTRIBUTION.md"}
+    (folder / "ATTRIBUTION.md").write_text(attribution(examples), encoding="utf-8")
+    kept = {example.file for example in examples} | {"examples.json", "ATTRIBUTION.md"}
     for path in folder.iterdir():
         if path.name not in kept:
             path.unlink()
-    return found
+    return examples
 
 
-def made() -> Iterator[tuple[Example, bytes]]:
-    """Every example with its bytes, corpus by corpus. Raises LookupError for a caption that a corpus does not have."""
-    for name, captions in CHOSEN.items():
+def load_examples() -> Iterator[tuple[Example, bytes]]:
+    """Every example with its bytes, by corpus. Raises LookupError if a corpus does not have the caption."""
+    for name, captions in SELECTION.items():
         corpus = corpora()[name]
         companions = {source: fetch(source).path for source in corpus.companions}
         rows: dict[str, SourceRow] = {}
@@ -100,17 +100,17 @@ def made() -> Iterator[tuple[Example, bytes]]:
                 rows.setdefault(row.caption, row)
         for caption, short in captions.items():
             if caption not in rows:
-                raise LookupError(f"{name}: nothing there is called {caption!r}")
+                raise LookupError(f"{name}: no row has the caption {caption!r}")
             row = rows[caption]
             if row.licence not in LICENCES:
-                raise LookupError(f"{name}: {caption!r} is {row.licence}, not one of {', '.join(LICENCES)}")
+                raise LookupError(f"{name}: licence of {caption!r} is {row.licence}, not one of {', '.join(LICENCES)}")
             data = normalised(row)
-            about = (row.modality, row.caption, name, corpus.source, row.locator, row.licence, row.author)
-            yield Example(short, f"{short}.{ENDINGS[row.modality]}", *about, sha256(data)), data
+            fields = (row.modality, row.caption, name, corpus.source, row.locator, row.licence, row.author)
+            yield Example(short, f"{short}.{ENDINGS[row.modality]}", *fields, sha256(data)), data
 
 
 def normalised(row: SourceRow) -> bytes:
-    """The medium as samples hold it, larger for the eye."""
+    """The normalised medium, larger than in samples."""
     payload = row.payload if isinstance(row.payload, bytes) else row.payload.encode()
     if row.modality == "image":
         return normalise_image(payload, row.media_type, SIDE)
@@ -120,17 +120,17 @@ def normalised(row: SourceRow) -> bytes:
 
 
 def attribution(examples: list[Example]) -> str:
-    """Who made what, and on what terms, corpus by corpus."""
+    """The text of ATTRIBUTION.md: authors and licences by corpus."""
     by_corpus: dict[tuple[str, str, str], list[Example]] = defaultdict(list)
     for example in examples:
         by_corpus[example.corpus, example.source, example.licence].append(example)
-    lines = ["# Examples of the page: sources, authors, licences", ""]
-    lines.append("Scaled or cut from these open corpora by `codi2_model/serving/http/examples.py`.")
+    lines = ["# Examples of the web page: sources, authors, licences", ""]
+    lines.append("Made from these open corpora (scaled or cut) by `codi2_model/serving/http/examples.py`.")
     for (corpus, source, licence), rows in by_corpus.items():
         lines += ["", f"## {corpus} ({source}), {licence}", ""]
         lines += [f"- `{row.file}`: {row.caption}, {row.author}; `{row.locator}`" for row in rows]
-    lines += ["", "## The MIT licence, of the files that are under it", "", MIT]
-    lines += ["Apache-2.0 is the licence of this repository too: `LICENSE`. CC0-1.0 asks for nothing."]
+    lines += ["", "## Text of the MIT licence", "", MIT]
+    lines += ["The text of Apache-2.0 is in `LICENSE` of this repository. CC0-1.0 has no conditions."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Media in requests and replies: bytes <-> values, checked against caps before and while they are decoded.
+"""Decoding of media in requests and encoding of media in replies, with size limits.
 
-Sizes are refused by the length of what was sent, then by what the file's header says, then by what it really holds, since
-a header may lie. Values are small: images and videos are brought down to what a model could use at most.
+Limits are checked on the encoded length, then on the header of the file, then while it is decoded, because a header may be
+wrong. Images and videos are scaled down to the largest size that a model could use.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from codi2_model.modules.media import VIDEO_FPS
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 AUDIO_FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "aac", "m4a", "webm")
 AUDIO_RATES = range(1_000, 384_001)  # Hz
-SIDE = 1024  # pixels of a kept image's longer side
-CLIP_SIDE = 256  # the same of a video, which is kept square, on white
-SOUND_VALUES = 30_000_000  # samples times channels of one audio file: what a few compressed bytes can unfold to
-CLIP_PIXELS = 2_000_000_000  # pixels of a video's frames together
+SIDE = 1024  # maximum of an image's longer side in pixels
+VIDEO_SIDE = 256  # pixels of a video's side; videos are padded with white to squares
+AUDIO_VALUES = 30_000_000  # maximum of samples times channels of an audio file, because a few bytes can decode to many
+VIDEO_PIXELS = 2_000_000_000  # maximum of all pixels of a video's frames
 
 
 class MediaRefused(ValueError):
-    """A medium that is malformed, unknown or too large; the message is for the client."""
+    """A medium is malformed, unknown or too large. The message is sent to the client."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may hold. Sizes are checked on the encoded bytes and on headers, before decoding."""
+    """The limits of a request. Sizes are checked on the encoded bytes and on headers, before decoding."""
 
     body_bytes: int = 24 * 1024 * 1024
     medium_bytes: int = 8 * 1024 * 1024
@@ -60,11 +60,11 @@ class Limits:
     steps: int = 100
 
 
-_HEAD = re.compile(r'data:(?:[^,"]|"[^"]*")*,', re.IGNORECASE)  # parameters may be quoted, and hold commas then
+_HEAD = re.compile(r'data:(?:[^,"]|"[^"]*")*,', re.IGNORECASE)  # quoted parameters may contain commas
 _QUOTED = re.compile(r'"[^"]*"')
 LONGEST_HEAD = 2_000  # characters of a data URL before its data
-# Blanks and the ends of wrapped lines go; the alphabet for URLs becomes the usual one
-_USUAL = str.maketrans("-_", "+/", " \t\r\n\f")
+# removes white space and converts the base64 alphabet for URLs to the standard one
+_STANDARD = str.maketrans("-_", "+/", " \t\r\n\f")
 
 
 def is_data_url(url: str) -> bool:
@@ -72,15 +72,17 @@ def is_data_url(url: str) -> bool:
 
 
 def bytes_of_url(url: str, kind: str, limits: Limits) -> bytes:
-    """What a `data:` URL holds, read as browsers do: with any parameters, percent-encoded or in base64. The media type that it
-    claims is not believed: the bytes say what they are. `kind` is what is expected, for the message."""
+    """The bytes of a `data:` URL, parsed as browsers do: with any parameters, percent-encoded or in base64.
+
+    The declared media type is ignored, because it is detected from the bytes. `kind`: the expected one, for the message.
+    """
     url = url.strip()
     head = _HEAD.match(url[:LONGEST_HEAD])
     if head is None:
-        raise MediaRefused(f"not a data URL (data:{kind}/...;base64,... is expected)")
+        raise MediaRefused(f"not a data URL; send data:{kind}/...;base64,...")
     body = url[head.end() :].partition("#")[0]
     parameters = _QUOTED.sub("", head[0][:-1]).split(";")[1:]
-    if any(one.strip().lower() == "base64" for one in parameters):
+    if any(parameter.strip().lower() == "base64" for parameter in parameters):
         return decode_base64(body, limits)
     if len(body) > 3 * limits.medium_bytes:
         raise _too_large(limits)
@@ -88,12 +90,14 @@ def bytes_of_url(url: str, kind: str, limits: Limits) -> bytes:
 
 
 def decode_base64(text: str, limits: Limits) -> bytes:
-    """Base64 -> bytes, refused by length before it is decoded. Lines may be wrapped, padding may be left out, signs may be
-    percent-encoded, the alphabet may be the one for URLs."""
+    """Decode base64 after a check of its length.
+
+    Lines may be wrapped, padding may be missing, characters may be percent-encoded, and the alphabet may be that for URLs.
+    """
     longest = limits.medium_bytes * 4 // 3 + 4
     if "%" in text and len(text) <= 3 * longest:
         text = _percent_decoded(text).decode("latin-1")
-    text = text.translate(_USUAL)
+    text = text.translate(_STANDARD)
     if len(text) > longest:
         raise _too_large(limits)
     bare = text.rstrip("=")
@@ -110,7 +114,7 @@ def _percent_decoded(text: str) -> bytes:
     try:
         return unquote_to_bytes(text)
     except UnicodeEncodeError:
-        raise MediaRefused("holds half a character (a lone surrogate)") from None
+        raise MediaRefused("contains a lone surrogate, which is not valid Unicode") from None
 
 
 def _not_empty(data: bytes) -> bytes:
@@ -124,7 +128,7 @@ def _too_large(limits: Limits) -> MediaRefused:
 
 
 def kind_of(data: bytes) -> str | None:
-    """image, audio or video, as the bytes of a file say; None for what is none of them."""
+    """The modality of a file by its bytes: image, audio or video; None if it is none of them."""
     kind = media_type_of(data).partition("/")[0]
     if kind != "video":
         return kind if kind in ("image", "audio") else None
@@ -135,7 +139,7 @@ def kind_of(data: bytes) -> str | None:
 
 
 def read_medium(modality: str, data: bytes, limits: Limits) -> Any:
-    """The bytes of a file -> a value as conversations hold them. Raises MediaRefused."""
+    """Decode a file to an RGB image, mono audio or video frames. Raises MediaRefused."""
     if len(data) > limits.medium_bytes:
         raise _too_large(limits)
     if modality == "image":
@@ -144,7 +148,7 @@ def read_medium(modality: str, data: bytes, limits: Limits) -> Any:
 
 
 def read_image(data: bytes, limits: Limits) -> Image.Image:
-    """An image file -> RGB as a viewer shows it on white, its longer side `SIDE` at most."""
+    """Decode an image to RGB on white, as viewers show it, with a longer side of at most `SIDE`."""
     try:
         image = decode_image(data, limits.image_pixels, IMAGE_FORMATS)
     except TooLarge as error:
@@ -152,45 +156,47 @@ def read_image(data: bytes, limits: Limits) -> Image.Image:
     except MediaError as error:
         known = ", ".join(name.lower() for name in IMAGE_FORMATS)
         raise MediaRefused(f"the image cannot be read; known formats: {known}") from error
-    image.thumbnail((SIDE, SIDE))  # leaves smaller ones as they are
+    image.thumbnail((SIDE, SIDE))  # does not enlarge smaller images
     return image
 
 
 def read_audio(data: bytes, limits: Limits) -> NDArray[np.float32]:
-    """An audio file, or the audio of a video, -> mono float32 at 16 kHz, lowered where it would clip."""
+    """Decode an audio file, or the audio of a video, to mono float32 at 16 kHz, scaled down if it would clip."""
     longest = limits.audio_seconds
     try:
         # one second more: a header may understate the length
-        asked = audio_files.Limits(longest + 1, longest, SOUND_VALUES, AUDIO_RATES)
-        wave, rate = audio_files.read_audio(data, asked)
+        audio_limits = audio_files.Limits(longest + 1, longest, AUDIO_VALUES, AUDIO_RATES)
+        wave, rate = audio_files.read_audio(data, audio_limits)
     except TooLarge as error:
         raise MediaRefused(f"the audio has {error}") from error
     except MediaError as error:
-        found = media_type_of(data) or "bytes of no known type"
-        raise MediaRefused(f"the audio cannot be read ({found}); known formats: {', '.join(AUDIO_FORMATS)}") from error
+        media_type = media_type_of(data) or "unknown type"
+        raise MediaRefused(
+            f"the audio cannot be read ({media_type}); known formats: {', '.join(AUDIO_FORMATS)}"
+        ) from error
     if len(wave) > longest * rate:
-        raise MediaRefused(f"the audio lasts longer than {longest:g} s")
+        raise MediaRefused(f"the audio is longer than {longest:g} s")
     return below_full(resample(wave, rate, SAMPLE_RATE))
 
 
 def read_video(data: bytes, limits: Limits) -> NDArray[np.uint8]:
-    """A video or an animated image -> (T, CLIP_SIDE, CLIP_SIDE, 3), eight frames a second."""
+    """Decode a video or an animated image to (T, VIDEO_SIDE, VIDEO_SIDE, 3) at `VIDEO_FPS` frames per second."""
     frames: list[NDArray[np.uint8]] = []
-    seen = pixels = 0
+    count = pixels = 0
     try:
         for frame in frames_of(data):
-            seen += 1
-            if seen > limits.video_frames:
+            count += 1
+            if count > limits.video_frames:
                 raise MediaRefused(f"the video has more than {limits.video_frames:,} frames")
             if not 0 <= frame.end <= limits.video_seconds:
-                raise MediaRefused(f"the video lasts longer than {limits.video_seconds:g} s")
+                raise MediaRefused(f"the video is longer than {limits.video_seconds:g} s")
             due = ceil(round(frame.end * VIDEO_FPS, 6)) - len(frames)
             if due > 0:
                 image = frame.image()
                 pixels += image.width * image.height
-                frames += [np.asarray(fit(image, CLIP_SIDE))] * due
-            if pixels > CLIP_PIXELS:
-                raise MediaRefused("the video has too many pixels in all")
+                frames += [np.asarray(fit(image, VIDEO_SIDE))] * due
+            if pixels > VIDEO_PIXELS:
+                raise MediaRefused(f"the video has more than {VIDEO_PIXELS:,} pixels in all frames")
     except MediaRefused:
         raise
     except MediaError as error:
@@ -200,7 +206,7 @@ def read_video(data: bytes, limits: Limits) -> NDArray[np.uint8]:
     return np.stack(frames)
 
 
-# --- the way out ---------------------------------------------------------------------------------------------------
+# --- encoding ------------------------------------------------------------------------------------------------------
 
 
 def image_to_url(image: Image.Image) -> str:
@@ -214,5 +220,5 @@ def video_to_url(frames: Any) -> str:
 
 
 def encoded(modality: str, value: Any) -> str:
-    """Base64 of a value's file: PNG, WAV or MP4."""
+    """A medium as a PNG, WAV or MP4 file in base64."""
     return base64.b64encode(encode_medium(modality, value)[0]).decode()

@@ -1,4 +1,4 @@
-"""Forms with files (multipart/form-data), as clients send images to edit. A body is in memory already, and small."""
+"""Parser of forms with files (multipart/form-data), for image edits. The body is in memory already, with limited size."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def parse_form(body: bytes, content_type: str) -> Form:
         raise RequestError("the form does not end with its boundary", code="invalid_form")
     if len(pieces) - 2 > MOST_PARTS:
         raise RequestError(f"the form has more than {MOST_PARTS} parts", code="too_many")
-    found: Form = defaultdict(list)
+    fields: Form = defaultdict(list)
     for piece in pieces[1:-1]:
         head, blank, value = piece.partition(b"\r\n\r\n")
         headers = BytesHeaderParser().parsebytes(head.lstrip(b"\r\n \t"))
         name = headers.get_param("name", header="content-disposition")
         if not blank or not isinstance(name, str) or not name:
             raise RequestError("a part of the form has no name", code="invalid_form")
-        found[name.removesuffix("[]")].append(value)
-    return dict(found)
+        fields[name.removesuffix("[]")].append(value)
+    return dict(fields)
 
 
 def _header(name: str, value: str) -> Message:

@@ -1,8 +1,8 @@
-"""Fetching media that a request names by URL, for servers that allow some hosts.
+"""Fetches media that a request names by URL, from allowed hosts only.
 
-A server that fetches what strangers name reaches into its own network. Hence: only hosts on the list; every address that
-a name resolves to must be public; the connection goes to the very address that was checked, so that a name cannot change
-its mind in between; each redirect is checked anew; sizes and seconds are capped.
+Protection against server-side request forgery: only hosts on the list are fetched from; all IP addresses of a host must be
+public; the connection uses the checked address, so that a second DNS lookup cannot change it; each redirect is checked again;
+size and time are limited.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from codi2_storage.locations.urls import PORTS, Url, UrlError, parse_host, parse
 
 REDIRECTS = 3
 SECONDS = 15.0
-LONGEST_URL = 8_000  # characters; signed ones take about 2,000
+LONGEST_URL = 8_000  # characters; signed URLs have about 2,000
 AGENT = "codi2-open"
 
 
 def remote_host(name: str) -> str:
-    """`example.org` or `*.example.org` as `Url.host` spells it. Raises UrlError."""
+    """`example.org` or `*.example.org` in the normalised form of `Url.host`. Raises UrlError."""
     wild, bare = ("*.", name[2:]) if name.startswith("*.") else ("", name)
     return wild + parse_host(bare).rstrip(".")
 
@@ -36,15 +36,15 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Moved:
+class Redirect:
     """A redirect, with the bytes of its Location header."""
 
     location: bytes
 
 
 @dataclass(frozen=True)
-class Remote:
-    """Fetches from allowed hosts. Call it with a URL, what kind of medium is expected, and the caps."""
+class RemoteFetcher:
+    """Fetches from allowed hosts. Call it with a URL, the expected modality and the limits."""
 
     hosts: Sequence[str]
     ports: Sequence[int] = (80, 443)
@@ -53,7 +53,7 @@ class Remote:
     seconds: float = SECONDS
 
     def __call__(self, url: str, modality: str, limits: Limits) -> bytes:
-        """The bytes at the URL. Raises MediaRefused, whose message tells nothing of the network inside."""
+        """The bytes at the URL. Raises MediaRefused, without details of the internal network."""
         end = time.monotonic() + self.seconds
         if len(url) > LONGEST_URL:
             raise MediaRefused(f"the URL is longer than {LONGEST_URL:,} characters")
@@ -67,7 +67,7 @@ class Remote:
                 if isinstance(error, MediaRefused):
                     raise
                 raise MediaRefused("the URL could not be fetched") from error
-            if not isinstance(answer, Moved):
+            if not isinstance(answer, Redirect):
                 return answer
             with _bad_urls_refused():
                 target = target.redirect(answer.location)
@@ -76,7 +76,7 @@ class Remote:
     def check(self, url: Url) -> str:
         """The IP address to connect to. Raises MediaRefused for a URL that is not allowed."""
         if url.credentials:
-            raise MediaRefused("a URL with a user name or a password is not fetched")
+            raise MediaRefused("a URL with a user name or a password is not supported")
         if not self.listed(url.host) or url.port not in self.ports:
             raise MediaRefused("this server does not fetch from that host")
         try:
@@ -94,10 +94,10 @@ class Remote:
             for allowed in map(remote_host, self.hosts)
         )
 
-    def _get(self, url: Url, address: str, modality: str, limits: Limits, end: float) -> bytes | Moved:
-        """The body, or where a redirect leads."""
+    def _get(self, url: Url, address: str, modality: str, limits: Limits, end: float) -> bytes | Redirect:
+        """The body, or the redirect."""
         connection = http.client.HTTPConnection(url.host.strip("[]"), url.port, timeout=_left(end))
-        connection.default_port = PORTS[url.scheme]  # a default port stands in no Host header: signatures cover it
+        connection.default_port = PORTS[url.scheme]  # signed URLs need a Host header without the default port
         try:
             connection.sock = socket.create_connection((address, url.port), timeout=_left(end))
             if url.scheme == "https":
@@ -107,7 +107,7 @@ class Remote:
             connection.request("GET", url.target, headers=headers)
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
-                return Moved((response.getheader("Location") or "").encode("latin-1"))
+                return Redirect((response.getheader("Location") or "").encode("latin-1"))
             if response.status != 200:
                 raise MediaRefused(f"the URL answers with status {response.status}")
             return _body(response, limits.medium_bytes, end)
@@ -123,15 +123,15 @@ def _bad_urls_refused() -> Iterator[None]:
         raise MediaRefused(f"the URL cannot be fetched: {error}") from None
 
 
-def _body(response: http.client.HTTPResponse, cap: int, end: float) -> bytes:
+def _body(response: http.client.HTTPResponse, limit: int, end: float) -> bytes:
     declared = response.getheader("Content-Length") or ""
-    too_large = MediaRefused(f"larger than {cap / 1024 / 1024:g} MiB")
-    if declared.isdigit() and int(declared) > cap:
+    too_large = MediaRefused(f"larger than {limit / 1024 / 1024:g} MiB")
+    if declared.isdigit() and int(declared) > limit:
         raise too_large
     body = bytearray()
-    while piece := response.read1(65_536):
-        body += piece
-        if len(body) > cap:
+    while block := response.read1(65_536):
+        body += block
+        if len(body) > limit:
             raise too_large
         _left(end)
     if not body:
@@ -142,5 +142,5 @@ def _body(response: http.client.HTTPResponse, cap: int, end: float) -> bytes:
 def _left(end: float) -> float:
     left = end - time.monotonic()
     if left <= 0:
-        raise MediaRefused("the URL took too long")
+        raise MediaRefused("fetching the URL took too long")
     return left

@@ -1,4 +1,4 @@
-"""The routes that make replies and media: what each reads, who answers it, how the answer is written."""
+"""The routes of the API that generate replies and media."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from codi2_model.serving.deploy.settings import ServerSettings
-from codi2_model.serving.http.answers import Answers
+from codi2_model.serving.http.answers import RequestHandler
 from codi2_model.serving.http.multipart import parse_form
-from codi2_model.serving.http.remote_media import Remote
+from codi2_model.serving.http.remote_media import RemoteFetcher
 from codi2_model.serving.openai import request_schema, response_schema
 from codi2_model.serving.openai.generations import (
     MOST,
@@ -30,8 +30,8 @@ from codi2_model.serving.openai.responses_response import ResponseWriter, respon
 from codi2_model.serving.openai.speech import parse_speech, speech_file
 from codi2_model.serving.scheduler.pipeline import Backend
 
-BODY_SECONDS = 60.0  # how long a client may take to send what it asks
-REFUSALS = response_schema.GATE | response_schema.ASKING
+BODY_SECONDS = 60.0  # timeout for a client to send the body
+REFUSALS = response_schema.ACCESS_ERRORS | response_schema.REQUEST_ERRORS
 
 
 class Routes:
@@ -42,12 +42,12 @@ class Routes:
         api: FastAPI,
         backend: Backend,
         settings: ServerSettings,
-        answers: Answers,
+        answers: RequestHandler,
         sizes: Callable[[], Sizes],
     ) -> None:
         self.api, self.backend, self.answers, self.sizes = api, backend, answers, sizes
         self.limits = settings.limits
-        self.fetch = Remote(settings.remote_hosts) if settings.remote_hosts else None
+        self.fetch = RemoteFetcher(settings.remote_hosts) if settings.remote_hosts else None
 
     def add(self) -> None:
         self._chat()
@@ -66,7 +66,7 @@ class Routes:
     def _chat(self) -> None:
         @self.api.post(
             "/v1/chat/completions",
-            summary="The reply to a conversation of text, images, audio and video; whole, or as server-sent events.",
+            summary="Reply to a conversation of text, images, audio and video, as JSON or server-sent events.",
             openapi_extra=request_schema.body(request_schema.chat(self.limits)),
             responses=response_schema.answers(response_schema.COMPLETION, REFUSALS, stream=True),
         )
@@ -79,7 +79,7 @@ class Routes:
     def _responses(self) -> None:
         @self.api.post(
             "/v1/responses",
-            summary="The same in OpenAI's newer form: a response of text and images; whole, or as server-sent events.",
+            summary="Reply of text and images in the format of OpenAI's Responses API, as JSON or server-sent events.",
             openapi_extra=request_schema.body(request_schema.responses(self.limits)),
             responses=response_schema.answers(response_schema.RESPONSE, REFUSALS, stream=True),
         )
@@ -97,7 +97,7 @@ class Routes:
     def _generations(self, route: str, modality: str) -> None:
         @self.api.post(
             f"/v1/{route}/generations",
-            summary=f"Media of kind {modality} for a prompt.",
+            summary=f"Generate media from a prompt: {modality}.",
             openapi_extra=request_schema.body(request_schema.generation(self.limits, MOST, modality)),
             responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
             name=f"{route}_generations",
@@ -106,12 +106,12 @@ class Routes:
             async with self.answers.measured(route):
                 data = parse_object(await self.body(request))
                 asked = parse_generation(data, modality, self.model(), self.limits, self.sizes())
-                return await self._made(request, asked, modality, data)
+                return await self._generate(request, asked, modality, data)
 
     def _edits(self) -> None:
         @self.api.post(
             "/v1/images/edits",
-            summary="Images that were sent, changed as a prompt says: as a form with files, or as JSON with URLs.",
+            summary="Edit images by a prompt. The body is a form with files, or JSON with URLs.",
             openapi_extra=request_schema.body(request_schema.edit(self.limits, MOST), form=True),
             responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
         )
@@ -122,9 +122,9 @@ class Routes:
                 data = edit_fields(parse_form(body, kind)) if is_form else parse_object(body)
                 about = self.model(), self.limits, self.sizes(), self.fetch
                 asked = await self.answers.parsed(parse_edit, data, *about)
-                return await self._made(request, asked, "image", data)
+                return await self._generate(request, asked, "image", data)
 
-    async def _made(
+    async def _generate(
         self, request: Request, asked: list[ChatRequest], modality: str, data: dict[str, Any]
     ) -> JSONResponse:
         replies = await self.answers.until_gone(request, asyncio.gather(*map(self.answers.whole, asked)))
@@ -133,7 +133,7 @@ class Routes:
     def _speech(self) -> None:
         @self.api.post(
             "/v1/audio/speech",
-            summary="An audio file of the sound that a text describes.",
+            summary="Generate an audio file of the sound that a text describes.",
             openapi_extra=request_schema.body(request_schema.speech(self.limits)),
             responses=response_schema.audio_answers(REFUSALS),
         )
@@ -146,13 +146,14 @@ class Routes:
 
 
 async def read_body(request: Request, cap: int) -> bytes:
-    """The body, refused as soon as it is larger than the cap, whatever its declared length, or too slow to come."""
+    """The body. Raises RequestError if it is larger than `cap`, compressed, or not sent in time."""
     too_large = RequestError(f"the request is larger than {cap / 1024 / 1024:g} MiB", code="too_large", status=413)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 15 or int(declared) > cap):
         raise too_large
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError("compressed bodies are not read", code="unsupported_encoding", status=415)
+        message = "compressed bodies are not supported: send it without Content-Encoding"
+        raise RequestError(message, code="unsupported_encoding", status=415)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -161,5 +162,5 @@ async def read_body(request: Request, cap: int) -> bytes:
                 if len(body) > cap:
                     raise too_large
     except TimeoutError:
-        raise RequestError(f"not sent within {BODY_SECONDS:g} s", code="timeout", status=408) from None
+        raise RequestError(f"the body was not sent within {BODY_SECONDS:g} s", code="timeout", status=408) from None
     return bytes(body)

@@ -1,7 +1,7 @@
-"""An assistant's turn as clients send it back -> one list of content parts, whatever form the reply was read in.
+"""Converts an assistant message that a client sends back to a list of content parts.
 
 A reply has its text in `content`, its media in `images`, `audio`, `audios` and `videos`, and their order in `parts`
-(`wire.py`). Clients send all of that back, or the text alone, or the id of its audio, or nothing at all.
+(`chat_response.py`). Clients send back all of these, only the text, the id of the audio, or nothing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ Parts = list[dict[str, Any]]
 
 
 def assistant_content(message: Mapping[str, Any], where: str, earlier: Earlier | None) -> Any:
-    """The turn's parts; [] for a turn that holds nothing. What is neither a string nor a list is given back as it is."""
+    """The parts of the message, [] if it is empty. Content that is neither a string nor null is returned unchanged.
+
+    `where`: name of the message in errors. `earlier`: returns the stored parts of a reply by the id of its audio.
+    """
     for name in ("tool_calls", "function_call"):
         if message.get(name):
-            raise RequestError("this model calls no tools: leave such turns out", f"{where}.{name}", "unsupported")
+            text = "this model does not call tools: leave out messages with tool calls"
+            raise RequestError(text, f"{where}.{name}", "unsupported")
     content = message.get("content")
     if content is not None and not isinstance(content, str):
         return content
     media = _media(message, where)
     if not any(media.values()):
-        found = _by_id(message, earlier)
-        if found is not None:
-            return found
+        parts = _by_id(message, earlier)
+        if parts is not None:
+            return parts
     text = content or _refusal(message, where)
     return _in_order(message.get("parts"), text, media, where)
 
@@ -39,52 +43,52 @@ def _refusal(message: Mapping[str, Any], where: str) -> str:
 
 
 def _by_id(message: Mapping[str, Any], earlier: Earlier | None) -> Parts | None:
-    """The whole reply that audio of this id came with, while the server still has it."""
+    """The stored reply with the audio of this id, if the server still has it."""
     audio = message.get("audio")
     identity = audio.get("id") if isinstance(audio, dict) else None
     return earlier(identity) if earlier is not None and isinstance(identity, str) else None
 
 
 def _media(message: Mapping[str, Any], where: str) -> dict[str, Parts]:
-    """The turn's media as content parts, by kind."""
+    """The media of the message as content parts, by modality."""
     audio = mapping(message, "audio", f"{where}.audio")
     first = [audio] if audio.get("data") is not None else []
     images, audios, videos = (listed(message, name, f"{where}.{name}") for name in ("images", "audios", "videos"))
     return {
-        "image": [_url_part("image_url", one, f"{where}.images") for one in images],
-        "audio": [_audio_part(one, f"{where}.audio") for one in [*first, *audios]],
-        "video": [_url_part("video_url", one, f"{where}.videos") for one in videos],
+        "image": [_url_part("image_url", part, f"{where}.images") for part in images],
+        "audio": [_audio_part(part, f"{where}.audio") for part in [*first, *audios]],
+        "video": [_url_part("video_url", part, f"{where}.videos") for part in videos],
     }
 
 
 def _url_part(kind: str, part: Any, where: str) -> dict[str, Any]:
     if not isinstance(part, dict) or part.get("type") != kind:
-        raise RequestError(f"must hold parts of type {kind}", where)
+        raise RequestError(f"must contain parts of type {kind}", where)
     return {"type": kind, kind: part.get(kind)}
 
 
 def _audio_part(part: Any, where: str) -> dict[str, Any]:
     if not isinstance(part, dict):
-        raise RequestError("must hold objects with data", where)
+        raise RequestError("must contain objects with data", where)
     return {"type": "audio", "audio": {"data": part.get("data"), "format": part.get("format")}}
 
 
 def _in_order(order: Any, text: str, media: dict[str, Parts], where: str) -> Parts:
-    """Text and media as `parts` orders them; where that says another text, or none is there, the text comes first."""
-    words = [{"type": "text", "text": text}] if text else []
-    rest = [*words, *media["image"], *media["audio"], *media["video"]]
-    if not isinstance(order, list) or not all(isinstance(one, dict) for one in order):
-        return rest
-    if "".join(str(one.get("text", "")) for one in order if one.get("type") == "text") != text:
-        return rest  # it was edited
-    return [_placed(one, media, f"{where}.parts[{n}]") for n, one in enumerate(order)]
+    """Text and media in the order of `parts`. Without it, or if its text differs (was edited), the text comes first."""
+    text_parts = [{"type": "text", "text": text}] if text else []
+    default = [*text_parts, *media["image"], *media["audio"], *media["video"]]
+    if not isinstance(order, list) or not all(isinstance(entry, dict) for entry in order):
+        return default
+    if "".join(str(entry.get("text", "")) for entry in order if entry.get("type") == "text") != text:
+        return default
+    return [_part_of_entry(entry, media, f"{where}.parts[{n}]") for n, entry in enumerate(order)]
 
 
-def _placed(one: Mapping[str, Any], media: dict[str, Parts], where: str) -> dict[str, Any]:
-    kind, index = one.get("type"), one.get("index")
+def _part_of_entry(entry: Mapping[str, Any], media: dict[str, Parts], where: str) -> dict[str, Any]:
+    kind, index = entry.get("type"), entry.get("index")
     if kind == "text":
-        return {"type": "text", "text": one.get("text")}
-    found = media.get(kind, []) if isinstance(kind, str) else []
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(found):
-        raise RequestError(f"names no medium of the message: {shown(repr(dict(one)), 60)}", where)
-    return found[index]
+        return {"type": "text", "text": entry.get("text")}
+    parts = media.get(kind, []) if isinstance(kind, str) else []
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(parts):
+        raise RequestError(f"the message has no such medium: {shown(repr(dict(entry)), 60)}", where)
+    return parts[index]

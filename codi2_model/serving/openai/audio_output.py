@@ -1,4 +1,4 @@
-"""Audio of replies as files, in the formats that OpenAI's clients ask for."""
+"""Encodes audio of replies in the formats of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.resampling import resample
 from codi2_model.evaluation.report.outputs import clipped, encode_medium
 
-PCM_RATE = 24_000  # Hz of bare samples: what OpenAI's clients play them at
+PCM_RATE = 24_000  # Hz of raw PCM in OpenAI's API
 
 
 def _by_libsndfile(container: str, subtype: str) -> Callable[[NDArray[np.float32]], bytes]:
@@ -32,7 +32,7 @@ def _wav(wave: NDArray[np.float32]) -> bytes:
 
 
 def _pcm(wave: NDArray[np.float32]) -> bytes:
-    """Bare samples: 16 bits, mono, little-endian."""
+    """Raw samples: 16 bits, mono, little-endian."""
     samples = np.clip(resample(wave, SAMPLE_RATE, PCM_RATE), -1, 1)
     return np.rint(samples * 32_767).astype("<i2").tobytes()
 
@@ -40,7 +40,7 @@ def _pcm(wave: NDArray[np.float32]) -> bytes:
 def _by_ffmpeg(container_format: str, codec: str, sample_format: str) -> Callable[[NDArray[np.float32]], bytes]:
     def encode(wave: NDArray[np.float32]) -> bytes:
         buffer = io.BytesIO()
-        # bitexact: else an Ogg stream is numbered at random
+        # bitexact: otherwise an Ogg stream has a random serial number
         with av.open(buffer, "w", format=container_format, options={"fflags": "+bitexact"}) as container:
             stream: Any = container.add_stream(codec, rate=SAMPLE_RATE, layout="mono", options={"flags": "+bitexact"})
             stream.codec_context.open()
@@ -68,7 +68,7 @@ ALIASES = {"pcm": "pcm16"}
 
 
 def encode_audio(value: Any, form: str) -> bytes:
-    """Mono samples at 16 kHz as a file of the format."""
+    """Encode mono samples at 16 kHz. `form`: a key of `FORMATS`."""
     return FORMATS[form][1](clipped(value))
 
 
@@ -77,6 +77,6 @@ def media_type(form: str) -> str:
 
 
 def format_named(name: Any) -> str | None:
-    """The format of that name; None where there is none."""
+    """The key of `FORMATS` for a name or alias; None if there is none."""
     name = ALIASES.get(name, name) if isinstance(name, str) else None
     return name if name in FORMATS else None

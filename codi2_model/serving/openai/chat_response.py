@@ -1,13 +1,13 @@
-"""Replies on their way out: OpenAI's JSON, whole or as chunks of a stream.
+"""Chat completion responses: OpenAI's JSON, complete or as chunks of a stream.
 
-`message.content` is a string, the reply's text. Media stand beside it, whole: `images` ({"type": "image_url"} with a PNG, as
-OpenRouter has them), `audio` (as OpenAI has it; a reply's further audio in `audios`, with its `index`) and `videos`
-({"type": "video_url"} with an MP4). `parts` names the order: {"type": "text", "text": ...}, {"type": "image", "index": 0}.
-A chunk's delta holds one text or one medium under the same names; the order is that of the chunks. What happens between (a
-medium begun, how far it is) stands in the chunk's `codi2`, which OpenAI's clients pass on.
+`message.content` is the text of the reply, a string. Media are in `images` ({"type": "image_url"} with a PNG, as in
+OpenRouter's API), `audio` (as in OpenAI's API; further audio in `audios`, with `index`) and `videos` ({"type": "video_url"}
+with an MP4). `parts` gives the order: {"type": "text", "text": ...}, {"type": "image", "index": 0}. The delta of a chunk has
+one text or one medium in the same fields; the order is that of the chunks. Progress (a medium begun, its steps) is in the
+field `codi2` of a chunk, which OpenAI's clients pass on.
 
-Where a request says `"content_format": "list"`, `content` is the list of all parts instead: text, `image_url`, `audio`,
-`video_url`; a delta's content is a string, or the list of one medium.
+With `"content_format": "list"` in the request, `content` is the list of all parts (text, `image_url`, `audio`, `video_url`),
+and the content of a delta is a string, or a list of one medium.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from codi2_model.serving.openai.response_store import SECONDS
 
 @dataclass(frozen=True)
 class Accepted:
-    """Which model will answer, told before all else by a server that changes models."""
+    """The model that will answer. The first event of a server that can switch its model."""
 
     model_id: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a reply: tokens read and written (feature slots included), and read tokens that a session had kept."""
+    """The end of a reply. Token counts include feature slots. `cached_tokens`: prompt tokens that the session had cached."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -49,7 +49,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The end of a reply that is none."""
+    """The end of a reply that failed."""
 
     error: RequestError
 
@@ -59,7 +59,7 @@ ServerEvent = Accepted | TextDelta | MediumBegun | Progress | MediumDone | Finis
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model made, whole."""
+    """A complete reply. Media parts of `content` have a `value`."""
 
     content: list[dict[str, Any]]
     prompt_tokens: int
@@ -72,21 +72,21 @@ class Reply:
 
 
 def add_text(parts: list[dict[str, Any]], text: str) -> None:
-    """Text that follows what is there."""
+    """Append text to the last part, or as a new part after a medium."""
     if parts and parts[-1]["type"] == "text":
         parts[-1]["text"] += text
     else:
         parts.append({"type": "text", "text": text})
 
 
-class Gathering:
-    """Puts a reply together from its events."""
+class ReplyBuilder:
+    """Builds a reply from its events."""
 
     def __init__(self) -> None:
         self.content: list[dict[str, Any]] = []
 
     def take(self, event: ServerEvent) -> Reply | None:
-        """The reply, when it is whole. Raises the RequestError of one that failed."""
+        """Add an event. Returns the reply at its end, else None. Raises the RequestError of a failed reply."""
         if isinstance(event, Failed):
             raise event.error
         if isinstance(event, TextDelta):
@@ -100,7 +100,7 @@ class Gathering:
 
 
 def content_to_json(content: Sequence[Mapping[str, Any]], audio_format: str = "wav") -> list[dict[str, Any]]:
-    """A generated content list as OpenAI-style parts, order kept."""
+    """A generated content list as parts of OpenAI's API, in the same order."""
     return [part_to_json(part, audio_format) for part in content]
 
 
@@ -119,29 +119,29 @@ def part_to_json(part: Mapping[str, Any], audio_format: str = "wav") -> dict[str
 MEDIA_PLACES = {"image_url": ("image", "images"), "audio": ("audio", "audio"), "video_url": ("video", "videos")}
 
 
-class MediaPlacer:
-    """Says under which name, and as which of its kind, each medium of a reply stands in a message."""
+class MediaNamer:
+    """Assigns each medium of a reply to a field of the message, with an index within its modality."""
 
     def __init__(self, request_id: str, created: int) -> None:
         self.request_id, self.expires_at = request_id, created + SECONDS
         self.counts: dict[str, int] = {}
 
     def place(self, part: Mapping[str, Any], transcript: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """(name in the message, the medium there, its entry in `parts`). The transcript is what was said before, or in all."""
+        """(field of the message, medium, entry in `parts`). `transcript`: the text of the reply (so far), for audio."""
         kind, name = MEDIA_PLACES[part["type"]]
         index = self.counts.get(kind, 0)
         self.counts[kind] = index + 1
         entry = {"type": kind, "index": index}
         if kind != "audio":
             return name, {**part, "index": index}, entry
-        about = {"id": self.audio_id(index), "expires_at": self.expires_at, "transcript": transcript, **part["audio"]}
-        return (name, about, entry) if index == 0 else ("audios", {**about, "index": index}, entry)
+        audio = {"id": self.audio_id(index), "expires_at": self.expires_at, "transcript": transcript, **part["audio"]}
+        return (name, audio, entry) if index == 0 else ("audios", {**audio, "index": index}, entry)
 
     def audio_id(self, index: int) -> str:
         return f"audio-{self.request_id}" + (f"-{index}" if index else "")
 
     def audio_ids(self) -> list[str]:
-        """Of the audio placed so far."""
+        """The ids of all audio so far."""
         return [self.audio_id(n) for n in range(self.counts.get("audio", 0))]
 
 
@@ -149,8 +149,8 @@ def text_of(parts: Sequence[Mapping[str, Any]]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def message_of(parts: list[dict[str, Any]], placer: MediaPlacer) -> dict[str, Any]:
-    """The message that says these parts: its text as a string, its media by kind, their order."""
+def message_of(parts: list[dict[str, Any]], placer: MediaNamer) -> dict[str, Any]:
+    """The message with these parts: text as a string, media by modality, and their order."""
     text, order = text_of(parts), []
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     message |= {"images": [], "audio": None, "videos": []}
@@ -169,7 +169,7 @@ def message_of(parts: list[dict[str, Any]], placer: MediaPlacer) -> dict[str, An
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer's JSON, and what clients may send back no more than an id of, by these ids."""
+    """The JSON of a response, and parts to store: clients may later refer to them by id."""
 
     body: dict[str, Any]
     to_keep: dict[str, list[dict[str, Any]]]
@@ -178,40 +178,40 @@ class Answer:
 def completion(reply: Reply, request: ChatRequest, head: Mapping[str, Any]) -> Answer:
     """A `chat.completion` object. `head`: id, created, model."""
     parts = content_to_json(reply.content, request.audio_format)
-    placer = MediaPlacer(str(head["id"]), int(head["created"]))
+    placer = MediaNamer(str(head["id"]), int(head["created"]))
     if request.content_format == "list":
         message: dict[str, Any] = {"role": "assistant", "content": parts, "refusal": None}
     else:
         message = message_of(parts, placer)
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason, "logprobs": None}
-    named = {} if request.session is None else {"session": request.session}
-    body = {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(), **named}
+    session = {} if request.session is None else {"session": request.session}
+    body = {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage(), **session}
     return Answer(body, dict.fromkeys(placer.audio_ids(), parts))
 
 
-KEEP_ALIVE = ": still at it\n\n"  # a comment, which clients pass over
+KEEP_ALIVE = ": keep-alive\n\n"  # a comment, which clients ignore
 
 
 class StreamWriter(Protocol):
-    """Makes the lines of a streamed answer out of a reply's events."""
+    """Writes the lines of a streamed response from the events of a reply."""
 
     def opening(self) -> list[str]: ...
 
     def lines(self, event: ServerEvent) -> list[str]:
-        """Those that tell of an event; behind the last, those that end the stream."""
+        """The lines for an event, and after the last event the end of the stream."""
         ...
 
     def to_keep(self) -> dict[str, list[dict[str, Any]]]:
-        """What clients may send back no more than an id of, by these ids."""
+        """Parts to store by id: clients may later refer to them by it."""
         ...
 
 
 class ChunkWriter:
-    """The `chat.completion.chunk` objects of one streamed reply, in its order."""
+    """Writes the `chat.completion.chunk` objects of a streamed reply."""
 
     def __init__(self, request: ChatRequest, head: Mapping[str, Any]) -> None:
         self.request, self.head = request, head
-        self.placer = MediaPlacer(str(head["id"]), int(head["created"]))
+        self.placer = MediaNamer(str(head["id"]), int(head["created"]))
         self.parts: list[dict[str, Any]] = []
 
     def opening(self) -> list[str]:
@@ -225,24 +225,24 @@ class ChunkWriter:
         return dict.fromkeys(self.placer.audio_ids(), self.parts)
 
     def chunks(self, event: ServerEvent) -> list[dict[str, Any]]:
-        """What tells of an event; of a failure, the error that ends the stream."""
+        """The chunks for an event. For a failure it is the error object."""
         if isinstance(event, TextDelta):
             add_text(self.parts, event.text)
             return [self._chunk({"content": event.text})]
         if isinstance(event, MediumDone):
             return [self._medium(event)]
         if isinstance(event, MediumBegun):
-            about = {"event": "medium_begun", "number": event.number, "modality": event.modality}
-            return [self._chunk({}, codi2=about)]
+            fields = {"event": "medium_begun", "number": event.number, "modality": event.modality}
+            return [self._chunk({}, codi2=fields)]
         if isinstance(event, Progress):
-            about = {"event": "progress", "number": event.number, "step": event.step, "steps": event.steps}
+            fields = {"event": "progress", "number": event.number, "step": event.step, "steps": event.steps}
             if event.preview is not None:
-                about["preview"] = part_to_json({"type": modality_of(event.preview), "value": event.preview})
-            return [self._chunk({}, codi2=about)]
+                fields["preview"] = part_to_json({"type": modality_of(event.preview), "value": event.preview})
+            return [self._chunk({}, codi2=fields)]
         if isinstance(event, Failed):
             return [event.error.to_json()]
         if isinstance(event, Accepted):
-            return []  # every chunk's head says it
+            return []  # the model's id is in every chunk
         ends = [self._chunk({}, event.finish_reason)]
         if self.request.include_usage:
             ends.append({**self.head, "object": "chat.completion.chunk", "choices": [], "usage": event.usage()})
@@ -250,30 +250,30 @@ class ChunkWriter:
 
     def _medium(self, event: MediumDone) -> dict[str, Any]:
         part = part_to_json({"type": event.modality, "value": event.value}, self.request.audio_format)
-        about = {"event": "medium_done", "number": event.number}
+        fields = {"event": "medium_done", "number": event.number}
         if self.request.content_format == "list":
-            return self._chunk({"content": [part]}, codi2=about)
+            return self._chunk({"content": [part]}, codi2=fields)
         name, medium, _ = self.placer.place(part, text_of(self.parts).strip())
         self.parts.append(part)
-        return self._chunk({name: medium if name == "audio" else [medium]}, codi2=about)
+        return self._chunk({name: medium if name == "audio" else [medium]}, codi2=fields)
 
     def _chunk(
         self, delta: dict[str, Any], finish: str | None = None, codi2: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        made = {**self.head, "object": "chat.completion.chunk", "choices": [choice]}
+        chunk = {**self.head, "object": "chat.completion.chunk", "choices": [choice]}
         if self.request.include_usage:
-            made["usage"] = None  # the last chunk has it
-        return made if codi2 is None else {**made, "codi2": codi2}
+            chunk["usage"] = None  # it is in the last chunk
+        return chunk if codi2 is None else {**chunk, "codi2": codi2}
 
 
 def modality_of(value: Any) -> str:
-    """What kind of medium a value is."""
+    """The modality of a decoded medium, by its number of dimensions."""
     shape = getattr(value, "ndim", None)
     return {None: "image", 1: "audio"}.get(shape, "video")
 
 
 def sse(data: Mapping[str, Any] | None, event: str | None = None) -> str:
-    """One server-sent event; None is the end of a stream. ASCII alone: some clients take U+2028 or U+0085 for an end of line."""
+    """One server-sent event. None: the end of the stream. ASCII only, because some clients split lines at U+2028 or U+0085."""
     name = "" if event is None else f"event: {event}\n"
     return f"{name}data: {'[DONE]' if data is None else json.dumps(data, ensure_ascii=True)}\n\n"

@@ -1,5 +1,6 @@
-"""`/v1/images/generations`, its sisters for audio and video, and `/v1/images/edits`: a prompt -> media, as chat requests that
-hold just them.
+"""Media generation from a prompt: `/v1/images/generations`, the same for audio and videos, and `/v1/images/edits`.
+
+A request becomes one chat request for each medium.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ EDIT_FIELDS = ("image", "images", *FIELDS)
 NUMBERS = ("n", "seed", "steps", "guidance", "output_compression", "partial_images")
 MOST = 8  # media of one request
 Sizes = Mapping[str, int]
-"""Pixels of a side of what the model makes, by modality."""
+"""Side in pixels of the media that the model generates, by modality."""
 
 
 def sizes_of(config: Any) -> dict[str, int]:
-    """Of a model's configuration. Some decoders carry a network that enlarges images for people to look at."""
-    enlarged = "image" in config.modalities and getattr(config.decoder("image"), "upscale", None) is not None
-    found = {"image": int(config.image_size) * (FACTOR if enlarged else 1), "video": int(config.video.size)}
-    return {name: side for name, side in found.items() if name in config.modalities}
+    """The sizes by a model's config. Some image decoders include an upscaler."""
+    upscaled = "image" in config.modalities and getattr(config.decoder("image"), "upscale", None) is not None
+    sizes = {"image": int(config.image_size) * (FACTOR if upscaled else 1), "video": int(config.video.size)}
+    return {name: side for name, side in sizes.items() if name in config.modalities}
 
 
 def parse_generation(
     data: Mapping[str, Any], modality: str, model: ModelCard, limits: Limits, sizes: Sizes
 ) -> list[ChatRequest]:
-    """One request for each medium asked for, with seeds that count up. Raises RequestError naming the field."""
+    """One chat request for each of the `n` media, with increasing seeds. Raises RequestError with the name of the field."""
     known_fields(data, FIELDS, unsupported.IMAGES)
     return _requests(data, modality, model, limits, sizes, [])
 
@@ -61,35 +62,37 @@ def parse_generation(
 def parse_edit(
     data: Mapping[str, Any], model: ModelCard, limits: Limits, sizes: Sizes, fetch: Fetch | None
 ) -> list[ChatRequest]:
-    """The same with images before the prompt: JSON with `images` ([{"image_url": ...}]), or what `edit_fields` made of a
-    form."""
+    """Like `parse_generation`, with images before the prompt.
+
+    `data`: JSON with `images` ([{"image_url": ...}]), or the result of `edit_fields` for a form.
+    """
     known_fields(data, EDIT_FIELDS, unsupported.IMAGES)
-    given = data.get("image") if data.get("image") is not None else data.get("images")
     param = "image" if data.get("image") is not None else "images"
-    listed = given if isinstance(given, list) else [given]
-    if given is None or not listed:
+    value = data.get(param)
+    images = value if isinstance(value, list) else [value]
+    if value is None or not images:
         raise RequestError("an image to edit is missing", "image", "missing_required_parameter")
-    if len(listed) > limits.media:
+    if len(images) > limits.media:
         raise RequestError(f"more than {limits.media} images", param, "too_many")
     if "image" not in model.has:
-        raise RequestError(f"this model knows no images: it has {', '.join(model.has)}", param)
-    parts = [_image(one, f"{param}[{n}]", limits, fetch) for n, one in enumerate(listed)]
+        raise RequestError(f"this model does not support images; it supports {', '.join(model.has)}", param)
+    parts = [_image(image, f"{param}[{n}]", limits, fetch) for n, image in enumerate(images)]
     return _requests(data, "image", model, limits, sizes, parts)
 
 
 def edit_fields(form: Form) -> dict[str, Any]:
-    """A form's fields as JSON would have them: numbers as numbers, files as bytes."""
-    found: dict[str, Any] = {}
+    """The fields of a form with the types of JSON: numbers as numbers; files as bytes."""
+    fields: dict[str, Any] = {}
     for name, values in form.items():
         if name in ("image", "mask"):
-            found[name] = values
+            fields[name] = values
             continue
         try:
             text = values[-1].decode()
         except UnicodeDecodeError:
             raise RequestError("must be a string", shown(name, 40)) from None
-        found[name] = _from_text(name, text)
-    return found
+        fields[name] = _from_text(name, text)
+    return fields
 
 
 def _from_text(name: str, text: str) -> Any:
@@ -98,11 +101,11 @@ def _from_text(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise RequestError(f"{shown(repr(text), 40)} is no value for it", name) from None
+        raise RequestError(f"{shown(repr(text), 40)} is not valid JSON", name) from None
 
 
-def _image(one: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
-    url = one.get("image_url") if isinstance(one, dict) else one
+def _image(image: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
+    url = image.get("image_url") if isinstance(image, dict) else image
     url = url.get("url") if isinstance(url, dict) else url
     try:
         if isinstance(url, bytes):
@@ -111,7 +114,7 @@ def _image(one: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[st
             return {"type": "image", "value": read_medium("image", read_url(url, "image", limits, fetch), limits)}
     except MediaRefused as error:
         raise RequestError(str(error), where, "invalid_image") from error
-    raise RequestError("must be a file of a form, or an object with image_url", where)
+    raise RequestError("must be a file in a form, or an object with image_url", where)
 
 
 def _requests(
@@ -128,20 +131,20 @@ def _requests(
 def one_medium(
     data: Mapping[str, Any], modality: str, model: ModelCard, content: list[dict[str, Any]], limits: Limits, seed: int
 ) -> ChatRequest:
-    """A request for exactly one medium."""
+    """A chat request for exactly one medium."""
     if modality not in model.has:
         raise RequestError(
-            f"this model makes no {modality}: it has {', '.join(model.has)}", "model", "unsupported", 404
+            f"this model does not generate {modality}; it supports {', '.join(model.has)}", "model", "unsupported", 404
         )
     settings = Settings(modalities=(modality,), required=modality, seed=seed, **sampling(data, limits))
     return ChatRequest([{"role": "user", "content": content}], settings)
 
 
 def prompt_of(data: Mapping[str, Any], name: str, limits: Limits) -> str:
-    """What is to be made, in words."""
+    """The prompt in the field `name`. Raises RequestError if it is missing, empty or too long."""
     prompt = data.get(name)
     if not isinstance(prompt, str) or not prompt.strip():
-        raise RequestError("must be a string that is not empty", name, "missing_required_parameter")
+        raise RequestError("must be a non-empty string", name, "missing_required_parameter")
     if len(prompt) > limits.text_characters:
         raise RequestError(f"more than {limits.text_characters:,} characters", name)
     return string(prompt, name)
@@ -150,7 +153,8 @@ def prompt_of(data: Mapping[str, Any], name: str, limits: Limits) -> str:
 def _check_form(data: Mapping[str, Any], modality: str, sizes: Sizes) -> None:
     size, side = data.get("size"), sizes.get(modality)
     if modality != "audio" and size not in (None, "auto", f"{side}x{side}"):
-        raise RequestError(f"this model makes {side}x{side}, not {shown(repr(size), 30)}: leave size out", "size")
+        message = f"this model generates {side}x{side}, not {shown(repr(size), 30)}: leave size out"
+        raise RequestError(message, "size")
     if data.get("output_format") not in (None, *FORMATS[modality]):
         raise RequestError(f"must be {' or '.join(FORMATS[modality])}", "output_format")
     if data.get("response_format") not in (None, "b64_json", "url"):
@@ -158,22 +162,22 @@ def _check_form(data: Mapping[str, Any], modality: str, sizes: Sizes) -> None:
 
 
 def generation_json(replies: list[Reply], modality: str, created: int, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The media, as OpenAI's image generation gives them. `data`: the request."""
+    """The response with the media, in the format of OpenAI's image generation. `data`: the request."""
     form = data.get("output_format") or FORMATS[modality][0]
-    made = []
+    media = []
     for reply in replies:
         value = next(part["value"] for part in reply.content if part["type"] == modality)
         text = image_as(value, form) if modality == "image" else encoded(modality, value)
         as_url = data.get("response_format") == "url"
-        made.append({"url": f"data:{modality}/{form};base64,{text}"} if as_url else {"b64_json": text})
-    read = sum(reply.prompt_tokens for reply in replies)
-    written = sum(reply.completion_tokens for reply in replies)
-    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-    return {"created": created, "data": made, "output_format": form, "usage": usage}
+        media.append({"url": f"data:{modality}/{form};base64,{text}"} if as_url else {"b64_json": text})
+    inputs = sum(reply.prompt_tokens for reply in replies)
+    outputs = sum(reply.completion_tokens for reply in replies)
+    usage = {"input_tokens": inputs, "output_tokens": outputs, "total_tokens": inputs + outputs}
+    return {"created": created, "data": media, "output_format": form, "usage": usage}
 
 
 def image_as(image: Image.Image, form: str) -> str:
-    """Base64 of an image file; the same image makes the same bytes."""
+    """An image file in base64. Equal images give equal bytes."""
     buffer = io.BytesIO()
     image.save(buffer, format=form.upper(), **({} if form == "png" else {"quality": 95}))
     return base64.b64encode(buffer.getvalue()).decode()

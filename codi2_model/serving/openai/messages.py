@@ -1,4 +1,4 @@
-"""The conversation of a request: messages whose parts are text, images, audio and video, in true order."""
+"""Reads the messages of a request: interleaved text, images, audio and video."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from codi2_model.serving.openai.protocol import Earlier, Fetch, RequestError, sh
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = ("tool", "function")
 URL_PARTS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
-# "audio" is how replies hold audio in a list: so that they can be sent back as history
+# "audio" is the part type in replies, which clients send back as history
 DATA_PARTS = ("input_audio", "audio")
 PARTS = ("text", "image_url", "input_audio", "audio_url", "video_url", "file")
 
@@ -30,15 +30,17 @@ PARTS = ("text", "image_url", "input_audio", "audio_url", "video_url", "file")
 def read_messages(
     messages: Any, limits: Limits, has: tuple[str, ...], fetch: Fetch | None, earlier: Earlier | None = None
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Messages with values, and what each says as a hash. The whole is checked, counts too, before the first medium is
-    decoded."""
+    """The messages with decoded media, and a hash of each.
+
+    All messages, and the number of media, are checked before the first medium is decoded. `has`: modalities of the model.
+    """
     if not isinstance(messages, list) or not messages:
         raise RequestError("must be a list of at least one message", "messages", "missing_required_parameter")
     if len(messages) > limits.messages:
         raise RequestError(f"more than {limits.messages} messages", "messages", "too_many")
     checked = [_message(message, f"messages[{n}]", earlier) for n, message in enumerate(messages)]
     if checked[-1]["role"] == "assistant":
-        raise RequestError("the last message must not be the assistant's", f"messages[{len(checked) - 1}].role")
+        raise RequestError("the last message must not be of the assistant", f"messages[{len(checked) - 1}].role")
     _check_counts(checked, limits)
     read = [
         {
@@ -58,9 +60,10 @@ def _message(message: Any, where: str, earlier: Earlier | None) -> dict[str, Any
         raise RequestError("must be an object with role and content", where)
     role = message.get("role")
     if isinstance(role, str) and role in TOOL_ROLES:
-        raise RequestError(f"{role}: this model calls no tools, so none can have answered", f"{where}.role")
+        message = f"{role}: this model does not call tools: leave out messages of tools"
+        raise RequestError(message, f"{where}.role")
     if not isinstance(role, str) or role not in ROLES:
-        raise RequestError(f"{shown(repr(role), 40)} is none of {', '.join(ROLES)}", f"{where}.role")
+        raise RequestError(f"{shown(repr(role), 40)} is not one of {', '.join(ROLES)}", f"{where}.role")
     content = message.get("content")
     if role == "assistant":
         content = assistant_content(message, where, earlier)
@@ -75,7 +78,7 @@ def _message(message: Any, where: str, earlier: Earlier | None) -> dict[str, Any
 
 
 def _plain(part: dict[str, Any]) -> dict[str, Any]:
-    """A refusal counts as the text that it is."""
+    """The part, a refusal as a text part."""
     return {"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part
 
 
@@ -102,7 +105,7 @@ def _part(part: Mapping[str, Any], field: str, limits: Limits, has: tuple[str, .
         _check_known(modality, has, f"{field}.type")
         url = part[kind] if isinstance(part.get(kind), str) else _inner(part, kind, field).get("url")
         if not isinstance(url, str):
-            raise RequestError("must be a data: URL", where)
+            raise RequestError("must be a string with a data: URL", where)
         return _medium(modality, where, lambda: read_url(url, modality, limits, fetch), limits)
     if isinstance(kind, str) and kind in DATA_PARTS:
         _check_known("audio", has, f"{field}.type")
@@ -116,9 +119,9 @@ def _part(part: Mapping[str, Any], field: str, limits: Limits, has: tuple[str, .
 
 
 def _file(inner: Mapping[str, Any], where: str, limits: Limits, has: tuple[str, ...]) -> dict[str, Any]:
-    """A file that is sent along, as the medium that its bytes say it is."""
+    """A file of the request as a medium. Its modality is detected from the bytes."""
     if inner.get("file_id") is not None:
-        raise RequestError("no files are stored: send the file as file_data", f"{where}.file_id")
+        raise RequestError("files are not stored: send the file as file_data", f"{where}.file_id")
     if not isinstance(inner.get("file_data"), str):
         raise RequestError("must be a string", f"{where}.file_data")
     try:
@@ -127,7 +130,7 @@ def _file(inner: Mapping[str, Any], where: str, limits: Limits, has: tuple[str, 
         raise RequestError(str(error), f"{where}.file_data", "invalid_file") from error
     modality = kind_of(data)
     if modality is None:
-        message = f"neither an image nor audio nor video ({media_type_of(data) or 'of no known type'})"
+        message = f"not an image, audio or video file ({media_type_of(data) or 'unknown type'})"
         raise RequestError(message, f"{where}.file_data", "invalid_file")
     _check_known(modality, has, f"{where}.file_data")
     return _medium(modality, f"{where}.file_data", lambda: data, limits)
@@ -141,22 +144,22 @@ def _medium(modality: str, where: str, data: Callable[[], bytes], limits: Limits
 
 
 def read_data(text: str, limits: Limits) -> bytes:
-    """The bytes of base64, or of a whole data URL that stands in its place."""
+    """The bytes of a base64 string or a data URL."""
     return bytes_of_url(text, "audio", limits) if is_data_url(text) else decode_base64(text, limits)
 
 
 def read_url(url: str, modality: str, limits: Limits, fetch: Fetch | None) -> bytes:
-    """The bytes at a `data:` URL, or at a remote one where the server fetches any."""
+    """The bytes at a `data:` URL, or at a remote URL if the server fetches them."""
     if is_data_url(url):
         return bytes_of_url(url, modality, limits)
     if fetch is None:
-        raise MediaRefused(f"remote URLs are not fetched: send it as a data: URL (data:{modality}/...;base64,...)")
+        raise MediaRefused(f"this server does not fetch remote URLs: send a data: URL (data:{modality}/...;base64,...)")
     return fetch(url, modality, limits)
 
 
 def _check_known(modality: str, has: tuple[str, ...], field: str) -> None:
     if modality not in has:
-        raise RequestError(f"this model knows no {modality}: it has text, {', '.join(has)}", field)
+        raise RequestError(f"this model does not support {modality}; it supports text, {', '.join(has)}", field)
 
 
 def _inner(part: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:
@@ -167,17 +170,17 @@ def _inner(part: Mapping[str, Any], name: str, field: str) -> Mapping[str, Any]:
 
 
 def mark(role: str, content: Sequence[Mapping[str, Any]]) -> str:
-    """What a message says, as a hash: its text and the bytes of its media as they were sent, not how they are wrapped."""
-    said: list[Any] = []
+    """A hash of a message: its role, its text, and its media as they were sent, but not the form of its parts."""
+    values: list[Any] = []
     for part in content:
         kind = part.get("type")
         if kind != "text":
             inner = part.get(str(kind))
-            said.append(
+            values.append(
                 [kind, [inner.get(name) for name in ("url", "data", "file_data")] if isinstance(inner, dict) else inner]
             )
-        elif said and isinstance(said[-1], str):
-            said[-1] += str(part.get("text"))
+        elif values and isinstance(values[-1], str):
+            values[-1] += str(part.get("text"))
         elif part.get("text"):
-            said.append(str(part["text"]))
-    return digest([role, said])
+            values.append(str(part["text"]))
+    return digest([role, values])

@@ -1,7 +1,7 @@
-"""OpenAI's request JSON -> `ChatRequest`: what a reply is asked for. No web framework, no model.
+"""Parses OpenAI's chat completion requests into `ChatRequest`, without a web framework and without a model.
 
-`messages.py` reads the conversation, `unsupported.py` lists what is refused, `wire.py` writes replies. Every refusal names
-the field at fault.
+`messages.py` reads the conversation, `unsupported.py` lists parameters that are refused, `chat_response.py` writes replies.
+Every error names the field at fault.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ DEEPEST = 64  # levels of a body's JSON
 
 
 class RequestError(ValueError):
-    """A request that cannot be served: status, the field at fault, and what to do, for the client, who reads the field's name
-    before the message."""
+    """An error that is sent to the client, with the HTTP status and the field at fault (`param`).
+
+    The response has the name of the field before the message, so that messages need not repeat it.
+    """
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class RequestError(ValueError):
         super().__init__(message)
         self.param, self.code, self.status, self.retry_after = param, code, status, retry_after
 
-    def __reduce__(self) -> tuple[Any, ...]:  # from one process to another
+    def __reduce__(self) -> tuple[Any, ...]:  # for pickle
         return (RequestError, (str(self), self.param, self.code, self.status, self.retry_after))
 
     def to_json(self) -> dict[str, Any]:
@@ -58,55 +60,55 @@ class RequestError(ValueError):
 
 
 def shown(text: str, most: int = 120) -> str:
-    """What a client sent, fit to be sent back: short, and no half characters."""
+    """A client's text for an error message: shortened, with lone surrogates escaped."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a reply is made."""
+    """Generation settings of a reply."""
 
     modalities: tuple[str, ...] = MODALITIES
     required: str | None = None
-    """A medium the reply must hold: set where the request lists text and that medium, so that asking is enough."""
+    """A modality that the reply must contain: set if the request lists only one besides text."""
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None
-    """Of the decoders; None: as the model's config says."""
+    """Classifier-free guidance of the decoders; None: that of the model's config."""
     max_tokens: int = 64
     temperature: float = 0.0
     top_p: float = 1.0
     preview_every: int = 0
     stop: tuple[str, ...] = ()
-    """The reply ends before the first of these in its text."""
+    """The reply ends before the first of these strings in its text."""
     presence_penalty: float = 0.0
-    """Subtracted from the logit of each text token that the reply holds already."""
+    """Subtracted from the logit of each text token that the reply contains already."""
     frequency_penalty: float = 0.0
-    """The same, once for each time that the reply holds it."""
+    """Subtracted from the logit of a text token for each occurrence in the reply."""
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A validated request. Media parts of `messages` carry `value`: RGB image, mono float32 at 16 kHz, or frames."""
+    """A validated request. Media parts of `messages` have a `value`: RGB image, mono float32 at 16 kHz, or frames."""
 
     messages: list[dict[str, Any]]
     settings: Settings
     stream: bool = False
     include_usage: bool = False
     content_format: str = "string"
-    """`string`: `message.content` is the reply's text, media stand beside it. `list`: it is all parts in their order."""
+    """`string`: `message.content` is the text, media are in other fields. `list`: it is the list of all parts."""
     audio_format: str = "wav"
-    """How audio of the reply is encoded: a key of `audio_out.FORMATS`."""
+    """Format of audio in the reply: a key of `audio_output.FORMATS`."""
     session: str | None = None
-    """Name of the conversation whose reading is kept from turn to turn."""
+    """Name of the conversation whose key-value cache is kept."""
     marks: tuple[str, ...] = ()
-    """What each message says, as a hash: by it a session knows what it has read. Empty without a session."""
+    """A hash of each message, by which a session finds the messages it has cached. Empty without a session."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a request must know of the model that answers: its name, its media, and other names that it answers to."""
+    """The model's name, its modalities besides text, and former names that requests may still use (`before`)."""
 
     model_id: str
     has: tuple[str, ...] = MEDIA
@@ -120,10 +122,10 @@ def parse_request(
     fetch: Fetch | None = None,
     earlier: Earlier | None = None,
 ) -> ChatRequest:
-    """JSON bytes -> ChatRequest. `fetch` gets remote media, None refuses them; `earlier`: the parts of the earlier reply that
-    audio of this id came with.
+    """Parse a JSON body.
 
-    Raises RequestError naming the field at fault.
+    `fetch`: fetches remote media; None refuses them. `earlier`: returns the stored parts of a reply by the id of its audio.
+    Raises RequestError with the name of the field at fault.
     """
     from codi2_model.serving.openai.messages import read_messages
 
@@ -137,27 +139,27 @@ def parse_request(
         raise RequestError("must be a string of 1 to 64 characters", "session")
     stream, usage = boolean(data, "stream"), boolean(options, "include_usage", "stream_options.include_usage")
     content_format = choice(data, "content_format", CONTENT_FORMATS)
-    sound = parse_audio_format(data)
+    reply_format = parse_audio_format(data)
     messages, marks = read_messages(data.get("messages"), limits, model.has, fetch, earlier)
-    kept = marks if session else ()
-    return ChatRequest(messages, settings, stream, usage, content_format, sound, session, kept)
+    session_marks = marks if session else ()
+    return ChatRequest(messages, settings, stream, usage, content_format, reply_format, session, session_marks)
 
 
 def parse_audio_format(data: Mapping[str, Any]) -> str:
-    """`audio.format`, of requests that say how audio is to be encoded. Any `audio.voice` is accepted: there is one."""
+    """The field `audio.format`, wav by default. `audio.voice` is accepted and ignored."""
     return audio_format(mapping(data, "audio").get("format"), "audio.format", "wav")
 
 
 def audio_format(name: Any, param: str, default: str) -> str:
-    """A key of `audio_out.FORMATS`; the default where nothing is asked."""
-    found = default if name is None else audio_output.format_named(name)
-    if found is None:
-        raise RequestError(f"{shown(repr(name), 40)} is none of {', '.join(audio_output.FORMATS)}", param)
-    return found
+    """A key of `audio_output.FORMATS`; `default` if `name` is None."""
+    form = default if name is None else audio_output.format_named(name)
+    if form is None:
+        raise RequestError(f"{shown(repr(name), 40)} is not one of {', '.join(audio_output.FORMATS)}", param)
+    return form
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A body that must be a JSON object."""
+    """Parse a body that must be a JSON object of limited depth."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -166,7 +168,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise RequestError("the body must be a JSON object", code="invalid_json")
     level: list[Any] = [data]
     for _ in range(DEEPEST):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
         level = [inner for inner in level if isinstance(inner, dict | list)]
     if level:
         raise RequestError(f"the body is nested deeper than {DEEPEST} levels", code="invalid_json")
@@ -174,7 +176,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def known_fields(data: Mapping[str, Any], known: tuple[str, ...], neutral: unsupported.Neutral) -> None:
-    """Refuse by name what is unknown, and what is known but cannot be honored."""
+    """Raise RequestError for a field that is unknown, or that this model does not support at this value."""
     for name in sorted(name for name in set(data) - set(known) if data[name] is not None):
         if name not in neutral:
             message = f"unknown parameter; known: {', '.join(known)}"
@@ -184,28 +186,29 @@ def known_fields(data: Mapping[str, Any], known: tuple[str, ...], neutral: unsup
 
 
 def check_model(data: Mapping[str, Any], model: ModelCard) -> None:
-    asked = model.model_id if data.get("model") is None else data["model"]
-    if asked != model.model_id and asked not in model.before:
-        message = f"no model {shown(repr(asked), 80)} here; this server has {model.model_id!r}"
+    name = model.model_id if data.get("model") is None else data["model"]
+    if name != model.model_id and name not in model.before:
+        message = f"no model {shown(repr(name), 80)}; this server has {model.model_id!r}"
         raise RequestError(message, "model", "model_not_found", 404)
     if not isinstance(data.get("user", ""), str | None):
         raise RequestError("must be a string", "user")
 
 
 def parse_settings(data: Mapping[str, Any], limits: Limits, has: tuple[str, ...]) -> Settings:
+    """The generation settings. `has`: modalities of the model besides text."""
     default = Settings()
-    can = ("text", *has)
-    asked = list(can) if data.get("modalities") is None else data["modalities"]
-    if not isinstance(asked, list) or not asked:
-        raise RequestError(f"must be a list with any of {', '.join(can)}", "modalities")
-    for n, name in enumerate(asked):
-        if not isinstance(name, str) or name not in can:
-            message = f"unknown modality {shown(repr(name), 40)}; known: {', '.join(can)}"
+    known = ("text", *has)
+    modalities = list(known) if data.get("modalities") is None else data["modalities"]
+    if not isinstance(modalities, list) or not modalities:
+        raise RequestError(f"must be a list with any of {', '.join(known)}", "modalities")
+    for n, name in enumerate(modalities):
+        if not isinstance(name, str) or name not in known:
+            message = f"unknown modality {shown(repr(name), 40)}; known: {', '.join(known)}"
             raise RequestError(message, f"modalities[{n}]")
-    media = [name for name in can if name in asked and name != "text"]
+    media = [name for name in known if name in modalities and name != "text"]
     tokens = {name: token_limit(data, name, limits) for name in ("max_tokens", "max_completion_tokens")}
     return Settings(
-        modalities=tuple(name for name in can if name in asked),
+        modalities=tuple(name for name in known if name in modalities),
         required=media[0] if len(media) == 1 else None,
         seed=int(number(data, "seed", default.seed, 0, 2**63 - 1, whole=True)),
         **sampling(data, limits),
@@ -220,39 +223,39 @@ def parse_settings(data: Mapping[str, Any], limits: Limits, has: tuple[str, ...]
 
 
 def token_limit(data: Mapping[str, Any], name: str, limits: Limits) -> int | None:
-    """How many text tokens a reply may have, cut to what the server allows; None where nothing is asked."""
+    """The maximum number of text tokens of a reply, at most that of the server; None if the field is missing."""
     if data.get(name) is None:
         return None
     return min(limits.new_tokens, int(number(data, name, 0, 1, LARGEST, whole=True)))
 
 
 def parse_stop(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """A string or a list of up to four; empty ones stop nothing."""
+    """The stop sequences: a string or a list of up to `STOPS` strings. Empty strings are ignored."""
     stop = data.get("stop")
-    found = [] if stop is None else [stop] if isinstance(stop, str) else stop
-    if not isinstance(found, list) or len(found) > STOPS:
+    sequences = [] if stop is None else [stop] if isinstance(stop, str) else stop
+    if not isinstance(sequences, list) or len(sequences) > STOPS:
         raise RequestError(f"must be a string or a list of at most {STOPS}", "stop")
-    for n, one in enumerate(found):
-        if not isinstance(one, str) or len(one) > STOP_CHARACTERS:
+    for n, sequence in enumerate(sequences):
+        if not isinstance(sequence, str) or len(sequence) > STOP_CHARACTERS:
             raise RequestError(f"must be a string of at most {STOP_CHARACTERS} characters", f"stop[{n}]")
-    return tuple(one for one in found if one)
+    return tuple(sequence for sequence in sequences if sequence)
 
 
 def sampling(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    """`steps` and `guidance` of the decoders, where they are asked for."""
-    found: dict[str, Any] = {}
+    """`steps` and `guidance` of the decoders, if the request has them."""
+    fields: dict[str, Any] = {}
     if data.get("steps") is not None:
-        found["steps"] = int(number(data, "steps", 0, 1, limits.steps, whole=True))
+        fields["steps"] = int(number(data, "steps", 0, 1, limits.steps, whole=True))
     if data.get("guidance") is not None:
-        found["guidance"] = number(data, "guidance", 0, 0, 30)
-    return found
+        fields["guidance"] = number(data, "guidance", 0, 0, 30)
+    return fields
 
 
 def number(data: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False) -> float:
+    """A number in a range; `default` if the field is missing. `whole`: it must be an integer (64.0 is one in JSON)."""
     value = data.get(name)
     if value is None:
         return default
-    # 64.0 is an integer, in JSON too
     right = isinstance(value, int) or (isinstance(value, float) and (not whole or value.is_integer()))
     finite = not isinstance(value, float) or math.isfinite(value)
     if isinstance(value, bool) or not right or not finite or not low <= value <= high:
@@ -270,7 +273,7 @@ def boolean(data: Mapping[str, Any], name: str, param: str | None = None) -> boo
 
 
 def mapping(data: Mapping[str, Any], name: str, where: str | None = None) -> Mapping[str, Any]:
-    """An object; an empty one where nothing is given. `where`: what a refusal calls the field."""
+    """An object; empty if the field is missing. `where`: name of the field in errors."""
     value = {} if data.get(name) is None else data[name]
     if not isinstance(value, dict):
         raise RequestError("must be an object", where or name)
@@ -278,7 +281,7 @@ def mapping(data: Mapping[str, Any], name: str, where: str | None = None) -> Map
 
 
 def listed(data: Mapping[str, Any], name: str, where: str | None = None) -> list[Any]:
-    """A list; an empty one where nothing is given."""
+    """A list; empty if the field is missing."""
     value = [] if data.get(name) is None else data[name]
     if not isinstance(value, list):
         raise RequestError("must be a list", where or name)
@@ -286,19 +289,19 @@ def listed(data: Mapping[str, Any], name: str, where: str | None = None) -> list
 
 
 def choice(data: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
-    """One of some words; the first where nothing is asked."""
+    """One of the known strings; the first if the field is missing."""
     value = known[0] if data.get(name) is None else data[name]
     if not isinstance(value, str) or value not in known:
-        raise RequestError(f"{shown(repr(value), 40)} is none of {', '.join(known)}", name)
+        raise RequestError(f"{shown(repr(value), 40)} is not one of {', '.join(known)}", name)
     return value
 
 
 def string(value: Any, param: str) -> str:
-    """A string that is whole. Raises RequestError."""
+    """A valid Unicode string. Raises RequestError."""
     if not isinstance(value, str):
         raise RequestError("must be a string", param)
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise RequestError("holds half a character (a lone surrogate)", param) from None
+        raise RequestError("contains a lone surrogate, which is not valid Unicode", param) from None
     return value

@@ -1,6 +1,6 @@
-"""What OpenAPI says of requests, which `protocol.py` and its neighbours check by hand, since their refusals name the field.
+"""OpenAPI schemas of requests. `response_schema.py` has those of responses.
 
-`described.py` beside this file says the same of answers.
+Requests are validated in `protocol.py` and other modules, not by these schemas, so that errors name the field at fault.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def thing(required: list[str], /, **properties: Schema) -> Schema:
 
 
 def optional(schema: Schema) -> Schema:
-    """The same, or null: clients send null for what they leave out."""
+    """The schema or null, because clients send null for missing fields."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -40,9 +40,9 @@ def _part(kind: str, inner: Schema) -> Schema:
 
 
 URL = thing(
-    ["url"], url={"type": "string", "description": "data: URL; others where the server fetches from their hosts"}
+    ["url"], url={"type": "string", "description": "data: URL, or a URL of a host that the server fetches from"}
 )
-AUDIO = thing(["data"], data=TEXT, format={"description": "Not needed: the bytes say what they are."})
+AUDIO = thing(["data"], data=TEXT, format={"description": "Ignored: the format is detected from the bytes."})
 FILE = thing(["file_data"], file_data=TEXT)
 PARTS = [
     _part("text", TEXT), _part("image_url", URL), _part("video_url", URL), _part("audio_url", URL),
@@ -59,7 +59,7 @@ MESSAGE = {
         thing(
             ["role"],
             role={"type": "string", "enum": ["assistant"]},
-            content={"description": "As replies have it, with their media beside it; or null, or left out."},
+            content={"description": "As in replies, with media in the other fields; may be null or missing."},
         ),
     ]
 }
@@ -68,9 +68,9 @@ AUDIO_NAMES = {"type": "string", "enum": [*FORMATS, *ALIASES]}
 
 def _common(limits: Limits) -> dict[str, Schema]:
     return {
-        "model": {"type": "string", "description": "As /v1/models names it."},
+        "model": {"type": "string", "description": "Id of the model, from /v1/models."},
         "seed": _whole(0, 2**63 - 1, "The same seed gives the same reply."),
-        "steps": _whole(1, limits.steps, "Steps of the decoders."),
+        "steps": _whole(1, limits.steps, "Number of decoder steps."),
         "guidance": _number(0, 30),
         "user": optional(TEXT),
     }
@@ -81,13 +81,13 @@ def chat(limits: Limits) -> Schema:
     kinds = {"type": "string", "enum": ["text", "image", "audio", "video"]}
     modalities = {
         "type": "array", "minItems": 1, "items": kinds,
-        "description": "What the reply may hold. Text and one medium, or that alone: the reply holds the medium.",
+        "description": "Allowed modalities of the reply. With only one besides text, the reply contains that one.",
     }  # fmt: skip
     session = {
         "type": "string",
         "minLength": 1,
         "maxLength": 64,
-        "description": "Keeps what was read for the next turn.",
+        "description": "Name of a conversation whose key-value cache is kept for the next turn.",
     }
     stop_one: Schema = {"type": "string", "maxLength": STOP_CHARACTERS}
     stop: Schema = {"anyOf": [stop_one, {"type": "array", "maxItems": STOPS, "items": stop_one}]}
@@ -100,19 +100,21 @@ def chat(limits: Limits) -> Schema:
         max_completion_tokens=_tokens(limits),
         temperature=_number(0, 2),
         top_p=_number(0, 1),
-        stop=optional(stop | {"description": "The reply ends before the first of these."}),
+        stop=optional(stop | {"description": "The reply ends before the first of these strings."}),
         presence_penalty=_number(-2, 2),
         frequency_penalty=_number(-2, 2),
-        audio=optional(thing([], format=optional(AUDIO_NAMES | {"description": "Of audio in the reply; wav."}))),
+        audio=optional(
+            thing([], format=optional(AUDIO_NAMES | {"description": "Format of audio in the reply. Default: wav."}))
+        ),
         stream=optional({"type": "boolean"}),
         stream_options=optional(thing([], include_usage=optional({"type": "boolean"}))),
-        preview_every=_whole(0, limits.steps, "Decoder steps between two previews in a stream; 0: none."),
+        preview_every=_whole(0, limits.steps, "Decoder steps between two previews in a stream. 0: no previews."),
         session=optional(session),
         content_format=optional(
             {
                 "type": "string",
                 "enum": list(CONTENT_FORMATS),
-                "description": "list: message.content is the list of all parts in their order.",
+                "description": "list: message.content is the list of all parts.",
             }
         ),
         n=_whole(1, 1),
@@ -120,7 +122,7 @@ def chat(limits: Limits) -> Schema:
 
 
 def _tokens(limits: Limits) -> Schema:
-    return _whole(1, LARGEST, f"Text tokens of the reply; {limits.new_tokens} at most are written.")
+    return _whole(1, LARGEST, f"Maximum number of text tokens of the reply; at most {limits.new_tokens} are generated.")
 
 
 def responses(limits: Limits) -> Schema:
@@ -141,14 +143,14 @@ def responses(limits: Limits) -> Schema:
 
 
 def generation(limits: Limits, most: int, modality: str) -> Schema:
-    """The body of `/v1/images/generations` and its sisters, at most so many media at once."""
+    """The body of `/v1/images/generations` and the same routes of audio and videos. `most`: maximum of `n`."""
     form = {"type": "string", "enum": ["b64_json", "url"]}
     return thing(
         ["prompt"],
         **_common(limits),
         prompt={"type": "string", "minLength": 1, "maxLength": limits.text_characters},
         n=_whole(1, most),
-        size=optional(TEXT | {"description": "auto, or the size that the model makes"}),
+        size=optional(TEXT | {"description": "auto, or the size that the model generates"}),
         response_format=optional(form),
         output_format=optional({"type": "string", "enum": list(MEDIA_FORMATS[modality])}),
     )
@@ -156,10 +158,10 @@ def generation(limits: Limits, most: int, modality: str) -> Schema:
 
 def edit(limits: Limits, most: int) -> Schema:
     """The body of `/v1/images/edits` as JSON; a form has files named `image` instead of `images`."""
-    made = generation(limits, most, "image")
-    one = {"anyOf": [TEXT, thing(["image_url"], image_url=TEXT)]}
-    made["properties"]["images"] = {"type": "array", "minItems": 1, "maxItems": limits.media, "items": one}
-    return {**made, "required": ["prompt", "images"]}
+    schema = generation(limits, most, "image")
+    image = {"anyOf": [TEXT, thing(["image_url"], image_url=TEXT)]}
+    schema["properties"]["images"] = {"type": "array", "minItems": 1, "maxItems": limits.media, "items": image}
+    return {**schema, "required": ["prompt", "images"]}
 
 
 def speech(limits: Limits) -> Schema:
@@ -168,13 +170,13 @@ def speech(limits: Limits) -> Schema:
         ["input"],
         **_common(limits),
         input={"type": "string", "minLength": 1, "maxLength": limits.text_characters},
-        response_format=optional(AUDIO_NAMES | {"description": "mp3 where nothing is asked."}),
+        response_format=optional(AUDIO_NAMES | {"description": "Default: mp3."}),
         stream_format=optional({"type": "string", "enum": ["audio", "sse"]}),
     )
 
 
 def body(schema: Schema, form: bool = False) -> Schema:
-    """`openapi_extra` of a route that reads its body itself; `form`: as a form with files, too."""
+    """`openapi_extra` of a route that parses its body itself. `form`: it also accepts a form with files."""
     content: Schema = {"application/json": {"schema": schema}}
     if form:
         content["multipart/form-data"] = {"schema": {"type": "object"}}

@@ -1,4 +1,4 @@
-"""What OpenAPI says of answers: replies, media, models, refusals."""
+"""OpenAPI schemas of responses: replies, media, models, errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USAGE = thing(
     prompt_tokens_details=thing(["cached_tokens"], cached_tokens=COUNT),
 )  # fmt: skip
 CONTENT = {
-    "description": "The text; where content_format is list, all parts in the order that they were made.",
+    "description": "The text. With content_format list: the list of all parts, in the order of their generation.",
     "anyOf": [TEXT, {"type": "array", "items": {"anyOf": PARTS}}],
 }
 INDEX = {"index": COUNT}
@@ -29,7 +29,7 @@ SPOKEN = thing(
     id=TEXT, data=TEXT, format=TEXT, expires_at=COUNT, transcript=TEXT,
 )  # fmt: skip
 ORDER = {
-    "description": "The order of text and media: a text, or which medium of its kind.",
+    "description": "The order of text and media. An entry is a text, or the index of a medium in its field.",
     "type": "array",
     "items": thing(["type"], type={"type": "string", "enum": ["text", "image", "audio", "video"]}, text=TEXT, **INDEX),
 }
@@ -74,23 +74,25 @@ ERROR = thing(
         ["message", "type", "param", "code"], message=TEXT, type=TEXT, param=optional(TEXT), code=optional(TEXT)
     ),
 )
-# No type: readers of OpenAPI disagree on whether it would be that of the stream (a string) or of one event (an object).
-EVENTS = {"description": "Server-sent events, where they are asked for."}
+# No type: OpenAPI tools disagree on whether it is that of the stream (a string) or of one event (an object).
+EVENTS = {"description": "Server-sent events, if the request asks for them."}
 
-GATE = {
-    401: "No token, or not the right one.", 403: "A page of another origin asks.", 404: "Nothing of that name.",
-    421: "The server does not answer to that host name.",
+ACCESS_ERRORS = {
+    401: "The token is missing or wrong.", 403: "The request comes from a page of another origin.", 404: "Not found.",
+    421: "The server does not accept this host name.",
 }  # fmt: skip
-ASKING = {
-    400: "A field at fault, which `param` names.", 408: "The request took too long to come.",
-    409: "The session is answering another request.", 413: "Larger than the server takes.", 415: "A compressed body.",
-    429: "As much under way as the server takes on: see Retry-After.", 500: "A failure inside, named in the server's log.",
-    503: "Shutting down, or a replica was lost: see Retry-After.", 504: "Not answered within the server's time limit.",
+REQUEST_ERRORS = {
+    400: "A field is invalid. `param` names it.", 408: "The body was not sent in time.",
+    409: "The session is answering another request.", 413: "The body is too large.", 415: "The body is compressed.",
+    429: "Too many active requests. See Retry-After.", 500: "Internal error. The message has a reference to the server's log.",
+    503: "The server is shutting down, or a replica was lost. See Retry-After.", 504: "Not answered within the time limit.",
 }  # fmt: skip
 
 
-def answers(good: Schema, refusals: dict[int, str] = GATE, stream: bool = False) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: the schema of its good answer, and why it may refuse."""
+def answers(
+    good: Schema, refusals: dict[int, str] = ACCESS_ERRORS, stream: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route: the schema of its response, and its error statuses."""
     content: Schema = {"application/json": {"schema": good}}
     if stream:
         content["text/event-stream"] = {"schema": EVENTS}
@@ -98,21 +100,21 @@ def answers(good: Schema, refusals: dict[int, str] = GATE, stream: bool = False)
 
 
 def audio_answers(refusals: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    """The same of a route that answers with an audio file."""
+    """`responses` of a route that returns an audio file."""
     names = dict.fromkeys(media_type for media_type, _ in AUDIO_FORMATS.values())
     content: Schema = {name: {"schema": {"type": "string", "format": "binary"}} for name in names}
     return _with_refusals(content | {"text/event-stream": {"schema": EVENTS}}, refusals)
 
 
 def _with_refusals(content: Schema, refusals: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    found: dict[int | str, dict[str, Any]] = {200: {"description": "The answer.", "content": content}}
-    for status, about in sorted(refusals.items()):
-        found[status] = {"description": about, "content": {"application/json": {"schema": ERROR}}}
-    return found
+    responses: dict[int | str, dict[str, Any]] = {200: {"description": "Success.", "content": content}}
+    for status, description in sorted(refusals.items()):
+        responses[status] = {"description": description, "content": {"application/json": {"schema": ERROR}}}
+    return responses
 
 
 def describe(api: FastAPI) -> None:
-    """Have the app describe itself as it is: it never answers 422, which FastAPI would add."""
+    """Remove status 422, which FastAPI adds and the API never returns, from the OpenAPI description."""
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:

@@ -1,4 +1,4 @@
-"""What was said, kept for a while by an id: clients send back the id of audio, of an item or of a response instead of the thing."""
+"""In-memory store of replies, so that clients can refer to audio, items and responses by id."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-SECONDS = 3600  # that something is kept
-CHARACTERS = 64 * 1024 * 1024  # of the strings of all that is kept, at most
+SECONDS = 3600  # time to live of an entry
+CHARACTERS = 64 * 1024 * 1024  # maximum of characters in all entries
 
 Kept = list[dict[str, Any]]
 
 
-class KeptReplies:
-    """Parts of messages, or items of responses, by ids; the oldest go where they take too much memory. Safe for threads."""
+class ResponseStore:
+    """Parts of messages or items of responses by id. The oldest are evicted if there are too many. Thread-safe."""
 
     def __init__(
         self, seconds: float = SECONDS, characters: int = CHARACTERS, clock: Callable[[], float] = time.monotonic
@@ -25,11 +25,11 @@ class KeptReplies:
         self._size = 0
         self._lock = threading.Lock()
 
-    def keep(self, identity: str, said: Sequence[dict[str, Any]]) -> None:
-        size = characters_of(said)
+    def keep(self, identity: str, parts: Sequence[dict[str, Any]]) -> None:
+        size = characters_of(parts)
         with self._lock:
             self._size -= self._kept.pop(identity, (0, 0, []))[1]
-            self._kept[identity] = (self.clock() + self.seconds, size, list(said))
+            self._kept[identity] = (self.clock() + self.seconds, size, list(parts))
             self._size += size
             while self._kept and (self._size > self.characters or self._expired()):
                 self._size -= self._kept.popitem(last=False)[1][1]
@@ -38,20 +38,20 @@ class KeptReplies:
         return next(iter(self._kept.values()))[0] < self.clock()
 
     def __call__(self, identity: str) -> Kept | None:
-        """What is kept under the id; None where nothing is, or no longer."""
+        """The entry of the id; None if there is none or it has expired."""
         with self._lock:
-            found = self._kept.get(identity)
-            return None if found is None or found[0] < self.clock() else found[2]
+            entry = self._kept.get(identity)
+            return None if entry is None or entry[0] < self.clock() else entry[2]
 
 
 def characters_of(value: Any) -> int:
-    """Of all strings in a value, however deep, and a few for everything else."""
-    count, waiting = 0, [value]
-    while waiting:
-        one = waiting.pop()
-        count += len(one) if isinstance(one, str) else 8
-        if isinstance(one, Mapping):
-            waiting += [*one.keys(), *one.values()]
-        elif isinstance(one, list | tuple):
-            waiting += one
+    """The number of characters of all strings in a value, at any depth; 8 for every other value."""
+    count, pending = 0, [value]
+    while pending:
+        item = pending.pop()
+        count += len(item) if isinstance(item, str) else 8
+        if isinstance(item, Mapping):
+            pending += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple):
+            pending += item
     return count

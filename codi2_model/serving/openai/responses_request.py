@@ -1,7 +1,7 @@
-"""`/v1/responses`: OpenAI's newer request JSON -> the same `ChatRequest` that `/v1/chat/completions` makes.
+"""Parses requests of OpenAI's Responses API (`/v1/responses`) into the same `ChatRequest` as chat completions.
 
-Replies hold text and images alone: the API knows no audio and no video in output. Responses are kept for an hour at most, in
-memory, for `previous_response_id` and `item_reference`; nothing else is stored, and asking for it is refused by name.
+Replies contain only text and images, because the API has no audio or video output. Responses are kept in memory for an hour at
+most, for `previous_response_id` and `item_reference`. Nothing else is stored; parameters that need it are refused by name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIELDS = (
 )  # fmt: skip
 OUTPUT = ("text", "image")
 IMAGE_TOOL = "image_generation"
-TOOL: dict[str, tuple[Any, ...]] = {  # what the tool may say beside its type
+TOOL: dict[str, tuple[Any, ...]] = {  # accepted values of the tool's fields
     **unsupported.IMAGES, "size": ("auto",), "output_format": ("png",), "model": unsupported.ANY, "action": unsupported.ANY,
     "n": (1,),
 }  # fmt: skip
@@ -58,7 +58,7 @@ _MESSAGE = re.compile(r"messages\[(\d+)\](?:\.content\[(\d+)\])?")
 
 @dataclass(frozen=True)
 class ResponsesRequest:
-    """A validated request, what its answer repeats of it, and the items that the reply follows."""
+    """A validated request. `echo`: fields that the response repeats. `items`: the conversation before the reply."""
 
     asked: ChatRequest
     echo: dict[str, Any] = field(default_factory=dict)
@@ -70,59 +70,62 @@ class ResponsesRequest:
 
 
 @dataclass
-class Turn:
-    """A message being put together of one or more items of the input."""
+class InputMessage:
+    """A message made of one or more items of the input. `where`: its field in the request, for errors."""
 
     role: Any
     content: Any
     where: str
     places: list[str] = field(default_factory=list)
-    """Where each part stands in the request."""
+    """The field of each part in the request."""
 
 
 def parse_responses(
     body: bytes, model: ModelCard, limits: Limits, fetch: Fetch | None = None, earlier: Earlier = lambda _: None
 ) -> ResponsesRequest:
-    """`earlier`: the items of the response, or the item, of that id. Raises RequestError naming the field at fault."""
+    """Parse a JSON body. `earlier`: returns the stored items of a response, or one item, by id.
+
+    Raises RequestError with the name of the field at fault.
+    """
     data = parse_object(body)
     known_fields(data, FIELDS, unsupported.RESPONSES)
     check_model(data, model)
     _check_text(data)
     _check_reasoning(data)
     settings = parse_settings({**data, "modalities": _modalities(data, model)}, limits, model.has)
-    wanted = token_limit(data, "max_output_tokens", limits)
-    settings = settings if wanted is None else replace(settings, max_tokens=wanted)
-    if settings.required is not None and not _image_wanted(data):
+    max_tokens = token_limit(data, "max_output_tokens", limits)
+    settings = settings if max_tokens is None else replace(settings, max_tokens=max_tokens)
+    if settings.required is not None and not _image_required(data):
         settings = replace(settings, required=None)  # the model decides
     items = _items(data, earlier)
-    turns = _turns(data, items, earlier)
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    inputs = _input_messages(data, items, earlier)
+    messages = [{"role": message.role, "content": message.content} for message in inputs]
     try:
-        read, _ = read_messages(messages, limits, model.has, fetch)
+        decoded, _ = read_messages(messages, limits, model.has, fetch)
     except RequestError as error:
-        error.param = _place(error.param, turns)
+        error.param = _field(error.param, inputs)
         raise
     echo = {"temperature": settings.temperature, "top_p": settings.top_p, **_echoed(data)}
     echo["store"] = data.get("store") is None or boolean(data, "store")
-    kept = [item for _, item in items]
-    return ResponsesRequest(ChatRequest(read, settings, boolean(data, "stream")), echo, kept)
+    conversation = [item for _, item in items]
+    return ResponsesRequest(ChatRequest(decoded, settings, boolean(data, "stream")), echo, conversation)
 
 
 def _echoed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer repeats of the request."""
+    """The fields that the response repeats."""
     mapping(data, "metadata")
-    found = {name: data[name] for name in ECHOED if data.get(name) is not None}
-    found |= {"tools": listed(data, "tools"), "tool_choice": data.get("tool_choice") or "auto"}
-    for name, value in found.items():
-        string(json.dumps(value, ensure_ascii=False), name)  # else it could not be sent back
-    return found
+    fields = {name: data[name] for name in ECHOED if data.get(name) is not None}
+    fields |= {"tools": listed(data, "tools"), "tool_choice": data.get("tool_choice") or "auto"}
+    for name, value in fields.items():
+        string(json.dumps(value, ensure_ascii=False), name)  # lone surrogates could not be sent back
+    return fields
 
 
 def _check_text(data: Mapping[str, Any]) -> None:
     text = mapping(data, "text")
     form = text.get("format")
     if form is not None and form != {"type": "text"}:
-        raise RequestError("this model keeps to no format but text", "text.format", "unsupported_parameter")
+        raise RequestError("this model supports only the format text", "text.format", "unsupported_parameter")
     if text.get("verbosity") not in (None, "medium"):
         raise RequestError('leave it out, or send "medium"', "text.verbosity", "unsupported_parameter")
 
@@ -135,79 +138,84 @@ def _check_reasoning(data: Mapping[str, Any]) -> None:
 
 
 def _modalities(data: Mapping[str, Any], model: ModelCard) -> list[str]:
-    """What the reply may hold: text and images, where the request names no others."""
+    """The allowed modalities of the reply; text and images by default."""
     _check_tools(data)
-    can = [name for name in OUTPUT if name in ("text", *model.has)]
+    known = [name for name in OUTPUT if name in ("text", *model.has)]
     if data.get("modalities") is None:
-        return ["text"] if data.get("tool_choice") == "none" else can
-    asked = data["modalities"]
-    if not isinstance(asked, list) or not asked or not all(isinstance(one, str) and one in can for one in asked):
-        raise RequestError(f"must be a list with any of {', '.join(can)}: chat completions hold more", "modalities")
-    return asked
+        return ["text"] if data.get("tool_choice") == "none" else known
+    modalities = data["modalities"]
+    if (
+        not isinstance(modalities, list)
+        or not modalities
+        or not all(isinstance(name, str) and name in known for name in modalities)
+    ):
+        message = f"must be a list with any of {', '.join(known)}; /v1/chat/completions supports more"
+        raise RequestError(message, "modalities")
+    return modalities
 
 
 def _check_tools(data: Mapping[str, Any]) -> None:
     tools = listed(data, "tools")
     for n, tool in enumerate(tools):
         if not isinstance(tool, dict) or tool.get("type") != IMAGE_TOOL:
-            raise RequestError(f"this model has no tool but {IMAGE_TOOL}", f"tools[{n}]", "unsupported_parameter")
+            raise RequestError(f"the only supported tool is {IMAGE_TOOL}", f"tools[{n}]", "unsupported_parameter")
         try:
             known_fields(tool, ("type",), TOOL)
         except RequestError as error:
             error.param = f"tools[{n}].{error.param}"
             raise
     choice = data.get("tool_choice")
-    if choice not in (None, "auto", "none") and not (tools and _image_wanted(data)):
+    if choice not in (None, "auto", "none") and not (tools and _image_required(data)):
         raise RequestError(f"must be auto, none, or one of the tools ({IMAGE_TOOL})", "tool_choice")
 
 
-def _image_wanted(data: Mapping[str, Any]) -> bool:
-    """Whether the reply must hold an image."""
+def _image_required(data: Mapping[str, Any]) -> bool:
+    """Whether the reply must contain an image."""
     choice = data.get("tool_choice")
     return choice == "required" or choice == {"type": IMAGE_TOOL} or data.get("modalities") is not None
 
 
 def _items(data: Mapping[str, Any], earlier: Earlier) -> list[tuple[str, Any]]:
-    """The items of the conversation, and where each stands in the request: those of the response that it goes on from first."""
+    """The items of the conversation, each with its field in the request. Those of the previous response come first."""
     before: list[dict[str, Any]] | None = []
     if data.get("previous_response_id") is not None:
         before = earlier(string(data["previous_response_id"], "previous_response_id"))
         if before is None:
-            raise _forgotten("previous_response_id", "response")
-    given = data.get("input")
-    if isinstance(given, str):
-        new = [("input", {"role": "user", "content": given})]
-    elif isinstance(given, list) and given:
-        new = [(f"input[{n}]", item) for n, item in enumerate(given)]
+            raise _not_stored("previous_response_id", "response")
+    value = data.get("input")
+    if isinstance(value, str):
+        new = [("input", {"role": "user", "content": value})]
+    elif isinstance(value, list) and value:
+        new = [(f"input[{n}]", item) for n, item in enumerate(value)]
     else:
         raise RequestError("must be a string or a list of items", "input", "missing_required_parameter")
     return [*(("previous_response_id", item) for item in before or ()), *new]
 
 
-def _forgotten(where: str, what: str) -> RequestError:
-    message = f"no {what} of this id is kept here, or no longer: send the whole conversation as input"
+def _not_stored(where: str, what: str) -> RequestError:
+    message = f"no {what} with this id is stored, or it has expired: send the whole conversation as input"
     return RequestError(message, where, "not_found", 404)
 
 
-def _turns(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earlier) -> list[Turn]:
-    found: list[Turn] = []
+def _input_messages(data: Mapping[str, Any], items: list[tuple[str, Any]], earlier: Earlier) -> list[InputMessage]:
+    messages: list[InputMessage] = []
     instructions = "" if data.get("instructions") is None else string(data["instructions"], "instructions")
     if instructions:
-        found.append(Turn("system", instructions, "instructions"))
+        messages.append(InputMessage("system", instructions, "instructions"))
     for where, item in items:
-        turn = _turn(item, where, earlier)
-        if turn is None:
+        message = _input_message(item, where, earlier)
+        if message is None:
             continue
-        last = found[-1] if found else None
-        if last is not None and last.role == turn.role == "assistant":  # items of one reply
-            last.content, last.places = [*last.content, *turn.content], [*last.places, *turn.places]
+        last = messages[-1] if messages else None
+        if last is not None and last.role == message.role == "assistant":  # items of one reply
+            last.content, last.places = [*last.content, *message.content], [*last.places, *message.places]
         else:
-            found.append(turn)
-    return found
+            messages.append(message)
+    return messages
 
 
-def _turn(item: Any, where: str, earlier: Earlier) -> Turn | None:
-    """An item as a message; None for one that says nothing to the model."""
+def _input_message(item: Any, where: str, earlier: Earlier) -> InputMessage | None:
+    """An item as a message; None for an item that the model does not use."""
     if not isinstance(item, dict):
         raise RequestError("must be an object", where)
     kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else None)
@@ -218,31 +226,31 @@ def _turn(item: Any, where: str, earlier: Earlier) -> Turn | None:
         if not result:
             return None
         url = f"data:image/png;base64,{string(result, f'{where}.result')}"
-        return Turn("assistant", [{"type": "image_url", "image_url": {"url": url}}], where, [f"{where}.result"])
+        return InputMessage("assistant", [{"type": "image_url", "image_url": {"url": url}}], where, [f"{where}.result"])
     if kind == "reasoning":
         return None
     if kind == "item_reference":
         kept = earlier(string(item.get("id"), f"{where}.id"))
         if not kept or kept[0].get("type") == kind:
-            raise _forgotten(f"{where}.id", "item")
-        return _turn(kept[0], where, earlier)
-    raise RequestError(f"no item of type {shown(repr(kind), 40)} is read here", f"{where}.type", "unsupported")
+            raise _not_stored(f"{where}.id", "item")
+        return _input_message(kept[0], where, earlier)
+    raise RequestError(f"items of type {shown(repr(kind), 40)} are not supported", f"{where}.type", "unsupported")
 
 
-def _message(item: Mapping[str, Any], where: str) -> Turn:
+def _message(item: Mapping[str, Any], where: str) -> InputMessage:
     role, content = item.get("role"), item.get("content")
     if isinstance(content, str) and role == "assistant":
         content = [{"type": "text", "text": content}] if content else []
     elif content is None and role == "assistant":
         content = []
     if not isinstance(content, list):
-        return Turn(role, content, where)
+        return InputMessage(role, content, where)
     places = [f"{where}.content[{k}]" for k in range(len(content))]
-    return Turn(role, [_part(part) for part in content], where, places)
+    return InputMessage(role, [_part(part) for part in content], where, places)
 
 
 def _part(part: Any) -> Any:
-    """A part as chat completions have it; what is unknown is refused there."""
+    """A part in the format of chat completions. Unknown types are refused there."""
     if not isinstance(part, dict):
         return part
     kind = part.get("type")
@@ -255,13 +263,13 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _place(param: str | None, turns: list[Turn]) -> str | None:
-    """Where what chat completions call `param` stands in the request."""
+def _field(param: str | None, messages: list[InputMessage]) -> str | None:
+    """The field of the request for a field name (`param`) of chat completions."""
     match = _MESSAGE.match(param or "")
     if match is None:
         return "input" if param == "messages" else param
-    turn, rest = turns[int(match[1])], (param or "")[match.end() :]
+    message, rest = messages[int(match[1])], (param or "")[match.end() :]
     if match[2] is None:
-        return turn.where + rest
-    place = turn.places[int(match[2])] if turn.places else turn.where
+        return message.where + rest
+    place = message.places[int(match[2])] if message.places else message.where
     return place if place.endswith(".result") else place + rest.removesuffix(".url")

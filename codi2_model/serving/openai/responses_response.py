@@ -1,4 +1,4 @@
-"""Answers of `/v1/responses`: the response whole, or the events of its stream."""
+"""Responses of `/v1/responses`: the complete `response` object, or the events of its stream."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def response(reply: Reply, request: ResponsesRequest, head: Mapping[str, Any]) -
 
 
 def to_keep(request: ResponsesRequest, head: Mapping[str, Any], items: list[Item]) -> dict[str, list[Item]]:
-    """The response with all that it follows, and each of its items, by their ids; nothing where the request says so."""
+    """What is stored by id: the response with its conversation, and each of its items. Empty with `store: false`."""
     if not request.stored:
         return {}
     return {str(head["id"]): [*request.items, *items], **{item["id"]: [item] for item in items}}
@@ -40,18 +40,18 @@ def ended(reply: Reply) -> Finished:
 
 
 def whole(request: ResponsesRequest, head: Mapping[str, Any], items: list[Item], end: Finished | Failed | None) -> Item:
-    """The response with its items; `end`: how it ended, None while it is under way."""
-    found = {"id": head["id"], "object": "response", "created_at": head["created"], "model": head["model"]}
-    found |= {**FIXED, **request.echo, "output": items, "error": None, "incomplete_details": None, "usage": None}
+    """The `response` object with its items. `end`: the last event, None while the response is in progress."""
+    body = {"id": head["id"], "object": "response", "created_at": head["created"], "model": head["model"]}
+    body |= {**FIXED, **request.echo, "output": items, "error": None, "incomplete_details": None, "usage": None}
     if end is None:
-        return {**found, "status": "in_progress"}
+        return {**body, "status": "in_progress"}
     if isinstance(end, Failed):
         error = end.error.to_json()["error"]
-        return {**found, "status": "failed", "error": {"code": error["code"], "message": error["message"]}}
-    found |= {"completed_at": head["created"], "usage": usage(end)}
+        return {**body, "status": "failed", "error": {"code": error["code"], "message": error["message"]}}
+    body |= {"completed_at": head["created"], "usage": usage(end)}
     if end.finish_reason == "length":
-        return {**found, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
-    return {**found, "status": "completed"}
+        return {**body, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    return {**body, "status": "completed"}
 
 
 def usage(end: Finished) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def item_id(head: Mapping[str, Any], number: int, kind: str) -> str:
 
 
 def message(identity: str, text: str | None, status: str = "completed") -> Item:
-    """An item of text; None: nothing is said yet."""
+    """A text item. `text` None: it has no part yet."""
     content = [] if text is None else [text_part(text)]
     return {"id": identity, "type": "message", "role": "assistant", "status": status, "content": content}
 
@@ -79,28 +79,28 @@ def text_part(text: str) -> dict[str, Any]:
 
 
 def image(identity: str, value: Any, status: str = "completed") -> Item:
-    """An item of an image; a value of None: it is being made."""
+    """An image item. `value` None: the image is being generated."""
     result = None if value is None else image_as(value, "png")
     return {"id": identity, "type": "image_generation_call", "status": status, "result": result}
 
 
 class ResponseWriter:
-    """The events of a streamed response, in its order."""
+    """Writes the events of a streamed response."""
 
     def __init__(self, request: ResponsesRequest, head: Mapping[str, Any]) -> None:
         self.request, self.head = request, head
         self.items: list[Item] = []
         self._number = 0
         self._text: str | None = None
-        """Of the message that is being said."""
+        """The text of the current message item; None between messages."""
         self._previews = 0
 
     def to_keep(self) -> dict[str, list[Item]]:
         return to_keep(self.request, self.head, self.items)
 
     def opening(self) -> list[str]:
-        under_way = whole(self.request, self.head, [], None)
-        return [self._event(f"response.{name}", response=under_way) for name in ("created", "in_progress")]
+        in_progress = whole(self.request, self.head, [], None)
+        return [self._event(f"response.{name}", response=in_progress) for name in ("created", "in_progress")]
 
     def lines(self, event: ServerEvent) -> list[str]:
         if isinstance(event, TextDelta):

@@ -1,4 +1,7 @@
-"""`/v1/audio/speech`: a text -> an audio file. The model makes the sound that the text describes; it reads nothing aloud."""
+"""`/v1/audio/speech`: generates an audio file from a text.
+
+The model generates the sound that the text describes. It does not read the text aloud.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ class SpeechRequest:
 
     asked: ChatRequest
     form: str
-    """How the audio is encoded: a key of `audio_out.FORMATS`."""
+    """Format of the audio: a key of `audio_output.FORMATS`."""
     as_events: bool
-    """Whether it is sent as server-sent events."""
+    """Whether the audio is sent as server-sent events."""
 
 
 def parse_speech(data: Mapping[str, Any], model: ModelCard, limits: Limits) -> SpeechRequest:
-    """Raises RequestError naming the field."""
+    """Parse a JSON object. Raises RequestError with the name of the field at fault."""
     known_fields(data, FIELDS, unsupported.SPEECH)
     check_model(data, model)
     content = [{"type": "text", "text": prompt_of(data, "input", limits)}]
@@ -47,7 +50,7 @@ def parse_speech(data: Mapping[str, Any], model: ModelCard, limits: Limits) -> S
 
 
 def speech_file(reply: Reply, request: SpeechRequest) -> tuple[bytes, str]:
-    """The body of the answer and its media type."""
+    """The body of the response and its media type."""
     value = next(part["value"] for part in reply.content if part["type"] == "audio")
     data = audio_output.encode_audio(value, request.form)
     if not request.as_events:

@@ -1,5 +1,6 @@
-"""Parameters of OpenAI's API, and of servers like it, that this model does not have: accepted at the values that change
-nothing, refused by name at all others.
+"""Parameters of OpenAI's API and similar servers that this model does not support.
+
+They are accepted at values that change nothing, and refused by name at all others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 Neutral = Mapping[str, tuple[Any, ...]]
 ANY = ("any",)
-"""For what changes no reply at any value: names, labels and hints for OpenAI's own machines."""
+"""Accept any value: names, labels and hints that never change a reply."""
 
 HINTS: dict[str, tuple[Any, ...]] = {
     "metadata": ANY, "store": ANY, "prediction": ANY, "prompt_cache_key": ANY, "prompt_cache_retention": ANY,
@@ -36,26 +37,26 @@ RESPONSES: dict[str, tuple[Any, ...]] = {
     "context_management": (), "moderation": (),
 }  # fmt: skip
 REASONS = {
-    "n": "one reply a request: send the request several times, each with a seed of its own",
-    "tools": "this model calls no tools",
-    "functions": "this model calls no functions",
-    "tool_choice": "this model calls no tools",
-    "function_call": "this model calls no functions",
-    "response_format": "this model keeps to no format but text",
-    "logprobs": "probabilities of tokens are not given",
-    "top_logprobs": "probabilities of tokens are not given",
+    "n": "a request has one reply: send it several times with different seeds",
+    "tools": "this model does not call tools",
+    "functions": "this model does not call functions",
+    "tool_choice": "this model does not call tools",
+    "function_call": "this model does not call functions",
+    "response_format": "this model supports only the format text",
+    "logprobs": "token probabilities are not supported",
+    "top_logprobs": "token probabilities are not supported",
     "reasoning_effort": "this model does not reason before it replies",
     "mask": "this model edits whole images",
-    "stream": "media are not streamed here: /v1/chat/completions streams them",
-    "conversation": "no conversations are stored: send the whole conversation as input",
-    "prompt": "no prompts are stored: send the text as input",
-    "instructions": "this model makes the audio that the input describes and reads nothing aloud",
+    "stream": "this route does not stream: use /v1/chat/completions",
+    "conversation": "conversations are not stored: send the whole conversation as input",
+    "prompt": "prompts are not stored: send the text as input",
+    "instructions": "this model generates the sound that the input describes and does not read it aloud",
 }
-OTHERWISE = "this model cannot do that"
+OTHERWISE = "this model does not support it"
 
 
 def why_refused(name: str, value: Any, neutral: Neutral) -> str | None:
-    """Why the value of a parameter of the table cannot be honored; None where it changes nothing."""
+    """The reason to refuse a parameter of the table at this value; None if it is accepted."""
     values = neutral[name]
     if value is None or values is ANY or any(same(value, known) for known in values):
         return None
@@ -64,5 +65,5 @@ def why_refused(name: str, value: Any, neutral: Neutral) -> str | None:
 
 
 def same(value: Any, known: Any) -> bool:
-    """Equal, and a truth value only where a truth value is meant."""
+    """Whether the values are equal, with booleans distinct from numbers."""
     return value == known and isinstance(value, bool) == isinstance(known, bool)

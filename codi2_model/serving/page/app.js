@@ -1,11 +1,11 @@
-// The page: one conversation with branches, sent to the API of the same server, kept in this browser alone.
+// The page: a conversation with branches, sent to the API of the same server and stored only in this browser.
 import { answeredBy, body, models, stream } from "./api.js";
 import * as composer from "./composer.js";
 import { $, button, element, kindOf, NAMES, say } from "./dom.js";
 import { firstCards, openGallery } from "./gallery.js";
 import { copier, recording, settings } from "./panel.js";
 import * as trees from "./tree.js";
-import { Coming, turn } from "./view.js";
+import { StreamingReply, turn } from "./view.js";
 
 let tree = trees.fresh(), running = null, parentOfNext = null;
 
@@ -15,7 +15,7 @@ function complain(error) {
 
 function draw() {
   $("log").replaceChildren();
-  const shown = trees.path(tree), before = {};          // the last medium of each kind, to compare with
+  const shown = trees.path(tree), before = {};          // the last medium of each modality, for comparison
   for (const n of shown) {
     const node = tree.nodes[n], mine = node.role === "user";
     turn(node.role, node.content, { use: mine ? null : composer.insert, before: mine ? null : { ...before }, tools: tools(n) });
@@ -25,7 +25,7 @@ function draw() {
 }
 
 function hint() {
-  const words = "Write, and put pictures, sounds and clips between the words. The reply may hold any of them. Or begin with one of these:";
+  const words = "Write a message and add images, audio or video anywhere in the text. Replies can contain them too. Or start with a template:";
   const more = button("All templates", () => openGallery(template, complain));
   $("log").append(element("div", { className: "hint" }, element("p", { textContent: words }), firstCards(template, complain), more));
 }
@@ -36,13 +36,13 @@ function tools(n) {
   row.append(...branches(n));
   if (mine) row.append(button("Edit", () => edit(n)));
   else row.append(button("Regenerate", () => again(node.parent)));
-  const asked = () => ({ ...body(trees.messages(tree, mine ? n : node.parent)), ...node.asked });
-  row.append(button("Copy JSON", () => copier(JSON.stringify(asked(), null, 1))), button("Copy curl", () => copier(curl(asked()))));
+  const request = () => ({ ...body(trees.messages(tree, mine ? n : node.parent)), ...node.asked });
+  row.append(button("Copy JSON", () => copier(JSON.stringify(request(), null, 1))), button("Copy curl", () => copier(curl(request()))));
   if (node.asked) row.append(element("span", { textContent: `seed ${node.asked.seed}${node.asked.steps ? `, ${node.asked.steps} steps` : ""}` }));
   return row;
 }
 
-function branches(n) {                                  // steps from one branch to the next, where there are several
+function branches(n) {                                  // buttons to switch between branches, if there are several
   const same = trees.siblings(tree, n), at = same.indexOf(n);
   if (same.length < 2) return [];
   const step = (by, sign, label) => button(sign, () => {
@@ -65,7 +65,7 @@ function edit(n) {
   parentOfNext = tree.nodes[n].parent;
   $("editing").hidden = false;
   composer.fill(tree.nodes[n].content);
-  say("", "Editing: sending starts a branch");
+  say("", "Editing an earlier message. Sending it starts a branch.");
 }
 
 function unedit() {
@@ -82,7 +82,7 @@ async function send() {
   composer.clear();
   const home = tree, failure = await reply(tree.leaf);
   if (!failure) return;
-  home.nodes.pop();                                     // what was typed is not lost
+  home.nodes.pop();                                     // the message goes back to the input field
   home.leaf = parent;
   trees.keep(home).catch(() => {});
   if (home !== tree) return;
@@ -96,7 +96,7 @@ async function again(parent) {
   if (failure) complain(failure);
 }
 
-// Ask for a reply to the node; what went wrong, if anything did.
+// Requests a reply to the node. Returns the error, or null.
 async function reply(parent, seed) {
   if (running) return null;
   tree.leaf = parent;
@@ -105,8 +105,8 @@ async function reply(parent, seed) {
   running = new AbortController();
   $("send").hidden = !($("stop").hidden = false);
   draw();
-  say("Being answered …");
-  const coming = new Coming();
+  say("Generating …");
+  const coming = new StreamingReply();
   let failure = null;
   try { await stream({ ...request, session: tree.id }, running.signal, (delta, event) => coming.take(delta, event)); } catch (error) { failure = error; }
   const stopped = running.signal.aborted, focused = $("form").contains(document.activeElement) || document.activeElement === document.body;
@@ -121,11 +121,11 @@ async function reply(parent, seed) {
   if (stopped) say("Stopped");
   else say("", failed ? "" : `CoDi-2: ${spoken(coming.content)}`);
   if (focused && !document.querySelector("dialog[open]")) $("text").focus();
-  if (answeredBy() !== $("model").textContent) meet();   // the server serves another model by now
-  return failed ? (stopped ? new Error("stopped") : failure) : null;
+  if (answeredBy() !== $("model").textContent) loadModel();   // the server has switched its model
+  return failed ? (stopped ? new Error("Stopped") : failure) : null;
 }
 
-const spoken = (content) => content.map((part) => (part.type === "text" ? part.text : `[${NAMES[kindOf(part)]}]`)).join(" ") || "an empty reply";
+const spoken = (content) => content.map((part) => (part.type === "text" ? part.text : `[${NAMES[kindOf(part)]}]`)).join(" ") || "empty reply";
 
 const save = () => trees.keep(tree).catch(() => {});
 
@@ -143,10 +143,10 @@ function begin(next = trees.fresh()) {
   $("text").focus();
 }
 
-async function showKept() {
-  const rows = (await trees.kept()).map((found) => {
-    const row = element("li", {}, button(found.title || "(untitled)", () => { $("kept").close(); begin(found); }));
-    row.append(button("Delete", async () => { await trees.forget(found.id); row.remove(); if (found.id === tree.id) begin(); }, { ariaLabel: `Delete ${found.title}` }));
+async function showStored() {
+  const rows = (await trees.kept()).map((stored) => {
+    const row = element("li", {}, button(stored.title || "(untitled)", () => { $("kept").close(); begin(stored); }));
+    row.append(button("Delete", async () => { await trees.forget(stored.id); row.remove(); if (stored.id === tree.id) begin(); }, { ariaLabel: `Delete ${stored.title}` }));
     return row;
   });
   $("kept").querySelector("ul").replaceChildren(...(rows.length ? rows : [element("li", { textContent: "None yet." })]));
@@ -160,7 +160,7 @@ function exported() {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-async function bringIn(event) {
+async function importFile(event) {
   const [file] = event.target.files;
   event.target.value = "";
   if (!file) return;
@@ -168,7 +168,7 @@ async function bringIn(event) {
   try { begin(trees.imported(await file.text())); save(); } catch (error) { complain(error); }
 }
 
-async function meet() {
+async function loadModel() {
   try {
     const { id, modalities } = await models();
     $("model").textContent = id;
@@ -180,7 +180,7 @@ async function meet() {
 }
 
 composer.start(send, complain);
-settings(meet);
+settings(loadModel);
 recording((part) => composer.insert(part), complain);
 $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
 $("stop").addEventListener("click", () => running?.abort());
@@ -192,10 +192,10 @@ document.addEventListener("keydown", (event) => {
 });
 $("new").addEventListener("click", () => begin());
 $("open-gallery").addEventListener("click", () => openGallery(template, complain));
-$("open-kept").addEventListener("click", () => showKept().catch(complain));
-$("import").addEventListener("change", bringIn);
+$("open-kept").addEventListener("click", () => showStored().catch(complain));
+$("import").addEventListener("change", importFile);
 $("export").addEventListener("click", exported);
 draw();
-meet();
+loadModel();
 trees.kept().then((all) => { if (all.length && !tree.nodes.length && !composer.content().length) begin(all[0]); }).catch(() => {});
 $("text").focus();

@@ -1,4 +1,4 @@
-// The message being written: text with media inline between the words, in one editable field.
+// The message editor: one editable field with text and inline media.
 import { $, button, element, kindOf, NAMES, source } from "./dom.js";
 import { partOf } from "./media.js";
 
@@ -21,7 +21,7 @@ function chip(part) {
   return node;
 }
 
-function caret() {                                     // where to insert: the selection, if it is in the field, else the end
+function caret() {                                     // where to insert: the selection in the field, else the end
   const selection = getSelection();
   if (selection.rangeCount && field.contains(selection.anchorNode)) return selection.getRangeAt(0);
   const range = document.createRange();
@@ -34,7 +34,7 @@ export function insert(part, range = caret()) {
   const node = chip(part);
   range.deleteContents();
   range.insertNode(node);
-  const after = document.createTextNode("\u200b");     // a place for the caret behind a chip
+  const after = document.createTextNode("\u200b");     // lets the caret stand after a medium
   node.after(after);
   const next = document.createRange();
   next.setStart(after, 1);
@@ -49,7 +49,7 @@ export async function attach(files, range = caret()) {
   field.focus();
 }
 
-export function content() {                            // the field as content parts, in order
+export function content() {                            // the content of the field as parts, in order
   const found = [];
   const text = (words) => {
     const plain = words.replaceAll("\u200b", "");

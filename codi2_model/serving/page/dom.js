@@ -1,4 +1,4 @@
-// Small helpers. Text is only ever set as text: nothing that was typed, generated or loaded is read as markup.
+// DOM helpers. Text is always set as text, so that typed, generated or loaded content is never parsed as HTML.
 export const $ = (id) => document.getElementById(id);
 
 export function element(tag, properties = {}, ...children) {
@@ -13,7 +13,7 @@ export function button(label, act, properties = {}) {
   return node;
 }
 
-// Media come as data: URLs of three kinds; anything else shows nothing.
+// The data: URL of a medium; empty for other URLs, which are not shown.
 export function source(part) {
   if (part.type === "image_url" || part.type === "video_url") {
     const url = part[part.type].url;
@@ -25,9 +25,9 @@ export function source(part) {
 
 export const kindOf = (part) =>
   ({ text: "text", image_url: "image", video_url: "video", input_audio: "audio", audio: "audio" })[part.type];
-export const NAMES = { image: "picture", audio: "sound", video: "clip", text: "text" };
+export const NAMES = { image: "image", audio: "audio", video: "video", text: "text" };
 
-// What happened: shortly for the eye, and in full for those who listen.
+// Status messages: short on the screen, in full for screen readers.
 export function say(words, spoken = words) {
   $("note").textContent = words;
   $("status").textContent = spoken;

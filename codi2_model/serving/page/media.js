@@ -1,11 +1,11 @@
-// Files and recordings -> content parts of the API, each with a label for people; spectrograms.
+// Converts files and recordings to content parts of the API with labels; draws spectrograms.
 const SOUNDS = ["wav", "mp3", "flac", "ogg", "opus"];
 
 function dataUrl(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error(`cannot read ${blob.name || "the file"}`));
+    reader.onerror = () => reject(new Error(`${blob.name || "The file"}: cannot be read`));
     reader.readAsDataURL(blob);
   });
 }
@@ -17,15 +17,15 @@ export async function partOf(file) {
   const url = await dataUrl(file);
   if (kind === "image") return { type: "image_url", image_url: { url }, label };
   if (kind === "video") return { type: "video_url", video_url: { url }, label };
-  throw new Error(`${file.name || "this"}: not a picture, a sound or a clip`);
+  throw new Error(`${file.name || "The file"}: not an image, audio or video file`);
 }
 
-// A file of this page, as a part.
-export async function fileAt(address, label) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address}: ${answer.statusText}`);
-  const blob = await answer.blob();
-  return { ...(await partOf(new File([blob], address.split("/").pop(), { type: blob.type }))), label };
+// A file of this page as a content part.
+export async function fileAt(url, label) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.statusText}`);
+  const blob = await response.blob();
+  return { ...(await partOf(new File([blob], url.split("/").pop(), { type: blob.type }))), label };
 }
 
 async function soundPart(file, ending) {
@@ -33,10 +33,10 @@ async function soundPart(file, ending) {
     const url = await dataUrl(file);
     return { type: "input_audio", input_audio: { data: url.slice(url.indexOf(",") + 1), format: ending } };
   }
-  return wavPart(await mono(await file.arrayBuffer()));      // what the server does not read, the browser does
+  return wavPart(await mono(await file.arrayBuffer()));      // formats that the server does not read are decoded by the browser
 }
 
-// Any sound the browser can decode -> mono samples at 16 kHz.
+// Decodes audio to mono samples at 16 kHz.
 export async function mono(buffer, rate = 16000) {
   const context = new OfflineAudioContext(1, 1, rate);
   const decoded = await context.decodeAudioData(buffer);
@@ -61,9 +61,9 @@ export function wavPart(samples, rate = 16000) {
   return { type: "input_audio", input_audio: { data: btoa(text), format: "wav" } };
 }
 
-// A recorder over the microphone: start() -> stop() -> part.
+// Starts recording from the microphone. Returns a function that stops it and returns the content part.
 export async function recorder() {
-  if (!navigator.mediaDevices) throw new Error("the browser lends a microphone to pages of https or of this machine alone");
+  if (!navigator.mediaDevices) throw new Error("browsers allow the microphone only on https pages and on localhost");
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const media = new MediaRecorder(stream), pieces = [];
   media.ondataavailable = (event) => pieces.push(event.data);
@@ -80,7 +80,7 @@ export async function recorder() {
   });
 }
 
-// A sound's spectrogram, drawn from short overlapping windows.
+// Draws the spectrogram of audio, from short overlapping windows.
 export async function spectrogram(canvas, base64) {
   const samples = await mono(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
   const size = 512, step = Math.max(64, Math.floor((samples.length - size) / 260)) || 64;
@@ -98,7 +98,7 @@ export async function spectrogram(canvas, base64) {
   context.putImageData(image, 0, 0);
 }
 
-function transform(samples, start, size) {              // power of a windowed piece, by an iterative FFT
+function transform(samples, start, size) {              // power spectrum of a window, by an iterative FFT
   const re = new Float32Array(size), im = new Float32Array(size);
   for (let n = 0; n < size; n++) {
     let back = 0;

@@ -1,11 +1,11 @@
-// What stands around the message: settings that are remembered, the microphone, the clipboard.
+// Settings, microphone and clipboard.
 import { $, say } from "./dom.js";
 import { recorder } from "./media.js";
 
 const KEPT = ["seed", "steps", "guidance", "max_tokens", "temperature"];
-const LONGEST = 60;                                     // seconds of a recording: what the server takes
+const LONGEST = 60;                                     // seconds of a recording, the limit of the server
 
-// The settings' panel: numbers are kept in this browser, the token for as long as the tab is open.
+// The settings panel. Numbers are stored in this browser, the token only until the tab is closed.
 export function settings(onToken) {
   const kept = JSON.parse(localStorage.getItem("settings") || "{}");
   for (const id of KEPT) {
@@ -24,7 +24,7 @@ export function settings(onToken) {
   $("token").addEventListener("change", () => { sessionStorage.setItem("token", $("token").value); onToken(); });
 }
 
-// The microphone's button: once to begin, once more to put the recording into the message.
+// The record button: starts a recording, then stops it and adds it to the message.
 export function recording(insert, complain) {
   let stop = null, clock = 0, busy = false;
   const show = (seconds) => { $("record").textContent = stop ? `Stop recording (${seconds} s)` : "Record"; };
@@ -42,9 +42,9 @@ export function recording(insert, complain) {
         stop = null;
         clearInterval(clock);
         insert(await end());
-        say("", "The recording is in the message");
+        say("", "The recording was added to the message");
       }
-    } catch (error) { stop = null; clearInterval(clock); complain(new Error(`no recording: ${error.message}`)); }
+    } catch (error) { stop = null; clearInterval(clock); complain(new Error(`Recording failed: ${error.message}`)); }
     busy = false;
     show(0);
     $("record").setAttribute("aria-pressed", String(Boolean(stop)));
@@ -52,7 +52,7 @@ export function recording(insert, complain) {
   $("record").addEventListener("click", press);
 }
 
-// Words into the clipboard, or where the browser refuses, into a box to copy them from.
+// Copies text to the clipboard, or shows it in a dialog if the browser does not allow that.
 export async function copier(words) {
   try { await navigator.clipboard.writeText(words); say("Copied"); } catch {
     const box = $("copied").querySelector("textarea");

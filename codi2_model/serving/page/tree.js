@@ -1,22 +1,22 @@
-// A conversation with its branches: nodes that know their parent, and the leaf that is shown. Kept in IndexedDB.
+// A conversation with branches: nodes with their parents, and the leaf of the current branch. Stored in IndexedDB.
 export function fresh() {
   return { id: crypto.randomUUID?.() || String(Math.random()).slice(2), title: "", at: Date.now(), nodes: [], leaf: -1 };
 }
 
-export function add(tree, parent, role, content, asked) { // asked: the settings that a reply was made with
+export function add(tree, parent, role, content, asked) { // asked: the settings of the request
   tree.nodes.push({ parent, role, content, ...(asked ? { asked } : {}) });
   tree.leaf = tree.nodes.length - 1;
   if (!tree.title) tree.title = content.map((part) => part.text || `[${part.type.split("_")[0]}]`).join(" ").slice(0, 80);
   return tree.leaf;
 }
 
-export function path(tree, leaf = tree.leaf) {         // numbers of nodes from the first turn to the leaf
+export function path(tree, leaf = tree.leaf) {         // numbers of the nodes from the root to the leaf
   const found = [];
   for (let n = leaf; n >= 0; n = tree.nodes[n].parent) found.unshift(n);
   return found;
 }
 
-const plain = ({ label, ...part }) => part;               // labels are for this page
+const plain = ({ label, ...part }) => part;               // labels are not part of the API
 
 export const messages = (tree, leaf) => path(tree, leaf).map((n) => ({ role: tree.nodes[n].role, content: tree.nodes[n].content.map(plain) }));
 
@@ -25,7 +25,7 @@ export function siblings(tree, n) {
   return tree.nodes.map((_, k) => k).filter((k) => tree.nodes[k].parent === parent && tree.nodes[k].role === role);
 }
 
-export function choose(tree, n) {                      // show the branch that goes through n, as far as it goes
+export function choose(tree, n) {                      // switch to the branch through n, to its last leaf
   let leaf = n;
   for (;;) {
     const next = tree.nodes.findLastIndex((node) => node.parent === leaf);
@@ -35,16 +35,16 @@ export function choose(tree, n) {                      // show the branch that g
   tree.leaf = leaf;
 }
 
-// A conversation that was exported, as one of this browser's. Throws where it is none.
+// Parses an exported conversation. Throws if it is invalid.
 export function imported(text) {
-  const wrong = (why) => { throw new Error(`not an exported conversation: ${why}`); };
+  const wrong = (why) => { throw new Error(`Not an exported conversation: ${why}`); };
   let found;
-  try { found = JSON.parse(text); } catch { wrong("no JSON"); }
+  try { found = JSON.parse(text); } catch { wrong("not JSON"); }
   const tree = { ...fresh(), title: String(found?.title || "").slice(0, 80) };
-  if (!Array.isArray(found?.nodes)) wrong("no turns");
+  if (!Array.isArray(found?.nodes)) wrong("no nodes");
   for (const [n, { parent, role, content, asked }] of found.nodes.entries()) {
-    if (!Number.isInteger(parent) || parent < -1 || parent >= n) wrong(`turn ${n} follows none before it`);
-    if (!["user", "assistant"].includes(role) || !Array.isArray(content) || !content.every(isPart)) wrong(`turn ${n}`);
+    if (!Number.isInteger(parent) || parent < -1 || parent >= n) wrong(`node ${n} has an invalid parent`);
+    if (!["user", "assistant"].includes(role) || !Array.isArray(content) || !content.every(isPart)) wrong(`node ${n} has an invalid role or content`);
     tree.nodes.push({ parent, role, content, ...(asked ? { asked } : {}) });
   }
   tree.leaf = Number.isInteger(found.leaf) && found.nodes[found.leaf] ? found.leaf : tree.nodes.length - 1;

@@ -1,4 +1,4 @@
-// Turns on the page: words, players, what is still being made, and what can be done with each.
+// Messages on the page: text, media players, streaming replies, and the buttons of media.
 import { $, button, element, kindOf, NAMES, source } from "./dom.js";
 import { spectrogram } from "./media.js";
 
@@ -30,7 +30,7 @@ function compare(toggle, figure, before, after) {
   figure.firstChild.replaceWith(shown ? player(after) : kindOf(after) === "image" ? slider(before, after) : beside(before, after));
 }
 
-function slider(before, after) {                        // two pictures, one over the other
+function slider(before, after) {                        // two images, one over the other
   const over = element("img", { src: source(after), alt: "after" });
   const range = element("input", { type: "range", min: 0, max: 100, value: 50, ariaLabel: "From before to after" });
   const move = () => { over.style.clipPath = `inset(0 0 0 ${range.value}%)`; };
@@ -48,15 +48,15 @@ export function turn(role, content, options = {}) {
   for (const part of content)
     node.append(part.type === "text" ? element("span", { className: "said", textContent: part.text })
       : medium(part, options.use, options.before?.[kindOf(part)]));
-  if (!content.length) node.append(element("span", { className: "said", textContent: "(an empty reply)" }));
+  if (!content.length) node.append(element("span", { className: "said", textContent: "(empty reply)" }));
   $("log").append(node);
   if (options.tools) $("log").append(options.tools);
   $("log").scrollTop = $("log").scrollHeight;
   return node;
 }
 
-// A reply while it comes: what was said so far, media with their progress and previews.
-export class Coming {
+// A reply while it is streamed: text, and media with progress and previews.
+export class StreamingReply {
   constructor() {
     this.content = [];
     this.node = element("article", { className: "turn assistant wait", ariaLabel: "CoDi-2" }, element("span", { className: "dots" }));
@@ -84,7 +84,7 @@ export class Coming {
   }
 
   begin(event) {
-    const bar = element("progress", { max: 1, value: 0, ariaLabel: `${NAMES[event.modality]} being made` });
+    const bar = element("progress", { max: 1, value: 0, ariaLabel: `generating ${NAMES[event.modality]}` });
     this.waiting = element("figure", { className: `waiting ${event.modality}` }, bar, `${NAMES[event.modality]} …`);
     this.node.lastChild.before(this.waiting);
   }

@@ -1,4 +1,4 @@
-"""A turn: one request on its way through the stages, and the writing of many turns at once."""
+"""Active requests: the state of one request, and the generation of many replies in one batch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from codi2_model.decoders import Reference
 from codi2_model.generation.decode_loop import Medium, Reply, Writer
 from codi2_model.generation.events import MediumBegun, MediumDone, Options, Progress
 from codi2_model.processor import CoDi2Processor
-from codi2_model.serving.openai.chat_response import Failed, Finished, Gathering, ServerEvent
+from codi2_model.serving.openai.chat_response import Failed, Finished, ReplyBuilder, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.scheduler.decode_requests import Order
+from codi2_model.serving.scheduler.decode_requests import DecodeRequest
 
 
-class Turn:
-    """A request and where its events go, in the reply's own order whatever the order they happen in.
+class ActiveRequest:
+    """A request and its events, which are sent in the order of the reply.
 
-    Decoders run while the language model writes on: what follows a medium is held until the medium is there.
+    Decoders run while the language model continues: events after a medium are kept back until the medium is decoded.
     """
 
     def __init__(self, request: ChatRequest, send: Callable[[ServerEvent], None]) -> None:
@@ -31,28 +31,29 @@ class Turn:
         self.session: Any = None
         self.conversation = request.messages
         self.prompt_tokens = 0
-        self.gathering = Gathering()
+        self.builder = ReplyBuilder()
         self._send = send
-        self._held: deque[ServerEvent] = deque()
+        self._queue: deque[ServerEvent] = deque()
         self._done: dict[int, MediumDone] = {}
         self._open: int | None = None
         self._lock = threading.Lock()
 
     @property
     def gone(self) -> bool:
-        """Whether work on it would be for nobody."""
+        """Whether it has ended or was cancelled, so that no work on it is needed."""
         return self.cancelled or self.ended
 
     def push(self, event: ServerEvent) -> None:
+        """Add an event. It is sent once all earlier ones of the reply are."""
         with self._lock:
             if isinstance(event, Progress):
-                if event.number == self._open and self.request.stream:  # nobody else listens
-                    self._give(event)
+                if event.number == self._open and self.request.stream:
+                    self._emit(event)
                 return
             if isinstance(event, MediumDone):
                 self._done[event.number] = event
             else:
-                self._held.append(event)
+                self._queue.append(event)
             self._flush()
 
     def _flush(self) -> None:
@@ -60,22 +61,22 @@ class Turn:
             if self._open is not None:
                 if self._open not in self._done:
                     return
-                self._give(self._done.pop(self._open))
+                self._emit(self._done.pop(self._open))
                 self._open = None
-            if not self._held:
+            if not self._queue:
                 return
-            event = self._held.popleft()
-            self._give(event)
+            event = self._queue.popleft()
+            self._emit(event)
             if isinstance(event, MediumBegun):
                 self._open = event.number
 
-    def _give(self, event: ServerEvent) -> None:
+    def _emit(self, event: ServerEvent) -> None:
         if self.ended or self.cancelled:
             return
         if isinstance(event, Finished):
             self._keep()
         if not isinstance(event, Finished | Failed):
-            self.gathering.take(event)
+            self.builder.take(event)
         else:
             self.ended = True
             self._release()
@@ -84,34 +85,34 @@ class Turn:
     def _keep(self) -> None:
         if self.session is not None:
             request = self.request
-            self.session.keep(self.conversation, request.marks, self.gathering.content, request.audio_format)
+            self.session.keep(self.conversation, request.marks, self.builder.content, request.audio_format)
 
     def _release(self) -> None:
         if self.session is not None:
             self.session.busy = False
 
     def cancel(self) -> None:
-        """Nobody waits for the reply any longer: its place in the batch and in the queues is free."""
+        """Cancel the request: it leaves the batch and the queues."""
         with self._lock:
             if not self.ended:
                 self.cancelled = True
                 self._release()
 
     def fail(self, error: BaseException) -> None:
-        """End with an error: what the client can mend as it is, anything else without what is inside."""
+        """End with an error. Errors that are not a RequestError are sent without details."""
         if not isinstance(error, RequestError):
             error = RequestError("the model failed on this request", code="internal_error", status=500)
         with self._lock:
-            self._give(Failed(error))
+            self._emit(Failed(error))
 
 
 class RowWriter(Writer):
-    """A `Writer` each of whose rows has settings of its own."""
+    """A `Writer` with separate settings for each row."""
 
-    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[Turn]) -> None:
+    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[ActiveRequest]) -> None:
         settings = [turn.request.settings for turn in turns]
-        options = [options_of(one) for one in settings]
-        seeds = [one.seed for one in settings]
+        options = [options_of(row_settings) for row_settings in settings]
+        seeds = [row_settings.seed for row_settings in settings]
         super().__init__(model, processor, [turn.conversation for turn in turns], options[0], seeds)
         self.rows = {id(r): (o, s) for r, o, s in zip(self.replies, options, settings, strict=True)}
         for reply, option in zip(self.replies, options, strict=True):
@@ -119,30 +120,30 @@ class RowWriter(Writer):
             reply.skeleton = None if skeleton is None else list(skeleton)
 
     def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
-        """As `Writer`'s, but a reply that would end without the medium asked for begins it instead."""
+        """As in `Writer`, but a reply that would end without the required medium begins that medium instead."""
         self.options, settings = self.rows[id(reply)]
         required, logits = settings.required, penalised(logits, reply, settings)
-        there = required is None or any(medium.modality == required for medium in reply.media())
-        if there or reply.skeleton is not None:
+        satisfied = required is None or any(medium.modality == required for medium in reply.media())
+        if satisfied or reply.skeleton is not None:
             return super()._choose(reply, logits)
         assert required is not None
         begin = self.config.begin_id(required)
-        if reply.room <= self.config.medium_tokens + 1:  # words leave room for it
+        if reply.room <= self.config.medium_tokens + 1:  # more text would leave no room for the medium
             return begin
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
 
-    def order(self, row: int, medium: Medium) -> Order:
-        """What the decoder of a medium has to do."""
+    def order(self, row: int, medium: Medium) -> DecodeRequest:
+        """The decode request of a medium of the row."""
         options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)
-        found = self._reference(medium.modality, [row])
+        references = self._reference(medium.modality, [row])
         source = None
-        if found is not None and bool(found.present[0].any()):
-            source = Reference(found.media[0].cpu(), found.present[0].cpu())
+        if references is not None and bool(references.present[0].any()):
+            source = Reference(references.media[0].cpu(), references.present[0].cpu())
         noise = self._generator(row, number).initial_seed()
         features, states = torch.stack(medium.features).cpu(), torch.stack(medium.states).cpu()
-        return Order(
+        return DecodeRequest(
             medium.modality,
             number,
             features,
@@ -156,7 +157,7 @@ class RowWriter(Writer):
 
 
 def penalised(logits: torch.Tensor, reply: Reply, settings: Settings) -> torch.Tensor:
-    """The logits, lowered for text tokens that the reply holds already, as the request's penalties say."""
+    """The logits with presence and frequency penalties for text tokens that the reply contains already."""
     if not settings.presence_penalty and not settings.frequency_penalty:
         return logits
     written = Counter(token for part in reply.parts if isinstance(part, list) for token in part)

@@ -1,4 +1,4 @@
-"""The turns that are being written, all a token further at each step. Turns join and leave between steps."""
+"""Continuous batching: each step generates one token of every reply; requests join and leave between steps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.generation.streaming import Teller
 from codi2_model.serving.openai.chat_response import Finished
 from codi2_model.serving.openai.protocol import RequestError
-from codi2_model.serving.openai.stop_sequences import StopCutter
-from codi2_model.serving.scheduler.active_requests import RowWriter, Turn
+from codi2_model.serving.openai.stop_sequences import StopFilter
+from codi2_model.serving.scheduler.active_requests import ActiveRequest, RowWriter
 from codi2_model.serving.scheduler.decode_requests import DecodeJob
 
 log = logging.getLogger(__name__)
@@ -24,22 +24,22 @@ Decode = Callable[[DecodeJob], None]
 
 
 @dataclass(frozen=True)
-class Row:
-    """A turn, and where its reply stands: row `number` of the writer that it came with."""
+class BatchRow:
+    """A request in the batch. Its reply is row `number` of `writer`."""
 
-    turn: Turn
+    turn: ActiveRequest
     writer: RowWriter
     number: int
     teller: Teller
-    cutter: StopCutter
+    cutter: StopFilter
 
     @property
     def over(self) -> bool:
-        """Whether the reply is whole, or has come to a stop sequence."""
+        """Whether the reply is complete or has reached a stop sequence."""
         return self.teller.over or self.cutter.stopped
 
     def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
-        """As the teller tells it, up to the stop sequence."""
+        """The new events of the reply, up to the stop sequence."""
         for event in self.teller.news():
             text = self.cutter.take(event.text) if isinstance(event, TextDelta) else self.cutter.flush()
             if text:
@@ -56,20 +56,20 @@ class Row:
         return self.writer.replies[self.number]
 
 
-class Running:
-    """A batch of turns. `decode` gets each medium as soon as its features are whole."""
+class ContinuousBatch:
+    """The batch of the language model. `decode` gets each medium as soon as its features are complete."""
 
     def __init__(self, model: Any, processor: Any, decode: Decode) -> None:
         self.model, self.processor, self.decode = model, processor, decode
-        self.rows: list[Row] = []
+        self.rows: list[BatchRow] = []
         self._state: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def join(self, turns: Sequence[Turn]) -> None:
-        """Read the prompts of turns, those of sessions over their own caches, and take them into the batch."""
-        self._keep(self._staying())  # a row given up may hold the cache of a session that is back
+    def join(self, turns: Sequence[ActiveRequest]) -> None:
+        """Read the prompts of requests and add them to the batch. Sessions continue from their caches."""
+        self._keep(self._staying())  # a cancelled row may hold the cache of a session that joins again
         try:
             for turn in turns:
                 if turn.session is not None:
@@ -81,10 +81,10 @@ class Running:
                 turn.fail(error)
             raise
 
-    def _join(self, turns: Sequence[Turn]) -> None:
+    def _join(self, turns: Sequence[ActiveRequest]) -> None:
         try:
             writer = RowWriter(self.model, self.processor, turns)
-        except ValueError as error:  # a medium that the processor refuses, say
+        except ValueError as error:  # for example a medium that the processor refuses
             if len(turns) == 1:
                 turns[0].fail(RequestError(str(error), "messages"))
                 return
@@ -97,29 +97,29 @@ class Running:
         self._state = read if self._state is None else self._state.join(read)
         slots = self.processor.config.feature_tokens
         for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
-            cutter = StopCutter(turn.request.settings.stop)
-            self.rows.append(Row(turn, writer, number, Teller(self.processor, reply, slots), cutter))
+            cutter = StopFilter(turn.request.settings.stop)
+            self.rows.append(BatchRow(turn, writer, number, Teller(self.processor, reply, slots), cutter))
 
     def step(self) -> None:
-        """Write one token of every reply and tell what is new; replies that are whole, or that nobody waits for, leave."""
+        """Generate one token of every reply and send its events. Complete and cancelled replies leave the batch."""
         assert self._state is not None
         logits = self._state.logits(self.model)
         chosen = [self._take(row, logits[n], self._state.hidden[n]) for n, row in enumerate(self.rows)]
         for row in self.rows:
-            self._tell(row)
+            self._send_events(row)
         stay = self._staying()
         self._keep(stay)
         if self._state is not None:
             self._state = self._state.read(self.model, torch.stack([chosen[n] for n in stay]), [True] * len(stay))
 
-    def _take(self, row: Row, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """A row's next step; one that fails ends its own turn and no other."""
+    def _take(self, row: BatchRow, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """The next token of a row. An error ends only its own request."""
         try:
             return row.writer.take(row.reply, logits, hidden)
         except Exception as error:
-            log.exception("a reply cannot be written on")
+            log.exception("the generation of a reply failed")
             row.turn.fail(error)
-            return hidden  # read by nobody: the row leaves
+            return hidden  # not used: the row leaves the batch
 
     def _staying(self) -> list[int]:
         return [n for n, row in enumerate(self.rows) if not row.over and not row.turn.gone]
@@ -130,7 +130,7 @@ class Running:
         elif len(places) < len(self.rows) and self._state is not None:
             self.rows, self._state = [self.rows[n] for n in places], self._state.keep(places)
 
-    def _tell(self, row: Row) -> None:
+    def _send_events(self, row: BatchRow) -> None:
         turn, reply = row.turn, row.reply
         if turn.gone:
             return
@@ -143,7 +143,7 @@ class Running:
             return
         cached = 0
         if turn.session is not None:
-            if not row.cutter.stopped:  # else the reply goes on behind what was told of it
+            if not row.cutter.stopped:  # otherwise the cache has tokens after the stop sequence
                 turn.session.wrote(reply)
             cached = turn.prompt_tokens - turn.session.tokens_read
         written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
@@ -152,7 +152,7 @@ class Running:
         turn.push(Finished(turn.prompt_tokens, written, finish, cached))
 
     def fail(self, error: BaseException) -> None:
-        """End all turns with an error."""
+        """End all requests with an error."""
         for row in self.rows:
             row.turn.fail(error)
         self.rows, self._state = [], None

@@ -1,4 +1,4 @@
-"""Features -> media, for any requests together: an order says all that a decoder needs, so it may run anywhere."""
+"""Decoding of features to media, batched over requests. A decode request has all inputs, so that any process can run it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ Step = Callable[[int, list[Any] | None], bool]
 
 
 @dataclass(frozen=True)
-class Order:
-    """One medium to decode: its features (slots, D), the hidden states (slots, H) behind them, the references (K, ...) that it
-    keeps to (or None), and how."""
+class DecodeRequest:
+    """One medium to decode: its features (slots, D), their hidden states (slots, H), references (K, ...) or None, settings.
+
+    `number`: index of the medium in the reply. `noise`: seed of the decoder's noise.
+    """
 
     modality: str
     number: int
@@ -32,14 +34,14 @@ class Order:
     upscale: bool = True
 
     def key(self) -> tuple[Any, ...]:
-        """Orders of like keys share a batch."""
+        """Requests with equal keys can share a batch."""
         return self.modality, self.steps, self.guidance, self.upscale
 
 
 class DecodeJob:
-    """An order of a turn, on its way through a decoder's stage."""
+    """A decode request of an active request, as the job of a decoder's stage."""
 
-    def __init__(self, order: Order, turn: Any) -> None:
+    def __init__(self, order: DecodeRequest, turn: Any) -> None:
         self.order, self.turn = order, turn
 
     @property
@@ -51,44 +53,48 @@ class DecodeJob:
 
 
 def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
-    """Decode jobs of like keys together, telling each turn how far its medium is."""
+    """Decode jobs with equal keys in one batch, and send progress to their requests."""
 
     def step(number: int, previews: list[Any] | None) -> bool:
         for n, job in enumerate(jobs):
             order = job.order
-            shown = previews[n] if previews and order.preview_every and number % order.preview_every == 0 else None
-            job.turn.push(Progress(order.number, number, order.steps, shown))
+            preview = previews[n] if previews and order.preview_every and number % order.preview_every == 0 else None
+            job.turn.push(Progress(order.number, number, order.steps, preview))
         return not all(job.cancelled for job in jobs)
 
-    made = decode(model, [job.order for job in jobs], step)
-    for job, value in zip(jobs, made, strict=False):  # none where all were cancelled
+    media = decode(model, [job.order for job in jobs], step)
+    for job, value in zip(jobs, media, strict=False):  # empty if all were cancelled
         job.turn.push(MediumDone(job.order.number, job.order.modality, value))
 
 
 @torch.no_grad()
-def decode(model: Any, orders: Sequence[Order], step: Step | None = None) -> list[Any]:
-    """Values of orders of like keys. `step` hears of every step, with what there is so far, and may end it: then none."""
+def decode(model: Any, orders: Sequence[DecodeRequest], step: Step | None = None) -> list[Any]:
+    """Decode requests with equal keys. Returns one medium for each.
+
+    `step` is called after every step with previews (or None). If it returns False, decoding ends and the result is empty.
+    """
     first = orders[0]
     device = model.device
-    heard = [torch.stack([getattr(order, name).to(device) for order in orders]) for name in ("features", "states")]
-    features = model.condition(first.modality, *heard)
+    inputs = [torch.stack([getattr(order, name).to(device) for order in orders]) for name in ("features", "states")]
+    features = model.condition(first.modality, *inputs)
     generators = [torch.Generator().manual_seed(order.noise) for order in orders]
     decoder = model.decoder(first.modality)
-    made = None
+    sample = None
     sampler = decoder.sample_steps(features, _reference(orders, device), first.steps, first.guidance, generators)
-    for number, made in enumerate(sampler, start=1):
-        shown = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in orders)
-        previews = values(model, first.modality, decoder.finish(made), first.upscale) if step and shown else None
+    for number, sample in enumerate(sampler, start=1):
+        is_due = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in orders)
+        previews = values(model, first.modality, decoder.finish(sample), first.upscale) if step and is_due else None
         if step is not None and not step(number, previews):
             return []
-    return values(model, first.modality, decoder.finish(made), first.upscale)
+    return values(model, first.modality, decoder.finish(sample), first.upscale)
 
 
-def _reference(orders: Sequence[Order], device: torch.device) -> Reference | None:
+def _reference(orders: Sequence[DecodeRequest], device: torch.device) -> Reference | None:
     present = [order.reference for order in orders if order.reference is not None]
     if not present:
         return None
-    nothing = Reference(torch.zeros_like(present[0].media), torch.zeros_like(present[0].present))
-    found = [order.reference or nothing for order in orders]
-    media, there = (torch.stack([getattr(one, name) for one in found]).to(device) for name in Reference._fields)
-    return Reference(media, there)
+    empty = Reference(torch.zeros_like(present[0].media), torch.zeros_like(present[0].present))
+    references = [order.reference or empty for order in orders]
+    return Reference(
+        *(torch.stack([getattr(reference, name) for reference in references]).to(device) for name in Reference._fields)
+    )

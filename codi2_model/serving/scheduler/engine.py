@@ -1,9 +1,10 @@
-"""Holds the model and its processor, and answers requests together. Knows neither HTTP nor Ray."""
+"""The engine: a loaded model with its processor, which answers requests in batches. Independent of HTTP and Ray."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ DECODE_BATCH = 32
 
 
 class Engine:
-    """A checkpoint ready to answer. `write` is not safe for threads; decoding beside it is."""
+    """A loaded checkpoint. `write` is not thread-safe, but media can be decoded in other threads meanwhile."""
 
     def __init__(self, checkpoint: str | Path, model_id: str, threads: int | None = None) -> None:
         import torch
@@ -27,62 +28,62 @@ class Engine:
         self.modalities: tuple[str, ...] = tuple(self.model.config.modalities)
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[Reply | RequestError]:
-        """Answer every request, in order, as one batch.
+        """Answer the requests as one batch. Returns replies or errors in the order of the requests.
 
-        A request at fault gets its error and leaves the others alone. A reply depends on its own request and seed, not on
-        what else is in the batch (up to the rounding of batched sums).
+        An invalid request does not affect the others. A reply depends only on its own request and seed, up to the rounding
+        of batched sums.
         """
-        from codi2_model.serving.scheduler.active_requests import Turn
+        from codi2_model.serving.scheduler.active_requests import ActiveRequest
         from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 
-        ends: dict[int, Any] = {}
-        turns = [Turn(request, lambda event, n=n: ends.__setitem__(n, event)) for n, request in enumerate(requests)]  # type: ignore[misc]
+        ends: dict[int, Any] = {}  # the last event of each request
+        turns = [ActiveRequest(request, partial(ends.__setitem__, number)) for number, request in enumerate(requests)]
         waiting: dict[tuple[Any, ...], list[DecodeJob]] = defaultdict(list)
         self.write(turns, lambda job: waiting[job.order.key()].append(job))
         for jobs in waiting.values():
             for start in range(0, len(jobs), DECODE_BATCH):
                 run_jobs(self.model, jobs[start : start + DECODE_BATCH])
         return [
-            _whole(turn.gathering.content, ends[n]) if isinstance(ends[n], Finished) else ends[n].error
+            _whole(turn.builder.content, ends[n]) if isinstance(ends[n], Finished) else ends[n].error
             for n, turn in enumerate(turns)
         ]
 
     def write(
         self, turns: Sequence[Any], decode: Callable[[Any], None], more: Callable[[int], Sequence[Any]] | None = None
     ) -> None:
-        """Write the replies of turns together; `decode` gets each medium as soon as its features are whole.
+        """Generate the replies of requests in a continuous batch. `decode` gets each medium whose features are complete.
 
-        `more`, told how many rows are being written, gives the turns that join them; it ends when none are left.
+        `more` is called after each step with the number of rows, and returns requests that join. Ends when no row is left.
         """
         import torch
 
-        from codi2_model.serving.scheduler.continuous_batch import Running
+        from codi2_model.serving.scheduler.continuous_batch import ContinuousBatch
 
-        running = Running(self.model, self.processor, decode)
+        batch = ContinuousBatch(self.model, self.processor, decode)
         try:
             with torch.no_grad():
-                running.join(self._good(turns))
-                while len(running):
-                    running.step()
-                    if more is not None and (others := more(len(running))):
-                        running.join(self._good(others))
+                batch.join(self._fitting(turns))
+                while len(batch):
+                    batch.step()
+                    if more is not None and (others := more(len(batch))):
+                        batch.join(self._fitting(others))
         except Exception as error:
-            running.fail(error)
+            batch.fail(error)
             raise
 
-    def _good(self, turns: Sequence[Any]) -> list[Any]:
-        """The turns whose prompts leave room for a reply; the others are told."""
-        good = []
+    def _fitting(self, turns: Sequence[Any]) -> list[Any]:
+        """The requests whose prompts leave room for a reply. The others end with an error."""
+        fitting = []
         for turn in turns:
             try:
                 turn.prompt_tokens = self.prompt_tokens(turn.conversation)
-                good.append(turn)
+                fitting.append(turn)
             except RequestError as error:
                 turn.fail(error)
-        return good
+        return fitting
 
     def prompt_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
-        """Tokens of the prompt, feature slots included. Raises RequestError where it leaves no room for a reply."""
+        """Number of tokens of the prompt, including feature slots. Raises RequestError if it leaves no room for a reply."""
         config = self.processor.config
         try:
             count = len(self.processor.layout(messages, "the conversation", prompt=True).ids)

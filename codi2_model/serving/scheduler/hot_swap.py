@@ -1,8 +1,9 @@
-"""The model that a replica holds, changed for another while requests are answered. Knows no Ray.
+"""Hot swap: replaces the model of a replica while requests are answered. Does not import Ray.
 
-    prepare: the new one is loaded beside the old    take: new requests go to it    the old one goes after its last reply
+    prepare: load the new model beside the old one
+    take:    send new requests to it; the old model is freed after its last reply
 
-Each model has a pipeline of its own, so nothing that one has read (a session's cache) is ever used by the other.
+Each model has its own pipeline, so that nothing of one model (a session's cache) is used by the other.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from codi2_model.serving.openai.chat_response import Accepted, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest
 
 log = logging.getLogger(__name__)
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model as a server knows it: where it lies, its name, and the names of those it took over from."""
+class ServedModel:
+    """A served model: its checkpoint, its name, and the names of the models that it replaced (`before`)."""
 
     checkpoint: str
     """Folder or URI."""
@@ -35,20 +36,20 @@ class Served:
     before: tuple[str, ...] = ()
 
     def to_config(self) -> dict[str, Any]:
-        """As Ray Serve hands it to replicas."""
+        """The `user_config` of Ray Serve."""
         return {**asdict(self), "before": list(self.before)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Served:
+    def from_config(cls, config: dict[str, Any]) -> ServedModel:
         return cls(config["checkpoint"], config["model_id"], tuple(config.get("before", ())))
 
     def folder(self) -> str:
-        """The checkpoint on this machine. Raises FileNotFoundError where there is none."""
+        """The local folder of the checkpoint. Raises FileNotFoundError if there is none."""
         return str(checkpoint_folder(local_copy(self.checkpoint)))
 
 
-class Answering(Protocol):
-    """What `Holding` needs of a pipeline."""
+class SwappablePipeline(Protocol):
+    """The interface of a pipeline that `HotSwapModel` uses."""
 
     draining: bool
 
@@ -62,38 +63,43 @@ class Answering(Protocol):
     def close(self) -> None: ...
 
 
-class Holding:
-    """One pipeline that answers, and for a while those that it took over from. All but `make` runs on one event loop."""
+class HotSwapModel:
+    """The pipeline of the current model, and for a while those of replaced models.
 
-    def __init__(self, make: Callable[[Served], Answering], drain_s: float = 60.0) -> None:
+    All methods run on one event loop; only `make` runs in a thread.
+    """
+
+    def __init__(self, make: Callable[[ServedModel], SwappablePipeline], drain_s: float = 60.0) -> None:
         self.make, self.drain_s = make, drain_s
-        self.served: Served | None = None
-        self._present: Answering | None = None
-        self._prepared: tuple[Served, Answering] | None = None
-        self._retiring: list[Answering] = []
+        self.served: ServedModel | None = None
+        self._present: SwappablePipeline | None = None
+        self._prepared: tuple[ServedModel, SwappablePipeline] | None = None
+        self._retiring: list[SwappablePipeline] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def present(self) -> Answering:
+    def present(self) -> SwappablePipeline:
         if self._present is None:
             raise RuntimeError("no model is loaded yet")
         return self._present
 
-    async def prepare(self, served: Served) -> None:
-        """Load a model beside the one that answers. Raises whatever keeps it from loading; nothing has changed then."""
+    async def prepare(self, served: ServedModel) -> None:
+        """Load a model beside the current one. If loading fails, the error is raised and nothing changes."""
         if not self._has(served):
             await self.discard()
             self._prepared = served, await asyncio.to_thread(self.make, served)
 
     async def discard(self) -> None:
-        """Free what was prepared and is not wanted."""
+        """Free a prepared model that is not used."""
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             await asyncio.to_thread(free, [prepared[1]])
 
-    async def take(self, served: Served) -> None:
-        """From now on requests are answered by this model. Raises where none can be loaded and none is there to go on with;
-        where one is, it goes on, and the log says why."""
+    async def take(self, served: ServedModel) -> None:
+        """Switch to the model.
+
+        If it cannot be loaded, the current model stays and the error is logged; without a current model it is raised.
+        """
         if self.served is not None and self.served.checkpoint == served.checkpoint:
             self.served = served
             return
@@ -103,7 +109,7 @@ class Holding:
             if self._present is None:
                 raise
             log.exception(
-                "%s cannot be loaded; going on with %s", served.model_id, self.served and self.served.model_id
+                "%s cannot be loaded; still serving %s", served.model_id, self.served and self.served.model_id
             )
             return
         assert self._prepared is not None
@@ -112,22 +118,22 @@ class Holding:
         if old is not None:
             self._retiring.append(old)
             task = asyncio.ensure_future(self._retire(old))
-            self._tasks.add(task)  # a loop holds its tasks weakly
+            self._tasks.add(task)  # the event loop has only weak references to tasks
             task.add_done_callback(self._tasks.discard)
 
-    def _has(self, served: Served) -> bool:
+    def _has(self, served: ServedModel) -> bool:
         return self._prepared is not None and self._prepared[0].checkpoint == served.checkpoint
 
-    async def _retire(self, old: Answering) -> None:
+    async def _retire(self, old: SwappablePipeline) -> None:
         while old.under_way:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         self._retiring.remove(old)
-        held = [old]
-        del old
-        await asyncio.to_thread(free, held)
+        to_free = [old]
+        del old  # the list must have the last reference
+        await asyncio.to_thread(free, to_free)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
-        """The events of a reply, which one model makes from end to end; the first names it."""
+        """The events of a reply, all from one model. The first event names the model."""
         present, served = self.present, self.served
         events = present.stream(request)
         try:
@@ -139,34 +145,36 @@ class Holding:
             await events.aclose()
 
     def numbers(self) -> dict[str, float]:
-        """Of the model that answers; what is under way counts those that others are still at."""
+        """The metrics of the current model. Active requests include those of replaced models."""
         others = self._retiring
-        found = dict(self.present.numbers())
-        found["requests_under_way"] += sum(other.under_way for other in others)
-        found["models"] = 1 + len(others) + (self._prepared is not None)
-        return found
+        numbers = dict(self.present.numbers())
+        numbers["requests_under_way"] += sum(other.under_way for other in others)
+        numbers["models"] = 1 + len(others) + (self._prepared is not None)
+        return numbers
 
     async def ready(self) -> bool:
         return not self.present.draining
 
     async def drain(self) -> None:
-        """Take on nothing more, and wait until what is under way is answered, or for as long as `drain_s`."""
-        all_of_them = [self.present, *self._retiring]
-        for pipeline in all_of_them:
+        """Refuse new requests, and wait until the active ones are answered, at most `drain_s` seconds."""
+        pipelines = [self.present, *self._retiring]
+        for pipeline in pipelines:
             pipeline.draining = True
         end = time.monotonic() + self.drain_s
-        while any(pipeline.under_way for pipeline in all_of_them) and time.monotonic() < end:
+        while any(pipeline.under_way for pipeline in pipelines) and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
 
 T = TypeVar("T")
 
 
-class Models(Generic[T]):
-    """Models by their checkpoints, for a decoder that others send features to: those of the old model come for as long
-    as a request may take."""
+class ModelCache(Generic[T]):
+    """Models by checkpoint, for a decoder deployment.
 
-    def __init__(self, load: Callable[[Served], T], keep_s: float) -> None:
+    Replicas may send features of a replaced model for as long as a request takes, so it is kept for `keep_s` seconds.
+    """
+
+    def __init__(self, load: Callable[[ServedModel], T], keep_s: float) -> None:
         self.load, self.keep_s = load, keep_s
         self._models: dict[str, T] = {}
         self._loading = threading.Lock()
@@ -175,15 +183,15 @@ class Models(Generic[T]):
     def __len__(self) -> int:
         return len(self._models)
 
-    def get(self, served: Served) -> T:
-        """The model, loaded where it is not there yet."""
+    def get(self, served: ServedModel) -> T:
+        """The model, loaded on first use."""
         with self._loading:
             if served.checkpoint not in self._models:
                 self._models[served.checkpoint] = self.load(served)
             return self._models[served.checkpoint]
 
-    async def take(self, served: Served) -> None:
-        """Have it, and let the others go in `keep_s` seconds. Raises where it is the first and cannot be loaded."""
+    async def take(self, served: ServedModel) -> None:
+        """Load the model, and free the others after `keep_s` seconds. Raises if the first model cannot be loaded."""
         try:
             await asyncio.to_thread(self.get, served)
         except Exception:
@@ -195,7 +203,7 @@ class Models(Generic[T]):
         asyncio.get_running_loop().call_later(self.keep_s, self.discard)
 
     def discard(self) -> None:
-        """Free all but the present one."""
+        """Free all models but the current one."""
         with self._loading:
             gone = [self._models.pop(name) for name in list(self._models) if name != self.present]
         if gone:
@@ -203,21 +211,21 @@ class Models(Generic[T]):
 
 
 def free(models: list[Any]) -> None:
-    """Give the memory of models back to the system. The list is emptied: nobody else may hold what is in it."""
+    """Return the memory of models to the system. The list, which is emptied, must have the last references to them."""
     while models:
-        end(models.pop())
-    gc.unfreeze()  # Ray Serve sets apart what was there as a replica came up, the first model with it
+        close(models.pop())
+    gc.unfreeze()  # Ray Serve freezes the objects of a replica's start, including the first model
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, which else keeps it for itself
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc would keep the memory otherwise
     if trim is not None:
         trim(0)
 
 
-def end(model: Any) -> None:
+def close(model: Any) -> None:
     if hasattr(model, "close"):
         model.close()
 
 
 def known_names(served: Sequence[str], model_id: str, most: int = 16) -> tuple[str, ...]:
-    """The names that clients may still call the next model by, the latest last."""
+    """Former names by which clients may still request the next model, latest last."""
     return tuple(dict.fromkeys([*served, model_id]))[-most:]

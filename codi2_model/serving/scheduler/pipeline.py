@@ -1,10 +1,10 @@
-"""The model as stages: one that writes words and features, one decoder each for pictures, sounds and clips.
+"""The serving pipeline: a stage for the language model, and one for each decoder.
 
-    request -> [language: up to 8 turns at once] -> features -> [image] [audio] [video] -> events, in the reply's order
+    request -> [language: up to 8 requests] -> features -> [image] [audio] [video] -> events, in the order of the reply
 
-Each stage batches for itself, over all requests: while decoders work on the media of some turns the language model
-writes others, and turns that come join those that are being written. What is under way is bounded: beyond it a request
-is refused at once, with when to come again.
+Each stage has its own batches over all requests: decoders work on the media of some requests while the language model
+generates others, and new requests join the batch. The number of active requests is limited; further ones are refused at
+once, with Retry-After.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.metrics import Numbers
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError
-from codi2_model.serving.scheduler.active_requests import Turn
+from codi2_model.serving.scheduler.active_requests import ActiveRequest
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 from codi2_model.serving.scheduler.engine import Engine
 from codi2_model.serving.scheduler.sessions import Sessions
 from codi2_model.serving.scheduler.stage import Stage
 
-DRAINING = "the server is shutting down: send the request again in a moment"
+DRAINING = "the server is shutting down: send the request again later"
 
 
 class Backend(Protocol):
-    """What answers. The last event is `Finished` or `Failed`; closing the iterator gives the request up."""
+    """Answers requests. The last event is `Finished` or `Failed`; closing the iterator cancels the request."""
 
     model_id: str
     modalities: tuple[str, ...]
     before: tuple[str, ...]
-    """Names of models that this one took over from: who asks for them is answered by it."""
+    """Names of replaced models, which requests may still use."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]: ...
 
@@ -55,26 +55,26 @@ class Pipeline:
         self.sessions = Sessions(engine.model, engine.processor, settings.sessions)
         self.draining = False
         self._under_way = 0
-        self._seconds = 1.0  # that a reply takes, on average of late
-        workers = settings.workers if engine.model.device.type == "cpu" else 1  # a GPU does one thing at a time best
+        self._seconds = 1.0  # moving average of the duration of a reply
+        workers = settings.workers if engine.model.device.type == "cpu" else 1  # parallel batches do not help on a GPU
         run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
-        self.language: Stage[Turn] = Stage("language", self._write, lambda _: None, settings.max_batch)
+        self.language: Stage[ActiveRequest] = Stage("language", self._write, lambda _: None, settings.max_batch)
         self.decoders: dict[str, Stage[DecodeJob]] = {
             name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, workers)
             for name in engine.modalities
         }
 
-    def _write(self, turns: list[Turn]) -> None:
+    def _write(self, turns: list[ActiveRequest]) -> None:
         self.engine.write(self._opened(turns), self._decode, self._more)
 
-    def _more(self, written: int) -> list[Turn]:
+    def _more(self, written: int) -> list[ActiveRequest]:
         return self._opened(self.language.more(self.settings.max_batch - written))
 
     def _decode(self, job: DecodeJob) -> None:
         self.decoders[job.order.modality].put(job)
 
-    def _opened(self, turns: list[Turn]) -> list[Turn]:
-        """The turns, those of sessions with what these know; a turn whose session is busy is told so and left out."""
+    def _opened(self, turns: list[ActiveRequest]) -> list[ActiveRequest]:
+        """The requests with their sessions. A request whose session is busy ends with an error."""
         opened = []
         for turn in turns:
             if (name := turn.request.session) is not None:
@@ -97,7 +97,7 @@ class Pipeline:
         def send(event: ServerEvent) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        turn = Turn(request, send)
+        turn = ActiveRequest(request, send)
         begun = time.monotonic()
         self._under_way += 1
         self.language.put(turn)
@@ -118,7 +118,9 @@ class Pipeline:
             async with asyncio.timeout(self.settings.timeout_s - (time.monotonic() - begun)):
                 return await events.get()
         except TimeoutError:
-            message = f"not answered within {self.settings.timeout_s:g} s; {self._under_way} requests are under way"
+            message = (
+                f"not answered within {self.settings.timeout_s:g} s; the server has {self._under_way} active requests"
+            )
             return Failed(RequestError(message, code="timeout", status=504))
 
     def _refusal(self) -> RequestError | None:
@@ -127,31 +129,31 @@ class Pipeline:
         if self._under_way < self.settings.queue:
             return None
         wait = math.ceil(self._seconds * self._under_way / self.settings.max_batch / 2)
-        message = f"{self._under_way} requests are under way, as many as this server takes on"
+        message = f"the server has {self._under_way} active requests, its limit: send the request again later"
         return RequestError(message, code="rate_limit_exceeded", status=429, retry_after=min(60, max(1, wait)))
 
     @property
     def under_way(self) -> int:
-        """Requests that are not answered yet."""
+        """Number of active requests."""
         return self._under_way
 
     async def stats(self) -> Numbers:
         return {"": self.numbers()}
 
     def numbers(self) -> dict[str, float]:
-        """What is under way and waits, and what each stage has done."""
-        found: dict[str, float] = {"requests_under_way": self._under_way, "sessions": len(self.sessions)}
+        """Active requests, sessions, and the waiting jobs and totals of each stage, as metrics."""
+        numbers: dict[str, float] = {"requests_under_way": self._under_way, "sessions": len(self.sessions)}
         for stage in self._stages():
-            found[f"{stage.name}_waiting"] = stage.waiting()
-            found[f"{stage.name}_batches_total"] = stage.batches
-            found[f"{stage.name}_jobs_total"] = stage.jobs
-        return found
+            numbers[f"{stage.name}_waiting"] = stage.waiting()
+            numbers[f"{stage.name}_batches_total"] = stage.batches
+            numbers[f"{stage.name}_jobs_total"] = stage.jobs
+        return numbers
 
     async def ready(self) -> bool:
         return not self.draining
 
     async def drain(self) -> None:
-        """Take on nothing more, and wait until what is under way is answered, or for as long as the settings say."""
+        """Refuse new requests, and wait until the active ones are answered, at most `drain_s` seconds."""
         self.draining = True
         end = time.monotonic() + self.settings.drain_s
         while self._under_way and time.monotonic() < end:

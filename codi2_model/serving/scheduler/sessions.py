@@ -1,8 +1,8 @@
-"""Conversations whose reading is kept: a turn that sends the whole conversation again is read from where it is new.
+"""Sessions: key-value caches of conversations, so that only the new messages of a conversation are read.
 
-A session is only a memory of what was read. It is found by name, but used only as far as the messages sent are, word for
-word and byte for byte, those that it has read: an edited or branched conversation is read anew from the change on, and
-nobody can get at another's conversation by its name.
+A request still has the whole conversation. The cache of the session with its name is used as far as the messages are byte for
+byte the same; after that they are read again, for example in an edited or branched conversation. Therefore a client cannot
+read another's conversation by its name.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from codi2_model.serving.openai.messages import mark
 from codi2_model.serving.openai.protocol import RequestError
 
 
-class KeptSession(Session):
-    """A `Session` that knows its messages by what they say."""
+class CachedSession(Session):
+    """A `Session` that compares messages by their hashes."""
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
         super().__init__(model, processor)
@@ -28,7 +28,7 @@ class KeptSession(Session):
         self.busy = False
 
     def conversation(self, messages: Sequence[dict[str, Any]], marks: Sequence[str]) -> list[dict[str, Any]]:
-        """The messages to read, those that were read before in the session's own form."""
+        """The messages for the model. Messages that the cache has are those of the session."""
         known = 0
         while known < min(len(self.marks), len(marks) - 1) and self.marks[known] == marks[known]:
             known += 1
@@ -43,25 +43,27 @@ class KeptSession(Session):
         content: list[dict[str, Any]],
         audio_format: str = "wav",
     ) -> None:
-        """A turn is whole: the messages it was asked with, and its reply, in which audio was sent in that format, are known from
-        now on."""
+        """Record the messages of a request and its reply. `audio_format`: format of the reply's audio, which is hashed."""
         self.messages = [*messages, {"role": "assistant", "content": content}]
         self.marks = [*marks, mark("assistant", content_to_json(content, audio_format))]
 
 
 class Sessions:
-    """The sessions of a replica; the least recently used goes where there are too many."""
+    """The sessions of a replica. If there are more than `most`, the least recently used ones are evicted."""
 
     def __init__(self, model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, most: int) -> None:
         self.model, self.processor, self.most = model, processor, most
-        self._kept: OrderedDict[str, KeptSession] = OrderedDict()
+        self._kept: OrderedDict[str, CachedSession] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def take(self, name: str) -> KeptSession:
-        """The session of that name, new where there is none. Give it back by setting `busy` to False."""
-        session = self._kept.pop(name, None) or KeptSession(self.model, self.processor)
+    def take(self, name: str) -> CachedSession:
+        """The session with this name, created on first use. Release it by setting `busy` to False.
+
+        Raises RequestError if it is busy.
+        """
+        session = self._kept.pop(name, None) or CachedSession(self.model, self.processor)
         self._kept[name] = session
         if session.busy:
             raise RequestError("the session is answering another request: wait for it", "session", "busy", 409)

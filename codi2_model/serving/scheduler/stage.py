@@ -1,4 +1,4 @@
-"""A stage of the pipeline: a queue, and threads that take what waits there together, as batches."""
+"""A stage of the pipeline: a queue with threads that run waiting jobs in batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Job(Protocol):
-    """What goes through a stage."""
+    """A job of a stage."""
 
     @property
     def cancelled(self) -> bool: ...
@@ -24,10 +24,10 @@ J = TypeVar("J", bound=Job)
 
 
 class Stage(Generic[J]):
-    """Runs jobs of like `key` together, up to `max_batch`, oldest first; jobs that were cancelled are dropped.
+    """Runs jobs with equal `key` together, at most `max_batch`, oldest first. Cancelled jobs are skipped.
 
-    A job may come while a batch runs: it is taken with the next, or by `run` itself, which may ask with `more` for jobs to
-    join. `workers` share what waits. `run` failing fails the jobs of its batch alone.
+    A job that arrives while a batch runs waits for the next one, unless `run` takes it with `more`. `workers`: number of
+    threads, which share the waiting jobs. If `run` raises, only the jobs of its batch fail.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Stage(Generic[J]):
         return len(self._waiting)
 
     def close(self) -> None:
-        """End the threads after the batches they are at."""
+        """End the threads after their current batches."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -66,7 +66,7 @@ class Stage(Generic[J]):
             thread.join(timeout=30)
 
     def more(self, most: int) -> list[J]:
-        """Up to `most` jobs that wait, for the batch that asks."""
+        """Take up to `most` waiting jobs for a running batch."""
         return self._take(most) if most > 0 and self._waiting else []
 
     def _work(self) -> None:

@@ -1,7 +1,7 @@
-"""A conversation with the model in a terminal: words are streamed, media become files, and pictures are shown.
+"""Chat with the model in a terminal: text is streamed, media are written to files, and images are shown.
 
-codi2 chat                       /image dog.png turns the next message into one that holds the picture
-printf 'Draw a dog.\n' | codi2 chat --out made    each line is a message
+codi2 chat                                        /image dog.png adds an image to the next message
+printf 'Draw a dog.\n' | codi2 chat --out media   each line is a message
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from codi2_storage.host.shutdown import requested
 from codi2_storage.locations.files import write_whole
 
 HELP = """\
-/image PATH   put a picture into your next message, where you are in it
-/audio PATH   the same with a sound            /video PATH   the same with a clip
-/with text,image,audio,video                   what a reply may hold (one medium alone: exactly one of it)
-/seed N       seed of the next replies         /steps N   /guidance X   (alone: what it is)
-/save DIR     from now on files go there       /new    a new conversation
-/help         this                             /quit   or end of input, or Ctrl-C at an empty prompt
-Words after a path go into the message too: /image dog.png make it blue
+/image PATH   add an image to your message     /audio PATH   add an audio file     /video PATH   add a video
+/with text,image,audio,video                   allowed modalities of replies; a single one besides text is required
+/seed N   /steps N   /guidance X               settings of the next replies; without a value: show the current one
+/save DIR     folder for generated files       /new          start a new conversation
+/help         show this help                   /quit         leave; also end of input, or Ctrl-C at an empty prompt
+Text after a path is added to the message, which is sent: /image dog.png make it blue
 """
-SETTINGS: dict[str, tuple[Callable[[str], Any], float, float]] = {  # how it is read, from, to
+SETTINGS: dict[str, tuple[Callable[[str], Any], float, float]] = {  # type, minimum, maximum
     "seed": (int, 0, 2**63 - 1), "steps": (int, 1, LIMITS.steps), "guidance": (float, 0, 30),
 }  # fmt: skip
 FILES = ("image", "audio", "video")
@@ -47,12 +46,12 @@ COMMANDS = (*FILES, "with", *SETTINGS, "save", "new", "help", "quit")
 
 
 class ChatError(ValueError):
-    """What was typed cannot be done; the message says why."""
+    """Invalid input; the message gives the reason."""
 
 
 @dataclass
 class Chat:
-    """One conversation: what was typed so far, where files go, how replies are made."""
+    """A conversation: the pending message, the folder for files, and the settings of replies."""
 
     session: Any
     out: Path
@@ -63,10 +62,10 @@ class Chat:
     made: int = 0
     failed: int = 0
     fresh: bool = True
-    """Whether the screen is at the beginning of a line."""
+    """Whether the cursor is at the start of a line."""
 
     def run(self, lines: Iterable[str], interactive: bool = False) -> int:
-        """Answer line by line until the input ends or /quit. Returns how many lines could not be done."""
+        """Process lines until the end of input or /quit. Returns the number of lines that failed."""
         for line in lines:
             try:
                 if self.line(line.rstrip("\r\n")):
@@ -74,10 +73,10 @@ class Chat:
             except (ChatError, ValueError, OSError) as error:
                 self.failed += 1
                 self.say(f"! {' '.join(str(error).split())}\n")
-            except KeyboardInterrupt:  # ends the reply; where nobody types, everything
+            except KeyboardInterrupt:  # ends the reply, or the chat if it is not interactive
                 if not interactive or requested.is_set():
                     raise
-                self.say("(stopped; Ctrl-C once more ends the chat)\n")
+                self.say("(stopped; press Ctrl-C again to end the chat)\n")
         return self.failed
 
     def prompt(self) -> str:
@@ -85,7 +84,7 @@ class Chat:
         return f"{media}> "
 
     def line(self, line: str) -> bool:
-        """One line as it was typed. True where it ends the conversation."""
+        """Process one line. Returns True if it ends the chat."""
         words = line.strip()
         if not words:
             return False
@@ -105,7 +104,7 @@ class Chat:
         elif name in FILES:
             self.attach(name, rest)
         elif name == "save":
-            self.out = Path(self.wanted(name, rest, "a folder")).expanduser()
+            self.out = Path(self.argument(name, rest, "a folder")).expanduser()
         elif name == "with":
             self.choose(rest)
         elif name in SETTINGS:
@@ -117,24 +116,24 @@ class Chat:
             raise ChatError(f"/{name}: no such command; /help lists them")
 
     def choose(self, rest: str) -> None:
-        """What replies may hold; without a list, say what it is."""
-        has = ("text", *self.session.model.config.modalities)
-        chosen = tuple(word.strip() for word in rest.split(",") if word.strip())
-        if unknown := [word for word in chosen if word not in has]:
-            raise ChatError(f"/with: no modality {unknown[0]!r}: this model has {', '.join(has)}")
-        if chosen:
-            self.options["modalities"] = chosen
+        """Set the allowed modalities of replies; without a list, show them."""
+        known = ("text", *self.session.model.config.modalities)
+        modalities = tuple(word.strip() for word in rest.split(",") if word.strip())
+        if unknown := [word for word in modalities if word not in known]:
+            raise ChatError(f"/with: no modality {unknown[0]!r}: this model has {', '.join(known)}")
+        if modalities:
+            self.options["modalities"] = modalities
         else:
-            self.say(f"with {','.join(self.options.get('modalities', has))}\n")
+            self.say(f"with {','.join(self.options.get('modalities', known))}\n")
 
     def set(self, name: str, value: str) -> None:
-        """A setting of the replies to come; without a value, say what it is."""
-        read, low, high = SETTINGS[name]
+        """Set a setting of the next replies; without a value, show it."""
+        parse, low, high = SETTINGS[name]
         if not value:
-            self.say(f"{name} {self.options.get(name, 'as the model has it')}\n")
+            self.say(f"{name} {self.options.get(name, '(default of the model)')}\n")
             return
         try:
-            number = read(value)
+            number = parse(value)
         except ValueError:
             raise ChatError(f"/{name}: {value!r} is not a number") from None
         if not low <= number <= high:
@@ -142,25 +141,26 @@ class Chat:
         self.options[name] = number
 
     def attach(self, modality: str, rest: str) -> None:
-        """Put a file into the message; words that follow the path go after it, and send it."""
-        path, words = split_path(self.wanted(modality, rest, "a path"))
+        """Add a file to the message. If text follows the path, it is added too and the message is sent."""
+        path, words = split_path(self.argument(modality, rest, "a path"))
         self.pending.append({"type": modality, "value": read_file(modality, path)})
         if words:
             self.line(words)
 
-    def wanted(self, name: str, rest: str, what: str) -> str:
+    def argument(self, name: str, rest: str, what: str) -> str:
+        """The argument of a command. Raises ChatError if it is missing."""
         if not rest:
             raise ChatError(f"/{name}: {what} is missing")
         return rest
 
     def answer(self) -> None:
-        """Send what was typed and show the reply as it comes. A turn that fails was never said."""
+        """Send the pending message and stream the reply. A message that fails is not part of the conversation."""
         content, self.pending = self.pending, []
         try:
             for event in self.session.stream(content, **self.options):
-                self.tell(event)
+                self.show_event(event)
         except BaseException:
-            self.pending = [part for part in content if part["type"] != "text"]  # files need not be named again
+            self.pending = [part for part in content if part["type"] != "text"]  # keep the files for the next attempt
             raise
         finally:
             if not self.fresh:
@@ -168,8 +168,8 @@ class Chat:
         if not self.session.messages[-1]["content"]:
             self.say("(an empty reply)\n")
 
-    def tell(self, event: Event) -> None:
-        """Show what happens while a reply is made."""
+    def show_event(self, event: Event) -> None:
+        """Print the text, progress or medium of an event."""
         if isinstance(event, TextDelta):
             self.say(event.text)
         elif isinstance(event, MediumBegun):
@@ -180,14 +180,14 @@ class Chat:
             self.say(".")
 
     def show(self, event: MediumDone) -> None:
-        """Write a medium as a file, say where, and show it where the terminal can."""
+        """Write a medium to a file, print its path, and show it if the terminal can."""
         data, extension = encode_medium(event.modality, event.value)
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.free_path(event.modality, extension)
         write_whole(path, data)
-        self.say(f"] {path}{about(event)}\n")
-        if (picture := as_picture(event)) is not None:
-            self.say(drawn(picture, self.graphics))
+        self.say(f"] {path}{size_text(event)}\n")
+        if (image := preview_image(event)) is not None:
+            self.say(drawn(image, self.graphics))
 
     def free_path(self, modality: str, extension: str) -> Path:
         while True:
@@ -203,7 +203,7 @@ class Chat:
 
 
 def split_path(rest: str) -> tuple[str, str]:
-    """The path, quoted where it holds blanks, and the words that follow it. A file's whole name needs no quotes."""
+    """The path (quoted if it contains spaces) and the text after it. If the whole is a file, it needs no quotes."""
     if Path(rest).expanduser().is_file():
         return rest, ""
     if rest[0] in "'\"":
@@ -216,7 +216,7 @@ def split_path(rest: str) -> tuple[str, str]:
 
 
 def read_file(modality: str, name: str) -> Any:
-    """A file's value. Raises ChatError naming the file."""
+    """Decode a media file. Raises ChatError with the name of the file."""
     path = Path(name).expanduser()
     limits = Limits()
     try:
@@ -229,44 +229,45 @@ def read_file(modality: str, name: str) -> Any:
         raise ChatError(f"{name}: {error.strerror or error}") from None
 
 
-def about(event: MediumDone) -> str:
+def size_text(event: MediumDone) -> str:
+    """The size of an image, or the duration of audio or video."""
     if event.modality == "image":
         return f" ({event.value.width} x {event.value.height})"
     rate = SAMPLE_RATE if event.modality == "audio" else VIDEO_FPS
     return f" ({len(event.value) / rate:.1f} s)"
 
 
-def as_picture(event: MediumDone) -> Image.Image | None:
-    """What of a medium can be looked at: a picture, or four frames of a clip side by side."""
+def preview_image(event: MediumDone) -> Image.Image | None:
+    """An image of a medium for the terminal: the image itself, or four frames of a video side by side."""
     if event.modality == "image":
         return event.value
     if event.modality == "video":
-        chosen = event.value[np.linspace(0, len(event.value) - 1, 4).round().astype(int)]
-        return Image.fromarray(np.concatenate(list(chosen), axis=1))
+        frames = event.value[np.linspace(0, len(event.value) - 1, 4).round().astype(int)]
+        return Image.fromarray(np.concatenate(list(frames), axis=1))
     return None
 
 
 def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str = "") -> int:
-    """Talk on standard input and output. Returns how many lines could not be done."""
+    """Chat on standard input and output. Returns the number of lines that failed."""
     from codi2_model.checkpoints.registry import checkpoint_folder, load_model
     from codi2_model.generation.session import Session
     from codi2_model.serving.terminal.graphics import protocol
 
     folder = checkpoint_folder(checkpoint)
     model, processor = load_model(folder)
-    found = Chat(Session(model, processor, system), Path(out), protocol(terminal=sys.stdout.isatty()), options)
+    conversation = Chat(Session(model, processor, system), Path(out), protocol(terminal=sys.stdout.isatty()), options)
     interactive = sys.stdin.isatty()
     if not interactive:
         if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="replace")  # a line that is no text is still one line
-        return found.run(sys.stdin)
-    found.say(f"{', '.join(('text', *model.config.modalities))}. /help lists what you can do.\n")
+            sys.stdin.reconfigure(errors="replace")  # invalid UTF-8 must not end the chat
+        return conversation.run(sys.stdin)
+    conversation.say(f"Modalities: {', '.join(('text', *model.config.modalities))}. /help lists the commands.\n")
     with Interrupts() as interrupts:
-        return found.run(typed(found, interrupts), interactive=True)
+        return conversation.run(typed_lines(conversation, interrupts), interactive=True)
 
 
 class Interrupts:
-    """Ctrl-C while someone types, which does not end the command yet: `line` is what was typed of a line by then."""
+    """Handler of Ctrl-C during input, which does not end the command. `line`: the text of the interrupted line."""
 
     line = ""
 
@@ -278,24 +279,24 @@ class Interrupts:
         signal.signal(signal.SIGINT, self.before)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        self.line = line_so_far()  # readline forgets it on the way out
+        self.line = line_so_far()  # readline discards it after the exception
         raise KeyboardInterrupt
 
 
-def typed(talk: Chat, interrupts: Interrupts) -> Iterator[str]:
-    """Lines as they are typed, until the input ends. Ctrl-C clears what the message holds so far; where it is empty, it ends."""
+def typed_lines(conversation: Chat, interrupts: Interrupts) -> Iterator[str]:
+    """Typed lines until the end of input. Ctrl-C clears the pending message, or ends the chat if there is none."""
     with_completion(COMMANDS, FILES)
     while True:
         try:
-            yield input(talk.prompt())
+            yield input(conversation.prompt())
         except EOFError:
-            talk.say("\n")
+            conversation.say("\n")
             return
         except KeyboardInterrupt:
-            if requested.is_set():  # SIGTERM, or the terminal is gone
+            if requested.is_set():  # SIGTERM, or the terminal was closed
                 raise
-            if not talk.pending and not interrupts.line:
-                talk.say("\n")
+            if not conversation.pending and not interrupts.line:
+                conversation.say("\n")
                 return
-            talk.say("\n(message cleared; Ctrl-C once more ends the chat)\n")
-            talk.pending.clear()
+            conversation.say("\n(message cleared; press Ctrl-C again to end the chat)\n")
+            conversation.pending.clear()

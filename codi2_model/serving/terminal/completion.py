@@ -1,4 +1,4 @@
-"""What Tab completes in the terminal chat: commands, and paths behind the commands that take one."""
+"""Tab completion of the terminal chat: commands, and paths after commands that take one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def completions(line: str, word: str, commands: Sequence[str], with_path: Sequence[str]) -> list[str]:
-    """What `word`, the last of `line`, may become; folders end in a slash."""
+    """Completions of `word`, the last word of `line`. Folders end with a slash."""
     if not line.startswith("/"):
         return []
     name, blank, _ = line[1:].partition(" ")
@@ -18,21 +18,21 @@ def completions(line: str, word: str, commands: Sequence[str], with_path: Sequen
     if name not in with_path:
         return []
     home = os.path.expanduser("~")
-    found = sorted(glob(escape(home + word[1:] if word.startswith("~") else word) + "*"))
-    shown = [f"~{path[len(home) :]}" if word.startswith("~") else path for path in found]
-    return [f"{name}/" if Path(path).is_dir() else f"{name} " for name, path in zip(shown, found, strict=True)]
+    paths = sorted(glob(escape(home + word[1:] if word.startswith("~") else word) + "*"))
+    names = [f"~{path[len(home) :]}" if word.startswith("~") else path for path in paths]
+    return [f"{name}/" if Path(path).is_dir() else f"{name} " for name, path in zip(names, paths, strict=True)]
 
 
 def with_completion(commands: Sequence[str], with_path: Sequence[str]) -> None:
-    """Edit lines with readline, where there is one: older lines come back, Tab completes."""
+    """Enable line editing, history and Tab completion if readline is available."""
     try:
         import readline
     except ImportError:
         return
 
     def complete(word: str, number: int) -> str | None:
-        found = completions(readline.get_line_buffer(), word, commands, with_path)
-        return found[number] if number < len(found) else None
+        matches = completions(readline.get_line_buffer(), word, commands, with_path)
+        return matches[number] if number < len(matches) else None
 
     readline.set_completer_delims(" ")
     readline.set_completer(complete)
@@ -40,7 +40,7 @@ def with_completion(commands: Sequence[str], with_path: Sequence[str]) -> None:
 
 
 def line_so_far() -> str:
-    """What is typed of the line that is being edited; empty where no readline is there to know."""
+    """The text of the line that is being edited; empty without readline."""
     try:
         import readline
     except ImportError:

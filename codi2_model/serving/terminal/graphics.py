@@ -1,6 +1,6 @@
-"""Pictures in a terminal: its own graphics protocol where it has one, half blocks in true colour, else nothing.
+"""Images in a terminal: by its graphics protocol, or by half blocks in true colour, or not at all.
 
-What a terminal can is read off its environment, never asked of it: an answer that does not come would hang the chat.
+The protocol is detected from the environment. A query to the terminal could hang the chat if it is not answered.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from PIL import Image
 
 CHUNK = 4096  # characters of one kitty command
-COLUMNS = 40  # of a picture made of half blocks
+COLUMNS = 40  # width of an image in half blocks
 
 
 def protocol(environment: Mapping[str, str] = os.environ, terminal: bool = True) -> str:
-    """kitty, iterm2, sixel, blocks or none."""
+    """The protocol of the terminal: kitty, iterm2, sixel, blocks or none. CODI2_GRAPHICS overrides it."""
     program, name = environment.get("TERM_PROGRAM", ""), environment.get("TERM", "")
-    if chosen := environment.get("CODI2_GRAPHICS"):
-        return chosen if chosen in DRAWERS else "none"
+    if override := environment.get("CODI2_GRAPHICS"):
+        return override if override in DRAWERS else "none"
     if not terminal or name == "dumb":
         return "none"
     if environment.get("KITTY_WINDOW_ID") or name == "xterm-kitty" or program in ("ghostty", "kitty"):
@@ -34,7 +34,7 @@ def protocol(environment: Mapping[str, str] = os.environ, terminal: bool = True)
 
 
 def drawn(image: Image.Image, way: str) -> str:
-    """The characters that show a picture; empty where the terminal cannot."""
+    """The characters that show an image. Empty if `way` is `none`."""
     drawer = DRAWERS.get(way)
     return "" if drawer is None else drawer(image.convert("RGB"))
 
@@ -54,7 +54,7 @@ def iterm2(image: Image.Image) -> str:
 
 
 def sixel(image: Image.Image) -> str:
-    """Six rows a band, one pass a colour of a palette of 64."""
+    """Bands of six rows, with one pass for each colour of a palette of 64."""
     small = image.quantize(64)
     palette = small.getpalette() or []
     pixels = np.asarray(small)
@@ -73,7 +73,7 @@ def sixel(image: Image.Image) -> str:
 
 
 def blocks(image: Image.Image) -> str:
-    """Two pixels a character: the upper half block's own colour, and what is behind it."""
+    """Two pixels for each character: an upper half block with foreground and background colour."""
     width = min(COLUMNS, image.width)
     height = max(2, round(image.height * width / image.width) // 2 * 2)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))

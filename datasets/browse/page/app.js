@@ -1,7 +1,7 @@
-// What is looked at stands in the address: view, filters, words, offset. Everything is drawn from there.
+// The state of the page (view, filters, search, offset) is in the URL's hash. Everything is drawn from it.
 "use strict";
 
-// --- elements: text is only ever set as text, so that no caption is run or read as markup
+// --- elements: text is always set as text, so that captions are never parsed as HTML
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,7 +15,7 @@ function el(tag, attributes = {}, ...children) {
 const number = (value) => Number(value).toLocaleString("en");
 const words = (name) => String(name).replaceAll("_", " ");
 
-// --- where answers come from: the server, or what was written beside the page
+// --- data: from the server, or from the files of a static export
 const still = window.CODI2;
 const FACETS = ["task", "split", "holdout", "licence", "language", "demos", "corpus"];
 const REJECT_FACETS = ["stage", "op", "reason"];
@@ -47,7 +47,7 @@ function answer(path, asked) {
     return page(still.runs, "runs", fits, RUN_FACETS, (row, f) => [row[f] || ""], asked, RUNS);
   }
   for (const [start, held] of [["lineage/", still.lineage], ["runs/", still.details], ["models/", still.lineages]]) {
-    if (path.startsWith(start) && !(path.slice(start.length) in held)) throw new Error(`${path.slice(start.length)} was not written into this folder`);
+    if (path.startsWith(start) && !(path.slice(start.length) in held)) throw new Error(`${path.slice(start.length)} is not part of this static export`);
     if (path.startsWith(start)) return held[path.slice(start.length)];
   }
   return still[path];
@@ -56,7 +56,7 @@ function answer(path, asked) {
 const holds = (text, q) => (text || "").toLowerCase().includes(q.trim().toLowerCase());
 function ordered(samples, by) {
   const acts = { demos: (a, b) => b.demos - a.demos, parts: (a, b) => b.n_parts - a.n_parts, task: (a, b) => (a.task < b.task ? -1 : a.task > b.task ? 1 : 0) };
-  return acts[by] ? [...samples].sort(acts[by]) : samples;  // stable: the same order by id within
+  return acts[by] ? [...samples].sort(acts[by]) : samples;  // stable: equal values stay in the order of ids
 }
 
 function valuesOf(sample, facet) {
@@ -76,7 +76,7 @@ function page(rows, name, fits, facets, values, asked, limit) {
   return { total: found.length, offset, [name]: found.slice(offset, offset + limit), facets: counts };
 }
 
-// --- the address
+// --- state in the URL
 const VIEWS = ["samples", "rejects", "statistics", "ledger", "runs", "lineage"];
 const state = () => {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -90,10 +90,10 @@ function go(change, keep = true) {
 
 // --- filters
 function filters(facets, asked, names, ...more) {
-  const search = el("input", { type: "search", id: "search", placeholder: "Search the words", value: asked.q || "",
+  const search = el("input", { type: "search", id: "search", placeholder: "Search texts", value: asked.q || "",
     "aria-label": "Search", onchange: (event) => go({ q: event.target.value, offset: null }) });
   const boxes = names.map((name) => {
-    // what is chosen is always shown, though nothing fits it
+    // the selected value is always listed, also if no row matches
     const choices = name in asked && !facets[name].some(({ value }) => value === asked[name]) ? [...facets[name], { value: asked[name], n: 0 }] : facets[name];
     const select = el("select", { id: `by-${name}`, onchange: (event) => go({ [name]: event.target.value === "*" ? null : event.target.value, offset: null }) },
       el("option", { value: "*" }, "all"),
@@ -104,13 +104,13 @@ function filters(facets, asked, names, ...more) {
   return [search, ...boxes, ...more, some ? el("button", { class: "plain", onclick: () => go({ view: asked.view }, false) }, "Clear all") : null];
 }
 
-const ORDERS = { "": "mixed", demos: "most examples first", parts: "longest first", task: "by task" };
+const ORDERS = { "": "shuffled", demos: "most examples first", parts: "longest first", task: "by task" };
 function orders(asked) {
   return el("label", { class: asked.order ? "chosen" : null }, el("span", {}, "order"), el("select", { id: "order", onchange: (event) => go({ order: event.target.value || null, offset: null }) },
     Object.entries(ORDERS).map(([value, name]) => el("option", { value, selected: (asked.order || "") === value }, name))));
 }
 
-// above and below the list; ids are for the one above
+// shown above and below the list; only the upper one has ids
 function pager(found, size, what, above = true) {
   const { total, offset } = found;
   const last = Math.min(offset + size, total);
@@ -148,14 +148,14 @@ async function draw() {
   } catch (error) {
     content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
-  if (mine !== drawing) return;  // something else was asked for meanwhile
+  if (mine !== drawing) return;  // the state has changed in the meantime
   const at = document.activeElement, search = document.getElementById("search");
   const typing = search && search.value !== typed ? search.value : null;
   side.replaceChildren(...choices.filter(Boolean));
   main.replaceChildren(...content);
   main.removeAttribute("aria-busy");
   if (typing !== null && document.getElementById("search")) document.getElementById("search").value = typing;
-  // who was at a filter stays there, who was at a sample comes to the new ones
+  // keep the focus on a filter; from a sample move it to the list
   if (!at.isConnected) (document.getElementById(at.id) || main).focus({ preventScroll: true });
   drawEdges();
   document.body.dataset.drawn = location.hash || "#";

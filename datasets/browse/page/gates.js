@@ -1,7 +1,7 @@
-// Decisions of the gate: two models, metric by metric, with the gain and its interval drawn beside a line at zero.
+// Decisions of the gate: both models' metrics, with the gain and its interval as a forest plot.
 "use strict";
 
-// --- ids and times in few letters; the whole of them is a title away
+// --- short ids and times; the full value is in the title
 const shortId = (id) => String(id ?? "").match(/-\d{8}T\d{6}-([0-9a-f]{4})$/)?.[1] || String(id ?? "").replace(/^[a-z]+-(?=[0-9a-f]{8})/, "").slice(0, 8);
 const idOf = (id) => el("code", { class: "id", title: id }, shortId(id));
 
@@ -32,10 +32,10 @@ function gateCard(gate) {
   return el("article", { class: "gate", tabindex: 0, "aria-label": `${verdict}: ${shortId(gate.candidate)}` },
     el("h2", {}, el("span", { class: `verdict ${gate.promoted ? "good" : "bad"}` }, verdict), el("span", { class: "facts" }, pair),
       el("span", { class: "facts side" }, "on build ", idOf(gate.build_id), " · ", when(gate.created_at))),
-    gate.lines.length ? [el("p", { class: "facts" }, why(gate)), forest(gate.lines)] : el("p", { class: "facts" }, "Nothing was in place to compare with."));
+    gate.lines.length ? [el("p", { class: "facts" }, why(gate)), forest(gate.lines)] : el("p", { class: "facts" }, "There was no champion to compare with."));
 }
 
-// the figures of the reason stand in the table; what follows them says what they amount to
+// the end of the reason, without the values, which are in the table
 const why = (gate) => (gate.reason || "").split(": ").pop().replaceAll(/\b[0-9a-f]{16}\b/g, (id) => shortId(id));
 const toneOf = (line) => (!line.passed ? "bad" : line.role === "chosen" ? "good" : "calm");
 

@@ -1,10 +1,10 @@
-// Where a sample comes from: its parts, their assets, the file in the package, and every operator on the way.
+// The lineage of a sample: parts, assets, files in packages, and operators.
 "use strict";
 
 async function openLineage(sampleId) {
   const drawer = document.getElementById("drawer");
   drawer.replaceChildren(el("p", {}, "…"));
-  drawer.setAttribute("aria-label", "Where it comes from");
+  drawer.setAttribute("aria-label", "Lineage");
   show("drawer");
   drawer.dataset.wanted = sampleId;
   let content;
@@ -13,7 +13,7 @@ async function openLineage(sampleId) {
   } catch (error) {
     content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
-  if (drawer.dataset.wanted !== sampleId) return;  // another one was opened meanwhile
+  if (drawer.dataset.wanted !== sampleId) return;  // another one was opened in the meantime
   drawer.replaceChildren(...content);
   drawer.dataset.sample = sampleId;
 }

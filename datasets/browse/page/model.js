@@ -1,13 +1,13 @@
-// Where a model comes from, drawn: model, run, build, tasks, corpora. Lines are as thick as the samples that went along them.
+// The lineage of a model as a graph: model, run, build, tasks, corpora. The width of a line is the number of samples.
 "use strict";
 
 const LAYERS = ["model", "trained by", "on build", "tasks", "corpora"];
-let graph = null;  // what is drawn now: nodes by id, edges
+let graph = null;  // the current graph: nodes by id, edges
 
 async function modelView(asked) {
   graph = null;
   const models = await ask("models");
-  if (!models.length) return [empty("No model was trained here yet.", "codi2 train makes one, codi2 retrain makes one and promotes it.")];
+  if (!models.length) return [empty("No models yet.", "codi2 train makes one; codi2 retrain also promotes it if it is better.")];
   const chosen = asked.model || models[0].checkpoint_id;
   const found = await ask(`models/${chosen}`);
   graph = graphOf(found);
@@ -18,20 +18,20 @@ function modelChoice(models, chosen) {
   const known = models.some((row) => row.checkpoint_id === chosen) ? models : [{ checkpoint_id: chosen }, ...models];
   return el("select", { id: "by-model", "aria-label": "Model", onchange: (event) => go({ view: "lineage", model: event.target.value }, false) },
     known.map((row) => el("option", { value: row.checkpoint_id, selected: row.checkpoint_id === chosen },
-      `${shortId(row.checkpoint_id)}${row.in_place ? "  in place" : row.since ? "  was in place" : ""}`)));
+      `${shortId(row.checkpoint_id)}${row.in_place ? "  promoted" : row.since ? "  formerly promoted" : ""}`)));
 }
 
 function headline(found, choice) {
   const works = found.licences.reduce((sum, use) => sum + use.works, 0), since = found.deployments[0]?.since;
   return el("div", { class: "headline" },
     el("h2", {}, "Model ", el("code", { class: "id", title: found.checkpoint.checkpoint_id }, shortId(found.checkpoint.checkpoint_id)),
-      el("span", { class: `verdict ${found.in_place ? "good" : ""}` }, found.in_place ? "in place" : found.deployments.length ? "was in place" : "never in place"), choice),
+      el("span", { class: `verdict ${found.in_place ? "good" : ""}` }, found.in_place ? "promoted" : found.deployments.length ? "formerly promoted" : "never promoted"), choice),
     el("p", { class: "facts" }, found.in_place ? ["since ", when(since), " · "] : null,
-      found.trainings.length ? `made of ${number(works)} works under ${found.licences.length} licence${found.licences.length === 1 ? "" : "s"}` : "its training is not in this catalog",
+      found.trainings.length ? `trained on ${number(works)} works under ${found.licences.length} licence${found.licences.length === 1 ? "" : "s"}` : "its training run is not in this catalog",
       found.answered ? ` · answered ${number(found.answered)} requests of batches` : null));
 }
 
-// --- nodes and edges; tasks and corpora stand where their lines cross least
+// --- nodes and edges; tasks and corpora are ordered so that few lines cross
 function untangled(found) {
   const { tasks, corpora } = found, shares = found.shares;
   const middle = (others, name, mine, theirs) => {
@@ -51,7 +51,7 @@ function graphOf(found) {
   const nodes = new Map(), edges = new Map();
   const node = (id, layer, title, lines, open, faint = false) => { if (!nodes.has(id)) nodes.set(id, { id, layer, title, lines, open, faint }); return id; };
   const edge = (from, to, weight = 0, kind = "") => { const key = `${from}>${to}`; edges.set(key, { from, to, weight: (edges.get(key)?.weight || 0) + weight, kind }); };
-  const top = node(`model:${found.checkpoint.checkpoint_id}`, 0, shortId(found.checkpoint.checkpoint_id), [found.in_place ? "in place" : "", found.checkpoint.step === null ? "" : `step ${number(found.checkpoint.step)}`], () => modelFacts(found));
+  const top = node(`model:${found.checkpoint.checkpoint_id}`, 0, shortId(found.checkpoint.checkpoint_id), [found.in_place ? "promoted" : "", found.checkpoint.step === null ? "" : `step ${number(found.checkpoint.step)}`], () => modelFacts(found));
   let model = top;
   for (const training of found.trainings) {
     const { run, origin } = training;
@@ -59,7 +59,7 @@ function graphOf(found) {
     edge(model, ran);
     if (run.build_id) edge(ran, buildOf(training, node, edge));
     if (run.start) {
-      model = node(`model:${run.start}`, 0, shortId(run.start), ["whose weights it began with"], () => go({ view: "lineage", model: run.start }, false));
+      model = node(`model:${run.start}`, 0, shortId(run.start), ["initial weights"], () => go({ view: "lineage", model: run.start }, false));
       edge(ran, model, 0, "began");
     }
   }
@@ -75,7 +75,7 @@ function buildOf({ run, origin, parents }, node, edge) {
     edge(built, drawn, use.trained ? use.train : 0, use.trained ? "" : "idle");
   }
   for (const use of corpora) {
-    const drawn = node(`corpus:${use.corpus}@${use.revision}`, 4, use.corpus, [use.licence || "licence unknown", use.works ? `${number(use.works)} works` : "nothing trained on"], () => corpusFacts(use, shares), !use.works);
+    const drawn = node(`corpus:${use.corpus}@${use.revision}`, 4, use.corpus, [use.licence || "licence unknown", use.works ? `${number(use.works)} works` : "not trained on"], () => corpusFacts(use, shares), !use.works);
     for (const share of shares) if (share.corpus === use.corpus) edge(`task:${share.task}`, drawn, share.samples);
   }
   return built;
@@ -86,7 +86,7 @@ function drawn({ nodes }) {
     const held = [...nodes.values()].filter((node) => node.layer === layer);
     return held.length ? el("div", { class: `layer layer${layer}` }, el("h3", {}, title), el("div", { class: "held" }, held.map(nodeButton))) : null;
   });
-  return el("div", { class: "graph", role: "group", "aria-label": "From the model back to its corpora" }, svg("svg", { class: "edges", "aria-hidden": "true" }), columns);
+  return el("div", { class: "graph", role: "group", "aria-label": "Lineage of the model" }, svg("svg", { class: "edges", "aria-hidden": "true" }), columns);
 }
 function nodeButton(node) {
   const related = () => light(node.id);
@@ -94,7 +94,7 @@ function nodeButton(node) {
     el("strong", {}, node.title), node.lines.filter(Boolean).map((line) => el("span", {}, line)));
 }
 
-// where the buttons lie decides where the lines run: beside one another on a wide page, below one another on a narrow one
+// lines follow the positions of the buttons: columns on a wide page, rows on a narrow one
 function drawEdges() {
   const box = document.querySelector(".graph");
   if (!box || !graph) return;
@@ -123,7 +123,7 @@ function down(from, to, frame) {
   return `M${x1},${y1} C${x1},${y1 + bend} ${x2},${y2 - bend} ${x2},${y2}`;
 }
 
-// everything that leads to a node and everything it leads to
+// all ancestors and descendants of a node
 function related(id) {
   const found = new Set([id]);
   for (const [here, there] of [["from", "to"], ["to", "from"]]) {
@@ -145,21 +145,21 @@ function light(id) {
 }
 window.addEventListener("resize", () => drawEdges());
 
-// --- what stands beneath the drawing
+// --- below the graph
 function beneath(found) {
   const licences = found.licences.map((use) => ({ label: use.licence || "unknown", part: "works", n: use.works }));
   return [
-    licences.length ? barChart("Licences of everything in it", licences) : null,
-    el("h2", { class: "apart" }, "Decisions about it"),
+    licences.length ? barChart("Licences of all sources", licences) : null,
+    el("h2", { class: "apart" }, "Decisions"),
     ...(found.gates.length ? found.gates.map(gateCard) : [empty("None.", "")]),
     found.evaluations.length ? el("h2", { class: "apart" }, "Evaluations") : null,
-    found.evaluations.length ? table(["evaluation", "on build", "when", "figures"], found.evaluations.map((row) => [
+    found.evaluations.length ? table(["evaluation", "on build", "when", "metrics"], found.evaluations.map((row) => [
       el("button", { class: "plain open", onclick: () => openRun(row.run_id), title: row.run_id }, shortId(row.run_id)), idOf(row.build_id), when(row.created_at), number(row.metrics.length)]), [3]) : null,
-    found.deployments.length ? el("h2", { class: "apart" }, "Put in place") : null,
+    found.deployments.length ? el("h2", { class: "apart" }, "Promotions") : null,
     found.deployments.length ? table(["since", "why"], found.deployments.map((row) => [when(row.since), row.reason || ""])) : null];
 }
 
-// --- what a node says when it is opened
+// --- details of a node
 function openFacts(title, entries, ...more) {
   const drawer = document.getElementById("drawer");
   drawer.setAttribute("aria-label", title);
@@ -168,22 +168,22 @@ function openFacts(title, entries, ...more) {
   show("drawer");
 }
 function modelFacts({ checkpoint, trainings, evaluations, answered }) {
-  openFacts("Model", { checkpoint: checkpoint.checkpoint_id, step: checkpoint.step, "sha256 of its weights": checkpoint.sha256, "trained by": checkpoint.run_id, evaluations: evaluations.length, "answers in batches": answered || "", "trained on": trainings[0]?.tasks.map(words).join(", ") });
+  openFacts("Model", { checkpoint: checkpoint.checkpoint_id, step: checkpoint.step, "sha256 of the weights": checkpoint.sha256, "trained by": checkpoint.run_id, evaluations: evaluations.length, "answers in batches": answered || "", "trained on": trainings[0]?.tasks.map(words).join(", ") });
 }
 function buildFacts(build, parents) {
   const environment = JSON.parse(build.environment || "{}");
-  openFacts("Build", { build: build.build_id, recipe: build.recipe, "hash of the recipe": build.recipe_hash, samples: number(build.samples || 0), published: stamp(build.created_at), seed: build.seed, limit: build.row_limit, code: build.code_version, machine: machineOf(environment) },
-    parents.length ? el("h3", {}, "after") : null,
+  openFacts("Build", { build: build.build_id, recipe: build.recipe, "recipe hash": build.recipe_hash, samples: number(build.samples || 0), published: stamp(build.created_at), seed: build.seed, limit: build.row_limit, code: build.code_version, machine: machineOf(environment) },
+    parents.length ? el("h3", {}, "earlier builds") : null,
     parents.length ? table(["build", "published", "samples"], parents.map((row) => [idOf(row.build_id), when(row.created_at), number(row.samples || 0)]), [2]) : null);
 }
 function taskFacts(use, shares) {
   const mine = shares.filter((share) => share.task === use.task);
-  openFacts(words(use.task), { "trained on": use.trained ? `${number(use.train)} samples` : "no: the run names other tasks", "held out": `${number(use.validation)} for validation, ${number(use.test)} for tests`, shards: `${number(use.shards)}, ${size(use.bytes)}` },
-    mine.length ? el("h3", {}, "draws on") : null, mine.length ? table(["corpus", "samples"], mine.map((share) => [share.corpus, number(share.samples)]), [1]) : null, looking({ task: use.task }));
+  openFacts(words(use.task), { "trained on": use.trained ? `${number(use.train)} samples` : "no: the run has other tasks", "held out": `${number(use.validation)} validation, ${number(use.test)} test samples`, shards: `${number(use.shards)}, ${size(use.bytes)}` },
+    mine.length ? el("h3", {}, "corpora") : null, mine.length ? table(["corpus", "samples"], mine.map((share) => [share.corpus, number(share.samples)]), [1]) : null, looking({ task: use.task }));
 }
 function corpusFacts(use, shares) {
   const mine = shares.filter((share) => share.corpus === use.corpus);
-  openFacts(use.corpus, { about: use.description, licence: use.licence || "unknown", source: use.source, revision: use.revision, rows: number(use.rows), "shown in training": `${number(use.works)} works in ${number(use.samples)} samples` },
-    mine.length ? el("h3", {}, "feeds") : null, mine.length ? table(["task", "samples"], mine.map((share) => [words(share.task), number(share.samples)]), [1]) : null, looking({ corpus: use.corpus }));
+  openFacts(use.corpus, { about: use.description, licence: use.licence || "unknown", source: use.source, revision: use.revision, rows: number(use.rows), "used in training": `${number(use.works)} works in ${number(use.samples)} samples` },
+    mine.length ? el("h3", {}, "tasks") : null, mine.length ? table(["task", "samples"], mine.map((share) => [words(share.task), number(share.samples)]), [1]) : null, looking({ corpus: use.corpus }));
 }
-const looking = (choice) => el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "samples", ...choice }, false); } }, "look at its samples in the build shown"));
+const looking = (choice) => el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "samples", ...choice }, false); } }, "browse its samples"));

@@ -1,4 +1,4 @@
-// Figures as bars and histograms, in SVG.
+// Bar charts and histograms in SVG.
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,10 +1,10 @@
-// What ran under this root: runs with what came of them, decisions, builds over time. A run opens with its losses and pages.
+// The runs of a root with their results, the gate's decisions, and the history of builds. A run opens with its losses and pages.
 "use strict";
 
 const GOOD = ["finished", "completed", "published"], BUSY = ["running", "pending", "waiting"];
 const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : status === "cancelled" ? "calm" : "bad");
 const KINDS = { train: "training", evaluation: "evaluation" };
-const finishedOnly = (kind) => kind in KINDS;  // told once they are over, at the time of that
+const finishedOnly = (kind) => kind in KINDS;  // recorded at the end of the run, with that time
 const kindOf = (kind) => words(KINDS[kind] || (kind || "run").replaceAll("-", " "));
 
 function runsView(found, gates, history) {
@@ -12,21 +12,21 @@ function runsView(found, gates, history) {
   return [
     el("h2", { class: "apart" }, "Runs"),
     ...(found.total || found.facets.kind.length ? [pager(found, RUNS, "runs"), runTable(found.runs)]
-      : [empty("Nothing was trained or evaluated here yet.", "codi2 retrain RECIPE builds, trains, evaluates and decides.")]),
+      : [empty("No runs yet.", "codi2 retrain RECIPE builds, trains, evaluates and decides on a promotion.")]),
     el("h2", { class: "apart" }, "Decisions"),
-    ...(gates.length ? [few(gates, 6, "decisions", (some) => some.map(gateCard))] : [empty("No model was compared with another yet.", "codi2 retrain does, once a model is in place.")]),
-    el("h2", { class: "apart" }, "Builds over time"), few(history, 12, "builds", (some) => historyTable(some, history))];
+    ...(gates.length ? [few(gates, 6, "decisions", (some) => some.map(gateCard))] : [empty("No decisions yet.", "codi2 retrain compares a new model with the promoted one.")]),
+    el("h2", { class: "apart" }, "Build history"), few(history, 12, "builds", (some) => historyTable(some, history))];
 }
-// the first of many, and the others on demand
+// the first rows, and the others on demand
 function few(rows, shown, what, drawn) {
   const box = el("div", {}, drawn(rows.slice(0, shown)));
-  if (rows.length > shown) box.append(el("button", { onclick: () => box.replaceChildren(...[drawn(rows)].flat()) }, `all ${number(rows.length)} ${what}`));
+  if (rows.length > shown) box.append(el("button", { onclick: () => box.replaceChildren(...[drawn(rows)].flat()) }, `show all ${number(rows.length)} ${what}`));
   return box;
 }
 const empty = (text, more) => el("p", { class: "empty" }, text, " ", el("span", { class: "faint" }, more));
 
 function runTable(rows) {
-  const shown = table(["status", "what", "when", "took", "build", "what came of it"], rows.map((row) => [
+  const shown = table(["status", "what", "when", "took", "build", "result"], rows.map((row) => [
     el("span", { class: `status ${tone(row.status)}` }, row.status || "unknown"),
     el("button", { class: "plain open", onclick: () => openRun(row.run_id), title: row.run_id }, kindOf(row.kind), " ", el("code", {}, shortId(row.run_id))),
     when(row.created_at), tone(row.status) === "busy" ? `${lasted(Math.max(0, (Date.now() - new Date(row.created_at)) / 1000))} so far` : lasted(row.seconds), row.build_id ? idOf(row.build_id) : el("span", { class: "faint" }, "–"), outcome(row)]));
@@ -35,7 +35,7 @@ function runTable(rows) {
   return shown;
 }
 
-// while something runs, its line is asked for again; who is at a line stays there
+// the table is refreshed while a run is active; the focus stays on its row
 let following = null;
 function follow(rows) {
   clearTimeout(following);
@@ -58,11 +58,11 @@ const EVERY = 4000;  // milliseconds
 function outcome(row) {
   const part = row.parent ? el("span", { class: "faint block" }, "part of ", words(row.parent.replace(/-\d{8}T.*$/, "").replaceAll("-", " ")), " ", idOf(row.parent)) : null;
   const again = row.attempt > 1 ? el("span", { class: "faint block" }, `attempt ${row.attempt}`) : null;
-  if (tone(row.status) === "busy") return el("div", {}, row.progress ? progressOf(row.progress) : null, row.silent > 60 ? el("span", { class: "bad block" }, `no sign of life for ${lasted(row.silent)}`) : null, again, part);
-  if (["bad", "calm"].includes(tone(row.status))) return el("div", {}, el("span", { class: `${tone(row.status)} reason`, title: row.reason }, row.reason || "no reason was told"), again, part);
+  if (tone(row.status) === "busy") return el("div", {}, row.progress ? progressOf(row.progress) : null, row.silent > 60 ? el("span", { class: "bad block" }, `no heartbeat for ${lasted(row.silent)}`) : null, again, part);
+  if (["bad", "calm"].includes(tone(row.status))) return el("div", {}, el("span", { class: `${tone(row.status)} reason`, title: row.reason }, row.reason || "no reason recorded"), again, part);
   const model = row.checkpoint_id ? [row.kind === "train" ? "model " : "of model ", idOf(row.checkpoint_id)] : [];
   if (row.candidate) return el("div", {}, "model ", idOf(row.candidate), ", ", el("span", { class: row.promoted ? "good" : "bad" }, row.promoted ? "promoted" : "not promoted"), again, part);
-  const figures = row.figures ? `${number(row.figures)} figures` : "";
+  const figures = row.figures ? `${number(row.figures)} metrics` : "";
   return el("div", {}, model, model.length && figures ? ", " : "", figures, again, part);
 }
 function progressOf({ step, done, total, unit, seconds_left: left }) {
@@ -73,9 +73,9 @@ function progressOf({ step, done, total, unit, seconds_left: left }) {
 
 function historyTable(rows, all) {
   const most = Math.max(1, ...rows.map((row) => row.samples || 0));
-  const shown = table(["build", "recipe", "published", "samples", "", "shards", "what changed"], rows.map((row) => [
+  const shown = table(["build", "recipe", "published", "samples", "", "shards", "changes"], rows.map((row) => [
     idOf(row.build_id), row.recipe || "", when(row.created_at), number(row.samples || 0), bar(row.samples || 0, most),
-    el("span", {}, `${number(row.shards)}, ${size(row.bytes)}`, row.parent ? el("span", { class: "faint block" }, row.written ? `${number(row.written)} new, ${size(row.bytes_written)}` : "all of them kept") : null),
+    el("span", {}, `${number(row.shards)}, ${size(row.bytes)}`, row.parent ? el("span", { class: "faint block" }, row.written ? `${number(row.written)} new, ${size(row.bytes_written)}` : "all unchanged") : null),
     changesOf(row, all.find((other) => other.build_id === row.parent))]), [3]);
   shown.classList.add("history");
   return shown;
@@ -87,9 +87,9 @@ function changesOf(row, parent) {
   if (!row.parent) return el("span", { class: "faint" }, "the first build");
   const more = parent ? (row.samples || 0) - (parent.samples || 0) : 0;
   const told = (row.changes || []).map(([name, before, after]) => el("li", {}, el("code", {}, name), " ",
-    before === null ? `added${plain(after)}` : after === null ? "gone" : `${before} → ${after}`));
+    before === null ? `added${plain(after)}` : after === null ? "removed" : `${before} → ${after}`));
   return el("div", {}, more ? el("span", {}, `${more > 0 ? "+" : "−"}${number(Math.abs(more))} samples`) : null,
-    told.length ? el("details", { "aria-label": "Settings that differ" }, el("summary", {}, `${number(told.length + (row.more_changes || 0))} settings differ`), el("ul", {}, told, row.more_changes ? el("li", {}, `and ${number(row.more_changes)} more`) : null))
+    told.length ? el("details", { "aria-label": "Changed settings" }, el("summary", {}, `${number(told.length + (row.more_changes || 0))} settings changed`), el("ul", {}, told, row.more_changes ? el("li", {}, `and ${number(row.more_changes)} more`) : null))
       : el("span", { class: "faint block" }, "same settings"));
 }
 const plain = (value) => (value === true || value === "{}" ? "" : `: ${value}`);
@@ -107,29 +107,29 @@ async function openRun(runId) {
   } catch (error) {
     content = [closing(), el("p", { class: "error", role: "alert" }, error.message)];
   }
-  if (drawer.dataset.wanted !== runId) return;  // another one was opened meanwhile
+  if (drawer.dataset.wanted !== runId) return;  // another one was opened in the meantime
   drawer.replaceChildren(...content.filter(Boolean));
   drawer.dataset.run = runId;
 }
 const closing = () => el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close");
 
-function runOf({ run, parts, metrics, checkpoints, losses, said, sheet, page: address }) {
+function runOf({ run, parts, metrics, checkpoints, losses, log, sheet, page: address }) {
   const models = checkpoints.map((row) => row.checkpoint_id), judged = metrics[0]?.checkpoint_id;
   const figures = metrics.filter((row) => !row.suite.startsWith("training/"));
   return [
     closing(),
     el("h2", {}, kindOf(run.kind)),
     facts({ run: run.run_id, status: run.status, reason: run.reason, "part of": run.parent, attempt: run.attempt > 1 ? run.attempt : "", made: models.join(", "), "of model": models.length ? "" : judged, build: run.build_id,
-      [finishedOnly(run.kind) ? "recorded" : "began"]: stamp(run.created_at), ended: stamp(run.ended_at), took: run.seconds === null ? "" : lasted(run.seconds), "began with": run.start, seed: run.seed, workers: run.workers, code: run.code_version, machine: machineOf(run.environment) }),
-    models.length || judged ? el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "lineage", model: models[0] || judged }, false); } }, "where this model comes from")) : null,
-    parts.length ? el("h3", {}, "Its parts") : null,
+      [finishedOnly(run.kind) ? "recorded" : "started"]: stamp(run.created_at), ended: stamp(run.ended_at), took: run.seconds === null ? "" : lasted(run.seconds), "initial weights": run.start, seed: run.seed, workers: run.workers, code: run.code_version, machine: machineOf(run.environment) }),
+    models.length || judged ? el("p", {}, el("button", { class: "plain", onclick: () => { close(); go({ view: "lineage", model: models[0] || judged }, false); } }, "lineage of this model")) : null,
+    parts.length ? el("h3", {}, "Parts") : null,
     parts.length ? table(["status", "what"], parts.map((part) => [el("span", { class: `status ${tone(part.status)}` }, part.status), el("button", { class: "plain open", onclick: () => openRun(part.run_id), title: part.run_id }, kindOf(part.kind), " ", el("code", {}, shortId(part.run_id)))])) : null,
     losses.length ? el("h3", {}, "Losses", el("span", { class: "facts" }, "dots: validation")) : null, ...lossPlots(losses),
-    figures.length ? el("h3", {}, "Figures") : null, figures.length ? figureTable(figures) : null,
-    address ? el("p", {}, el("a", { href: address, target: "_blank", rel: "noopener" }, "Every answer, on a page")) : null,
+    figures.length ? el("h3", {}, "Metrics") : null, figures.length ? figureTable(figures) : null,
+    address ? el("p", {}, el("a", { href: address, target: "_blank", rel: "noopener" }, "Page with all replies")) : null,
     sheet ? el("a", { href: sheet, target: "_blank", rel: "noopener" }, el("img", { src: sheet, alt: "Contact sheet of this evaluation", class: "sheet", loading: "lazy" })) : null,
-    said.length ? el("details", { "aria-label": "What it said last", open: tone(run.status) !== "good" }, el("summary", {}, "What it said last"),
-      el("pre", { class: "said", tabindex: 0 }, said.map((line) => el("span", { class: /error|critical/.test(line.level) ? "bad block" : "block" }, `${(line.time || "").slice(11, 19)}  ${line.message}`)))) : null,
+    log.length ? el("details", { "aria-label": "Last log lines", open: tone(run.status) !== "good" }, el("summary", {}, "Last log lines"),
+      el("pre", { class: "said", tabindex: 0 }, log.map((line) => el("span", { class: /error|critical/.test(line.level) ? "bad block" : "block" }, `${(line.time || "").slice(11, 19)}  ${line.message}`)))) : null,
     Object.keys(run.config).length ? el("details", { "aria-label": "Settings" }, el("summary", {}, "Settings"), el("pre", {}, JSON.stringify(run.config, null, 1))) : null,
     Object.keys(run.environment).length ? el("details", { "aria-label": "Environment" }, el("summary", {}, "Environment"), el("pre", {}, JSON.stringify(run.environment, null, 1))) : null];
 }
@@ -149,7 +149,7 @@ function figureTable(rows) {
     line.low === null ? "" : `${figure(line.low)} – ${figure(line.high)}`, line.others.join(", ")]), [2]);
 }
 
-// --- losses: a panel a stage, a line a loss
+// --- losses: a plot for each stage, a line for each loss
 function lossPlots(lines) {
   const stages = [...new Set(lines.map((line) => line.stage))];
   return stages.map((stage) => lossPlot(stage, lines.filter((line) => line.stage === stage)));

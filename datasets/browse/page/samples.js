@@ -1,7 +1,7 @@
-// A sample as the conversation it is.
+// A sample as a conversation.
 "use strict";
 
-const ROLES = { demo_input: "example", demo_output: "example, done", query: "query", target: "target" };
+const ROLES = { demo_input: "example input", demo_output: "example output", query: "query", target: "target" };
 
 function sampleCard(sample) {
   const turns = new Map();
@@ -14,7 +14,7 @@ function sampleCard(sample) {
   const open = () => openLineage(sample.sample_id);
   return el("article", { tabindex: 0, "data-sample": sample.sample_id, "aria-label": `${words(sample.task)}, ${sample.split}` },
     el("h2", {}, words(sample.task), el("span", { class: "facts" }, facts.join(" · ")),
-      el("button", { class: "plain origin", onclick: open, title: sample.sample_id }, "where from?")),
+      el("button", { class: "plain origin", onclick: open, title: sample.sample_id }, "lineage")),
     [...turns.values()].map(({ role, parts }) => el("div", { class: `turn ${role}` },
       el("span", { class: "speaker" }, role), el("div", { class: "bubble" }, parts.map(partOf)))));
 }

@@ -1,7 +1,7 @@
-"""Standard streams that are there, and UTF-8: names of files and texts are UTF-8 whatever the locale says; what a terminal of another encoding lacks is shown escaped.
+"""Set-up of the standard streams and of UTF-8 mode.
 
-Under a locale of another encoding Python decodes names of files as that: DuckDB, Arrow and Ray, which take UTF-8, would then
-open other files.
+File names and texts are UTF-8 in every locale. Otherwise Python would decode file names with the locale's encoding, and
+DuckDB, Arrow and Ray, which expect UTF-8, would open other files. Characters that the terminal cannot show are escaped.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import locale
 import os
 import sys
 
-STREAMS = "CODI2_STREAM_ENCODING"  # from the process that found another encoding to the one that takes its place
+STREAMS = "CODI2_STREAM_ENCODING"  # passes the terminal's encoding to the process that is started in UTF-8 mode
 
 
 def open_streams() -> None:
-    """Streams that whoever started this program closed lead nowhere: else files that are opened later take their numbers."""
+    """Open closed standard streams on /dev/null; otherwise files that are opened later would take their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def use_utf8() -> None:
-    """Start this program once more in Python's UTF-8 mode, where it does not run so already. Children inherit the mode."""
+    """Restart this program in Python's UTF-8 mode if the locale is not UTF-8. Child processes inherit the mode."""
     if sys.flags.utf8_mode or locale.getencoding().lower().replace("-", "") == "utf8":
         set_streams(os.environ.pop(STREAMS, None))
         return
@@ -35,7 +35,7 @@ def use_utf8() -> None:
 
 
 def set_streams(encoding: str | None) -> None:
-    """Standard output and error in this encoding, None for the one they have. What it lacks is written as Python escapes it."""
+    """Set the encoding of standard output and error (None: unchanged), with escapes for characters that it lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors="backslashreplace")

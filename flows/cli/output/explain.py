@@ -1,4 +1,4 @@
-"""Lineage as text that a person reads."""
+"""The lineage of a sample as text."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import json
 from typing import Any
 
 
-def tell(found: dict[str, Any]) -> str:
-    """What `codi2_storage.catalog.lineage.explain` found, as indented lines."""
-    sample, lines = found["sample"], []
-    held = f", held out: {sample['holdout']}" if sample["holdout"] else ""
+def format_lineage(lineage: dict[str, Any]) -> str:
+    """The result of `codi2_storage.catalog.lineage.explain` as indented lines."""
+    sample, lines = lineage["sample"], []
+    held_out = f", held out: {sample['holdout']}" if sample["holdout"] else ""
     lines += [
         f"sample {sample['sample_id']}",
-        f"  task {sample['task']}, split {sample['split']}{held}, licence {sample['licence']}, seed {sample['seed']}",
+        f"  task {sample['task']}, split {sample['split']}{held_out}, licence {sample['licence']}, seed {sample['seed']}",
         f"  shard {sample['shard']}",
     ]
-    for build in found["build"]:
+    for build in lineage["build"]:
         lines.append(
             f"  build {build['build_id']}, recipe {build['recipe']} ({build['recipe_hash']}), {build['code_version']}"
         )
     for name, title in (("planned_by", "planned by"), ("selected_by", "selected by"), ("written_by", "written by")):
-        lines += [f"  {title} {operator(run)}" for run in found[name]]
-    told: set[str] = set()
-    for part in found["parts"]:
+        lines += [f"  {title} {operator(run)}" for run in lineage[name]]
+    printed: set[str] = set()
+    for part in lineage["parts"]:
         marks = ", ".join(mark for mark in (part["icl_role"], "target" if part["target"] else "") if mark)
         head = f"  part {part['position']:03d} {part['role']} {part['modality']}{f' ({marks})' if marks else ''}"
         lines.append(f"{head}: {json.dumps(part['text'], ensure_ascii=False)}" if part["text"] is not None else head)
         if part.get("asset"):
-            lines += tell_asset(part["asset"], 4, told)
+            lines += format_asset(part["asset"], 4, printed)
     return "\n".join(lines)
 
 
-def tell_asset(asset: dict[str, Any], indent: int, told: set[str]) -> list[str]:
+def format_asset(asset: dict[str, Any], indent: int, printed: set[str]) -> list[str]:
+    """The lines of an asset and its inputs. An asset of `printed` is only referred to."""
     pad = " " * indent
-    if asset["asset_id"] in told:
+    if asset["asset_id"] in printed:
         return [f"{pad}asset {asset['asset_id'][:16]} (as above)"]
-    told.add(asset["asset_id"])
+    printed.add(asset["asset_id"])
     size = f"{asset['width']}x{asset['height']}" if asset["width"] else ""
     size = f"{asset['duration_s']:.2f} s" if asset["duration_s"] else size
     lines = [
@@ -44,7 +45,7 @@ def tell_asset(asset: dict[str, Any], indent: int, told: set[str]) -> list[str]:
     if asset["op"]:
         lines.append(f"{pad}  made by {asset['op']} {asset['params']} from")
         for item in asset["inputs"]:
-            lines += tell_asset(item, indent + 4, told)
+            lines += format_asset(item, indent + 4, printed)
         return lines
     row = asset["source_row"]
     lines.append(
@@ -57,7 +58,7 @@ def tell_asset(asset: dict[str, Any], indent: int, told: set[str]) -> list[str]:
 
 
 def signal(row: dict[str, Any]) -> str:
-    """The value of a signal in few letters."""
+    """The value of a signal, shortened."""
     if row["numbers"]:
         return f"({row['numbers']} numbers)"
     if row["text"] is not None:

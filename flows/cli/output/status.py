@@ -1,6 +1,7 @@
-"""How things stand under a root: what runs, what ran and how it ended, what is in place and comes next, how large it all is.
+"""Status of a root: active and ended runs, promoted model, latest build, schedules, sizes.
 
-Reads commits, leases and the ends of log streams; asks a Prefect server only where one is configured, without importing Prefect.
+Reads commits, leases and log streams. Queries a Prefect server only if one is configured or running for the root, without
+importing Prefect.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from codi2_storage.gc.pins import pins
 from codi2_storage.store import Store
 from codi2_storage.uris import located
 
-SHOWN = 10  # runs that ended, at most, unless more are asked for
+DEFAULT_RUNS = 10  # ended runs
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
 
 
 @dataclass(frozen=True)
-class Line:
-    """A run, with what makes sense of it now."""
+class RunSummary:
+    """A run with its progress."""
 
     run_id: str
     flow: str
@@ -35,30 +36,32 @@ class Line:
     reason: str | None = None
     progress: str | None = None
     left: float | None = None
-    """Seconds to go, of the present step."""
+    """Estimated seconds to the end of the current step."""
     heartbeat: float | None = None
-    """Seconds since its last sign of life."""
+    """Seconds since the last heartbeat."""
     remedy: str | None = None
     build_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Status:
+    """The status of a root. `to_json` is the output of `codi2 status --json`."""
+
     root: str
-    running: list[Line]
-    ended: list[Line]
-    """The last first; those within another run are left out."""
-    troubled: list[Line]
-    """Failed and crashed ones that no later run of the same flow and parameters made good."""
+    running: list[RunSummary]
+    ended: list[RunSummary]
+    """Newest first, without runs that are part of another one."""
+    troubled: list[RunSummary]
+    """Failed and crashed runs without a later run of the same flow and parameters."""
     model: dict[str, Any] | None
     build: dict[str, Any] | None
     pinned: list[dict[str, Any]] = field(default_factory=list)
     scheduled: list[dict[str, Any]] | None = None
-    """None: there is no server to ask."""
+    """Next run of each flow. None: no Prefect server answers."""
     gave_way: list[dict[str, Any]] | None = None
-    """Cancelled before they began, since another of their deployment was under way."""
+    """Runs that were skipped because another run of their deployment was active."""
     never_started: list[dict[str, Any]] | None = None
-    """Called crashed before they began."""
+    """Runs that were marked as crashed before they started."""
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Bytes and files of each folder."""
 
@@ -66,7 +69,8 @@ class Status:
         return json.dumps(asdict(self), indent=1)
 
 
-def status(root: str, shown: int = SHOWN) -> Status:
+def status(root: str, max_ended: int = DEFAULT_RUNS) -> Status:
+    """The status of a root with at most `max_ended` ended runs."""
     store = Store(root)
     runs = [run for run in list_runs(store) if run.parent is None]
     ended = [run for run in runs if run.over]
@@ -74,53 +78,54 @@ def status(root: str, shown: int = SHOWN) -> Status:
     return Status(
         root=store.uri(),
         running=[running(store, run) for run in runs if not run.over],
-        ended=[line(run, root) for run in ended[:shown]],
-        troubled=[line(run, root) for run in troubled(runs)[:shown]],
-        model=in_place(catalog),
-        build=latest(catalog),
+        ended=[summary(run, root) for run in ended[:max_ended]],
+        troubled=[summary(run, root) for run in troubled(runs)[:max_ended]],
+        model=promoted_model(catalog),
+        build=latest_build(catalog),
         pinned=[asdict(pin) for pin in pins(catalog)],
         **from_prefect(store.uri()),
         sizes=sizes(store),
     )
 
 
-def line(run: Run, root: str) -> Line:
-    about = (run.run_id, run.kind, run.status, run.created_at, run.seconds, run.attempt, run.reason)
+def summary(run: Run, root: str) -> RunSummary:
+    """Summary of an ended run."""
+    columns = (run.run_id, run.kind, run.status, run.created_at, run.seconds, run.attempt, run.reason)
     remedy = f"codi2 resume --root {root}" if run.status == "crashed" else None
-    return Line(*about, remedy=remedy, build_id=run.build_id)
+    return RunSummary(*columns, remedy=remedy, build_id=run.build_id)
 
 
-def running(store: Store, run: Run) -> Line:
-    """A run that lives: how far it is, by the last line of its stream that says so."""
+def running(store: Store, run: Run) -> RunSummary:
+    """Summary of an active run. Its progress is the last log line with the field `done`, else the last line."""
     since = datetime.fromisoformat(run.created_at)
     seconds = round((datetime.now(UTC) - since).total_seconds(), 1)
     lines, _ = read_lines(store, run.run_id)
-    told = next((one for one in reversed(lines) if one["fields"].get("done") is not None), None)
-    last = told or (lines[-1] if lines else None)
-    beat = heartbeat_age(store, run.run_id)
-    return Line(
+    progress = next((line for line in reversed(lines) if line["fields"].get("done") is not None), None)
+    last = progress or (lines[-1] if lines else None)
+    age = heartbeat_age(store, run.run_id)
+    return RunSummary(
         run.run_id, run.kind, RUNNING, run.created_at, seconds, run.attempt,
-        progress=last["message"] if last else None, left=told["fields"].get("seconds_left") if told else None,
-        heartbeat=round(beat, 1) if beat is not None else None, build_id=run.build_id,
+        progress=last["message"] if last else None, left=progress["fields"].get("seconds_left") if progress else None,
+        heartbeat=round(age, 1) if age is not None else None, build_id=run.build_id,
     )  # fmt: skip
 
 
 def troubled(runs: list[Run]) -> list[Run]:
-    """Of every flow and parameters the last run alone counts, and only if it failed or crashed."""
+    """The last run of each flow and parameters, if it failed or crashed."""
     last: dict[tuple[str, str], Run] = {}
-    for run in runs:  # the last first
+    for run in runs:  # newest first
         last.setdefault((run.kind, run.config), run)
     return [run for run in last.values() if run.status in ("failed", "crashed")]
 
 
-def in_place(catalog: Catalog) -> dict[str, Any] | None:
+def promoted_model(catalog: Catalog) -> dict[str, Any] | None:
     query = "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1"
     with catalog.connect(tables=("deployments",)) as connection:
-        found = connection.execute(query).to_arrow_table().to_pylist()
-    return located(catalog.store, found[0]) if found else None
+        rows = connection.execute(query).to_arrow_table().to_pylist()
+    return located(catalog.store, rows[0]) if rows else None
 
 
-def latest(catalog: Catalog) -> dict[str, Any] | None:
+def latest_build(catalog: Catalog) -> dict[str, Any] | None:
     build = catalog.latest_build()
     if build is None:
         return None
@@ -130,19 +135,19 @@ def latest(catalog: Catalog) -> dict[str, Any] | None:
 
 
 def from_prefect(root: str) -> dict[str, list[dict[str, Any]] | None]:
-    """What comes next, what gave way and what never started; None each where there is no server, or it does not answer."""
-    questions = (prefect_status.scheduled, prefect_status.gave_way, prefect_status.never_started)
-    base = prefect_status.address(root)
+    """Scheduled runs, skipped runs, and runs that never started. Each is None if no Prefect server answers."""
+    queries = (prefect_status.scheduled, prefect_status.gave_way, prefect_status.never_started)
+    base = prefect_status.api_url(root)
     try:
-        return {question.__name__: question(base) if base else None for question in questions}
+        return {query.__name__: query(base) if base else None for query in queries}
     except (OSError, ValueError):
-        return {question.__name__: None for question in questions}
+        return {query.__name__: None for query in queries}
 
 
 def sizes(store: Store) -> dict[str, dict[str, int]]:
-    """Bytes and files of the root's folders."""
-    found = {}
+    """Number of bytes and files in each folder of the root that has any."""
+    totals = {}
     for name in FOLDERS:
         if files := store.files(name):
-            found[name] = {"bytes": sum(file.bytes for file in files), "files": len(files)}
-    return found
+            totals[name] = {"bytes": sum(file.bytes for file in files), "files": len(files)}
+    return totals

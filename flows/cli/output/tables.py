@@ -1,4 +1,4 @@
-"""Rows as a table on standard output: laid out for a terminal, one line a row where it is piped."""
+"""Tables on standard output: laid out for a terminal, one line for each row in a pipe."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-FIRST = 1_000  # rows by which columns get their widths; a cell that is longer than all of them moves its row's others
+FIRST = 1_000  # rows that determine the column widths; a longer cell of a later row shifts the rest of its row
 
 
 def show(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as a table on standard output. Nothing is cut or wrapped where that is no terminal."""
+    """Print rows as a table. Cells are neither cut nor wrapped unless standard output is a terminal."""
     source = iter(rows)
     first = list(islice(source, FIRST + 1))
     if sys.stdout.isatty() and len(first) <= FIRST:
@@ -22,7 +22,7 @@ def show(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def show_on_terminal(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Cells are wrapped where the window is narrower than the table."""
+    """Print rows with rich, which wraps cells if the terminal is narrower than the table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -37,7 +37,7 @@ def show_on_terminal(rows: list[dict[str, Any]], columns: Sequence[str]) -> None
 
 
 def lines(first: list[dict[str, Any]], others: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[str]:
-    """The table as lines, written as the rows come."""
+    """The lines of the table. The rows of `others` are read one by one."""
     right = [numeric(first, column) for column in columns]
     widths = [max(map(len, (column, *(cell(row.get(column)) for row in first)))) for column in columns]
 
@@ -61,7 +61,7 @@ def numeric(rows: Iterable[dict[str, Any]], column: str) -> bool:
 
 
 def cell(value: object) -> str:
-    """A value on one line; control characters are shown as Python writes them, so that no terminal obeys a caption."""
+    """A value on one line. Control characters are escaped, so that a caption cannot control the terminal."""
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -83,7 +83,7 @@ def test_limits_are_the_servers_own() -> None:
         read_image(files.encoded(SCENE, "TIFF"), LIMITS)
     with pytest.raises(MediaRefused, match=r"1\.0 s, more than 0\.5 s"):
         read_audio(files.audio(TONE), Limits(audio_seconds=0.5))
-    with pytest.raises(MediaRefused, match="lasts longer than 0"):
+    with pytest.raises(MediaRefused, match="longer than 0"):
         read_audio(files.contained(TONE[:, None], "mono", "mp4", "aac", 16_000), Limits(audio_seconds=0.5))
     with pytest.raises(MediaRefused, match="no video, only a cover"):
         read_video(files.contained(TONE[:, None], "mono", "mp4", "aac", 16_000, cover=True), LIMITS)

@@ -131,7 +131,7 @@ def test_bare_samples_are_those_that_openai_s_clients_play() -> None:
 
 def test_files_that_are_no_media_are_refused_by_what_they_are() -> None:
     pdf = base64.b64encode(b"%PDF-1.7 and more").decode()
-    with pytest.raises(ValueError, match="neither an image nor audio nor video"):
+    with pytest.raises(ValueError, match="not an image, audio or video file"):
         read_messages(
             [{"role": "user", "content": [{"type": "file", "file": {"file_data": pdf}}]}], LIMITS, ("audio",), None
         )

@@ -121,7 +121,7 @@ def test_items_of_a_conversation_are_read_in_every_form_that_clients_send(client
 
 def test_a_response_that_is_not_to_be_stored_is_not_kept(client: Any) -> None:
     made = client.responses.create(model=MODEL, input="x", store=False)
-    with pytest.raises(openai.NotFoundError, match="previous_response_id: no response of this id is kept here"):
+    with pytest.raises(openai.NotFoundError, match="previous_response_id: no response"):
         client.responses.create(model=MODEL, input="y", previous_response_id=made.id)
 
 

@@ -132,7 +132,7 @@ def test_templates_are_ready_to_send_and_set_what_is_asked_for(opened: Any, echo
     page = opened
     screenshot(page, "page-empty.png")
     page.wait_for("[...document.querySelectorAll('.hint small')].some((s) => s.textContent.includes('MIT'))")
-    page.click("By example", ".hint")
+    page.click("Edit by example", ".hint")
     page.wait_for(CHIPS.format(3))
     page.press(*ENTER)
     page.wait_for(WHOLE.format(1))

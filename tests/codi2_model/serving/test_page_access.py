@@ -47,7 +47,7 @@ def test_all_that_can_be_used_has_a_name_and_the_reply_is_announced(opened: Any,
     landmarks = page.run("['header', 'nav', 'main', 'form#form', 'h1'].map((s) => document.querySelectorAll(s).length)")
     assert landmarks == [1, 1, 1, 1, 1]
     assert page.run("document.querySelector('#status').textContent").startswith("CoDi-2: Turn 1")
-    assert "[picture]" in page.run("document.querySelector('#status').textContent")
+    assert "[image]" in page.run("document.querySelector('#status').textContent")
     for opener in ("open-gallery", "open-kept"):
         page.run(f"document.querySelector('#{opener}').focus()")
         page.press(*ENTER)
@@ -66,8 +66,8 @@ def test_the_keyboard_reaches_everything_in_the_order_of_the_page(opened: Any) -
         reached.append(page.run("document.activeElement.id || document.activeElement.textContent.slice(0, 9)"))
         page.press(*TAB)
     cards = reached.index("log") + 1
-    assert reached[:6] == ["To the me", "new", "open-kept", "open-gallery", "export", "log"]
-    assert reached[cards] == "Drawa pic" and reached[cards + 6] == "All templ"
+    assert reached[:6] == ["Skip to t", "new", "open-kept", "open-gallery", "export", "log"]
+    assert reached[cards] == "Text to i" and reached[cards + 6] == "All templ"
     assert reached[cards + 7 : cards + 12] == ["text", "file", "record", "open-settings", "send"]
 
 

@@ -110,8 +110,8 @@ def test_arrows_go_through_the_views_and_the_ledger_lists_the_builds(page: Any, 
     opened(page, address)
     page.run("document.querySelector('[data-view=samples]').focus()")
     for wanted, text in (
-        ("lineage", "No model was trained"),
-        ("runs", "Builds over time"),
+        ("lineage", "No models yet"),
+        ("runs", "Build history"),
         ("ledger", "Builds of this root"),
     ):
         page.press("ArrowLeft", 37)

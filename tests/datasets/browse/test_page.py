@@ -54,7 +54,7 @@ def test_a_choice_stands_in_the_address_and_narrows(page: Any, address: str) -> 
     page.wait_for("document.getElementById('count').textContent.endsWith('of 30 samples')")
     assert page.run("document.getElementById('by-task').value") == "exemplar_learning"
     roles = page.run("[...new Set([...document.querySelectorAll('figcaption')].map(c => c.textContent))].sort().join()")
-    assert roles == "example,example, done,query,target"
+    assert roles == "example input,example output,query,target"
     page.press("/", 191)
     page.wait_for("document.activeElement.id === 'search'")
     page.type("no such words anywhere")

@@ -174,7 +174,7 @@ def test_runs_are_opened_with_keys_and_show_losses_and_sheets(page: Any, address
     opened(page, address)
     page.press("5", 53)
     page.wait_for("document.querySelectorAll('.runs tbody tr').length === 4")
-    assert "no reason was told" in text(page) and "better than the one before" in text(page)
+    assert "no reason recorded" in text(page) and "better than the one before" in text(page)
     assert page.run("document.querySelectorAll('.interval').length") == 4
     page.press("j", 74)
     page.press("j", 74)
@@ -206,14 +206,14 @@ def test_the_lineage_is_walked_with_keys_and_leads_to_samples(page: Any, address
     page.press("Enter", 13)
     page.wait_for("!document.getElementById('drawer').hidden")
     assert "npm:kites@1.2.5" in text(page, "drawer") and "CC0-1.0" in text(page, "drawer")
-    page.click("look at its samples", "#drawer")
+    page.click("browse its samples", "#drawer")
     page.wait_for("location.hash.includes('corpus=kites') && document.querySelectorAll('article').length > 0")
     assert page.run("window.hacked === undefined") and page.complaints() == []
 
 
 def test_another_model_is_chosen_and_stands_in_the_address(page: Any, address: str) -> None:
     opened(page, f"{address}#view=lineage&model={RAN.FIRST}")
-    assert "was in place" in text(page) and page.run("document.querySelectorAll('.layer0 .node').length") == 1
+    assert "formerly promoted" in text(page) and page.run("document.querySelectorAll('.layer0 .node').length") == 1
     page.run(f"location.hash = 'view=lineage&model={RAN.SECOND}'")
     page.wait_for("document.querySelectorAll('.layer0 .node').length === 2")
     assert page.unnamed() == []
@@ -233,9 +233,9 @@ def test_both_views_fit_wide_and_narrow_screens(page: Any, address: str, width: 
 def test_a_root_with_builds_alone_says_what_would_be_there(page: Any, root: Path, served: Any) -> None:
     with served(at_home(make_app(str(root)))) as found:
         opened(page, f"{found}/#view=runs")
-        assert "Nothing was trained or evaluated here yet" in text(page) and "No model was compared" in text(page)
+        assert "No runs yet" in text(page) and "No decisions yet" in text(page)
         page.run("location.hash = 'view=lineage'")
-        page.wait_for("document.getElementById('main').innerText.includes('No model was trained here yet')")
+        page.wait_for("document.getElementById('main').innerText.includes('No models yet')")
         assert page.complaints() == []
 
 

@@ -16,30 +16,30 @@ ROWS = [
 
 
 def test_figures_stand_beside_their_baselines() -> None:
-    [line] = artifacts.beside_baselines(ROWS)
+    [line] = artifacts.metrics_by_baseline(ROWS)
     assert line == {"task": "a", "metric": "m", "n": 9, "model": 0.5123, "95 %": "0.400 to 0.600", "chance": 0.1}
 
 
 def test_tables_are_markdown_and_empty_cells_stay_empty() -> None:
-    text = artifacts.table([{"x": 1, "y": None}, {"x": 0.123456, "y": "b"}])
+    text = artifacts.markdown_table([{"x": 1, "y": None}, {"x": 0.123456, "y": "b"}])
     assert text == "| x | y |\n| --- | --- |\n| 1 |  |\n| 0.1235 | b |"
 
 
 def test_pictures_travel_within_the_text_and_are_small(tmp_path) -> None:  # type: ignore[no-untyped-def]
     Image.effect_noise((2000, 2000), 60).save(tmp_path / "sheet.png")
-    text = artifacts.picture((tmp_path / "sheet.png").read_bytes(), "builds/x/sheets/image_editing.png")
+    text = artifacts.inline_image((tmp_path / "sheet.png").read_bytes(), "builds/x/sheets/image_editing.png")
     assert text.startswith("![image editing](data:image/webp;base64,") and len(text) < 600_000
-    assert "svg+xml" in artifacts.picture(b"<svg/>", "plots/samples.svg")
+    assert "svg+xml" in artifacts.inline_image(b"<svg/>", "plots/samples.svg")
 
 
 def test_nothing_is_shown_and_nothing_told_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda *a, **k: pytest.fail("shown"))
     monkeypatch.setattr(events, "emit_event", lambda *a, **k: pytest.fail("told"))
-    artifacts.gate_table([], True, "the first model")
-    artifacts.of_build("memory://nowhere", "none")
+    artifacts.gate_artifact([], True, "the first model")
+    artifacts.build_artifacts("memory://nowhere", "none")
     events.build_published("memory://nowhere", "b", 1)
     events.model_promoted("memory://nowhere", "c", "uri")
-    with progress.shown_progress():
+    with progress.progress_artifacts():
         logging.getLogger("codi2.progress").info("x", extra={"fields": {"done": 1, "total": 2}})
 
 
@@ -54,7 +54,7 @@ def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
 
 def test_a_step_is_shown_once_it_goes_on_and_moved_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, float, str]] = []
-    handler = progress.Shown(every=0.0)
+    handler = progress.ProgressHandler(every=0.0)
     monkeypatch.setattr(
         progress,
         "create_progress_artifact",

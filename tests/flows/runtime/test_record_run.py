@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from codi2_flows.runtime.logs import read_lines
-from codi2_flows.runtime.record_run import again, recorded
+from codi2_flows.runtime.record_run import record_run, retry_of
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination import runs
 from codi2_storage.coordination.runs import get, list_runs, mark_crashed
@@ -28,12 +28,12 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_a_run_is_a_row_from_its_start_to_its_end(root: str) -> None:
-    with recorded("build-dataset", root, {"recipe": "demo", "root": root, "workers": 2}) as run:
+    with record_run("build-dataset", root, {"recipe": "demo", "root": root, "workers": 2}) as run:
         [now] = Catalog(root).sql("select status, kind, workers, attempt, config from runs").to_pylist()
         assert (now["status"], now["kind"], now["workers"], now["attempt"]) == ("running", "build-dataset", 2, 1)
         assert json.loads(now["config"])["recipe"] == "demo"
         assert [one.status for one in list_runs(Store(root))] == ["running"]
-        run.note(build_id="b1")
+        run.update(build_id="b1")
     [then] = Catalog(root).sql("select * from runs").to_pylist()
     assert then["status"] == "completed" and then["build_id"] == "b1" and then["ended_at"] >= then["created_at"]
     assert then["code_version"] and json.loads(then["environment"])["python"]
@@ -41,14 +41,14 @@ def test_a_run_is_a_row_from_its_start_to_its_end(root: str) -> None:
 
 
 def test_a_failure_is_told_with_its_reason_and_a_stop_as_cancelled(root: str) -> None:
-    with pytest.raises(ValueError), recorded("a", root, {}):
+    with pytest.raises(ValueError), record_run("a", root, {}):
         raise ValueError("first line\nsecond line")
-    with pytest.raises(KeyboardInterrupt), recorded("b", root, {}):
+    with pytest.raises(KeyboardInterrupt), record_run("b", root, {}):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
-    with pytest.raises(ValueError), recorded("d", root, {}):
+    with pytest.raises(ValueError), record_run("d", root, {}):
         raise ValueError("workers failed:\n  a trace\nKeyError: 'image'")
-    with pytest.raises(SystemExit), recorded("c", root, {}):
+    with pytest.raises(SystemExit), record_run("c", root, {}):
         sys.exit(1)
     found = {run.kind: (run.status, run.reason) for run in list_runs(Store(root))}
     assert found.pop("d")[1] == "ValueError: workers failed: KeyError: 'image'"
@@ -62,9 +62,9 @@ def test_a_run_outlives_who_reads_what_it_prints(tmp_path: Path) -> None:
     code = """
 import sys, time
 import codi2_flows.runtime.settings
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run, retry_of
 from rich.console import Console
-with recorded("a", sys.argv[1], {}):
+with record_run("a", sys.argv[1], {}):
     console = Console(stderr=True)
     for number in range(30):
         console.print("still here")
@@ -83,9 +83,9 @@ with recorded("a", sys.argv[1], {}):
 
 def test_a_run_within_another_is_a_part_of_it_and_writes_to_its_stream(root: str) -> None:
     log = logging.getLogger("codi2.test")
-    with recorded("whole", root, {}) as whole:
+    with record_run("whole", root, {}) as whole:
         log.info("before")
-        with recorded("part", root, {}) as part:
+        with record_run("part", root, {}) as part:
             log.warning("inside", extra={"step": "x", "fields": {"done": 1}})
         log.info("after")
     log.info("nobody hears this")
@@ -100,8 +100,8 @@ def test_a_run_within_another_is_a_part_of_it_and_writes_to_its_stream(root: str
 KILLED = """
 import os, signal, sys
 import codi2_flows.runtime.settings
-from codi2_flows.runtime.record_run import recorded
-with recorded("build-dataset", sys.argv[1], {"recipe": "x"}) as run:
+from codi2_flows.runtime.record_run import record_run, retry_of
+with record_run("build-dataset", sys.argv[1], {"recipe": "x"}) as run:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -113,9 +113,9 @@ def test_a_killed_run_is_told_as_crashed_and_marked_by_the_next_of_its_kind(tmp_
     assert row["status"] == "running"  # it could not say so itself
     [told] = list_runs(store)
     assert told.status == "crashed" and "was killed or died" in str(told.reason)
-    with recorded("build-dataset", str(tmp_path), {"recipe": "another"}) as other:
+    with record_run("build-dataset", str(tmp_path), {"recipe": "another"}) as other:
         assert other.run.attempt == 1
-    with recorded("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
+    with record_run("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
         assert run.run.attempt == 2
     found = {one.run_id: one.status for one in list_runs(store)}
     assert found == {row["run_id"]: "crashed", other.run_id: "completed", run.run_id: "completed"}
@@ -125,23 +125,23 @@ def test_a_killed_run_is_told_as_crashed_and_marked_by_the_next_of_its_kind(tmp_
 
 def test_a_run_that_lives_is_not_buried_and_a_dead_one_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with recorded("a", str(tmp_path), {}) as run:
+    with record_run("a", str(tmp_path), {}) as run:
         assert mark_crashed(store, run.run, wait=0) is None
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     [dead] = [one for one in list_runs(store) if one.status == runs.CRASHED]
     marked = mark_crashed(store, dead, wait=0)
     assert marked is not None and marked.status == runs.CRASHED and marked.ended_at
     assert mark_crashed(store, dead, wait=0) is None
-    with again(marked), recorded("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
+    with retry_of(marked), record_run("build-dataset", str(tmp_path), {"recipe": "x"}) as run:
         assert run.run.attempt == 2
 
 
 def test_recording_costs_well_under_a_second(tmp_path: Path) -> None:
-    with recorded("warm", str(tmp_path), {}):
+    with record_run("warm", str(tmp_path), {}):
         pass
     start = time.process_time()  # other work on this machine is not ours
     for _ in range(5):
-        with recorded("a", str(tmp_path), {}):
+        with record_run("a", str(tmp_path), {}):
             pass
     assert (time.process_time() - start) / 5 < 0.3
 
@@ -150,13 +150,13 @@ WORKING = """
 import sys, time
 import codi2_flows.runtime.settings
 from codi2_datasets.runtime.ray_executor import local_cluster, ray_map
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run, retry_of
 
 def work(item):
     time.sleep(60)
 
 try:
-    with recorded("build-dataset", sys.argv[1], {}):
+    with record_run("build-dataset", sys.argv[1], {}):
         with local_cluster(2):
             import ray
             print("works", flush=True)
@@ -199,7 +199,7 @@ def test_what_rays_workers_log_stands_in_the_stream_of_the_run(tmp_path: Path, r
         logging.getLogger("some.library").info("not this")
         return item * 2
 
-    with recorded("build-dataset", str(tmp_path), {}) as run:
+    with record_run("build-dataset", str(tmp_path), {}) as run:
         assert dict(ray_map(work, range(2), 1)) == {0: 0, 1: 2}
     lines, _ = read_lines(Store(tmp_path), run.run_id)
     said = [line for line in lines if "worker" in line["fields"]]

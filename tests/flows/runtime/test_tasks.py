@@ -8,13 +8,13 @@ import pytest
 from prefect import flow, task
 
 from codi2_flows.runtime import tasks
-from codi2_flows.runtime.tasks import LASTING
+from codi2_flows.runtime.tasks import TASK_OPTIONS
 
 
 def test_what_passes_is_tried_again_and_the_rest_is_not() -> None:
     tried: list[str] = []
 
-    @task(**{**LASTING, "retry_delay_seconds": [0.0, 0.0, 0.0]})
+    @task(**{**TASK_OPTIONS, "retry_delay_seconds": [0.0, 0.0, 0.0]})
     def fails(kind: str) -> str:
         tried.append(kind)
         if kind == "reset" and tried.count("reset") < 3:
@@ -23,7 +23,7 @@ def test_what_passes_is_tried_again_and_the_rest_is_not() -> None:
             raise ValueError("no")
         return "done"
 
-    @task(**{**LASTING, "timeout_seconds": 0.5, "retry_delay_seconds": [0.0]})
+    @task(**{**TASK_OPTIONS, "timeout_seconds": 0.5, "retry_delay_seconds": [0.0]})
     def hangs() -> None:
         tried.append("hang")
         time.sleep(3)
@@ -44,8 +44,8 @@ def test_what_passes_is_tried_again_and_the_rest_is_not() -> None:
 
 def test_how_long_a_task_may_take_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tasks.HOURS, "0.5")
-    assert tasks.hours() == 0.5
+    assert tasks.timeout_hours() == 0.5
     monkeypatch.setenv(tasks.HOURS, "soon")
     with pytest.raises(ValueError, match="CODI2_TASK_HOURS=soon"):
-        tasks.hours()
-    assert LASTING["timeout_seconds"] == 48 * 3600
+        tasks.timeout_hours()
+    assert TASK_OPTIONS["timeout_seconds"] == 48 * 3600

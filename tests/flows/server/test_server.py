@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from codi2_flows.server.deployments import Chosen, DeployError, parse_every
+from codi2_flows.server.deployments import DeployError, DeploymentOptions, parse_interval
 
 pytestmark = pytest.mark.timeout(900)  # machines that do much else at a time take minutes to start a server
 
@@ -27,7 +27,7 @@ def server(
 ) -> Iterator[Any]:
     started = start_server(tmp_path_factory.mktemp("server"), "--every", "1h", "--webhook", told[0])
     try:
-        started.said("Ctrl-C ends all of it")
+        started.said("Ctrl-C ends")
         yield started
     finally:
         with suppress(ProcessLookupError):
@@ -59,7 +59,7 @@ def test_a_published_build_starts_a_retrain_and_our_page(server: Any) -> None:
     assert (
         retrain["parameters"]["recipe"] == str(server.folder / "words.yaml") and retrain["parameters"]["limit"] is None
     )
-    address = server.said("our page: ").partition("our page: ")[2].partition(",")[0]
+    address = server.said("codi2 browse: ").partition("codi2 browse: ")[2].partition(",")[0]
 
     def about() -> Any:
         with suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/api/about") as answer:
@@ -136,20 +136,20 @@ def test_it_starts_again_where_it_was_killed(tmp_path: Path, start_server: Calla
 
 @pytest.mark.parametrize("text, seconds", [("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86400)])
 def test_every_is_a_number_with_a_unit(text: str, seconds: int) -> None:
-    assert parse_every(text) == timedelta(seconds=seconds)
+    assert parse_interval(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["5", "m", "5 minutes", "-5m", "0s", "9s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(DeployError, match="--every"):
-        parse_every(text)
+        parse_interval(text)
 
 
 def test_schedules_that_do_not_hold_name_their_option() -> None:
     with pytest.raises(DeployError, match="--nightly 'every night'"):
-        Chosen("/data", nightly="every night")
+        DeploymentOptions("/data", nightly="every night")
     with pytest.raises(DeployError, match="--nightly and --every"):
-        Chosen("/data", nightly="0 2 * * *", every=timedelta(minutes=5))
+        DeploymentOptions("/data", nightly="0 2 * * *", every=timedelta(minutes=5))
 
 
 def test_a_bad_option_is_one_line_and_the_status_of_bad_usage(tmp_path: Path) -> None:

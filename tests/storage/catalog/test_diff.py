@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_flows.cli.output.diff import tell
+from codi2_flows.cli.output.diff import format_diff
 from codi2_storage.catalog.catalog import CatalogError
 from codi2_storage.catalog.diff import Change, Move, Rewrite, changed, diff, flat
 from codi2_storage.commits.manifests import Writer
@@ -86,12 +86,12 @@ def test_a_build_that_is_not_there_is_named(root: str) -> None:
 def test_a_difference_is_told_in_lines_and_as_json(root: str) -> None:
     found = diff(root, "one", "two").to_dict()
     assert json.loads(json.dumps(found)) == found
-    told = tell(found)
+    told = format_diff(found)
     assert "  seed                             1 -> 2 (+1)" in told
     assert "  c  kept 1, added 1 (z), changed 1 (y)" in told
     assert "  t train  kept 2, added 5 (d, e, f, ...), removed 1 (c)" in told
     assert "  t train  kept 1 (0.0 MB), written 3 (0.0 MB), removed 1 (0.0 MB)" in told
-    assert tell(diff(root, "two", "two").to_dict()).startswith("the same: build, recipe, corpora")
+    assert format_diff(diff(root, "two", "two").to_dict()).startswith("unchanged: build, recipe, corpora")
 
 
 names = st.text("abc", min_size=1, max_size=2)

@@ -101,7 +101,7 @@ def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     requests = write(tmp_path / "requests.jsonl", rows)
     run()
     second = hashes(out)
-    assert len(second) == len(first) and len(set(second) & set(first)) == 2  # the first lot stays, the last is new
+    assert len(second) == len(first) and len(set(second) & set(first)) == 2  # the first chunk stays, the last is new
     table = Catalog(str(tmp_path / "root")).sql("select count(*) as n from generations").to_pylist()
     assert table[0]["n"] == 40
 
@@ -174,7 +174,7 @@ def test_a_kill_at_any_write_loses_and_doubles_nothing(
         table = Catalog(str(tmp_path / f"root-{name}")).sql(f"select {columns} from generations order by request_id")
         return (tmp_path / name / "failed.jsonl").read_text(), table.to_pylist()
 
-    monkeypatch.setattr(generate_batch, "LOT", killing.SMALL_LOT)
+    monkeypatch.setattr(generate_batch, "CHUNK_ROWS", killing.SMALL_CHUNK)
     generate_batch.generate_requests(*arguments("whole"))
     assert killing.run(arguments("killed"), moments) == [-signal.SIGKILL] * len(moments) + [0]
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
@@ -227,7 +227,7 @@ def test_parquet_and_shards_ask_the_same_as_lines(checkpoint: Path, parts: Any, 
         ("video",),
     }
     write(tmp_path / "d.jsonl", [rows[0], rows[0]])
-    with pytest.raises(UsageError, match=r"d.jsonl:2: two requests have the id 'r0'"):
+    with pytest.raises(UsageError, match=r"d.jsonl:2: the id 'r0'"):
         read_requests(str(tmp_path / "d.jsonl"))
     with pytest.raises(UsageError, match="no such file"):
         read_requests(str(tmp_path / "e.jsonl"))
@@ -255,7 +255,7 @@ def test_requests_are_read_from_files_as_people_write_them(tmp_path: Path) -> No
     pq.write_table(pa.table(columns), folder / "b.parquet")
     found = read_requests(str(folder))
     assert [(row.id, row.reason) for row in found[:5]] == [
-        ("7", ""), ("line-3", ""), ("half", "holds half a character (a lone surrogate)"),
+        ("7", ""), ("line-3", ""), ("half", "a string contains a lone surrogate, which is not valid Unicode"),
         ("line-5", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("line-6", "not a JSON object")]  # fmt: skip
     assert found[0].data["messages"][0]["content"] == "a\u2028b"
@@ -300,8 +300,8 @@ def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
     requests = write(tmp_path / "requests.jsonl", rows_of(parts, 96))
     killed: list[int] = []
 
-    def losing_one(run: generate_batch.Run, lots: Any, workers: int) -> Iterator[int]:
-        for done in on_ray(run, lots, workers):
+    def losing_one(run: generate_batch.BatchSettings, chunks: Any, workers: int) -> Iterator[int]:
+        for done in on_ray(run, chunks, workers):
             if not killed:
                 killed.extend(descendants(os.getpid(), "ray::MapWorker")[:1])
                 os.kill(killed[0], signal.SIGKILL)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from codi2_model.serving.deploy.ingress_failure import MESSAGE, ReasonForTheLost
+from codi2_model.serving.deploy.ingress_failure import MESSAGE, IngressFailureMiddleware
 
 START = {"type": "http.response.start", "status": 200}
 
@@ -24,7 +24,7 @@ def maker(kind: str, *bodies: bytes, end: bool) -> Any:
         if end:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return ReasonForTheLost(app)
+    return IngressFailureMiddleware(app)
 
 
 def test_an_answer_that_never_began_is_503_with_a_reason(served: Any) -> None:

@@ -229,7 +229,7 @@ def test_pictures_sounds_and_clips_are_generated_by_the_client_s_own_calls(clien
         assert answer["data"][0]["b64_json"] and answer["output_format"] in ("wav", "mp4")
     with pytest.raises(openai.BadRequestError, match="32x32"):
         client.images.generate(model="codi2-test", prompt="x", size="1024x1024")
-    with pytest.raises(openai.BadRequestError, match="not empty"):
+    with pytest.raises(openai.BadRequestError, match="prompt"):
         client.images.generate(model="codi2-test", prompt=" ")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from codi2_model.serving.http.media import Limits, MediaRefused
-from codi2_model.serving.http.remote_media import Remote, public
+from codi2_model.serving.http.remote_media import RemoteFetcher, public
 from codi2_storage.locations.urls import parse_url
 from tests.codi2_model.serving.hostile_wire import ALLOWED, INSIDE, PRIVATE, addresses, lenient, spellings
 from tests.storage.locations.test_urls import SIGNED
@@ -30,7 +30,7 @@ class AnyHost:
 def test_an_address_inside_is_refused_in_every_spelling_even_from_a_listed_host(address: str) -> None:
     for host in spellings(address):
         url = f"http://{host}/a.png"
-        fetch = Remote(list(AnyHost(url)), resolve=numeric)
+        fetch = RemoteFetcher(list(AnyHost(url)), resolve=numeric)
         with pytest.raises(MediaRefused):
             fetch.check(parse_url(url))
 
@@ -79,7 +79,9 @@ def test_an_allowed_host_is_fetched_from_the_address_that_was_checked() -> None:
     }
     with site(lambda target: pages.get(target, (404, {}, b""))) as web:
         port = int(web.url.rpartition(":")[2])
-        fetch = Remote([f"*.{ALLOWED.partition('.')[2]}"], (port,), resolve, lambda address: address == "127.0.0.1")
+        fetch = RemoteFetcher(
+            [f"*.{ALLOWED.partition('.')[2]}"], (port,), resolve, lambda address: address == "127.0.0.1"
+        )
         base = f"http://media.example.org:{port}"
         limits = Limits(medium_bytes=1_000)
         assert fetch(f"{base}/a.png", "image", limits) == b"picture" and asked == ["media.example.org"]
@@ -92,21 +94,23 @@ def test_an_allowed_host_is_fetched_from_the_address_that_was_checked() -> None:
                 fetch(f"{base}/to{n}", "image", limits)
         assert set(asked) == {"media.example.org"}
         with pytest.raises(MediaRefused, match="does not fetch"):  # the same name, and its real, private address
-            Remote([f"*.{ALLOWED.partition('.')[2]}"], (port,), resolve)(f"{base}/a.png", "image", limits)
+            RemoteFetcher([f"*.{ALLOWED.partition('.')[2]}"], (port,), resolve)(f"{base}/a.png", "image", limits)
         for url in addresses():
             with pytest.raises(MediaRefused):
                 fetch(url, "image", limits)
 
 
 def test_a_name_of_which_one_address_is_private_is_not_fetched() -> None:
-    fetch = Remote(["example.org"], resolve=lambda host, port: ["8.8.8.8", "10.0.0.1"])
+    fetch = RemoteFetcher(["example.org"], resolve=lambda host, port: ["8.8.8.8", "10.0.0.1"])
     with pytest.raises(MediaRefused, match="does not fetch"):
         fetch("https://example.org/a.png", "image", Limits())
 
 
-def on_loopback(port: int, *hosts: str) -> Remote:
+def on_loopback(port: int, *hosts: str) -> RemoteFetcher:
     """Whatever the name, it is loopback that is asked."""
-    return Remote(hosts or (ALLOWED,), (port,), lambda host, _: ["127.0.0.1"], lambda address: address == "127.0.0.1")
+    return RemoteFetcher(
+        hosts or (ALLOWED,), (port,), lambda host, _: ["127.0.0.1"], lambda address: address == "127.0.0.1"
+    )
 
 
 def test_a_url_is_asked_for_as_it_is_written_by_redirects_as_well() -> None:
@@ -155,5 +159,5 @@ def test_a_default_port_stands_in_no_host_header(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ssl.SSLContext.wrap_socket", lambda self, wire, server_hostname: wire)
     for url in ("https://example.org/a", "https://example.org:443/a", "http://example.org:80/a"):
         with pytest.raises(MediaRefused):
-            Remote(["example.org"], resolve=lambda host, port: ["8.8.8.8"])(url, "image", Limits())
+            RemoteFetcher(["example.org"], resolve=lambda host, port: ["8.8.8.8"])(url, "image", Limits())
     assert [b"\r\nHost: example.org\r\n" in data for data in sent] == [True] * 3

@@ -18,8 +18,8 @@ from codi2_model.generation.events import MediumBegun, MediumDone, Progress, Tex
 from codi2_model.serving.http.media import Limits, MediaRefused, image_to_url
 from codi2_model.serving.openai.chat_response import ChunkWriter, Finished, Reply, completion, sse
 from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, RequestError, Settings, parse_request
-from codi2_model.serving.openai.response_store import KeptReplies
-from codi2_model.serving.openai.stop_sequences import StopCutter
+from codi2_model.serving.openai.response_store import ResponseStore
+from codi2_model.serving.openai.stop_sequences import StopFilter
 from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url
 
 LIMITS = Limits(
@@ -323,12 +323,12 @@ def test_an_assistant_s_turn_at_fault_is_named(turn: dict[str, Any], param: str)
 
 def test_the_id_of_audio_stands_for_the_reply_that_it_came_in_while_that_is_kept() -> None:
     clock = [0.0]
-    kept = KeptReplies(seconds=10, characters=100, clock=lambda: clock[0])
+    kept = ResponseStore(seconds=10, characters=100, clock=lambda: clock[0])
     parts = [{"type": "text", "text": "Listen: "}, {"type": "audio", "audio": {"data": sound(), "format": "wav"}}]
     kept.keep("audio-1", parts[:1])
     kept.keep("audio-2", parts)
     assert kept("audio-1") is None and kept("audio-2") is None  # larger than all that is kept
-    kept = KeptReplies(seconds=10, clock=lambda: clock[0])
+    kept = ResponseStore(seconds=10, clock=lambda: clock[0])
     kept.keep("audio-2", parts)
     conversation = [
         {"role": "user", "content": "x"},
@@ -385,7 +385,7 @@ def test_stop_is_a_string_or_a_list_and_empty_ones_stop_nothing() -> None:
 
 @given(st.lists(st.text("ab", max_size=3), max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
 def test_a_text_is_cut_before_the_first_stop_sequence_however_it_comes(pieces: list[str], stops: list[str]) -> None:
-    cutter = StopCutter(stops)
+    cutter = StopFilter(stops)
     told = "".join(cutter.take(piece) for piece in pieces)
     text, stopped = "".join(pieces), cutter.stopped
     told += cutter.flush()

@@ -16,7 +16,7 @@ import torch
 from codi2_model.generation.decode_loop import Medium, Reply
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, RequestError, Settings
-from codi2_model.serving.scheduler.active_requests import Turn, penalised
+from codi2_model.serving.scheduler.active_requests import ActiveRequest, penalised
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 from codi2_model.serving.scheduler.stage import Stage
 
@@ -34,18 +34,18 @@ class Told:
 
     def __init__(self, request: ChatRequest) -> None:
         self.events: list[ServerEvent] = []
-        self.turn = Turn(request, self.events.append)
+        self.turn = ActiveRequest(request, self.events.append)
 
     @property
     def content(self) -> list[dict[str, Any]]:
-        return self.turn.gathering.content
+        return self.turn.builder.content
 
 
 def write(engine: Any, first: list[Told], later: dict[int, list[Told]] | None = None, each: Any = None) -> int:
     """Write turns, and those of `later` from the step that they come at. The steps it took."""
     step, jobs, waiting = 0, list[DecodeJob](), dict(later or {})
 
-    def more(written: int) -> list[Turn]:
+    def more(written: int) -> list[ActiveRequest]:
         nonlocal step
         step += 1
         if each is not None:

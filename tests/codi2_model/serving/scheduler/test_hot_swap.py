@@ -15,13 +15,13 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Accepted, Finished, ServerEvent
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
 from codi2_model.serving.scheduler.engine import Engine
-from codi2_model.serving.scheduler.hot_swap import Holding, Models, Served, known_names
+from codi2_model.serving.scheduler.hot_swap import HotSwapModel, ModelCache, ServedModel, known_names
 from codi2_model.serving.scheduler.pipeline import Pipeline
 
 Named = list[tuple[str, Path]]
 
 
-def made(served: Served) -> Pipeline:
+def made(served: ServedModel) -> Pipeline:
     return Pipeline(Engine(served.folder(), served.model_id, threads=1), ServerSettings(workers=1))
 
 
@@ -41,8 +41,8 @@ def test_what_is_under_way_ends_with_the_old_model_and_what_comes_goes_to_the_ne
     (a, first), (b, second), _ = models
 
     async def story() -> None:
-        holding = Holding(made)
-        await holding.take(Served(str(first), a))
+        holding = HotSwapModel(made)
+        await holding.take(ServedModel(str(first), a))
         old = weakref.ref(holding.present.engine.model)  # type: ignore[attr-defined]
         kept = holding.stream(asking("talk"))
         assert await anext(kept) == Accepted(a)
@@ -51,12 +51,12 @@ def test_what_is_under_way_ends_with_the_old_model_and_what_comes_goes_to_the_ne
         assert await anext(under_way) == Accepted(a)
         await anext(under_way)  # it has begun
         with pytest.raises(Exception, match=r"(?i)safetensor|incomplete|deserializ"):
-            await holding.prepare(Served(str(broken), "broken"))
-        await holding.take(Served(str(broken), "broken"))
-        assert holding.served == Served(str(first), a)  # goes on with what it has
-        await holding.prepare(Served(str(second), b))
+            await holding.prepare(ServedModel(str(broken), "broken"))
+        await holding.take(ServedModel(str(broken), "broken"))
+        assert holding.served == ServedModel(str(first), a)  # goes on with what it has
+        await holding.prepare(ServedModel(str(second), b))
         assert holding.numbers()["models"] == 2
-        await holding.take(Served(str(second), b, (a,)))
+        await holding.take(ServedModel(str(second), b, (a,)))
         assert len(holding.present.sessions) == 0  # type: ignore[attr-defined]  # what the old one has read is its own
         new = holding.stream(asking("talk"))
         assert await anext(new) == Accepted(b)
@@ -79,15 +79,15 @@ def test_what_is_under_way_ends_with_the_old_model_and_what_comes_goes_to_the_ne
 def test_the_first_model_must_load(broken: Path) -> None:
     async def story() -> None:
         with pytest.raises(Exception, match=r"(?i)safetensor|incomplete|deserializ"):
-            await Holding(made).take(Served(str(broken), "broken"))
+            await HotSwapModel(made).take(ServedModel(str(broken), "broken"))
 
     asyncio.run(story())
 
 
 def test_a_decoder_keeps_the_old_model_for_as_long_as_a_request_may_take() -> None:
     async def story() -> None:
-        found = Models(lambda served: [served.model_id], keep_s=0.2)
-        old, new = Served("/a", "a"), Served("/b", "b")
+        found = ModelCache(lambda served: [served.model_id], keep_s=0.2)
+        old, new = ServedModel("/a", "a"), ServedModel("/b", "b")
         await found.take(old)
         await found.take(new)
         assert found.get(old) == ["a"] and len(found) == 2
@@ -103,4 +103,4 @@ def test_a_model_answers_to_the_names_it_took_over_from_the_last_sixteen() -> No
         names = known_names(names, f"m{n}")
     assert names == tuple(f"m{n}" for n in range(4, 20))
     assert known_names(("a", "b"), "a") == ("a", "b")
-    assert Served.from_config(Served("/a", "a", names).to_config()) == Served("/a", "a", names)
+    assert ServedModel.from_config(ServedModel("/a", "a", names).to_config()) == ServedModel("/a", "a", names)

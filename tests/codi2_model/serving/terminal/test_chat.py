@@ -159,7 +159,7 @@ def test_a_person_types_clears_stops_and_leaves(checkpoint: Path, files: Path) -
         wait_for(answer)
 
     try:
-        wait_for("/help lists what you can do.")
+        wait_for("/help lists the commands.")
         wait_for("> ")
         os.write(master, f"/audio {files}/dr\t\r".encode())
         wait_for("drum.wav")

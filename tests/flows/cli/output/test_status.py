@@ -13,15 +13,15 @@ import pytest
 
 from codi2_flows.cli import runs
 from codi2_flows.cli.output.status import from_prefect, status
-from codi2_flows.runtime.record_run import recorded
+from codi2_flows.runtime.record_run import record_run
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 KILLED = """
 import os, signal, sys
 import codi2_flows.runtime.settings
-from codi2_flows.runtime.record_run import recorded
-with recorded("train-model", sys.argv[1], {}):
+from codi2_flows.runtime.record_run import record_run
+with record_run("train-model", sys.argv[1], {}):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -30,12 +30,12 @@ with recorded("train-model", sys.argv[1], {}):
 def root(tmp_path: Path) -> str:
     """One that completed, one that failed, one that failed and was made good, one that was killed."""
     root = str(tmp_path)
-    with recorded("build-dataset", root, {"recipe": "demo"}) as run:
-        run.note(build_id="b1")
+    with record_run("build-dataset", root, {"recipe": "demo"}) as run:
+        run.update(build_id="b1")
     for kind in ("retrain", "evaluate-model"):
-        with pytest.raises(ValueError), recorded(kind, root, {}):
+        with pytest.raises(ValueError), record_run(kind, root, {}):
             raise ValueError("the reason")
-    with recorded("evaluate-model", root, {}):
+    with record_run("evaluate-model", root, {}):
         pass
     subprocess.run([sys.executable, "-c", KILLED, root], check=False)
     with Writer(Store(root), "default-1", "deployment") as writer:
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> str:
 
 
 def test_what_ran_what_runs_and_what_is_to_be_looked_at(root: str) -> None:
-    with recorded("generate-batch", root, {}):
+    with record_run("generate-batch", root, {}):
         about = {"step": "generate", "fields": {"done": 3, "total": 9, "unit": "requests", "seconds_left": 12.5}}
         logging.getLogger("codi2.progress").info("generate: 3 of 9 requests", extra=about)
         found = status(root)
@@ -71,8 +71,8 @@ def test_the_command_shows_it_and_logs_shows_what_a_run_said(root: str, capsys: 
 
 def test_an_empty_root_is_no_error_and_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs.status(root=str(tmp_path / "none"))
-    assert "nothing yet" in capsys.readouterr().out and not (tmp_path / "none").exists()
-    with pytest.raises(runs.RunError, match="nothing ran"):
+    assert "none yet" in capsys.readouterr().out and not (tmp_path / "none").exists()
+    with pytest.raises(runs.RunError, match="no runs under"):
         runs.logs(root=str(tmp_path / "none"))
 
 
@@ -82,7 +82,7 @@ def test_status_needs_no_prefect(root: str) -> None:
     )
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip().splitlines()[-1] == "False" and "no Prefect server asked" in done.stdout
+    assert done.stdout.strip().splitlines()[-1] == "False" and "no Prefect server" in done.stdout
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mon
 
 def test_follow_ends_with_the_run(tmp_path: Path) -> None:
     code = (
-        "import sys, time, logging\nfrom codi2_flows.runtime.record_run import recorded\n"
-        "with recorded('build-dataset', sys.argv[1], {}):\n    print('up', flush=True)\n    time.sleep(1.5)\n"
+        "import sys, time, logging\nfrom codi2_flows.runtime.record_run import record_run\n"
+        "with record_run('build-dataset', sys.argv[1], {}):\n    print('up', flush=True)\n    time.sleep(1.5)\n"
         "    logging.getLogger('codi2.x').info('late')\n    time.sleep(1)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
