@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from codi2_model.checkpoints.loading import Sources
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
-from codi2_model.encoders import Encoders, to_sphere
+from codi2_model.encoders import Encoders, scale_norm
 from codi2_model.encoders.text_states import TextStates
 from codi2_model.modules.connectors import build_connector
 from codi2_model.modules.heads import build_head, projection
@@ -99,7 +99,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
 
     def embed_features(self, features: torch.Tensor) -> torch.Tensor:
         """Features (..., D), of an encoder or predicted, any length -> input embeddings (..., H) of slots."""
-        return self.in_projection(to_sphere(features, self.config.scale))
+        return self.in_projection(scale_norm(features, self.config.scale))
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Captions' ids and mask (N, L), as `CoDi2Processor.encode_captions` gives them -> (N, D) in the encoders' space."""

@@ -20,7 +20,7 @@ from codi2_flows.train_model import checkpoint
 from codi2_model.checkpoints.registry import PROMOTION, local_copy, promote, promoted, withdrawn
 from codi2_model.evaluation.contamination import learnt
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
-from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, continued
+from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, up_to_date_champion
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
@@ -89,7 +89,7 @@ def retrain(
 
 def trained(store: Store, request: TrainRequest) -> str:
     """The candidate's URI. A champion that was itself continued by this config on this build is not continued once more."""
-    if request.start == CHAMPION and (uri := continued(store, request)):
+    if request.start == CHAMPION and (uri := up_to_date_champion(store, request)):
         return uri
     return checkpoint(request)
 

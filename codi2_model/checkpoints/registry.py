@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.training.device import told
+from codi2_model.training.device import device_summary
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
@@ -90,7 +90,7 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     }
     row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
     row |= {"seed": run.seed, "workers": run.workers, "start": run.start, "environment": environment()}
-    device, threads = told(folder)
+    device, threads = device_summary(folder)
     row |= {"device": device, "threads": threads, "created_at": now()}
     with Writer(store, run.run_id, "run") as writer:
         writer.append("runs", [row])

@@ -17,7 +17,7 @@ from codi2_model.checkpoints.export import ship
 from codi2_model.checkpoints.lookup import Trained
 from codi2_model.checkpoints.registry import UsageError, local_copy, resolve, weights_digest
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.pipeline_stage import Teller, local_shards
+from codi2_model.training.pipeline_stage import ProgressLogger, local_shards
 from codi2_storage.catalog.catalog import Catalog
 
 
@@ -37,7 +37,7 @@ def train_again(catalog: Catalog, trained: Trained, shards: Catalog, folder: Pat
     if start is not None and weights_digest(start)[:16] != run["start"]:
         raise UsageError(f"{start} holds other weights than {run['start']}, which run {run['run_id']} began with")
     paths = local_shards(shards, trained.build_id)
-    made = train_distributed(config, paths, folder, workers, on_metrics=Teller(config), start=start)
+    made = train_distributed(config, paths, folder, workers, on_metrics=ProgressLogger(config), start=start)
     return ship(made, folder / "shipped") if trained.variant else made
 
 

@@ -18,7 +18,7 @@ from codi2_model.config import CoDi2Config
 from codi2_model.options import EncoderOptions
 
 
-def to_sphere(features: torch.Tensor, scale: float) -> torch.Tensor:
+def scale_norm(features: torch.Tensor, scale: float) -> torch.Tensor:
     """Give every vector of the last axis the length `scale`."""
     return F.normalize(features.float(), dim=-1, eps=1e-6).to(features.dtype) * scale
 
@@ -56,7 +56,7 @@ class BindEncoder(nn.Module):
         else:
             keep = (~padding).unsqueeze(-1).to(states.dtype)
             mean = (states * keep).sum(dim=1, keepdim=True) / keep.sum(dim=1, keepdim=True).clamp_min(1.0)
-        return to_sphere(self.project(attended + mean), self.scale)
+        return scale_norm(self.project(attended + mean), self.scale)
 
 
 class PatchEncoder(BindEncoder):
@@ -190,21 +190,21 @@ class Encoders(nn.Module):
         family = self.family_of.get(modality)
         if family is None:
             return self.media[modality](media)
-        return to_sphere(self.families[family].features(modality, media, self.slots), self.scale)  # type: ignore[operator]
+        return scale_norm(self.families[family].features(modality, media, self.slots), self.scale)  # type: ignore[operator]
 
     def encode(self, modality: str, media: torch.Tensor) -> torch.Tensor:
         """Media -> one vector each, (N, D) of length `scale`."""
-        return to_sphere(self.features(modality, media).mean(dim=1), self.scale)
+        return scale_norm(self.features(modality, media).mean(dim=1), self.scale)
 
     def encode_states(self, states: torch.Tensor) -> torch.Tensor:
         """A text's pooled states of the pretrained text encoder (N, W) -> (N, D) of length `scale`."""
-        return to_sphere(self.text_projection(states), self.scale)
+        return scale_norm(self.text_projection(states), self.scale)
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Ids and mask (N, L) -> (N, D) of length `scale`. Raises ValueError where the text encoder is not ours."""
         if self.text is None:
             raise ValueError("the encoders are published ones, aligned already: leave the align stage out (steps: 0)")
-        return to_sphere(self.text(ids, mask).mean(dim=1), self.scale)
+        return scale_norm(self.text(ids, mask).mean(dim=1), self.scale)
 
 
 def family_class(name: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import Reference, to_waveform
-from codi2_model.encoders import to_sphere
+from codi2_model.encoders import scale_norm
 from codi2_model.generation.batch_state import Rows
 from codi2_model.generation.events import Event, MediumDone, Options, Progress
 from codi2_model.modeling import CoDi2ForConditionalGeneration
@@ -165,7 +165,7 @@ class Writer:
         asked = len(self.config.query_ids()) - len(reply.queries)  # queries that were read before this step
         if reply.slots_left and (asked or not self.config.parallel_slots):
             # a flow draws its noise; regression has none
-            feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
+            feature = scale_norm(self.model.predict(hidden, reply.generator), self.config.scale)
             medium.features.append(feature)
             medium.states.append(hidden)
             reply.ahead.append(self.model.embed_features(feature))

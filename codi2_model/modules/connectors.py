@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from codi2_model.config import CoDi2Config
-from codi2_model.encoders import to_sphere
+from codi2_model.encoders import scale_norm
 
 
 class Aligner(nn.Module):
@@ -25,8 +25,8 @@ class Aligner(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), last)
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
-        features = to_sphere(features, self.scale)
-        return to_sphere(features + self.mlp(features), self.scale)
+        features = scale_norm(features, self.scale)
+        return scale_norm(features + self.mlp(features), self.scale)
 
 
 class StatesConnector(nn.Module):
@@ -43,7 +43,7 @@ class StatesConnector(nn.Module):
         nn.init.zeros_(self.of_states.bias)
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
-        mixed = self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit)
+        mixed = self.of_features(scale_norm(features, self.unit * features.shape[-1] ** 0.5) / self.unit)
         if states is not None:
             mixed = mixed + self.of_states(F.rms_norm(states, states.shape[-1:]))
         return F.rms_norm(mixed, mixed.shape[-1:])

@@ -11,7 +11,7 @@ from codi2_model.checkpoints.registry import UsageError, promoted
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.packages import packages_of
-from codi2_model.training.pipeline_stage import check_tasks, start_of
+from codi2_model.training.pipeline_stage import check_tasks, resolve_start
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -73,7 +73,7 @@ def ready(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:
     chosen, parsed = load_recipe(recipe), TrainConfig.from_yaml(config)
     gate.check(chosen.tasks)
     check_pipeline(chosen, parsed)
-    start_of(store, start, parsed)
+    resolve_start(store, start, parsed)
     champion = promoted(store)
     if champion and not Store(champion["uri"]).exists("config.json"):
         what = f"{champion['checkpoint_id']}, the model in place, is not at {champion['uri']} any more"

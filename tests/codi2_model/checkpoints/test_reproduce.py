@@ -54,12 +54,12 @@ def test_two_tensors_differ_exactly_where_their_bits_do(values: list[float], pla
 
 
 def test_a_run_that_went_on_with_other_threads_claims_none(tmp_path: Path) -> None:
-    assert device.told(tmp_path) == (None, None)
+    assert device.device_summary(tmp_path) == (None, None)
     before = torch.get_num_threads()
     try:
         for threads, said in ((1, 1), (1, 1), (2, None)):
             torch.set_num_threads(threads)
-            device.note(tmp_path)
-            assert device.told(tmp_path)[1] == said
+            device.record_device(tmp_path)
+            assert device.device_summary(tmp_path)[1] == said
     finally:
         torch.set_num_threads(before)

@@ -56,5 +56,5 @@ def test_packed_rows_of_unequal_length_ignore_their_padding(parts, processor, mi
         two = model(**narrow(mixed, training=True), generator=torch.Generator().manual_seed(0)).losses
     for name in ("tokens", "feature_cosine", "feature_mse"):
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="only batches for training"):
+    with pytest.raises(ValueError, match="packed=True needs training=True"):
         narrow(mixed, packed=True)

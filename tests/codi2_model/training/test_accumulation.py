@@ -14,7 +14,7 @@ from codi2_model.training.data.mixture import Loader, Mixture
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.loop import Runtime, backward, seed_step, thaw
 from codi2_model.training.metrics.meter import Meter
-from codi2_model.training.run import MAKERS
+from codi2_model.training.run import STAGE_FACTORIES
 
 Step = tuple[torch.Tensor, dict[str, float]]
 
@@ -34,7 +34,7 @@ def gradient(config: TrainConfig, name: str, shards: list[str], start: Path, acc
     """The mean gradient over the workers, computed one after the other, and their mean losses."""
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
     table, options, runtime = ShardSet(shards), config.stage(name), Runtime(torch.device("cpu"))
-    stage = MAKERS[name](model, processor, table, MediaCache(table, processor.medium, 100), config, runtime)
+    stage = STAGE_FACTORIES[name](model, processor, table, MediaCache(table, processor.medium, 100), config, runtime)
     parameters = thaw(stage, model)
     losses: dict[str, float] = {}
     for rank in range(world):

@@ -18,7 +18,7 @@ from codi2_model.training.loop import Runtime, backward, learning_rate, seed_ste
 from codi2_model.training.metrics.journal import read_rows
 from codi2_model.training.metrics.meter import Meter
 from codi2_model.training.optim.optimizers import make_optimizer
-from codi2_model.training.run import MAKERS, train
+from codi2_model.training.run import STAGE_FACTORIES, train
 
 from .worker import run_workers
 
@@ -64,7 +64,7 @@ def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Pat
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
     table, options = ShardSet(shards), config.stage(name)
     cache, runtime = MediaCache(table, processor.medium, 100), Runtime(torch.device("cpu"))
-    stage = MAKERS[name](model, processor, table, cache, config, runtime)
+    stage = STAGE_FACTORIES[name](model, processor, table, cache, config, runtime)
     parameters = thaw(stage, model)
     optimizer = make_optimizer(stage.modules, options, runtime.device)
     micro = options.batch_size // options.accumulation
