@@ -15,7 +15,7 @@ from codi2_model.encoders import scale_norm
 from codi2_model.generation.batch_state import Rows
 from codi2_model.generation.events import Event, MediumDone, Options, Progress
 from codi2_model.modeling import CoDi2ForConditionalGeneration
-from codi2_model.modules.media import frames, picture
+from codi2_model.modules.media import to_frames, to_image
 from codi2_model.processor import CoDi2Processor, Messages
 
 Content = list[dict[str, Any]]
@@ -306,8 +306,8 @@ def values(model: Any, modality: str, made: torch.Tensor, upscale: bool = False)
     config: CoDi2Config = model.config
     if modality == "image":
         upscaler = getattr(model.decoder(modality), "upscaler", None)
-        return [picture(one) for one in (upscaler(made) if upscale and upscaler is not None else made)]
+        return [to_image(image) for image in (upscaler(made) if upscale and upscaler is not None else made)]
     if modality == "video":
-        return [frames(one, config.video) for one in made]
+        return [to_frames(video, config.video) for video in made]
     waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)
     return list(waves.cpu().numpy().astype(np.float32))

@@ -1,6 +1,7 @@
-"""What stands between the language model and a decoder: predicted features, and perhaps hidden states -> what the decoder hears.
+"""Connectors between the language model and a decoder: predicted features (and hidden states) -> decoder inputs.
 
-The diffusion loss reaches the language model through it alone; straight into it, it is known to fail (Kosmos-G).
+The diffusion loss reaches the language model only through the connector. Direct backpropagation into the language model is
+known to fail (Kosmos-G).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from codi2_model.encoders import scale_norm
 
 
 class Aligner(nn.Module):
-    """Predicted features -> features a decoder knows: a residual MLP that starts as the identity (on the sphere)."""
+    """Predicted features -> features as a decoder was trained on: a residual MLP, initialised as the identity.
+
+    Inputs and outputs are scaled to the length `scale`.
+    """
 
     def __init__(self, feature_dim: int, scale: float) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ class Aligner(nn.Module):
 class StatesConnector(nn.Module):
     """Features (N, S, D) and the hidden states (N, S, H) that they were predicted from -> (N, S, H), of unit variance.
 
-    The states' part starts at zero, so that a decoder trained on features alone is first given what it knows.
+    The projection of the states is initialised with zeros, because the decoders were trained on features only.
     """
 
     def __init__(self, feature_dim: int, hidden_size: int, scale: float) -> None:
@@ -50,6 +54,7 @@ class StatesConnector(nn.Module):
 
 
 def build_connector(config: CoDi2Config) -> Aligner | StatesConnector:
+    """The connector of a config: `StatesConnector` if `decoder_states` is set, else `Aligner`."""
     if config.decoder_states:
         return StatesConnector(config.feature_dim, config.hidden_size, config.scale)
     return Aligner(config.feature_dim, config.scale)

@@ -50,11 +50,11 @@ def test_a_row_with_its_own_generator_does_not_depend_on_its_batch(made):
 def test_ranges_and_shapes_are_checked(made):
     decoder, shape, dim = made
     features, media = torch.randn(2, dim), torch.rand(2, *shape) * 2 - 1
-    with pytest.raises(ValueError, match=r"media range from .* to 255.000, expected \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"media has values from .* to 255.000, expected \[-1, 1\]"):
         decoder.loss(features, torch.full_like(media, 255.0))
-    with pytest.raises(ValueError, match=r"reference range from .*, expected \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"reference has values from .*, expected \[-1, 1\]"):
         decoder.loss(features, media, reference=media * 3)
-    with pytest.raises(ValueError, match="media have shape"):
+    with pytest.raises(ValueError, match="media has shape"):
         decoder.loss(features, media[:, :, :-2])
     with pytest.raises(ValueError, match="features have shape"):
         decoder.loss(features[:, :-1], media)

@@ -36,7 +36,7 @@ def test_2_one_batch_mixes_modalities(model, processor, mixed):
 def test_3_slots_and_features_that_differ_in_number_are_an_error_that_names_the_sample(model, processor, mixed):
     batch = processor(mixed, training=True, sample_ids=list("abcdef"))
     batch["input_ids"][1][batch["input_ids"][1] == model.config.slot_id] = 99
-    with pytest.raises(ValueError, match="sample b: 0 feature slots but 2 features"):
+    with pytest.raises(ValueError, match="sample b: 0 feature slots and 2 features"):
         model(**batch)
 
 
@@ -86,7 +86,7 @@ def test_7_a_reply_holds_several_media_and_errors_are_raised(model, processor, p
     talk = [parts.user(parts.text("Draw a dog, its voice and how it runs."))]
     reply = model.generate(processor, [talk], force=("image", "audio", "text", "image"), max_new_tokens=2, steps=1)[0]
     assert [part["type"] for part in reply if part["type"] != "text"] == ["image", "audio", "image"]
-    with pytest.raises(ValueError, match="sound has no samples"):
+    with pytest.raises(ValueError, match="audio has no samples"):
         model.generate(processor, [[parts.user({"type": "audio", "value": np.zeros(0, np.float32)})]])
 
 

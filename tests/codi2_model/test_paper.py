@@ -138,10 +138,10 @@ def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, part
 
 def test_a_source_of_another_shape_is_named(shrunk):
     config = CoDi2Config.preset("paper", **{**shrunk, "llm": {**LLAMA, "num_hidden_layers": 3}})
-    with pytest.raises(ValueError, match=r"num_hidden_layers is 2, config\.llm says 3"):
+    with pytest.raises(ValueError, match=r"num_hidden_layers is 2, config\.llm has 3"):
         CoDi2ForConditionalGeneration.build(config)
     config = CoDi2Config.preset("paper", **{**shrunk, "feature_dim": 16})
-    with pytest.raises(ValueError, match="feature_dim is 16, but imagebind gives features of 32"):
+    with pytest.raises(ValueError, match="feature_dim is 16, but features of imagebind have width 32"):
         CoDi2ForConditionalGeneration.build(config)
-    with pytest.raises(ValueError, match="names the family 'clip', which `families` lacks"):
+    with pytest.raises(ValueError, match="is the family 'clip', which is missing in `families`"):
         CoDi2Config.preset("paper", **{**shrunk, "image_encoder": "clip"})

@@ -43,16 +43,16 @@ def test_an_image_becomes_four_times_as_large_and_sharper_and_stays_what_it_was(
 def test_a_file_that_is_cut_longer_or_of_other_weights_is_an_error(tmp_path: Path) -> None:
     whole = package_file(PACKAGE, FILE).read_bytes()
     for data, message in (
-        (whole[:1000], "ends after 1000 bytes"),
-        (whole[:4] + b"", "ends after 4 bytes"),
-        (struct.pack("<I", 0) + whole[4:], "weights marked 0x0"),
+        (whole[:1000], "truncated after 1000 bytes"),
+        (whole[:4] + b"", "truncated after 4 bytes"),
+        (struct.pack("<I", 0) + whole[4:], "tag 0x0"),
     ):
         path = tmp_path / "weights.bin"
         path.write_bytes(data)
         with pytest.raises(ValueError, match=message):
             NcnnWeights(path).weight(torch.Size([64, 3, 3, 3]))
     path.write_bytes(b"1234")
-    with pytest.raises(ValueError, match="4 bytes are left over"):
+    with pytest.raises(ValueError, match="4 unexpected bytes"):
         NcnnWeights(path).end()
 
 
@@ -70,7 +70,7 @@ def test_images_are_enlarged_where_asked_for_and_where_the_decoder_can(upscaler:
 
 def test_it_is_for_images_alone_and_is_not_trained(parts: Any) -> None:
     options = {"kind": "transformer", "patch": [8, 8], "width": 32, "depth": 1, "heads": 1, "upscale": PACKAGE}
-    with pytest.raises(ValueError, match=r"video_decoder\.upscale is for images alone"):
+    with pytest.raises(ValueError, match=r"video_decoder\.upscale is supported for images only"):
         parts.config(video_decoder={**options, "patch": [2, 8, 8]})
     from codi2_model import CoDi2ForConditionalGeneration
 

@@ -108,7 +108,7 @@ class CaptionedMedia:
             if by_asset:
                 self.items[task] = list(by_asset.values())
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
-        present = {item.place.part.type for items in self.items.values() for item in items}
+        present = {item.medium.part.type for items in self.items.values() for item in items}
         self.modalities: list[str] = [modality for modality in MODALITIES if modality in present]
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:

@@ -273,15 +273,15 @@ def test_options_come_from_plain_dicts_and_go_back(small_imagebind):
     [
         ({"smell": {}}, "unknown key 'smell'"),
         ({"vision": {"widht": 3}}, r"unknown key 'vision\.widht'"),
-        ({"vision": {"width": 33}}, "vision: width 33 is no multiple of heads 16"),
+        ({"vision": {"width": 33}}, "vision: width 33 is not a multiple of heads 16"),
         ({"vision": {"shape": [28, 28], "patch": [7, 7]}}, "vision: shape .* expected 3"),
         ({"vision": {"patch": [1, 14, 14]}}, "spans 1 frames, expected all 2"),
         ({"audio": {"stride": [10]}}, "stride .* does not fit"),
         ({"audio": {"patch": [200, 16]}}, "larger than shape"),
         ({"depth": {"patch": []}}, "depth: patch is missing"),
         ({"text": {"vocab": 0}}, "vocab"),
-        ({"trunks": ["smell"]}, "expected some of vision"),
-        ({"trunks": []}, "expected some of vision"),
+        ({"trunks": ["smell"]}, "expected a subset of vision"),
+        ({"trunks": []}, "expected a subset of vision"),
         ({"out_dim": 0}, "out_dim is 0"),
     ],
 )

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from codi2_model.encoders.imagebind import ImageBindOptions
 from codi2_model.encoders.imagebind.inputs import (
-    PICTURE_MEAN,
-    PICTURE_STD,
+    IMAGE_MEAN,
+    IMAGE_STD,
     clip_starts,
     fbank,
     pictures,
@@ -124,7 +124,7 @@ def published_pixels(pixels: np.ndarray) -> torch.Tensor:
     left, top = round((wide - 224) / 2.0), round((high - 224) / 2.0)
     cut = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
     scaled = torch.from_numpy(np.array(cut)).permute(2, 0, 1).float().div(255)
-    return scaled.sub(torch.tensor(PICTURE_MEAN).view(3, 1, 1)).div(torch.tensor(PICTURE_STD).view(3, 1, 1))
+    return scaled.sub(torch.tensor(IMAGE_MEAN).view(3, 1, 1)).div(torch.tensor(IMAGE_STD).view(3, 1, 1))
 
 
 @pytest.mark.parametrize("shape", [(300, 300), (64, 64), (224, 224), (224, 324), (120, 91), (500, 233), (768, 768)])

@@ -124,7 +124,7 @@ def test_threads_that_load_ahead_change_nothing(
 
 
 def test_a_folder_of_another_run_is_refused(whole_run: Path, config: TrainConfig, shards: list[str]) -> None:
-    with pytest.raises(RunError, match="config seed; .* folder"):
+    with pytest.raises(RunError, match=r"config seed; .* folder"):
         train(replace(config, seed=8), shards, whole_run)
     with pytest.raises(RunError, match="differs in shards"):
         train(config, shards[:-1], whole_run)

@@ -57,7 +57,7 @@ def test_ranks_share_the_batches_that_one_worker_would_see(world: int) -> None:
 
 
 def test_a_batch_that_ranks_cannot_share_evenly_is_an_error() -> None:
-    with pytest.raises(ValueError, match="batch size 6 .* 4 workers"):
+    with pytest.raises(ValueError, match=r"batch size 6 .* 4 workers"):
         Loader(Mixture(SIZES, WEIGHTS, 0), identity, 6, 0, 4)
 
 
