@@ -70,5 +70,5 @@ def test_another_root_at_the_place_of_one_that_moved_has_its_own_weights(
         trained(store, tmp_path / "cache", value)
         found.append((resolve(store.uri(), None) / "model.safetensors").read_bytes())
     assert found[0] != found[1]
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+    with pytest.raises(FileNotFoundError, match="no files at this location"):
         local_copy(f"{bucket}/{tmp_path.name}/nothing")

@@ -9,7 +9,7 @@ from tokenizers import decoders as token_decoders
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints.loading import described
+from codi2_model.checkpoints.loading import with_source_shapes
 from codi2_model.encoders.imagebind import ImageBind, ImageBindOptions
 from tests.codi2_model.published import SAVERS
 
@@ -99,7 +99,7 @@ def shrunk(tmp_path_factory):
 
 
 def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, parts, tmp_path, train_steps):
-    config = described(CoDi2Config.preset("paper", **shrunk))
+    config = with_source_shapes(CoDi2Config.preset("paper", **shrunk))
     model = CoDi2ForConditionalGeneration.build(config, seed=0)
     processor = CoDi2Processor.build(config)
     talks = [

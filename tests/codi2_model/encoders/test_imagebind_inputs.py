@@ -12,11 +12,11 @@ from codi2_model.encoders.imagebind import ImageBindOptions
 from codi2_model.encoders.imagebind.inputs import (
     IMAGE_MEAN,
     IMAGE_STD,
+    audio_clips,
     clip_starts,
     fbank,
-    pictures,
-    sounds,
-    videos,
+    normalised_images,
+    video_clips,
 )
 
 OPTIONS = ImageBindOptions()
@@ -92,7 +92,7 @@ def published_sounds(wave: np.ndarray) -> np.ndarray:
 def test_sounds_are_the_published_three_clips(samples):
     random = np.random.default_rng(samples)
     wave = (0.2 * random.standard_normal(samples) + np.linspace(-0.3, 0.4, samples)).astype(np.float32)
-    found = sounds(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
+    found = audio_clips(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
     assert found.shape == (2, 3, 1, 128, 204)
     np.testing.assert_allclose(found[1].numpy(), published_sounds(wave), atol=1e-4)
 
@@ -105,11 +105,11 @@ def test_clips_start_where_the_published_sampler_starts_them():
 
 def test_sounds_are_padded_before_the_normalisation_and_very_short_ones_refused():
     waves = torch.rand(1, 8000, generator=torch.Generator().manual_seed(0)) - 0.5
-    found = sounds(waves, OPTIONS.audio)
+    found = audio_clips(waves, OPTIONS.audio)
     torch.testing.assert_close(found[:, 0], found[:, 2], atol=1e-4, rtol=1e-4)
     assert bool((found[..., 48:] == torch.tensor(4.268) / 9.138).all()) and found[..., :48].std() > 0.01
     with pytest.raises(ValueError, match="at least 400 samples"):
-        sounds(torch.zeros(1, 399), OPTIONS.audio)
+        audio_clips(torch.zeros(1, 399), OPTIONS.audio)
 
 
 def bytes_of(*shape: int) -> torch.Tensor:
@@ -136,13 +136,13 @@ def test_pictures_are_prepared_as_the_published_code_prepares_them_to_the_bit(sh
         pixels = np.kron(random.integers(0, 2, (12, 12, 3)), np.ones((64, 64, 1)))[: shape[0], : shape[1]]
         pixels = (255 * pixels).astype(np.uint8)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-    assert torch.equal(pictures(image)[0], published_pixels(pixels))
+    assert torch.equal(normalised_images(image)[0], published_pixels(pixels))
 
 
 @pytest.mark.parametrize(("frames", "clips"), [(1, 1), (2, 1), (5, 3), (8, 4)])
 def test_videos_are_clips_of_two_frames(frames, clips):
     video = bytes_of(2, 3, frames, 16, 16)
-    found = videos(video, OPTIONS.vision)
+    found = video_clips(video, OPTIONS.vision)
     assert found.shape == (2, clips, 3, 2, 224, 224)
-    torch.testing.assert_close(found[1, -1, :, 1], pictures(video[1:, :, -1])[0])
-    torch.testing.assert_close(found[0, 0, :, 0], pictures(video[:1, :, 0])[0])
+    torch.testing.assert_close(found[1, -1, :, 1], normalised_images(video[1:, :, -1])[0])
+    torch.testing.assert_close(found[0, 0, :, 0], normalised_images(video[:1, :, 0])[0])

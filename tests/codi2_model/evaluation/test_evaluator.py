@@ -68,7 +68,7 @@ def test_a_task_that_the_model_cannot_do_is_left_out_and_said(
 
 
 def test_what_cannot_be_evaluated_is_said(checkpoint: Path, build_root: str, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+    with pytest.raises(FileNotFoundError, match="not a checkpoint folder"):
         evaluate(tmp_path, build_root)
     with pytest.raises(EvaluationError, match="no published build under"):
         evaluate(checkpoint, str(tmp_path))

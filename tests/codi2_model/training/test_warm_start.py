@@ -86,5 +86,5 @@ def test_the_champion_is_found_by_its_name_and_names_the_run(
     assert found is not None and found.checkpoint_id == identity
     assert resolve_start(store, str(whole_run / "final"), config) == found
     assert len({run_id(config, "b1"), run_id(config, "b2"), run_id(config, "b1", identity)}) == 3
-    with pytest.raises(UsageError, match="no checkpoint there"):
+    with pytest.raises(UsageError, match="neither a checkpoint folder"):
         resolve_start(store, "0123456789abcdef", config)
