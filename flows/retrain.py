@@ -18,7 +18,7 @@ from codi2_flows.runtime.events import model_promoted
 from codi2_flows.runtime.record_run import recorded
 from codi2_flows.train_model import checkpoint
 from codi2_model.checkpoints.registry import PROMOTION, local_copy, promote, promoted, withdrawn
-from codi2_model.evaluation.contamination import learnt
+from codi2_model.evaluation.contamination import find_contamination
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
 from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, up_to_date_champion
 from codi2_storage.catalog.catalog import Catalog
@@ -131,10 +131,12 @@ def judged(store: Store, gate: Gate, candidate: Candidate, champion: dict[str, A
     if identity == candidate.checkpoint_id:
         return Decision("", False, "this model is in place already")
     theirs = evaluated(store, champion["uri"], candidate.build_id, gate)["run_id"]
-    known = learnt(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
+    known = find_contamination(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
     decision = decide(*about, identity, (mine, theirs), known)
     if decision.promoted and (when := withdrawn(store, candidate.checkpoint_id)):
-        return decision.held(f"it was rolled back from on {when[:10]}; `codi2 rollback --to` puts it in place again")
+        return decision.rejected(
+            f"it was rolled back from on {when[:10]}; `codi2 rollback --to` puts it in place again"
+        )
     return decision
 
 

@@ -85,7 +85,7 @@ def test_a_prompt_is_a_prefix_of_its_training_row_with_states_of_what_the_user_s
     length = prompt["input_ids"].shape[1]
     assert torch.equal(row["input_ids"][:, :length], prompt["input_ids"])
     layout = processor.layout(talk)
-    read = {n for text in layout.texts for n in range(text.position, text.position + len(text.places))}
+    read = {n for text in layout.texts for n in range(text.position, text.position + len(text.piece_indices))}
     assert set(row["text_index"][0].nonzero().flatten().tolist()) == read
     said = processor.decode([layout.ids[n] for n in sorted(read)])
     assert said == "Make this dog blue: Now with a hat"

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codi2_model.checkpoints.registry import UsageError
-from codi2_model.evaluation.contamination import Learnt, learnt
-from codi2_model.evaluation.gate import CHOSEN, ENOUGH, GUARD, Gate, compare, decide, line, record
+from codi2_model.evaluation.contamination import Contamination, find_contamination
+from codi2_model.evaluation.gate import CHOSEN, GUARD, MIN_DIFFERING, Gate, compare, compare_metric, decide, record
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
@@ -70,7 +70,7 @@ def test_a_guarded_metric_that_falls_blocks_whatever_is_gained(tmp_path: Path) -
 
 def test_a_few_lucky_samples_are_not_enough(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    few = ENOUGH - 1
+    few = MIN_DIFFERING - 1
     runs = evaluated(store, drawn([1.0] * few), drawn([0.0] * few))
     decision = decide(store, GATE, "b1", "new", "old", runs)
     assert not decision.promoted and f"in {few} samples that differ" in decision.reason
@@ -116,21 +116,23 @@ def test_a_metric_of_one_task_is_compared_on_that_task_alone(tmp_path: Path) -> 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
 def test_swapping_the_models_turns_the_gain_around(pairs: list[tuple[float, float]]) -> None:
-    there = line(CHOSEN, "target_similarity", pairs, GATE)
-    back = line(CHOSEN, "target_similarity", [(b, a) for a, b in pairs], GATE)
+    there = compare_metric(CHOSEN, "target_similarity", pairs, GATE)
+    back = compare_metric(CHOSEN, "target_similarity", [(b, a) for a, b in pairs], GATE)
     assert there.gain == pytest.approx(-back.gain, abs=1e-9)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=1e-9)
     assert not (there.passed and back.passed) and there.differing == back.differing
-    if line(GUARD, "target_similarity", pairs, GATE).passed is False:  # what falls one way is no fall the other way
-        assert line(GUARD, "target_similarity", [(b, a) for a, b in pairs], GATE).passed
+    if (
+        compare_metric(GUARD, "target_similarity", pairs, GATE).passed is False
+    ):  # what falls one way is no fall the other way
+        assert compare_metric(GUARD, "target_similarity", [(b, a) for a, b in pairs], GATE).passed
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_equal_models_are_never_promoted_and_never_fall(values: list[float]) -> None:
     pairs = [(value, value) for value in values]
-    assert not line(CHOSEN, "target_similarity", pairs, GATE).passed
-    assert line(GUARD, "target_similarity", pairs, GATE).passed
+    assert not compare_metric(CHOSEN, "target_similarity", pairs, GATE).passed
+    assert compare_metric(GUARD, "target_similarity", pairs, GATE).passed
 
 
 def test_what_is_asked_for_wrongly_is_said_before_any_work() -> None:
@@ -174,8 +176,8 @@ def test_held_out_samples_that_a_model_has_trained_on_are_no_pairs_and_the_decis
     trained(store, "base", "b1")
     trained(store, "old", "b2")
     trained(store, "new", "b2", start="base")  # by the weights it began with
-    assert learnt(Catalog(store), "b2", ["old"]) == Learnt()
-    found = learnt(Catalog(store), "b2", ["new", "old"])
+    assert find_contamination(Catalog(store), "b2", ["old"]) == Contamination()
+    found = find_contamination(Catalog(store), "b2", ["new", "old"])
     assert found.samples == {"draw-0", "draw-1", "draw-2"}
     runs = evaluated(store, drawn([1.0] * 3 + [0.0] * 9), drawn([0.0] * 12))
     decision = decide(store, GATE, "b2", "new", "old", runs, found)
@@ -190,4 +192,4 @@ def test_a_build_that_is_gone_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     build(store, "b2", [("draw-0", "test", "medium-0")])
     trained(store, "old", "b1")
-    assert learnt(Catalog(store), "b2", ["old", "nobody"]).gone == ("b1",)
+    assert find_contamination(Catalog(store), "b2", ["old", "nobody"]).gone == ("b1",)

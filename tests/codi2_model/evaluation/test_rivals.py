@@ -14,7 +14,7 @@ from PIL import Image
 
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
-from codi2_model.evaluation.bench.candidate_sets import Rivals
+from codi2_model.evaluation.bench.candidate_sets import CandidateSets
 from codi2_model.evaluation.bench.nearest import cosines
 from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
@@ -79,7 +79,7 @@ def edits(catalog: Catalog, modality: str, truth: str, source: str, value: Any) 
         {"family": "cook", "style": "flat", "concept": "man cook", "relation": "x"},
     )
     question = Question(LoadedSample(row, [], []), modality, value, truth, value, source)
-    choices = Rivals(catalog, "b1", [row], seed=0).choices([question])
+    choices = CandidateSets(catalog, "b1", [row], seed=0).choices([question])
     return choices.lists[question.key].get("edit@1", []), choices
 
 

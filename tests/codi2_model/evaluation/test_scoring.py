@@ -11,7 +11,7 @@ from PIL import Image
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN
 from codi2_model.evaluation.candidates import Candidates
 from codi2_model.evaluation.data import EvaluationError, Leak, leaks, load_samples, pick, sample_rows, train_answers
-from codi2_model.evaluation.evaluator import _judge, _nearest_train
+from codi2_model.evaluation.evaluator import judge_answers, nearest_train_answers
 from codi2_model.evaluation.scoring import CONCEPT, EDIT, MODEL, STYLE, nearest_is_first, summary
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
@@ -31,8 +31,8 @@ def samples(catalog: Catalog) -> list[Any]:
 
 def judged(catalog: Catalog, samples: list[Any], answers: dict[str, Any]) -> dict[tuple[str, str, str | None], Any]:
     rows = sample_rows(catalog, None, "test")
-    nearest = _nearest_train(catalog, catalog.store, "b1", samples, seed=0)
-    metrics, _, notes = _judge(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
+    nearest = nearest_train_answers(catalog, catalog.store, "b1", samples, seed=0)
+    metrics, _, notes = judge_answers(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
     assert set(notes) == {sample.row.sample_id for sample in samples}
     return {(row["task"], row["metric"], row["baseline"]): row for row in metrics}
 

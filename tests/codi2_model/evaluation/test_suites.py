@@ -16,7 +16,7 @@ from PIL import Image
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.suites import SuiteError, audiocaps, cobsat, coco30k, dreambench, suites
 from codi2_model.evaluation.suites.inception import Inception, load_inception
-from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, picture_shape
+from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, image_preprocessing
 from codi2_model.evaluation.suites.running import run_suite
 from codi2_model.evaluation.suites.spool import Spool
 from codi2_storage.catalog.catalog import Catalog
@@ -43,7 +43,7 @@ def test_a_spool_gives_back_what_was_put(tmp_path: Path) -> None:
     assert spool.get("a/1").tobytes() == image.tobytes() and np.array_equal(spool.get("a/2"), wave)
     assert spool.get("a/3") is None and spool.reason("a/3") == "too long" and spool.reason("a/1") == ""
     assert [spool.has(f"a/{n}") for n in range(5)] == [False, True, True, True, False]
-    assert [spool.there(f"a/{n}") for n in range(5)] == [False, True, True, False, False]
+    assert [spool.has_answer(f"a/{n}") for n in range(5)] == [False, True, True, False, False]
 
 
 # --- judges ------------------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_judges_see_images_as_transformers_prepares_them_with_pil(tmp_path: Path
     for pixels in (random.integers(0, 2, (51, 90, 3)) * 255, random.integers(0, 256, (77, 50, 3))):
         image = Image.fromarray(pixels.astype(np.uint8))
         wanted = theirs(image, return_tensors="pt")["pixel_values"][0]
-        torch.testing.assert_close(picture_shape(tmp_path)(image), wanted, atol=1e-6, rtol=0)
+        torch.testing.assert_close(image_preprocessing(tmp_path)(image), wanted, atol=1e-6, rtol=0)
 
 
 def test_missing_data_judges_and_modalities_are_named(
