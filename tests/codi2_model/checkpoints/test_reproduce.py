@@ -38,7 +38,7 @@ def test_the_first_tensor_that_differs_and_the_largest_difference_are_told(tmp_p
     assert found.first == "a differs; the largest difference is 2, in c"
     assert (
         difference("a", torch.zeros(2), torch.zeros(2, 1))[0]
-        == "a is torch.float32 (2,), made again torch.float32 (2, 1)"
+        == "a is torch.float32 (2,), reproduced torch.float32 (2, 1)"
     )
 
 

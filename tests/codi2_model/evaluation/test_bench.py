@@ -111,7 +111,10 @@ def test_leaks_stop_the_bench_before_anything_is_made(
 def test_what_a_model_lacks_is_left_out_with_the_reason(deaf_checkpoint: Path, root: str) -> None:
     tasks = ["image_captioning", "audio_editing", "text_to_video"]
     found = run_bench(deaf_checkpoint, root, limit=2, tasks=tasks, settings=FEW, allow_leaks=True)
-    assert found.left_out == {"audio_editing": "the model has no audio", "text_to_video": "the model has no video"}
+    assert found.left_out == {
+        "audio_editing": "the model does not support audio",
+        "text_to_video": "the model does not support video",
+    }
     assert {row["task"] for row in found.rows} == {"image_captioning"}
 
 
