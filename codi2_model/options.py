@@ -263,10 +263,10 @@ Part = TypeVar("Part")
 
 def build_part(cls: type[Part], values: dict[str, Any], name: str) -> Part:
     """`cls(**values)` with lists as tuples. Raises ValueError for unknown keys and invalid values."""
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    valid_keys = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
-            raise ValueError(f"config: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(known))})")
+        if key not in valid_keys:
+            raise ValueError(f"config: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(valid_keys))})")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except ValueError as error:

@@ -30,10 +30,10 @@ class Options:
     """Forced order of the parts of the reply, for example ("text", "image")."""
 
     def __post_init__(self) -> None:
-        known = ("text", *MODALITIES)
+        names = ("text", *MODALITIES)
         for name in (*self.modalities, *(self.force or ())):
-            if name not in known:
-                raise ValueError(f"unknown modality '{name}', expected one of {', '.join(known)}")
+            if name not in names:
+                raise ValueError(f"unknown modality '{name}', expected one of {', '.join(names)}")
         if not self.modalities:
             raise ValueError("modalities must not be empty")
         if self.force is not None and not self.force:

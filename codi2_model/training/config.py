@@ -262,12 +262,12 @@ def _build(cls: type, data: Any, where: str, prefix: str) -> Any:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping, not {_kind(data)}")
     hints = get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
+    specs = {f.name: f for f in fields(cls)}
     for key in data:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {prefix}{key}; valid keys: {', '.join(known)}")
+        if key not in specs:
+            raise ConfigError(f"{where}: unknown key {prefix}{key}; valid keys: {', '.join(specs)}")
     values: dict[str, Any] = {}
-    for name, spec in known.items():
+    for name, spec in specs.items():
         if name in data:
             values[name] = _convert(hints[name], data[name], where, prefix + name)
         elif spec.default is MISSING and spec.default_factory is MISSING:

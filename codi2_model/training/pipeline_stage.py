@@ -70,15 +70,15 @@ def train_and_record(request: TrainRequest) -> str:
     check_tasks(config, train_tasks(catalog, build_id), f"build {build_id}")
     start = resolve_start(store, request.start, config)
     identity = run_id(config, build_id, start.checkpoint_id if start else None)
-    if known := finished(store, identity):
-        return str(known["uri"])
+    if recorded := finished(store, identity):
+        return str(recorded["uri"])
     about = f"a training on {build_id}"
     with (
         lease(store, identity, about=about),
         cache_lease(store, identity, about),
     ):  # one of several equal trainings runs
-        if known := finished(store, identity):
-            return str(known["uri"])
+        if recorded := finished(store, identity):
+            return str(recorded["uri"])
         return run_training(request, config, catalog, build_id, start)
 
 
@@ -136,8 +136,8 @@ def run_training(
     )
     still_ours(store, identity)
     record(store, run, checkpoint, last_metrics(rows))
-    known = finished(store, identity)
-    return str(known["uri"]) if known else str(checkpoint)
+    recorded = finished(store, identity)
+    return str(recorded["uri"]) if recorded else str(checkpoint)
 
 
 class ProgressLogger:

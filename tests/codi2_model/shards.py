@@ -155,8 +155,8 @@ def _samples(task: str, split: str, count: int, rng: np.random.Generator) -> Ite
         elif task == "exemplar_learning":
             demo_colour, demo_shape = concepts[rng.integers(len(concepts))]
             demo = (picture(demo_colour, demo_shape, other), "demo_input")
-            shown = (picture(demo_colour, demo_shape, manner), "demo_output")
-            words = ["We apply a concept to ", demo, " and got ", shown, ". Apply it to ", source]
+            demo_output = (picture(demo_colour, demo_shape, manner), "demo_output")
+            words = ["We apply a concept to ", demo, " and got ", demo_output, ". Apply it to ", source]
             turns = [("user", words), ("assistant", [target])]
         elif task == "text_to_audio":
             meta = {"concept": " ".join(tone), "style": "tone"}

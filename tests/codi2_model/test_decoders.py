@@ -43,8 +43,8 @@ def test_a_row_with_its_own_generator_does_not_depend_on_its_batch(made):
     seeds = [7, 8, 9]
     whole = decoder.sample(features, steps=3, generator=[torch.Generator().manual_seed(s) for s in seeds])
     for n, seed in enumerate(seeds):
-        alone = decoder.sample(features[n : n + 1], steps=3, generator=[torch.Generator().manual_seed(seed)])
-        torch.testing.assert_close(alone, whole[n : n + 1], atol=1e-4, rtol=1e-4)
+        single = decoder.sample(features[n : n + 1], steps=3, generator=[torch.Generator().manual_seed(seed)])
+        torch.testing.assert_close(single, whole[n : n + 1], atol=1e-4, rtol=1e-4)
 
 
 def test_ranges_and_shapes_are_checked(made):

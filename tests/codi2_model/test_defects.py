@@ -76,8 +76,8 @@ def test_6_media_are_in_one_range_all_the_way(model, processor, parts):
     assert (white == 1).all() and (black == -1).all()
     features = torch.randn(1, 1, model.config.feature_dim)
     for decoder in model.decoders.values():
-        made = decoder.sample(features, steps=1)
-        assert made.min() >= 0 and made.max() <= 1
+        generated = decoder.sample(features, steps=1)
+        assert generated.min() >= 0 and generated.max() <= 1
         with pytest.raises(ValueError, match=r"expected \[-1, 1\]"):
             decoder.loss(features, torch.full((1, *decoder.shape), 255.0))
 
@@ -92,13 +92,13 @@ def test_7_a_reply_holds_several_media_and_errors_are_raised(model, processor, p
 
 def test_8_pins_are_of_today_and_no_debugger_is_imported():
     debuggers = {"pdb", "ipdb", "pudb", "debugpy", "IPython", "rpdb", "bdb"}
-    found = set()
+    result = set()
     for path in Path(codi2_model.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            found |= {name.split(".")[0] for name in names}
-    assert not found & debuggers
+            result |= {name.split(".")[0] for name in names}
+    assert not result & debuggers
     assert int(importlib.metadata.version("transformers").split(".")[0]) >= 5
 
 
@@ -112,6 +112,6 @@ def test_9_no_layer_of_imagebind_stays_random_whichever_published_names_its_file
     for weights in (metas, officials):
         assert torch.equal(load_official(weights, options).modality_heads["audio"][2].weight, metas[PROJECTION])
     for damaged in ({**metas, "modality_heads.audio.4.weight": metas[PROJECTION]}, {**metas, PROJECTION: None}):
-        given = {key: value for key, value in damaged.items() if value is not None}
+        weights = {key: value for key, value in damaged.items() if value is not None}
         with pytest.raises(ValueError, match=r"modality_heads\.audio\.[24]\.weight is (unknown|missing)"):
-            load_official(given, options)
+            load_official(weights, options)

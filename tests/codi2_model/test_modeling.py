@@ -20,13 +20,13 @@ def test_a_mixed_batch_gives_what_each_sample_gives_alone(model, processor, mixe
     seen = {"image": 0, "audio": 0, "video": 0}
     for row, talk in enumerate(mixed):
         batch = processor([talk], training=True)
-        alone = model(**batch, return_logits=True)
+        single = model(**batch, return_logits=True)
         length = batch["input_ids"].shape[1]
-        torch.testing.assert_close(whole.logits[row : row + 1, :length], alone.logits, atol=1e-4, rtol=1e-4)
-        for modality, features in alone.predicted.items():
+        torch.testing.assert_close(whole.logits[row : row + 1, :length], single.logits, atol=1e-4, rtol=1e-4)
+        for modality, features in single.predicted.items():
             rows = slice(seen[modality], seen[modality] + len(features))
             torch.testing.assert_close(whole.predicted[modality][rows], features, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(whole.true[modality][rows], alone.true[modality], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(whole.true[modality][rows], single.true[modality], atol=1e-4, rtol=1e-4)
             seen[modality] += len(features)
 
 
@@ -35,8 +35,8 @@ def test_padding_on_either_side_changes_nothing(model, processor, mixed):
     talks = [talk[:1] for talk in mixed]
     left = model(**processor(talks))
     for row, talk in enumerate(talks):
-        alone = model(**processor([talk]))
-        torch.testing.assert_close(left.logits[row, -1], alone.logits[0, -1], atol=1e-4, rtol=1e-4)
+        single = model(**processor([talk]))
+        torch.testing.assert_close(left.logits[row, -1], single.logits[0, -1], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -97,14 +97,14 @@ def test_slots_without_features_and_features_without_slots_name_the_sample(model
     def uneven(batch):
         batch["audio_target"] = batch["audio_target"][1:]
 
-    for change, said in [
+    for change, message in [
         (drop, r"sample a: 4 feature slots and 3 features"),
         (erase, r"sample b: 0 feature slots and 2 features"),
         (move, r"sample e: 2 feature slots and 2 features do not match"),
         (outside, r"image 0: slots outside of the batch \(sample 0\)"),
         (uneven, r"audio_target has 3 entries, expected 4"),
     ]:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             model(**broken(change))
 
 

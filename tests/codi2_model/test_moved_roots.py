@@ -63,12 +63,12 @@ def test_another_root_at_the_place_of_one_that_moved_has_its_own_weights(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODI2_CACHE", str(tmp_path / "cache"))
-    found = []
+    result = []
     for value in (1.0, 2.0):
         store = Store(f"{bucket}/{tmp_path.name}/root")
         store.remove("")
         trained(store, tmp_path / "cache", value)
-        found.append((resolve(store.uri(), None) / "model.safetensors").read_bytes())
-    assert found[0] != found[1]
+        result.append((resolve(store.uri(), None) / "model.safetensors").read_bytes())
+    assert result[0] != result[1]
     with pytest.raises(FileNotFoundError, match="no files at this location"):
         local_copy(f"{bucket}/{tmp_path.name}/nothing")

@@ -119,8 +119,8 @@ def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, part
     changed = {k for k, v in model.llm.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and all("lora_" in k or "embed_tokens" in k or "lm_head" in k for k in changed)
     for modality in ("image", "audio", "video"):
-        made = model.generate(processor, [talks[0][:1]], modalities=(modality,), steps=2)[0]
-        assert [part["type"] for part in made] == [modality]
+        generated = model.generate(processor, [talks[0][:1]], modalities=(modality,), steps=2)[0]
+        assert [part["type"] for part in generated] == [modality]
 
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)

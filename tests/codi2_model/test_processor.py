@@ -94,7 +94,7 @@ def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(proce
 
 
 @pytest.mark.parametrize(
-    ("talk", "said"),
+    ("talk", "message"),
     [
         ([], "no messages"),
         ([{"role": "robot", "content": "hi"}], "role 'robot'"),
@@ -107,8 +107,8 @@ def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(proce
         ([{"role": "user", "content": 5}], "must be a string or a list"),
     ],
 )
-def test_what_is_malformed_is_an_error_that_names_the_sample(processor, talk, said):
-    with pytest.raises(ConversationError, match=f"^sample bad: .*{said}"):
+def test_what_is_malformed_is_an_error_that_names_the_sample(processor, talk, message):
+    with pytest.raises(ConversationError, match=f"^sample bad: .*{message}"):
         processor([talk], sample_ids=["bad"])
 
 
@@ -146,8 +146,8 @@ def test_pictures_of_any_kind_become_squares_between_minus_1_and_1():
     wide = image_tensor(Image.new("RGB", (64, 16), "black"), 32)
     assert wide.shape == (3, 32, 32) and wide[0, 0, 0] == 1 and wide[0, 16, 16] == -1
     for mode in ("L", "P", "1", "CMYK"):
-        found = image_tensor(Image.new(mode, (20, 20)), 32)
-        assert found.shape == (3, 32, 32) and found.abs().max() <= 1
+        result = image_tensor(Image.new(mode, (20, 20)), 32)
+        assert result.shape == (3, 32, 32) and result.abs().max() <= 1
     original = Image.effect_noise((32, 32), 90).convert("RGB")
     assert to_image((image_tensor(original, 32) + 1) / 2).tobytes() == original.tobytes()
     with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
@@ -215,10 +215,10 @@ def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):
     assert torch.equal(processor.video(again), tensor)
     short = processor.video(shades[:2])
     assert torch.equal(short[:, 1], short[:, 3])  # it stays on its last frame
-    for wrong, said in [
+    for wrong, message in [
         (shades[0], r"video is uint8 \(32, 32, 3\)"),
         (shades[:0], "no frames"),
         ([1], "video is list"),
     ]:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             processor.video(wrong)

@@ -87,8 +87,8 @@ def test_a_prompt_is_a_prefix_of_its_training_row_with_states_of_what_the_user_s
     layout = processor.layout(talk)
     read = {n for text in layout.texts for n in range(text.position, text.position + len(text.piece_indices))}
     assert set(row["text_index"][0].nonzero().flatten().tolist()) == read
-    said = processor.decode([layout.ids[n] for n in sorted(read)])
-    assert said == "Make this dog blue: Now with a hat"
+    text = processor.decode([layout.ids[n] for n in sorted(read)])
+    assert text == "Make this dog blue: Now with a hat"
 
 
 def test_slots_are_predicted_from_the_queries_and_do_not_see_the_true_features(
@@ -113,9 +113,9 @@ def test_generation_predicts_what_training_compares(
         for _ in writer.write():
             pass
     [medium] = writer.replies[0].media()
-    made = torch.stack(medium.features)
+    generated = torch.stack(medium.features)
     torch.testing.assert_close(
-        made / made.norm(), guesses[0] / guesses[0].norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
+        generated / generated.norm(), guesses[0] / guesses[0].norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
     )
     assert len(medium.states) == 3
     layout = processor.layout(talk[:2])
@@ -129,7 +129,7 @@ def test_packed_padded_and_single_samples_have_the_same_losses(
     samples, seeds = [talk, talk[:2], talk[2:]], [[1, 2], [3], [4]]
     counts = model.loss_counts(10, 4)
     with torch.no_grad():
-        alone = [
+        single = [
             model(**processor([s], training=True), counts=counts, seeds={"image": seed}).losses
             for s, seed in zip(samples, seeds, strict=True)
         ]
@@ -137,7 +137,7 @@ def test_packed_padded_and_single_samples_have_the_same_losses(
             batch = processor(samples, training=True, packed=packed)
             together = model(**batch, counts=counts, seeds={"image": [1, 2, 3, 4]}).losses
             for name, value in together.items():
-                assert float(value) == pytest.approx(sum(float(one[name]) for one in alone), rel=1e-4), name
+                assert float(value) == pytest.approx(sum(float(one[name]) for one in single), rel=1e-4), name
 
 
 def test_decoders_hear_the_states_and_the_language_model_hears_of_it(
@@ -145,9 +145,9 @@ def test_decoders_hear_the_states_and_the_language_model_hears_of_it(
 ) -> None:
     features, states = torch.randn(2, 3, 32), torch.randn(2, 3, 64)
     noise = [torch.Generator().manual_seed(n) for n in (0, 0)]
-    made = model.decode("image", features, states, None, 2, 1.0, noise)
+    generated = model.decode("image", features, states, None, 2, 1.0, noise)
     assert not torch.equal(
-        made, model.decode("image", features, states.flip(0), None, 2, 1.0, [g.manual_seed(0) for g in noise])
+        generated, model.decode("image", features, states.flip(0), None, 2, 1.0, [g.manual_seed(0) for g in noise])
     )
     loss = model(**processor([talk], training=True), seeds={"image": [0, 1]}).losses["diffusion"]
     loss.backward()
@@ -193,14 +193,14 @@ def test_it_is_saved_and_read_again_without_the_package(
 
 
 def test_references_are_the_source_and_then_what_came_before_it(processor: CoDi2Processor, parts: Any) -> None:
-    shown = [
+    images = [
         parts.image(c, icl_role=role)
         for c, role in (("red", "demo_input"), ("blue", "demo_output"), ("green", "query"))
     ]
-    layout = processor.layout([parts.user(*shown), parts.assistant(parts.image("black", target=True))])
+    layout = processor.layout([parts.user(*images), parts.assistant(parts.image("black", target=True))])
     assert reference_indices(layout.media, layout.media[3]) == [2, 1, 0]
     assert reference_indices(layout.media[:3], None) == [2, 1, 0]
-    batch = processor([[parts.user(*shown), parts.assistant(parts.image("black", target=True))]], training=True)
+    batch = processor([[parts.user(*images), parts.assistant(parts.image("black", target=True))]], training=True)
     assert batch["image_reference"].tolist() == [[-1, -1], [0, -1], [1, 0], [2, 1]]
 
 

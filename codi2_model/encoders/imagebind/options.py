@@ -98,11 +98,11 @@ class ImageBindOptions:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageBindOptions:
         """Build from nested dicts; missing keys default to the published sizes. Raises ValueError for an unknown key."""
-        known = {f.name for f in fields(cls)}
+        valid_keys = {f.name for f in fields(cls)}
         options: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
-                raise ValueError(f"imagebind: unknown key '{key}' (valid keys: {', '.join(sorted(known))})")
+            if key not in valid_keys:
+                raise ValueError(f"imagebind: unknown key '{key}' (valid keys: {', '.join(sorted(valid_keys))})")
             options[key] = _sizes(key, value) if key in TRUNKS else _tuple(value)
         return cls(**options)
 
@@ -112,10 +112,10 @@ def _tuple(value: Any) -> Any:
 
 
 def _sizes(name: str, values: Mapping[str, Any]) -> TrunkOptions:
-    known = {f.name for f in fields(TrunkOptions)}
+    valid_keys = {f.name for f in fields(TrunkOptions)}
     for key in values:
-        if key not in known:
-            raise ValueError(f"imagebind: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(known))})")
+        if key not in valid_keys:
+            raise ValueError(f"imagebind: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(valid_keys))})")
     try:
         return replace(PUBLISHED[name], **{key: _tuple(value) for key, value in values.items()})
     except (TypeError, ValueError) as error:

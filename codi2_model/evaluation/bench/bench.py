@@ -157,34 +157,36 @@ class Bench:
 
     def run(self, task: str, leak_rows: list[dict[str, Any]]) -> None:
         """Evaluate a task and record its rows, page and sheets."""
-        setting, catalog = self.settings, self.catalog
-        mine = [row for row in self.supported if row.task == task]
-        picked = pick(mine, setting.limit, setting.seed)
-        ladder, top = ladder_rows(mine, self._demos, max(1, setting.limit // 2), setting.seed)
+        settings, catalog = self.settings, self.catalog
+        task_rows = [row for row in self.supported if row.task == task]
+        picked = pick(task_rows, settings.limit, settings.seed)
+        ladder, top = ladder_rows(task_rows, self._demos, max(1, settings.limit // 2), settings.seed)
         loaded = load_samples(catalog.store, {r.sample_id: r for r in [*picked, *ladder]}.values())
         samples, steps = [loaded[r.sample_id] for r in picked], [loaded[r.sample_id] for r in ladder]
         questions = [question for sample in loaded.values() for question in questions_of(sample)]
-        asked = {row.sample_id for row in picked}
-        main = [question for question in questions if question.sample.row.sample_id in asked]
-        requests = prompt_requests(samples, steps, top, setting.seed)
+        picked_ids = {row.sample_id for row in picked}
+        main = [question for question in questions if question.sample.row.sample_id in picked_ids]
+        requests = prompt_requests(samples, steps, top, settings.seed)
         model, processor = self._model()
-        answers, replies, reasons = model_answers(model, processor, requests, questions, setting.generation, task)
-        nearest = nearest_train(catalog, setting.build_id, task, samples, setting.seed)
-        answers |= baseline_answers(main, nearest, setting.seed)
+        answers, replies, reasons = model_answers(model, processor, requests, questions, settings.generation, task)
+        nearest = nearest_train(catalog, settings.build_id, task, samples, settings.seed)
+        answers |= baseline_answers(main, nearest, settings.seed)
         choices = self._candidates.choices(questions)
         values = self._values(choices, list(loaded.values()))
         tally = score(questions, answers, choices, values, self._embedder, prefix=len(self._candidates.kinds(task)) > 1)
         holdouts = {question.key: question.sample.row.holdout for question in questions}
-        rows = [*rows_of(task, tally, holdouts, setting.seed), *leak_rows]
-        run_id = setting.run_id(task)
-        rows = [{"run_id": run_id, "checkpoint_id": setting.checkpoint_id, **row} for row in rows]
+        rows = [*rows_of(task, tally, holdouts, settings.seed), *leak_rows]
+        run_id = settings.run_id(task)
+        rows = [{"run_id": run_id, "checkpoint_id": settings.checkpoint_id, **row} for row in rows]
         with tempfile.TemporaryDirectory(prefix="codi2-bench-") as folder:
-            write_task(Path(folder), task, setting.checkpoint_id, samples, replies, reasons, tally, rows, setting.seed)
+            write_task(
+                Path(folder), task, settings.checkpoint_id, samples, replies, reasons, tally, rows, settings.seed
+            )
             catalog.store.put_folder(folder, f"evaluations/{run_id}")
-        run = {"run_id": run_id, "kind": "evaluation", "build_id": setting.build_id, "status": "finished"}
+        run = {"run_id": run_id, "kind": "evaluation", "build_id": settings.build_id, "status": "finished"}
         run |= {"uri": catalog.store.uri(f"evaluations/{run_id}/index.html")}
         with Writer(catalog.store, run_id, kind="run") as writer:
-            writer.append("runs", [{**run, **stamp(), "config": json.dumps(setting.config(task), sort_keys=True)}])
+            writer.append("runs", [{**run, **stamp(), "config": json.dumps(settings.config(task), sort_keys=True)}])
             writer.append("metrics", rows)
 
     def _model(self) -> tuple[Any, Any]:

@@ -45,14 +45,14 @@ def write_task(
     }
     ids = list(items)
     worst = sorted(ids, key=lambda i: (likeness(own.get(i, {})), i))[:WORST]
-    shown = ids[:SHOWN]
+    sampled = ids[:SHOWN]
     columns, cells = summary([row for row in rows if row["split"] == "test"])
     table = {"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}
-    on_page = [items[i] for i in dict.fromkeys([*shown, *worst])]
+    on_page = [items[i] for i in dict.fromkeys([*sampled, *worst])]
     write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
-    for name, chosen in (("contact_sheet.png", shown), ("worst.png", worst)):
+    for name, chosen in (("contact_sheet.png", sampled), ("worst.png", worst)):
         write_whole(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
-    data = {"seed": seed, "shown": shown, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
+    data = {"seed": seed, "shown": sampled, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
     write_whole(folder / "scores.json", json.dumps(data, indent=1, sort_keys=True).encode())
 
 

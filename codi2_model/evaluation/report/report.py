@@ -113,7 +113,7 @@ def bench_runs(catalog: Catalog, checkpoint_id: str, build_id: str) -> list[Run]
 
 
 def headline(runs: list[Run]) -> list[str]:
-    """One line a task: its main measure beside the baselines."""
+    """Table with the main measure of each task next to the baselines."""
     names = ("chance", "copy_input", "nearest_train")
     lines = table_head(["task", "measure", "n", "model (95 %)", *names])
     for run in runs:
@@ -121,8 +121,8 @@ def headline(runs: list[Run]) -> list[str]:
         prefixed = [
             metric
             for name in MAIN
-            for metric, who in sorted(by_metric, key=str)
-            if who is None and metric.split(":")[-1] == name
+            for metric, baseline in sorted(by_metric, key=str)
+            if baseline is None and metric.split(":")[-1] == name
         ]
         if prefixed:
             metric = prefixed[0]

@@ -55,16 +55,16 @@ def test_fbank_is_kaldis():
     random = np.random.default_rng(0)
     seconds = np.arange(4000) / 16000
     wave = (0.3 * np.sin(2 * np.pi * 440 * seconds) + 0.05 * random.standard_normal(4000) + 0.1).astype(np.float32)
-    found = fbank(torch.from_numpy(wave)[None], 128)[0].numpy()
-    assert found.shape == (23, 128)
-    np.testing.assert_allclose(found, kaldi_fbank(wave, 128), atol=2e-3)
+    result = fbank(torch.from_numpy(wave)[None], 128)[0].numpy()
+    assert result.shape == (23, 128)
+    np.testing.assert_allclose(result, kaldi_fbank(wave, 128), atol=2e-3)
 
 
 def test_silence_is_kaldis_floor_and_batches_are_independent():
     waves = torch.stack([torch.zeros(1600), torch.rand(1600) - 0.5])
-    found = fbank(waves, 128)
-    assert bool((found[0] == float(np.log(np.float32(1.1920929e-07)))).all())
-    torch.testing.assert_close(fbank(waves[1:], 128)[0], found[1])
+    result = fbank(waves, 128)
+    assert bool((result[0] == float(np.log(np.float32(1.1920929e-07)))).all())
+    torch.testing.assert_close(fbank(waves[1:], 128)[0], result[1])
 
 
 def test_fbank_keeps_its_precision_under_autocast():
@@ -78,23 +78,23 @@ def published_sounds(wave: np.ndarray) -> np.ndarray:
     """What ImageBind's `load_and_transform_audio_data` does with a wave, its in-place arithmetic included."""
     wave = torch.from_numpy(wave.copy())
     last = Fraction(max(len(wave) / 16000 - 2, 0))
-    found = []
+    result = []
     for index in range(3):
         start = last / 2 * index
         clip = wave[int(start * 16000) : int((start + 2) * 16000)]
         clip -= clip.mean()
         mels = fbank(clip[None], 128)[0].T
-        found.append((F.pad(mels, (0, 204 - mels.shape[1])) + 4.268) / 9.138)
-    return torch.stack(found)[:, None].numpy()
+        result.append((F.pad(mels, (0, 204 - mels.shape[1])) + 4.268) / 9.138)
+    return torch.stack(result)[:, None].numpy()
 
 
 @pytest.mark.parametrize("samples", [8000, 32000, 32001, 50003, 80000, 160000])
 def test_sounds_are_the_published_three_clips(samples):
     random = np.random.default_rng(samples)
     wave = (0.2 * random.standard_normal(samples) + np.linspace(-0.3, 0.4, samples)).astype(np.float32)
-    found = audio_clips(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
-    assert found.shape == (2, 3, 1, 128, 204)
-    np.testing.assert_allclose(found[1].numpy(), published_sounds(wave), atol=1e-4)
+    result = audio_clips(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
+    assert result.shape == (2, 3, 1, 128, 204)
+    np.testing.assert_allclose(result[1].numpy(), published_sounds(wave), atol=1e-4)
 
 
 def test_clips_start_where_the_published_sampler_starts_them():
@@ -105,9 +105,9 @@ def test_clips_start_where_the_published_sampler_starts_them():
 
 def test_sounds_are_padded_before_the_normalisation_and_very_short_ones_refused():
     waves = torch.rand(1, 8000, generator=torch.Generator().manual_seed(0)) - 0.5
-    found = audio_clips(waves, OPTIONS.audio)
-    torch.testing.assert_close(found[:, 0], found[:, 2], atol=1e-4, rtol=1e-4)
-    assert bool((found[..., 48:] == torch.tensor(4.268) / 9.138).all()) and found[..., :48].std() > 0.01
+    result = audio_clips(waves, OPTIONS.audio)
+    torch.testing.assert_close(result[:, 0], result[:, 2], atol=1e-4, rtol=1e-4)
+    assert bool((result[..., 48:] == torch.tensor(4.268) / 9.138).all()) and result[..., :48].std() > 0.01
     with pytest.raises(ValueError, match="at least 400 samples"):
         audio_clips(torch.zeros(1, 399), OPTIONS.audio)
 
@@ -142,7 +142,7 @@ def test_pictures_are_prepared_as_the_published_code_prepares_them_to_the_bit(sh
 @pytest.mark.parametrize(("frames", "clips"), [(1, 1), (2, 1), (5, 3), (8, 4)])
 def test_videos_are_clips_of_two_frames(frames, clips):
     video = bytes_of(2, 3, frames, 16, 16)
-    found = video_clips(video, OPTIONS.vision)
-    assert found.shape == (2, clips, 3, 2, 224, 224)
-    torch.testing.assert_close(found[1, -1, :, 1], normalised_images(video[1:, :, -1])[0])
-    torch.testing.assert_close(found[0, 0, :, 0], normalised_images(video[:1, :, 0])[0])
+    result = video_clips(video, OPTIONS.vision)
+    assert result.shape == (2, clips, 3, 2, 224, 224)
+    torch.testing.assert_close(result[1, -1, :, 1], normalised_images(video[1:, :, -1])[0])
+    torch.testing.assert_close(result[0, 0, :, 0], normalised_images(video[:1, :, 0])[0])

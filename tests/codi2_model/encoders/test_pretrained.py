@@ -120,15 +120,15 @@ def pixels(images: torch.Tensor, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)) -> t
 def test_clip_is_transformers_own(clip_folder):
     family, whole = built("clip", clip_folder), CLIPModel.from_pretrained(clip_folder).eval()
     images = bytes_of(2, 3, 32, 32)
-    found = family.features("image", images, 1)
-    assert found.shape == (2, 1, 24) and family.width == 24
+    result = family.features("image", images, 1)
+    assert result.shape == (2, 1, 24) and family.width == 24
     expected = whole.get_image_features(pixels(images, IMAGE_MEAN, IMAGE_STD)).pooler_output
-    torch.testing.assert_close(found[:, 0], expected)
+    torch.testing.assert_close(result[:, 0], expected)
     grid = family.features("image", images, 5)
     assert grid.shape == (2, 5, 24)
-    torch.testing.assert_close(grid[:, :1], found)
+    torch.testing.assert_close(grid[:, :1], result)
     video = torch.stack([images, images.flip(-1), images], dim=2)
-    mean = (2 * found + family.features("image", images.flip(-1), 1)) / 3
+    mean = (2 * result + family.features("image", images.flip(-1), 1)) / 3
     torch.testing.assert_close(family.features("video", video, 1), mean)
     assert family.features("image", torch.rand(1, 3, 50, 50), 1).shape == (1, 1, 24)
     with pytest.raises(ValueError, match="a grid of side 5, expected 1 to 4"):
@@ -141,17 +141,17 @@ def test_a_tower_saved_alone_is_read_too(tmp_path, clip_folder, siglip_folder):
     for name, kind in (("clip", ClipFamily), ("siglip", SiglipFamily)):
         family = built(name, clip_folder if kind is ClipFamily else siglip_folder)
         family.model.save_pretrained(tmp_path / name)
-        alone = built(name, str(tmp_path / name))
-        torch.testing.assert_close(alone.features("image", images, 1), family.features("image", images, 1))
+        single = built(name, str(tmp_path / name))
+        torch.testing.assert_close(single.features("image", images, 1), family.features("image", images, 1))
 
 
 @torch.no_grad()
 def test_siglip_is_transformers_own(siglip_folder):
     family, tower = built("siglip", siglip_folder), SiglipVisionModel.from_pretrained(siglip_folder).eval()
     images = bytes_of(2, 3, 32, 32)
-    found = family.features("image", images, 1)
-    assert found.shape == (2, 1, 32)
-    torch.testing.assert_close(found[:, 0], tower(images).pooler_output)
+    result = family.features("image", images, 1)
+    assert result.shape == (2, 1, 32)
+    torch.testing.assert_close(result[:, 0], tower(images).pooler_output)
     with pytest.raises(ValueError, match="image: 5 slots, expected 1"):
         family.features("image", images, 5)
 
@@ -179,9 +179,9 @@ def test_images_are_prepared_as_transformers_prepares_them_with_pil(clip_folder,
         (SiglipFamily, siglip_folder, SiglipImageProcessorPil(size={"height": 32, "width": 32}, resample=resample)),
     ):
         values = kind.describe(folder)["config"]
-        found = kind({"config": {**values, "preprocessor": {"resample": resample}}}).prepare(images / 127.5 - 1)
+        result = kind({"config": {**values, "preprocessor": {"resample": resample}}}).prepare(images / 127.5 - 1)
         wanted = theirs(list(images.permute(0, 2, 3, 1).numpy()), return_tensors="pt")["pixel_values"]
-        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+        torch.testing.assert_close(result, wanted, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [16000, 30000, 96000])
@@ -192,9 +192,9 @@ def test_clap_mels_are_the_feature_extractors(clap_folder, samples, front):
     family = ClapFamily({"config": {**values, "preprocessor": settings}})
     wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * 0.2
     expected = ClapFeatureExtractor(**settings)(wave, sampling_rate=48000, return_tensors="pt")["input_features"]
-    found = family.mels(torch.from_numpy(wave)[None])
-    assert found.shape == (1, 1, 201, 16)
-    torch.testing.assert_close(found[:, 0], expected[:, 0].float(), atol=2e-3, rtol=1e-4)
+    result = family.mels(torch.from_numpy(wave)[None])
+    assert result.shape == (1, 1, 201, 16)
+    torch.testing.assert_close(result[:, 0], expected[:, 0].float(), atol=2e-3, rtol=1e-4)
 
 
 def test_clap_mels_at_the_published_sizes_are_the_feature_extractors():
@@ -203,9 +203,9 @@ def test_clap_mels_at_the_published_sizes_are_the_feature_extractors():
     wave = np.random.default_rng(1).standard_normal(48000 * 3).astype(np.float32) * 0.1
     extractor = ClapFeatureExtractor(truncation="rand_trunc")
     expected = extractor(wave, sampling_rate=48000, return_tensors="pt")["input_features"]
-    found = family.mels(torch.from_numpy(wave)[None])
-    assert found.shape == (1, 1, 1001, 64)
-    torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=1e-4)
+    result = family.mels(torch.from_numpy(wave)[None])
+    assert result.shape == (1, 1, 1001, 64)
+    torch.testing.assert_close(result, expected.float(), atol=2e-3, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -217,15 +217,15 @@ def test_clap_is_transformers_own(tmp_path, fused):
     seconds = torch.arange(16000) / 16000
     waves = torch.stack([0.5 * torch.sin(2 * torch.pi * f * seconds) for f in (300.0, 2500.0)])
     waves += 0.02 * torch.randn(2, 16000)
-    found = family.features("audio", waves[:, None], 1)
-    assert found.shape == (2, 1, 24)
+    result = family.features("audio", waves[:, None], 1)
+    assert result.shape == (2, 1, 24)
     heard = [w.numpy() for w in resample(waves, 16000, 48000)]
     mels = ClapFeatureExtractor.from_pretrained(folder)(heard, sampling_rate=48000, return_tensors="pt")
     inputs = mels["input_features"].float()
     expected = whole.audio_projection(
         whole.audio_model(inputs, is_longer=torch.zeros(2, 1, dtype=torch.bool)).pooler_output
     )
-    torch.testing.assert_close(found[:, 0], expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(result[:, 0], expected, atol=1e-4, rtol=1e-3)
     with pytest.raises(ValueError, match="maximum of 2 s"):
         family.features("audio", torch.zeros(1, 1, 40000), 1)
 
@@ -236,12 +236,12 @@ def test_imagebind_is_read_from_its_folder(imagebind_folder, imagebind):
     assert family.modalities == ("image", "video", "audio") and family.width == 24
     images = bytes_of(2, 3, 28, 28)
     prepared = pixels(images, IMAGE_MEAN, IMAGE_STD)
-    found = family.features("image", images, 1)
-    torch.testing.assert_close(found[:, 0], imagebind.embed("vision", prepared))
+    result = family.features("image", images, 1)
+    torch.testing.assert_close(result[:, 0], imagebind.embed("vision", prepared))
     torch.testing.assert_close(family.features("image", images, 10), imagebind.tokens(prepared, 3))
     assert family.features("audio", torch.rand(2, 1, 32000) - 0.5, 1).shape == (2, 1, 24)
     still = images[:, :, None].expand(-1, -1, 4, -1, -1)
-    torch.testing.assert_close(family.features("video", still, 1), found)
+    torch.testing.assert_close(family.features("video", still, 1), result)
     video = bytes_of(2, 3, 4, 28, 28)
     clips = torch.stack([family.features("video", video[:, :, i : i + 2], 1) for i in (0, 2)]).mean(dim=0)
     torch.testing.assert_close(family.features("video", video, 1), clips)
@@ -315,6 +315,6 @@ def test_half_precision_takes_the_same_media(clip_folder, clap_folder, imagebind
         family = built(kind, source)
         modality = "audio" if kind == "clap" else "image"
         expected = family.features(modality, media[modality], 1)
-        found = family.to(torch.bfloat16).features(modality, media[modality], 1)
-        assert found.dtype == torch.bfloat16
-        assert torch.nn.functional.cosine_similarity(found.float(), expected, dim=-1).min() > 0.99
+        result = family.to(torch.bfloat16).features(modality, media[modality], 1)
+        assert result.dtype == torch.bfloat16
+        assert torch.nn.functional.cosine_similarity(result.float(), expected, dim=-1).min() > 0.99

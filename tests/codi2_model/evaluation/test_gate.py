@@ -73,7 +73,7 @@ def test_a_few_lucky_samples_are_not_enough(tmp_path: Path) -> None:
     few = MIN_DIFFERING - 1
     runs = evaluated(store, drawn([1.0] * few), drawn([0.0] * few))
     decision = decide(store, GATE, "b1", "new", "old", runs)
-    assert not decision.promoted and f"in {few} samples that differ" in decision.reason
+    assert not decision.promoted and f"only {few} samples differ" in decision.reason
 
 
 def test_without_pairs_nothing_is_promoted_and_the_reason_names_what_was_scored(tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ def test_equal_models_are_never_promoted_and_never_fall(values: list[float]) -> 
 def test_what_is_asked_for_wrongly_is_said_before_any_work() -> None:
     tasks = {"text_to_image", "text_to_audio"}
     Gate().check(tasks)
-    for gate, said in (
+    for gate, message in (
         (Gate(metrics=("accuracy",)), "--metric accuracy: no such metric; available: feature_top1"),
         (Gate(guards=("reasoning:answered",)), "--guard reasoning:answered: the recipe has no task reasoning"),
         (Gate(metrics=("text_to_audio:feature_top1",)), "measured only on text_to_image, exemplar_learning"),
         (Gate(limit=0), "--gate-samples 0: must be at least 1"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             gate.check(tasks)
     with pytest.raises(UsageError, match="choose another --guard"):
         Gate(guards=("feature_top1",)).check({"text_to_audio"})
@@ -178,10 +178,10 @@ def test_held_out_samples_that_a_model_has_trained_on_are_no_pairs_and_the_decis
     trained(store, "old", "b2")
     trained(store, "new", "b2", start="base")  # by the weights it began with
     assert find_contamination(Catalog(store), "b2", ["old"]) == Contamination()
-    found = find_contamination(Catalog(store), "b2", ["new", "old"])
-    assert found.samples == {"draw-0", "draw-1", "draw-2"}
+    result = find_contamination(Catalog(store), "b2", ["new", "old"])
+    assert result.samples == {"draw-0", "draw-1", "draw-2"}
     runs = evaluated(store, drawn([1.0] * 3 + [0.0] * 9), drawn([0.0] * 12))
-    decision = decide(store, GATE, "b2", "new", "old", runs, found)
+    decision = decide(store, GATE, "b2", "new", "old", runs, result)
     assert [line.n for line in decision.lines] == [9, 9] and decision.lines[0].gain == 0.0
     assert not decision.promoted and "3 held-out samples excluded" in decision.reason
 

@@ -39,9 +39,9 @@ def test_frechet_of_two_gaussians_is_the_closed_form() -> None:
 def test_frechet_in_the_spanned_subspace_is_that_of_the_whole_space(n: int, shrink: bool) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(n, 40)), 0.3 + rng.normal(size=(n + 5, 40)) @ np.diag(np.linspace(0.5, 2, 40))
-    found = frechet(x, y, shrink)
-    assert found.value == pytest.approx(exact_frechet(x, y, found.shrinkage), rel=1e-5)
-    assert found.n == (n, n + 5) and all((w > 0) == shrink for w in found.shrinkage)
+    result = frechet(x, y, shrink)
+    assert result.value == pytest.approx(exact_frechet(x, y, result.shrinkage), rel=1e-5)
+    assert result.n == (n, n + 5) and all((w > 0) == shrink for w in result.shrinkage)
     assert frechet(x, x, shrink).value == pytest.approx(0, abs=1e-9)
 
 

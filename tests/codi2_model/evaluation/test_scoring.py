@@ -108,17 +108,17 @@ def test_train_answers_hold_prompt_and_reply_texts(catalog: Catalog) -> None:
 
 
 def test_the_leak_check_counts_targets_that_train_shows(catalog: Catalog) -> None:
-    shown, targets = set(), {}
+    train_media, targets = set(), {}
     rows = sample_rows(catalog, None, "train") + sample_rows(catalog, None, "test")
     for sample in load_samples(catalog.store, rows).values():
         media = [part for message in sample.prompt for part in message["content"]] + sample.reply
         if sample.row.split == "train":
-            shown |= {part["asset_id"] for part in media if part["type"] != "text"}
+            train_media |= {part["asset_id"] for part in media if part["type"] != "text"}
         elif sample.target["type"] != "text":
             targets.setdefault(sample.row.task, set()).add(sample.target["asset_id"])
-    found = leaks(catalog, None)
-    assert found == [Leak(task, len(targets[task] & shown), len(targets[task])) for task in sorted(targets)]
-    assert Leak("text_to_audio", 9, 9) in found  # the drawn data has nine tones, and every split all of them
+    result = leaks(catalog, None)
+    assert result == [Leak(task, len(targets[task] & train_media), len(targets[task])) for task in sorted(targets)]
+    assert Leak("text_to_audio", 9, 9) in result  # the drawn data has nine tones, and every split all of them
 
 
 def test_a_sample_that_its_shard_lacks_is_named(catalog: Catalog) -> None:

@@ -27,8 +27,8 @@ def test_judges_see_images_as_transformers_prepares_them_with_pil(tmp_path: Path
     random = np.random.default_rng(0)
     for pixels in (random.integers(0, 2, (51, 90, 3)) * 255, random.integers(0, 256, (77, 50, 3))):
         image = Image.fromarray(pixels.astype(np.uint8))
-        wanted = theirs(image, return_tensors="pt")["pixel_values"][0]
-        torch.testing.assert_close(image_preprocessing(tmp_path)(image), wanted, atol=1e-6, rtol=0)
+        expected = theirs(image, return_tensors="pt")["pixel_values"][0]
+        torch.testing.assert_close(image_preprocessing(tmp_path)(image), expected, atol=1e-6, rtol=0)
 
 
 def test_the_inception_of_fid_takes_its_published_names(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_dreambench_has_four_pictures_a_prompt_and_both_protocols(
 
 def test_dreambench_scores_the_subject_itself_as_it_should(weights: Path, dreambooth: Path) -> None:
     asked = dreambench.requests(dreambooth, 2, 0)
-    shown = [dreambench.opened(dreambench.pictures(dreambooth, r.about["subject"])[0]) for r in asked]
+    shown = [dreambench.cached_image(dreambench.image_files(dreambooth, r.about["subject"])[0]) for r in asked]
     scores = {(f.metric, f.baseline): f.scores for f in dreambench.score(dreambooth, asked, shown, Networks(weights))}
     for judge in ("dino", "clip_i"):
         assert list(scores[(f"{judge}_shown", None)].values()) == pytest.approx([1, 1], abs=1e-5)
@@ -290,7 +290,7 @@ def test_coco_takes_one_caption_a_picture(checkpoint: Path, weights: Path, coco:
     found = figures(result)
     assert found[("text_to_image", "clip_score", None)]["n"] == 4
     assert found[("text_to_image", "fid_other_network", None)]["value"] > 0
-    same = coco30k.score(coco, asked, [coco30k.real(coco, request) for request in asked], Networks(weights))
+    same = coco30k.score(coco, asked, [coco30k.real_image(coco, request) for request in asked], Networks(weights))
     assert next(f.value for f in same if f.metric == "fid_other_network") == pytest.approx(0, abs=1e-4)
     own, real = (
         next(f.scores for f in same if f.metric == "clip_score" and f.baseline == who) for who in (None, "real")

@@ -94,8 +94,8 @@ def test_features_are_fed_back_as_in_training(model, processor, parts):
         features = {m.modality: torch.stack(m.features)[None] for m in writer.replies[0].media()}
         batch = processor([talk], training=True)
         batch.pop("labels")
-        given = model.encoders.features("image", batch["images"][:1])
-        forced = model(**batch, features={"image": torch.cat([given, features["image"]]), "audio": features["audio"]})
+        inputs = model.encoders.features("image", batch["images"][:1])
+        forced = model(**batch, features={"image": torch.cat([inputs, features["image"]]), "audio": features["audio"]})
         encoded = model(**batch)
     scale = processor.config.scale
     for modality, row in (("image", 1), ("audio", 0)):
@@ -196,5 +196,5 @@ def test_predicted_features_are_those_of_the_feature_loss(model, processor, mixe
         losses = model(**processor(mixed, training=True)).losses
     cosine = torch.nn.functional.cosine_similarity(torch.cat(predicted), torch.cat(true), dim=-1)
     torch.testing.assert_close(1 - cosine.mean(), losses["feature_cosine"], atol=1e-5, rtol=1e-5)
-    alone = predict_features(model, processor, [mixed[3]])[0][0]
-    torch.testing.assert_close(alone, predicted[3], atol=1e-4, rtol=1e-4)
+    single = predict_features(model, processor, [mixed[3]])[0][0]
+    torch.testing.assert_close(single, predicted[3], atol=1e-4, rtol=1e-4)

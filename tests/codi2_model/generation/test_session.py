@@ -40,10 +40,10 @@ def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, pro
 
 def test_a_session_says_what_generate_says_at_the_first_turn(model, processor, parts):
     content = [parts.text("What do you see? "), parts.image("blue")]
-    alone = model.generate(processor, [[parts.user(*content)]], max_new_tokens=6, steps=2, seed=5)[0]
-    said = Session(model, processor).reply(content, max_new_tokens=6, steps=2, seed=5)
-    assert [p["type"] for p in said] == [p["type"] for p in alone]
-    assert [p.get("text") for p in said] == [p.get("text") for p in alone]
+    single = model.generate(processor, [[parts.user(*content)]], max_new_tokens=6, steps=2, seed=5)[0]
+    reply = Session(model, processor).reply(content, max_new_tokens=6, steps=2, seed=5)
+    assert [p["type"] for p in reply] == [p["type"] for p in single]
+    assert [p.get("text") for p in reply] == [p.get("text") for p in single]
 
 
 def test_a_turn_given_up_halfway_was_never_said(model, processor, parts):

@@ -60,8 +60,8 @@ def test_accumulation_and_workers_change_neither_the_gradient_nor_the_losses(
     names = {"image", "audio"} if stage == "decoders" else {"tokens", "feature_cosine", "feature_mse", "diffusion"}
     assert losses.keys() == {*names, "loss"}
     for accumulation, world in ((2, 1), (4, 1), (1, 2), (2, 2)):
-        found, others = gradient(config, stage, shards, start, accumulation, world)
-        assert float((found - expected).norm() / expected.norm()) < 1e-5, (accumulation, world)
+        result, others = gradient(config, stage, shards, start, accumulation, world)
+        assert float((result - expected).norm() / expected.norm()) < 1e-5, (accumulation, world)
         assert others == pytest.approx(losses, rel=1e-5)
 
 

@@ -36,7 +36,7 @@ def test_the_presets_are_valid_and_so_are_their_model_settings(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("colour", 1, "unknown key colour"),
         ("align.stepz", 1, "unknown key align.stepz"),
@@ -57,13 +57,13 @@ def test_the_presets_are_valid_and_so_are_their_model_settings(name: str) -> Non
         ("threads", -1, "threads must not be negative"),
     ],
 )
-def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path: str, value: Any, said: str) -> None:
+def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path: str, value: Any, message: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(changed(path, value)))
     with pytest.raises(ConfigError) as error:
         TrainConfig.from_yaml(file)
     assert str(error.value).startswith(f"{file}: ")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_exponents_without_a_dot_are_numbers() -> None:

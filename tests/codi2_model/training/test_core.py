@@ -59,16 +59,16 @@ def test_schedules_end_where_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"ema": 1.0}, r"align\.ema must lie in \[0, 1\)"),
         ({"spike_factor": 0.5}, r"align\.spike_factor must be above 1, or 0"),
         ({"schedule": "steps"}, r"align\.schedule must be one of cosine, constant, linear, wsd"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(change: dict[str, object], said: str) -> None:
+def test_settings_that_make_no_sense_are_named(change: dict[str, object], message: str) -> None:
     data = TrainConfig.from_yaml("test").to_dict()
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         TrainConfig.from_dict({**data, "align": {**data["align"], **change}})
 
 
@@ -107,17 +107,17 @@ def test_tensorboard_reads_what_a_run_wrote(whole_run: Path) -> None:
     from tensorboardX.record_writer import open_file  # type: ignore[import-not-found]
 
     assert open_file
-    found = set()
+    result = set()
     for path in (whole_run / "tensorboard").glob("events.*"):
         data, place = path.read_bytes(), 0
         while place < len(data):
             size = int.from_bytes(data[place : place + 8], "little")
             event = Event.FromString(data[place + 12 : place + 12 + size])
-            found |= {(value.tag, event.step) for value in event.summary.value}
+            result |= {(value.tag, event.step) for value in event.summary.value}
             place += 16 + size
     rows = curve(whole_run)
-    assert ("align/train/image", 1) in found and ("mllm/validation/text_to_image_retrieval", 4) in found
-    assert {step for tag, step in found if tag == "mllm/train/loss"} == {
+    assert ("align/train/image", 1) in result and ("mllm/validation/text_to_image_retrieval", 4) in result
+    assert {step for tag, step in result if tag == "mllm/train/loss"} == {
         row["step"] for row in rows if row["stage"] == "mllm" and row["split"] == "train"
     }
 

@@ -45,12 +45,12 @@ def plant(monkeypatch: pytest.MonkeyPatch, bad: set[int], factor: float, plus: f
 )
 def test_a_planted_spike_or_a_loss_that_is_not_finite_is_skipped_and_said(
     aligned: TrainConfig, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], factor: float, plus: float, said: str,
+    capsys: pytest.CaptureFixture[str], factor: float, plus: float, message: str,
 ) -> None:  # fmt: skip
     plant(monkeypatch, {10}, factor, plus)
     train(aligned, shards, tmp_path)
     lines = [line for line in capsys.readouterr().err.splitlines() if ": skipped," in line]
-    assert len(lines) == 1 and lines[0].startswith("align 10: ") and said in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("align 10: ") and message in lines[0]
     assert [row["step"] for row in curve(tmp_path) if row["split"] == "train" and "grad_norm" not in row] == [10]
     progress = checkpoint.load_progress(tmp_path / "checkpoints" / "1-align-0000011")
     assert len(progress.norms) == 10 and max(progress.norms) < 100

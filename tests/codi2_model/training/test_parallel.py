@@ -92,10 +92,10 @@ def test_kills_in_the_middle_of_checkpoints_change_no_bit(
     file.write_text(yaml.safe_dump(config.to_dict()))
     command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
     kills = 0
-    for wanted in ("2-decoders", "3-mllm"):
+    for expected in ("2-decoders", "3-mllm"):
 
-        def half_written(wanted: str = wanted) -> bool:
-            return bool(list((out / "checkpoints").glob(f".tmp-{wanted}*")))
+        def half_written(expected: str = expected) -> bool:
+            return bool(list((out / "checkpoints").glob(f".tmp-{expected}*")))
 
         kill_when(half_written, command)
         kills += half_written()  # as it was when the process died

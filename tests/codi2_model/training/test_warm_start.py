@@ -29,9 +29,9 @@ def test_a_run_that_learns_nothing_ends_with_the_weights_and_words_it_began_with
     other = replace(one_step(config, 1e-30), seed=config.seed + 1, model={**config.model, "sampling_steps": 3})
     final = train(other, shards, tmp_path, quiet=True, start=whole_run / "final")
     assert weights_digest(final) == weights_digest(whole_run / "final")
-    made, given = CoDi2Processor.from_pretrained(final), CoDi2Processor.from_pretrained(whole_run / "final")
-    assert made.tokenizer.get_vocab() == given.tokenizer.get_vocab()
-    assert made.config.sampling_steps == 3 != given.config.sampling_steps
+    warm_started, original = CoDi2Processor.from_pretrained(final), CoDi2Processor.from_pretrained(whole_run / "final")
+    assert warm_started.tokenizer.get_vocab() == original.tokenizer.get_vocab()
+    assert warm_started.config.sampling_steps == 3 != original.config.sampling_steps
     with pytest.raises(RunError, match="differs in start"):
         train(other, shards, tmp_path, quiet=True)
 
@@ -82,9 +82,9 @@ def test_the_champion_is_found_by_its_name_and_names_the_run(
     assert resolve_start(store, CHAMPION, config) is None  # none is in place: from scratch
     identity = weights_digest(whole_run / "final")[:16]
     promote(store, identity, str(whole_run / "final"), "first")
-    found = resolve_start(store, CHAMPION, config)
-    assert found is not None and found.checkpoint_id == identity
-    assert resolve_start(store, str(whole_run / "final"), config) == found
+    result = resolve_start(store, CHAMPION, config)
+    assert result is not None and result.checkpoint_id == identity
+    assert resolve_start(store, str(whole_run / "final"), config) == result
     assert len({run_id(config, "b1"), run_id(config, "b2"), run_id(config, "b1", identity)}) == 3
     with pytest.raises(UsageError, match="neither a checkpoint folder"):
         resolve_start(store, "0123456789abcdef", config)

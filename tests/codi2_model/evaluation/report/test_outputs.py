@@ -67,9 +67,9 @@ def test_clips_are_films_on_the_page_and_strips_on_the_sheet(tmp_path: Path) -> 
     clip = GenerationItem("c", "text_to_video", [{"role": "user", "content": []}], [{"type": "video", "value": frames}])
     written = write_generations(tmp_path, [clip])
     assert '<video controls loop muted playsinline preload="metadata" src="media/c-o0.mp4"' in written.page.read_text()
-    shown = decode_video(written.media[0].read_bytes())
-    assert shown.shape == (8, 34, 34, 3)  # sides made even
-    assert shown[0, 16, 16, 0] > 200 and shown[-1, 16, 16, 2] > 200
+    video = decode_video(written.media[0].read_bytes())
+    assert video.shape == (8, 34, 34, 3)  # sides made even
+    assert video[0, 16, 16, 0] > 200 and video[-1, 16, 16, 2] > 200
     strip = np.asarray(video_strip(frames, 32)).astype(int)
     assert strip.shape == (36, 128, 3)
     assert strip[18, 16].tolist() == [255, 0, 0] and strip[18, 112].tolist() == [0, 0, 255]
