@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codi2_model.config import CoDi2Config
     from codi2_model.modeling import CoDi2ForConditionalGeneration, CoDi2Output
-    from codi2_model.processor import CoDi2Batch, CoDi2Processor
+    from codi2_model.modules.batch import CoDi2Batch
+    from codi2_model.processor import CoDi2Processor
 
 _MODULES = {
-    "CoDi2Batch": "codi2_model.processor",
+    "CoDi2Batch": "codi2_model.modules.batch",
     "CoDi2Config": "codi2_model.config",
     "CoDi2ForConditionalGeneration": "codi2_model.modeling",
     "CoDi2Output": "codi2_model.modeling",

@@ -271,6 +271,7 @@ def report(
 
 
 def divergence_error(stage: Stage, step: int, bad: int, fault: str, losses: dict[str, float]) -> TrainingDiverged:
+    """The error for too many skipped steps, with the last losses and a remedy."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != ZERO_LOSS)
     return TrainingDiverged(
         f"stage {stage.name}: {bad} steps in a row were skipped, the last was step {step} ({fault}; {values}); "

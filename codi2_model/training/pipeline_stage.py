@@ -73,10 +73,8 @@ def train_and_record(request: TrainRequest) -> str:
     if recorded := finished(store, identity):
         return str(recorded["uri"])
     about = f"a training on {build_id}"
-    with (
-        lease(store, identity, about=about),
-        cache_lease(store, identity, about),
-    ):  # one of several equal trainings runs
+    # one of several equal trainings runs, the others wait for it
+    with lease(store, identity, about=about), cache_lease(store, identity, about):
         if recorded := finished(store, identity):
             return str(recorded["uri"])
         return run_training(request, config, catalog, build_id, start)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from codi2_datasets.formats.sample import Part, Sample
 from codi2_model.config import MODALITIES
+from codi2_model.modules.batch import CoDi2Batch
 from codi2_model.modules.conversation_layout import ConversationPart, MediumPosition, reference_indices
 from codi2_model.modules.losses import NO_LOSS
-from codi2_model.processor import CoDi2Batch, CoDi2Processor
+from codi2_model.processor import CoDi2Processor
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import MediaCache, Record, ShardSet
 

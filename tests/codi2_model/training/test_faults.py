@@ -41,7 +41,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, bad: set[int], factor: float, plus: f
 
 
 @pytest.mark.parametrize(
-    ("factor", "plus", "said"), [(1e4, 0.0, "times the recent median"), (1.0, float("nan"), "gradient norm nan")]
+    ("factor", "plus", "message"), [(1e4, 0.0, "times the recent median"), (1.0, float("nan"), "gradient norm nan")]
 )
 def test_a_planted_spike_or_a_loss_that_is_not_finite_is_skipped_and_said(
     aligned: TrainConfig, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
