@@ -1,3 +1,5 @@
+"""Model configuration: presets, overrides, validation."""
+
 from __future__ import annotations
 
 import subprocess

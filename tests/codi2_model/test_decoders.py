@@ -1,3 +1,5 @@
+"""Diffusion decoders, guidance, references, and the vocoder."""
+
 from __future__ import annotations
 
 import pytest
@@ -108,7 +110,7 @@ def test_training_lowers_the_loss_with_every_kind_of_prediction(prediction, part
 
 
 def test_a_trained_decoder_draws_what_its_features_say(parts, train_steps):
-    """Two features, two colours: after a few steps each is drawn in its own."""
+    """Two features and two colours: after a few training steps each feature gives its colour."""
     config = parts.config()
     torch.manual_seed(0)
     decoder = build_decoder(config, "image").train()

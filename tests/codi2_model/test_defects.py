@@ -1,4 +1,4 @@
-"""The defects of the official code (see docs/model.md): each test shows that ours does the opposite."""
+"""Defects of the official code (see docs/model.md): each test shows that this code does not have one of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_3_slots_and_features_that_differ_in_number_are_an_error_that_names_the_
 
 @torch.no_grad()
 def test_4_generated_features_are_fed_back_as_given_ones_are(model, processor, parts):
-    """What follows a generated picture is what follows the same feature in a training batch."""
+    """The tokens after a generated image equal those after the same feature in a training batch."""
     from codi2_model.generation.decode_loop import Writer
     from codi2_model.generation.events import Options
 
@@ -103,7 +103,7 @@ def test_8_pins_are_of_today_and_no_debugger_is_imported():
 
 
 def test_9_no_layer_of_imagebind_stays_random_whichever_published_names_its_file_has():
-    """The official copy's audio head has a layer more than Meta's: loading there was not strict, and left it out."""
+    """The audio head of the official copy has one more layer than Meta's; its loading was not strict and skipped it."""
     sizes = {"vision": {"width": 32, "depth": 1, "heads": 4}, "audio": {"width": 16, "depth": 1, "heads": 2}}
     options = ImageBindOptions.from_dict({"out_dim": 24, "trunks": ["vision", "audio"], **sizes})
     metas = ImageBind(options).state_dict()

@@ -1,3 +1,5 @@
+"""Encoders, contrastive loss, and log-mel spectrograms."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The model: forward pass, losses, loading and saving."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -140,7 +142,7 @@ def test_weight_0_leaves_the_diffusion_loss_out(parts, processor, mixed):
 
 
 def test_targets_give_no_gradient_to_the_encoders(parts, processor):
-    """Else the features could shrink towards what is easy to predict."""
+    """Otherwise features could collapse to what is easy to predict."""
     model = CoDi2ForConditionalGeneration.build(parts.config(loss_weights={"tokens": 0, "diffusion": 0}))
     talk = [parts.user(parts.text("Draw a dog.")), parts.assistant(parts.image())]
     model(**processor([talk], training=True)).loss.backward()

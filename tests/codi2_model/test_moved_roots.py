@@ -1,4 +1,4 @@
-"""A root moved within a bucket, copied out of it, or into it: its models are found where it is now."""
+"""Models of a root that was moved within a bucket, or copied out of or into it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_storage.store import Store
 
 
 def trained(store: Store, cache: Path, value: float) -> str:
-    """A recorded and promoted run with weights of one number."""
+    """A recorded and promoted run whose weights have one value."""
     final = cache / "runs/train-1/final" if not store.is_local else Path(store.path("runs/train-1/final"))
     final.mkdir(parents=True, exist_ok=True)
     (final / "config.json").write_text("{}")
@@ -27,7 +27,7 @@ def trained(store: Store, cache: Path, value: float) -> str:
 
 @pytest.fixture(params=["local", "bucket", "memory"])
 def roots(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store]:
-    """Where a root is, and where it will be."""
+    """Old and new location of a root."""
     base = str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}"
     if request.param == "bucket":
         base = f"{request.getfixturevalue('bucket')}/{tmp_path.name}"

@@ -1,4 +1,4 @@
-"""The published model: counted in full on the meta device, and run shrunk, every part out of its real format."""
+"""The published model: parameter counts on the meta device, and a reduced copy with all parts in their real formats."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def save_llama(folder):
 
 
 def small_imagebind():
-    """The options that the encoders' own tests shrink to, with 32 coordinates out."""
+    """Reduced options as in the tests of the encoders, with 32 output coordinates."""
     from tests.codi2_model.encoders.conftest import SMALL
 
     return ImageBindOptions.from_dict({**SMALL, "trunks": ["vision", "audio"], "out_dim": 32})
@@ -71,7 +71,7 @@ def small_imagebind():
 
 @pytest.fixture(scope="module")
 def shrunk(tmp_path_factory):
-    """The paper preset's overrides: every part from a folder or file in its published format."""
+    """Overrides of the preset `paper`: every part from a folder or file in its published format."""
     import dataclasses
 
     root = tmp_path_factory.mktemp("paper")

@@ -1,3 +1,5 @@
+"""The processor: layout, labels, media, errors."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -203,7 +205,7 @@ def test_the_gpu_preset_uses_the_chat_template_and_vocabulary_of_its_package(par
 
 
 def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):
-    """Frames at 8 a second -> 4 frames at 4 a second -> 8 frames again, each of the four shown twice."""
+    """8 frames per second -> 4 frames at 4 per second -> 8 frames again, each of the four twice."""
     from codi2_model.modules.media import to_frames
 
     shades = np.repeat(np.arange(10, dtype=np.uint8) * 20, 32 * 32 * 3).reshape(10, 32, 32, 3)

@@ -1,4 +1,4 @@
-"""Published pipelines, shrunk: saved in their real format, loaded through the real path, trained and sampled."""
+"""Reduced published pipelines: saved in their real format, loaded, trained and sampled."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_published_weights_are_loaded_strictly_and_a_missing_part_is_named(kind,
 
 
 def test_unclip_draws_what_the_pipeline_of_diffusers_draws(folders):
-    """The same features, noise and schedule through StableUnCLIPImg2ImgPipeline itself."""
+    """StableUnCLIPImg2ImgPipeline with the same features, noise and schedule."""
     from diffusers import DDIMScheduler, DDPMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
     from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection

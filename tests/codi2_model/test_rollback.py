@@ -1,4 +1,4 @@
-"""Going back to the model that was in place before."""
+"""Rollback to the previously promoted model."""
 
 from __future__ import annotations
 

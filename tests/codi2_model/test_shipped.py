@@ -1,4 +1,4 @@
-"""The weights that come with the package: loaded where a root has none of its own, small enough, and able to answer."""
+"""The shipped weights: used by roots without a promoted model, size, generation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The design of the preset `small` at a tiny size: slots predicted at once, decoders that hear states, a pretrained text encoder."""
+"""The design of the preset `small` at a tiny size: parallel slots, decoders with hidden states, a pretrained text encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network that enlarges images: read out of its package, kept in checkpoints, and used where people look."""
+"""The upscaler: loading from its package, storage in checkpoints, use for display."""
 
 from __future__ import annotations
 

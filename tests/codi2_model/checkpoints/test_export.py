@@ -1,4 +1,4 @@
-"""Weights made small: the same model in half the bytes, in several files, known to the catalog under its run."""
+"""Export of a checkpoint: bfloat16 weights in several files, recorded in the catalog under the same run."""
 
 from __future__ import annotations
 

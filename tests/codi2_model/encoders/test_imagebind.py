@@ -1,3 +1,5 @@
+"""ImageBind: published parameter names and sizes, embeddings, options, errors."""
+
 from __future__ import annotations
 
 import dataclasses

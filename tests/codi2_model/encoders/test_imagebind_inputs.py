@@ -1,3 +1,5 @@
+"""Preparation of ImageBind inputs, compared with the published code."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -23,7 +25,7 @@ OPTIONS = ImageBindOptions()
 
 
 def kaldi_fbank(wave: np.ndarray, mels: int) -> np.ndarray:
-    """Kaldi's compute-fbank-feats in plain loops, from its documentation: hanning, no dither, 16 kHz, 25 ms / 10 ms."""
+    """Kaldi's compute-fbank-feats in plain loops, from its documentation: Hanning, no dither, 16 kHz, 25 ms / 10 ms."""
     wave = wave.astype(np.float64) - wave.astype(np.float64).mean()
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)
 
@@ -75,7 +77,7 @@ def test_fbank_keeps_its_precision_under_autocast():
 
 
 def published_sounds(wave: np.ndarray) -> np.ndarray:
-    """What ImageBind's `load_and_transform_audio_data` does with a wave, its in-place arithmetic included."""
+    """`load_and_transform_audio_data` of ImageBind for a waveform, with its in-place arithmetic."""
     wave = torch.from_numpy(wave.copy())
     last = Fraction(max(len(wave) / 16000 - 2, 0))
     result = []

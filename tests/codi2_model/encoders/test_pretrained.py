@@ -1,3 +1,5 @@
+"""Published encoder families: features, loading, preprocessing, errors."""
+
 from __future__ import annotations
 
 import json
@@ -46,7 +48,7 @@ FRONT = {"feature_size": 16, "max_length_s": 2, "frequency_min": 50, "truncation
 
 
 def shake(model: torch.nn.Module) -> None:
-    """Norms, biases and statistics away from their start, where a mix-up would not show."""
+    """Random norms, biases and statistics, because with initial values a confusion would not be detected."""
     torch.manual_seed(5)
     for value in [*model.parameters(), *model.buffers()]:
         if value.is_floating_point():
@@ -97,7 +99,7 @@ def imagebind_folder(tmp_path_factory, imagebind, small_imagebind) -> str:
 
 
 def built(kind: str, source: str):
-    """As a loader does: sizes read, built on the meta device, filled."""
+    """Build a family like the loader: read sizes, build on the meta device, load."""
     options = json.loads(json.dumps(FAMILIES[kind].describe(source)))
     with torch.device("meta"):
         family = FAMILIES[kind](options)
@@ -108,7 +110,7 @@ def built(kind: str, source: str):
 
 
 def bytes_of(*shape: int) -> torch.Tensor:
-    """Media in [-1, 1] that are bytes, as everything that was ever an image file."""
+    """Media in [-1, 1] that are exact byte values, as from image files."""
     return torch.randint(0, 256, shape) / 127.5 - 1
 
 

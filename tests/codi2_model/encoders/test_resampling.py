@@ -1,3 +1,5 @@
+"""Band-limited resampling of audio."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Bit-exact reimplementation of PIL's resize."""
+
 from __future__ import annotations
 
 import numpy as np

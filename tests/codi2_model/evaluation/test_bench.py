@@ -1,4 +1,4 @@
-"""The open bench end to end on a real, small checkpoint and build; its report the same each time."""
+"""The suite `open` end to end on a small checkpoint and build, and its reproducible report."""
 
 from __future__ import annotations
 

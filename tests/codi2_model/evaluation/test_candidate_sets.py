@@ -1,4 +1,4 @@
-"""Candidates are of the truth's own kind, differ from it in what is asked, and are what other edits give."""
+"""Candidate sets: modality, differing property, results of other edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint on disk -> metrics in the catalog and a page, the same each time."""
+"""Evaluation of a checkpoint: reproducible metrics in the catalog and a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate: on scores made up here, in a real catalog."""
+"""The promotion gate, with artificial scores in a real catalog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every measure gives the answer that is known beforehand."""
+"""Metrics against known values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codi2_model.evaluation.statistics import paired_gain
 
 
 def exact_frechet(x: np.ndarray, y: np.ndarray, weights: tuple[float, float]) -> float:
-    """By the formula, with the whole matrices."""
+    """Frechet distance by the formula, with full matrices."""
     matrices = []
     for rows, weight in zip((x, y), weights, strict=True):
         c = np.cov(rows.T, bias=True)

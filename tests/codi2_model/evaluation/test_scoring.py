@@ -1,4 +1,4 @@
-"""What the truth, a copy, nothing and a constant earn from the judges, on a real small build."""
+"""Scores of the truth, a copy, a missing and a constant answer, on a small build."""
 
 from __future__ import annotations
 

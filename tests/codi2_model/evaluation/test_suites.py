@@ -1,4 +1,4 @@
-"""Published suites end to end: small random judges in the files that transformers writes, data in the published formats."""
+"""Published suites end to end, with small random judges in the format of transformers and data in the published formats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREPROCESSOR = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test."""
+    """A separate cache for every test."""
     monkeypatch.setenv("CODI2_CACHE", str(tmp_path / "cache"))
     return cache_home()
 

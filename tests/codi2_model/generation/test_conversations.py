@@ -1,3 +1,5 @@
+"""Generation of replies, feature prediction, and generation options."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -51,7 +53,7 @@ def prompts(mixed):
 
 @pytest.fixture(scope="module")
 def trained(parts, processor, mixed):
-    """A model that has learnt the mixed conversations by heart (its encoders and decoders as they began)."""
+    """A model that has memorised the mixed conversations (with untrained encoders and decoders)."""
     model = CoDi2ForConditionalGeneration.build(parts.config(loss_weights={"diffusion": 0}), seed=0)
     for part in (model.encoders, model.decoders, model.aligners):
         part.requires_grad_(False)
@@ -82,7 +84,7 @@ def test_a_model_that_has_learnt_replies_in_the_order_it_learnt(trained, process
 
 
 def test_features_are_fed_back_as_in_training(model, processor, parts):
-    """What generation computes token by token is what a training forward computes with the predicted features in the slots."""
+    """Token by token generation equals a training forward pass with the predicted features in the slots."""
     talk = [
         parts.user(parts.text("Draw "), parts.image("black")),
         parts.assistant(parts.image("red"), parts.audio(200)),

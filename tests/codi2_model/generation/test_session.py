@@ -1,3 +1,5 @@
+"""Sessions: reuse of the key-value cache, rewinding, interrupted turns."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +13,7 @@ from codi2_model.modeling import media_of
 
 
 def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, processor, parts):
-    """The second prompt's last hidden state, over the cache, is the one that a full reading with the same features gives."""
+    """The last hidden state of the second prompt, with the cache, equals that of a full prefill with the same features."""
     session = Session(model, processor)
     first = session.reply(
         [parts.text("Draw a red dog like "), parts.image("red")], modalities=("image",), steps=2, seed=3

@@ -1,3 +1,5 @@
+"""Sequence packing."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""The gradient of a step does not depend on how its batch is cut: into micro-batches, over workers, into packed rows."""
+"""The gradient of a step does not depend on micro-batches, workers or packing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Step = tuple[torch.Tensor, dict[str, float]]
 
 @pytest.fixture(scope="module")
 def mixed(config: TrainConfig) -> TrainConfig:
-    """Words, images and audio in a step of 8 samples, replies of one word and of many, every loss among them."""
+    """Text, images and audio in a step of 8 samples, with short and long replies and all losses."""
     tasks = {"text_to_image": 1.0, "text_to_audio": 1.0, "text_instruction": 2.0, "exemplar_learning": 1.0}
     return replace(
         config,
@@ -31,7 +31,7 @@ def mixed(config: TrainConfig) -> TrainConfig:
 
 
 def gradient(config: TrainConfig, name: str, shards: list[str], start: Path, accumulation: int, world: int) -> Step:
-    """The mean gradient over the workers, computed one after the other, and their mean losses."""
+    """Mean gradient and mean losses over the workers, computed one after the other."""
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
     table, options, runtime = ShardSet(shards), config.stage(name), Runtime(torch.device("cpu"))
     stage = STAGE_FACTORIES[name](model, processor, table, MediaCache(table, processor.medium, 100), config, runtime)

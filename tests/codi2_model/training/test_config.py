@@ -1,4 +1,4 @@
-"""Training configs are validated whole, and errors name the file and the key."""
+"""Validation of training configs; errors name the file and the key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEST = yaml.safe_load((PRESETS / "test.yaml").read_text())
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The test preset with one key (dotted path) replaced; None as value removes it."""
+    """The config `test` with one key (dotted path) replaced; None removes it."""
     data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(TEST))
     *way, last = path.split(".")
     inner = data
@@ -89,3 +89,11 @@ def test_every_shipped_config_can_be_read_and_so_can_its_model(name: str) -> Non
     config = TrainConfig.from_yaml(name)
     assert model_config(config).modalities
     assert TrainConfig.from_dict(config.to_dict(), "again") == config
+
+
+def test_the_former_key_workers_is_read_and_kept_in_what_run_ids_are_hashed_from() -> None:
+    data = TrainConfig.from_yaml("test").to_dict()
+    assert data["workers"] == 0 and "dataloader_workers" not in data
+    assert TrainConfig.from_dict(data | {"workers": 3}).dataloader_workers == 3
+    with pytest.raises(ConfigError, match="workers is the former name of dataloader_workers"):
+        TrainConfig.from_dict(data | {"dataloader_workers": 1})

@@ -1,4 +1,4 @@
-"""Moving averages, the guard against spikes, schedules, and what TensorBoard gets."""
+"""Moving averages, spike guard, learning rate schedules, TensorBoard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that are skipped, and checkpoints that are replaced, in whole runs."""
+"""Skipped steps and replaced checkpoints in whole runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import curve
 
 @pytest.fixture
 def aligned(config: TrainConfig) -> TrainConfig:
-    """Pictures alone, so that the loss is computed once a step."""
+    """Images only, so that there is one loss per step."""
     none = {name: replace(config.stage(name), steps=0) for name in ("decoders", "mllm")}
     tasks = {"text_to_image": 1.0}
     stage = replace(config.align, steps=12, tasks=tasks, spike_factor=20.0, checkpoint_every=11, clip=0.0)
@@ -31,7 +31,7 @@ def aligned(config: TrainConfig) -> TrainConfig:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, bad: set[int], factor: float, plus: float) -> None:
-    """Make the losses of some steps (from 1) `factor` times as large, and `plus` more, which leaves the gradient alone."""
+    """Multiply the losses of some steps (from 1) by `factor`, and add `plus`, which does not change the gradient."""
     right, calls = align.align_loss, iter(range(1, 1000))
 
     def spoiled(*arguments: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The pieces of the loop: learning rate, seeds, the retrieval score, the journal and the plot."""
+"""Parts of the training loop: learning rate, seeds, retrieval score, journal, plot."""
 
 from __future__ import annotations
 

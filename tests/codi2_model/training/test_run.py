@@ -1,4 +1,4 @@
-"""A run: resumes to the bit after any interruption, refuses what would mix two runs, stops where it diverges."""
+"""Training runs: bit-exact resume, rejection of another run's folder, divergence."""
 
 from __future__ import annotations
 

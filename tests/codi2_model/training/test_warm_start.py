@@ -1,4 +1,4 @@
-"""A run that begins with the weights of another: it has them, says what does not fit, and is known by them."""
+"""Warm start: initial weights from a checkpoint, errors for a different model, run ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codi2_storage.store import Store
 
 
 def one_step(config: TrainConfig, lr: float) -> TrainConfig:
-    """The config with a single step, of the last stage."""
+    """The config with a single step of the last stage."""
     align, decoders = replace(config.align, steps=0), replace(config.decoders, steps=0)
     return replace(config, align=align, decoders=decoders, mllm=replace(config.mllm, steps=1, warmup=0, lr=lr))
 

@@ -1,4 +1,4 @@
-"""A generation folder stands by itself, escapes what it shows and can be written again."""
+"""Generation folders: relative links, escaping, rewriting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of samples: decided by the seed, shared by ranks, resumed exactly."""
+"""The order of samples: seeded, shared by ranks, resumed exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards as a table: the same samples as WebDataset's own reader, the same media as the processor's; bad ones named."""
+"""Access to shards: equal to the reader of WebDataset and to the processor; errors name the shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples found in tars: the same as Python's own reader finds, over many shards; what is broken is named."""
+"""The index of tars: equal to Python's tarfile, over many shards; errors name the shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimisers: what is decayed, which matrices are Muon's, and states that go on."""
+"""Optimisers: weight decay, the matrices of Muon, resumed states."""
 
 from __future__ import annotations
 
