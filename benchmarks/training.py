@@ -23,8 +23,8 @@ from codi2_model.training.data.mixture import Loader, Mixture
 from codi2_model.training.data.shards import MediaCache, ShardSet, expand
 from codi2_model.training.loop import Runtime, Stage, backward, thaw
 from codi2_model.training.metrics.meter import Meter
-from codi2_model.training.parallel import prepare
-from codi2_model.training.run import MAKERS, train_texts
+from codi2_model.training.parallel import configure_layers
+from codi2_model.training.run import STAGE_FACTORIES, train_texts
 from codi2_model.training.warm_start import model_config
 
 REPEATS, WARM_UP = 6, 6
@@ -63,7 +63,7 @@ def measure(stage: Stage, model: Any, config: TrainConfig, runtime: Runtime, pro
     with FlopCounterMode(display=False) as counter:
         step()
     flops = counter.get_total_flops()
-    prepare(model, config)  # from here on compiled, where the config says so
+    configure_layers(model, config)  # from here on compiled, where the config says so
     for _ in range(WARM_UP):
         step()
     pairs = [(timed(step), timed(product)) for _ in range(REPEATS)]
@@ -92,7 +92,7 @@ def main(config_name: str, *shards: str) -> None:
         if config.stage(name).steps == 0:
             continue
         model = CoDi2ForConditionalGeneration.build(asked, seed=config.seed)
-        stage = MAKERS[name](
+        stage = STAGE_FACTORIES[name](
             model, processor, table, MediaCache(table, processor.medium, config.cache_mb), config, runtime
         )
         width = asked.hidden_size

@@ -1,6 +1,6 @@
-"""CoDi-2: encoders -> in-projection -> Llama -> out-projection -> feature regression -> diffusion decoders.
+"""CoDi-2, an any-to-any model: encoders -> in-projection -> Llama -> feature head -> diffusion decoders.
 
-The names below load on first use, so that `import codi2_model` costs nothing (the command line's `--help` relies on it).
+The public names are imported on first use, so `import codi2_model` does not import torch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codi2_model.config import CoDi2Config
     from codi2_model.modeling import CoDi2ForConditionalGeneration, CoDi2Output
-    from codi2_model.processor import CoDi2Batch, CoDi2Processor
+    from codi2_model.modules.batch import CoDi2Batch
+    from codi2_model.processor import CoDi2Processor
 
-_HOME = {
-    "CoDi2Batch": "codi2_model.processor",
+_MODULES = {
+    "CoDi2Batch": "codi2_model.modules.batch",
     "CoDi2Config": "codi2_model.config",
     "CoDi2ForConditionalGeneration": "codi2_model.modeling",
     "CoDi2Output": "codi2_model.modeling",
@@ -25,9 +26,9 @@ __all__ = ["CoDi2Batch", "CoDi2Config", "CoDi2ForConditionalGeneration", "CoDi2O
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'codi2_model' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

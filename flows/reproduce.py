@@ -19,7 +19,7 @@ from codi2_flows.runtime.record_run import record_run
 from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_model.checkpoints.lookup import Trained, find
 from codi2_model.checkpoints.registry import UsageError
-from codi2_model.checkpoints.reproduce import compare_checkpoints, shards_at_hand, train_again
+from codi2_model.checkpoints.reproduce import compare_checkpoints, has_published_shards, reproduce_training
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import differences, environment
 from codi2_storage.catalog.lineage import code_version
@@ -57,7 +57,7 @@ def remake_build(root: str, build_id: str, scratch: str, workers: int) -> str:
 @task(name="reproduced checkpoint", **TASK_OPTIONS)
 def remake_checkpoint(root: str, trained: Trained, shards_root: str, folder: str) -> str:
     """Retrain on the shards of `shards_root`. Returns the folder of the new checkpoint."""
-    return str(train_again(Catalog(root), trained, Catalog(shards_root), Path(folder)))
+    return str(reproduce_training(Catalog(root), trained, Catalog(shards_root), Path(folder)))
 
 
 @flow(name="reproduce", validate_parameters=False)
@@ -88,7 +88,7 @@ def compare_reproduced_build(root: str, build_id: str, out: str, workers: int) -
 
 def compare_reproduced_checkpoint(root: str, trained: Trained, out: str, workers: int) -> Reproduced:
     shards_root = root
-    if not shards_at_hand(Catalog(root), trained.build_id):
+    if not has_published_shards(Catalog(root), trained.build_id):
         shards_root = Store(out).uri("build")
         rebuild_shards(root, trained.build_id, shards_root, workers)
     local = Store(out).local_path("run")

@@ -18,9 +18,9 @@ from codi2_flows.runtime.events import model_promoted
 from codi2_flows.runtime.record_run import record_run
 from codi2_flows.train_model import checkpoint
 from codi2_model.checkpoints.registry import PROMOTION, local_copy, promote, promoted, withdrawn
-from codi2_model.evaluation.contamination import learnt
+from codi2_model.evaluation.contamination import find_contamination
 from codi2_model.evaluation.gate import Decision, Gate, decide, record
-from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, continued
+from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, TrainRequest, up_to_date_champion
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.leases import lease
 from codi2_storage.store import Store
@@ -93,7 +93,7 @@ def train_candidate(store: Store, request: TrainRequest) -> str:
 
     With `start=champion`: if the champion was itself trained by this config on this build, it is not trained further.
     """
-    if request.start == CHAMPION and (uri := continued(store, request)):
+    if request.start == CHAMPION and (uri := up_to_date_champion(store, request)):
         return uri
     return checkpoint(request)
 
@@ -135,10 +135,10 @@ def compare_with_champion(store: Store, gate: Gate, candidate: Candidate, champi
     if identity == candidate.checkpoint_id:
         return Decision("", False, "this model is promoted already")
     champion_run = evaluate_on_build(store, champion["uri"], candidate.build_id, gate)["run_id"]
-    known = learnt(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
+    known = find_contamination(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
     decision = decide(*comparison, identity, (candidate_run, champion_run), known)
     if decision.promoted and (when := withdrawn(store, candidate.checkpoint_id)):
-        return decision.held(f"it was rolled back on {when[:10]}; `codi2 rollback --to` promotes it again")
+        return decision.rejected(f"it was rolled back on {when[:10]}; `codi2 rollback --to` promotes it again")
     return decision
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints: hashing, loading, the registry in the catalog, export in bfloat16, reproduction."""
+"""Checkpoints: hashing, loading and saving, the registry in the catalog, export in bfloat16, reproduction."""

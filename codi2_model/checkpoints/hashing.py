@@ -1,4 +1,4 @@
-"""Checkpoints by their content: hashes of the files that decide what a model does."""
+"""Hashes of checkpoints by content: of the weights, and of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def weights_digest(folder: str | Path) -> str:
 
 
 def settings_digest(folder: str | Path) -> str:
-    """Hash over what decides a checkpoint's replies beside its weights: configuration, vocabulary, chat template."""
+    """Hash of config, vocabulary and chat template: all files except the weights that affect a checkpoint's replies."""
     files = sorted(path for path in Path(folder).iterdir() if path.suffix in {".json", ".jinja"})
-    whole = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files)
-    return hashlib.sha256(whole).hexdigest()[:16]
+    content = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,4 +1,7 @@
-"""Where a model's weights come from and go to: new, out of published sources, or saved ones; `Sources` is mixed into the model."""
+"""Loading and saving of model weights: random, from published sources, or from a saved checkpoint.
+
+`Sources` is a mixin of the model.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,17 @@ if TYPE_CHECKING:
     from codi2_model.modeling import CoDi2ForConditionalGeneration
 
 
-def described(config: CoDi2Config) -> CoDi2Config:
-    """The config with the shapes of published parts as their sources say."""
+def with_source_shapes(config: CoDi2Config) -> CoDi2Config:
+    """The config with the shapes of published parts, read from their sources."""
     values = config.to_dict()
     for name, family in config.families.items():
         if family.source is not None:
-            found = family_class(name).describe(family.source)["config"]
-            values["families"][name]["config"] = {
-                **found,
-                **family.config,
-            }  # ImageBind's file says nothing of its shape
-    words = config.text_states
-    if words is not None and words.package is not None:
-        values["text_states"]["config"] = {**text_states_shape(words.package), **words.config}
+            source_config = family_class(name).describe(family.source)["config"]
+            # the config overrides the source: the published file of ImageBind has no shape
+            values["families"][name]["config"] = {**source_config, **family.config}
+    states = config.text_states
+    if states is not None and states.package is not None:
+        values["text_states"]["config"] = {**text_states_shape(states.package), **states.config}
     for modality in config.modalities:
         options = config.decoder(modality)
         if isinstance(options, PipelineOptions) and options.source is not None:
@@ -44,33 +45,33 @@ def described(config: CoDi2Config) -> CoDi2Config:
 
 
 class Sources:
-    """`build`, `from_pretrained`, `save_pretrained`."""
+    """Mixin with `build`, `from_pretrained` and `save_pretrained`."""
 
     config: Any
 
     @classmethod
     def build(cls, config: CoDi2Config, seed: int = 0) -> CoDi2ForConditionalGeneration:
-        """A new model; the same seed gives the same weights, and the caller's random state stays as it was.
+        """Create a model. Equal seeds give equal weights; the global random state does not change.
 
-        Published parts are read from their sources, strictly.
+        Published parts are loaded strictly from their sources.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            config = described(config)
-            # one after the other, and the LLM as it was read: memory stays near the weights' size
+            config = with_source_shapes(config)
+            # the language model is used as loaded, so memory stays near the size of the weights
             model: Any = cls(config, load_llm(config) if config.llm_source else None)  # type: ignore[call-arg]
             model.load_sources()
         return model.eval()
 
     def load_sources(self, llm: bool = False) -> None:
-        """Read the published encoders and decoders, and with `llm` the frozen language model, from their sources again."""
+        """Load published encoders and decoders, and with `llm` the frozen language model, from their sources."""
         model: Any = self
         for name, family in model.config.families.items():
             if family.source is not None and name in model.encoders.families:
                 model.encoders.families[name].load(family.source)
-        words = model.config.text_states
-        if words is not None and words.package is not None:
-            model.text_states.load(words.package)
+        states = model.config.text_states
+        if states is not None and states.package is not None:
+            model.text_states.load(states.package)
         for modality in model.config.modalities:
             options = model.config.decoder(modality)
             if isinstance(options, PipelineOptions) and options.source is not None:
@@ -85,7 +86,7 @@ class Sources:
                     own[target].copy_(value)
 
     def published_weights(self) -> set[str]:
-        """Names of the weights that stand in sources and that training leaves as they are."""
+        """Names of weights that are in published sources and not trained."""
         model: Any = self
         prefixes = [f"encoders.families.{name}." for name, family in model.config.families.items() if family.source]
         for modality, decoder in model.decoders.items():
@@ -98,32 +99,34 @@ class Sources:
         }
 
     def save_pretrained(self, folder: Any, **options: Any) -> None:
-        """As in transformers; with config.self_contained = False the published weights stay out."""
+        """As in transformers; with `config.self_contained` False, without the published weights."""
         model: Any = self
         if not model.config.self_contained and "state_dict" not in options:
-            kept = model.published_weights()
-            options["state_dict"] = {k: v for k, v in model.state_dict().items() if k not in kept}
+            published = model.published_weights()
+            options["state_dict"] = {k: v for k, v in model.state_dict().items() if k not in published}
         super().save_pretrained(folder, **options)  # type: ignore[misc]
         for file in Path(folder).glob("*.safetensors"):
-            as_new(file)  # safetensors writes for the owner alone
+            as_new(file)  # default permissions: safetensors restricts them to the owner
 
     @classmethod
     def from_pretrained(cls, folder: Any, *args: Any, **options: Any) -> Any:
-        """As in transformers, but strict: FileNotFoundError where the folder or its config is missing, ValueError where weights
-        are missing, left over or of another shape. In float32 unless `dtype` says otherwise, whatever they were saved in."""
+        """As in transformers, but strict, and in float32 unless `dtype` is given.
+
+        Raises FileNotFoundError if config.json is missing, ValueError for missing, unexpected or misshapen weights.
+        """
         options.setdefault("dtype", torch.float32)
         if not os.path.isfile(os.path.join(folder, "config.json")):
-            raise FileNotFoundError(f"no model in {folder}: config.json is missing")
-        wants_info = options.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(folder, *args, output_loading_info=True, **options)  # type: ignore[misc]
-        model, info = loaded
+            raise FileNotFoundError(f"{folder}: not a model folder, config.json is missing")
+        return_info = options.pop("output_loading_info", False)
+        result: Any = super().from_pretrained(folder, *args, output_loading_info=True, **options)  # type: ignore[misc]
+        model, info = result
         if not model.config.self_contained:
             info["missing_keys"] = set(info["missing_keys"]) - model.published_weights()
         faults = {
             k: sorted(map(str, info[k])) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]
         }
         if faults:
-            raise ValueError(f"weights in {folder} do not fit the model: {faults}")
+            raise ValueError(f"{folder}: weights do not fit the model: {faults}")
         if not model.config.self_contained:
             model.load_sources(llm=model.config.llm_source is not None and model.config.lora is not None)
-        return (model, info) if wants_info else model
+        return (model, info) if return_info else model

@@ -1,4 +1,4 @@
-"""What there is to make again: a build or a checkpoint by the name that a person gives. Knows no torch, so it is quick."""
+"""Lookup of a build or checkpoint by name, for reproduction. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Trained:
-    """A recorded checkpoint and its run."""
+    """A recorded checkpoint and its training run."""
 
     checkpoint: dict[str, Any]
-    """Its row of `checkpoints`."""
+    """Row of the table `checkpoints`."""
     run: dict[str, Any]
-    """Its run's row of `runs`."""
+    """Row of the table `runs`."""
     variant: bool
-    """It is another form of what the run ended with: smaller numbers, in smaller files."""
+    """Whether it is an exported form (bfloat16) of the final checkpoint of the run."""
 
     @property
     def checkpoint_id(self) -> str:
+        """Id of the checkpoint."""
         return str(self.checkpoint["checkpoint_id"])
 
     @property
     def build_id(self) -> str:
+        """Id of the build that it was trained on."""
         return str(self.run["build_id"])
 
 
 def find_trained(store: Store, name: str) -> Trained:
-    """A checkpoint by id (or its beginning), folder, URI, or as 'promoted'. Raises UsageError where the catalog knows none."""
+    """Find a recorded checkpoint by id (or prefix), folder, URI, or 'promoted'. Raises UsageError if there is none."""
     catalog = Catalog(store)
-    found = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint_id_of(store, name))
-    if not found:
-        raise UsageError(f"{name}: the catalog of {store.uri()} knows no build and no checkpoint of that name")
-    if len({row["checkpoint_id"] for row in found}) > 1:
-        raise UsageError(f"{name}: several checkpoints begin so: {', '.join(row['checkpoint_id'] for row in found)}")
-    checkpoint = found[0]
+    rows = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint_id_of(store, name))
+    if not rows:
+        raise UsageError(f"{name}: no build or checkpoint of that name in the catalog of {store.uri()}")
+    if len({row["checkpoint_id"] for row in rows}) > 1:
+        raise UsageError(f"{name}: prefix of several checkpoints: {', '.join(row['checkpoint_id'] for row in rows)}")
+    checkpoint = rows[0]
     runs = catalog.sql("select * from runs where run_id = ?", [checkpoint["run_id"]]).to_pylist()
     if not runs:
         raise UsageError(f"{name}: its run {checkpoint['run_id']} is not in the catalog of {store.uri()}")
@@ -49,25 +51,26 @@ def find_trained(store: Store, name: str) -> Trained:
 
 
 def checkpoint_id_of(store: Store, name: str) -> str:
+    """Id of a checkpoint by folder, URI or 'promoted'; other names are returned as they are."""
     if name == "promoted":
         row = promoted(store)
         if row is None:
-            raise UsageError(f"no model was ever promoted under {store.uri()}")
+            raise UsageError(f"no model has been promoted under {store.uri()}")
         return str(row["checkpoint_id"])
     if (Path(name) / "config.json").is_file() or "://" in name:
         return weights_digest(local_copy(name))[:16]
-    if store.exists(f"{name.rstrip('/')}/config.json"):  # a URI as the catalog has it
+    if store.exists(f"{name.rstrip('/')}/config.json"):  # a URI relative to the root
         return weights_digest(local_copy(store.uri(name.rstrip("/"))))[:16]
     return name
 
 
 def find(store: Store, name: str) -> str | Trained:
-    """The build whose id begins so, or 'latest'; else the checkpoint. Raises UsageError where there is neither."""
+    """Find a build by id, prefix or 'latest', else a checkpoint. Raises UsageError if there is neither."""
     catalog = Catalog(store)
     latest = catalog.latest_build() if name == LATEST else None
-    found = [latest] if latest else [commit.id for commit in catalog.builds() if name and commit.id.startswith(name)]
-    if len(found) > 1 and name not in found:
-        raise UsageError(f"{name}: several builds begin so: {', '.join(found)}")
-    if found:
-        return name if name in found else found[0]
+    builds = [latest] if latest else [commit.id for commit in catalog.builds() if name and commit.id.startswith(name)]
+    if len(builds) > 1 and name not in builds:
+        raise UsageError(f"{name}: prefix of several builds: {', '.join(builds)}")
+    if builds:
+        return name if name in builds else builds[0]
     return find_trained(store, name)

@@ -1,4 +1,4 @@
-"""Checkpoints as the catalog knows them: named by their weights, recorded with their run, promoted to serve."""
+"""Checkpoint registry in the catalog: recording runs and checkpoints, promotion, rollback, resolving names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.training.device import told
+from codi2_model.training.device import device_summary
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
@@ -21,20 +21,20 @@ from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 from codi2_storage.uris import located
 
-SLOT = "default"  # the one place a model is promoted to
-PROMOTION = "promotion"  # the lease of who changes what is in place
+SLOT = "default"  # name of the deployment that promotion changes
+PROMOTION = "promotion"  # lease for changes of the promoted model
 ROLLED_BACK = "rolled back from"
-SHIPPED = Path(__file__).parent.parent / "shipped"  # weights that come with the package, where it was built with them
-SHIPPED_NAME = "shipped"  # what they are called wherever a checkpoint is named
+SHIPPED = Path(__file__).parent.parent / "shipped"  # weights in the package, if it was built with them
+SHIPPED_NAME = "shipped"  # their name as a checkpoint
 
 
 class UsageError(ValueError):
-    """What was asked for is not there; the message says how to get it."""
+    """A command or argument cannot be carried out; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished training run, as it goes into the catalog."""
+    """A finished training run, to be recorded in the catalog."""
 
     run_id: str
     build_id: str
@@ -44,36 +44,35 @@ class TrainedRun:
     seed: int = 0
     workers: int = 1
     start: str | None = None
-    """Checkpoint whose weights it began with; None: from scratch."""
+    """Id of the checkpoint that it started from; None: from scratch."""
 
 
 @dataclass(frozen=True)
 class NamedCheckpoint:
-    """A checkpoint on this machine, and what people call it."""
+    """A local checkpoint folder and its name."""
 
     folder: Path
     name: str
 
 
 def checkpoint_folder(path: str | Path) -> Path:
-    """The folder of a checkpoint; `shipped` names the weights that come with the package. Raises FileNotFoundError where there
-    is none."""
+    """Folder of a checkpoint; `shipped` is the name of the weights in the package. Raises FileNotFoundError if missing."""
     folder = SHIPPED if str(path) == SHIPPED_NAME else Path(path)
     if folder == SHIPPED and not (folder / "config.json").is_file():
-        raise FileNotFoundError("no weights come with this package: give a checkpoint")
+        raise FileNotFoundError("this package has no shipped weights; name a checkpoint")
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint there (a folder with config.json is wanted)")
+        raise FileNotFoundError(f"{path}: not a checkpoint folder, config.json is missing")
     return folder
 
 
 def run_folder(store: Store, run_id: str) -> Path:
-    """Where a run works: in the root where that is local, else in the cache until it is put into the store."""
+    """Working folder of a run: in a local root, or for remote roots in the cache until it is uploaded."""
     local = store.local_path(f"runs/{run_id}")
     return Path(local) if local else cache_home() / "runs" / run_id
 
 
 def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[str, Any]]) -> str:
-    """Put a finished run into the catalog. Returns the checkpoint's id, the start of its weights' hash."""
+    """Record a finished run in the catalog. Returns the id of the checkpoint, a prefix of the hash of its weights."""
     weights = weights_digest(checkpoint)
     identity = weights[:16]
     name = f"runs/{run.run_id}"
@@ -90,30 +89,35 @@ def record(store: Store, run: TrainedRun, checkpoint: Path, metrics: list[dict[s
     }
     row |= {"config": json.dumps(run.config, sort_keys=True), "code_version": code_version(), "seconds": run.seconds}
     row |= {"seed": run.seed, "workers": run.workers, "start": run.start, "environment": environment()}
-    device, threads = told(folder)
+    device, threads = device_summary(folder)
     row |= {"device": device, "threads": threads, "created_at": now()}
     with Writer(store, run.run_id, "run") as writer:
         writer.append("runs", [row])
-        made = {"checkpoint_id": identity, "run_id": run.run_id, "step": run.step, "uri": uri, "sha256": weights}
-        writer.append("checkpoints", [made])
+        checkpoint_row = {
+            "checkpoint_id": identity,
+            "run_id": run.run_id,
+            "step": run.step,
+            "uri": uri,
+            "sha256": weights,
+        }
+        writer.append("checkpoints", [checkpoint_row])
         writer.append("metrics", [{"run_id": run.run_id, "checkpoint_id": identity, **metric} for metric in metrics])
     return identity
 
 
 def record_variant(store: Store, checkpoint: str, folder: Path, uri: str) -> str:
-    """Put another form of a recorded checkpoint (smaller numbers, say) into the catalog under the same run: here it lies in
-    `folder`, for everyone at `uri`.
+    """Record another form of a recorded checkpoint (such as an export in bfloat16) under the same run.
 
-    Returns its id. Raises UsageError where the catalog does not know the checkpoint's weights.
+    folder: its local copy; uri: its recorded location. Returns its id. Raises UsageError if the checkpoint is not recorded.
     """
     weights = weights_digest(folder)
-    found = Catalog(store).sql(
+    rows = Catalog(store).sql(
         "select run_id, step from checkpoints where checkpoint_id = ? order by run_id",
         [weights_digest(checkpoint)[:16]],
     )
-    if not found.num_rows:
-        raise UsageError(f"{checkpoint}: the catalog of {store.uri()} does not know these weights")
-    row = {**found.to_pylist()[0], "checkpoint_id": weights[:16], "uri": uri, "sha256": weights}
+    if not rows.num_rows:
+        raise UsageError(f"{checkpoint}: these weights are not recorded in the catalog of {store.uri()}")
+    row = {**rows.to_pylist()[0], "checkpoint_id": weights[:16], "uri": uri, "sha256": weights}
     if committed(store, f"variant-{weights[:16]}", "run") is None:
         with Writer(store, f"variant-{weights[:16]}", "run") as writer:
             writer.append("checkpoints", [row])
@@ -121,41 +125,40 @@ def record_variant(store: Store, checkpoint: str, folder: Path, uri: str) -> str
 
 
 def finished(store: Store, run_id: str) -> dict[str, Any] | None:
-    """The checkpoint of a run that was recorded before, as its row of `checkpoints`; None too where its files are gone."""
+    """Row of `checkpoints` of a finished run; None if it is not recorded or its files are gone."""
     if committed(store, run_id, "run") is None:
         return None
-    found = checkpoint_rows(store, "run_id = ?", run_id)
-    return next((row for row in found if Store(row["uri"]).exists("config.json")), None)
+    rows = checkpoint_rows(store, "run_id = ?", run_id)
+    return next((row for row in rows if Store(row["uri"]).exists("config.json")), None)
 
 
-def checkpoint_rows(store: Store, which: str = "true", *params: object) -> list[dict[str, Any]]:
-    """Rows of `checkpoints`, those that the SQL condition names; URIs as they can be opened now."""
-    query = f"select * from checkpoints where {which} order by checkpoint_id, run_id, uri"
+def checkpoint_rows(store: Store, condition: str = "true", *params: object) -> list[dict[str, Any]]:
+    """Rows of `checkpoints` that meet an SQL condition, with absolute URIs."""
+    query = f"select * from checkpoints where {condition} order by checkpoint_id, run_id, uri"
     return [located(store, row) for row in Catalog(store).sql(query, params).to_pylist()]
 
 
 def deployments(store: Store, name: str = SLOT) -> list[dict[str, Any]]:
-    """What was and is in place under a name, the present first; `until` is when the next took over. URIs as they can be opened
-    now."""
+    """Rows of `deployments` under a name, the current one first, with absolute URIs."""
     query = "select * from deployments where name = ? order by since desc, checkpoint_id"
     return [located(store, row) for row in Catalog(store).sql(query, [name]).to_pylist()]
 
 
 def promoted(store: Store) -> dict[str, Any] | None:
-    """The deployment in place, as its row of `deployments`."""
+    """Row of `deployments` of the promoted model; None if no model is promoted."""
     rows = deployments(store)
     return rows[0] if rows else None
 
 
 def promote(store: Store, checkpoint_id: str, uri: str, reason: str) -> None:
-    """Make a checkpoint the root's default. What was there before stays in the table."""
-    present = promoted(store)
-    since = now() if present is None else later(now(), str(present["since"]))
+    """Promote a checkpoint: make it the default model of the root. Earlier rows stay in the table."""
+    current = promoted(store)
+    since = now() if current is None else later(now(), str(current["since"]))
     deploy(store, SLOT, checkpoint_id, uri, since, reason)
 
 
 def deploy(store: Store, name: str, checkpoint_id: str | None, uri: str | None, since: str, reason: str) -> None:
-    """Add a row to `deployments`: from `since` on this stands under the name; no checkpoint: nothing any more."""
+    """Add a row to `deployments`: the checkpoint served under a name from `since` on; None: no longer any."""
     row = {"name": name, "checkpoint_id": checkpoint_id, "uri": uri, "since": since, "reason": reason}
     stamp = "".join(character for character in since if character.isalnum())
     with Writer(store, f"{name}-{stamp}-{checkpoint_id or 'nothing'}", "deployment") as writer:
@@ -163,14 +166,14 @@ def deploy(store: Store, name: str, checkpoint_id: str | None, uri: str | None, 
 
 
 def later(moment: str, than: str) -> str:
-    """The moment, or the one after `than` where the clock was set back: the last row is the one in place."""
+    """`moment`, or one microsecond after `than` if that is later (after a clock was set back), so that rows stay in order."""
     if moment > than:
         return moment
     return (datetime.fromisoformat(than) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
 
 
 def withdrawn(store: Store, checkpoint_id: str) -> str | None:
-    """When somebody rolled back from a checkpoint that was not put in place since; None where nobody did."""
+    """Time of the rollback from a checkpoint that has not been promoted since; None if there was none."""
     for row in deployments(store):
         if row["checkpoint_id"] == checkpoint_id:
             return None
@@ -180,46 +183,46 @@ def withdrawn(store: Store, checkpoint_id: str) -> str | None:
 
 
 def roll_back(store: Store, to: str | None = None) -> dict[str, Any]:
-    """Promote again what was in place before the present model, or the checkpoint whose id begins with `to`.
+    """Promote the model before the current one again, or the earlier one whose id begins with `to`.
 
-    Nothing is taken out of the table. Returns the earlier row of what is in place now. Raises UsageError where there is nothing
-    to go back to.
+    Adds a row to `deployments`. Returns the earlier row of the model. Raises UsageError if there is no such model.
     """
     with lease(store, PROMOTION, about="rollback"):
         rows = deployments(store)
         if not rows:
-            raise UsageError(f"no model was ever promoted under {store.uri()}: there is nothing to go back to")
-        present, *before = rows
-        found = [row for row in before if row["checkpoint_id"] != present["checkpoint_id"]]
+            raise UsageError(f"cannot roll back: no model has been promoted under {store.uri()}")
+        current, *earlier = rows
+        candidates = [row for row in earlier if row["checkpoint_id"] != current["checkpoint_id"]]
         if to is not None:
-            found = [row for row in found if row["checkpoint_id"].startswith(to)]
-        if not found:
-            why = (
-                f"{to} was never in place, or is now"
+            candidates = [row for row in candidates if row["checkpoint_id"].startswith(to)]
+        if not candidates:
+            reason = (
+                f"{to} was not promoted before, or is the promoted model"
                 if to
-                else f"{present['checkpoint_id']} is the first model in place"
+                else f"{current['checkpoint_id']} is the first promoted model"
             )
-            raise UsageError(f"{why} under {store.uri()}: nothing to go back to")
-        promote(store, found[0]["checkpoint_id"], found[0]["uri"], f"{ROLLED_BACK} {present['checkpoint_id']}")
-        return dict(found[0])
+            raise UsageError(f"cannot roll back under {store.uri()}: {reason}")
+        target = candidates[0]
+        promote(store, target["checkpoint_id"], target["uri"], f"{ROLLED_BACK} {current['checkpoint_id']}")
+        return dict(target)
 
 
 def resolve(root: str, checkpoint: str | None) -> Path:
-    """The local folder of a checkpoint, as `resolve_named` finds it."""
+    """Local folder of a checkpoint; names as in `resolve_named`."""
     return resolve_named(root, checkpoint).folder
 
 
 def name_of_folder(folder: str | Path) -> str:
-    """What a checkpoint is called of which no more is known than its folder."""
-    whole = Path(folder).resolve()
-    return SHIPPED_NAME if whole == SHIPPED.resolve() else whole.name
+    """Name of a checkpoint by its folder."""
+    path = Path(folder).resolve()
+    return SHIPPED_NAME if path == SHIPPED.resolve() else path.name
 
 
 def resolve_named(root: str, checkpoint: str | None) -> NamedCheckpoint:
-    """A checkpoint: the one named, else the promoted one, else the shipped one.
+    """Resolve a checkpoint by name. None: the promoted one, or else the shipped one.
 
-    It is named by a folder, an id, `shipped`, or a URI: a whole one, or one relative to the root, as the catalog has it. Its
-    own name is its id where the catalog found it, else that of its folder.
+    A name is a folder, an id (or prefix), `shipped`, or a URI, absolute or relative to the root. The result is named by its
+    id if it was found in the catalog, else by its folder. Raises UsageError if there is none.
     """
     if checkpoint == SHIPPED_NAME:
         return NamedCheckpoint(checkpoint_folder(checkpoint), SHIPPED_NAME)
@@ -232,24 +235,26 @@ def resolve_named(root: str, checkpoint: str | None) -> NamedCheckpoint:
             return NamedCheckpoint(SHIPPED, SHIPPED_NAME)
         if row is None:
             raise UsageError(
-                f"no promoted checkpoint under {root}: run `codi2 retrain demo --root {root}`, or give --checkpoint"
+                f"no promoted model under {root}: run `codi2 retrain demo --root {root}`, or set --checkpoint"
             )
         return NamedCheckpoint(local_copy(str(row["uri"])), str(row["checkpoint_id"]))
-    known = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint)
-    if known:
-        return NamedCheckpoint(local_copy(str(known[0]["uri"])), str(known[0]["checkpoint_id"]))
+    rows = checkpoint_rows(store, "starts_with(checkpoint_id, ?)", checkpoint)
+    if rows:
+        return NamedCheckpoint(local_copy(str(rows[0]["uri"])), str(rows[0]["checkpoint_id"]))
     name = checkpoint.rstrip("/").rpartition("/")[2]
     if store.exists(f"{checkpoint.rstrip('/')}/config.json"):
         return NamedCheckpoint(local_copy(store.uri(checkpoint.rstrip("/"))), name)
     if "://" in checkpoint:
         return NamedCheckpoint(local_copy(checkpoint), name)
-    raise UsageError(f"{checkpoint}: no checkpoint there (a folder with config.json is wanted), and no id in {root}")
+    raise UsageError(
+        f"{checkpoint}: neither a checkpoint folder with config.json, nor the id of a checkpoint in {root}"
+    )
 
 
 def local_copy(uri: str) -> Path:
-    """A folder on this machine with what is at the URI; downloaded once, and again where other files lie there now.
+    """Local folder with the files at a URI; remote files are downloaded once, and again if they change.
 
-    Raises FileNotFoundError where nothing lies there.
+    Raises FileNotFoundError if there are no files.
     """
     store = Store(uri)
     local = store.local_path("")
@@ -257,7 +262,7 @@ def local_copy(uri: str) -> Path:
         return Path(local.rstrip("/"))
     files = store.files()
     if not files:
-        raise FileNotFoundError(f"{uri}: no checkpoint there")
+        raise FileNotFoundError(f"{uri}: no files at this location")
     target = cache_home() / "checkpoints" / digest([store.uri(), [asdict(file) for file in files]])[:16]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -269,13 +274,13 @@ def local_copy(uri: str) -> Path:
             try:
                 part.replace(target)
             except OSError:
-                if not target.exists():  # else another process was faster
+                if not target.exists():  # otherwise another process has created it
                     raise
     return target
 
 
 def load_model(folder: str | Path) -> tuple[Any, Any]:
-    """(model, processor) of a checkpoint, ready to answer, on the GPU where there is one."""
+    """Load (model, processor) of a checkpoint in eval mode, on the GPU if there is one."""
     import torch
 
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
@@ -285,9 +290,10 @@ def load_model(folder: str | Path) -> tuple[Any, Any]:
 
 
 def now() -> str:
+    """The current time in UTC, in ISO format with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def stamp() -> dict[str, str]:
-    """When a run was recorded, and with what code and on what machine: columns of `runs`."""
+    """Columns of `runs`: time of recording, code version, environment."""
     return {"created_at": now(), "code_version": code_version(), "environment": environment()}

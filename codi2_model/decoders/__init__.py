@@ -1,4 +1,4 @@
-"""Diffusion decoders: features -> pictures, sounds or clips, and log-mel sounds -> waveforms."""
+"""Diffusion decoders: features -> images, audio or videos; vocoder: log-mel spectrograms -> waveforms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from codi2_model.config import CoDi2Config
 from codi2_model.decoders.diffusion import DiffusionDecoder, Reference
 from codi2_model.decoders.transformer import TransformerDecoder
-from codi2_model.decoders.unet import ClipUNetDecoder, UNetDecoder
+from codi2_model.decoders.unet import UNetDecoder, VideoUNetDecoder
 from codi2_model.decoders.vocoder import to_waveform
 from codi2_model.options import PipelineOptions, TransformerOptions
 
@@ -21,15 +21,15 @@ _PUBLISHED = {
 
 
 def pipeline_class(kind: str) -> Any:
-    """The decoder of a published pipeline; imported when it is asked for, as diffusers' pipelines take seconds."""
-    home, name = _PUBLISHED[kind].split(":")
-    return getattr(import_module(home), name)
+    """The decoder class of a published pipeline, imported on use because diffusers' pipelines take seconds."""
+    module, name = _PUBLISHED[kind].split(":")
+    return getattr(import_module(module), name)
 
 
 def build_decoder(config: CoDi2Config, modality: str) -> DiffusionDecoder:
-    """The decoder of a modality, as the config says; published ones with weights at random."""
+    """Build the decoder of a modality from the config; published ones with random weights."""
     options, shape = config.decoder(modality), config.media_shape(modality)
-    kind: Any = ClipUNetDecoder if len(shape) == 4 else UNetDecoder
+    kind: Any = VideoUNetDecoder if len(shape) == 4 else UNetDecoder
     if isinstance(options, PipelineOptions):
         kind = pipeline_class(options.kind)
     elif isinstance(options, TransformerOptions):
@@ -39,5 +39,12 @@ def build_decoder(config: CoDi2Config, modality: str) -> DiffusionDecoder:
 
 
 __all__ = [
-    "ClipUNetDecoder", "DiffusionDecoder", "Reference", "TransformerDecoder", "UNetDecoder", "build_decoder", "pipeline_class", "to_waveform",
+    "DiffusionDecoder",
+    "Reference",
+    "TransformerDecoder",
+    "UNetDecoder",
+    "VideoUNetDecoder",
+    "build_decoder",
+    "pipeline_class",
+    "to_waveform",
 ]  # fmt: skip

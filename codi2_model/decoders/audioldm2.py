@@ -1,7 +1,7 @@
-"""AudioLDM 2: a feature in the place of what its language model and its T5 encoder say of a prompt.
+"""AudioLDM 2 decoder: features replace the outputs of its language model and T5 encoder.
 
-Sounds come as waves (N, 1, samples) in [-1, 1] at 16 kHz. The autoencoder works on the log-mel pictures of AudioLDM: 1024-point
-Hann windows every 160 samples, 64 mels of Slaney's scale and norm up to 8 kHz, natural logarithm, not below 1e-5.
+Audio: waveforms (N, 1, samples) in [-1, 1] at 16 kHz. The autoencoder uses AudioLDM's log-mel spectrograms: Hann windows of
+1024 samples every 160 samples, 64 mels with Slaney scale and norm up to 8 kHz, natural logarithm with a minimum of 1e-5.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from codi2_model.decoders.diffusion import Condition
 from codi2_model.decoders.latent import Bridge, LatentDecoder, build
 
 N_FFT, HOP, MELS, RATE = 1024, 160, 64, 16_000
-GENERATED_TOKENS = 8  # that AudioLDM 2's language model writes
+GENERATED_TOKENS = 8  # length of the sequence from AudioLDM 2's language model
 
 
 class AudioLdm2Decoder(LatentDecoder):
+    """Audio decoder of AudioLDM 2, with its vocoder."""
+
     unet_class: ClassVar[Any] = AudioLDM2UNet2DConditionModel
 
     def __init__(self, *arguments: Any) -> None:
@@ -62,7 +64,7 @@ class AudioLdm2Decoder(LatentDecoder):
         ).sample
 
     def frames(self) -> int:
-        """Frames of a clip, rounded up to what the autoencoder and the UNet halve."""
+        """Mel frames, rounded up to a multiple of the downsampling of autoencoder and UNet."""
         fold = self.vae_factor() * 2 ** (len(self.unet.config.block_out_channels) - 1)
         return -(-(self.shape[-1] // HOP) // fold) * fold
 
@@ -92,7 +94,7 @@ def _filters() -> torch.Tensor:
 
 @torch.no_grad()
 def log_mel(waves: torch.Tensor) -> torch.Tensor:
-    """Waves (N, samples) -> (N, frames, 64), a frame every 160 samples."""
+    """Waveforms (N, samples) -> log-mel (N, frames, 64), one frame per 160 samples."""
     padded = F.pad(waves[:, None].float(), ((N_FFT - HOP) // 2, (N_FFT - HOP) // 2), mode="reflect")[:, 0]
     window = torch.hann_window(N_FFT, device=waves.device)
     spectrum = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True).abs()

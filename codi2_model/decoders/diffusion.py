@@ -1,13 +1,13 @@
-"""What all decoders share: the diffusion loss and the sampling loop, given features and perhaps the source of an edit.
+"""Base of the diffusion decoders: loss and sampling loop, conditioned on features and optional references.
 
-A decoder works on latents: our own on the medium itself, published ones behind their autoencoder. It says how to
-`encode` and `decode`, what its network gets of the features (`condition`), how it predicts (`denoise`), and on which way
-from noise to data (`make_path`).
+A decoder works on latents: those of an autoencoder in published decoders, the medium itself in the others. Subclasses
+define `encode` and `decode`, the network's condition from features (`condition`), its prediction (`denoise`), and the path
+between noise and data (`make_path`).
 
-- the source of an edit enters as reference channels beside the noise (InstructPix2Pix), with one channel that says if there is
-  any; a decoder may take more references than one;
-- classifier-free guidance (Ho and Salimans 2022): features are dropped for a share of the training items;
-- media are in [-1, 1] on the way in and in [0, 1] on the way out; both are checked.
+- References (the source of an edit first) are input channels in addition to the noise (InstructPix2Pix), with one more
+  channel that marks their presence.
+- Classifier-free guidance (Ho and Salimans 2022): features are dropped for a fraction of the training items.
+- Input media are in [-1, 1], output media in [0, 1]; both are checked.
 """
 
 from __future__ import annotations
@@ -23,47 +23,49 @@ from codi2_model.modules.losses import row_mean
 from codi2_model.modules.noise import Generators, normal, uniform
 
 Condition = dict[str, torch.Tensor]
-"""What a UNet gets of the features: tensors by name, rows first."""
+"""Condition of a network: tensors by name, batch first."""
 
 
 class Reference(NamedTuple):
-    """What decoders are to keep to: media (N, ...) in [-1, 1] and present (N,) bool, or several for each row: (N, K, ...) and
-    (N, K), the source of an edit first. What is not present counts as none."""
+    """Reference media (N, ...) in [-1, 1] and present (N,) bool, or several per row: (N, K, ...) and (N, K).
+
+    The source of an edit comes first. References with present False are ignored.
+    """
 
     media: torch.Tensor
     present: torch.Tensor
 
 
 class DiffusionDecoder(nn.Module):
-    """Features (N, slots, D) or (N, D) -> media of `shape`."""
+    """Base class of decoders: features (N, slots, D) or (N, D) -> media of `shape`."""
 
     takes_reference = True
     references = 1
-    """References that it takes at most."""
+    """Maximum number of references."""
 
     def __init__(self, options: Any, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float) -> None:
         super().__init__()
         self.options, self.shape, self.slots, self.feature_dim, self.scale = options, shape, slots, feature_dim, scale
         self._path: Path | None = None
 
-    # --- what a decoder says of itself
+    # --- to be defined by subclasses
 
     def schedule_options(self) -> dict[str, Any]:
         """Arguments of diffusers' schedulers."""
         raise NotImplementedError
 
     def make_path(self) -> Path:
-        """The way from noise to data."""
+        """The path between noise and data."""
         return SchedulePath(self.schedule_options())
 
     def condition(self, features: torch.Tensor, dropped: torch.Tensor) -> Condition:
-        """Features (N, slots, D), dropped (N,) bool: rows that are to look as if there were no features."""
+        """Condition from features (N, slots, D). dropped (N,) bool: rows without features, for guidance."""
         raise NotImplementedError
 
     def denoise(
         self, noisy: torch.Tensor, source: torch.Tensor | None, times: torch.Tensor, condition: Condition
     ) -> torch.Tensor:
-        """Latents (N, C, ...) with noise, source (N, references * (C + 1), ...), times (N,) -> the prediction (N, C, ...)."""
+        """Noisy latents (N, C, ...), source (N, references * (C + 1), ...), times (N,) -> prediction (N, C, ...)."""
         raise NotImplementedError
 
     def encode(self, media: torch.Tensor) -> torch.Tensor:
@@ -75,15 +77,16 @@ class DiffusionDecoder(nn.Module):
         return latents
 
     def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the latents of one medium."""
         return self.shape
 
     def trained(self) -> list[nn.Module]:
-        """The parts that training changes."""
+        """Modules that are trained."""
         return [self]
 
     def load(self, source: str) -> None:
-        """Fill the published parts from the folder they are published as."""
-        raise ValueError(f"a decoder of our own has no source, so {source} cannot be loaded")
+        """Load the published parts from a source. Raises ValueError for decoders without published parts."""
+        raise ValueError(f"{source}: this kind of decoder has no published weights to load")
 
     # --- loss and sampling
 
@@ -95,10 +98,10 @@ class DiffusionDecoder(nn.Module):
         generator: Generators = None,
         count: float | None = None,
     ) -> torch.Tensor:
-        """Weighted mean squared error of the prediction at random times, summed over the media and divided by `count` (N).
+        """Weighted mean squared error at random times, summed over the media and divided by `count` (default N).
 
-        features (N, D) or (N, slots, D); media (N, *shape) in [-1, 1]; reference: a `Reference`, or a tensor where all are
-        present; generator: one for all rows, or one per row. Raises ValueError for a wrong shape or range.
+        features: (N, D) or (N, slots, D). media: (N, *shape) in [-1, 1]. reference: a `Reference`, or a tensor if all are
+        present. generator: one for all rows, or one per row. Raises ValueError for a wrong shape or range.
         """
         features = self._checked_features(features)
         self._check_media(media, len(features), "media")
@@ -129,9 +132,9 @@ class DiffusionDecoder(nn.Module):
         guidance: float = 2.0,
         generator: Generators = None,
     ) -> torch.Tensor:
-        """From noise -> media (N, *shape) in [0, 1].
+        """Sample media (N, *shape) in [0, 1].
 
-        generator: one for all rows, or one per row (then a row does not depend on the others of its batch).
+        generator: one for all rows, or one per row (then a row does not depend on the rest of the batch).
         """
         result: torch.Tensor | None = None
         for result in self.sample_steps(features, reference, steps, guidance, generator):  # noqa: B007
@@ -148,7 +151,7 @@ class DiffusionDecoder(nn.Module):
         guidance: float = 2.0,
         generator: Generators = None,
     ) -> Iterator[torch.Tensor]:
-        """As `sample`, giving after each step the latents as they look so far, for `finish`; the last are the result."""
+        """As `sample`, but yield the estimated clean latents after each step, for `finish`; the last are the result."""
         features = self._checked_features(features)
         count = len(features)
         latents = normal((count, *self.latent_shape()), generator, features)
@@ -165,8 +168,8 @@ class DiffusionDecoder(nn.Module):
             if not guided:
                 return self.denoise(noisy, source, times, condition).float()
             both = self.denoise(torch.cat([noisy, noisy]), source, torch.cat([times, times]), condition).float()
-            given, plain = both.chunk(2)
-            return plain + guidance * (given - plain)
+            conditional, unconditional = both.chunk(2)
+            return unconditional + guidance * (conditional - unconditional)
 
         yield from self.path().sample(predict, latents, steps)
 
@@ -176,15 +179,15 @@ class DiffusionDecoder(nn.Module):
         return ((self.decode(latents).float() + 1.0) / 2.0).clamp(0.0, 1.0)
 
     def path(self) -> Path:
-        if self._path is None:  # made late: from_pretrained builds modules without storage
+        """The path between noise and data, created on first use."""
+        if self._path is None:  # not in __init__, where from_pretrained builds modules without storage
             self._path = self.make_path()
         return self._path
 
     def _source(
         self, reference: Reference | torch.Tensor | None, count: int, like: torch.Tensor
     ) -> torch.Tensor | None:
-        """Reference channels (N, references * (C + 1), ...): of each its latents, zeros where there is none, and a channel
-        of presence."""
+        """Reference channels (N, references * (C + 1), ...): per reference its latents (or zeros), and a presence channel."""
         if not self.takes_reference:
             return None
         channels, sides = like.shape[1], like.shape[2:]
@@ -195,13 +198,13 @@ class DiffusionDecoder(nn.Module):
             media, present = reference
             if media.ndim == len(self.shape) + 1:
                 media, present = media[:, None], present[:, None]
-            given = min(media.shape[1], self.references)
-            flat = media[:, :given].flatten(0, 1)
-            self._check_media(flat, count * given, "reference")
-            there = present[:, :given].to(like)
+            used = min(media.shape[1], self.references)
+            flat = media[:, :used].flatten(0, 1)
+            self._check_media(flat, count * used, "reference")
+            mask = present[:, :used].to(like)
             latents = self.encode(flat.to(like))
-            source[:, :given, :channels] = (latents * rows(there.flatten(), latents)).unflatten(0, (count, given))
-            source[:, :given, channels] = there.view(count, given, *[1] * len(sides))
+            source[:, :used, :channels] = (latents * rows(mask.flatten(), latents)).unflatten(0, (count, used))
+            source[:, :used, channels] = mask.view(count, used, *[1] * len(sides))
         return source.flatten(1, 2)
 
     def _checked_features(self, features: torch.Tensor) -> torch.Tensor:
@@ -213,9 +216,9 @@ class DiffusionDecoder(nn.Module):
             )
         return features
 
-    def _check_media(self, media: torch.Tensor, count: int, what: str) -> None:
+    def _check_media(self, media: torch.Tensor, count: int, name: str) -> None:
         if tuple(media.shape) != (count, *self.shape):
-            raise ValueError(f"decoder: {what} have shape {tuple(media.shape)}, expected {(count, *self.shape)}")
+            raise ValueError(f"decoder: {name} has shape {tuple(media.shape)}, expected {(count, *self.shape)}")
         if count and (float(media.min()) < -1.001 or float(media.max()) > 1.001):
             low, high = float(media.min()), float(media.max())
-            raise ValueError(f"decoder: {what} range from {low:.3f} to {high:.3f}, expected [-1, 1]")
+            raise ValueError(f"decoder: {name} has values from {low:.3f} to {high:.3f}, expected [-1, 1]")

@@ -1,6 +1,6 @@
-"""Stable Diffusion XL that listens to features through cross-attention of their own beside the text's (IP-Adapter, Ye et al. 2023).
+"""Stable Diffusion XL decoder with IP-Adapter (Ye et al. 2023): separate cross-attention for features and text.
 
-diffusers' own processors and projection, so that weights published for them load; the text is the empty prompt.
+Uses the processors and the projection of diffusers, so that weights published for them load. The text is the empty prompt.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from codi2_model.decoders.paths import rows
 
 
 class IpAdapterDecoder(LatentDecoder):
+    """Image decoder of Stable Diffusion XL with image tokens from features."""
+
     unet_class: ClassVar[Any] = UNet2DConditionModel
 
     no_prompt: torch.Tensor
@@ -38,38 +40,38 @@ class IpAdapterDecoder(LatentDecoder):
         self.register_buffer("no_pooled", torch.zeros(1, pooled))
 
     def _processors(self, width: int, tokens: int) -> dict[str, Any]:
-        """The UNet's own processors, and ours where it attends to the prompt."""
-        found: dict[str, Any] = {}
+        """Attention processors: default ones for self-attention, IP-Adapter for cross-attention."""
+        processors: dict[str, Any] = {}
         channels = list(self.unet.config.block_out_channels)
         for name in self.unet.attn_processors:
             block = name.split(".")
             if name.endswith("attn1.processor"):
-                found[name] = AttnProcessor2_0()
+                processors[name] = AttnProcessor2_0()
                 continue
             hidden = channels[-1]
             if block[0] == "down_blocks":
                 hidden = channels[int(block[1])]
             elif block[0] == "up_blocks":
                 hidden = channels[::-1][int(block[1])]
-            found[name] = IPAdapterAttnProcessor2_0(hidden, width, num_tokens=(tokens,))
-        return found
+            processors[name] = IPAdapterAttnProcessor2_0(hidden, width, num_tokens=(tokens,))
+        return processors
 
-    def unet_state(self, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def unet_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         own = {
             k: v for k, v in self.unet.state_dict().items() if ".processor." in k or k.startswith("encoder_hid_proj")
         }
-        return super().unet_state(given) | own
+        return super().unet_state(state) | own
 
     def load_condition(self, source: str) -> None:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
         first, _ = empty_prompt(source, CLIPTextModel, "text_encoder", "tokenizer", layer=-2)
-        second, said = empty_prompt(source, CLIPTextModelWithProjection, "text_encoder_2", "tokenizer_2", layer=-2)
+        second, output = empty_prompt(source, CLIPTextModelWithProjection, "text_encoder_2", "tokenizer_2", layer=-2)
         self.no_prompt.copy_(torch.cat([first, second], dim=-1))
-        self.no_pooled.copy_(said.text_embeds)
+        self.no_pooled.copy_(output.text_embeds)
 
     def published(self) -> list[str]:
-        return ["vae."]  # the UNet holds the adapter's own weights too
+        return ["vae."]  # the UNet also has the trained adapter
 
     def trained(self) -> list[nn.Module]:
         parts = super().trained()
@@ -80,11 +82,11 @@ class IpAdapterDecoder(LatentDecoder):
 
     def condition(self, features: torch.Tensor, dropped: torch.Tensor) -> Condition:
         count = len(features)
-        given = self._published_scale(features).flatten(1)
+        image = self._published_scale(features).flatten(1)
         height, width = self.shape[-2:]
         times = torch.tensor([height, width, 0, 0, height, width], device=features.device, dtype=features.dtype)
         return {
-            "image": given * rows(~dropped, given),
+            "image": image * rows(~dropped, image),
             "prompt": self.no_prompt.expand(count, -1, -1),
             "pooled": self.no_pooled.expand(count, -1),
             "times": times.expand(count, -1),

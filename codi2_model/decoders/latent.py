@@ -1,8 +1,8 @@
-"""Published latent diffusion models behind the decoders' interface.
+"""Base of decoders that wrap a published latent diffusion pipeline of diffusers.
 
-The modules are built from the components' own configurations, so that a model can be counted without storage, and filled
-from the pipeline's folder, component by component, as diffusers saves it. Text encoders are not kept: CoDi-2 speaks to the
-UNet in features, and what a UNet wants to hear of an empty prompt is computed once, when the folder is read.
+Modules are built from the configs of the components, also on the meta device, and loaded component by component from a
+pipeline folder as diffusers saves it. Text encoders are not part of the decoder: the UNet is conditioned on features, and
+the embedding of the empty prompt is computed once, when the folder is read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import nn
 from codi2_model.decoders.diffusion import DiffusionDecoder
 from codi2_model.options import PipelineOptions
 
-PROMPT_TOKENS = 77  # of CLIP's text encoders
+PROMPT_TOKENS = 77  # sequence length of CLIP's text encoders
 
 
 class LatentDecoder(DiffusionDecoder):
-    """A pipeline's UNet and autoencoder. Subclasses name the classes and say how features enter."""
+    """UNet and autoencoder of a pipeline. Subclasses define their classes and the condition from features."""
 
     unet_class: ClassVar[Any]
     vae_class: ClassVar[Any] = AutoencoderKL
@@ -32,7 +32,7 @@ class LatentDecoder(DiffusionDecoder):
     ) -> None:
         super().__init__(options, shape, slots, feature_dim, scale)
         if not options.components:
-            raise ValueError(f"decoder {options.kind}: neither a source nor components are given")
+            raise ValueError(f"decoder {options.kind}: set `source` or `components`")
         self.takes_reference = options.reference
         self.unet: Any = build(self.unet_class, options.components["unet"])
         self.vae: Any = build(self.vae_class, options.components["vae"])
@@ -41,46 +41,46 @@ class LatentDecoder(DiffusionDecoder):
         self.build_condition()
 
     def build_condition(self) -> None:
-        """Make what leads from features into the UNet."""
+        """Create the modules that map features to inputs of the UNet."""
 
     # --- the published format
 
     @classmethod
     def component_classes(cls) -> dict[str, Any]:
-        """Component -> the class that it is saved as."""
+        """Component -> its class."""
         return {"unet": cls.unet_class, "vae": cls.vae_class}
 
     @classmethod
     def describe(cls, source: str) -> dict[str, dict[str, Any]]:
-        """The components' configurations, out of a pipeline's folder (or the hub)."""
+        """Configs of the components, from a pipeline folder or the hub."""
         from diffusers import DDIMScheduler
 
-        found = {name: read_config(kind, source, name) for name, kind in cls.component_classes().items()}
-        return found | {name: read_config(DDIMScheduler, source, name) for name in cls.schedulers}
+        configs = {name: read_config(kind, source, name) for name, kind in cls.component_classes().items()}
+        return configs | {name: read_config(DDIMScheduler, source, name) for name in cls.schedulers}
 
     def load(self, source: str) -> None:
-        """Fill all published components from a pipeline's folder (or the hub), strictly."""
+        """Load all published components strictly, from a pipeline folder or the hub."""
         for name, kind in self.component_classes().items():
-            given = kind.from_pretrained(source, subfolder=name).state_dict()
+            state = kind.from_pretrained(source, subfolder=name).state_dict()
             module = getattr(self, name)
             if name == "unet":
-                given = self.unet_state(given)
-            module.load_state_dict(given, strict=True, assign=False)
+                state = self.unet_state(state)
+            module.load_state_dict(state, strict=True, assign=False)
         self.load_condition(source)
 
-    def unet_state(self, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A published UNet's weights with those that we add: the reference's stay as they are."""
+    def unet_state(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """State dict of a published UNet, with the current weights of added parts (the reference channels)."""
         if isinstance(self.unet.conv_in, WithReference):
             for part in ("weight", "bias"):
-                given[f"conv_in.base.{part}"] = given.pop(f"conv_in.{part}")
-            given["conv_in.extra.weight"] = self.unet.conv_in.extra.weight
-        return given
+                state[f"conv_in.base.{part}"] = state.pop(f"conv_in.{part}")
+            state["conv_in.extra.weight"] = self.unet.conv_in.extra.weight
+        return state
 
     def load_condition(self, source: str) -> None:
-        """Fill what the condition needs of the folder."""
+        """Load what the condition needs from the pipeline folder."""
 
     def published(self) -> list[str]:
-        """Prefixes of the weights that stand in the source and that training leaves alone."""
+        """Prefixes of weights that are in the source and not trained."""
         if self.options.train_unet or self.options.reference:
             return ["vae."]
         return ["unet.", "vae."]
@@ -102,10 +102,11 @@ class LatentDecoder(DiffusionDecoder):
         return (self.latent_channels(), *self.shape[1:-2], *(side // factor for side in self.shape[-2:]))
 
     def latent_channels(self) -> int:
+        """Channels of the autoencoder's latents."""
         return int(self.vae.config.latent_channels)
 
     def vae_factor(self) -> int:
-        """Pixels a side of a latent."""
+        """Downsampling factor of the autoencoder per side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
@@ -124,15 +125,20 @@ class LatentDecoder(DiffusionDecoder):
 
 
 class WithReference(nn.Module):
-    """A UNet's first convolution, and one beside it for the channels of the reference; it starts at zero."""
+    """The first convolution of a UNet plus one for the reference channels, which is initialised with zeros."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         kind: Any = type(base)
-        given: Any = base
+        template: Any = base
         self.base = base
         self.extra = kind(
-            given.in_channels + 1, given.out_channels, given.kernel_size, given.stride, given.padding, bias=False
+            template.in_channels + 1,
+            template.out_channels,
+            template.kernel_size,
+            template.stride,
+            template.padding,
+            bias=False,
         )
         nn.init.zeros_(self.extra.weight)
 
@@ -142,7 +148,7 @@ class WithReference(nn.Module):
 
 
 class Bridge(nn.Module):
-    """Features (N, slots, D) -> tokens (N, tokens, width) for cross-attention; a row of its own stands for no features."""
+    """Features (N, slots, D) -> tokens (N, tokens, width) for cross-attention, with learned tokens for dropped features."""
 
     def __init__(self, inputs: int, tokens: int, width: int) -> None:
         super().__init__()
@@ -157,34 +163,34 @@ class Bridge(nn.Module):
 
 
 def build(kind: Any, config: dict[str, Any]) -> Any:
-    """A module from its configuration, whether diffusers' or transformers'."""
+    """Build a module of diffusers or transformers from its config."""
     if hasattr(kind, "from_config") and hasattr(kind, "load_config"):
         return kind.from_config(dict(config))
     return kind(kind.config_class(**config))
 
 
 def read_config(kind: Any, source: str, name: str) -> dict[str, Any]:
-    """A component's configuration. Raises FileNotFoundError that names the folder and the component."""
+    """Read the config of a component. Raises FileNotFoundError if the folder has no such component."""
     try:
         if hasattr(kind, "load_config"):
-            found = kind.load_config(source, subfolder=name)
+            config = kind.load_config(source, subfolder=name)
         else:
-            found = kind.config_class.from_pretrained(source, subfolder=name).to_dict()
+            config = kind.config_class.from_pretrained(source, subfolder=name).to_dict()
     except OSError as error:
-        raise FileNotFoundError(f"{source}: no component '{name}' of a pipeline there") from error
-    return {key: value for key, value in found.items() if not key.startswith("_") or key == "_class_name"}
+        raise FileNotFoundError(f"{source}: the pipeline has no component '{name}'") from error
+    return {key: value for key, value in config.items() if not key.startswith("_") or key == "_class_name"}
 
 
 @torch.no_grad()
 def empty_prompt(source: str, encoder_class: Any, encoder: str, tokenizer: str, layer: int | None = None) -> Any:
-    """What a pipeline's text encoder says to an empty prompt: hidden states (1, 77, width), and all it says.
+    """Output of a pipeline's text encoder for the empty prompt: (hidden states (1, 77, width), whole output).
 
-    layer: hidden layer to take, counted from the end; None: the last, after its norm.
+    layer: index of the hidden states, negative from the end; None: the last ones, after the final norm.
     """
     from transformers import CLIPTokenizer
 
-    words = CLIPTokenizer.from_pretrained(source, subfolder=tokenizer)
+    clip_tokenizer = CLIPTokenizer.from_pretrained(source, subfolder=tokenizer)
     model = encoder_class.from_pretrained(source, subfolder=encoder).eval()
-    ids = words("", padding="max_length", max_length=PROMPT_TOKENS, return_tensors="pt").input_ids
-    said = model(ids, output_hidden_states=True)
-    return (said.last_hidden_state if layer is None else said.hidden_states[layer]), said
+    ids = clip_tokenizer("", padding="max_length", max_length=PROMPT_TOKENS, return_tensors="pt").input_ids
+    output = model(ids, output_hidden_states=True)
+    return (output.last_hidden_state if layer is None else output.hidden_states[layer]), output

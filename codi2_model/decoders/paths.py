@@ -1,6 +1,6 @@
-"""Ways from noise to data: how a diffusion decoder adds noise in training, and how it takes it away in sampling.
+"""Diffusion paths between noise and data: adding noise in training, removing it in sampling.
 
-- `SchedulePath`: diffusers' noise schedules, DDPM in training and DDIM (eta 0) in sampling;
+- `SchedulePath`: noise schedules of diffusers, DDPM in training and DDIM (eta 0) in sampling.
 - `StraightPath`: x_t = (1 - t) noise + t data with the clean data predicted (flow matching, Lipman et al. 2023; prediction of
   the data, Li and He 2025), Euler steps in sampling.
 """
@@ -13,22 +13,24 @@ from typing import Any, Protocol
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-MAX_WEIGHT = 5.0  # of the loss at little noise (min-SNR, Hang et al. 2023)
-NEAREST = 0.05  # of a straight path to its end: velocities would grow without bound
+MAX_WEIGHT = 5.0  # maximum loss weight at low noise (min-SNR, Hang et al. 2023)
+MIN_REMAINING = 0.05  # minimum of 1 - t, below which velocities would grow without bound
 
 Uniform = Callable[[], torch.Tensor]
-"""Numbers in [0, 1) of shape (N,), new ones at each call."""
+"""Returns new uniform numbers in [0, 1) of shape (N,) at each call."""
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Latents with noise (N, ...) and times (N,) -> the decoder's prediction (N, ...)."""
+"""(noisy latents (N, ...), times (N,)) -> prediction of the decoder (N, ...)."""
 
 
 class Path(Protocol):
+    """Interface of a path between noise and data."""
+
     def times(self, uniform: Uniform) -> torch.Tensor:
-        """Times (N,) for a step of training."""
+        """Random times (N,) for a training step."""
         ...
 
     def noisy(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """Latents with as much noise as there is at those times."""
+        """Latents with the noise level of the times."""
         ...
 
     def error(
@@ -38,12 +40,12 @@ class Path(Protocol):
         ...
 
     def sample(self, predict: Predict, latents: torch.Tensor, steps: int) -> Iterator[torch.Tensor]:
-        """From noise in so many steps: after each the latents as they look so far; the last are the result."""
+        """Denoise in `steps` steps. Yields the estimated clean latents after each step; the last are the result."""
         ...
 
 
 class SchedulePath:
-    """A schedule as diffusers' configuration describes it; the decoder predicts what its `prediction_type` says."""
+    """Path of a noise schedule from a config of diffusers; `prediction_type` defines what the decoder predicts."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
@@ -62,10 +64,10 @@ class SchedulePath:
         kind = self.schedule.config.prediction_type
         if kind == "sample":
             ratio = self.schedule.alphas_cumprod.to(latents)[times]
-            weight = (1.0 / (1.0 - ratio)).clamp(max=MAX_WEIGHT)  # 1 + SNR: what makes it the velocity's loss
+            weight = (1.0 / (1.0 - ratio)).clamp(max=MAX_WEIGHT)  # 1 + SNR: equal to the velocity loss
             return (output - latents).square() * rows(weight, latents)
-        wanted = self.schedule.get_velocity(latents, noise, times) if kind == "v_prediction" else noise
-        return (output - wanted.float()).square()
+        target = self.schedule.get_velocity(latents, noise, times) if kind == "v_prediction" else noise
+        return (output - target.float()).square()
 
     def sample(self, predict: Predict, latents: torch.Tensor, steps: int) -> Iterator[torch.Tensor]:
         if not 1 <= steps <= self.total:
@@ -80,10 +82,10 @@ class SchedulePath:
 
 
 class StraightPath:
-    """Straight lines from noise (time 0) to data (time 1). The decoder predicts the data.
+    """Straight path from noise (time 0) to data (time 1). The decoder predicts the data.
 
-    Times of training are the logistic function of a normal distribution (Esser et al. 2024), but for a share that is pure
-    noise, so that one step alone gives the mean of what fits.
+    Training times have a logit-normal distribution (Esser et al. 2024), except for a fraction `pure_noise` at time 0, with
+    which the decoder learns to predict the mean in a single step.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class StraightPath:
         self.mean, self.spread, self.pure_noise, self.max_weight = mean, spread, pure_noise, max_weight
 
     def times(self, uniform: Uniform) -> torch.Tensor:
-        # the logistic of a normal number, which comes of a uniform one by the inverse of its distribution
+        # logit-normal numbers from uniform ones, by the inverse of the normal distribution function
         normal = torch.special.ndtri(uniform().double().clamp(1e-6, 1 - 1e-6)).float()
         times = torch.sigmoid(normal * self.spread + self.mean)
         return torch.where(uniform() < self.pure_noise, torch.zeros_like(times), times)
@@ -104,7 +106,7 @@ class StraightPath:
     def error(
         self, output: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor
     ) -> torch.Tensor:
-        weight = (1 - times).clamp_min(NEAREST).square().reciprocal().clamp(max=self.max_weight)  # the velocity's loss
+        weight = (1 - times).clamp_min(MIN_REMAINING).square().reciprocal().clamp(max=self.max_weight)
         return (output - latents).square() * rows(weight, latents)
 
     def sample(self, predict: Predict, latents: torch.Tensor, steps: int) -> Iterator[torch.Tensor]:
@@ -113,10 +115,10 @@ class StraightPath:
         for step in range(steps):
             time, following = step / steps, (step + 1) / steps
             data = predict(latents, latents.new_full((len(latents),), time)).clamp(-1.05, 1.05)
-            latents = latents + (data - latents) * ((following - time) / max(1 - time, NEAREST))
+            latents = latents + (data - latents) * ((following - time) / max(1 - time, MIN_REMAINING))
             yield latents if step == steps - 1 else data
 
 
 def rows(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Values (N,) -> (N, 1, ...), which multiply the rows of `like`."""
+    """Values (N,) -> (N, 1, ...), to multiply the rows of `like`."""
     return values.to(like).view(-1, *[1] * (like.ndim - 1))

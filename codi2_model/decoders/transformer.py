@@ -1,8 +1,8 @@
-"""Decoder of our own: a transformer over the patches of an image, a log-mel spectrogram or a video (DiT, Peebles and Xie 2023).
+"""Transformer decoder over the patches of an image, a log-mel spectrogram or a video (DiT, Peebles and Xie 2023).
 
-- features are tokens before the patches, and steer the norms of every block together with the time (adaLN-Zero);
-- references stand beside the noise, patch by patch, as further input channels: an edit costs no token more than a drawing;
-- the network predicts the clean medium on a straight path from noise, and, where an edit has a source, how much of it stays.
+- Features are tokens before the patches, and modulate the norms of every block together with the time (adaLN-Zero).
+- References are additional input channels of the patches, so an edit needs no more tokens than a generation.
+- The network predicts the clean medium on a straight path from noise, and for edits a mask that keeps parts of the source.
 
 Shapes: C channels, P patches of p numbers a channel, S feature slots, W width.
 """
@@ -22,7 +22,7 @@ from codi2_model.decoders.upscaler import Upscaler
 from codi2_model.modules.attention import attend
 from codi2_model.options import TransformerOptions
 
-FREQUENCIES = 32  # of the time's embedding
+FREQUENCIES = 32  # of the time embedding
 
 
 class Attention(nn.Module):
@@ -40,7 +40,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block whose norms and residuals are steered by a vector; it starts as the identity."""
+    """Pre-norm transformer block modulated by a vector (adaLN-Zero), initialised as the identity."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -48,20 +48,20 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width, bias=False), nn.GELU("tanh"), nn.Linear(4 * width, width, bias=False)
         )
-        last = nn.Linear(width // 4, 6 * width)  # of low rank: a third of all weights would else stand here
+        last = nn.Linear(width // 4, 6 * width)  # low rank, which avoids a third of all weights
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.steer = nn.Sequential(nn.Linear(width, width // 4, bias=False), last)
 
-    def forward(self, x: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-        """x (N, L, W), given (N, W)."""
-        scale, shift, gate, scale2, shift2, gate2 = self.steer(given)[:, None].chunk(6, dim=-1)
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Tokens (N, L, W), condition (N, W) -> tokens (N, L, W)."""
+        scale, shift, gate, scale2, shift2, gate2 = self.steer(condition)[:, None].chunk(6, dim=-1)
         x = x + gate * self.attention(F.rms_norm(x, x.shape[-1:]) * (1 + scale) + shift)
         return x + gate2 * self.mlp(F.rms_norm(x, x.shape[-1:]) * (1 + scale2) + shift2)
 
 
 class PatchTransformer(nn.Module):
-    """The network: patches (N, P, inputs) and context (N, S, W), vector (N, W) -> patches (N, P, outputs)."""
+    """Network: patches (N, P, inputs), context (N, S, W), condition (N, W) -> patches (N, P, outputs)."""
 
     def __init__(self, options: TransformerOptions, slots: int, patches: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -72,16 +72,16 @@ class PatchTransformer(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, patches: torch.Tensor, context: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    def forward(self, patches: torch.Tensor, context: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         x = torch.cat([context, self.enter(patches)], dim=1) + self.positions
-        given = F.silu(given)
+        condition = F.silu(condition)
         for block in self.blocks:
-            x = block(x, given)
+            x = block(x, condition)
         return self.leave(F.rms_norm(x[:, self.slots :], x.shape[-1:]))
 
 
 class FeatureInput(nn.Module):
-    """Features (N, S, D) of unit variance -> tokens (N, S, W), and a vector (N, W); learned ones where they are dropped."""
+    """Features (N, S, D) of unit variance -> tokens (N, S, W) and a vector (N, W), from learned features for dropped rows."""
 
     def __init__(self, slots: int, feature_dim: int, width: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class FeatureInput(nn.Module):
 
 
 class TransformerDecoder(DiffusionDecoder):
-    """Images (3, S, S), log-mel spectrograms (1, mels, frames) and videos (3, T, S, S)."""
+    """Transformer decoder of images (3, S, S), log-mel spectrograms (1, mels, frames) and videos (3, T, S, S)."""
 
     options: TransformerOptions
 
@@ -109,7 +109,7 @@ class TransformerDecoder(DiffusionDecoder):
         self.network = PatchTransformer(options, slots, patches, inputs * patch, (channels + options.blend) * patch)
         self.features = FeatureInput(slots, feature_dim, width)
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        convolution: Any = nn.Conv2d if len(shape) == 3 else nn.Conv3d  # over the seams between patches
+        convolution: Any = nn.Conv2d if len(shape) == 3 else nn.Conv3d  # smooths patch borders
         last = convolution(24, channels + options.blend, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -121,7 +121,7 @@ class TransformerDecoder(DiffusionDecoder):
         return [module for name, module in self.named_children() if name != "upscaler"]
 
     def load(self, source: str) -> None:
-        """Fill the network that enlarges images from the package that carries it."""
+        """Load the weights of the upscaler from its package."""
         assert self.upscaler is not None
         self.upscaler.load(source)
 
@@ -137,19 +137,20 @@ class TransformerDecoder(DiffusionDecoder):
     ) -> torch.Tensor:
         assert source is not None
         angles = times[:, None] * torch.exp(torch.linspace(0, 6, FREQUENCIES, device=times.device))
-        given = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + condition["pooled"]
+        modulation = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + condition["pooled"]
         patches = to_patches(torch.cat([noisy, source], dim=1), self.options.patch)
-        drawn = from_patches(self.network(patches, condition["context"], given), self.options.patch, self.shape[1:])
-        drawn = drawn + self.smooth(drawn)
+        output = self.network(patches, condition["context"], modulation)
+        media = from_patches(output, self.options.patch, self.shape[1:])
+        media = media + self.smooth(media)
         if not self.options.blend:
-            return drawn
+            return media
         channels = self.shape[0]
-        kept = torch.sigmoid(drawn[:, channels:]) * source[:, channels : channels + 1]  # of a source that there is
-        return drawn[:, :channels] * (1.0 - kept) + source[:, :channels] * kept
+        kept = torch.sigmoid(media[:, channels:]) * source[:, channels : channels + 1]  # zero without a source
+        return media[:, :channels] * (1.0 - kept) + source[:, :channels] * kept
 
 
 def to_patches(media: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
-    """(N, C, *sides) -> (N, P, C * p), for two sides or three."""
+    """(N, C, *sides) -> (N, P, C * p), for two or three sides."""
     sides = [part for side, size in zip(media.shape[2:], patch, strict=True) for part in (side // size, size)]
     split = media.reshape(*media.shape[:2], *sides)
     grid, inner = range(2, split.ndim, 2), range(3, split.ndim, 2)
@@ -157,7 +158,7 @@ def to_patches(media: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
 
 
 def from_patches(patches: torch.Tensor, patch: tuple[int, ...], sides: tuple[int, ...]) -> torch.Tensor:
-    """The inverse of `to_patches`, for media of those sides."""
+    """The inverse of `to_patches`, for media with the given sides."""
     count = len(patch)
     grid = [side // size for side, size in zip(sides, patch, strict=True)]
     split = patches.reshape(len(patches), *grid, -1, *patch)

@@ -1,6 +1,6 @@
-"""Stable Diffusion 2.1 unCLIP: a feature in the place of the CLIP picture embedding that the UNet was trained on.
+"""Stable Diffusion 2.1 unCLIP decoder: features replace the CLIP image embedding that the UNet was trained on.
 
-Tensors as in diffusers' StableUnCLIPImg2ImgPipeline at noise level 0, without that level's trace of noise.
+Tensors as in StableUnCLIPImg2ImgPipeline of diffusers at noise level 0, without the residual noise of that level.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codi2_model.decoders.paths import rows
 
 
 class UnclipDecoder(LatentDecoder):
-    """Features of the published width go in as they are, others through a linear map."""
+    """Image decoder of unCLIP. Features of another width than the published one pass a linear layer."""
 
     unet_class: ClassVar[Any] = UNet2DConditionModel
 
@@ -27,8 +27,8 @@ class UnclipDecoder(LatentDecoder):
     def build_condition(self) -> None:
         config = self.unet.config
         self.width = int(config.projection_class_embeddings_input_dim) // 2
-        given = self.slots * self.feature_dim
-        self.bridge: nn.Module = nn.Identity() if given == self.width else nn.Linear(given, self.width)
+        inputs = self.slots * self.feature_dim
+        self.bridge: nn.Module = nn.Identity() if inputs == self.width else nn.Linear(inputs, self.width)
         self.register_buffer("no_prompt", torch.zeros(1, PROMPT_TOKENS, config.cross_attention_dim))
 
     def load_condition(self, source: str) -> None:

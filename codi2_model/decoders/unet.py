@@ -1,7 +1,7 @@
-"""Decoders of our own: a diffusers UNet on the medium itself, folded space to depth.
+"""UNet decoders: a diffusers UNet on pixels, folded from space to depth.
 
-Features enter twice: as an embedding that reaches every block (added to the time's, as in unCLIP; for clips through
-cross-attention), and as a coarse sketch among the input channels.
+Features enter twice: as an embedding for every block (added to the time embedding as in unCLIP; for videos through
+cross-attention), and as a coarse sketch in the input channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SKETCH_SIDE = 8
 
 
 class UNetDecoder(DiffusionDecoder):
-    """Pictures (3, S, S) and log-mel sounds (1, mels, frames)."""
+    """UNet decoder of images (3, S, S) and log-mel spectrograms (1, mels, frames)."""
 
     options: DecoderOptions
 
@@ -44,12 +44,12 @@ class UNetDecoder(DiffusionDecoder):
         )
 
     def _channels(self) -> tuple[int, int]:
-        """Channels into the UNet (noise, source, its presence, sketch) and out of it."""
+        """Input channels of the UNet (noise, source, its presence, sketch) and output channels."""
         fold = self.options.patch**2
         return (2 * self.shape[0] + 1) * fold + self.options.sketch, (self.shape[0] + self.options.blends) * fold
 
     def _blended(self, output: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """What the UNet draws (N, C + 1, ...), its last channel says where, laid over the source (N, C + 1, ...), if any."""
+        """Blend the UNet's output with the source, both (N, C + 1, ...), by the mask in the last channel of the output."""
         if not self.options.blends:
             return output
         present = source[:, -1:]
@@ -57,6 +57,7 @@ class UNetDecoder(DiffusionDecoder):
         return output[:, :-1] * (1.0 - kept) + source[:, :-1] * kept
 
     def build_unet(self, height: int, side: int) -> Any:
+        """Create the UNet for folded media of height x side."""
         options, (inputs, outputs) = self.options, self._channels()
         low = ["AttnDownBlock2D" if options.attention else "DownBlock2D"]
         levels = len(options.channels)
@@ -82,7 +83,7 @@ class UNetDecoder(DiffusionDecoder):
             "timestep_spacing": "trailing",
             "clip_sample": True,
             "set_alpha_to_one": True,
-            # Sampling starts from pure noise, so training must see it too (Lin et al. 2023); epsilon cannot be asked there.
+            # Sampling starts from pure noise, so training must include it (Lin et al. 2023); epsilon is undefined there.
             "rescale_betas_zero_snr": self.options.prediction_type != "epsilon",
         }
 
@@ -102,8 +103,8 @@ class UNetDecoder(DiffusionDecoder):
         return self._blended(F.pixel_shuffle(output, self.options.patch), source)
 
 
-class ClipUNetDecoder(UNetDecoder):
-    """Clips (3, T, S, S): a UNet whose blocks also look along time."""
+class VideoUNetDecoder(UNetDecoder):
+    """UNet decoder of videos (3, T, S, S), with layers over time."""
 
     def build_unet(self, height: int, side: int) -> Any:
         options, (inputs, outputs) = self.options, self._channels()
@@ -132,11 +133,11 @@ class ClipUNetDecoder(UNetDecoder):
         return self._blended(fold(output, self.options.patch), source)
 
 
-def unfold(clips: torch.Tensor, patch: int) -> torch.Tensor:
+def unfold(videos: torch.Tensor, patch: int) -> torch.Tensor:
     """(N, C, T, H, W) -> (N, C * patch^2, T, H / patch, W / patch)."""
-    return F.pixel_unshuffle(clips.transpose(1, 2), patch).transpose(1, 2)
+    return F.pixel_unshuffle(videos.transpose(1, 2), patch).transpose(1, 2)
 
 
-def fold(clips: torch.Tensor, patch: int) -> torch.Tensor:
+def fold(videos: torch.Tensor, patch: int) -> torch.Tensor:
     """The inverse of `unfold`."""
-    return F.pixel_shuffle(clips.transpose(1, 2), patch).transpose(1, 2)
+    return F.pixel_shuffle(videos.transpose(1, 2), patch).transpose(1, 2)

@@ -1,8 +1,7 @@
-"""Enlarges images fourfold for people to look at: Real-ESRGAN's network for drawings (realesr-animevideov3, BSD-3-Clause).
+"""Upscaler: enlarges generated images fourfold for display, with Real-ESRGAN (realesr-animevideov3, BSD-3-Clause).
 
-18 convolutions of 3 x 3, 0.62 M parameters: 64 channels with PReLU, pixel shuffle, and the image itself enlarged beside them.
-Its weights come out of a package in ncnn's format and are kept in checkpoints from then on. Figures are measured on what the
-decoder itself draws, never on what this makes of it.
+18 convolutions of 3 x 3 with 64 channels and PReLU, pixel shuffle, and a residual of the enlarged input; 0.62 M parameters.
+The weights come from a package in the format of ncnn and are stored in checkpoints. Evaluation never uses upscaled images.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from codi2_datasets.pretrained.package_weights import package_file
 FACTOR = 4
 CHANNELS, HIDDEN = 64, 16
 FILE = "models/realesr-animevideov3-x4.bin"
-HALF = 0x01306B47  # how ncnn marks weights of 16 bits
+HALF = 0x01306B47  # ncnn's tag of 16-bit weights
 
 
 class Upscaler(nn.Module):
@@ -41,7 +40,7 @@ class Upscaler(nn.Module):
 
     @torch.no_grad()
     def load(self, package: str) -> None:
-        """Fill it from an installed package. Raises PackageMissing where that is not there, ValueError for another file."""
+        """Load weights from an installed package. Raises PackageMissing, or ValueError for an unexpected file."""
         path = package_file(package, FILE)
         reader = NcnnWeights(path)
         for layer in self.layers:
@@ -55,28 +54,31 @@ class Upscaler(nn.Module):
 
 
 class NcnnWeights:
-    """Reads a .bin file of ncnn from front to back: weights behind a mark of their type, biases and slopes as plain float32."""
+    """Sequential reader of an ncnn .bin file: tagged 16-bit weights, and plain float32 for biases and slopes."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.data, self.at = path, path.read_bytes(), 0
+        self.path, self.data, self.offset = path, path.read_bytes(), 0
 
     def weight(self, shape: torch.Size) -> torch.Tensor:
-        [mark] = struct.unpack("<I", self._take(4))
-        if mark != HALF:
-            raise ValueError(f"{self.path}: weights marked {mark:#x}, expected 16-bit ones ({HALF:#x})")
+        """Read tagged 16-bit weights."""
+        [tag] = struct.unpack("<I", self._take(4))
+        if tag != HALF:
+            raise ValueError(f"{self.path}: weights have the tag {tag:#x}, expected {HALF:#x} (16 bits)")
         values = np.frombuffer(self._take(-(-shape.numel() * 2 // 4) * 4), "<f2")[: shape.numel()]
         return torch.from_numpy(values.astype(np.float32)).view(shape)
 
     def plain(self, shape: torch.Size) -> torch.Tensor:
+        """Read float32 numbers."""
         return torch.from_numpy(np.frombuffer(self._take(shape.numel() * 4), "<f4").copy()).view(shape)
 
     def end(self) -> None:
-        if self.at != len(self.data):
-            raise ValueError(f"{self.path}: {len(self.data) - self.at} bytes are left over")
+        """Raise ValueError unless the whole file was read."""
+        if self.offset != len(self.data):
+            raise ValueError(f"{self.path}: {len(self.data) - self.offset} unexpected bytes at the end")
 
     def _take(self, count: int) -> bytes:
-        found = self.data[self.at : self.at + count]
-        if len(found) < count:
-            raise ValueError(f"{self.path}: ends after {len(self.data)} bytes")
-        self.at += count
-        return found
+        data = self.data[self.offset : self.offset + count]
+        if len(data) < count:
+            raise ValueError(f"{self.path}: truncated after {len(self.data)} bytes")
+        self.offset += count
+        return data

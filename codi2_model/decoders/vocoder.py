@@ -1,6 +1,6 @@
-"""Log-mel pictures -> waveforms: mel pseudo-inverse, then fast Griffin-Lim (Perraudin et al. 2013), all in torch.
+"""Vocoder: log-mel spectrogram -> waveform by mel pseudo-inverse and fast Griffin-Lim (Perraudin et al. 2013), in torch.
 
-No weights, no randomness: phases start at zero, so the same picture always gives the same samples.
+No weights and no randomness: phases start at zero, so equal spectrograms give equal samples.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ def _inverse_filters(options: AudioOptions) -> torch.Tensor:
 
 
 def linear_power(mel: torch.Tensor, options: AudioOptions, iterations: int = 60) -> torch.Tensor:
-    """Power per mel bin (N, mels, frames) -> power spectrum (N, n_fft // 2 + 1, frames), never negative.
+    """Power per mel bin (N, mels, frames) -> power spectrum (N, n_fft // 2 + 1, frames), non-negative.
 
-    The pseudo-inverse is only the start: multiplicative updates (Lee and Seung 2001) then lead to a non-negative spectrum
-    whose mel bins are the given ones.
+    Starts with the pseudo-inverse. Multiplicative updates (Lee and Seung 2001) then fit a non-negative spectrum to the mel
+    bins.
     """
     filters = mel_filters(options).to(mel.device)
     start = torch.einsum("fm,nmt->nft", _inverse_filters(options).to(mel.device), mel)
     power = start.clamp_min(0) + 1e-3 * start.abs().amax(dim=1, keepdim=True) + 1e-12
-    wanted = torch.einsum("mf,nmt->nft", filters, mel)
+    target = torch.einsum("mf,nmt->nft", filters, mel)
     gram = filters.T @ filters
     for _ in range(iterations):
-        power = power * wanted / torch.einsum("fg,ngt->nft", gram, power).clamp_min(1e-12)
+        power = power * target / torch.einsum("fg,ngt->nft", gram, power).clamp_min(1e-12)
     return power
 
 
@@ -38,19 +38,19 @@ def linear_power(mel: torch.Tensor, options: AudioOptions, iterations: int = 60)
 def to_waveform(
     mels: torch.Tensor, options: AudioOptions, iterations: int = 32, momentum: float = 0.99
 ) -> torch.Tensor:
-    """Log-mel pictures (N, 1, mels, frames) in [0, 1], as decoders sample them -> clips (N, samples) in [-1, 1].
+    """Log-mel spectrograms (N, 1, mels, frames) in [0, 1], as decoders output -> waveforms (N, samples) in [-1, 1].
 
     Raises ValueError for another shape or range.
     """
     shape = (1, options.mels, options.frames)
     if mels.ndim != 4 or tuple(mels.shape[1:]) != shape:
         raise ValueError(
-            f"vocoder: pictures have shape {tuple(mels.shape)}, expected (N, {', '.join(map(str, shape))})"
+            f"vocoder: spectrograms have shape {tuple(mels.shape)}, expected (N, {', '.join(map(str, shape))})"
         )
     if len(mels) and (float(mels.min()) < -1e-3 or float(mels.max()) > 1 + 1e-3):
         raise ValueError(f"vocoder: values from {float(mels.min()):.3f} to {float(mels.max()):.3f}, expected [0, 1]")
     power = linear_power(mel_power(mels.float() * 2 - 1, options), options)
-    magnitude = torch.cat([power, power[..., -1:]], dim=-1).sqrt()  # the frame that `log_mel` leaves out
+    magnitude = torch.cat([power, power[..., -1:]], dim=-1).sqrt()  # the last frame, which `log_mel` omits
     window = torch.hann_window(options.n_fft, device=mels.device)
 
     def analyse(waves: torch.Tensor) -> torch.Tensor:

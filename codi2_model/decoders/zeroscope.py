@@ -1,4 +1,4 @@
-"""Zeroscope v2, a text-to-video diffusion model (diffusers' TextToVideoSDPipeline): features in the place of the prompt's tokens."""
+"""Zeroscope v2 video decoder (TextToVideoSDPipeline of diffusers): features replace the tokens of the prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codi2_model.decoders.latent import Bridge, LatentDecoder
 
 
 class ZeroscopeDecoder(LatentDecoder):
-    """Clips (N, 3, T, S, S); the autoencoder sees frame by frame."""
+    """Decoder of videos (N, 3, T, S, S); the autoencoder processes single frames."""
 
     unet_class: ClassVar[Any] = UNet3DConditionModel
 

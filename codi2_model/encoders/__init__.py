@@ -1,12 +1,12 @@
-"""Encoders that turn pictures, sounds, clips and captions into features.
+"""Encoders: images, audio, videos and captions -> features.
 
-`Encoders` holds one of our own per modality, or a published family; a feature vector has length `config.scale` whatever it
-came from.
+`Encoders` has one encoder per modality: a small one of this project, or a published family. All feature vectors have the
+length `config.scale`.
 """
 
-from codi2_model.encoders.bind import BindEncoder, Encoders, PatchEncoder, TextEncoder, family_class, to_sphere
+from codi2_model.encoders.bind import BindEncoder, Encoders, PatchEncoder, TextEncoder, family_class, scale_norm
 from codi2_model.encoders.mel import log_mel, mel_filters
 
 __all__ = [
-    "BindEncoder", "Encoders", "PatchEncoder", "TextEncoder", "family_class", "log_mel", "mel_filters", "to_sphere",
+    "BindEncoder", "Encoders", "PatchEncoder", "TextEncoder", "family_class", "log_mel", "mel_filters", "scale_norm",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Small encoders of our own, one per modality, that share a feature space through a contrastive loss (CLIP, ImageBind).
+"""Small encoders, one per modality, in one feature space learned with a contrastive loss (CLIP, ImageBind).
 
-- pictures, log-mel sounds and clips: a convolutional stem, a pre-norm transformer over the patches (of all frames);
-- captions: a transformer over the tokenizer's ids;
-- pooling: the patches' mean plus attention by one learned query per feature slot, then Linear to D and a fixed length.
+- Images, log-mel audio and videos: a convolutional stem, then a pre-norm transformer over the patches of all frames.
+- Captions: a transformer over token ids.
+- Pooling: mean of the patches plus attention by one learned query per feature slot, Linear to D, scaled to fixed length.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from codi2_model.config import CoDi2Config
 from codi2_model.options import EncoderOptions
 
 
-def to_sphere(features: torch.Tensor, scale: float) -> torch.Tensor:
-    """Give every vector of the last axis the length `scale`."""
+def scale_norm(features: torch.Tensor, scale: float) -> torch.Tensor:
+    """Scale every vector of the last axis to the length `scale`."""
     return F.normalize(features.float(), dim=-1, eps=1e-6).to(features.dtype) * scale
 
 
@@ -37,7 +37,7 @@ def _blocks(options: EncoderOptions) -> nn.TransformerEncoder:
 
 
 class BindEncoder(nn.Module):
-    """What all modalities share: pooling of (N, L, width) into `slots` feature vectors of length `scale`."""
+    """Base of the encoders: transformer blocks, and pooling of (N, L, width) into `slots` features of length `scale`."""
 
     def __init__(self, options: EncoderOptions, slots: int, feature_dim: int, scale: float) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class BindEncoder(nn.Module):
         self.project = nn.Linear(options.width, feature_dim)
 
     def pool(self, states: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
-        """States (N, L, width), padding (N, L) True where nothing stands -> features (N, slots, D)."""
+        """States (N, L, width), padding (N, L) bool -> features (N, slots, D)."""
         queries = self.queries.expand(len(states), -1, -1)
         attended, _ = self.attend(queries, states, states, key_padding_mask=padding, need_weights=False)
         if padding is None:
@@ -56,11 +56,14 @@ class BindEncoder(nn.Module):
         else:
             keep = (~padding).unsqueeze(-1).to(states.dtype)
             mean = (states * keep).sum(dim=1, keepdim=True) / keep.sum(dim=1, keepdim=True).clamp_min(1.0)
-        return to_sphere(self.project(attended + mean), self.scale)
+        return scale_norm(self.project(attended + mean), self.scale)
 
 
 class PatchEncoder(BindEncoder):
-    """Pictures, log-mel sounds or clips: (N, C, height, width) or (N, C, T, height, width) in [-1, 1] -> (N, slots, D)."""
+    """Encoder of images, log-mel audio or videos.
+
+    (N, C, height, width) or (N, C, T, height, width) in [-1, 1] -> (N, slots, D). Raises ValueError for another shape.
+    """
 
     def __init__(
         self, options: EncoderOptions, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float
@@ -92,12 +95,15 @@ class PatchEncoder(BindEncoder):
         frames = self._patches(media.transpose(1, 2).flatten(0, 1)).unflatten(0, media.shape[:1] + media.shape[2:3])
         return self.pool(self.blocks((frames + self.times).flatten(1, 2)))
 
-    def _patches(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.stem(pictures).flatten(2).transpose(1, 2) + self.positions  # (N, L, width)
+    def _patches(self, images: torch.Tensor) -> torch.Tensor:
+        return self.stem(images).flatten(2).transpose(1, 2) + self.positions  # (N, L, width)
 
 
 class TextEncoder(BindEncoder):
-    """Captions: ids (N, L) and mask (N, L), 1 where a token stands -> (N, slots, D)."""
+    """Encoder of captions: ids (N, L) and mask (N, L), 1 for tokens -> (N, slots, D).
+
+    Raises ValueError for empty captions and for captions above the maximum length.
+    """
 
     def __init__(
         self, options: EncoderOptions, vocab_size: int, max_length: int, slots: int, feature_dim: int, scale: float
@@ -110,7 +116,9 @@ class TextEncoder(BindEncoder):
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         length = ids.shape[1]
         if length > self.positions.shape[1]:
-            raise ValueError(f"text encoder: captions of {length} tokens, at most {self.positions.shape[1]} fit")
+            raise ValueError(
+                f"text encoder: captions of {length} tokens exceed the maximum of {self.positions.shape[1]}"
+            )
         if not bool(mask.any(dim=1).all()):
             raise ValueError("text encoder: a caption is empty")
         padding = mask == 0
@@ -119,7 +127,7 @@ class TextEncoder(BindEncoder):
 
 
 class Sketch(nn.Module):
-    """Features (N, slots, D) -> the medium at half its resolution: what the stage `align` holds features to."""
+    """Features (N, slots, D) -> the medium at half its resolution, for the reconstruction loss of the stage `align`."""
 
     def __init__(self, shape: tuple[int, ...], slots: int, feature_dim: int, scale: float) -> None:
         super().__init__()
@@ -143,18 +151,21 @@ class Sketch(nn.Module):
 
 
 class Encoders(nn.Module):
-    """The encoders of all modalities, and the temperature of the contrastive loss that binds ours."""
+    """The encoders of all modalities, and the temperature of the contrastive loss.
+
+    Raises ValueError if a published family has another feature width than the config.
+    """
 
     def __init__(self, config: CoDi2Config) -> None:
         super().__init__()
         self.scale, self.slots = config.scale, config.feature_tokens
         common = (config.feature_tokens, config.feature_dim, config.scale)
-        chosen = {name: config.encoder(name) for name in config.modalities}
-        self.family_of = {name: part for name, part in chosen.items() if isinstance(part, str)}
+        parts = {name: config.encoder(name) for name in config.modalities}
+        self.family_of = {name: part for name, part in parts.items() if isinstance(part, str)}
         self.media = nn.ModuleDict(
             {
                 name: PatchEncoder(part, config.media_shape(name), *common)
-                for name, part in chosen.items()
+                for name, part in parts.items()
                 if isinstance(part, EncoderOptions)
             }
         )
@@ -164,16 +175,16 @@ class Encoders(nn.Module):
         self.sketches = nn.ModuleDict(
             {
                 name: Sketch(config.media_shape(name), *common)
-                for name, part in chosen.items()
+                for name, part in parts.items()
                 if isinstance(part, EncoderOptions) and part.reconstruct
             }
         )
-        words = config.text_encoder
+        text_options = config.text_encoder
         self.text: TextEncoder | None = None
         if config.text_states is not None:
             self.text_projection = nn.Linear(int(config.text_states.config["hidden_size"]), config.feature_dim)
-        elif isinstance(words, EncoderOptions):
-            self.text = TextEncoder(words, config.vocab_size, config.text_max_length, *common)
+        elif isinstance(text_options, EncoderOptions):
+            self.text = TextEncoder(text_options, config.vocab_size, config.text_max_length, *common)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP's initial value
 
     @staticmethod
@@ -181,36 +192,36 @@ class Encoders(nn.Module):
         family = family_class(name)({"config": config.families[name].config})
         if family.width != config.feature_dim:
             raise ValueError(
-                f"config: feature_dim is {config.feature_dim}, but {name} gives features of {family.width}"
+                f"config: feature_dim is {config.feature_dim}, but features of {name} have width {family.width}"
             )
         return family
 
     def features(self, modality: str, media: torch.Tensor) -> torch.Tensor:
-        """Media (N, ...) in [-1, 1] -> what stands in a medium's slots, (N, slots, D), each of length `scale`."""
+        """Media (N, ...) in [-1, 1] -> features of their slots (N, slots, D), each of length `scale`."""
         family = self.family_of.get(modality)
         if family is None:
             return self.media[modality](media)
-        return to_sphere(self.families[family].features(modality, media, self.slots), self.scale)  # type: ignore[operator]
+        return scale_norm(self.families[family].features(modality, media, self.slots), self.scale)  # type: ignore[operator]
 
     def encode(self, modality: str, media: torch.Tensor) -> torch.Tensor:
-        """Media -> one vector each, (N, D) of length `scale`."""
-        return to_sphere(self.features(modality, media).mean(dim=1), self.scale)
+        """Media (N, ...) -> one vector each, (N, D) of length `scale`."""
+        return scale_norm(self.features(modality, media).mean(dim=1), self.scale)
 
     def encode_states(self, states: torch.Tensor) -> torch.Tensor:
-        """A text's pooled states of the pretrained text encoder (N, W) -> (N, D) of length `scale`."""
-        return to_sphere(self.text_projection(states), self.scale)
+        """Pooled states of the pretrained text encoder (N, W) -> (N, D) of length `scale`."""
+        return scale_norm(self.text_projection(states), self.scale)
 
     def encode_text(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Ids and mask (N, L) -> (N, D) of length `scale`. Raises ValueError where the text encoder is not ours."""
+        """Ids and mask (N, L) -> (N, D) of length `scale`. Raises ValueError if the config has no text encoder of its own."""
         if self.text is None:
-            raise ValueError("the encoders are published ones, aligned already: leave the align stage out (steps: 0)")
-        return to_sphere(self.text(ids, mask).mean(dim=1), self.scale)
+            raise ValueError("published encoders are already aligned: set align.steps to 0")
+        return scale_norm(self.text(ids, mask).mean(dim=1), self.scale)
 
 
 def family_class(name: str) -> Any:
-    """A published family of encoders; imported when it is asked for."""
+    """Class of a published encoder family, imported on use. Raises ValueError for an unknown name."""
     from codi2_model.encoders.pretrained import FAMILIES
 
     if name not in FAMILIES:
-        raise ValueError(f"no family of encoders '{name}': known are {', '.join(FAMILIES)}")
+        raise ValueError(f"unknown encoder family '{name}', expected one of {', '.join(FAMILIES)}")
     return FAMILIES[name]

@@ -1,6 +1,6 @@
-"""Waveform -> log-mel picture in [-1, 1], in plain torch and float32: the same bytes in, the same numbers out.
+"""Log-mel spectrograms: waveform -> log-mel in [-1, 1], deterministic, in plain torch and float32.
 
-The mel scale is the HTK one (2595 log10(1 + f / 700)); filters are triangles of unit height.
+Mel scale: HTK, 2595 log10(1 + f / 700). Filters: triangles of unit height.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _mel_to_hz(mel: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def mel_filters(options: AudioOptions) -> torch.Tensor:
-    """Triangular filters, (mels, n_fft // 2 + 1), float32. Filters narrower than a bin are widened to reach one."""
+    """Triangular filters, (mels, n_fft // 2 + 1), float32. Filters narrower than a bin are widened to one bin."""
     with torch.device("cpu"):
         bins = torch.linspace(0, options.sample_rate / 2, options.n_fft // 2 + 1, dtype=torch.float64)
         ends = _hz_to_mel(torch.tensor([options.f_min, options.f_max], dtype=torch.float64))
@@ -42,24 +42,26 @@ def power_spectrum(waves: torch.Tensor, options: AudioOptions) -> torch.Tensor:
 
 
 def log_mel(waves: torch.Tensor, options: AudioOptions) -> torch.Tensor:
-    """Clips (N, samples) in [-1, 1] -> (N, 1, mels, frames) in [-1, 1], linear in dB between floor_db and ceiling_db.
+    """Waveforms (N, samples) in [-1, 1] -> (N, 1, mels, frames) in [-1, 1], linear in dB from floor_db to ceiling_db.
 
-    Raises ValueError where the clips have another length than `options.samples`.
+    Raises ValueError for waveforms of another length than `options.samples`.
     """
     if waves.ndim != 2 or waves.shape[1] != options.samples:
-        raise ValueError(f"sound clips have shape {tuple(waves.shape)}, expected (N, {options.samples})")
-    power = power_spectrum(waves, options)[..., : options.frames]  # the last frame is centred on the clip's very end
+        raise ValueError(f"waveforms have shape {tuple(waves.shape)}, expected (N, {options.samples})")
+    power = power_spectrum(waves, options)[
+        ..., : options.frames
+    ]  # without the last frame, which is centred on the end of the waveform
     mel = torch.einsum("mf,nft->nmt", mel_filters(options).to(waves.device), power)
     decibels = 10.0 * torch.log10(mel.clamp_min(1e-12))
     span = options.ceiling_db - options.floor_db
     return ((decibels - options.floor_db) / span * 2.0 - 1.0).clamp(-1.0, 1.0)[:, None]
 
 
-def mel_power(pictures: torch.Tensor, options: AudioOptions) -> torch.Tensor:
+def mel_power(log_mels: torch.Tensor, options: AudioOptions) -> torch.Tensor:
     """The inverse of `log_mel`'s scaling: (N, 1, mels, frames) in [-1, 1] -> power per mel bin (N, mels, frames)."""
     span = options.ceiling_db - options.floor_db
-    decibels = (pictures[:, 0] + 1.0) / 2.0 * span + options.floor_db
-    # The floor stands for silence: without this, quiet clips come back as a hiss.
+    decibels = (log_mels[:, 0] + 1.0) / 2.0 * span + options.floor_db
+    # The floor is silence: otherwise quiet passages would be reconstructed as a hiss.
     return torch.where(
         decibels <= options.floor_db + 0.01 * span, torch.zeros_like(decibels), 10.0 ** (decibels / 10.0)
     )

@@ -1,11 +1,11 @@
-"""Published encoders behind one interface: ImageBind (our own code), CLIP, SigLIP and CLAP (transformers').
+"""Published encoder families behind one interface: ImageBind (own implementation), CLIP, SigLIP and CLAP (transformers).
 
-A family embeds several modalities into one space. Media come in a canonical form, all in [-1, 1]: image (N, 3, S, S), audio
-(N, 1, samples) at 16 kHz, video (N, 3, T, S, S). Each family resizes, resamples and normalises them itself, on their device.
+A family embeds several modalities into one space. The canonical form of media is in [-1, 1]: image (N, 3, S, S), audio
+(N, 1, samples) at 16 kHz, video (N, 3, T, S, S). Each family resizes, resamples and normalises them on their device.
 
-A family is built from a plain dict {"config": {...}}, on the meta device too. `describe(source)` reads that dict from a local
-folder; `load(source)` fills the weights in. What stands in a `preprocessor_config.json` goes into the key "preprocessor" of
-the config, as checkpoints of one architecture differ in it.
+A family is built from a plain dict {"config": {...}}, also on the meta device. `describe(source)` reads that dict from a
+local folder and `load(source)` loads the weights. The content of `preprocessor_config.json` goes into the key
+"preprocessor" of the config, because checkpoints of one architecture differ in it.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from transformers import (
 from transformers.audio_utils import mel_filter_bank
 
 from codi2_model.encoders.family import Family, ImageBindFamily, PublishedFamily
-from codi2_model.encoders.imagebind.inputs import PICTURE_MEAN, PICTURE_STD, SAMPLE_RATE
+from codi2_model.encoders.imagebind.inputs import IMAGE_MEAN, IMAGE_STD, SAMPLE_RATE
 from codi2_model.encoders.resize import byte_values, resize
 
 __all__ = ["FAMILIES", "ClapFamily", "ClipFamily", "Family", "ImageBindFamily", "SiglipFamily", "resample"]
 
-RESAMPLING = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, as preprocessor_config.json has them
-OTHER_TOWER = ("text_", "logit_")  # what a checkpoint of a whole model has beside the tower
+RESAMPLING = {2: "bilinear", 3: "bicubic"}  # numbers of PIL, as in preprocessor_config.json
+OTHER_TOWER = ("text_", "logit_")  # keys of a whole model's checkpoint that do not belong to the tower
 
 
 def read_config(source: str) -> dict[str, Any]:
-    """config.json of a folder, and its preprocessor_config.json under "preprocessor". ValueError where there is none."""
+    """config.json of a folder, and its preprocessor_config.json under "preprocessor". Raises ValueError without config.json."""
     file = Path(source) / "config.json"
     if not file.is_file():
-        raise ValueError(f"{source}: no config.json there; expected a local folder in transformers' format")
+        raise ValueError(f"{source}: no config.json; expected a local folder in the format of transformers")
     config = json.loads(file.read_text(encoding="utf-8"))
     if (preprocessor := file.with_name("preprocessor_config.json")).is_file():
         config["preprocessor"] = json.loads(preprocessor.read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def read_config(source: str) -> dict[str, Any]:
 
 
 class TransformersFamily(PublishedFamily):
-    """A class of transformers, built from its configuration alone and filled by its own reader."""
+    """Base of families that wrap a transformers model, built from its config and loaded with `from_pretrained`."""
 
     model_class: ClassVar[type[PreTrainedModel]]
 
@@ -71,39 +71,42 @@ class TransformersFamily(PublishedFamily):
 
     @staticmethod
     def _config(values: dict[str, Any]) -> Any:
-        """The tower's configuration, from that of the tower or of the whole model."""
+        """The config of the tower, from that of the tower or of the whole model."""
         raise NotImplementedError
 
     @classmethod
     def describe(cls, source: str) -> dict[str, Any]:
-        """{"config": ...} as the folder's own files say. Raises ValueError where it holds no config.json."""
+        """Read {"config": ...} from the files of a folder. Raises ValueError without config.json."""
         return {"config": read_config(source)}
 
     def load(self, source: str) -> None:
-        """Weights from a local folder, as float32 on the CPU. Raises ValueError where any is missing or of another shape."""
-        found: Any = self.model_class.from_pretrained(
+        """Load weights from a local folder as float32 on the CPU.
+
+        Raises ValueError for weights that are missing, unknown or of another shape.
+        """
+        result: Any = self.model_class.from_pretrained(
             source,
             config=copy.deepcopy(self.config),
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
         )
-        model, report = found
+        model, report = result
         unknown = [
             key for key in report["unexpected_keys"] if not key.startswith(OTHER_TOWER) and "position_ids" not in key
         ]
         wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"], *unknown]))
         if wrong:
             raise ValueError(f"{source}: weights missing, unknown or of another shape: {', '.join(wrong)}")
-        # Buffers that no checkpoint holds (positions) would stay on the meta device.
+        # Buffers that are not in checkpoints (positions) would stay on the meta device.
         for name, value in model.named_buffers():
             module, _, leaf = name.rpartition(".")
             self.model.get_submodule(module)._buffers[leaf] = value
         self.model.load_state_dict(model.state_dict(), strict=True, assign=True)
 
 
-class PictureFamily(TransformersFamily):
-    """Towers for pictures; the features of a video are the mean over its frames."""
+class ImageFamily(TransformersFamily):
+    """Base of image towers; the features of a video are the mean over its frames."""
 
     mean: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
     std: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
@@ -112,15 +115,17 @@ class PictureFamily(TransformersFamily):
         if modality == "image":
             return self._embed(self.prepare(media), grid)
         frames = media.transpose(1, 2)
-        found = self._embed(self.prepare(frames.flatten(0, 1)), 0)
-        return found.unflatten(0, tuple(frames.shape[:2])).mean(dim=1)
+        features = self._embed(self.prepare(frames.flatten(0, 1)), 0)
+        return features.unflatten(0, tuple(frames.shape[:2])).mean(dim=1)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) in [-1, 1] -> pixel_values (N, 3, image_size, image_size), as transformers' PIL processors give them."""
+        """(N, 3, S, S) in [-1, 1] -> pixel_values (N, 3, image_size, image_size), as the PIL processors of transformers."""
         size = self.config.image_size
         name = RESAMPLING.get(self.preprocessor.get("resample", 3))
         if name is None:
-            raise ValueError(f"resample {self.preprocessor['resample']}: known are {RESAMPLING}")
+            raise ValueError(
+                f"preprocessor_config.json: resample {self.preprocessor['resample']}, expected one of {RESAMPLING}"
+            )
         pixels = resize(byte_values(images), (size, size), name).float() / 255.0
         mean = torch.tensor(self.preprocessor.get("image_mean", self.mean), device=pixels.device)[:, None, None]
         std = torch.tensor(self.preprocessor.get("image_std", self.std), device=pixels.device)[:, None, None]
@@ -130,11 +135,11 @@ class PictureFamily(TransformersFamily):
         raise NotImplementedError
 
 
-class ClipFamily(PictureFamily):
-    """CLIP's vision tower with its projection; patches go through the class token's norm and projection."""
+class ClipFamily(ImageFamily):
+    """CLIP's vision tower with its projection. Patch features use the norm and projection of the class token."""
 
     model_class = CLIPVisionModelWithProjection
-    mean, std = PICTURE_MEAN, PICTURE_STD
+    mean, std = IMAGE_MEAN, IMAGE_STD
     grids = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -146,24 +151,24 @@ class ClipFamily(PictureFamily):
         if values.get("model_type") == "clip_vision_model":
             return CLIPVisionConfig.from_dict(values)
         whole: Any = CLIPConfig.from_dict(values)
-        # Some checkpoints have another projection_dim in their vision_config: CLIPModel goes by the outer one.
+        # Some checkpoints have another projection_dim in vision_config; CLIPModel uses the outer one.
         whole.vision_config.projection_dim = whole.projection_dim
         return whole.vision_config
 
     def _embed(self, pixels: Tensor, grid: int) -> Tensor:
-        found = self.model(pixels)
+        output = self.model(pixels)
         if not grid:
-            return found.image_embeds[:, None]
+            return output.image_embeds[:, None]
         side = self.config.image_size // self.config.patch_size
         if grid > side:
-            raise ValueError(f"a grid of {grid} patches, expected 1 to {side}")
-        field = found.last_hidden_state[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+            raise ValueError(f"a grid of side {grid}, expected 1 to {side} patches")
+        field = output.last_hidden_state[:, 1:].transpose(1, 2).unflatten(2, (side, side))
         patches = F.adaptive_avg_pool2d(field, grid).flatten(2).transpose(1, 2)
         patches = self.model.visual_projection(self.model.vision_model.post_layernorm(patches))
-        return torch.cat([found.image_embeds[:, None], patches], dim=1)
+        return torch.cat([output.image_embeds[:, None], patches], dim=1)
 
 
-class SiglipFamily(PictureFamily):
+class SiglipFamily(ImageFamily):
     """SigLIP's vision tower with its attention pooling."""
 
     model_class = SiglipVisionModel
@@ -190,7 +195,7 @@ def _resampling_kernel(old: int, new: int, width: int = 64) -> Tensor:
     Smith, "Digital Audio Resampling", ccrma.stanford.edu/~jos/resample; `width` zero crossings on either side.
     """
     with torch.device("cpu"):
-        cutoff = 0.97 * min(old, new)  # leaves the filter room to fall before the lower Nyquist frequency
+        cutoff = 0.97 * min(old, new)  # transition band below the lower Nyquist frequency
         reach = math.ceil(width * old / cutoff)
         taps = torch.arange(-reach, old + reach, dtype=torch.float64) / old
         times = (taps[None] - torch.arange(new, dtype=torch.float64)[:, None] / new) * cutoff  # in zero crossings
@@ -208,9 +213,9 @@ def resample(waves: Tensor, old: int, new: int) -> Tensor:
     old, new = old // common, new // common
     kernel = _resampling_kernel(old, new).to(waves.device)
     reach = (kernel.shape[-1] - old) // 2
-    # Float64: GPUs convolve float32 with ten bits of mantissa, whose noise would fill the quiet mel bins.
-    found = F.conv1d(F.pad(waves[:, None].double(), (reach, reach + old)), kernel, stride=old)  # (N, new, steps)
-    return found.transpose(1, 2).flatten(1)[:, : math.ceil(waves.shape[1] * new / old)].to(waves.dtype)
+    # Float64: GPUs convolve float32 with a mantissa of ten bits, whose noise would dominate the quiet mel bins.
+    resampled = F.conv1d(F.pad(waves[:, None].double(), (reach, reach + old)), kernel, stride=old)  # (N, new, steps)
+    return resampled.transpose(1, 2).flatten(1)[:, : math.ceil(waves.shape[1] * new / old)].to(waves.dtype)
 
 
 @lru_cache(maxsize=4)
@@ -220,7 +225,7 @@ def _clap_filters(bins: int, mels: int, low: float, high: float, rate: int, slan
 
 
 class ClapFamily(TransformersFamily):
-    """CLAP's audio tower with its projection, and its front end for clips no longer than it was made for."""
+    """CLAP's audio tower with its projection, and its front end for audio up to the maximum length of the model."""
 
     model_class = ClapAudioModelWithProjection
     modalities = ("audio",)
@@ -246,7 +251,7 @@ class ClapFamily(TransformersFamily):
         return whole.audio_config
 
     def _features(self, modality: str, media: Tensor, grid: int) -> Tensor:
-        with torch.autocast(media.device.type, enabled=False):  # quiet bins would be lost in half precision
+        with torch.autocast(media.device.type, enabled=False):  # half precision would lose the quiet bins
             mels = self.mels(resample(media[:, 0].float(), SAMPLE_RATE, self.front["sampling_rate"])).to(self._dtype())
         longer = None
         if self.config.enable_fusion:
@@ -255,9 +260,9 @@ class ClapFamily(TransformersFamily):
         return self.model(input_features=mels, is_longer=longer).audio_embeds[:, None]
 
     def mels(self, waves: Tensor) -> Tensor:
-        """(N, samples) at the front end's own rate -> log mels in dB (N, 1, frames, mels), as ClapFeatureExtractor's.
+        """(N, samples) at the sampling rate of the front end -> log-mels in dB (N, 1, frames, mels), as ClapFeatureExtractor.
 
-        Raises ValueError for clips that are longer than the model's: the published front end cuts those at random.
+        Raises ValueError for audio above the maximum length, which the published front end crops at random.
         """
         front = self.front
         rate, size = front["sampling_rate"], front["fft_window_size"]
@@ -270,11 +275,13 @@ class ClapFamily(TransformersFamily):
         return 10.0 * torch.log10(power.clamp_min(1e-10))[:, None]
 
     def _fill(self, waves: Tensor, length: int) -> Tensor:
-        """Repeat and pad a clip to the length that the model was trained at."""
+        """Repeat and pad audio to the length that the model was trained with."""
         samples = waves.shape[1]
         if samples > length:
             seconds = self.front["max_length_s"]
-            raise ValueError(f"audio of {samples} samples at {self.front['sampling_rate']} Hz, at most {seconds} s fit")
+            raise ValueError(
+                f"audio of {samples} samples at {self.front['sampling_rate']} Hz exceeds the maximum of {seconds} s"
+            )
         times = {"repeatpad": length // samples, "repeat": length // samples + 1, "pad": 1}[self.front["padding"]]
         waves = waves.repeat(1, times)[:, :length]
         return F.pad(waves, (0, length - waves.shape[1]))
@@ -286,4 +293,4 @@ FAMILIES: dict[str, type[ImageBindFamily] | type[TransformersFamily]] = {
     "siglip": SiglipFamily,
     "clap": ClapFamily,
 }
-"""Name in a configuration -> class; each has `describe(source)` and `load(source)`."""
+"""Name in a config -> class with `describe(source)` and `load(source)`."""

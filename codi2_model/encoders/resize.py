@@ -1,7 +1,7 @@
-"""PIL's resize of 8-bit images in torch, to the byte: published encoders prepare their images with it.
+"""Bit-exact reimplementation of PIL's resize of 8-bit images in torch, for the inputs of published encoders.
 
-PIL filters along one axis, then along the other, with fixed-point weights, and rounds to bytes after each pass. A float
-filter differs from that by up to twenty steps on hard edges, where the first pass overshoots.
+PIL filters along one axis after the other with fixed-point weights, and rounds to bytes after each pass. A float filter
+differs by up to twenty levels on hard edges, where the first pass overshoots.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-PRECISION = 22  # bits of PIL's weights after the point: sums over bytes fit into 32
-NARROW = 100  # times as high as wide: such an image PIL shrinks by its height first
+PRECISION = 22  # fractional bits of PIL's weights; sums over bytes fit into 32 bits
+NARROW = 100  # PIL reduces the height first if height / width exceeds this
 
 
 def _triangle(x: float) -> float:
@@ -29,16 +29,16 @@ def _cubic(x: float) -> float:
 
 
 FILTERS: dict[str, tuple[Callable[[float], float], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
-"""Name -> the filter and how far it reaches."""
+"""Name -> filter function and its support."""
 
 
 def byte_values(images: Tensor) -> Tensor:
-    """Images in [-1, 1] -> their bytes, 0 to 255, as int32."""
+    """Images in [-1, 1] -> byte values 0 to 255 as int32."""
     return ((images.float() + 1.0) * 127.5).round().clamp(0.0, 255.0).int()
 
 
 def resize(images: Tensor, size: tuple[int, int], filter_name: str) -> Tensor:
-    """Bytes as int32 (..., height, width) -> (..., *size), as `PIL.Image.resize` makes them with that filter."""
+    """Resize byte values (int32, (..., height, width)) to `size` as `PIL.Image.resize` does with that filter."""
     height, width = images.shape[-2:]
     by_height_first = height > width * NARROW and size[0] < height
     for axis in (-2, -1) if by_height_first else (-1, -2):
@@ -47,28 +47,28 @@ def resize(images: Tensor, size: tuple[int, int], filter_name: str) -> Tensor:
 
 
 def _pass(images: Tensor, axis: int, size: int, filter_name: str) -> Tensor:
-    """One axis resized and rounded to bytes."""
+    """Resize one axis and round to bytes."""
     if images.shape[axis] == size:
         return images
     first, weights = (table.to(images.device) for table in _taps(images.shape[axis], size, filter_name))
-    lines = images.movedim(axis, 0).contiguous()  # whole lines are gathered fast
+    lines = images.movedim(axis, 0).contiguous()  # contiguous lines are fast to gather
     sums = torch.full((size, *lines.shape[1:]), 1 << (PRECISION - 1), dtype=torch.int32, device=images.device)
     for tap in range(weights.shape[1]):
-        places = (first + tap).clamp_max(len(lines) - 1)
-        sums += lines[places] * weights[:, tap].view(-1, *[1] * (lines.ndim - 1))
+        indices = (first + tap).clamp_max(len(lines) - 1)
+        sums += lines[indices] * weights[:, tap].view(-1, *[1] * (lines.ndim - 1))
     return (sums >> PRECISION).clamp(0, 255).movedim(0, axis)
 
 
 @lru_cache(maxsize=64)
 def _taps(old: int, new: int, filter_name: str) -> tuple[Tensor, Tensor]:
-    """For each place along an axis the first source that counts, (new,), and PIL's weights from there on, (new, taps)."""
+    """For each output position the first source index, (new,), and PIL's weights from there on, (new, taps)."""
     function, reach = FILTERS[filter_name]
     scale = old / new
-    stretch = max(scale, 1.0)  # an axis that gets shorter is filtered more widely
+    stretch = max(scale, 1.0)  # reducing widens the filter
     support = reach * stretch
     starts, rows = [], []
-    for place in range(new):
-        centre = (place + 0.5) * scale
+    for position in range(new):
+        centre = (position + 0.5) * scale
         first, last = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), old)
         values = [function((source - centre + 0.5) * (1.0 / stretch)) for source in range(first, last)]
         total = sum(values)
@@ -76,5 +76,5 @@ def _taps(old: int, new: int, filter_name: str) -> tuple[Tensor, Tensor]:
         rows.append([math.trunc(math.copysign(0.5, value) + value / total * 2**PRECISION) for value in values])
     taps = max(map(len, rows))
     padded = [row + [0] * (taps - len(row)) for row in rows]
-    with torch.device("cpu"):  # kept for whatever device asks next
+    with torch.device("cpu"):  # cached for all devices
         return torch.tensor(starts), torch.tensor(padded, dtype=torch.int32)

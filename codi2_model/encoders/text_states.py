@@ -1,8 +1,9 @@
-"""Pretrained text encoder beside the language model: a frozen BERT whose states say what the user's words mean.
+"""Pretrained text encoder: a frozen BERT whose states are added to the language model's token embeddings.
 
-A language model that starts from nothing knows no word; the sentence encoder all-MiniLM-L6-v2 (Apache-2.0), out of its
-package, does. Each text part that is not the assistant's own is read as a whole, both ways, and the state of the piece that a
-token ends in is added to the token's embedding. Weights are kept in checkpoints, so that only training needs the package.
+It gives word meanings to a language model that is trained from scratch. The default is the sentence encoder
+all-MiniLM-L6-v2 (Apache-2.0) from an installed package. Each text part that is not the assistant's is encoded as a whole,
+with bidirectional attention, and a token gets the state of the word piece in which it ends. Checkpoints contain the
+weights, so only training needs the package.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from transformers import BertConfig, BertModel
 from codi2_datasets.pretrained.package_weights import package_file
 from codi2_model.options import TextStatesOptions
 
-MOST_PIECES = 256  # of a text; what follows is read by the language model alone
+MAX_PIECES = 256  # per text; the text encoder does not read the rest
 
 
 class Pieces(NamedTuple):
-    """A text as the encoder takes it: ids of its word pieces, and the characters (begin, end) that each stands for."""
+    """Word pieces of a text: ids, and the characters (begin, end) of each."""
 
     ids: list[int]
     spans: list[tuple[int, int]]
 
 
 class TextStates(nn.Module):
-    """Ids of word pieces -> states, without gradient."""
+    """Frozen BERT: ids of word pieces -> states, without gradient."""
 
     def __init__(self, options: TextStatesOptions) -> None:
         super().__init__()
@@ -41,45 +42,46 @@ class TextStates(nn.Module):
 
     @property
     def width(self) -> int:
+        """Size of a state."""
         return int(self.bert.config.hidden_size)
 
     def train(self, mode: bool = True) -> TextStates:
-        """Stays in evaluation mode: it is not trained."""
+        """Stay in evaluation mode, because the module is never trained."""
         return super().train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> TextStates:
-        """Stays frozen."""
+        """Stay frozen."""
         return super().requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Ids and mask (P, L) of texts -> states (P, L, width), each of unit variance."""
+        """Ids and mask (P, L) of texts -> states (P, L, width) of unit variance."""
         states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
         return F.layer_norm(states.float(), states.shape[-1:])
 
     def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Ids and mask (N, L) -> the mean of each text's states, (N, width), of unit variance."""
+        """Ids and mask (N, L) -> mean state of each text (N, width), of unit variance."""
         states, keep = self(ids, mask), mask[..., None]
         return F.layer_norm((states * keep).sum(dim=1) / keep.sum(dim=1), (self.width,))
 
     def load(self, package: str) -> None:
-        """Fill it from an installed package, strictly but for the pooling layer, which is not used."""
+        """Load the weights from an installed package, strictly except for the unused pooling layer."""
         from safetensors.torch import load_file
 
-        given = load_file(file_of(package, "model.safetensors"))
+        weights = load_file(encoder_file(package, "model.safetensors"))
         self.bert.load_state_dict(
-            {k: v for k, v in given.items() if not k.startswith("pooler.") and "position_ids" not in k}
+            {k: v for k, v in weights.items() if not k.startswith("pooler.") and "position_ids" not in k}
         )
 
 
-def file_of(package: str, name: str) -> Path:
-    """A file of the package that carries the encoder. Raises PackageMissing."""
+def encoder_file(package: str, name: str) -> Path:
+    """Path of a file in the encoder's package. Raises PackageMissing."""
     return package_file(package, f"model/{name}")
 
 
 def describe(package: str) -> dict[str, Any]:
-    """The shape of the encoder that a package carries."""
-    values = json.loads(file_of(package, "config.json").read_text(encoding="utf-8"))
+    """BertConfig options of the encoder in a package."""
+    values = json.loads(encoder_file(package, "config.json").read_text(encoding="utf-8"))
     return {
         key: value
         for key, value in values.items()
@@ -88,22 +90,23 @@ def describe(package: str) -> dict[str, Any]:
 
 
 def text_tokenizer(package: str) -> Tokenizer:
-    """The tokenizer that a package carries, which neither pads nor cuts."""
-    tokenizer = Tokenizer.from_file(str(file_of(package, "tokenizer.json")))
+    """The tokenizer of a package, without padding and truncated to MAX_PIECES."""
+    tokenizer = Tokenizer.from_file(str(encoder_file(package, "tokenizer.json")))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MOST_PIECES)
+    tokenizer.enable_truncation(MAX_PIECES)
     return tokenizer
 
 
-def pieces_of(tokenizer: Tokenizer, text: str) -> Pieces:
+def split_pieces(tokenizer: Tokenizer, text: str) -> Pieces:
+    """Split a text into word pieces."""
     encoded = tokenizer.encode(text)
     return Pieces(encoded.ids, [(int(begin), int(end)) for begin, end in encoded.offsets])
 
 
-def places_of(pieces: Pieces, ends: Sequence[int]) -> list[int]:
-    """For tokens that end before the characters `ends`: the piece that the last character of each lies in, or the one before.
+def piece_indices(pieces: Pieces, ends: Sequence[int]) -> list[int]:
+    """For tokens with exclusive end offsets `ends`: index of the piece of each last character, or of the piece before it.
 
-    Pieces that stand for no characters (the beginning and the end) are taken for tokens outside of all others.
+    Tokens outside of all pieces get the index of the begin or end piece, which have no characters.
     """
     owner: list[int] = []
     for number, (begin, end) in enumerate(pieces.spans):

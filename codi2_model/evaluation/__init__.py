@@ -1,6 +1,6 @@
-"""Evaluation: judges that the model never trained on, baselines beside every figure, pages to look at.
+"""Evaluation on held-out samples: independent judges, baselines, report pages.
 
-`evaluate` loads on first use, so that importing the package costs nothing.
+`evaluate` is imported on first use, so importing the package does not import torch.
 """
 
 from __future__ import annotations

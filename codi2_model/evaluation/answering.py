@@ -1,4 +1,4 @@
-"""A checkpoint loaded, and its answers to many prompts: in batches, each with a seed of its own."""
+"""Batched generation of answers to many prompts, each with its own seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """How answers are made. Greedy text; the same seed gives the same media. None: as the model's config says."""
+    """Generation options of an evaluation: greedy text, seeded media. steps, guidance None: as in the model's config."""
 
     batch_size: int = 24
     max_new_tokens: int = 40
@@ -25,20 +25,20 @@ class GenerationSettings:
     guidance: float | None = None
 
 
-def settled(settings: GenerationSettings | None, folder: Path) -> GenerationSettings:
-    """The settings with the numbers of the checkpoint's config where none are given: a run is known by them."""
+def resolve_settings(settings: GenerationSettings | None, folder: Path) -> GenerationSettings:
+    """The settings with defaults from the checkpoint's config filled in; run ids depend on them."""
     from codi2_model import CoDi2Config
     from codi2_model.generation.events import Options
 
-    found = settings or GenerationSettings()
-    asked = Options(steps=found.steps, guidance=found.guidance)
-    steps, guidance = asked.sampling(CoDi2Config.from_pretrained(folder))
-    return replace(found, steps=steps, guidance=guidance)
+    settings = settings or GenerationSettings()
+    options = Options(steps=settings.steps, guidance=settings.guidance)
+    steps, guidance = options.sampling(CoDi2Config.from_pretrained(folder))
+    return replace(settings, steps=steps, guidance=guidance)
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One prompt. `skeleton`: the kinds of parts its reply has, in order: ("text",), ("image",), ("text", "audio")."""
+class PromptRequest:
+    """A prompt to answer. skeleton: types of the parts of the reply in order, for example ("text", "audio")."""
 
     key: str
     prompt: Sequence[Message]
@@ -46,40 +46,43 @@ class Ask:
     seed: int
 
 
-def seed_of(*identity: Any) -> int:
-    """The seed of one answer, from what identifies it."""
+def answer_seed(*identity: Any) -> int:
+    """Seed of an answer: a hash of values that identify it."""
     return int(digest(list(identity))[:15], 16)
 
 
 def answer_all(
-    model: Any, processor: Any, asks: Sequence[Ask], settings: GenerationSettings, label: str = "generate"
+    model: Any, processor: Any, requests: Sequence[PromptRequest], settings: GenerationSettings, label: str = "generate"
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """(key -> content list, key -> why there is none). Prompts whose replies have one skeleton go in batches together.
+    """Answer prompts in batches of equal skeletons. Returns (key -> content parts, key -> reason of a failure).
 
-    A prompt that the model cannot take (too long, say) spoils no other: it is reported, and its answer is missing.
+    A prompt that the model cannot process (for example because it is too long) is reported and has no answer; it does not
+    affect the others.
     """
     answers: dict[str, list[dict[str, Any]]] = {}
     failures: dict[str, str] = {}
-    groups: dict[tuple[str, ...], list[Ask]] = defaultdict(list)
-    for ask in asks:
-        groups[ask.skeleton].append(ask)
-    with progress(label, len(asks), "answers") as advance:
+    groups: dict[tuple[str, ...], list[PromptRequest]] = defaultdict(list)
+    for request in requests:
+        groups[request.skeleton].append(request)
+    with progress(label, len(requests), "answers") as advance:
         for skeleton in sorted(groups):
-            chosen = sorted(groups[skeleton], key=lambda ask: sum(len(message["content"]) for message in ask.prompt))
+            chosen = sorted(
+                groups[skeleton], key=lambda request: sum(len(message["content"]) for message in request.prompt)
+            )
             for start in range(0, len(chosen), settings.batch_size):
                 batch = chosen[start : start + settings.batch_size]
                 _answer(model, processor, batch, settings, answers, failures)
                 advance(len(batch))
     if failures:
         key = min(failures)
-        print(f"{label}: {len(failures)} prompts could not be answered, {key}: {failures[key]}", file=sys.stderr)
+        print(f"{label}: {len(failures)} of {len(requests)} prompts failed; {key}: {failures[key]}", file=sys.stderr)
     return answers, failures
 
 
 def _answer(
     model: Any,
     processor: Any,
-    batch: Sequence[Ask],
+    batch: Sequence[PromptRequest],
     settings: GenerationSettings,
     answers: dict[str, list[dict[str, Any]]],
     failures: dict[str, str],
@@ -90,22 +93,22 @@ def _answer(
     skeleton = batch[0].skeleton
     try:
         contents = generate(
-            model, processor, [[dict(message) for message in ask.prompt] for ask in batch], modalities=tuple(dict.fromkeys(skeleton)),
-            force=skeleton if len(skeleton) > 1 else None, seed=[ask.seed for ask in batch],
+            model, processor, [[dict(message) for message in request.prompt] for request in batch], modalities=tuple(dict.fromkeys(skeleton)),
+            force=skeleton if len(skeleton) > 1 else None, seed=[request.seed for request in batch],
             max_new_tokens=settings.max_new_tokens, steps=settings.steps, guidance=settings.guidance,
         )  # fmt: skip
     except ConversationError as error:
         if len(batch) == 1:
             failures[batch[0].key] = str(error)
             return
-        for ask in batch:
-            _answer(model, processor, [ask], settings, answers, failures)
+        for request in batch:
+            _answer(model, processor, [request], settings, answers, failures)
         return
-    answers.update(zip((ask.key for ask in batch), contents, strict=True))
+    answers.update(zip((request.key for request in batch), contents, strict=True))
 
 
 def modalities_of(folder: Path) -> tuple[str, ...]:
-    """What a checkpoint hears, sees and makes besides text, without loading its weights."""
+    """Modalities of a checkpoint besides text, from its config."""
     from codi2_model import CoDi2Config
 
     return tuple(CoDi2Config.from_pretrained(folder).modalities)

@@ -1,8 +1,8 @@
-"""What a model must beat: answers that need no model at all.
+"""Baselines: answers that need no model.
 
-- chance: one of the candidates, blindly (for text: the answer of a train sample drawn at random);
-- copy_input: the last medium of the prompt that has the target's modality, handed back unchanged;
-- nearest_train: the target of the train sample of the same task whose prompt text is nearest.
+- chance: a random candidate (for text: the reply of a random train sample).
+- copy_input: the last medium of the prompt with the modality of the target, unchanged.
+- nearest_train: the target of the train sample of the same task with the nearest prompt text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHANCE, COPY_INPUT, NEAREST_TRAIN = "chance", "copy_input", "nearest_train"
 
 
 def copy_input(prompt: Sequence[Mapping[str, Any]], modality: str) -> Any | None:
-    """The value of the prompt's last part of that modality (the query comes last), or None where there is none."""
+    """The value of the prompt's last part of a modality (usually the query), or None."""
     if modality == "text":
         return None
     media = [part["value"] for message in prompt for part in message["content"] if part["type"] == modality]
@@ -29,32 +29,32 @@ def copy_input(prompt: Sequence[Mapping[str, Any]], modality: str) -> Any | None
 
 
 def nearest_prompts(queries: Sequence[str], train: Sequence[str]) -> list[int]:
-    """For each query text the index of the nearest train text, see `prompt_similarity`.
+    """For each query text the index of the nearest train text by `prompt_similarity`.
 
-    Ties, and queries that share no word with train, go to the lowest index, so the caller fixes the order of `train`.
+    Ties, and queries without common words, get the lowest index, so the result depends on the order of `train`.
     """
     return [int(row.argmax()) for row in prompt_similarity(queries, train)]
 
 
 def prompt_similarity(queries: Sequence[str], train: Sequence[str]) -> NDArray[np.float64]:
-    """(queries, train): the cosine of TF-IDF vectors of lower-case words.
+    """Cosine similarity (queries, train) of TF-IDF vectors of lower-case words.
 
-    A word weighs count x (1 + ln(N / df)) with N and df from train; words unknown to train do not count.
-    Raises ValueError for no train texts.
+    The weight of a word is count x (1 + ln(N / df)), with N and df from the train texts; other words are ignored.
+    Raises ValueError without train texts.
     """
     if not train:
-        raise ValueError("no train texts to search")
+        raise ValueError("no train texts to search in")
     vocabulary = {word: i for i, word in enumerate(sorted({word for text in train for word in words(text)}))}
     counts = _counts(train, vocabulary)
     frequency = np.bincount(counts.indices, minlength=len(vocabulary))
     weight = diags(1.0 + np.log(len(train) / np.maximum(frequency, 1)))
-    searched = _unit_rows(counts @ weight)
-    asked = _unit_rows(_counts(queries, vocabulary) @ weight)
-    return np.asarray((asked @ searched.T).toarray())
+    train_vectors = _unit_rows(counts @ weight)
+    query_vectors = _unit_rows(_counts(queries, vocabulary) @ weight)
+    return np.asarray((query_vectors @ train_vectors.T).toarray())
 
 
 def _counts(texts: Sequence[str], vocabulary: Mapping[str, int]) -> csr_matrix:
-    """(texts, words) word counts."""
+    """Word counts (texts, words)."""
     rows, columns, values = [], [], []
     for row, text in enumerate(texts):
         for word, count in sorted(Counter(words(text)).items()):

@@ -1,8 +1,9 @@
-"""What a judge chooses among: the true target and others that differ from it in one thing.
+"""Candidates of a judge: the true target, and others that differ from it in one property.
 
-- concept: other test targets in the same style (sounds: of the same task), of other families;
-- style: the same concept drawn in other styles.
-The truth comes first in every list; a judge's ranking never depends on the order (ties count as wrong).
+- concept: other test targets in the same style (audio: of the same task), of other families.
+- style: the same concept in other styles.
+
+The truth is first in every list. The order does not affect the ranking of a judge, because ties count as wrong.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from codi2_model.evaluation.data import SampleRow, by_hash, decode, load_samples
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
-POOL_FACTOR = 3  # a pool holds this many times K, so that enough of it differs in family
+POOL_FACTOR = 3  # size of a pool relative to k, so that enough of its media have another family
 
 
 @dataclass(frozen=True)
-class Medium:
-    """A candidate: what identifies it, what it shows, and where its bytes are (asset shard, or a sample's part)."""
+class CandidateMedium:
+    """A candidate: its id, attributes, and location (asset shard, or part of a sample)."""
 
     asset_id: str
     modality: str
@@ -36,19 +37,19 @@ class Medium:
 
 
 class Candidates:
-    """Candidate lists for the picked samples of one build, the same for the same seed."""
+    """Candidate lists for picked samples of a build; equal seeds give equal lists."""
 
     def __init__(
         self, catalog: Catalog, build: str | None, rows: Sequence[SampleRow], seed: int, k: int = 10, styles: int = 5
     ) -> None:
-        """`k` candidates for the concept, `styles` for the style (fewer: nothing of them is shared between samples)."""
+        """k: candidates of the question concept. styles: candidates of the question style."""
         self.k, self.n_styles, self.seed = k, styles, seed
         self._catalog, self._build = catalog, build
         self.targets = _targets(catalog, build, rows)
         self._pools = self._concept_pools()
 
-    def concept(self, sample_id: str) -> list[Medium]:
-        """The truth and up to K-1 test targets of other families; fewer where the split holds no more."""
+    def concept(self, sample_id: str) -> list[CandidateMedium]:
+        """The truth and up to k - 1 test targets of other families."""
         truth = self.targets[sample_id]
         task = self._task(truth)
         pools = [self._pools[_pool_key(truth, task)], self._pools[(truth.modality, task)]]
@@ -61,32 +62,32 @@ class Candidates:
                 seen.add(other.asset_id)
         return chosen
 
-    def styles(self, sample_ids: Sequence[str]) -> dict[str, list[Medium]]:
-        """The truth and the same concept's pictures in other styles, for the samples where there is one."""
+    def styles(self, sample_ids: Sequence[str]) -> dict[str, list[CandidateMedium]]:
+        """The truth and images of the same concept in other styles, for samples that have any."""
         truths = {i: self.targets[i] for i in sample_ids if i in self.targets and self.targets[i].style is not None}
         concepts = sorted({str(medium.concept) for medium in truths.values() if medium.concept})
-        by_concept: dict[str, list[Medium]] = defaultdict(list)
+        by_concept: dict[str, list[CandidateMedium]] = defaultdict(list)
         for medium in assets_of_concepts(self._catalog, self._build, concepts):
             by_concept[str(medium.concept)].append(medium)
-        found = {}
+        lists = {}
         for sample_id, truth in truths.items():
             others = {m.asset_id: m for m in by_concept[str(truth.concept)] if m.style != truth.style}
-            one_each: dict[str, Medium] = {}
+            by_style: dict[str, CandidateMedium] = {}
             for asset_id in by_hash(others, self.seed):
-                one_each.setdefault(str(others[asset_id].style), others[asset_id])
-            one_each.pop("None", None)
-            listed = [one_each[style] for style in by_hash(one_each, self.seed)][: self.n_styles - 1]
+                by_style.setdefault(str(others[asset_id].style), others[asset_id])
+            by_style.pop("None", None)
+            listed = [by_style[style] for style in by_hash(by_style, self.seed)][: self.n_styles - 1]
             if listed:
-                found[sample_id] = [truth, *listed]
-        return found
+                lists[sample_id] = [truth, *listed]
+        return lists
 
-    def _task(self, medium: Medium) -> str:
+    def _task(self, medium: CandidateMedium) -> str:
         assert medium.sample is not None
         return medium.sample.task
 
-    def _concept_pools(self) -> dict[tuple[str, str], list[Medium]]:
-        """(modality, style) and (modality, task) -> test targets by hash; shared, so that each is embedded once."""
-        pools: dict[tuple[str, str], dict[str, Medium]] = defaultdict(dict)
+    def _concept_pools(self) -> dict[tuple[str, str], list[CandidateMedium]]:
+        """(modality, style) and (modality, task) -> test targets by hash; shared by samples, so each is embedded once."""
+        pools: dict[tuple[str, str], dict[str, CandidateMedium]] = defaultdict(dict)
         for medium in self.targets.values():
             task = self._task(medium)
             pools[_pool_key(medium, task)].setdefault(medium.asset_id, medium)
@@ -100,45 +101,44 @@ class Candidates:
         )
 
 
-def _pool_key(medium: Medium, task: str) -> tuple[str, str]:
+def _pool_key(medium: CandidateMedium, task: str) -> tuple[str, str]:
     return (medium.modality, f"style={medium.style}" if medium.style else task)
 
 
-def _differs(other: Medium, truth: Medium) -> bool:
-    """A wrong answer beyond doubt: another concept, and another family where families are known."""
+def _differs(other: CandidateMedium, truth: CandidateMedium) -> bool:
+    """Whether `other` is certainly a wrong answer: another family, or another concept if families are unknown."""
     if truth.family is not None and other.family is not None:
         return other.family != truth.family
     return other.concept != truth.concept or truth.concept is None
 
 
-_ASSET_PLACE = "any_value(a.shard) as shard, any_value(a.offset) as offset, any_value(a.bytes) as size"
+_ASSET_LOCATION = "any_value(a.shard) as shard, any_value(a.offset) as offset, any_value(a.bytes) as size"
 
 
-def _targets(catalog: Catalog, build: str | None, rows: Sequence[SampleRow]) -> dict[str, Medium]:
-    """sample id -> the first medium of its last message, for test samples that have one."""
+def _targets(catalog: Catalog, build: str | None, rows: Sequence[SampleRow]) -> dict[str, CandidateMedium]:
+    """sample id -> first medium of the last message, for test samples that have one."""
     by_id = {row.sample_id: row for row in rows}
     table = catalog.sql(
         f"""with turns as (select sample_id, max(turn) as last from parts group by sample_id),
             first as (select p.sample_id, min(p.position) as position from parts p join turns t using (sample_id)
                       where p.turn = t.last and p.modality <> 'text' group by 1)
-            select p.sample_id, p.asset_id, p.modality, {_ASSET_PLACE}
+            select p.sample_id, p.asset_id, p.modality, {_ASSET_LOCATION}
             from parts p join first f on p.sample_id = f.sample_id and p.position = f.position
             join samples s on s.sample_id = p.sample_id left join assets a on a.asset_id = p.asset_id
             where s.split = 'test' group by 1, 2, 3 order by 1""",
         build=build,
     )
     targets = {}
-    for found in table.to_pylist():
-        row = by_id.get(found.pop("sample_id"))
+    for location in table.to_pylist():
+        row = by_id.get(location.pop("sample_id"))
         if row is not None:
-            meta = row.meta
-            about: dict[str, Any] = {name: meta.get(name) for name in ("concept", "family", "style")}
-            targets[row.sample_id] = Medium(**found, **about, sample=row)
+            attributes: dict[str, Any] = {name: row.meta.get(name) for name in ("concept", "family", "style")}
+            targets[row.sample_id] = CandidateMedium(**location, **attributes, sample=row)
     return targets
 
 
-def assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[str]) -> list[Medium]:
-    """Pictures whose attributes name one of the concepts and a style, with bytes of their own; ordered by id."""
+def assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[str]) -> list[CandidateMedium]:
+    """Images of asset shards with one of the concepts, ordered by id."""
     table = catalog.sql(
         """select asset_id, min(attributes) as attributes, any_value(shard) as shard, any_value("offset") as "offset",
                   any_value(bytes) as size
@@ -148,17 +148,17 @@ def assets_of_concepts(catalog: Catalog, build: str | None, concepts: Sequence[s
         [list(concepts)],
         build=build,
     )
-    found = []
+    media = []
     for row in table.to_pylist():
-        attributes: dict[str, Any] = json.loads(row.pop("attributes"))
-        about: dict[str, Any] = {name: attributes.get(name) for name in ("concept", "family", "style")}
-        found.append(Medium(**row, **about, modality="image"))
-    return found
+        values: dict[str, Any] = json.loads(row.pop("attributes"))
+        attributes: dict[str, Any] = {name: values.get(name) for name in ("concept", "family", "style")}
+        media.append(CandidateMedium(**row, **attributes, modality="image"))
+    return media
 
 
-def read_media(store: Store, media: Sequence[Medium]) -> dict[str, Any]:
-    """Values of media that have a place in an asset shard: asset id -> value, each shard opened once."""
-    by_shard: dict[str, dict[str, Medium]] = defaultdict(dict)
+def read_media(store: Store, media: Sequence[CandidateMedium]) -> dict[str, Any]:
+    """asset id -> value of media in asset shards; each shard is opened once."""
+    by_shard: dict[str, dict[str, CandidateMedium]] = defaultdict(dict)
     for medium in media:
         if medium.shard is not None and medium.offset is not None and medium.size is not None:
             by_shard[medium.shard][medium.asset_id] = medium
@@ -171,8 +171,8 @@ def read_media(store: Store, media: Sequence[Medium]) -> dict[str, Any]:
     return values
 
 
-def candidate_values(store: Store, media: Iterable[Medium], known: Mapping[str, Any]) -> dict[str, Any]:
-    """asset id -> value: `known` ones, then from asset shards, else (derived media) from the reply of their sample."""
+def candidate_values(store: Store, media: Iterable[CandidateMedium], known: Mapping[str, Any]) -> dict[str, Any]:
+    """asset id -> value: from `known`, from asset shards, or (derived media) from the reply of their sample."""
     missing = {medium.asset_id: medium for medium in media if medium.asset_id not in known}
     values = {**known, **read_media(store, list(missing.values()))}
     rest = {m.sample.sample_id: m.sample for i, m in missing.items() if i not in values and m.sample}

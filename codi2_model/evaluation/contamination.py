@@ -1,7 +1,7 @@
-"""Which held-out samples of a build a model has trained on elsewhere: they would say nothing of what it can.
+"""Contamination: held-out samples of a build on which a model was trained in other builds.
 
-Splits hang on hashes of families, so what one build holds out the next does too, and there are none. A recipe with other
-splits, or a corpus that a model saw under another name, would change that.
+Normally there are none, because splits are hashes of families and are equal in all builds. A recipe with other splits, or a
+corpus under another name, can cause contamination.
 """
 
 from __future__ import annotations
@@ -14,52 +14,54 @@ import duckdb
 from codi2_storage.catalog.catalog import Catalog
 
 TABLES = ("samples", "parts", "runs", "checkpoints")
-HELD = "select sample_id, asset_id from parts join samples using (build_id, sample_id) where build_id = ? and split = 'test'"
-# the same sample, or a train sample that shows the medium asked for
-LEARNT = f"""
-with held as ({HELD} and target),
-     learnt as (select sample_id, asset_id from parts join samples using (build_id, sample_id)
+TEST_PARTS = "select sample_id, asset_id from parts join samples using (build_id, sample_id) where build_id = ? and split = 'test'"
+# test samples that are train samples in other builds, or whose target medium occurs in train samples there
+CONTAMINATED = f"""
+with held as ({TEST_PARTS} and target),
+     trained as (select sample_id, asset_id from parts join samples using (build_id, sample_id)
                 where build_id in (select unnest(?)) and build_id <> ? and split = 'train')
 select distinct held.sample_id from held
-where held.sample_id in (select sample_id from learnt)
-   or held.asset_id in (select asset_id from learnt where asset_id is not null)
+where held.sample_id in (select sample_id from trained)
+   or held.asset_id in (select asset_id from trained where asset_id is not null)
 order by 1"""
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """`samples`: held-out ones that a model has seen in training; `gone`: builds of its training that are in no catalog."""
+class Contamination:
+    """samples: held-out samples seen in training. gone: training builds that are missing in the catalog."""
 
     samples: frozenset[str] = frozenset()
     gone: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
-        """In words, for the decision."""
+        """Notes for the decision of the gate."""
         notes = []
         if self.samples:
-            notes.append(f"{len(self.samples)} held-out samples that one of the two has trained on are left out")
+            notes.append(
+                f"{len(self.samples)} held-out samples excluded, because one of the two models was trained on them"
+            )
         if self.gone:
             gone = ", ".join(self.gone)
-            notes.append(
-                f"whether held-out samples were trained on could not be looked up: {gone} is not in the catalog"
-            )
+            notes.append(f"contamination could not be checked: build {gone} is not in the catalog")
         return tuple(notes)
 
 
-NOTHING = Learnt()
+NO_CONTAMINATION = Contamination()
 
 
-def learnt(catalog: Catalog, build_id: str, checkpoints: Sequence[str]) -> Learnt:
-    """The held-out samples of a build that the checkpoints have trained on in other builds."""
+def find_contamination(catalog: Catalog, build_id: str, checkpoints: Sequence[str]) -> Contamination:
+    """Held-out samples of a build on which the checkpoints were trained in other builds."""
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
-        builds = sorted({build for one in checkpoints for build in trained_on(connection, one)} - {build_id})
-        known = {row[0] for row in connection.execute("select distinct build_id from samples").fetchall()}
-        found = connection.execute(LEARNT, [build_id, builds, build_id]).fetchall() if builds else []
-    return Learnt(frozenset(row[0] for row in found), tuple(build for build in builds if build not in known))
+        builds = sorted(
+            {build for checkpoint in checkpoints for build in trained_on(connection, checkpoint)} - {build_id}
+        )
+        recorded = {row[0] for row in connection.execute("select distinct build_id from samples").fetchall()}
+        rows = connection.execute(CONTAMINATED, [build_id, builds, build_id]).fetchall() if builds else []
+    return Contamination(frozenset(row[0] for row in rows), tuple(build for build in builds if build not in recorded))
 
 
 def trained_on(connection: duckdb.DuckDBPyConnection, checkpoint_id: str) -> list[str]:
-    """The builds of a checkpoint's training, and of the checkpoints whose weights it began with."""
+    """Builds on which a checkpoint, and the checkpoints that it started from, were trained."""
     builds: list[str] = []
     seen: set[str] = set()
     waiting: list[str] = [checkpoint_id]

@@ -1,7 +1,7 @@
-"""What an evaluation reads: held-out samples picked by hash, train answers, media by asset; all through the catalog.
+"""Data access of evaluations: held-out samples picked by hash, train answers, media; read through the catalog.
 
-Nothing here knows a model. Media come as values: RGB `PIL.Image`, mono float32 arrays at 16 kHz, clips as uint8 arrays
-(frames, height, width, 3), 8 frames a second.
+Independent of models. Media values are RGB `PIL.Image`, mono float32 arrays at 16 kHz, and videos as uint8 arrays (frames,
+height, width, 3) at 8 frames per second.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from codi2_datasets.media.video import decode_video
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
-MAX_TRAIN_TEXTS = 20_000  # a task's train samples that the nearest-neighbour baseline searches, taken by hash
+MAX_TRAIN_TEXTS = 20_000  # maximum train samples per task for the nearest-neighbour baseline, picked by hash
 
 
 class EvaluationError(ValueError):
-    """The build cannot be evaluated as asked; the message says why."""
+    """An evaluation is not possible on this build; the message says why."""
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One row of the samples table, with what the planner knew of its target."""
+    """A row of the table `samples`. meta: attributes of the target from the planner."""
 
     sample_id: str
     task: str
@@ -45,7 +45,7 @@ class SampleRow:
 
 @dataclass(frozen=True)
 class LoadedSample:
-    """A sample with its media. `prompt` and `reply` are messages whose media parts carry `value`."""
+    """A sample with its media. Media parts of `prompt` (messages) and `reply` (parts) have a `value`."""
 
     row: SampleRow
     prompt: list[dict[str, Any]]
@@ -53,23 +53,23 @@ class LoadedSample:
 
     @property
     def target(self) -> dict[str, Any]:
-        """What is judged: the reply's first medium, else its text."""
+        """The part that is judged: the first medium of the reply, or else its text."""
         media = [part for part in self.reply if part["type"] != "text"]
         return media[0] if media else {"type": "text", "text": text_of(self.reply)}
 
 
 def text_of(content: Iterable[dict[str, Any]]) -> str:
-    """The text of a content list, media left out."""
+    """The concatenated text parts of a content list."""
     return "".join(part["text"] for part in content if part["type"] == "text")
 
 
 def by_hash(ids: Iterable[str], seed: int) -> list[str]:
-    """Ids in an order that the seed decides and nobody's taste does."""
+    """Ids in a pseudo-random order by hash of the seed."""
     return sorted(ids, key=lambda value: (hashlib.sha256(f"{seed}:{value}".encode()).digest(), value))
 
 
 def sample_rows(catalog: Catalog, build: str | None, split: str) -> list[SampleRow]:
-    """All samples of a split, ordered by id."""
+    """All samples of a split of a build, ordered by id."""
     table = catalog.sql(
         "select sample_id, task, split, holdout, shard, meta from samples where split = ? order by sample_id",
         [split],
@@ -84,23 +84,22 @@ def sample_rows(catalog: Catalog, build: str | None, split: str) -> list[SampleR
 def answerable(
     catalog: Catalog, build: str | None, rows: Sequence[SampleRow], modalities: Iterable[str]
 ) -> tuple[list[SampleRow], dict[str, str]]:
-    """The rows whose parts a model of these modalities can take and make; and for each task that loses all of its rows,
-    why it does."""
-    known = {"text", *modalities}
+    """(rows whose modalities a model supports, task without such rows -> reason)."""
+    supported = {"text", *modalities}
     table = catalog.sql(
         "select sample_id, list(distinct modality) as used from parts group by sample_id", build=build
     ).to_pylist()
-    lacking = {row["sample_id"]: sorted(set(row["used"]) - known) for row in table}
-    kept = [row for row in rows if not lacking.get(row.sample_id)]
+    unsupported = {row["sample_id"]: sorted(set(row["used"]) - supported) for row in table}
+    kept = [row for row in rows if not unsupported.get(row.sample_id)]
     left_out: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        left_out[row.task] |= set(lacking.get(row.sample_id, ()))
-    lost = sorted({row.task for row in rows} - {row.task for row in kept})
-    return kept, {task: f"the model has no {' and no '.join(sorted(left_out[task]))}" for task in lost}
+        left_out[row.task] |= set(unsupported.get(row.sample_id, ()))
+    missing = sorted({row.task for row in rows} - {row.task for row in kept})
+    return kept, {task: f"the model does not support {' and '.join(sorted(left_out[task]))}" for task in missing}
 
 
 def pick(rows: Sequence[SampleRow], limit: int, seed: int) -> list[SampleRow]:
-    """At most `limit` rows a task, by hash of the seed; ordered by task and that hash."""
+    """At most `limit` rows per task, picked by hash of the seed; ordered by task and hash."""
     by_id = {row.sample_id: row for row in rows}
     tasks: dict[str, list[SampleRow]] = defaultdict(list)
     for sample_id in by_hash(by_id, seed):
@@ -111,23 +110,23 @@ def pick(rows: Sequence[SampleRow], limit: int, seed: int) -> list[SampleRow]:
 
 
 def load_samples(store: Store, rows: Iterable[SampleRow]) -> dict[str, LoadedSample]:
-    """Read samples from their shards, each shard once. Raises EvaluationError for one that is not in its shard."""
-    wanted: dict[str, dict[str, SampleRow]] = defaultdict(dict)
+    """Read samples from their shards, each shard once. Raises EvaluationError for a missing sample or broken shard."""
+    by_shard: dict[str, dict[str, SampleRow]] = defaultdict(dict)
     for row in rows:
-        wanted[row.shard][row.sample_id] = row
+        by_shard[row.shard][row.sample_id] = row
     loaded: dict[str, LoadedSample] = {}
-    for shard in sorted(wanted):
-        for sample_id, members in _read_members(store, shard, set(wanted[shard])).items():
-            loaded[sample_id] = _assemble(wanted[shard][sample_id], members)
-        missing = sorted(set(wanted[shard]) - set(loaded))
+    for shard in sorted(by_shard):
+        for sample_id, members in _read_members(store, shard, set(by_shard[shard])).items():
+            loaded[sample_id] = _assemble(by_shard[shard][sample_id], members)
+        missing = sorted(set(by_shard[shard]) - set(loaded))
         if missing:
-            raise EvaluationError(f"shard {shard} lacks sample {missing[0]} that the catalog places there")
+            raise EvaluationError(f"shard {shard}: lacks sample {missing[0]} of the catalog")
     return loaded
 
 
 def _read_members(store: Store, shard: str, keys: set[str]) -> dict[str, dict[str, bytes]]:
-    """sample id -> {member name after the first dot: bytes}; other samples are skipped without being read."""
-    found: dict[str, dict[str, bytes]] = {}
+    """sample id -> {member name after the first dot: bytes}; other samples are skipped without reading."""
+    samples: dict[str, dict[str, bytes]] = {}
     try:
         with store.open_read(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
@@ -135,10 +134,10 @@ def _read_members(store: Store, shard: str, keys: set[str]) -> dict[str, dict[st
                 if key in keys:
                     content = archive.extractfile(member)
                     if content is not None:
-                        found.setdefault(key, {})[suffix] = content.read()
+                        samples.setdefault(key, {})[suffix] = content.read()
     except (tarfile.TarError, FileNotFoundError) as error:
-        raise EvaluationError(f"shard {shard} cannot be read: {error}") from error
-    return found
+        raise EvaluationError(f"shard {shard}: cannot be read: {error}") from error
+    return samples
 
 
 def _assemble(row: SampleRow, members: dict[str, bytes]) -> LoadedSample:
@@ -149,17 +148,17 @@ def _assemble(row: SampleRow, members: dict[str, bytes]) -> LoadedSample:
         for part in message["content"]:
             if part["type"] != "text":
                 if part["part"] not in members:
-                    raise EvaluationError(f"sample {row.sample_id}: its shard lacks the part {part['part']}")
+                    raise EvaluationError(f"sample {row.sample_id}: part {part['part']} is missing in its shard")
                 part = {**part, "value": decode(part["type"], members[part["part"]])}
             content.append(part)
         messages.append({"role": message["role"], "content": content})
     if not messages or messages[-1]["role"] != "assistant":
-        raise EvaluationError(f"sample {row.sample_id}: its last message is not the assistant's")
+        raise EvaluationError(f"sample {row.sample_id}: the last message must be the assistant's")
     return LoadedSample(row, messages[:-1], messages[-1]["content"])
 
 
 def decode(modality: str, data: bytes) -> Any:
-    """Encoded bytes of a normalised medium -> its value."""
+    """Decode the bytes of a normalised medium."""
     if modality == "image":
         return Image.open(io.BytesIO(data)).convert("RGB")
     if modality == "audio":
@@ -167,12 +166,12 @@ def decode(modality: str, data: bytes) -> Any:
         return np.ascontiguousarray(wave.mean(axis=1))
     if modality == "video":
         return decode_video(data)
-    raise EvaluationError(f"no way to decode a {modality} part")
+    raise EvaluationError(f"unknown modality {modality}")
 
 
 @dataclass(frozen=True)
 class TrainAnswer:
-    """A train sample's prompt text, and its reply's text where the reply is text alone."""
+    """Texts of the prompt and of the reply of a train sample."""
 
     row: SampleRow
     prompt: str
@@ -180,7 +179,7 @@ class TrainAnswer:
 
 
 def train_answers(catalog: Catalog, build: str | None, task: str, seed: int) -> list[TrainAnswer]:
-    """Train samples of a task (at most MAX_TRAIN_TEXTS, by hash) with their texts; no medium is read."""
+    """Train samples of a task (at most MAX_TRAIN_TEXTS, by hash) with their texts, without media."""
     rows = catalog.sql(
         """with turns as (select sample_id, max(turn) as last from parts group by sample_id)
            select s.sample_id, s.task, s.split, s.holdout, s.shard, s.meta,
@@ -204,7 +203,7 @@ def train_answers(catalog: Catalog, build: str | None, task: str, seed: int) -> 
 
 @dataclass(frozen=True)
 class Leak:
-    """Of `targets` different media that test samples of a task ask for, `leaked` occur anywhere in a train sample."""
+    """`targets`: distinct target media of the test samples of a task; `leaked`: those that occur in any train sample."""
 
     task: str
     leaked: int
@@ -212,7 +211,7 @@ class Leak:
 
 
 def leaks(catalog: Catalog, build: str | None) -> list[Leak]:
-    """Per task with media as targets, ordered by its name. Nothing should be leaked."""
+    """Leaks per task with media targets, ordered by task. Expected are zeros."""
     rows = catalog.sql(
         """with turns as (select sample_id, max(turn) as last from parts group by sample_id),
            train as (select distinct p.asset_id from parts p join samples s using (sample_id)

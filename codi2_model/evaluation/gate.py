@@ -1,7 +1,7 @@
-"""Is a candidate better than the champion? Both are scored on the same held-out samples, and compared in pairs.
+"""Promotion gate: compare a candidate with the champion in pairs, on the same held-out samples.
 
-A chosen metric passes where the interval of the paired gain lies above 0 and enough samples tell the two apart; a guarded one
-where it does not lie below 0. Equal models are never promoted. Samples that a model has trained on are no pairs.
+A chosen metric passes if the interval of the paired gain is above 0 and enough samples differ. A guarded metric passes unless
+the interval is below 0. Equal models are never promoted. Samples on which one of the models was trained are excluded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.registry import UsageError, now
 from codi2_model.evaluation.bench.measures import MEASURES, direction
-from codi2_model.evaluation.contamination import NOTHING, Learnt
+from codi2_model.evaluation.contamination import NO_CONTAMINATION, Contamination
 from codi2_model.evaluation.metric_names import ANSWERED, CONCEPT, EDIT, RETRIEVAL_TASKS, SIMILARITY, STYLE, TOP1
 from codi2_model.evaluation.statistics import paired_gain
 from codi2_storage.catalog.catalog import Catalog
@@ -23,15 +23,18 @@ from codi2_storage.store import Store
 CHOSEN, GUARD = "chosen", "guard"
 KNOWN = (TOP1, CONCEPT, STYLE, EDIT, SIMILARITY, ANSWERED, "token_f1", "exact_match")
 GUARDS = (ANSWERED, CONCEPT, SIMILARITY, "token_f1")
-USUAL = (TOP1, SIMILARITY, "token_f1")  # what decides where nothing is chosen: the first that the samples have
+DEFAULT_METRICS = (TOP1, SIMILARITY, "token_f1")  # without a chosen metric, the first with scores decides
 NO_GUARD = "none"
-ENOUGH = 6  # samples that differ: were they all for one model by luck alone, that had a chance of 1 in 64, below 2.5 %
+MIN_DIFFERING = 6  # differing samples needed: a chance of 1 in 64 (below 2.5 %) that all favour one of two equal models
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What decides. A metric is a name (all tasks together) or task:name; none at all: the first of `USUAL` that the samples
-    have. `limit` held-out samples a task."""
+    """Options of the gate.
+
+    metrics, guards: a name (over all tasks) or task:name. Without metrics, the first of DEFAULT_METRICS with scores decides.
+    limit: held-out samples per task.
+    """
 
     metrics: tuple[str, ...] = ()
     guards: tuple[str, ...] = GUARDS
@@ -41,31 +44,33 @@ class Gate:
 
     @classmethod
     def of(cls, metrics: Sequence[str] | None, guards: Sequence[str] | None, limit: int | None) -> Gate:
-        """From what was given on the command line; None or nothing at all: as usual."""
-        usual = cls()
-        kept = tuple(name for name in guards or usual.guards if name not in (NO_GUARD, *(metrics or ())))
-        return cls(tuple(metrics or ()), kept, usual.limit if limit is None else limit)
+        """A gate from command line options; None or empty: the defaults."""
+        default = cls()
+        chosen_guards = tuple(name for name in guards or default.guards if name not in (NO_GUARD, *(metrics or ())))
+        return cls(tuple(metrics or ()), chosen_guards, default.limit if limit is None else limit)
 
     def check(self, tasks: Collection[str]) -> None:
-        """Raise UsageError unless a dataset of these tasks can have every metric."""
+        """Raise UsageError unless a dataset of these tasks can have scores of every metric."""
         if self.limit < 1:
-            raise UsageError(f"--gate-samples {self.limit}: at least 1 is wanted")
+            raise UsageError(f"--gate-samples {self.limit}: must be at least 1")
         for option, names in (("--metric", self.metrics), ("--guard", self.guards)):
             for name in names:
                 task, _, metric = name.rpartition(":")
                 if metric not in KNOWN:
-                    raise UsageError(f"{option} {name}: no such metric; known: {', '.join(KNOWN)}")
+                    raise UsageError(f"{option} {name}: no such metric; available: {', '.join(KNOWN)}")
                 if task and task not in tasks:
-                    raise UsageError(f"{option} {name}: the recipe has no task {task}: {', '.join(sorted(tasks))}")
-                measured = [one for one in RETRIEVAL_TASKS if one in tasks and task in ("", one)]
+                    raise UsageError(
+                        f"{option} {name}: the recipe has no task {task}; available: {', '.join(sorted(tasks))}"
+                    )
+                measured = [measured for measured in RETRIEVAL_TASKS if measured in tasks and task in ("", measured)]
                 if metric == TOP1 and not measured:
-                    where = ", ".join(RETRIEVAL_TASKS)
-                    raise UsageError(f"{option} {name}: it is measured on {where} alone: choose another {option}")
+                    measurable = ", ".join(RETRIEVAL_TASKS)
+                    raise UsageError(f"{option} {name}: measured only on {measurable}; choose another {option}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of a comparison: means, and the candidate's paired gain with its 95 % interval (above 0: better)."""
+    """A metric of a comparison: means, and the candidate's paired gain with its 95 % interval (above 0: better)."""
 
     role: str
     metric: str
@@ -77,14 +82,16 @@ class Line:
     n: int
     passed: bool
     differing: int = 0
-    """Of the n samples those on which the two models' scores are not equal."""
+    """Number of samples on which the scores of the two models differ."""
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """The comparison in words."""
         means = f"{self.metric} {self.candidate_value:.3f} against {self.champion_value:.3f}"
-        few = f" in {self.differing} samples that differ" if 0 < self.differing < ENOUGH else ""
+        few = f", only {self.differing} samples differ" if 0 < self.differing < MIN_DIFFERING else ""
         return f"{means} ({self.gain:+.3f}, {self.low:+.3f} to {self.high:+.3f}{few})"
 
     def verdict(self) -> str:
+        """The result in one or two words."""
         if self.role == GUARD:
             return "holds" if self.passed else "fell"
         return "better" if self.passed else "not better"
@@ -92,19 +99,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Decision:
+    """Result of the gate: whether to promote the candidate, why, and the comparison."""
+
     gate_id: str
     promoted: bool
     reason: str
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
-    """What else is to be known of the comparison: samples that were left out, builds that are gone."""
+    """Notes on the comparison: excluded samples, missing builds."""
 
-    def held(self, why: str) -> Decision:
-        """The same comparison, but not promoted all the same."""
-        return replace(self, promoted=False, reason=f"{why} ({self.reason})")
+    def rejected(self, reason: str) -> Decision:
+        """The same comparison, not promoted for another reason."""
+        return replace(self, promoted=False, reason=f"{reason} ({self.reason})")
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Columns and cells for people, a row for each metric."""
+        """Columns and cells of a table with a row per metric."""
         columns = ["role", "metric", "candidate", "champion", "gain", "95 %", "n", "differ", "verdict"]
         cells = [
             [
@@ -117,34 +126,38 @@ class Decision:
 
 
 def compare(
-    store: Store, gate: Gate, candidate_run: str, champion_run: str, learnt: Learnt = NOTHING
+    store: Store,
+    gate: Gate,
+    candidate_run: str,
+    champion_run: str,
+    contamination: Contamination = NO_CONTAMINATION,
 ) -> tuple[Line, ...]:
-    """The two evaluations metric by metric, over the samples that both scored and none has learnt.
+    """Compare two evaluations metric by metric, over the samples scored in both, without contaminated ones.
 
-    A guarded metric that neither has is left out (a dataset without sounds has no scores of sounds). Raises UsageError
-    where a chosen metric has no pairs.
+    Guarded metrics without pairs are skipped (such as audio metrics of a dataset without audio). Raises UsageError if a
+    chosen metric has no pairs.
     """
     catalog = Catalog(store)
 
     def paired(name: str) -> list[tuple[float, float]]:
-        return pairs(catalog, name, candidate_run, champion_run, learnt.samples)
+        return pairs(catalog, name, candidate_run, champion_run, contamination.samples)
 
-    chosen = gate.metrics or (next(filter(paired, USUAL), TOP1),)
+    chosen = gate.metrics or (next(filter(paired, DEFAULT_METRICS), TOP1),)
     lines = []
     for role, names in ((CHOSEN, chosen), (GUARD, gate.guards)):
         for name in names:
-            found = paired(name)
-            if found:
-                lines.append(line(role, name, found, gate))
+            scores = paired(name)
+            if scores:
+                lines.append(compare_metric(role, name, scores, gate))
             elif role == CHOSEN:
-                raise UsageError(f"{name}: {missing(catalog, candidate_run, champion_run)}")
+                raise UsageError(f"{name}: {missing_scores(catalog, candidate_run, champion_run)}")
     return tuple(lines)
 
 
 def pairs(
     catalog: Catalog, name: str, candidate_run: str, champion_run: str, without: Collection[str] = ()
 ) -> list[tuple[float, float]]:
-    """(candidate, champion) of every sample; one that was scored more than once counts with its mean."""
+    """(candidate score, champion score) of every sample; the mean if a sample has several scores."""
     task, _, metric = name.rpartition(":")
     query = """with means as (select run_id, task, sample_id, avg(value) as value from scores
                               where metric = ? and (? = '' or task = ?) group by all)
@@ -155,20 +168,22 @@ def pairs(
     return [(row["candidate"], row["champion"]) for row in rows if row["sample_id"] not in without]
 
 
-def missing(catalog: Catalog, *runs: str) -> str:
+def missing_scores(catalog: Catalog, *runs: str) -> str:
+    """Message for a metric without pairs: lists the metrics that have scores."""
     rows = catalog.sql("select distinct metric from scores where run_id in (?, ?) order by metric", list(runs))
-    known = ", ".join(row["metric"] for row in rows.to_pylist())
-    return f"no sample has it from both models; scored: {known or 'none'}"
+    available = ", ".join(row["metric"] for row in rows.to_pylist())
+    return f"no sample has this metric for both models; available: {available or 'none'}"
 
 
-def line(role: str, name: str, found: Sequence[tuple[float, float]], gate: Gate) -> Line:
-    candidate, champion = [a for a, _ in found], [b for _, b in found]
+def compare_metric(role: str, name: str, scores: Sequence[tuple[float, float]], gate: Gate) -> Line:
+    """Compare (candidate, champion) scores of one metric."""
+    candidate, champion = [a for a, _ in scores], [b for _, b in scores]
     metric = name.rpartition(":")[2]
     sign = direction(metric) if metric in MEASURES else 1
     gain = paired_gain([sign * a for a in candidate], [sign * b for b in champion], gate.seed, gate.resamples)
-    differing = sum(a != b for a, b in found)
-    passed = gain.low > 0 and differing >= ENOUGH if role == CHOSEN else gain.high >= 0
-    means = sum(candidate) / len(found), sum(champion) / len(found)
+    differing = sum(a != b for a, b in scores)
+    passed = gain.low > 0 and differing >= MIN_DIFFERING if role == CHOSEN else gain.high >= 0
+    means = sum(candidate) / len(scores), sum(champion) / len(scores)
     return Line(role, name, *means, gain.value, gain.low, gain.high, gain.n, passed, differing)
 
 
@@ -179,37 +194,39 @@ def decide(
     candidate: str,
     champion: str | None,
     runs: tuple[str, str | None],
-    learnt: Learnt = NOTHING,
+    contamination: Contamination = NO_CONTAMINATION,
 ) -> Decision:
-    """Compare and say what follows. `candidate` and `champion` are checkpoint ids, `runs` their evaluations.
+    """Decide whether to promote a candidate. candidate, champion: checkpoint ids; runs: their evaluations.
 
-    The same two models on the same build under the same gate get the same id and the same decision.
+    Equal models, build and gate give the same id and decision. Without a champion the candidate is promoted.
     """
     gate_id = "gate-" + digest([asdict(gate), build_id, candidate, champion])[:16]
     if champion is None or runs[1] is None:
         return Decision(gate_id, True, "the first model")
     try:
-        lines = compare(store, gate, runs[0], runs[1], learnt)
-    except UsageError as error:  # what was trained for hours is not lost for it
-        return Decision(gate_id, False, f"nothing to compare with {champion} by: {error}", notes=learnt.notes())
+        lines = compare(store, gate, runs[0], runs[1], contamination)
+    except UsageError as error:  # reported as a decision, so that the trained candidate is kept
+        reason = f"cannot be compared with {champion}: {error}"
+        return Decision(gate_id, False, reason, notes=contamination.notes())
     if worse := [line for line in lines if not line.passed and line.role == GUARD]:
-        promoted, why = False, f"{told(worse)}: a guarded metric fell"
+        promoted, reason = False, f"{describe(worse)}: a guarded metric fell"
     elif unproven := [line for line in lines if not line.passed]:
-        promoted, why = False, f"{told(unproven)}: not better than {champion}"
+        promoted, reason = False, f"{describe(unproven)}: not better than {champion}"
     else:
-        promoted, why = True, f"{told([x for x in lines if x.role == CHOSEN])}: better than {champion}"
-    return Decision(gate_id, promoted, "; ".join([why, *learnt.notes()]), lines, learnt.notes())
+        promoted, reason = True, f"{describe([x for x in lines if x.role == CHOSEN])}: better than {champion}"
+    return Decision(gate_id, promoted, "; ".join([reason, *contamination.notes()]), lines, contamination.notes())
 
 
-def told(lines: Sequence[Line]) -> str:
-    return "; ".join(line.told() for line in lines)
+def describe(lines: Sequence[Line]) -> str:
+    """Several metrics in words."""
+    return "; ".join(line.describe() for line in lines)
 
 
 def record(store: Store, decision: Decision, build_id: str, candidate: str, champion: str | None) -> None:
-    """Put the decision into the catalog; the same again replaces it."""
-    about: dict[str, Any] = {"gate_id": decision.gate_id, "build_id": build_id, "candidate": candidate}
-    about |= {"champion": champion, "promoted": decision.promoted, "reason": decision.reason, "created_at": now()}
-    rows = [{**about, **asdict(line)} for line in decision.lines] or [{**about, "passed": decision.promoted}]
+    """Record a decision in the catalog; recording it again replaces it."""
+    common: dict[str, Any] = {"gate_id": decision.gate_id, "build_id": build_id, "candidate": candidate}
+    common |= {"champion": champion, "promoted": decision.promoted, "reason": decision.reason, "created_at": now()}
+    rows = [{**common, **asdict(line)} for line in decision.lines] or [{**common, "passed": decision.promoted}]
     for row in rows:
         row.pop("differing", None)
     with Writer(store, decision.gate_id, "gate") as writer:

@@ -1,9 +1,8 @@
-"""Judges the model never trained on: EfficientNet-lite0 for pictures and clips, aiSFX for sounds, MiniLM for texts.
+"""Judges, embedding networks independent of the model: EfficientNet-lite0 (images, video), aiSFX (audio), MiniLM (text).
 
-Notable here:
-- both come as weights inside a package, see `codi2_datasets.pretrained.embedders`;
-- a judge answers only "how far apart are these two media": candidates are ranked by the cosine of the embeddings;
-- no judge shares data, code or weights with `codi2_model.encoders`.
+- The weights come from packages, see `codi2_datasets.pretrained.embedders`.
+- A judge only measures the distance of two media: candidates are ranked by the cosine of their embeddings.
+- The judges of media share no data, code or weights with `codi2_model.encoders`.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from codi2_model.evaluation.metrics.motion import at_moments
 Embeddings = NDArray[np.float32]
 
 IMAGE_SIZE = 224
-CLIP_FRAMES = 4
+VIDEO_FRAMES = 4
 AISFX_RATE = 44_100
 AISFX_WINDOW, AISFX_HOP, AISFX_MELS, AISFX_BLOCK = 2048, 1024, 96, 100
-AISFX_MAX = 9.457798957824707  # largest value in the spectrograms the judge was trained on ('original' normalisation)
+AISFX_MAX = 9.457798957824707  # maximum of the training spectrograms ('original' normalisation)
 
 
 class Judge(Protocol):
-    """Embeds media of one modality. `embed` gives (N, D) float32 rows of unit length."""
+    """Interface of a judge of one modality. `embed` returns (N, D) float32 rows of unit length."""
 
     name: str
     modality: str
@@ -54,7 +53,7 @@ class ImageJudge:
         self._model = efficientnet()
 
     def embed(self, media: Sequence[Image.Image]) -> Embeddings:
-        """Pictures of any size and mode -> (N, 1280), unit length; N may be 0."""
+        """Images of any size and mode -> (N, 1280), unit length; N may be 0."""
         rows = [
             self._features(torch.stack([_image_tensor(image) for image in media[start : start + self.batch_size]]))
             for start in range(0, len(media), self.batch_size)
@@ -68,23 +67,23 @@ class ImageJudge:
         )
 
 
-class ClipJudge:
-    """EfficientNet-lite0 on frames at even distances: the mean of their embeddings. What a clip shows, not how it moves."""
+class VideoJudge:
+    """EfficientNet-lite0 on evenly spaced frames, averaged. Measures the content of a video, not its motion."""
 
     name = "efficientnet-lite0-frames"
     modality = "video"
 
-    def __init__(self, frames: int = CLIP_FRAMES) -> None:
+    def __init__(self, frames: int = VIDEO_FRAMES) -> None:
         self.frames, self._judge = frames, ImageJudge()
 
     def embed(self, media: Sequence[NDArray[np.uint8]]) -> Embeddings:
-        """Clips (T, H, W, 3) -> (N, 1280), unit length; N may be 0."""
+        """Videos (T, H, W, 3) -> (N, 1280), unit length; N may be 0."""
         return unit(self.embed_frames(media).mean(1))
 
     def embed_frames(self, media: Sequence[NDArray[np.uint8]]) -> Embeddings:
-        """Clips (T, H, W, 3) -> (N, frames, 1280), each frame of unit length."""
-        pictures = [Image.fromarray(frame) for clip in media for frame in at_moments(clip, self.frames)]
-        return self._judge.embed(pictures).reshape(len(media), self.frames, -1)
+        """Videos (T, H, W, 3) -> (N, frames, 1280), each frame of unit length."""
+        images = [Image.fromarray(frame) for video in media for frame in at_moments(video, self.frames)]
+        return self._judge.embed(images).reshape(len(media), self.frames, -1)
 
 
 class TextJudge:
@@ -94,12 +93,12 @@ class TextJudge:
     modality = "text"
 
     def embed(self, media: Sequence[str]) -> Embeddings:
-        """Texts -> (N, 384), unit length; an empty text is a zero row, as near to nothing as to anything."""
-        known: dict[str, Embeddings] = {"": np.zeros(384, np.float32)}
+        """Texts -> (N, 384), unit length; the row of an empty text is zero."""
+        rows: dict[str, Embeddings] = {"": np.zeros(384, np.float32)}
         for text in media:
-            if text not in known:
-                known[text] = measure(text)["text_embedding"] if text.strip() else known[""]
-        return np.stack([known[text] for text in media]) if len(media) else np.zeros((0, 384), np.float32)
+            if text not in rows:
+                rows[text] = measure(text)["text_embedding"] if text.strip() else rows[""]
+        return np.stack([rows[text] for text in media]) if len(media) else np.zeros((0, 384), np.float32)
 
 
 class AudioJudge:
@@ -130,32 +129,32 @@ class AudioJudge:
 
 
 def unit(rows: NDArray[np.floating]) -> Embeddings:
-    """Rows scaled to length 1; a zero row stays zero, so that its cosine with everything is 0."""
+    """Rows scaled to length 1; zero rows stay zero, so their cosine with any row is 0."""
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return (rows / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def aisfx_spectrogram(wave: NDArray[np.float32]) -> Embeddings:
-    """Mono 16 kHz waveform -> (frames, 96): the log-mel input that aiSFX was trained on, in numpy.
+    """Mono 16 kHz waveform -> (frames, 96): log-mel input of aiSFX, in numpy.
 
-    Follows Essentia's chain as aisfx/spectrogram/spectrogram_essentia.py sets it up: 44.1 kHz, frames of 2048 every
+    Follows the chain of Essentia as in aisfx/spectrogram/spectrogram_essentia.py: 44.1 kHz, frames of 2048 every
     1024 samples with the first one centred on time 0, symmetric Hann window, power spectrum, 96 HTK-mel triangles
-    (drawn in mel space, each summing to 1) from 0 to 22,050 Hz, log10(10000 x + 1), divided by the training maximum.
+    (linear in mel, each normalised to sum 1) from 0 to 22,050 Hz, log10(10000 x + 1), divided by the training maximum.
     The loader's default replay gain of -6 dB is a factor of 1.
     """
     wave = resample_poly(wave, 441, 160).astype(np.float32) if len(wave) else np.zeros(1, np.float32)
     half = AISFX_WINDOW // 2
     padded = np.concatenate([np.zeros(half, np.float32), wave, np.zeros(half, np.float32)])
-    starts = np.arange(0, len(wave), AISFX_HOP)  # frames whose middle lies within the sound
+    starts = np.arange(0, len(wave), AISFX_HOP)  # frames with their centre within the audio
     frames = np.lib.stride_tricks.sliding_window_view(padded, AISFX_WINDOW)[starts]
     power = np.abs(np.fft.rfft(frames * np.hanning(AISFX_WINDOW).astype(np.float32), axis=-1)) ** 2
     return (np.log10(power @ _mel_filters().T * 1e4 + 1.0) / AISFX_MAX).astype(np.float32)
 
 
 def _blocks(spectrogram: Embeddings) -> Embeddings:
-    """(frames, mels) -> (blocks, 100, mels): 2.3 s each, side by side; a last one of less than half is dropped.
+    """(frames, mels) -> (blocks, 100, mels): 2.3 s each without overlap; a last block of less than half is dropped.
 
-    (The package's default lets them overlap by half, which doubles the cost and tells little more of a short sound.)
+    The package's default overlaps blocks by half, which doubles the cost with little benefit for short audio.
     """
     count = max(1, (len(spectrogram) + AISFX_BLOCK // 2) // AISFX_BLOCK)
     padded = np.concatenate([spectrogram, np.zeros((AISFX_BLOCK, spectrogram.shape[1]), np.float32)])
@@ -175,10 +174,10 @@ def _mel_filters() -> Embeddings:
 
 
 def _image_tensor(image: Image.Image) -> torch.Tensor:
-    """Any picture -> (3, 224, 224) in about [-1, 1]; alpha over white, bicubic.
+    """Any PIL image -> (3, 224, 224) in about [-1, 1]; transparency over white, bicubic.
 
-    The weights come from the TensorFlow release, which feeds (x - 127) / 128. The package's example shows ImageNet's
-    mean and deviation instead; on 120 animal cut-outs those gave a mean top-1 probability of 0.38, this way 0.48.
+    The weights are from the TensorFlow release, whose inputs are (x - 127) / 128. The package's example uses ImageNet's
+    mean and deviation instead: on 120 animal cut-outs the mean top-1 probability was 0.38 with those, 0.48 with these.
     """
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")

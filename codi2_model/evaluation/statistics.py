@@ -1,4 +1,4 @@
-"""Intervals and tests for small held-out sets: seeded bootstrap, exact binomial."""
+"""Statistics for small held-out sets: seeded bootstrap intervals, exact binomial test."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Estimate:
 
 
 def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Estimate:
-    """Mean with the percentile bootstrap interval (Efron 1979); the same seed gives the same interval.
+    """Mean with the percentile bootstrap interval (Efron 1979); equal seeds give equal intervals.
 
-    Raises ValueError for no scores at all.
+    Raises ValueError for an empty sequence.
     """
     values = np.asarray(scores, np.float64)
     if values.size == 0:
@@ -33,15 +33,17 @@ def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000
 
 
 def paired_gain(model: Sequence[float], baseline: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
-    """Mean of model - baseline over the same samples with its interval: samples are drawn in pairs, so that what is
-    hard for both does not widen it. Raises ValueError for unlike numbers of scores, or none."""
+    """Mean of model - baseline over the same samples, with the paired bootstrap interval.
+
+    Raises ValueError for sequences of different length, or empty ones.
+    """
     if len(model) != len(baseline):
-        raise ValueError(f"{len(model)} scores against {len(baseline)}: not pairs")
+        raise ValueError(f"{len(model)} and {len(baseline)} scores: paired scores must have equal length")
     return bootstrap_mean(np.asarray(model, np.float64) - np.asarray(baseline, np.float64), seed, resamples)  # type: ignore[arg-type]
 
 
 def binomial_p(successes: int, n: int, chance: float) -> float:
-    """P(X >= successes) for X ~ Binomial(n, chance): the one-sided exact test that a score beats chance."""
+    """P(X >= successes) for X ~ Binomial(n, chance): one-sided exact test of a score against chance."""
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes out of {n}")
     if not 0 <= chance <= 1:

@@ -1,4 +1,4 @@
-"""Scores of a written answer against the true one."""
+"""Text scores: token F1, exact match, and whether an answer contains the truth."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words; punctuation and spacing do not count."""
+    """Lower-case words, without punctuation and spacing."""
     return _WORD.findall(text.lower())
 
 
 def token_f1(answer: str, truth: str) -> float:
-    """Harmonic mean of word precision and recall, as SQuAD scores answers (Rajpurkar et al. 2016), articles kept.
+    """Harmonic mean of word precision and recall, as in SQuAD (Rajpurkar et al. 2016), but with articles.
 
-    Two empty texts agree (1.0); one empty text has nothing in common with the other (0.0).
+    Two empty texts score 1.0; one empty text scores 0.0.
     """
-    got, want = Counter(words(answer)), Counter(words(truth))
-    if not got or not want:
-        return float(got == want)
-    common = sum((got & want).values())
-    return 2 * common / (sum(got.values()) + sum(want.values()))
+    predicted, true = Counter(words(answer)), Counter(words(truth))
+    if not predicted or not true:
+        return float(predicted == true)
+    common = sum((predicted & true).values())
+    return 2 * common / (sum(predicted.values()) + sum(true.values()))
 
 
 def exact_match(answer: str, truth: str) -> float:
-    """1.0 where the words are the same in the same order, else 0.0."""
+    """1.0 if the words are equal and in the same order, else 0.0."""
     return float(words(answer) == words(truth))
 
 
 def names(answer: str, truth: str) -> float:
-    """1.0 where the truth's words occur in the answer, one after the other, else 0.0; an empty truth is never named."""
-    want, got = words(truth), words(answer)
-    return float(bool(want) and any(got[i : i + len(want)] == want for i in range(len(got) - len(want) + 1)))
+    """1.0 if the answer contains the words of the truth in sequence, else 0.0; 0.0 for an empty truth."""
+    true, predicted = words(truth), words(answer)
+    return float(
+        bool(true) and any(predicted[i : i + len(true)] == true for i in range(len(predicted) - len(true) + 1))
+    )

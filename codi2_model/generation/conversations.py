@@ -1,9 +1,9 @@
-"""Replies: text and media in any order, for a batch of conversations at once, with a key-value cache.
+"""Generation of replies with text and media in any order, for a batch of conversations, with a key-value cache.
 
-- where the begin token of a medium comes (chosen, or forced), its features are predicted, fed back through the very path
-  that given media take (`embed_features`), the medium is closed, and the reply goes on;
-- media are decoded together, one decoder batch per modality;
-- a conversation's randomness comes from its own seed: its reply does not depend on the others of the batch.
+- After the begin token of a medium (chosen by the model, or forced), its features are predicted and fed back through
+  `embed_features`, as those of input media. Then the medium is closed and the reply continues.
+- Media are decoded together, in one batch per modality.
+- Each conversation has its own seed, so its reply does not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from codi2_model.config import MODALITIES
 from codi2_model.generation.decode_loop import Content, Medium, Writer, content_of
 from codi2_model.generation.events import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
-from codi2_model.generation.streaming import Teller
+from codi2_model.generation.streaming import ReplyStreamer
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
 
@@ -41,10 +41,11 @@ def generate(
     top_p: float = 1.0,
     force: Sequence[str] | None = None,
 ) -> list[Content]:
-    """Per conversation the parts of its reply in true order: {"type": "text", "text"} or {"type": "image" | "audio", "value"}
-    (PIL picture; float32 mono samples). `seed`: one for all, or one per conversation. See `Options` for the rest.
+    """Generate a reply per conversation, as a list of parts in their order.
 
-    Raises ConversationError where a conversation is malformed or too long, ValueError for bad options.
+    A part is {"type": "text", "text"} or {"type": "image" | "audio" | "video", "value"}: a PIL image, float32 mono samples,
+    or uint8 frames. seed: one for all conversations, or one per conversation. Other options as in `Options`.
+    Raises ConversationError for a malformed or too long conversation, ValueError for invalid options.
     """
     options = Options(
         modalities=tuple(modalities),
@@ -73,37 +74,37 @@ def stream(
     seed: int = 0,
     **options: Any,
 ) -> Iterator[Event]:
-    """The reply to one conversation as events, as they happen; `options` as in `Options`.
+    """Generate the reply to one conversation as a stream of events. Options as in `Options`.
 
-    The same parts as `generate` gives with the same seed; a medium is decoded as soon as its features are there.
+    The parts equal those of `generate` with the same seed. A medium is decoded as soon as its features are complete.
     """
-    yield from events(Writer(model, processor, [conversation], options_of(options), [seed]))
+    yield from events(Writer(model, processor, [conversation], parse_options(options), [seed]))
 
 
-def options_of(given: dict[str, Any]) -> Options:
-    """`Options`, whose sequences may come as lists. Raises ValueError for bad ones, TypeError for unknown ones."""
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return Options(**plain)
+def parse_options(values: dict[str, Any]) -> Options:
+    """`Options` from plain data with lists. Raises ValueError for invalid values, TypeError for unknown names."""
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Options(**fields)
 
 
 def events(writer: Writer) -> Iterator[Event]:
-    """The reply to a writer's one conversation, as it is written."""
-    teller = Teller(writer.processor, writer.replies[0], writer.config.feature_tokens)
+    """Events of a writer with one conversation."""
+    streamer = ReplyStreamer(writer.processor, writer.replies[0], writer.config.feature_tokens)
     for _ in writer.write():
-        for new in teller.news():
-            if isinstance(new, Medium):
-                yield from writer.decode_one(new)
+        for item in streamer.new_items():
+            if isinstance(item, Medium):
+                yield from writer.decode_one(item)
             else:
-                yield new
+                yield item
 
 
 @torch.no_grad()
 def predict_features(
     model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, conversations: Sequence[Messages]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Teacher-forced predictions at the target media's slots, and the true features: what the feature losses compare.
+    """Teacher-forced predictions and true features of the target media's slots.
 
-    Two lists with one (slots of target media, D) tensor per conversation, media in their order of appearance.
+    Returns two lists with one tensor (slots of target media, D) per conversation, media in order of appearance.
     """
     was_training = model.training
     model.eval()
@@ -111,17 +112,17 @@ def predict_features(
     batch.pop("labels")
     output = model(**batch)
     model.train(was_training)
-    found: list[list[tuple[int, torch.Tensor, torch.Tensor]]] = [[] for _ in conversations]
+    media: list[list[tuple[int, torch.Tensor, torch.Tensor]]] = [[] for _ in conversations]
     assert output.predicted is not None and output.true is not None
     for modality, predicted in output.predicted.items():
         true = output.true[modality]
         for number in torch.nonzero(batch[f"{modality}_target"]).flatten().tolist():
-            place = int(batch[f"{modality}_position"][number])
-            found[int(batch[f"{modality}_sample"][number])].append((place, predicted[number], true[number]))
+            position = int(batch[f"{modality}_position"][number])
+            media[int(batch[f"{modality}_sample"][number])].append((position, predicted[number], true[number]))
     empty = torch.zeros(0, model.config.feature_dim, device=model.device)
-    guesses, rights = [], []
-    for rows in found:
+    predictions, targets = [], []
+    for rows in media:
         rows.sort(key=lambda row: row[0])
-        guesses.append(torch.cat([guess for _, guess, _ in rows]) if rows else empty)
-        rights.append(torch.cat([right for _, _, right in rows]) if rows else empty)
-    return guesses, rights
+        predictions.append(torch.cat([prediction for _, prediction, _ in rows]) if rows else empty)
+        targets.append(torch.cat([target for _, _, target in rows]) if rows else empty)
+    return predictions, targets

@@ -1,4 +1,4 @@
-"""The loop behind `generation`: writes the replies of a batch token by token, feeds features back, decodes media."""
+"""Decoding loop: generates the replies of a batch token by token, feeds back features, decodes media."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import Reference, to_waveform
-from codi2_model.encoders import to_sphere
+from codi2_model.encoders import scale_norm
 from codi2_model.generation.batch_state import Rows
 from codi2_model.generation.events import Event, MediumDone, Options, Progress
 from codi2_model.modeling import CoDi2ForConditionalGeneration
-from codi2_model.modules.media import frames, picture
+from codi2_model.modules.media import to_frames, to_image
 from codi2_model.processor import CoDi2Processor, Messages
 
 Content = list[dict[str, Any]]
@@ -23,41 +23,45 @@ Content = list[dict[str, Any]]
 
 @dataclass
 class Medium:
+    """A medium of a reply, with the features predicted so far and, after decoding, its value."""
+
     modality: str
     features: list[torch.Tensor] = field(default_factory=list)
-    """One (D,) per slot, on the sphere."""
+    """One (D,) per slot, of length `config.scale`."""
     states: list[torch.Tensor] = field(default_factory=list)
-    """The hidden states (H,) that they were predicted from."""
+    """The hidden states (H,) from which the features were predicted."""
     value: Any = None
 
 
 @dataclass
 class Reply:
-    """The state of one conversation's reply."""
+    """State of the reply to one conversation."""
 
     seed: int
     skeleton: list[str] | None
+    """Types of the parts that still have to follow, if the order is forced."""
     room: int
-    """Tokens that still fit config.max_length."""
+    """Number of tokens left until config.max_length."""
     generator: torch.Generator
     parts: list[list[int] | Medium] = field(default_factory=list)
     text_tokens: int = 0
     ahead: list[torch.Tensor] = field(default_factory=list)
-    """Embeddings (H,) of the open medium that the language model still has to read: query tokens, features in their slots."""
+    """Embeddings (H,) of features of the open medium that the language model has not processed yet."""
     queries: list[int] = field(default_factory=list)
-    """Query tokens of the open medium that are still to be read."""
+    """Query tokens of the open medium that are not processed yet."""
     slots_left: int = 0
-    """Feature slots of the open medium that still have to be predicted."""
+    """Number of feature slots of the open medium to predict."""
     done: bool = False
     written: list[int] = field(default_factory=list)
-    """Tokens of the reply, slots included, without the one that ends the turn."""
+    """Tokens of the reply including slots, without the token that ends the turn."""
 
     def media(self) -> list[Medium]:
+        """Media of the reply in order."""
         return [part for part in self.parts if isinstance(part, Medium)]
 
 
 def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
-    """A finished reply as a list of content parts; empty texts are left out."""
+    """A finished reply as a list of content parts, without empty texts."""
     content: Content = []
     for part in reply.parts:
         if isinstance(part, Medium):
@@ -68,7 +72,7 @@ def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
 
 
 def plain_tokens(processor: CoDi2Processor, size: int) -> torch.Tensor:
-    """Which of the embedding's rows (size,) are words: those that the tokenizer knows and that are nothing special."""
+    """Mask (size,) of embedding rows that are text tokens: in the tokenizer and not special."""
     plain = torch.zeros(size, dtype=torch.bool)
     plain[: len(processor.tokenizer)] = True
     plain[processor.tokenizer.all_special_ids] = False
@@ -76,10 +80,11 @@ def plain_tokens(processor: CoDi2Processor, size: int) -> torch.Tensor:
 
 
 Read = Callable[[dict[str, Any]], tuple[torch.Tensor, Any]]
+"""Prefill function: batch -> last hidden states (B, H), key-value cache."""
 
 
 class Prefill:
-    """Reads prompts: the last hidden states (B, H), and the key-value cache."""
+    """Processes whole prompts: batch -> last hidden states (B, H), key-value cache."""
 
     def __init__(self, model: CoDi2ForConditionalGeneration) -> None:
         self.model = model
@@ -91,7 +96,10 @@ class Prefill:
 
 
 class Writer:
-    """Writes the replies of a batch, token by token."""
+    """Generates the replies of a batch, token by token.
+
+    Raises ValueError for a conversation that ends with an assistant message, and for forced modalities that the model lacks.
+    """
 
     def __init__(
         self,
@@ -105,7 +113,9 @@ class Writer:
             raise ValueError(f"{len(seeds)} seeds for {len(conversations)} conversations")
         for number, messages in enumerate(conversations):
             if messages and messages[-1].get("role") == "assistant":
-                raise ValueError(f"conversation {number} ends with the assistant's turn: there is nothing to reply to")
+                raise ValueError(
+                    f"conversation {number} ends with an assistant message; the last message must be the user's"
+                )
         self.model, self.processor, self.options = model, processor, options
         self.config: CoDi2Config = model.config
         self.batch = processor(conversations).to(model.device)
@@ -114,7 +124,7 @@ class Writer:
         skeleton = options.skeleton()
         for name in skeleton or ():
             if name != "text" and name not in self.config.modalities:
-                raise ValueError(f"this model makes no {name}: it has {', '.join(self.config.modalities)}")
+                raise ValueError(f"this model does not generate {name}, only text, {', '.join(self.config.modalities)}")
         self.replies = [
             Reply(
                 seed=int(seed),
@@ -127,12 +137,12 @@ class Writer:
         self.plain = plain_tokens(processor, self.config.vocab_size)
 
     def begin(self) -> Rows:
-        """Read the prompts."""
+        """Process the prompts."""
         self.model.eval()
         return Rows(*self.read(self.batch), self.batch["attention_mask"])
 
     def write(self) -> Iterator[None]:
-        """Write all replies to their ends; gives control back after every token of the batch. Features are left to decode."""
+        """Generate all replies to their ends, yielding after every token of the batch. Media are decoded later."""
         rows = self.begin()
         while True:
             logits = rows.logits(self.model)
@@ -143,7 +153,7 @@ class Writer:
             rows = rows.read(self.model, torch.stack(steps), [not reply.done for reply in self.replies])
 
     def take(self, reply: Reply, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """Take a reply's next step; the embedding (H,) of what it wrote, which the language model is to read next."""
+        """Take the next step of a reply. Returns the embedding (H,) of the new token, the next input of the language model."""
         if reply.done:
             return self._embed_token(self.config.pad_token_id)
         last = reply.parts[-1] if reply.parts else None
@@ -151,7 +161,7 @@ class Writer:
         if isinstance(last, Medium) and (reply.slots_left or reply.ahead):
             return self._take_slot(reply, last, hidden)
         if isinstance(last, Medium):
-            reply.parts.append([])  # the medium is whole: what follows its end token is text until another begins
+            reply.parts.append([])  # the medium is complete; text follows its end token
             token = self.config.end_id(last.modality)
         else:
             token = self._take_token(reply, logits)
@@ -160,12 +170,15 @@ class Writer:
         return self._embed_token(token)
 
     def _take_slot(self, reply: Reply, medium: Medium, hidden: torch.Tensor) -> torch.Tensor:
-        """The next step of an open medium. Slots are predicted from the hidden state before each; or, where the config has
-        query tokens, from those at the queries, and the features are read when all are there."""
-        asked = len(self.config.query_ids()) - len(reply.queries)  # queries that were read before this step
-        if reply.slots_left and (asked or not self.config.parallel_slots):
-            # a flow draws its noise; regression has none
-            feature = to_sphere(self.model.predict(hidden, reply.generator), self.config.scale)
+        """The next step of an open medium.
+
+        Each slot is predicted from the hidden state before it. With query tokens, slots are predicted from the hidden states
+        at the queries, and the features are processed when all are predicted.
+        """
+        processed = len(self.config.query_ids()) - len(reply.queries)  # queries before this step
+        if reply.slots_left and (processed or not self.config.parallel_slots):
+            # the flow head needs the generator for its noise
+            feature = scale_norm(self.model.predict(hidden, reply.generator), self.config.scale)
             medium.features.append(feature)
             medium.states.append(hidden)
             reply.ahead.append(self.model.embed_features(feature))
@@ -192,14 +205,14 @@ class Writer:
             return token
         if not reply.parts:
             reply.parts.append([])
-        words = reply.parts[-1]
-        assert isinstance(words, list)
-        words.append(token)
+        text = reply.parts[-1]
+        assert isinstance(text, list)
+        text.append(token)
         reply.text_tokens += 1
         return token
 
     def _choose(self, reply: Reply, logits: torch.Tensor) -> int:
-        """The next token among those that may come here: text, a medium's begin, the end of the turn."""
+        """The next token among those allowed here: text, begin of a medium, end of the turn."""
         config, options = self.config, self.options
         end = config.eos_token_id
         medium_fits = reply.room >= config.medium_tokens and len(reply.media()) < config.max_media
@@ -211,7 +224,7 @@ class Writer:
         text = "text" in options.modalities
         may_end = text or bool(reply.media()) or not begins
         token = self._sample(reply, logits, text, begins + [end] * may_end)
-        # a reply that has used up its text may go on with a medium, if that is what the model wants
+        # a reply at its limit of text tokens may continue with a medium if the model chooses one
         return token if text_fits or token in begins else end
 
     def _choose_in_skeleton(self, reply: Reply, logits: torch.Tensor, medium_fits: bool, text_fits: bool) -> int:
@@ -220,7 +233,7 @@ class Writer:
         if reply.skeleton and reply.skeleton[0] == "text":
             token = config.eos_token_id
             if text_fits:
-                # a wish to begin a medium, or to end the turn, ends the text and no more
+                # the begin of a medium, or the end of the turn, only ends the text part
                 stops = [config.begin_id(m) for m in config.modalities]
                 token = self._sample(reply, logits, True, [*stops, config.eos_token_id])
                 if token not in (*stops, config.eos_token_id):
@@ -230,19 +243,21 @@ class Writer:
         if not reply.skeleton:
             return config.eos_token_id
         if not medium_fits:
-            raise ValueError(f"the reply has no room for its {reply.skeleton[0]}: max_length or max_media is reached")
+            raise ValueError(
+                f"the reply cannot hold the forced {reply.skeleton[0]}: max_length {config.max_length} or max_media {config.max_media} reached"
+            )
         return config.begin_id(reply.skeleton[0])
 
     def _sample(self, reply: Reply, logits: torch.Tensor, text: bool, special: Sequence[int]) -> int:
-        """A token out of `special` and, if `text`, all plain ones; ids the tokenizer does not know never come."""
+        """Sample a token among `special` and, with `text`, all text tokens of the tokenizer."""
         allowed = self.plain.clone() if text else torch.zeros_like(self.plain)
         allowed[list(special)] = True
         logits = logits.masked_fill(~allowed, float("-inf"))
         if self.options.temperature == 0:
             return int(logits.argmax())
-        chances, order = (logits / self.options.temperature).softmax(dim=-1).sort(descending=True, stable=True)
-        chances[chances.cumsum(dim=-1) - chances > self.options.top_p] = 0
-        return int(order[torch.multinomial(chances, 1, generator=reply.generator)])
+        probabilities, order = (logits / self.options.temperature).softmax(dim=-1).sort(descending=True, stable=True)
+        probabilities[probabilities.cumsum(dim=-1) - probabilities > self.options.top_p] = 0
+        return int(order[torch.multinomial(probabilities, 1, generator=reply.generator)])
 
     def _embed_token(self, token: int) -> torch.Tensor:
         embed = self.model.get_input_embeddings()
@@ -250,43 +265,43 @@ class Writer:
 
     def decode(self, modality: str) -> None:
         """Decode all media of a modality in one batch."""
-        found = [
+        items = [
             (row, n, m) for row, r in enumerate(self.replies) for n, m in enumerate(r.media()) if m.modality == modality
         ]
-        if not found:
+        if not items:
             return
-        features = torch.stack([torch.stack(m.features) for _, _, m in found])
-        states = torch.stack([torch.stack(m.states) for _, _, m in found])
-        generators = [self._generator(row, number) for row, number, _ in found]
-        reference = self._reference(modality, [row for row, _, _ in found])
+        features = torch.stack([torch.stack(m.features) for _, _, m in items])
+        states = torch.stack([torch.stack(m.states) for _, _, m in items])
+        generators = [self._generator(row, number) for row, number, _ in items]
+        reference = self._reference(modality, [row for row, _, _ in items])
         steps, guidance = self.options.sampling(self.config)
-        made = self.model.decode(modality, features, states, reference, steps, guidance, generators)
-        for (_, _, medium), value in zip(found, self._values(modality, made), strict=True):
+        decoded = self.model.decode(modality, features, states, reference, steps, guidance, generators)
+        for (_, _, medium), value in zip(items, self._values(modality, decoded), strict=True):
             medium.value = value
 
     def decode_one(self, medium: Medium) -> Iterator[Event]:
-        """Decode a medium of the first conversation, saying how far it is."""
+        """Decode a medium of the first conversation, with progress events."""
         number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
-        heard = (torch.stack(medium.features)[None], torch.stack(medium.states)[None])
-        features = self.model.condition(medium.modality, *heard)
+        inputs = (torch.stack(medium.features)[None], torch.stack(medium.states)[None])
+        features = self.model.condition(medium.modality, *inputs)
         reference = self._reference(medium.modality, [0])
         decoder = self.model.decoder(medium.modality)
         steps, guidance = self.options.sampling(self.config)
         sampler = decoder.sample_steps(features, reference, steps, guidance, [self._generator(0, number)])
-        made = torch.zeros(0)
+        latents = torch.zeros(0)
         every = self.options.preview_every
-        for step, made in enumerate(sampler, start=1):
-            shown = every and step % every == 0 and step < steps
-            preview = self._values(medium.modality, decoder.finish(made))[0] if shown else None
+        for step, latents in enumerate(sampler, start=1):
+            has_preview = every and step % every == 0 and step < steps
+            preview = self._values(medium.modality, decoder.finish(latents))[0] if has_preview else None
             yield Progress(number, step, steps, preview)
-        medium.value = self._values(medium.modality, decoder.finish(made))[0]
+        medium.value = self._values(medium.modality, decoder.finish(latents))[0]
         yield MediumDone(number, medium.modality, medium.value)
 
-    def _values(self, modality: str, made: torch.Tensor) -> list[Any]:
-        return values(self.model, modality, made, self.options.upscale)
+    def _values(self, modality: str, media: torch.Tensor) -> list[Any]:
+        return values(self.model, modality, media, self.options.upscale)
 
     def _generator(self, row: int, number: int) -> torch.Generator:
-        """The noise of a medium depends on its conversation's seed and its place in the reply alone."""
+        """Generator of a medium's noise, seeded by the conversation's seed and the number of the medium in the reply."""
         words = np.random.SeedSequence([self.replies[row].seed & (2**63 - 1), number]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(words[0]) & (2**63 - 1))
 
@@ -298,16 +313,16 @@ class Writer:
         return Reference(media[index.clamp_min(0)], index >= 0)
 
 
-def values(model: Any, modality: str, made: torch.Tensor, upscale: bool = False) -> list[Any]:
-    """What a decoder made, (N, *shape) in [0, 1], as people hold it: PIL images, float32 samples, frames of uint8.
+def values(model: Any, modality: str, media: torch.Tensor, upscale: bool = False) -> list[Any]:
+    """Output of a decoder (N, *shape) in [0, 1] -> PIL images, float32 samples, or uint8 frames.
 
-    upscale: images are enlarged, where the decoder carries a network for that.
+    upscale: enlarge images, if the decoder has an upscaler.
     """
     config: CoDi2Config = model.config
     if modality == "image":
         upscaler = getattr(model.decoder(modality), "upscaler", None)
-        return [picture(one) for one in (upscaler(made) if upscale and upscaler is not None else made)]
+        return [to_image(image) for image in (upscaler(media) if upscale and upscaler is not None else media)]
     if modality == "video":
-        return [frames(one, config.video) for one in made]
-    waves = made[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(made, config.audio)
+        return [to_frames(video, config.video) for video in media]
+    waves = media[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(media, config.audio)
     return list(waves.cpu().numpy().astype(np.float32))

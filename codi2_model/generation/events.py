@@ -1,4 +1,4 @@
-"""What a reply may be (`Options`) and how it tells of itself while it is written (events)."""
+"""Generation options (`Options`), and the events of a streamed reply."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from codi2_model.config import MODALITIES, CoDi2Config
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a reply is written."""
+    """Options of a generated reply. Raises ValueError for invalid values."""
 
     modalities: tuple[str, ...] = ("text", *MODALITIES)
-    """What it may hold. One medium alone, without text: exactly one of it is forced."""
+    """Allowed modalities. A single one without text forces exactly one medium of it."""
     max_new_tokens: int = 64
-    """Text tokens of a reply, its end-of-turn token not counted."""
+    """Maximum number of text tokens of a reply, without the end-of-turn token."""
     steps: int | None = None
     guidance: float | None = None
-    """Of the decoders; None: as the model's config says."""
+    """steps, guidance: sampling options of the decoders; None: as in the model's config."""
     temperature: float = 0.0
-    """0: the most likely token."""
+    """Sampling temperature of text; 0: always the most likely token."""
     top_p: float = 1.0
     preview_every: int = 0
-    """Steps of a decoder from one preview to the next, in a stream; 0: none."""
+    """Decoder steps between two previews in a stream; 0: no previews."""
     upscale: bool = False
-    """Enlarge images for people to look at, where the decoder carries a network for that."""
+    """Enlarge images for display, if the decoder has an upscaler."""
     force: tuple[str, ...] | None = None
-    """The reply's skeleton, ("text", "image") say: its parts come in this order, whatever the model would choose."""
+    """Forced order of the parts of the reply, for example ("text", "image")."""
 
     def __post_init__(self) -> None:
-        known = ("text", *MODALITIES)
+        names = ("text", *MODALITIES)
         for name in (*self.modalities, *(self.force or ())):
-            if name not in known:
-                raise ValueError(f"no modality '{name}': known are {', '.join(known)}")
+            if name not in names:
+                raise ValueError(f"unknown modality '{name}', expected one of {', '.join(names)}")
         if not self.modalities:
-            raise ValueError("modalities: none is allowed in the reply")
+            raise ValueError("modalities must not be empty")
         if self.force is not None and not self.force:
-            raise ValueError("force: the skeleton is empty")
-        if self.max_new_tokens < 0 or self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError("max_new_tokens and temperature must not be negative, top_p must lie in (0, 1]")
+            raise ValueError("force must not be empty")
+        for field in ("max_new_tokens", "temperature"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} is {getattr(self, field)}, must not be negative")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}, must lie in (0, 1]")
 
     def sampling(self, config: CoDi2Config) -> tuple[int, float]:
-        """(steps, guidance) of the decoders of such a model."""
+        """(steps, guidance) of the decoders, with the config's defaults."""
         steps = config.sampling_steps if self.steps is None else self.steps
         return steps, config.guidance if self.guidance is None else self.guidance
 
     def skeleton(self) -> tuple[str, ...] | None:
+        """Forced order of the parts; None: the model chooses."""
         if self.force is not None:
             return self.force
         return self.modalities if len(self.modalities) == 1 and self.modalities[0] != "text" else None
@@ -61,7 +65,7 @@ class TextDelta:
 
 @dataclass(frozen=True)
 class MediumBegun:
-    """The model has decided on a medium; `number` counts the reply's media from 0."""
+    """The model has begun a medium; `number` counts the media of the reply from 0."""
 
     number: int
     modality: str
@@ -69,19 +73,19 @@ class MediumBegun:
 
 @dataclass(frozen=True)
 class Progress:
-    """A medium is being decoded."""
+    """Progress of decoding a medium."""
 
     number: int
     step: int
     steps: int
     preview: Any = None
-    """The medium as it looks so far, where previews are asked for."""
+    """The unfinished medium, if previews are requested."""
 
 
 @dataclass(frozen=True)
 class MediumDone:
-    """A medium is there: a PIL picture, float32 mono samples at the config's rate, or a clip's frames
-    (T, S, S, 3) of uint8, 8 a second."""
+    """A medium is decoded: a PIL image, float32 mono samples at the config's rate, or video frames (T, S, S, 3) of uint8 at 8
+    frames per second."""
 
     number: int
     modality: str

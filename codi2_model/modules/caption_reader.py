@@ -7,11 +7,14 @@ stage `mllm` the language model's states are held to it; afterwards it is not ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from codi2_model.modules.attention import attend
+from codi2_model.modules.losses import cosine_loss
 
 HEAD_WIDTH = 64
 
@@ -57,3 +60,28 @@ class ReaderBlock(nn.Module):
         queries = self.query(own).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         keys, values = self.key_value(around).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return attend(queries, keys, values, mask).transpose(1, 2).flatten(2)
+
+
+def states_loss(
+    reader: CaptionReader,
+    states: Mapping[str, torch.Tensor],
+    captions: Mapping[str, torch.Tensor],
+    texts: torch.Tensor,
+    mask: torch.Tensor,
+    count: float,
+) -> dict[str, torch.Tensor]:
+    """1 - cosine between the language model's states before media and the reader's states of their captions, as `states`.
+
+    states: modality -> (Nm, slots, H). captions: modality -> (Nm,) rows of `texts` (P, L, width) and `mask` (P, L), -1 for media
+    without a caption. count: the number of media that the sum is divided by. Empty where no medium has a caption.
+    """
+    losses = []
+    for modality, rows in captions.items():
+        captioned = rows >= 0
+        if bool(captioned.any()):
+            with torch.no_grad():
+                target = reader(texts[rows[captioned]], mask[rows[captioned]])
+            losses.append(
+                cosine_loss(states[modality][captioned].flatten(0, 1), target.flatten(0, 1), count * target.shape[1])
+            )
+    return {"states": torch.stack(losses).sum()} if losses else {}

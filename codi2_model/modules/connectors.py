@@ -1,6 +1,7 @@
-"""What stands between the language model and a decoder: predicted features, and perhaps hidden states -> what the decoder hears.
+"""Connectors between the language model and a decoder: predicted features (and hidden states) -> decoder inputs.
 
-The diffusion loss reaches the language model through it alone; straight into it, it is known to fail (Kosmos-G).
+The diffusion loss reaches the language model only through the connector. Direct backpropagation into the language model is
+known to fail (Kosmos-G).
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from codi2_model.config import CoDi2Config
-from codi2_model.encoders import to_sphere
+from codi2_model.encoders import scale_norm
 
 
 class Aligner(nn.Module):
-    """Predicted features -> features a decoder knows: a residual MLP that starts as the identity (on the sphere)."""
+    """Predicted features -> features as a decoder was trained on: a residual MLP, initialised as the identity.
+
+    Inputs and outputs are scaled to the length `scale`.
+    """
 
     def __init__(self, feature_dim: int, scale: float) -> None:
         super().__init__()
@@ -25,15 +29,15 @@ class Aligner(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(feature_dim, 2 * feature_dim), nn.GELU(), last)
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> torch.Tensor:
-        features = to_sphere(features, self.scale)
-        return to_sphere(features + self.mlp(features), self.scale)
+        features = scale_norm(features, self.scale)
+        return scale_norm(features + self.mlp(features), self.scale)
 
 
 class StatesConnector(nn.Module):
     """Features (N, S, D) and the hidden states (N, S, H) that they were predicted from -> (N, S, H), of unit variance.
 
-    added: states are added to features; their part starts at zero, so that a decoder trained on features alone first gets what
-    it was trained on.
+    added: the states are added to the features. Their projection is then initialised with zeros, because the decoders were
+    trained on features only.
     """
 
     def __init__(self, feature_dim: int, hidden_size: int, scale: float, added: bool) -> None:
@@ -45,10 +49,10 @@ class StatesConnector(nn.Module):
             nn.init.zeros_(self.of_states.bias)
 
     def forward(self, features: torch.Tensor | None, states: torch.Tensor | None = None) -> torch.Tensor:
-        """Either may be None, not both."""
+        """At least one of both is given."""
         parts = []
         if features is not None:
-            parts.append(self.of_features(to_sphere(features, self.unit * features.shape[-1] ** 0.5) / self.unit))
+            parts.append(self.of_features(scale_norm(features, self.unit * features.shape[-1] ** 0.5) / self.unit))
         if states is not None:
             parts.append(self.of_states(F.rms_norm(states, states.shape[-1:])))
         mixed = sum(parts[1:], parts[0])
@@ -56,6 +60,7 @@ class StatesConnector(nn.Module):
 
 
 def build_connector(config: CoDi2Config) -> Aligner | StatesConnector:
+    """The connector of a config: `StatesConnector` if the decoders get hidden states, else `Aligner`."""
     if config.decoder_input != "features":
         return StatesConnector(config.feature_dim, config.hidden_size, config.scale, config.decoder_input == "both")
     return Aligner(config.feature_dim, config.scale)

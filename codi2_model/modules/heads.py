@@ -1,9 +1,9 @@
-"""From the hidden state before a slot to the slot's feature.
+"""Feature heads: predict the feature of a slot from the hidden state before it.
 
-- regression, as published: the out-projection's output is the feature; cosine and squared error;
-- flow: the output steers a small network that carries noise to the feature along straight lines (flow matching, Lipman et
-  al. 2023; per token as in MAR, Li et al. 2024). It can answer with one of several right features, where regression answers
-  with their mean.
+- regression, as published: the out-projection predicts the feature; cosine and squared error losses.
+- flow: the out-projection conditions a small network that transports noise to the feature along straight paths (flow
+  matching, Lipman et al. 2023; per token as in MAR, Li et al. 2024). It can sample one of several valid features, where
+  regression predicts their mean.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from codi2_model.modules.noise import Generators, normal, uniform
 
 
 def projection(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Linear, GELU, LayerNorm, Linear: both projections of CoDi-2 have this shape."""
+    """Linear, GELU, LayerNorm, Linear: the architecture of both projections of CoDi-2."""
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, outputs))
 
 
-class Scored(NamedTuple):
-    """What a head makes of targets: unweighted losses, and features (N, slots, D) for the diffusion loss."""
+class HeadLosses(NamedTuple):
+    """Unweighted losses of a head, and estimated features (N, slots, D) for the diffusion loss."""
 
     losses: dict[str, torch.Tensor]
     estimate: torch.Tensor
 
 
 class RegressionHead(nn.Module):
-    """Hidden (..., H) -> features (..., D)."""
+    """Feature head by regression: hidden states (..., H) -> features (..., D)."""
 
     losses = ("feature_cosine", "feature_mse")
 
@@ -44,15 +44,15 @@ class RegressionHead(nn.Module):
 
     def score(
         self, hidden: torch.Tensor, true: torch.Tensor, generator: Generators = None, count: float | None = None
-    ) -> Scored:
-        """Hidden (N, slots, H) before the slots, true features (N, slots, D); sums of losses, divided by `count` (N)."""
-        guess = self.out_projection(hidden)
-        losses = {"feature_cosine": cosine_loss(guess, true, count), "feature_mse": mse_loss(guess, true, count)}
-        return Scored(losses, guess)
+    ) -> HeadLosses:
+        """Losses for hidden states (N, slots, H) before the slots and true features (N, slots, D), divided by `count` (N)."""
+        estimate = self.out_projection(hidden)
+        losses = {"feature_cosine": cosine_loss(estimate, true, count), "feature_mse": mse_loss(estimate, true, count)}
+        return HeadLosses(losses, estimate)
 
 
 class FlowHead(nn.Module):
-    """The velocity v(x, t, hidden) of straight paths x = (1 - t) noise + t feature; features in unit variance."""
+    """Feature head by flow matching: velocity v(x, t, hidden) of paths x = (1 - t) noise + t feature, in unit variance."""
 
     losses = ("feature_flow",)
 
@@ -75,15 +75,15 @@ class FlowHead(nn.Module):
         self.leave = nn.Sequential(nn.LayerNorm(options.width), nn.Linear(options.width, config.feature_dim))
 
     def velocity(self, x: torch.Tensor, time: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
-        """x (..., D), time (..., 1) in [0, 1], steer (..., width)."""
+        """Velocity (..., D) at x (..., D), time (..., 1) in [0, 1], under the condition steer (..., width)."""
         state = self.enter(x)
-        known = steer + self.time(time)
+        condition = steer + self.time(time)
         for block in self.blocks:
-            state = state + block(state + known)
+            state = state + block(state + condition)
         return self.leave(state)
 
     def forward(self, hidden: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Euler steps from noise; without a generator from zero, the middle of the noise, so that it is repeatable."""
+        """Sample features by Euler steps from noise. Without a generator, start at zero, which is deterministic."""
         steer = self.out_projection(hidden)
         x = steer.new_zeros(*hidden.shape[:-1], self.dim)
         if generator is not None:
@@ -94,15 +94,17 @@ class FlowHead(nn.Module):
 
     def score(
         self, hidden: torch.Tensor, true: torch.Tensor, generator: Generators = None, count: float | None = None
-    ) -> Scored:
+    ) -> HeadLosses:
+        """As `RegressionHead.score`, with the flow matching loss at random times."""
         target = (true / self.unit).to(hidden.dtype)
         noise = normal(target.shape, generator, target)
         time = uniform((*target.shape[:-1], 1), generator, target)
         x = (1 - time) * noise + time * target
         velocity = self.velocity(x, time, self.out_projection(hidden))
         loss = row_mean((velocity.float() - (target - noise).float()).square(), count)
-        return Scored({"feature_flow": loss}, (x + (1 - time) * velocity) * self.unit)
+        return HeadLosses({"feature_flow": loss}, (x + (1 - time) * velocity) * self.unit)
 
 
 def build_head(config: CoDi2Config) -> RegressionHead | FlowHead:
+    """The feature head of a config."""
     return FlowHead(config) if config.head.kind == "flow" else RegressionHead(config)

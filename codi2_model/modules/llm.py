@@ -1,4 +1,4 @@
-"""The language model: a Llama from scratch, out of a package's GGUF file, or as transformers saves it; with or without LoRA."""
+"""The language model: a Llama from scratch, from a GGUF file of a package, or from a transformers folder; optional LoRA."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ SHAPE = (
 
 
 def llm_config(config: CoDi2Config) -> LlamaConfig:
-    """The language model's own configuration."""
-    given = {
+    """The LlamaConfig of the language model."""
+    defaults = {
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_length,
         "pad_token_id": config.pad_token_id,
         "bos_token_id": None,
         "eos_token_id": config.eos_token_id,
     }
-    return LlamaConfig(**(given | config.llm))
+    return LlamaConfig(**(defaults | config.llm))
 
 
 def load_llm(config: CoDi2Config) -> LlamaForCausalLM:
-    """The language model of config.llm_source, with rows for the added tokens: the mean embedding and a little noise.
+    """Load `config.llm_source` and add embeddings for the new tokens: the mean embedding plus a little noise.
 
-    Raises ValueError where its shape is not the config's, FileNotFoundError where there is none.
+    Raises ValueError if the shape differs from the config, FileNotFoundError if the package or file is missing.
     """
     source = str(config.llm_source)
     if is_package(source):
         path = gguf_file(source)
-        given: Any = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
+        llm: Any = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
     else:
-        given = AutoModelForCausalLM.from_pretrained(source)
-    wanted = llm_config(config)
+        llm = AutoModelForCausalLM.from_pretrained(source)
+    expected = llm_config(config)
     for name in SHAPE:
-        if getattr(given.config, name) != getattr(wanted, name):
+        if getattr(llm.config, name) != getattr(expected, name):
             raise ValueError(
-                f"{source}: {name} is {getattr(given.config, name)}, config.llm says {getattr(wanted, name)}"
+                f"{source}: {name} is {getattr(llm.config, name)}, config.llm has {getattr(expected, name)}"
             )
-    theirs, ours = (dict(c.rope_parameters or {}).get("rope_theta") for c in (given.config, wanted))
+    theirs, ours = (dict(c.rope_parameters or {}).get("rope_theta") for c in (llm.config, expected))
     if theirs != ours:
-        raise ValueError(f"{source}: rope_theta is {theirs}, config.llm says {ours}")
-    rows = given.get_input_embeddings().weight
+        raise ValueError(f"{source}: rope_theta is {theirs}, config.llm has {ours}")
+    rows = llm.get_input_embeddings().weight
     if len(rows) > config.vocab_size:
-        raise ValueError(f"{source}: {len(rows)} embeddings do not fit vocab_size {config.vocab_size}")
-    grow_embeddings(given, config.vocab_size)
-    given.config.max_position_embeddings = config.max_length
-    given.config.pad_token_id, given.config.eos_token_id = config.pad_token_id, config.eos_token_id
-    return given
+        raise ValueError(f"{source}: {len(rows)} embeddings exceed vocab_size {config.vocab_size} of the config")
+    grow_embeddings(llm, config.vocab_size)
+    llm.config.max_position_embeddings = config.max_length
+    llm.config.pad_token_id, llm.config.eos_token_id = config.pad_token_id, config.eos_token_id
+    return llm
 
 
 @torch.no_grad()
 def grow_embeddings(llm: Any, size: int) -> None:
-    """Give the embeddings (and an output layer of its own) `size` rows."""
+    """Resize the token embeddings, and the output layer unless tied, to `size` rows."""
     old = len(llm.get_input_embeddings().weight)
     llm.resize_token_embeddings(size, mean_resizing=False)
     tied = llm.config.tie_word_embeddings
@@ -73,7 +73,7 @@ def grow_embeddings(llm: Any, size: int) -> None:
 
 
 def add_lora(llm: LlamaForCausalLM, options: LoraOptions) -> None:
-    """Put low-rank adapters beside the named projections, in place. Raises ValueError where none has such a name."""
+    """Add low-rank adapters to the target projections, in place. Raises ValueError if no module has such a name."""
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
@@ -83,7 +83,7 @@ def add_lora(llm: LlamaForCausalLM, options: LoraOptions) -> None:
 
 
 def trained_parts(llm: LlamaForCausalLM, config: CoDi2Config) -> list[nn.Module]:
-    """All of the language model; with LoRA the adapters, and the embeddings, since the media tokens are new."""
+    """Trained modules of the language model: all of it, or with LoRA the adapters and the embeddings (media tokens are new)."""
     if config.lora is None:
         return [llm]
     adapters = [m for name, m in llm.named_modules() if name.endswith((".lora_A", ".lora_B"))]
@@ -91,7 +91,7 @@ def trained_parts(llm: LlamaForCausalLM, config: CoDi2Config) -> list[nn.Module]
 
 
 def published_prefix(name: str, config: CoDi2Config) -> bool:
-    """Whether a weight `llm.…` is the source's own and stays as it is."""
+    """Whether a weight `llm.…` belongs to the published source and is not trained."""
     frozen = config.llm_source is not None and config.lora is not None
     added = ("lora_", "embed_tokens", "lm_head")
     return frozen and name.startswith("llm.") and not any(part in name for part in added)

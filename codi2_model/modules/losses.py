@@ -1,10 +1,9 @@
-"""The losses, each a plain function.
+"""Loss functions: token cross-entropy, feature cosine and squared error, contrastive alignment.
 
-- tokens: cross-entropy where a label stands; - features: 1 - cosine and mean squared error at the targets' slots;
-- each is a sum divided by `count`, which is that of a whole optimiser step where a batch is one of its micro-batches
-  (as in transformers' `num_items_in_batch`), so that the gradient does not depend on how the step is cut;
-- align: the symmetric contrastive loss of CLIP (Radford et al. 2021), for the stage that binds the encoders.
-The diffusion loss lives with the decoders.
+- Token and feature losses are sums divided by `count`, the count of a whole optimiser step if the batch is one of its
+  micro-batches (as `num_items_in_batch` in transformers). The gradient then does not depend on how the step is split.
+- `align_loss` is the symmetric contrastive loss of CLIP (Radford et al. 2021), for the stage `align`.
+- The diffusion loss is in `codi2_model.decoders.diffusion`.
 """
 
 from __future__ import annotations
@@ -16,26 +15,28 @@ NO_LOSS = -100
 
 
 def token_loss(logits: torch.Tensor, labels: torch.Tensor, count: float | None = None) -> torch.Tensor:
-    """Cross-entropy of logits (M, V) against labels (M,), summed and divided by `count` (M where left out); zero, with
-    a graph, where M is 0."""
+    """Cross-entropy of logits (M, V) and labels (M,), summed and divided by `count` (default M).
+
+    For M = 0 the loss is zero, with a graph.
+    """
     if len(labels) == 0:
         return logits.sum() * 0.0
     return F.cross_entropy(logits.float(), labels, reduction="sum") / (count or len(labels))
 
 
 def cosine_loss(predicted: torch.Tensor, true: torch.Tensor, count: float | None = None) -> torch.Tensor:
-    """1 - cosine over the last axis, a mean for each row of the first axis; summed and divided by `count`."""
-    apart = 1.0 - F.cosine_similarity(predicted.float(), true.float(), dim=-1)
-    return row_mean(apart[:, None], count)
+    """1 - cosine over the last axis, averaged per row of the first axis, summed and divided by `count` (default: rows)."""
+    distance = 1.0 - F.cosine_similarity(predicted.float(), true.float(), dim=-1)
+    return row_mean(distance[:, None], count)
 
 
 def mse_loss(predicted: torch.Tensor, true: torch.Tensor, count: float | None = None) -> torch.Tensor:
-    """Squared error per coordinate, a mean for each row of the first axis; summed and divided by `count`."""
+    """Squared error per coordinate, averaged per row of the first axis, summed and divided by `count` (default: rows)."""
     return row_mean((predicted.float() - true.float()).square(), count)
 
 
 def row_mean(values: torch.Tensor, count: float | None = None) -> torch.Tensor:
-    """Values (N, ...): a mean for each row, summed over the rows and divided by `count` (N where left out)."""
+    """Values (N, ...): mean per row, summed over the rows and divided by `count` (default N)."""
     return values.flatten(1).mean(dim=1).sum() / (count or len(values))
 
 
@@ -46,15 +47,15 @@ def align_loss(
     left_groups: torch.Tensor | None = None,
     max_scale: float = 100.0,
 ) -> torch.Tensor:
-    """Symmetric contrastive loss of pairs (N, D), (N, D); row i of one belongs to row i of the other.
+    """Symmetric contrastive loss of pairs (N, D), (N, D); row i of `left` belongs to row i of `right`.
 
-    `left_groups` (N,) names rows that mean the same (one caption drawn in several styles, say): they are no negatives
-    of each other. `log_temperature` is the log of the factor on the cosines, kept at most `max_scale` as in CLIP.
+    left_groups (N,): rows with equal numbers (such as one caption in several styles) are not negatives of each other.
+    log_temperature: log of the factor on the cosines, limited to `max_scale` as in CLIP.
     Raises ValueError for fewer than two pairs.
     """
     if left.shape != right.shape or len(left) < 2:
         raise ValueError(
-            f"align loss: pairs of shape {tuple(left.shape)} and {tuple(right.shape)}, need equal and N >= 2"
+            f"align loss: pairs have shapes {tuple(left.shape)} and {tuple(right.shape)}, expected equal ones with N >= 2"
         )
     scale = log_temperature.exp().clamp(max=max_scale)
     cosines = F.normalize(left.float(), dim=-1) @ F.normalize(right.float(), dim=-1).T

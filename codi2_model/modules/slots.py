@@ -1,4 +1,4 @@
-"""Where media stand in a batch of token sequences, and the check that slots and features match."""
+"""Feature slots: positions of media in a batch of token sequences, and a check that slots and features match."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codi2_model.decoders import Reference
 
 @dataclass(frozen=True)
 class MediaInputs:
-    """The media of one modality in a batch, as `CoDi2Batch` describes them."""
+    """The media of one modality in a batch; fields as in `CoDi2Batch`."""
 
     modality: str
     media: torch.Tensor
@@ -23,46 +23,46 @@ class MediaInputs:
 
 
 def positions(attention_mask: torch.Tensor) -> torch.Tensor:
-    """Positions that count real tokens alone: padding on either side changes nothing."""
+    """Position ids that count only real tokens, for padding on either side."""
     return (attention_mask.long().cumsum(dim=-1) - 1).clamp_min(0)
 
 
 def references(group: MediaInputs) -> Reference:
-    """The sources of a modality's targets, out of the batch's own media."""
+    """References of a modality's targets, from the media of the batch."""
     index = group.reference[group.target]
     return Reference(group.media[index.clamp_min(0)], index >= 0)
 
 
-def slots_of(group: MediaInputs, tokens: int, shift: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and columns (N, slots) of the media's slots, moved by `shift`."""
+def slot_indices(group: MediaInputs, tokens: int, shift: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and columns (N, slots) of the media's slots, shifted by `shift` columns."""
     steps = torch.arange(tokens, device=group.position.device)
     columns = group.position[:, None] + steps + shift
     return group.sample[:, None].expand_as(columns), columns
 
 
 def gather(hidden: torch.Tensor, group: MediaInputs, tokens: int, shift: int) -> torch.Tensor:
-    """Hidden states (N, slots, H) at the media's slots, moved by `shift`."""
-    return hidden[slots_of(group, tokens, shift)]
+    """Hidden states (N, slots, H) at the media's slots, shifted by `shift` columns."""
+    return hidden[slot_indices(group, tokens, shift)]
 
 
 def check_slots(
     config: CoDi2Config, input_ids: torch.Tensor, media: list[MediaInputs], sample_ids: list[str] | None = None
 ) -> None:
-    """Raise ValueError, naming the sample, unless every slot has a feature and every feature a slot of its own."""
+    """Raise ValueError, with the name of the sample, unless slots and features correspond one to one."""
     filled = torch.zeros_like(input_ids)
     length = input_ids.shape[1]
     for group in media:
         for name in ("sample", "position", "target", "reference"):
             value = getattr(group, name)
             if value is None or len(value) != len(group.media):
-                what = "nothing" if value is None else f"{len(value)} entries"
-                raise ValueError(f"{group.modality}_{name} has {what} for {len(group.media)} {group.modality}s")
-        rows, columns = slots_of(group, config.feature_tokens)
+                size = "is missing" if value is None else f"has {len(value)} entries"
+                raise ValueError(f"{group.modality}_{name} {size}, expected {len(group.media)} entries")
+        rows, columns = slot_indices(group, config.feature_tokens)
         inside = (rows >= 0) & (rows < len(input_ids)) & (columns >= 1) & (columns < length)
         if not bool(inside.all()):
             number = int((~inside).any(dim=1).nonzero()[0])
             raise ValueError(
-                f"{group.modality} {number} of the batch lies outside of it: sample {int(group.sample[number])}"
+                f"{group.modality} {number}: slots outside of the batch (sample {int(group.sample[number])})"
             )
         filled.index_put_((rows, columns), torch.ones_like(columns), accumulate=True)
     slots = (input_ids == config.slot_id).to(filled.dtype)
@@ -71,5 +71,5 @@ def check_slots(
         row = int(wrong.nonzero()[0])
         name = sample_ids[row] if sample_ids else f"row {row}"
         raise ValueError(
-            f"{name}: {int(slots[row].sum())} feature slots but {int(filled[row].sum())} features, or not at the same places"
+            f"{name}: {int(slots[row].sum())} feature slots and {int(filled[row].sum())} features do not match by number or position"
         )

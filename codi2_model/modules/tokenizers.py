@@ -1,4 +1,4 @@
-"""Tokenizers: a byte-level BPE of our own, or the one that comes with a language model; media tokens are real tokens of both."""
+"""Tokenizers: a byte-level BPE trained from texts, or that of a published language model, with media tokens added."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ CHAT_TEMPLATE = (
 
 
 def media_tokens(config: CoDi2Config) -> list[str]:
-    """The tokens that stand for and around media, in the order of their ids."""
+    """Media tokens (slot, begin and end of each modality, queries) in the order of their ids."""
     return [*_MEDIA, *(f"<media_query_{n}>" for n in range(len(config.query_ids())))]
 
 
 def gguf_file(package: str) -> Path:
-    """The GGUF file that an installed package carries; the package itself is not imported.
+    """The GGUF file in an installed package, which is not imported.
 
-    Raises FileNotFoundError, with the remedy, where the package or the file is missing.
+    Raises FileNotFoundError if the package or the file is missing.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"package '{package}' with the language model is not installed: run `make setup`")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
-    if not found:
-        raise FileNotFoundError(f"package '{package}' carries no .gguf file in {Path(spec.origin).parent}")
-    return found[0]
+    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not files:
+        raise FileNotFoundError(f"package '{package}' has no .gguf file in {Path(spec.origin).parent}")
+    return files[0]
 
 
 def is_package(source: str) -> bool:
-    """Whether a language model's source names a package rather than a folder or a model on the hub."""
+    """Whether a language model source is a package name, not a folder or a model on the hub."""
     return source.isidentifier() and not Path(source).is_dir()
 
 
 def source_tokenizer(source: str) -> Any:
-    """The tokenizer of a language model's source. Raises ValueError where it lacks a chat template."""
+    """The tokenizer of a language model source. Raises ValueError if it has no chat template."""
     if is_package(source):
         path = gguf_file(source)
         return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     if not tokenizer.chat_template:
-        raise ValueError(f"{source}: the tokenizer has no chat template, so conversations cannot be laid out")
+        raise ValueError(f"{source}: the tokenizer has no chat template, which conversations need")
     return tokenizer
 
 
 def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrainedTokenizerFast:
-    """The tokenizer that fits a config, media tokens added; raises ValueError where ids do not come out as the config says."""
+    """The tokenizer of a config, with media tokens. Raises ValueError if token ids differ from the config."""
     if config.llm_source is not None:
         tokenizer = source_tokenizer(config.llm_source)
         tokenizer.add_special_tokens({"extra_special_tokens": media_tokens(config)})
@@ -65,18 +65,22 @@ def build_tokenizer(config: CoDi2Config, texts: Iterable[str] | None) -> PreTrai
         raise ValueError("a tokenizer from scratch needs texts to train on: CoDi2Processor.build(config, texts=...)")
     else:
         tokenizer = train_tokenizer(config, texts)
-    wanted = dict(zip(media_tokens(config), range(config.first_media_token, config.vocab_size), strict=False))
-    wanted[str(tokenizer.eos_token)] = config.eos_token_id
-    for token, number in wanted.items():
+    expected = dict(zip(media_tokens(config), range(config.first_media_token, config.vocab_size), strict=False))
+    expected[str(tokenizer.eos_token)] = config.eos_token_id
+    for token, number in expected.items():
         if tokenizer.convert_tokens_to_ids(token) != number:
-            raise ValueError(f"token {token} has id {tokenizer.convert_tokens_to_ids(token)}, the config says {number}")
+            raise ValueError(
+                f"token {token} has id {tokenizer.convert_tokens_to_ids(token)}, the config expects {number}"
+            )
     if len(tokenizer) > config.vocab_size:
-        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, config.vocab_size is {config.vocab_size}")
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, which exceeds config.vocab_size {config.vocab_size}"
+        )
     return tokenizer
 
 
 def train_tokenizer(config: CoDi2Config, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of at most config.vocab_size tokens; every string can be written, whatever it was trained on."""
+    """Train a byte-level BPE of at most config.vocab_size tokens. It can encode any string."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     special = [PAD, SYSTEM, USER, ASSISTANT, END, *media_tokens(config)]

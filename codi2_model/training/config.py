@@ -1,4 +1,4 @@
-"""Training configuration: frozen dataclasses, read from YAML and validated whole before any work starts."""
+"""Training configuration: frozen dataclasses, read from YAML and validated as a whole before any work starts."""
 
 from __future__ import annotations
 
@@ -11,52 +11,56 @@ import yaml
 
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
+FORMER_WORKERS_KEY = "workers"
 
 
 class ConfigError(ValueError):
-    """A configuration breaks the rules; the message names the file and the key."""
+    """A configuration is invalid; the message names the file and the key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """What every stage has. A stage with `steps: 0` is left out."""
+    """Settings common to all stages. A stage with `steps: 0` is skipped."""
 
     steps: int
     """Optimiser steps."""
     batch_size: int
-    """Samples of one optimiser step, over all workers and accumulation steps together."""
+    """Samples of one optimiser step, summed over workers and accumulation steps."""
     lr: float
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: for the matrices of hidden layers, beside adamw for the rest."""
+    """muon: Muon for the matrices of hidden layers, AdamW for all other parameters."""
     warmup: int = 0
-    """Steps in which the learning rate rises linearly from zero."""
+    """Steps over which the learning rate rises linearly from zero."""
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
-    """After the warm-up; wsd stays at `lr` and falls in a straight line over the last `decay` of the steps."""
+    """Learning rate after the warm-up. wsd stays at `lr` and falls linearly over the last `decay` of the steps."""
     decay: float = 0.2
+    """Share of the steps over which wsd lowers the learning rate."""
     final_lr: float = 0.0
-    """Where the learning rate ends, as a part of `lr`."""
+    """Final learning rate, as a fraction of `lr`."""
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
     spike_factor: float = 0.0
-    """Steps whose gradient norm exceeds this many times the median of the last ones are skipped; 0: none is."""
+    """Skip a step whose gradient norm exceeds this many times the median of recent steps; 0: never skip."""
     ema: float = 0.0
-    """Decay of a moving average of the trained weights, which is validated and kept at the stage's end; 0: none."""
+    """Decay of the exponential moving average of the trained weights; 0: no average.
+
+    Validation uses the average, and it replaces the weights at the end of the stage."""
     accumulation: int = 1
-    """Backward passes for one optimiser step."""
+    """Backward passes of one optimiser step."""
     tasks: dict[str, float]
-    """Task -> mixing weight: the chance that a sample of the batch is of this task."""
+    """Task -> mixing weight. A sample is drawn from a task with probability weight / sum of weights."""
     early_tasks: dict[str, float] = field(default_factory=dict)
-    """The mixing weights of the first `early_steps` steps, where they differ: a task that others build on may come first."""
+    """Mixing weights of the first `early_steps` steps, for example to train a task first that others build on."""
     early_steps: int = 0
     loss_weights: dict[str, float] = field(default_factory=dict)
-    """Loss name -> weight, for the losses that this stage has; what is not named weighs 1."""
+    """Loss name -> weight, for the losses of this stage (see `losses`); the default weight is 1."""
     checkpoint_every: int = 0
-    """Steps between checkpoints within the stage; 0: at its end alone."""
+    """Steps between checkpoints; 0: only at the end of the stage."""
     eval_every: int = 0
-    """Steps between evaluations on the validation split; 0: at its end alone."""
+    """Steps between evaluations on the validation split; 0: only at the end of the stage."""
     eval_samples: int = 64
-    """Validation samples a task of an evaluation; 0: none at all."""
+    """Validation samples per task and evaluation; 0: no evaluation."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "warmup", "early_steps", "checkpoint_every", "eval_every", "eval_samples"):
@@ -70,33 +74,33 @@ class StageConfig:
         _check(0 < self.decay <= 1, "decay", "must lie in (0, 1]")
         _check(self.spike_factor == 0 or self.spike_factor > 1, "spike_factor", "must be above 1, or 0")
         _check(self.batch_size % self.accumulation == 0, "accumulation", "must divide batch_size")
-        _check(bool(self.tasks) or self.steps == 0, "tasks", "must name a task")
+        _check(bool(self.tasks) or self.steps == 0, "tasks", "must name at least one task")
         for name in ("tasks", "early_tasks"):
             for task, weight in getattr(self, name).items():
-                _check(weight > 0, f"{name}.{task}", "must weigh more than 0")
-        _check(set(self.early_tasks) <= set(self.tasks), "early_tasks", "must be among tasks")
-        _check(bool(self.early_tasks) == bool(self.early_steps), "early_steps", "and early_tasks go together")
+                _check(weight > 0, f"{name}.{task}", "must be above 0")
+        _check(set(self.early_tasks) <= set(self.tasks), "early_tasks", "must be a subset of tasks")
+        _check(bool(self.early_tasks) == bool(self.early_steps), "early_steps", "and early_tasks must be set together")
         for name, weight in self.loss_weights.items():
             _check(weight >= 0, f"loss_weights.{name}", "must not be negative")
             _check(name in self.losses(), f"loss_weights.{name}", f"is not one of {', '.join(self.losses())}")
 
     @staticmethod
     def losses() -> tuple[str, ...]:
+        """Names of the losses of this stage."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig(StageConfig):
-    """Contrastive training of the encoders: each medium against the captions of the batch.
+    """Stage `align`: contrastive training of the encoders, each image, audio or video against the captions of the batch.
 
-    With `reconstruct` in an encoder's options the losses `image_sketch` and so on hold its features to the medium itself.
+    The losses `image_sketch`, `audio_sketch` and `video_sketch` reconstruct the input from its features. They exist for
+    encoders with the option `reconstruct`.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(
-            self.accumulation == 1, "accumulation", "must be 1: each medium is compared with the captions of its batch"
-        )
+        _check(self.accumulation == 1, "accumulation", "must be 1: the contrastive loss compares within one batch")
 
     @staticmethod
     def losses() -> tuple[str, ...]:
@@ -105,17 +109,17 @@ class AlignConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodersConfig(StageConfig):
-    """Diffusion decoders learn to turn the features of the frozen encoders back into the medium.
+    """Stage `decoders`: train the diffusion decoders to reconstruct media from the features of the frozen encoders.
 
-    An edit's target is drawn from its own features with the query as reference, as it will be in generation.
+    In an editing task the target is generated from its own features with the query as reference, as at inference.
     """
 
     from_captions: float = 0.0
-    """The share of the media described by a caption that are drawn from the caption instead of from their own features: a
-    decoder then learns words before there is a language model. With `caption_layers` in the model the caption reader reads it;
-    without, the decoder gets the caption's features, which `align` brought close to the media's own."""
+    """Fraction of the captioned media that are generated from a caption instead of their own features, so that a decoder learns
+    to follow text before the language model is trained. With `caption_layers` in the model the caption reader reads the caption;
+    without, the decoder gets the caption's features, which stage `align` brought close to the media's own."""
     caption_noise: float = 0.0
-    """Standard deviation of the noise on a caption's text states (which have unit variance), against memorizing captions."""
+    """Standard deviation of the noise on a caption's text states (of unit variance), against memorising captions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,20 +133,22 @@ class DecodersConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MllmConfig(StageConfig):
-    """CoDi-2 itself: tokens, features and the diffusion loss through the frozen decoders.
+    """Stage `mllm`: train the language model on tokens, features and the diffusion loss through the frozen decoders.
 
-    `loss_weights` replace those of the model config.
+    `loss_weights` override those of the model config.
     """
 
     packed: bool = True
-    """Put several samples into a row of at most the model's max_length, so that no step computes on padding."""
+    """Pack several samples into a row of at most the model's `max_length`, to avoid padding."""
     diffusion_every: int = 1
-    """Steps from one with a diffusion loss to the next: on a CPU it costs as much as all the rest of a step."""
+    """Compute the diffusion loss every so many steps. On a CPU it costs as much as the rest of a step."""
     train_decoders: bool = False
-    """Train the decoders too, on what the language model predicts: what a CPU can afford makes them sharper than features
-    of true media ever would. False: they stay as the stage before left them, as published."""
+    """Also train the decoders, on the features that the language model predicts.
+
+    In small CPU trainings this gives sharper output than training on encoder features alone. False: the decoders stay
+    frozen, as published."""
     cache_features: bool = False
-    """Encode each asset once, and keep its features (in `cache_mb` beside the media)."""
+    """Encode each asset once and cache its features (up to `cache_mb`, in addition to the media)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,97 +161,115 @@ class MllmConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
+    """All settings of a training run: model, run-wide options and the three stages."""
+
     preset: str = "tiny"
-    """Model preset, a file of codi2_model/presets."""
+    """Model preset: a JSON file in codi2_model/presets, by name."""
     model: dict[str, Any] = field(default_factory=dict)
-    """Model settings that differ from the preset's."""
+    """Model settings that override those of the preset."""
     seed: int = 0
-    workers: int = 1
-    """Threads that prepare batches ahead of the step; 0 prepares them in the loop. The order of samples is the same."""
+    dataloader_workers: int = 1
+    """Threads that prepare batches ahead of the training step; 0: prepare them in the training loop. The order of samples
+    does not depend on it. Older configs name it `workers`, which is still accepted."""
     threads: int = 0
-    """Threads of torch on a CPU, of all workers together; 0 leaves torch's own choice. Exact resume needs the same number."""
+    """CPU threads of torch, summed over all workers; 0: torch's default. Exact resume needs the same number."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the computation; weights stay in float32. auto: bfloat16 on a GPU, float32 on a CPU."""
+    """Precision of the computation; weights stay in float32. auto: bfloat16 on a GPU, float32 on a CPU."""
     gradient_checkpointing: bool = False
-    """Compute the language model's layers again in the backward pass instead of keeping what they computed."""
+    """Recompute the activations of the language model's layers in the backward pass, to save memory."""
     compile: bool = False
     """Compile the language model's layers with torch.compile."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """With several workers: each holds the whole model, or (fsdp, in the mllm stage) a share of it."""
+    """With several workers: ddp keeps the whole model on each; fsdp shards it in the mllm stage."""
     shard_mb: int = 4000
-    """Largest file of a checkpoint's weights."""
+    """Maximum size of a weights file of a checkpoint, in MB."""
     tensorboard: bool = True
-    """Write metrics for TensorBoard too, where tensorboardX is installed."""
+    """Also write metrics for TensorBoard, if tensorboardX is installed."""
     cache_mb: int = 2048
-    """Decoded media kept in memory, at most."""
+    """Maximum size of the cache of decoded media in memory, in MB."""
     keep_checkpoints: int = 2
-    """How many of the latest checkpoints stay."""
+    """Number of latest checkpoints to keep."""
     max_bad_steps: int = 10
-    """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
+    """Stop the run after so many skipped steps in a row (loss or gradient not finite, or a spike)."""
     log_every: int = 10
-    """Steps between rows of metrics.jsonl and progress lines."""
+    """Steps between rows of metrics.jsonl and progress messages."""
     align: AlignConfig
     decoders: DecodersConfig
     mllm: MllmConfig
 
     def __post_init__(self) -> None:
-        for name in ("workers", "threads", "seed"):
+        for name in ("dataloader_workers", "threads", "seed"):
             _check(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("keep_checkpoints", "max_bad_steps", "log_every", "cache_mb", "shard_mb"):
             _check(getattr(self, name) >= 1, name, "must be at least 1")
-        shares = self.parallel == "fsdp" and self.mllm.optimizer == "muon"
-        _check(not shares, "mllm.optimizer", "cannot be muon with parallel: fsdp, which cuts matrices into shares")
+        sharded_muon = self.parallel == "fsdp" and self.mllm.optimizer == "muon"
+        _check(not sharded_muon, "mllm.optimizer", "cannot be muon with parallel: fsdp, which shards matrices")
 
     def stage(self, name: str) -> StageConfig:
+        """The settings of stage `name`, one of STAGES."""
         return getattr(self, name)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data, with `dataloader_workers` under its former key: run ids are hashes of this, and must not change."""
+        data = asdict(self)
+        data[FORMER_WORKERS_KEY] = data.pop("dataloader_workers")
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "config") -> TrainConfig:
-        """Build and validate; errors start with `where`, which names the file."""
-        return _build(cls, data, where, "")
+        """Build and validate. Errors start with `where`, which names the file."""
+        return _build(cls, _rename_former_keys(data, where), where, "")
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> TrainConfig:
-        """Read a YAML file, or a preset of this package by name ("demo", "test")."""
+        """Read a YAML file, or a config of this package by name ("demo", "test")."""
         file = Path(path)
         if not file.exists() and (PRESETS / f"{path}.yaml").exists():
             file = PRESETS / f"{path}.yaml"
         if not file.exists():
-            raise FileNotFoundError(f"{path}: no such training config (and no preset of that name)")
+            available = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
+            raise FileNotFoundError(
+                f"{path}: no such file, and no training config of that name; available: {available}"
+            )
         try:
             data = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise ConfigError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{file}: invalid YAML: {' '.join(str(error).split())}") from error
         return cls.from_dict(data, str(file))
 
 
 class _FieldError(Exception):
-    """Raised in __post_init__, where neither the file nor the path to the key is known yet."""
+    """Raised in __post_init__, where the file and the path to the key are not known yet."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key} {problem}")
         self.key, self.problem = key, problem
 
 
-def _check(holds: bool, key: str, problem: str) -> None:
-    if not holds:
+def _check(valid: bool, key: str, problem: str) -> None:
+    if not valid:
         raise _FieldError(key, problem)
 
 
+def _rename_former_keys(data: Any, where: str) -> Any:
+    if not isinstance(data, dict) or FORMER_WORKERS_KEY not in data:
+        return data
+    if "dataloader_workers" in data:
+        raise ConfigError(f"{where}: {FORMER_WORKERS_KEY} is the former name of dataloader_workers; set one of the two")
+    return {("dataloader_workers" if key == FORMER_WORKERS_KEY else key): value for key, value in data.items()}
+
+
 def _build(cls: type, data: Any, where: str, prefix: str) -> Any:
-    """Make a dataclass of plain data; every unknown, missing or ill-typed key is an error that names it."""
+    """Build a dataclass from plain data. Raises ConfigError for an unknown, missing or ill-typed key."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping, not {_kind(data)}")
     hints = get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
+    specs = {f.name: f for f in fields(cls)}
     for key in data:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {prefix}{key}; known: {', '.join(known)}")
+        if key not in specs:
+            raise ConfigError(f"{where}: unknown key {prefix}{key}; valid keys: {', '.join(specs)}")
     values: dict[str, Any] = {}
-    for name, spec in known.items():
+    for name, spec in specs.items():
         if name in data:
             values[name] = _convert(hints[name], data[name], where, prefix + name)
         elif spec.default is MISSING and spec.default_factory is MISSING:

@@ -1,4 +1,4 @@
-"""What a run computes on, as far as its bits hang on it: the device, and how many threads share a sum."""
+"""Device and thread count of a training run: the hardware settings on which its exact bits depend."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from codi2_storage.locations.files import write_whole
 FILE = "machine.json"
 
 
-def note(out: Path) -> None:
-    """Add where this attempt at a run computes to the run's folder."""
+def record_device(out: Path) -> None:
+    """Add device and thread count of this process to the run's folder."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     attempt = {"device": device, "threads": torch.get_num_threads()}
-    seen = attempts(out)
-    if attempt in seen:
+    recorded = attempts(out)
+    if attempt in recorded:
         return
-    write_whole(out / FILE, json.dumps([*seen, attempt]))
+    write_whole(out / FILE, json.dumps([*recorded, attempt]))
 
 
 def attempts(out: Path) -> list[dict[str, str | int]]:
-    """The different machines that a run was tried on; more than one where it went on elsewhere."""
+    """Distinct hardware settings of a run; more than one if it was resumed with other settings."""
     file = out / FILE
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
 
 
-def told(out: Path) -> tuple[str | None, int | None]:
-    """(device, threads of one worker) for the table `runs`; threads are None where it went on with other ones."""
-    seen = attempts(out)
-    devices = sorted({str(one["device"]) for one in seen})
-    threads = {int(one["threads"]) for one in seen}
+def device_summary(out: Path) -> tuple[str | None, int | None]:
+    """(device, threads of one worker) for the table `runs`. Threads are None if the run was resumed with other ones."""
+    recorded = attempts(out)
+    devices = sorted({str(attempt["device"]) for attempt in recorded})
+    threads = {int(attempt["threads"]) for attempt in recorded}
     return ", ".join(devices) or None, threads.pop() if len(threads) == 1 else None

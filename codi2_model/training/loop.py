@@ -1,8 +1,8 @@
-"""The one training loop that all stages share: AdamW, warm-up and cosine, clipping, skipped bad steps, exact resume.
+"""Training loop of all stages: optimiser steps, learning rate schedule, clipping, skipped steps, exact resume.
 
-A stage says what is trained (`parameters`), what it reads (`source`) and what it minimises (`losses`); see align.py,
-decoders.py and mllm.py. Every step seeds torch from (run seed, stage, step, rank), so a step depends on the weights,
-the optimiser and the step's number alone.
+A stage defines which modules are trained (`modules`), its samples (`source`) and its losses (`losses`); see
+`stages/align.py`, `stages/decoders.py` and `stages/mllm.py`. Every step seeds torch from (run seed, stage, step, rank),
+so its result depends only on the weights, the optimiser state and the step number.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from codi2_model.training.config import STAGES, StageConfig, TrainConfig
 from codi2_model.training.data.mixture import Draw, Loader, Mixture
 from codi2_model.training.metrics.journal import Journal, losses_text
 from codi2_model.training.metrics.meter import Meter, Window
-from codi2_model.training.optim.ema import Ema, whole
+from codi2_model.training.optim.ema import Ema, gather_tensor
 from codi2_model.training.optim.optimizers import Optimizer, make_optimizer
-from codi2_model.training.optim.spike_guard import Guard
-from codi2_model.training.parallel import REACH, average_gradients, forget_gathered, is_sharded
+from codi2_model.training.optim.spike_guard import SpikeGuard
+from codi2_model.training.parallel import ZERO_LOSS, average_gradients, is_sharded, reshard
 
 
 class OutOfTime(Exception):
-    """The time given to this piece of a run is over; what was done is saved."""
+    """The time limit of this call is reached; the state is saved and the same call resumes from it."""
 
 
 class TrainingDiverged(RuntimeError):
-    """Too many steps in a row were skipped: no finite loss or gradient, or one far above the usual."""
+    """Too many steps in a row were skipped: loss or gradient not finite, or a gradient spike."""
 
 
 class Source(Protocol):
-    """Samples of a stage, by task; `load` makes a batch of them on the CPU."""
+    """Samples of a stage by task. `load` builds a batch on the CPU."""
 
     @property
     def sizes(self) -> Mapping[str, int]: ...
@@ -48,25 +48,29 @@ class Source(Protocol):
 
 @dataclass
 class Stage:
+    """One training stage: modules to train, samples, losses and evaluation."""
+
     name: str
     modules: list[nn.Module]
-    """What is trained; everything else stays frozen and in eval mode."""
+    """Modules to train; all others stay frozen and in eval mode."""
     source: Source
     counts: Callable[[Sequence[Draw], int], dict[str, float]]
-    """The draws of a whole step, of all micro-batches and workers, and the step's number -> what each loss is divided by."""
+    """(all draws of a step, over micro-batches and workers; step number) -> divisor of each loss."""
     losses: Callable[[Any, Mapping[str, float]], dict[str, torch.Tensor]]
-    """Batch on the device, the step's counts -> the batch's part of each loss, a scalar: the parts of all micro-batches and
-    workers add up to the loss of the step. One without samples in the batch is left out."""
+    """(batch on the device, divisors of the step) -> the batch's share of each loss, a scalar.
+
+    The shares of all micro-batches and workers add up to the loss of the step. Losses without samples in the batch are
+    left out."""
     weights: dict[str, float]
     evaluate: Callable[[], dict[str, float]]
     """Scores on the validation split."""
     length: Callable[[Draw], int] | None = None
-    """Tokens of a draw's sample: micro-batches hold samples of like lengths. None: in the order that they were drawn."""
+    """Number of tokens of a draw, to group samples of similar length into micro-batches. None: keep the order of draws."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and with whom a run computes."""
+    """Device, rank, number of workers and precision of a run."""
 
     device: torch.device
     rank: int = 0
@@ -75,21 +79,22 @@ class Runtime:
 
     @property
     def half(self) -> bool:
-        """Whether it computes in bfloat16."""
+        """Whether the run computes in bfloat16."""
         return self.precision == "bfloat16" or (self.precision == "auto" and self.device.type == "cuda")
 
     def autocast(self) -> AbstractContextManager[Any]:
+        """Autocast to bfloat16 if `half`, else a null context."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
 
 
 def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
-    """Make all randomness of a step its own."""
+    """Seed torch from (run seed, stage, step, rank)."""
     words = np.random.SeedSequence([seed, STAGES.index(stage), step, rank]).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
 def learning_rate(config: StageConfig, step: int) -> float:
-    """Linear warm-up, then the schedule from `lr` to `final_lr * lr`. `step` counts from 0."""
+    """Learning rate of a step (from 0): linear warm-up, then the schedule from `lr` to `final_lr * lr`."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -118,9 +123,10 @@ def run_stage(
     save: Save,
     until: float = math.inf,
 ) -> None:
-    """Train a stage from `start` (None: from its beginning) to its end, saving as its config says.
+    """Train a stage from `start` (None: from step 0) to its end, with checkpoints as configured.
 
-    Raises OutOfTime, the state saved, after the step in which the monotonic clock passes `until`.
+    Saves the state and raises OutOfTime after the step in which the monotonic clock passes `until`. Raises
+    TrainingDiverged after `max_bad_steps` skipped steps in a row.
     """
     options = config.stage(stage.name)
     parameters = thaw(stage, model)
@@ -135,13 +141,13 @@ def run_stage(
         micro,
         runtime.rank,
         runtime.world,
-        config.workers,
+        config.dataloader_workers,
         stage.length,
     )
-    step, bad, window, guard = 0, 0, Window(), Guard(options.spike_factor)
+    step, bad, window, guard = 0, 0, Window(), SpikeGuard(options.spike_factor)
     if start is not None:
         step, bad, window = start.step, start.bad_steps, Window(start.window)
-        guard = Guard(options.spike_factor, start.norms)
+        guard = SpikeGuard(options.spike_factor, start.norms)
         loader.load_state_dict(start.loader)
     if restore is not None:
         restore(optimizer, ema)
@@ -154,33 +160,33 @@ def run_stage(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            seen = backward(stage, loader, options.accumulation, step, runtime, meter)
-            if not sharded:  # else the gradients are averaged already
+            losses = backward(stage, loader, options.accumulation, step, runtime, meter)
+            if not sharded:  # FSDP averages gradients itself
                 average_gradients(parameters, runtime.world)
-            norm = float(whole(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)))
+            norm = float(gather_tensor(nn.utils.clip_grad_norm_(parameters, options.clip or math.inf)))
             step += 1
-            fault = guard.fault(norm if finite_everywhere(seen["loss"], runtime) else math.nan)
-            if not fault:  # the same on every worker, as the gradients are: all skip a step or none
+            fault = guard.fault(norm if is_finite_everywhere(losses["loss"], runtime) else math.nan)
+            if not fault:  # gradients are equal on all workers, so all of them skip a step or none does
                 optimizer.step()
                 if ema is not None:
                     ema.update()
-                window.add({**seen, "grad_norm": norm})
+                window.add({**losses, "grad_norm": norm})
                 bad = 0
             else:
                 bad += 1
-                journal.say(f"{stage.name} {step}: {fault}, step skipped ({bad} in a row)")
+                journal.print(f"{stage.name} {step}: skipped, {fault} ({bad} skipped in a row)")
                 if bad >= config.max_bad_steps:
-                    raise diverged(stage, step, bad, fault, seen)
+                    raise divergence_error(stage, step, bad, fault, losses)
             last = step == options.steps
             if step % config.log_every == 0 or last:
                 means = window.means([*stage.weights, "loss", "grad_norm"], runtime.device, runtime.world)
                 report(stage, step, options.steps, means, rate, meter, journal)
             if last or (options.eval_every and step % options.eval_every == 0):
-                forget_gathered(model)
-                with ema.in_place() if ema is not None else nullcontext():
+                reshard(model)
+                with ema.applied() if ema is not None else nullcontext():
                     validate(stage, step, config, runtime, journal, everywhere=sharded)
-                    forget_gathered(model)
-            late = over(until, runtime)
+                    reshard(model)
+            late = is_time_over(until, runtime)
             due = options.checkpoint_every and step % options.checkpoint_every == 0
             if not last and (due or late):
                 state = loader.state_dict(), window.state_dict()
@@ -195,8 +201,8 @@ def run_stage(
     save(Progress(stage.name, step, True), optimizer, None)
 
 
-def over(until: float, runtime: Runtime) -> bool:
-    """Whether the clock of the first worker has passed `until`: all stop after the same step."""
+def is_time_over(until: float, runtime: Runtime) -> bool:
+    """Whether the clock of rank 0 has passed `until`. All workers get the same answer, and stop after the same step."""
     if until == math.inf:
         return False
     late = torch.tensor(float(time.monotonic() >= until), device=runtime.device)
@@ -206,12 +212,13 @@ def over(until: float, runtime: Runtime) -> bool:
 
 
 def freeze(model: nn.Module) -> None:
+    """Put the model into eval mode and turn all gradients off."""
     model.eval()
     model.requires_grad_(False)
 
 
 def thaw(stage: Stage, model: nn.Module) -> list[nn.Parameter]:
-    """Freeze the model but for what the stage trains; returns that."""
+    """Freeze the model except for the modules of the stage. Returns their parameters."""
     freeze(model)
     for module in stage.modules:
         module.train()
@@ -222,16 +229,17 @@ def thaw(stage: Stage, model: nn.Module) -> list[nn.Parameter]:
 def backward(
     stage: Stage, loader: Loader[Any], accumulation: int, step: int, runtime: Runtime, meter: Meter
 ) -> dict[str, float]:
-    """Add up the gradients of one optimiser step; returns its losses.
+    """Accumulate the gradients of one optimiser step. Returns its losses.
 
-    Both are those of this worker's share times the number of workers, whose mean is that of the step: a loss is divided
-    by what the whole step counts, so the gradient does not depend on how the step is cut.
+    Gradients and losses are those of this worker's share times the number of workers, so that their mean over the
+    workers is that of the step. A loss is divided by the count of the whole step, so the gradient does not depend on
+    how the step is split into micro-batches and shares.
     """
     with meter.waiting():
         shares = loader.step(accumulation)
     counts = stage.counts(shares.draws, step)
-    weights = {**stage.weights, REACH: 1.0}
-    seen = dict.fromkeys([*counts, "loss"], 0.0)
+    weights = {**stage.weights, ZERO_LOSS: 1.0}
+    totals = dict.fromkeys([*counts, "loss"], 0.0)
     for batch in shares.batches:
         with runtime.autocast():
             losses = stage.losses(move(batch, runtime.device), counts)
@@ -239,12 +247,12 @@ def backward(
         if total.requires_grad:
             (total * loader.world).backward()
         for name, value in {**losses, "loss": total}.items():
-            seen[name] = seen.get(name, 0.0) + float(value.detach()) * loader.world
-    return seen
+            totals[name] = totals.get(name, 0.0) + float(value.detach()) * loader.world
+    return totals
 
 
-def finite_everywhere(loss: float, runtime: Runtime) -> bool:
-    """Whether the loss is finite on all workers; a loss can be nan while the gradients that it leaves are not."""
+def is_finite_everywhere(loss: float, runtime: Runtime) -> bool:
+    """Whether the loss is finite on all workers. A loss can be NaN while its gradients are finite."""
     bad = torch.tensor(float(not math.isfinite(loss)), device=runtime.device)
     if runtime.world > 1:
         torch.distributed.all_reduce(bad)
@@ -254,17 +262,19 @@ def finite_everywhere(loss: float, runtime: Runtime) -> bool:
 def report(
     stage: Stage, step: int, steps: int, means: dict[str, float], rate: float, meter: Meter, journal: Journal
 ) -> None:
+    """Write a row of train metrics and print progress."""
     row = {"stage": stage.name, "step": step, "split": "train", **means, "lr": rate, **meter.read()}
     journal.write(row)
     speed = meter.speed(step)
     text = f"{stage.name} {step}/{steps} {losses_text(row)} | {speed:.1f} steps/s, {(steps - step) / speed:.0f} s left"
-    journal.say(text, every=0.0 if step == steps else 5.0)
+    journal.print(text, every=0.0 if step == steps else 5.0)
 
 
-def diverged(stage: Stage, step: int, bad: int, fault: str, seen: dict[str, float]) -> TrainingDiverged:
-    losses = ", ".join(f"{name} {value:.4g}" for name, value in seen.items() if name != REACH)
+def divergence_error(stage: Stage, step: int, bad: int, fault: str, losses: dict[str, float]) -> TrainingDiverged:
+    """The error for too many skipped steps, with the last losses and a remedy."""
+    values = ", ".join(f"{name} {value:.4g}" for name, value in losses.items() if name != ZERO_LOSS)
     return TrainingDiverged(
-        f"stage {stage.name}: {bad} steps in a row were skipped, the last was step {step} ({fault}; {losses}); "
+        f"stage {stage.name}: {bad} steps in a row were skipped, the last was step {step} ({fault}; {values}); "
         f"lower {stage.name}.lr or raise max_bad_steps"
     )
 
@@ -272,25 +282,28 @@ def diverged(stage: Stage, step: int, bad: int, fault: str, seen: dict[str, floa
 def validate(
     stage: Stage, step: int, config: TrainConfig, runtime: Runtime, journal: Journal, everywhere: bool = False
 ) -> None:
-    """Score the stage on rank 0 (everywhere: on all, who each hold a share of the model); the same samples and noise each time."""
+    """Evaluate the stage with the same samples and noise each time, on rank 0.
+
+    everywhere: on all ranks, as a sharded model needs.
+    """
     if (runtime.rank and not everywhere) or not config.stage(stage.name).eval_samples:
         return
     for module in stage.modules:
         module.eval()
     seed_step(config.seed, stage.name, 0, 0)
-    began = time.monotonic()
+    start = time.monotonic()
     with torch.no_grad(), runtime.autocast():
         scores = stage.evaluate()
     for module in stage.modules:
         module.train()
     if scores:
         row = {"stage": stage.name, "step": step, "split": "validation", **scores}
-        journal.write({**row, "seconds": round(time.monotonic() - began, 3)})
-        journal.say(f"{stage.name} {step} validation: {losses_text(row)}")
+        journal.write({**row, "seconds": round(time.monotonic() - start, 3)})
+        journal.print(f"{stage.name} {step} validation: {losses_text(row)}")
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """A batch (tensor, dict, list, or anything with `.to`) on the device."""
+    """Move a batch (tensor, dict, list, or any object with `.to`) to the device."""
     if hasattr(batch, "to"):
         return batch.to(device)
     if isinstance(batch, dict):

@@ -1,4 +1,4 @@
-"""What a training needs beyond the usual: packages that carry published weights. Known before anything heavy is imported."""
+"""Packages with published weights that a training config needs, determined without importing torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from codi2_model.training.config import PRESETS, ConfigError, TrainConfig
 
 
 def packages_of(config: TrainConfig) -> set[str]:
-    """By the names in `codi2_datasets.pretrained.packages`. Raises ConfigError for a preset that is not there."""
+    """Names of required packages, as in `codi2_datasets.pretrained.packages`. Raises ConfigError for an unknown preset."""
     file = PRESETS / f"{config.preset}.json"
     if not file.is_file():
-        known = ", ".join(sorted(one.stem for one in PRESETS.glob("*.json")))
-        raise ConfigError(f"preset {config.preset}: no such model; known: {known}")
+        available = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.json")))
+        raise ConfigError(f"preset {config.preset}: no such model preset; available: {available}")
     preset = json.loads(file.read_text(encoding="utf-8"))
     model = {**preset, **config.model}
     adapters = {"peft"} if model.get("lora") else set()

@@ -1,7 +1,7 @@
-"""How a step is spread over workers, and how its memory is spared: FSDP2, gradient checkpointing, compiling.
+"""Parallel and memory-saving training: data parallelism, FSDP2, gradient checkpointing, torch.compile.
 
-Data parallelism averages gradients itself (`average_gradients`): the stages call parts of the model, not one forward that
-DistributedDataParallel could wrap, and one message at the end of a step is all that there is to send.
+Data parallelism averages gradients itself (`average_gradients`), with one all-reduce at the end of a step. The stages call
+parts of the model and not one forward pass that DistributedDataParallel could wrap.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 from torch import nn
 
 from codi2_model.training.config import ConfigError, TrainConfig
-from codi2_model.training.optim.ema import like, whole
+from codi2_model.training.optim.ema import gather_tensor, shard_like
 from codi2_model.training.optim.optimizers import Optimizer
 
-REACH = "reach"
-"""Name of the zero among a sharded model's losses through which all that is trained has a gradient."""
+ZERO_LOSS = "reach"
+"""Name of the loss of a sharded model that is always zero, through which every trained parameter has a gradient."""
 
 
 def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
-    """Replace every gradient by its mean over the workers; one message for all."""
+    """Replace every gradient by its mean over the workers, with one all-reduce."""
     if world == 1:
         return
-    for p in parameters:  # a worker whose share lacked a modality has no gradient for its parts
+    for p in parameters:  # None if this worker's share has no sample of a modality
         if p.grad is None:
             p.grad = torch.zeros_like(p)
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -37,10 +37,10 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: int) -> None:
 
 
 def shard(model: Any, device: torch.device, half: bool) -> None:
-    """FSDP2: spread weights, gradients and optimiser state over the workers; each layer is gathered while it computes.
+    """FSDP2: shard weights, gradients and optimiser state over the workers. Each layer is gathered while it computes.
 
-    half: compute in bfloat16 and reduce gradients in float32. The process group must exist, of one worker at least.
-    The model must be called as a whole, as the mllm stage does: elsewhere its parts are called, which gathers nothing.
+    half: compute in bfloat16 and reduce gradients in float32. Needs a process group, of at least one worker.
+    Only for stages that call the model's forward, as mllm does: calls to its parts gather no weights.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -49,53 +49,58 @@ def shard(model: Any, device: torch.device, half: bool) -> None:
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     for layer in model.llm.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    model.register_forward_hook(_reach)  # before fully_shard's own hook, so while the weights are whole
-    scalars = {p for p in model.parameters() if p.ndim == 0}  # cannot be spread; the encoders' temperature, frozen here
+    model.register_forward_hook(_add_zero_loss)  # before the hook of fully_shard, while the weights are gathered
+    scalars = {
+        p for p in model.parameters() if p.ndim == 0
+    }  # cannot be sharded: the encoders' temperature, frozen in this stage
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False, ignored_params=scalars)
 
 
-def _reach(model: Any, args: Any, output: Any) -> None:
-    """Add a zero to the losses that depends on all that is trained, whatever the batch holds.
+def _add_zero_loss(model: Any, args: Any, output: Any) -> None:
+    """Add a loss of zero that depends on every trained parameter.
 
-    FSDP2 reduces the gradients that there are: workers whose batches differ (a sound here, a picture there, no target at
-    all) would else send messages of different sizes, which kills the run.
+    FSDP2 reduces only the gradients that exist. Workers whose batches hold different modalities would otherwise send
+    messages of different sizes, which ends the run.
     """
     if output.losses is None or not torch.is_grad_enabled():
         return
     layers = {p for layer in model.llm.model.layers for p in layer.parameters()}  # reached through the hidden states
-    others = [p for p in model.parameters() if p.requires_grad and p not in layers and not is_spread(p)]
+    others = [p for p in model.parameters() if p.requires_grad and p not in layers and not is_dtensor(p)]
     zero = output.hidden.sum() * 0.0 + sum(p.flatten()[0] * 0.0 for p in others)
-    output.losses = {**output.losses, REACH: zero}
+    output.losses = {**output.losses, ZERO_LOSS: zero}
 
 
-def forget_gathered(model: Any) -> None:
-    """Drop the root's gathered weights, which outlive a forward pass without a backward: its shares are about to change."""
+def reshard(model: Any) -> None:
+    """Drop the gathered weights of the root module before its shards change; a forward pass without a backward keeps them."""
     if is_sharded(model):
         model.reshard()
 
 
-def is_spread(tensor: torch.Tensor) -> bool:
+def is_dtensor(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is sharded over the workers."""
     return hasattr(tensor, "device_mesh")
 
 
 def is_sharded(model: nn.Module) -> bool:
-    return any(is_spread(p) for p in model.parameters())
+    """Whether any parameter of the model is sharded over the workers."""
+    return any(is_dtensor(p) for p in model.parameters())
 
 
-def prepare(model: Any, config: TrainConfig) -> None:
-    """Gradient checkpointing of the language model's layers, and compiling of these, of the encoders' and of our
-    transformer decoders, as the config says; state dicts keep their names. On a CPU the language model's attention is written
-    out (`eager`): up to 128 tokens its forward and backward pass takes half the time of the fused one, or less.
+def configure_layers(model: Any, config: TrainConfig) -> None:
+    """Apply `gradient_checkpointing` (language model) and `compile` (language model, encoders, own decoders).
 
-    Raises ConfigError where nothing can compile.
+    The keys of state dicts do not change. Raises ConfigError if compilation is not possible.
     """
+    # on a CPU the backward pass of fused attention takes twice as long or more, up to 128 tokens
     if not torch.cuda.is_available():
         model.llm.set_attn_implementation("eager")
     if config.gradient_checkpointing:
         model.llm.gradient_checkpointing_enable({"use_reentrant": False})
     if config.compile:
         if not torch.cuda.is_available() and not (shutil.which("g++") or shutil.which("clang++")):
-            raise ConfigError("compile: true needs a C++ compiler (g++ or clang++), and there is none")
+            raise ConfigError(
+                "compile: true needs a C++ compiler on a CPU; install g++ or clang++, or set compile: false"
+            )
         layers = [*model.llm.model.layers, *(d.network for d in model.decoders.values() if hasattr(d, "network"))]
         layers += [layer for encoder in model.encoders.media.values() for layer in encoder.blocks.layers]
         if model.text_states is not None:
@@ -106,33 +111,33 @@ def prepare(model: Any, config: TrainConfig) -> None:
             layer.compile(dynamic=True)
 
 
-def whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A sharded model's state dict in one piece on the CPU of rank 0, gathered weight by weight; empty elsewhere."""
+def gather_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict of a sharded model on the CPU of rank 0, gathered tensor by tensor; empty on other ranks."""
     first = torch.distributed.get_rank() == 0
-    found = {}
+    weights = {}
     for name, value in model.state_dict().items():
-        gathered = whole(value)
+        gathered = gather_tensor(value)
         if first:
-            found[name] = gathered
-    return found
+            weights[name] = gathered
+    return weights
 
 
-def whole_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """A sharded optimiser's state dict, as one worker alone would have it."""
+def gather_optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """The state dict of a sharded optimiser, in the form of an unsharded one."""
     state = optimizer.state_dict()
     moments = {
-        number: {name: whole(value) if torch.is_tensor(value) else value for name, value in entry.items()}
+        number: {name: gather_tensor(value) if torch.is_tensor(value) else value for name, value in entry.items()}
         for number, entry in state["state"].items()
     }
     return {**state, "state": moments}
 
 
-def load_whole_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """The way back of `whole_optimizer`: every worker keeps its share."""
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load a state dict from `gather_optimizer_state`; every worker keeps its shard."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {
         number: {
-            name: like(value, parameters[number]) if torch.is_tensor(value) and value.ndim else value
+            name: shard_like(value, parameters[number]) if torch.is_tensor(value) and value.ndim else value
             for name, value in entry.items()
         }
         for number, entry in state["state"].items()

@@ -1,4 +1,4 @@
-"""The same training on Ray Train: one or more workers, gradients averaged, started again where it stopped if one dies."""
+"""Distributed training on Ray Train: data-parallel workers, restarted from the last checkpoint after a failure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def train_distributed(
     use_gpu: bool | None = None,
     start: str | Path | None = None,
 ) -> Path:
-    """`run.train` by `workers` Ray Train workers; the batch size of the config is that of all together.
+    """Call `run.train` in `workers` Ray Train workers. The batch size of the config is the sum over all of them.
 
-    The run's folder (which all nodes must see) is its only state: after a failure the workers start again and go on
-    from the last checkpoint. `start`: folder of a checkpoint to begin with. Raises what Ray raises once `max_failures` are spent.
+    The run's folder is its only state and must be on storage that all nodes share. After a failure the workers restart
+    and resume from the last checkpoint; after `max_failures` failures the error of Ray is raised.
+    start: folder of a checkpoint to take the initial weights from.
     """
     out = Path(out_dir).resolve()
     paths = [str(Path(path).resolve()) for path in expand(shards)]
@@ -35,9 +36,9 @@ def train_distributed(
     if final.exists():
         from codi2_model.training.run import claim
 
-        claim(out, config, paths, start)  # a folder of another run is an error all the same
+        claim(out, config, paths, start)  # raises RunError if the folder holds another run
         return final
-    begin_with = None if start is None else str(Path(start).resolve())
+    start_folder = None if start is None else str(Path(start).resolve())
     done = threading.Event()
     follower = threading.Thread(target=follow, args=(out / "metrics.jsonl", on_metrics, done), daemon=True)
     with local_cluster(num_cpus=workers + 1):
@@ -48,13 +49,13 @@ def train_distributed(
         gpu = bool(ray.cluster_resources().get("GPU")) if use_gpu is None else use_gpu
         trainer = TorchTrainer(
             work,
-            train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out), "start": begin_with},
+            train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out), "start": start_folder},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
             run_config=RunConfig(
                 name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=max_failures)
             ),
         )
-        handler = "_register_sigint_handler"  # Ctrl-C is ours to handle: Ray's takes its time
+        handler = "_register_sigint_handler"  # Ctrl-C is handled here: the handler of Ray is slow
         setattr(trainer, handler, lambda controller: None)
         follower.start()
         try:
@@ -62,12 +63,12 @@ def train_distributed(
         finally:
             done.set()
             follower.join()
-    shutil.rmtree(out / "ray", ignore_errors=True)  # Ray's notes about the run's attempts
+    shutil.rmtree(out / "ray", ignore_errors=True)  # state files of Ray
     return final
 
 
 def work(settings: dict[str, Any]) -> None:
-    """What each worker does; Ray Train has set up torch.distributed."""
+    """Entry point of a worker, after Ray Train has initialised torch.distributed."""
     import ray.train
 
     from codi2_model.training.run import train
@@ -79,10 +80,10 @@ def work(settings: dict[str, Any]) -> None:
 
 
 def follow(path: Path, on_metrics: Callable[[Row], None] | None, done: threading.Event, every: float = 1.0) -> None:
-    """Hand the rows of a growing metrics file to `on_metrics`, each once, until `done` is set."""
+    """Pass new rows of a growing metrics file to `on_metrics`, each once, until `done` is set."""
     if on_metrics is None:
         return
-    seen: set[tuple[str, int, str]] = set()  # a resumed run writes some rows again
+    seen: set[tuple[str, int, str]] = set()  # a resumed run rewrites some rows
     while True:
         last = done.wait(every)
         for row in read_rows(path):

@@ -1,8 +1,8 @@
 """Train a model from local shards: `python -m codi2_model.training.run CONFIG --shards 'GLOB' --out DIR`.
 
-Plain Python, one process a worker; needs torch, transformers, diffusers, numpy, pillow, soundfile and pyyaml only.
-A run lives in one folder: `run.json` (what it was asked), `checkpoints/`, `metrics.jsonl`, `loss.png`, `final/`.
-Started again with the same arguments it goes on where it stopped, or returns at once if it is done.
+Plain Python, one process per worker; needs only torch, transformers, diffusers, numpy, pillow, soundfile and pyyaml.
+A run has one folder: `run.json` (config, shards and start), `checkpoints/`, `metrics.jsonl`, `loss.png`, `final/`.
+The same command resumes an interrupted run from its last checkpoint, and returns at once if the run is finished.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, ConfigError, TrainConfig
 from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, expand
-from codi2_model.training.device import note
+from codi2_model.training.device import record_device
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.metrics.journal import Journal, Row
 from codi2_model.training.metrics.plot import plot_losses
@@ -31,25 +31,25 @@ from codi2_model.training.metrics.tensorboard import Board
 from codi2_model.training.optim.ema import Ema
 from codi2_model.training.optim.optimizers import Optimizer
 from codi2_model.training.parallel import (
+    configure_layers,
+    gather_optimizer_state,
+    gather_weights,
     is_sharded,
-    load_whole_optimizer,
-    prepare,
+    load_optimizer_state,
     shard,
-    whole_optimizer,
-    whole_weights,
 )
 from codi2_model.training.stages.align import align_stage
 from codi2_model.training.stages.decoders import decoders_stage
 from codi2_model.training.stages.mllm import mllm_stage
-from codi2_model.training.warm_start import begin, model_config
+from codi2_model.training.warm_start import model_config, warm_start
 from codi2_storage.locations.files import write_whole
 
-MAKERS = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
-TOKENIZER_SAMPLES = 20_000  # a task, from which a tokenizer is learnt
+STAGE_FACTORIES = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
+TOKENIZER_SAMPLES = 20_000  # maximum samples per task that the tokenizer is trained on
 
 
 class RunError(ValueError):
-    """The folder holds another run."""
+    """The output folder holds a run with other config, shards or start."""
 
 
 def train(
@@ -63,12 +63,13 @@ def train(
     minutes: float = math.inf,
     start: str | Path | None = None,
 ) -> Path:
-    """Run all stages, or what is left of them. Returns the folder of the final checkpoint.
+    """Run all stages, or the remaining ones of an interrupted run. Returns the folder of the final checkpoint.
 
-    shards: paths or globs of local tars; train and validation splits are told apart by their samples. With `world` > 1
-    every worker calls this inside an initialised torch.distributed group, and `out_dir` is a folder that all see.
-    minutes: after about so many the state is saved and OutOfTime raised; the same call goes on there.
-    start: folder of a checkpoint whose weights the run begins with; None: from scratch.
+    shards: paths or globs of local tars of the train and validation splits; the split is read from the samples.
+    rank, world: with `world` > 1 every worker calls this inside an initialised torch.distributed group, and `out_dir`
+    is a folder on shared storage.
+    minutes: time limit, after which the state is saved and OutOfTime raised; the same call resumes the run.
+    start: folder of a checkpoint to take the initial weights from; None: random initialisation.
     Raises ConfigError, ShardError, StartError, RunError or TrainingDiverged with a message that names the cause.
     """
     until = time.monotonic() + 60 * minutes
@@ -84,13 +85,13 @@ def train(
     if config.threads:
         torch.set_num_threads(max(1, config.threads // world))
     if rank == 0:
-        note(out)
+        record_device(out)
     try:
         _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until, start)
     finally:
         torch.set_num_threads(threads)
         if not grouped and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # the group of one that `alone` made
+            torch.distributed.destroy_process_group()  # created by init_single_process_group
     return final
 
 
@@ -103,7 +104,7 @@ def _train(
     on_metrics: Callable[[Row], None] | None,
     quiet: bool,
     until: float,
-    begin_with: str | Path | None,
+    start: str | Path | None,
 ) -> None:
     from transformers.utils import logging as transformers_logging
 
@@ -114,57 +115,59 @@ def _train(
     board = Board(out / "tensorboard") if config.tensorboard and rank == 0 else None
     journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet, board)
     if rank == 0 and ckpt.latest(out) is None:
-        create(config, shards, out, begin_with)
+        save_initial_checkpoint(config, shards, out, start)
     barrier(world)
-    start = ckpt.latest(out)
-    assert start is not None
-    progress = ckpt.load_progress(start)
+    checkpoint = ckpt.latest(out)
+    assert checkpoint is not None
+    progress = ckpt.load_progress(checkpoint)
     journal.rewind(progress.stage, progress.step)
-    model = CoDi2ForConditionalGeneration.from_pretrained(start).to(runtime.device)
-    processor = CoDi2Processor.from_pretrained(start)
+    model = CoDi2ForConditionalGeneration.from_pretrained(checkpoint).to(runtime.device)
+    processor = CoDi2Processor.from_pretrained(checkpoint)
     cache = MediaCache(shards, processor.medium, config.cache_mb)
 
-    prepare(model, config)
+    configure_layers(model, config)
 
     def save(progress: Progress, optimizer: Optimizer, ema: Ema | None) -> None:
-        state = state_of(model, None if progress.finished else optimizer, ema)
+        state = checkpoint_state(model, None if progress.finished else optimizer, ema)
         if rank == 0:
-            folder = out / "checkpoints" / ckpt.name_of(progress)
+            folder = out / "checkpoints" / ckpt.checkpoint_name(progress)
             ckpt.save(folder, model, processor, progress, state, config.shard_mb)
             ckpt.prune(out, config.keep_checkpoints)
         barrier(world)
 
     def restore(optimizer: Optimizer, ema: Ema | None) -> None:
-        state = ckpt.load_state(start)
+        state = ckpt.load_state(checkpoint)
         if is_sharded(model):
-            load_whole_optimizer(optimizer, state.optimizer or {})
+            load_optimizer_state(optimizer, state.optimizer or {})
         else:
             optimizer.load_state_dict(state.optimizer or {})
         if ema is not None and state.ema is not None:
             ema.load_state_dict(state.ema)
 
     for name in STAGES[STAGES.index(progress.stage) :]:
-        here = progress if name == progress.stage else None
-        if config.stage(name).steps == 0 or (here is not None and here.finished):
+        stage_progress = progress if name == progress.stage else None
+        if config.stage(name).steps == 0 or (stage_progress is not None and stage_progress.finished):
             continue
         if name == "mllm" and config.parallel == "fsdp":
-            alone()
+            init_single_process_group()
             shard(model, runtime.device, runtime.half)
         elif config.parallel == "fsdp":
-            journal.say(f"{name}: not sharded, fsdp is for the mllm stage; every worker holds the whole model")
-        stage = MAKERS[name](model, processor, shards, cache, config, runtime)
+            journal.print(
+                f"{name}: not sharded, because fsdp applies to the mllm stage only; every worker holds the whole model"
+            )
+        stage = STAGE_FACTORIES[name](model, processor, shards, cache, config, runtime)
         missing = sorted(set(config.stage(name).tasks) - set(stage.source.sizes))
         if missing:
-            journal.say(f"{name}: no train samples for {', '.join(missing)}, left out")
-        resumed = here if here is not None and here.step else None
+            journal.print(f"{name}: skipped tasks without train samples: {', '.join(missing)}")
+        resumed = stage_progress if stage_progress is not None and stage_progress.step else None
         if resumed is not None:
-            journal.say(f"{name}: going on after step {resumed.step} of {start}")
+            journal.print(f"{name}: resuming after step {resumed.step} from {checkpoint}")
         run_stage(
             stage, config, model, runtime, journal, resumed, restore if resumed is not None else None, save, until
         )
-    state = state_of(model, None, None)
+    state = checkpoint_state(model, None, None)
     if rank == 0:
-        plot(out, journal)
+        write_loss_plot(out, journal)
         ckpt.save(
             out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), state, config.shard_mb
         )
@@ -173,30 +176,30 @@ def _train(
     barrier(world)
 
 
-def state_of(model: Any, optimizer: Optimizer | None, ema: Ema | None) -> ckpt.State:
-    """What a checkpoint holds; where the model is spread over workers, all of them take part in gathering it."""
+def checkpoint_state(model: Any, optimizer: Optimizer | None, ema: Ema | None) -> ckpt.State:
+    """The state to save with a checkpoint. Collective if the model is sharded: every worker must call it."""
     average = None if ema is None else ema.state_dict()
     if not is_sharded(model):
         return ckpt.State(None if optimizer is None else optimizer.state_dict(), average)
-    moments = None if optimizer is None else whole_optimizer(optimizer)
-    return ckpt.State(moments, average, whole_weights(model))
+    moments = None if optimizer is None else gather_optimizer_state(optimizer)
+    return ckpt.State(moments, average, gather_weights(model))
 
 
-def create(config: TrainConfig, shards: ShardSet, out: Path, start: str | Path | None = None) -> None:
-    """Make the model and its processor, and write them as the run's first checkpoint: all workers start from it."""
+def save_initial_checkpoint(config: TrainConfig, shards: ShardSet, out: Path, start: str | Path | None = None) -> None:
+    """Create model and processor, and save them as the first checkpoint of the run, from which all workers start."""
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
     if start is not None:
-        model, processor = begin(start, config)
+        model, processor = warm_start(start, config)
     else:
-        asked = model_config(config)
-        processor = CoDi2Processor.build(asked, texts=train_texts(config, shards))
-        model = CoDi2ForConditionalGeneration.build(asked, seed=config.seed)
+        options = model_config(config)
+        processor = CoDi2Processor.build(options, texts=train_texts(config, shards))
+        model = CoDi2ForConditionalGeneration.build(options, seed=config.seed)
     ckpt.save(out / "checkpoints" / "0-start", model, processor, Progress(STAGES[0], 0))
 
 
 def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
-    """What is said in the train samples of all tasks that the config names, in a fixed order."""
+    """Texts of the train samples of all tasks of the config, in a fixed order, to train a tokenizer on."""
     for task in sorted({task for name in STAGES for task in config.stage(name).tasks}):
         records = shards.get(task, "train")
         stride = max(1, len(records) // TOKENIZER_SAMPLES)
@@ -205,59 +208,69 @@ def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
 
 
 def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Path | None = None) -> None:
-    """Write what this run is, or check that the folder's run is the same."""
+    """Write `run.json`, or check that the folder holds the same run. Raises RunError if it holds another one."""
     data = [["/".join(Path(path).parts[-2:]), Path(path).stat().st_size] for path in paths]
-    asked = json.loads(json.dumps({"config": config.to_dict(), "shards": data}))
+    run = json.loads(json.dumps({"config": config.to_dict(), "shards": data}))
     if start is not None:
-        asked["start"] = weights_digest(start)  # a copy of the weights elsewhere is the same start
+        run["start"] = weights_digest(start)  # by content: a copy in another folder is the same start
     file = out / "run.json"
     if not file.exists():
-        write_whole(file, json.dumps(asked, indent=1))
+        write_whole(file, json.dumps(run, indent=1))
         return
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if found != asked:
-        changed = [k for k in ("config", "shards", "start") if found.get(k) != asked.get(k)]
+    existing = json.loads(file.read_text(encoding="utf-8"))
+    if existing != run:
+        changed = [k for k in ("config", "shards", "start") if existing.get(k) != run.get(k)]
         if changed[0] == "config":
-            old, new = found["config"], asked["config"]
+            old, new = existing["config"], run["config"]
             changed = [f"config {key}" for key in new if old.get(key) != new[key]]
-        raise RunError(f"{out} holds a run with other {', '.join(changed)}; give another folder, or remove it")
+        raise RunError(
+            f"{out}: holds a run that differs in {', '.join(changed)}; choose another output folder or remove this one"
+        )
 
 
-def alone() -> None:
-    """A process group of one, where there is none yet: a single GPU can use FSDP too."""
+def init_single_process_group() -> None:
+    """Initialise a process group of one process, unless there is a group: FSDP needs one even on a single GPU."""
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
 
 
 def barrier(world: int) -> None:
+    """Wait for all workers."""
     if world > 1:
         torch.distributed.barrier()
 
 
-def plot(out: Path, journal: Journal) -> None:
-    """Draw loss.png; a machine without matplotlib trains as well."""
+def write_loss_plot(out: Path, journal: Journal) -> None:
+    """Write loss.png, if matplotlib is installed."""
     try:
         plot_losses(out / "metrics.jsonl", out / "loss.png")
     except ImportError:
-        journal.say("matplotlib is not installed: no loss.png")
+        journal.print("loss.png not written: matplotlib is not installed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="codi2_model.training.run", description="Train a model from local shards.")
-    parser.add_argument("config", help="training config: a YAML file, or a preset (demo, test)")
-    parser.add_argument("--shards", nargs="+", required=True, help="paths or globs of shard tars, all splits")
-    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("config", help="training config: a YAML file, or a name (demo, test, cpu, gpu, small)")
     parser.add_argument(
-        "--minutes", type=float, default=math.inf, help="stop after so many, state saved, exit status 3: call it again"
+        "--shards", nargs="+", required=True, help="paths or globs of shard tars of the train and validation splits"
     )
-    parser.add_argument("--start", help="folder of a checkpoint to begin with; its parts must be those of the config")
-    given: Any = parser.parse_args(arguments)
+    parser.add_argument("--out", required=True, help="output folder of the run")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="time limit: save the state and exit with status 3; the same command resumes",
+    )
+    parser.add_argument(
+        "--start", help="folder of a checkpoint to take the initial weights from; its model must match the config"
+    )
+    options: Any = parser.parse_args(arguments)
     try:
-        config = TrainConfig.from_yaml(given.config)
-        print(train(config, given.shards, given.out, minutes=given.minutes, start=given.start))
-    except OutOfTime as where:
-        print(f"time is over at {where}; the same command goes on there", file=sys.stderr)
+        config = TrainConfig.from_yaml(options.config)
+        print(train(config, options.shards, options.out, minutes=options.minutes, start=options.start))
+    except OutOfTime as progress:
+        print(f"time limit reached at {progress}; run the same command to resume", file=sys.stderr)
         return 3
     except (ConfigError, ShardError, RunError, TrainingDiverged, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

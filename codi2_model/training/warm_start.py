@@ -1,7 +1,7 @@
-"""Where a run begins: a model made by the config, or the weights of a checkpoint that has the same parts.
+"""Warm start: begin a training run with the weights and the tokenizer of a checkpoint.
 
-A checkpoint brings its tokenizer along. What the config says of training and sampling holds; what it says of the parts must
-be what the checkpoint was made with.
+Settings of training and sampling come from the config (FREE_SETTINGS). Settings that define the model's weights (PARTS)
+must equal those of the checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from codi2_model.training.config import TrainConfig
 if TYPE_CHECKING:
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
-FREE = (  # settings that no weight hangs on
+FREE_SETTINGS = (  # no weight depends on them
     "loss_weights", "diffusion_into_llm", "sampling_steps", "guidance", "max_media", "max_length", "text_max_length",
     "self_contained",
 )  # fmt: skip
@@ -28,69 +28,70 @@ PARTS = (
     *(f"{name}_decoder" for name in ("image", "audio", "video")),
 )  # fmt: skip
 
-DESCRIBED = (  # parts whose shape their source says, and where it stands
+SOURCED_PARTS = (  # parts whose shape comes from their source, and the key under which the checkpoint has it
     ("text_states", "config"), ("families", "config"),
     *((f"{name}_decoder", "components") for name in ("image", "audio", "video")),
 )  # fmt: skip
 
 
 class StartError(ValueError):
-    """A run cannot begin with these weights; the message names what differs."""
+    """The weights of a checkpoint do not fit the config; the message names the difference."""
 
 
 def model_config(config: TrainConfig) -> CoDi2Config:
-    """The model that a training config asks for."""
+    """The model config of a training config."""
     weights = config.model.get("loss_weights", {}) | config.mllm.loss_weights
     return CoDi2Config.preset(config.preset, **{**config.model, "loss_weights": weights})
 
 
-def begin(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditionalGeneration, CoDi2Processor]:
-    """Model and processor of the checkpoint `start`, under the config's free settings. Raises StartError."""
+def warm_start(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditionalGeneration, CoDi2Processor]:
+    """Load model and processor of the checkpoint `start`, with the free settings of the config. Raises StartError."""
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
-    asked = model_config(config)
-    check(start, asked)
+    options = model_config(config)
+    check(start, options)
     processor = CoDi2Processor.from_pretrained(start)
     model = CoDi2ForConditionalGeneration.from_pretrained(start)
-    for name in FREE:
-        setattr(model.config, name, getattr(asked, name))
+    for name in FREE_SETTINGS:
+        setattr(model.config, name, getattr(options, name))
     return model, processor.with_config(model.config)
 
 
-def check(start: str | Path, asked: CoDi2Config) -> None:
-    """Raise StartError unless the checkpoint's parts are those asked for; reads its config alone."""
+def check(start: str | Path, config: CoDi2Config) -> None:
+    """Raise StartError unless the parts of the checkpoint equal those of the config. Reads only its config.json."""
     try:
-        have = CoDi2Config.from_pretrained(start)
+        existing = CoDi2Config.from_pretrained(start)
     except (OSError, ValueError) as error:
-        raise StartError(f"{start}: no checkpoint to start from: {str(error).splitlines()[0]}") from error
-    if differing := unlike(have, asked):
+        raise StartError(f"{start}: not a checkpoint: {str(error).splitlines()[0]}") from error
+    if differing := part_differences(existing, config):
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise StartError(
-            f"{start}: these weights do not fit the config: {differing[0]}{more}; train from scratch instead"
+            f"{start}: the weights do not fit the config: {differing[0]}{more}; train from scratch, or change the config"
         )
 
 
-def unlike(have: CoDi2Config, asked: CoDi2Config) -> list[str]:
-    """What differs in the parts of two models, in words: 'llm.hidden_size is 64 there, 192 here'."""
-    theirs, ours = (json.loads(json.dumps(config.to_dict())) for config in (have, asked))
-    for name, filled in DESCRIBED:
+def part_differences(existing: CoDi2Config, config: CoDi2Config) -> list[str]:
+    """Differences in the parts of two models: 'llm.hidden_size is 64 in the checkpoint, 192 in the config'."""
+    theirs, ours = (json.loads(json.dumps(options.to_dict())) for options in (existing, config))
+    for name, filled in SOURCED_PARTS:
         adopt_shapes(theirs.get(name), ours.get(name), filled)
     return [line for name in PARTS for line in differences(name, theirs.get(name), ours.get(name))]
 
 
 def adopt_shapes(theirs: Any, ours: Any, filled: str) -> None:
-    """Take over what a published part's source says of its shape, where the config asked for names the same source alone."""
+    """Copy the shape of a published part from the checkpoint to a config that only names its source."""
     if not isinstance(theirs, dict) or not isinstance(ours, dict):
         return
     if filled in theirs:
         ours[filled] = {**(theirs[filled] or {}), **(ours.get(filled) or {})}
-    for key, value in ours.items():  # families, by their names
+    for key, value in ours.items():  # families by name
         if isinstance(value, dict) and filled in value:
             adopt_shapes(theirs.get(key), value, filled)
 
 
 def differences(name: str, theirs: Any, ours: Any) -> list[str]:
+    """Differences between two values, key by key for nested mappings."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         keys = sorted({*theirs, *ours})
         return [line for key in keys for line in differences(f"{name}.{key}", theirs.get(key), ours.get(key))]
-    return [] if theirs == ours else [f"{name} is {theirs} there, {ours} here"]
+    return [] if theirs == ours else [f"{name} is {theirs} in the checkpoint, {ours} in the config"]

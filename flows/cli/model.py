@@ -42,7 +42,7 @@ def train(
     from codi2_datasets.pretrained.packages import require
     from codi2_model.training.config import TrainConfig
     from codi2_model.training.packages import packages_of
-    from codi2_model.training.pipeline_stage import build_to_train, check_tasks, start_of, train_tasks
+    from codi2_model.training.pipeline_stage import build_to_train, check_tasks, resolve_start, train_tasks
     from codi2_storage.store import Store
 
     parsed = TrainConfig.from_yaml(config)
@@ -50,7 +50,7 @@ def train(
     catalog = Catalog(root)
     build_id = build_to_train(catalog, build)
     check_tasks(parsed, train_tasks(catalog, build_id), f"build {build_id}")
-    start_of(Store(root), start, parsed)  # weights that do not fit are reported before any work
+    resolve_start(Store(root), start, parsed)  # weights that do not fit are reported before any work
     start_early()
     from codi2_flows.train_model import train_model
 

@@ -12,7 +12,7 @@ from codi2_model.checkpoints.registry import UsageError, promoted
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.packages import packages_of
-from codi2_model.training.pipeline_stage import check_tasks, start_of
+from codi2_model.training.pipeline_stage import check_tasks, resolve_start
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -79,7 +79,7 @@ def check_retrain(root: str, recipe: str, config: str, start: str, gate: Gate) -
     parsed_recipe, parsed_config = load_recipe(recipe), TrainConfig.from_yaml(config)
     gate.check(parsed_recipe.tasks)
     check_pipeline(parsed_recipe, parsed_config)
-    start_of(store, start, parsed_config)
+    resolve_start(store, start, parsed_config)
     champion = promoted(store)
     if champion and not Store(champion["uri"]).exists("config.json"):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""A real, very small CoDi-2 and conversations to try it on."""
+"""Fixtures: a tiny CoDi-2 model and conversations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make_sound(pitch: float = 440.0, seconds: float = 1.0) -> np.ndarray:
 
 
 def make_clip(colour: str = "red", seconds: float = 1.0) -> np.ndarray:
-    """A disc that grows."""
+    """A video of a growing disc."""
     frames = round(8 * seconds)
     return np.stack([np.asarray(make_image(colour).resize((16 + 4 * n,) * 2).resize((64, 64))) for n in range(frames)])
 
@@ -85,7 +85,7 @@ def assistant(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 class Parts:
-    """The makers above, as one fixture."""
+    """The functions above, as one fixture."""
 
     text, image, audio, video = map(staticmethod, (text, image, audio, video))
     user, assistant = map(staticmethod, (user, assistant))
@@ -110,13 +110,13 @@ def processor(config: CoDi2Config) -> CoDi2Processor:
 
 @pytest.fixture(scope="session")
 def model(config: CoDi2Config) -> CoDi2ForConditionalGeneration:
-    """Shared: tests that train build their own."""
+    """Shared model; tests that train create their own."""
     return CoDi2ForConditionalGeneration.build(config, seed=1)
 
 
 @pytest.fixture(scope="session")
 def mixed() -> list[list[dict[str, Any]]]:
-    """Conversations of every kind: an edit with a demonstration, sound, text alone, several media in a reply, two rounds."""
+    """Conversations of all kinds: an edit with a demonstration, audio, text only, several media in a reply, two rounds."""
     return [
         [
             user(

@@ -1,4 +1,4 @@
-"""Shrunk copies of the published models, saved in their real formats by the classes that publish them."""
+"""Reduced copies of published models, saved in their real formats by their own classes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def vae(channels: int = 3, latents: int = 4, scaling: float = 0.18215) -> Autoen
 
 
 def save_clip_text(folder: Path, name: str, tokenizer: str, projection: int | None = None, width: int = 32) -> Any:
-    """A text encoder and its tokenizer: letters are its words."""
+    """A text encoder and a tokenizer whose tokens are letters."""
     letters = {"<|startoftext|>": 0, "<|endoftext|>": 1} | {chr(97 + n): n + 2 for n in range(26)}
     letters |= {f"{chr(97 + n)}</w>": n + 28 for n in range(26)}
     config = CLIPTextConfig(

@@ -1,4 +1,4 @@
-"""Small synthetic shards in the exact sample format: drawn shapes and plain tones, so that tests need no corpus.
+"""Small synthetic shards of shapes and tones in the exact sample format, so that tests need no corpus.
 
 `write_shards(root)` makes seven tasks in three splits. Concepts are (colour, shape) or (pitch, wave) pairs; styles are
 drawing manners. Validation and test hold (concept, style) pairs that train never shows.
@@ -38,7 +38,7 @@ RATE = 16_000
 
 @dataclass(frozen=True)
 class Medium:
-    """One encoded picture or sound."""
+    """An encoded image or audio."""
 
     modality: str
     data: bytes
@@ -98,7 +98,7 @@ def mixture(first: tuple[str, str], second: tuple[str, str]) -> Medium:
 
 @cache
 def moving(colour: str, shape: str) -> Medium:
-    """A picture that crosses the clip in a second."""
+    """A video of a shape that moves across the image in a second."""
     with Image.open(io.BytesIO(picture(colour, shape, "flat").data)) as image:
         frame = np.asarray(image.convert("RGB"))
     return Medium("video", encode_video(np.stack([np.roll(frame, 8 * n, axis=1) for n in range(8)])))
@@ -107,7 +107,7 @@ def moving(colour: str, shape: str) -> Medium:
 def make_sample(
     task: str, split: str, turns: list[tuple[str, list[str | tuple[Medium, str]]]], seed: int, **meta: str
 ) -> tuple[Sample, dict[str, Medium]]:
-    """Number the parts, name the members, mark assistant parts as targets."""
+    """Build a sample: number its parts, name its members, mark assistant parts as targets."""
     members: dict[str, Medium] = {}
     messages, position = [], 0
     for role, pieces in turns:
@@ -155,8 +155,8 @@ def _samples(task: str, split: str, count: int, rng: np.random.Generator) -> Ite
         elif task == "exemplar_learning":
             demo_colour, demo_shape = concepts[rng.integers(len(concepts))]
             demo = (picture(demo_colour, demo_shape, other), "demo_input")
-            shown = (picture(demo_colour, demo_shape, manner), "demo_output")
-            words = ["We apply a concept to ", demo, " and got ", shown, ". Apply it to ", source]
+            demo_output = (picture(demo_colour, demo_shape, manner), "demo_output")
+            words = ["We apply a concept to ", demo, " and got ", demo_output, ". Apply it to ", source]
             turns = [("user", words), ("assistant", [target])]
         elif task == "text_to_audio":
             meta = {"concept": " ".join(tone), "style": "tone"}
@@ -198,7 +198,7 @@ def write_shards(
     per_shard: int = 32,
     seed: int = 0,
 ) -> list[str]:
-    """Write `train` samples a task, `held_out` for validation and for test; return the shard paths, sorted."""
+    """Write `train` samples per task, and `held_out` each for validation and test. Returns the sorted shard paths."""
     paths = []
     for task in tasks:
         for split, count in (("train", train), ("validation", held_out), ("test", held_out)):

@@ -17,7 +17,7 @@ from codi2_model.modules.attention import attend
 from codi2_model.modules.caption_reader import CaptionReader
 from codi2_model.training.data.captions import CaptionStates
 from codi2_model.training.loop import Runtime
-from codi2_model.training.stages.decoders import condition_of, losses_of
+from codi2_model.training.stages.decoders import condition_of, make_losses
 
 SHAPE = {
     "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 30522,
@@ -100,7 +100,7 @@ def test_media_without_a_caption_are_drawn_from_their_own_features(
 
 def test_the_decoders_loss_reaches_the_reader(model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
     drawn: Any = SimpleNamespace(captions=CAPTIONS)
-    losses = losses_of(model, processor, drawn, Runtime(torch.device("cpu")), 0.1)
+    losses = make_losses(model, processor, drawn, Runtime(torch.device("cpu")), 0.1)
     media = torch.rand(2, 3, 32, 32) * 2 - 1
     part = {
         "media": media, "references": torch.zeros_like(media), "present": torch.zeros(2, dtype=torch.bool),

@@ -1,3 +1,5 @@
+"""Model configuration: presets, overrides, validation."""
+
 from __future__ import annotations
 
 import subprocess
@@ -42,10 +44,13 @@ def test_overrides_replace_fields_and_merge_into_nested_ones():
         ({"loss_weights": {"tokens": -1}}, "tokens"),
         ({"vocab_size": 8}, "vocab_size 8"),
         ({"feature_tokens": 0}, "feature_tokens"),
-        ({"vocab_size": 14, "parallel_slots": True, "feature_tokens": 4}, "no room for the special tokens"),
-        ({"image_decoder": {"kind": "transformer", "patch": [8, 5]}}, r"image_decoder cuts \(32, 32\) into patches"),
-        ({"image_decoder": {"kind": "transformer", "patch": [8, 8], "heads": 7}}, "no multiple of heads 7"),
-        ({"image_decoder": {"kind": "unknown"}}, "no decoder of kind 'unknown'"),
+        ({"vocab_size": 14, "parallel_slots": True, "feature_tokens": 4}, "vocab_size 14 is too small"),
+        (
+            {"image_decoder": {"kind": "transformer", "patch": [8, 5]}},
+            r"image_decoder\.patch \(8, 5\) does not divide the sides \(32, 32\)",
+        ),
+        ({"image_decoder": {"kind": "transformer", "patch": [8, 8], "heads": 7}}, "not a multiple of heads 7"),
+        ({"image_decoder": {"kind": "unknown"}}, "decoder kind 'unknown'"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused_by_name(overrides, named):
@@ -54,7 +59,7 @@ def test_a_config_that_cannot_work_is_refused_by_name(overrides, named):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"no model preset 'huge': known are gpu, paper, small, tiny"):
+    with pytest.raises(ValueError, match="'huge'; available: gpu, paper, small, tiny"):
         CoDi2Config.preset("huge")
 
 

@@ -1,3 +1,5 @@
+"""Diffusion decoders, guidance, references, and the vocoder."""
+
 from __future__ import annotations
 
 import pytest
@@ -43,18 +45,18 @@ def test_a_row_with_its_own_generator_does_not_depend_on_its_batch(made):
     seeds = [7, 8, 9]
     whole = decoder.sample(features, steps=3, generator=[torch.Generator().manual_seed(s) for s in seeds])
     for n, seed in enumerate(seeds):
-        alone = decoder.sample(features[n : n + 1], steps=3, generator=[torch.Generator().manual_seed(seed)])
-        torch.testing.assert_close(alone, whole[n : n + 1], atol=1e-4, rtol=1e-4)
+        single = decoder.sample(features[n : n + 1], steps=3, generator=[torch.Generator().manual_seed(seed)])
+        torch.testing.assert_close(single, whole[n : n + 1], atol=1e-4, rtol=1e-4)
 
 
 def test_ranges_and_shapes_are_checked(made):
     decoder, shape, dim = made
     features, media = torch.randn(2, dim), torch.rand(2, *shape) * 2 - 1
-    with pytest.raises(ValueError, match=r"media range from .* to 255.000, expected \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"media has values from .* to 255.000, expected \[-1, 1\]"):
         decoder.loss(features, torch.full_like(media, 255.0))
-    with pytest.raises(ValueError, match=r"reference range from .*, expected \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"reference has values from .*, expected \[-1, 1\]"):
         decoder.loss(features, media, reference=media * 3)
-    with pytest.raises(ValueError, match="media have shape"):
+    with pytest.raises(ValueError, match="media has shape"):
         decoder.loss(features, media[:, :, :-2])
     with pytest.raises(ValueError, match="features have shape"):
         decoder.loss(features[:, :-1], media)
@@ -108,7 +110,7 @@ def test_training_lowers_the_loss_with_every_kind_of_prediction(prediction, part
 
 
 def test_a_trained_decoder_draws_what_its_features_say(parts, train_steps):
-    """Two features, two colours: after a few steps each is drawn in its own."""
+    """Two features and two colours: after a few training steps each feature gives its colour."""
     config = parts.config()
     torch.manual_seed(0)
     decoder = build_decoder(config, "image").train()

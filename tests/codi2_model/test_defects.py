@@ -1,4 +1,4 @@
-"""The defects of the official code (see docs/model.md): each test shows that ours does the opposite."""
+"""Defects of the official code (see docs/model.md): each test shows that this code does not have one of them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_2_one_batch_mixes_modalities(model, processor, mixed):
 def test_3_slots_and_features_that_differ_in_number_are_an_error_that_names_the_sample(model, processor, mixed):
     batch = processor(mixed, training=True, sample_ids=list("abcdef"))
     batch["input_ids"][1][batch["input_ids"][1] == model.config.slot_id] = 99
-    with pytest.raises(ValueError, match="sample b: 0 feature slots but 2 features"):
+    with pytest.raises(ValueError, match="sample b: 0 feature slots and 2 features"):
         model(**batch)
 
 
 @torch.no_grad()
 def test_4_generated_features_are_fed_back_as_given_ones_are(model, processor, parts):
-    """What follows a generated picture is what follows the same feature in a training batch."""
+    """The tokens after a generated image equal those after the same feature in a training batch."""
     from codi2_model.generation.decode_loop import Writer
     from codi2_model.generation.events import Options
 
@@ -76,8 +76,8 @@ def test_6_media_are_in_one_range_all_the_way(model, processor, parts):
     assert (white == 1).all() and (black == -1).all()
     features = torch.randn(1, 1, model.config.feature_dim)
     for decoder in model.decoders.values():
-        made = decoder.sample(features, steps=1)
-        assert made.min() >= 0 and made.max() <= 1
+        generated = decoder.sample(features, steps=1)
+        assert generated.min() >= 0 and generated.max() <= 1
         with pytest.raises(ValueError, match=r"expected \[-1, 1\]"):
             decoder.loss(features, torch.full((1, *decoder.shape), 255.0))
 
@@ -86,24 +86,24 @@ def test_7_a_reply_holds_several_media_and_errors_are_raised(model, processor, p
     talk = [parts.user(parts.text("Draw a dog, its voice and how it runs."))]
     reply = model.generate(processor, [talk], force=("image", "audio", "text", "image"), max_new_tokens=2, steps=1)[0]
     assert [part["type"] for part in reply if part["type"] != "text"] == ["image", "audio", "image"]
-    with pytest.raises(ValueError, match="sound has no samples"):
+    with pytest.raises(ValueError, match="audio has no samples"):
         model.generate(processor, [[parts.user({"type": "audio", "value": np.zeros(0, np.float32)})]])
 
 
 def test_8_pins_are_of_today_and_no_debugger_is_imported():
     debuggers = {"pdb", "ipdb", "pudb", "debugpy", "IPython", "rpdb", "bdb"}
-    found = set()
+    result = set()
     for path in Path(codi2_model.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            found |= {name.split(".")[0] for name in names}
-    assert not found & debuggers
+            result |= {name.split(".")[0] for name in names}
+    assert not result & debuggers
     assert int(importlib.metadata.version("transformers").split(".")[0]) >= 5
 
 
 def test_9_no_layer_of_imagebind_stays_random_whichever_published_names_its_file_has():
-    """The official copy's audio head has a layer more than Meta's: loading there was not strict, and left it out."""
+    """The audio head of the official copy has one more layer than Meta's; its loading was not strict and skipped it."""
     sizes = {"vision": {"width": 32, "depth": 1, "heads": 4}, "audio": {"width": 16, "depth": 1, "heads": 2}}
     options = ImageBindOptions.from_dict({"out_dim": 24, "trunks": ["vision", "audio"], **sizes})
     metas = ImageBind(options).state_dict()
@@ -112,6 +112,6 @@ def test_9_no_layer_of_imagebind_stays_random_whichever_published_names_its_file
     for weights in (metas, officials):
         assert torch.equal(load_official(weights, options).modality_heads["audio"][2].weight, metas[PROJECTION])
     for damaged in ({**metas, "modality_heads.audio.4.weight": metas[PROJECTION]}, {**metas, PROJECTION: None}):
-        given = {key: value for key, value in damaged.items() if value is not None}
+        weights = {key: value for key, value in damaged.items() if value is not None}
         with pytest.raises(ValueError, match=r"modality_heads\.audio\.[24]\.weight is (unknown|missing)"):
-            load_official(given, options)
+            load_official(weights, options)

@@ -1,3 +1,5 @@
+"""Encoders, contrastive loss, and log-mel spectrograms."""
+
 from __future__ import annotations
 
 import pytest
@@ -16,14 +18,14 @@ def encoders(config):
 
 def test_every_modality_gives_features_of_the_configured_length(encoders, config, processor, parts):
     ids, mask = processor.encode_captions(["a dog", "a much longer caption of a red duck"])
-    found = [
+    result = [
         encoders.encode(
             "image", torch.stack([processor.image(parts.picture()), processor.image(parts.picture("blue"))])
         ),
         encoders.encode("audio", torch.stack([processor.audio(parts.sound()), processor.audio(parts.sound(900))])),
         encoders.encode_text(ids, mask),
     ]
-    for features in found:
+    for features in result:
         assert features.shape == (2, config.feature_dim)
         torch.testing.assert_close(features.norm(dim=-1), torch.full((2,), config.feature_dim**0.5))
         assert (features[0] - features[1]).abs().max() > 1e-3

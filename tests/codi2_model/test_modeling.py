@@ -1,3 +1,5 @@
+"""The model: forward pass, losses, loading and saving."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -20,13 +22,13 @@ def test_a_mixed_batch_gives_what_each_sample_gives_alone(model, processor, mixe
     seen = {"image": 0, "audio": 0, "video": 0}
     for row, talk in enumerate(mixed):
         batch = processor([talk], training=True)
-        alone = model(**batch, return_logits=True)
+        single = model(**batch, return_logits=True)
         length = batch["input_ids"].shape[1]
-        torch.testing.assert_close(whole.logits[row : row + 1, :length], alone.logits, atol=1e-4, rtol=1e-4)
-        for modality, features in alone.predicted.items():
+        torch.testing.assert_close(whole.logits[row : row + 1, :length], single.logits, atol=1e-4, rtol=1e-4)
+        for modality, features in single.predicted.items():
             rows = slice(seen[modality], seen[modality] + len(features))
             torch.testing.assert_close(whole.predicted[modality][rows], features, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(whole.true[modality][rows], alone.true[modality], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(whole.true[modality][rows], single.true[modality], atol=1e-4, rtol=1e-4)
             seen[modality] += len(features)
 
 
@@ -35,8 +37,8 @@ def test_padding_on_either_side_changes_nothing(model, processor, mixed):
     talks = [talk[:1] for talk in mixed]
     left = model(**processor(talks))
     for row, talk in enumerate(talks):
-        alone = model(**processor([talk]))
-        torch.testing.assert_close(left.logits[row, -1], alone.logits[0, -1], atol=1e-4, rtol=1e-4)
+        single = model(**processor([talk]))
+        torch.testing.assert_close(left.logits[row, -1], single.logits[0, -1], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -97,14 +99,14 @@ def test_slots_without_features_and_features_without_slots_name_the_sample(model
     def uneven(batch):
         batch["audio_target"] = batch["audio_target"][1:]
 
-    for change, said in [
-        (drop, r"sample a: 4 feature slots but 3 features"),
-        (erase, r"sample b: 0 feature slots but 2 features"),
-        (move, r"sample e: 2 feature slots but 2 features, or not at the same places"),
-        (outside, r"image 0 of the batch lies outside of it: sample 0"),
-        (uneven, r"audio_target has 3 entries for 4 audios"),
+    for change, message in [
+        (drop, r"sample a: 4 feature slots and 3 features"),
+        (erase, r"sample b: 0 feature slots and 2 features"),
+        (move, r"sample e: 2 feature slots and 2 features do not match"),
+        (outside, r"image 0: slots outside of the batch \(sample 0\)"),
+        (uneven, r"audio_target has 3 entries, expected 4"),
     ]:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             model(**broken(change))
 
 
@@ -140,7 +142,7 @@ def test_weight_0_leaves_the_diffusion_loss_out(parts, processor, mixed):
 
 
 def test_targets_give_no_gradient_to_the_encoders(parts, processor):
-    """Else the features could shrink towards what is easy to predict."""
+    """Otherwise features could collapse to what is easy to predict."""
     model = CoDi2ForConditionalGeneration.build(parts.config(loss_weights={"tokens": 0, "diffusion": 0}))
     talk = [parts.user(parts.text("Draw a dog.")), parts.assistant(parts.image())]
     model(**processor([talk], training=True)).loss.backward()
@@ -206,7 +208,7 @@ def test_the_same_seed_builds_the_same_model(model, config):
 def test_a_package_without_a_model_is_named_with_the_remedy():
     with pytest.raises(FileNotFoundError, match=r"'no_such_package'.*make setup"):
         gguf_file("no_such_package")
-    with pytest.raises(FileNotFoundError, match=r"carries no \.gguf"):
+    with pytest.raises(FileNotFoundError, match=r"no \.gguf file"):
         gguf_file("json")
 
 

@@ -1,4 +1,4 @@
-"""A root moved within a bucket, copied out of it, or into it: its models are found where it is now."""
+"""Models of a root that was moved within a bucket, or copied out of or into it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codi2_storage.store import Store
 
 
 def trained(store: Store, cache: Path, value: float) -> str:
-    """A recorded and promoted run with weights of one number."""
+    """A recorded and promoted run whose weights have one value."""
     final = cache / "runs/train-1/final" if not store.is_local else Path(store.path("runs/train-1/final"))
     final.mkdir(parents=True, exist_ok=True)
     (final / "config.json").write_text("{}")
@@ -27,7 +27,7 @@ def trained(store: Store, cache: Path, value: float) -> str:
 
 @pytest.fixture(params=["local", "bucket", "memory"])
 def roots(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store]:
-    """Where a root is, and where it will be."""
+    """Old and new location of a root."""
     base = str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}"
     if request.param == "bucket":
         base = f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
@@ -63,12 +63,12 @@ def test_another_root_at_the_place_of_one_that_moved_has_its_own_weights(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODI2_CACHE", str(tmp_path / "cache"))
-    found = []
+    result = []
     for value in (1.0, 2.0):
         store = Store(f"{bucket}/{tmp_path.name}/root")
         store.remove("")
         trained(store, tmp_path / "cache", value)
-        found.append((resolve(store.uri(), None) / "model.safetensors").read_bytes())
-    assert found[0] != found[1]
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+        result.append((resolve(store.uri(), None) / "model.safetensors").read_bytes())
+    assert result[0] != result[1]
+    with pytest.raises(FileNotFoundError, match="no files at this location"):
         local_copy(f"{bucket}/{tmp_path.name}/nothing")

@@ -1,4 +1,4 @@
-"""The published model: counted in full on the meta device, and run shrunk, every part out of its real format."""
+"""The published model: parameter counts on the meta device, and a reduced copy with all parts in their real formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokenizers import decoders as token_decoders
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints.loading import described
+from codi2_model.checkpoints.loading import with_source_shapes
 from codi2_model.encoders.imagebind import ImageBind, ImageBindOptions
 from tests.codi2_model.published import SAVERS
 
@@ -63,7 +63,7 @@ def save_llama(folder):
 
 
 def small_imagebind():
-    """The options that the encoders' own tests shrink to, with 32 coordinates out."""
+    """Reduced options as in the tests of the encoders, with 32 output coordinates."""
     from tests.codi2_model.encoders.conftest import SMALL
 
     return ImageBindOptions.from_dict({**SMALL, "trunks": ["vision", "audio"], "out_dim": 32})
@@ -71,7 +71,7 @@ def small_imagebind():
 
 @pytest.fixture(scope="module")
 def shrunk(tmp_path_factory):
-    """The paper preset's overrides: every part from a folder or file in its published format."""
+    """Overrides of the preset `paper`: every part from a folder or file in its published format."""
     import dataclasses
 
     root = tmp_path_factory.mktemp("paper")
@@ -99,7 +99,7 @@ def shrunk(tmp_path_factory):
 
 
 def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, parts, tmp_path, train_steps):
-    config = described(CoDi2Config.preset("paper", **shrunk))
+    config = with_source_shapes(CoDi2Config.preset("paper", **shrunk))
     model = CoDi2ForConditionalGeneration.build(config, seed=0)
     processor = CoDi2Processor.build(config)
     talks = [
@@ -119,8 +119,8 @@ def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, part
     changed = {k for k, v in model.llm.state_dict().items() if not torch.equal(v, before[k])}
     assert changed and all("lora_" in k or "embed_tokens" in k or "lm_head" in k for k in changed)
     for modality in ("image", "audio", "video"):
-        made = model.generate(processor, [talks[0][:1]], modalities=(modality,), steps=2)[0]
-        assert [part["type"] for part in made] == [modality]
+        generated = model.generate(processor, [talks[0][:1]], modalities=(modality,), steps=2)[0]
+        assert [part["type"] for part in generated] == [modality]
 
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -138,10 +138,10 @@ def test_a_shrunk_copy_of_every_published_part_trains_and_generates(shrunk, part
 
 def test_a_source_of_another_shape_is_named(shrunk):
     config = CoDi2Config.preset("paper", **{**shrunk, "llm": {**LLAMA, "num_hidden_layers": 3}})
-    with pytest.raises(ValueError, match=r"num_hidden_layers is 2, config\.llm says 3"):
+    with pytest.raises(ValueError, match=r"num_hidden_layers is 2, config\.llm has 3"):
         CoDi2ForConditionalGeneration.build(config)
     config = CoDi2Config.preset("paper", **{**shrunk, "feature_dim": 16})
-    with pytest.raises(ValueError, match="feature_dim is 16, but imagebind gives features of 32"):
+    with pytest.raises(ValueError, match="feature_dim is 16, but features of imagebind have width 32"):
         CoDi2ForConditionalGeneration.build(config)
-    with pytest.raises(ValueError, match="names the family 'clip', which `families` lacks"):
+    with pytest.raises(ValueError, match="is the family 'clip', which is missing in `families`"):
         CoDi2Config.preset("paper", **{**shrunk, "image_encoder": "clip"})

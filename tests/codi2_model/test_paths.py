@@ -22,9 +22,9 @@ def test_a_straight_path_goes_from_noise_to_data() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_whoever_knows_the_data_arrives_there_in_any_number_of_steps(steps: int) -> None:
     data = torch.rand(2, 3, 4, 4) * 2 - 1
-    found = list(StraightPath().sample(lambda noisy, times: data, torch.randn(2, 3, 4, 4), steps))
-    assert len(found) == steps
-    torch.testing.assert_close(found[-1], data, atol=1e-5, rtol=0)
+    result = list(StraightPath().sample(lambda noisy, times: data, torch.randn(2, 3, 4, 4), steps))
+    assert len(result) == steps
+    torch.testing.assert_close(result[-1], data, atol=1e-5, rtol=0)
 
 
 def test_times_of_training_are_logistic_normal_but_for_a_share_of_pure_noise() -> None:

@@ -1,3 +1,5 @@
+"""The processor: layout, labels, media, errors."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 
 from codi2_model import CoDi2Processor
 from codi2_model.modules.losses import NO_LOSS
-from codi2_model.modules.media import audio_tensor, image_tensor, picture
+from codi2_model.modules.media import audio_tensor, image_tensor, to_image
 from codi2_model.processor import ConversationError
 
 
@@ -88,27 +90,27 @@ def test_words_of_a_user_never_become_control_tokens(processor, parts):
 
 def test_a_conversation_that_is_too_long_is_named_before_anything_is_built(processor, parts):
     talk = [parts.user(parts.text("word and " * 600))]
-    with pytest.raises(ConversationError, match=r"sample s-7: \d+ tokens, at most 512"):
+    with pytest.raises(ConversationError, match=r"sample s-7: \d+ tokens exceed max_length 512"):
         processor([[parts.user(parts.text("hi"))], talk], sample_ids=["s-6", "s-7"])
     assert processor.count([parts.user({"type": "image"})]) == 5  # turn, begin, slot, end, end of turn: no media needed
 
 
 @pytest.mark.parametrize(
-    ("talk", "said"),
+    ("talk", "message"),
     [
         ([], "no messages"),
         ([{"role": "robot", "content": "hi"}], "role 'robot'"),
         ([{"role": "user", "content": [{"type": "smell"}]}], "type 'smell'"),
         ([{"role": "user", "content": [{"type": "image"}]}], "type image has no value"),
-        ([{"role": "user", "content": [{"type": "image", "value": "a.png"}]}], "picture is a str"),
-        ([{"role": "user", "content": [{"type": "audio", "value": np.zeros((5, 2), np.float32)}]}], "sound is float32"),
-        ([{"role": "user", "content": [{"type": "audio", "value": np.zeros(5, np.int16)}]}], "sound is int16"),
+        ([{"role": "user", "content": [{"type": "image", "value": "a.png"}]}], "image is a str"),
+        ([{"role": "user", "content": [{"type": "audio", "value": np.zeros((5, 2), np.float32)}]}], "audio is float32"),
+        ([{"role": "user", "content": [{"type": "audio", "value": np.zeros(5, np.int16)}]}], "audio is int16"),
         ([{"role": "user", "content": [{"type": "audio", "value": np.full(5, np.nan, np.float32)}]}], "peak of nan"),
-        ([{"role": "user", "content": 5}], "neither text nor a list"),
+        ([{"role": "user", "content": 5}], "must be a string or a list"),
     ],
 )
-def test_what_is_malformed_is_an_error_that_names_the_sample(processor, talk, said):
-    with pytest.raises(ConversationError, match=f"^sample bad: .*{said}"):
+def test_what_is_malformed_is_an_error_that_names_the_sample(processor, talk, message):
+    with pytest.raises(ConversationError, match=f"^sample bad: .*{message}"):
         processor([talk], sample_ids=["bad"])
 
 
@@ -146,12 +148,12 @@ def test_pictures_of_any_kind_become_squares_between_minus_1_and_1():
     wide = image_tensor(Image.new("RGB", (64, 16), "black"), 32)
     assert wide.shape == (3, 32, 32) and wide[0, 0, 0] == 1 and wide[0, 16, 16] == -1
     for mode in ("L", "P", "1", "CMYK"):
-        found = image_tensor(Image.new(mode, (20, 20)), 32)
-        assert found.shape == (3, 32, 32) and found.abs().max() <= 1
+        result = image_tensor(Image.new(mode, (20, 20)), 32)
+        assert result.shape == (3, 32, 32) and result.abs().max() <= 1
     original = Image.effect_noise((32, 32), 90).convert("RGB")
-    assert picture((image_tensor(original, 32) + 1) / 2).tobytes() == original.tobytes()
+    assert to_image((image_tensor(original, 32) + 1) / 2).tobytes() == original.tobytes()
     with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
-        picture(torch.full((3, 4, 4), -0.5))
+        to_image(torch.full((3, 4, 4), -0.5))
 
 
 def test_sounds_of_any_length_become_clips(config, parts):
@@ -203,18 +205,22 @@ def test_the_gpu_preset_uses_the_chat_template_and_vocabulary_of_its_package(par
 
 
 def test_clips_keep_their_time_on_the_way_in_and_out(processor, config):
-    """Frames at 8 a second -> 4 frames at 4 a second -> 8 frames again, each of the four shown twice."""
-    from codi2_model.modules.media import frames
+    """8 frames per second -> 4 frames at 4 per second -> 8 frames again, each of the four twice."""
+    from codi2_model.modules.media import to_frames
 
     shades = np.repeat(np.arange(10, dtype=np.uint8) * 20, 32 * 32 * 3).reshape(10, 32, 32, 3)
     tensor = processor.video(shades)
     assert tensor.shape == (3, 4, 32, 32)
     assert ((tensor[0, :, 0, 0] + 1) * 127.5).round().tolist() == [0, 40, 80, 120]
-    again = frames((tensor + 1) / 2, config.video)
+    again = to_frames((tensor + 1) / 2, config.video)
     assert again[:, 0, 0, 0].tolist() == [0, 0, 40, 40, 80, 80, 120, 120]
     assert torch.equal(processor.video(again), tensor)
     short = processor.video(shades[:2])
     assert torch.equal(short[:, 1], short[:, 3])  # it stays on its last frame
-    for wrong, said in [(shades[0], r"clip is uint8 \(32, 32, 3\)"), (shades[:0], "no frames"), ([1], "clip is list")]:
-        with pytest.raises(ValueError, match=said):
+    for wrong, message in [
+        (shades[0], r"video is uint8 \(32, 32, 3\)"),
+        (shades[:0], "no frames"),
+        ([1], "video is list"),
+    ]:
+        with pytest.raises(ValueError, match=message):
             processor.video(wrong)

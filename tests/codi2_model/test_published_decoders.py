@@ -1,4 +1,4 @@
-"""Published pipelines, shrunk: saved in their real format, loaded through the real path, trained and sampled."""
+"""Reduced published pipelines: saved in their real format, loaded, trained and sampled."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SHAPES = {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    made = {}
+    generated = {}
     for kind, save in SAVERS.items():
-        made[kind] = tmp_path_factory.mktemp(kind)
-        save(made[kind])
-    return made
+        generated[kind] = tmp_path_factory.mktemp(kind)
+        save(generated[kind])
+    return generated
 
 
 def decoder_of(kind, folder, feature_dim=32, **options):
@@ -61,9 +61,11 @@ def test_a_published_decoder_trains_and_samples(kind, reference, folders, train_
         train_steps(
             weights, lambda: decoder.loss(features.detach(), media(kind), sources, torch.Generator().manual_seed(0)), 2
         )
-    made = decoder.sample(features.detach(), sources, steps=2, guidance=3.0, generator=torch.Generator().manual_seed(1))
-    assert made.shape == (2, *SHAPES[kind])
-    assert made.min() >= 0 and made.max() <= 1
+    generated = decoder.sample(
+        features.detach(), sources, steps=2, guidance=3.0, generator=torch.Generator().manual_seed(1)
+    )
+    assert generated.shape == (2, *SHAPES[kind])
+    assert generated.min() >= 0 and generated.max() <= 1
     with pytest.raises(ValueError, match=r"expected \[-1, 1\]"):
         decoder.loss(features.detach(), media(kind) * 100)
 
@@ -77,8 +79,8 @@ def test_each_row_depends_on_its_own_generator_alone(kind, folders):
         return [torch.Generator().manual_seed(s) for s in seeds]
 
     both = decoder.sample(features, steps=2, generator=generators(5, 6))
-    alone = decoder.sample(features[1:], steps=2, generator=generators(6))
-    torch.testing.assert_close(both[1:], alone, atol=1e-4, rtol=1e-3)
+    single = decoder.sample(features[1:], steps=2, generator=generators(6))
+    torch.testing.assert_close(both[1:], single, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", SAVERS)
@@ -86,15 +88,15 @@ def test_published_weights_are_loaded_strictly_and_a_missing_part_is_named(kind,
     decoder = decoder_of(kind, folders[kind])
     from safetensors.torch import load_file
 
-    given = load_file(folders[kind] / "unet" / "diffusion_pytorch_model.safetensors")
+    weights = load_file(folders[kind] / "unet" / "diffusion_pytorch_model.safetensors")
     own = decoder.unet.state_dict()
-    assert all(torch.equal(value, own[name]) for name, value in given.items())
+    assert all(torch.equal(value, own[name]) for name, value in weights.items())
     with pytest.raises(FileNotFoundError, match="no component 'unet'"):
         pipeline_class(kind).describe(str(tmp_path))
 
 
 def test_unclip_draws_what_the_pipeline_of_diffusers_draws(folders):
-    """The same features, noise and schedule through StableUnCLIPImg2ImgPipeline itself."""
+    """StableUnCLIPImg2ImgPipeline with the same features, noise and schedule."""
     from diffusers import DDIMScheduler, DDPMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
     from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection

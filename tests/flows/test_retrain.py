@@ -139,7 +139,7 @@ def test_what_is_asked_for_wrongly_stops_it_before_any_work(given: Path, tmp_pat
     recipe = str(given / "line.yaml")
     with pytest.raises(UsageError, match="no such metric"):
         check_retrain(str(tmp_path / "root"), recipe, "test", "scratch", Gate(metrics=("accuracy",)))
-    with pytest.raises(UsageError, match="no checkpoint there"):
+    with pytest.raises(UsageError, match="neither a checkpoint folder"):
         check_retrain(str(tmp_path / "root"), recipe, "test", "0123456789abcdef", Gate())
     promote(Store(tmp_path / "root"), "0123456789abcdef", str(tmp_path / "gone"), "first")
     with pytest.raises(UsageError, match=r"promoted model .*codi2 rollback"):

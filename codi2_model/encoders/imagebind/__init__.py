@@ -1,4 +1,4 @@
-"""ImageBind in our own code, which loads the published weights. `codi2_model.encoders.pretrained` puts it behind an interface."""
+"""ImageBind, an own implementation that loads the published weights; the family is in `codi2_model.encoders.family`."""
 
 from codi2_model.encoders.imagebind.model import ImageBind, load_official
 from codi2_model.encoders.imagebind.options import TRUNKS, ImageBindOptions, TrunkOptions

@@ -1,4 +1,4 @@
-"""Canonical media -> what ImageBind's trunks take, in plain torch, on the media's device, in float32."""
+"""Preparation of ImageBind inputs from canonical media, in plain torch and float32 on the device of the media."""
 
 from __future__ import annotations
 
@@ -12,84 +12,88 @@ from torch.nn import functional as F
 from codi2_model.encoders.imagebind.options import TrunkOptions
 from codi2_model.encoders.resize import byte_values, resize
 
-PICTURE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
-PICTURE_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
+IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 SAMPLE_RATE = 16000
-SOUND_CLIPS = 3
-SOUND_CLIP_SECONDS = 2
-SOUND_MEAN, SOUND_STD = -4.268, 9.138  # of AudioSet's log mels, as published
+AUDIO_CLIPS = 3
+AUDIO_CLIP_SECONDS = 2
+AUDIO_MEAN, AUDIO_STD = -4.268, 9.138  # of the log-mels of AudioSet, as published
 FRAME, HOP, FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
 PREEMPHASIS = 0.97
 LOW_HZ = 20.0
-EPSILON = 1.1920928955078125e-07  # float32's, Kaldi's floor under the logarithm
+EPSILON = 1.1920928955078125e-07  # of float32; Kaldi's lower limit of the logarithm
 
 
-def pictures(images: Tensor, size: int = 224) -> Tensor:
-    """(N, 3, height, width) in [-1, 1] -> (N, 3, size, size) with CLIP's mean 0 and deviation 1.
+def normalised_images(images: Tensor, size: int = 224) -> Tensor:
+    """(N, 3, height, width) in [-1, 1] -> (N, 3, size, size), normalised with the mean and deviation of CLIP.
 
-    As torchvision prepares PIL images: Resize(size, bicubic), CenterCrop(size), ToTensor, Normalize, to the bit.
+    Bit-exact with torchvision on PIL images: Resize(size, bicubic), CenterCrop(size), ToTensor, Normalize.
     """
     pixels = byte_values(images)
     height, width = pixels.shape[-2:]
     short = min(height, width)
-    wanted = (size * height // short, size * width // short)
-    pixels = resize(pixels, wanted, "bicubic")
-    top, left = round((wanted[0] - size) / 2), round((wanted[1] - size) / 2)
+    target = (size * height // short, size * width // short)
+    pixels = resize(pixels, target, "bicubic")
+    top, left = round((target[0] - size) / 2), round((target[1] - size) / 2)
     pixels = pixels[..., top : top + size, left : left + size].float() / 255.0
-    mean = torch.tensor(PICTURE_MEAN, device=pixels.device)[:, None, None]
-    std = torch.tensor(PICTURE_STD, device=pixels.device)[:, None, None]
+    mean = torch.tensor(IMAGE_MEAN, device=pixels.device)[:, None, None]
+    std = torch.tensor(IMAGE_STD, device=pixels.device)[:, None, None]
     return (pixels - mean) / std
 
 
-def videos(clips: Tensor, options: TrunkOptions) -> Tensor:
-    """(N, 3, T, height, width) in [-1, 1] -> (N, clips, 3, frames, size, size): every frame once, the last clip filled up
-    with its last frame."""
+def video_clips(videos: Tensor, options: TrunkOptions) -> Tensor:
+    """(N, 3, T, height, width) in [-1, 1] -> (N, clips, 3, frames, size, size).
+
+    Every frame is used once; the last clip is filled with its last frame.
+    """
     frames, size = options.shape[0], options.shape[-1]
-    count, missing = clips.shape[0], -clips.shape[2] % frames
-    clips = torch.cat([clips, clips[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
-    prepared = pictures(clips.transpose(1, 2).flatten(0, 1), size)  # (N * T, 3, size, size)
+    count, missing = videos.shape[0], -videos.shape[2] % frames
+    videos = torch.cat([videos, videos[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
+    prepared = normalised_images(videos.transpose(1, 2).flatten(0, 1), size)  # (N * T, 3, size, size)
     return prepared.unflatten(0, (count, -1, frames)).transpose(2, 3)
 
 
 def clip_starts(samples: int) -> list[int]:
-    """Where the clips of an audio start: evenly from its start to its last whole clip.
+    """Start samples of the clips of an audio, evenly from its start to its last whole clip.
 
-    In seconds, as the published sampler counts them: rounding may put a start one sample earlier than exact numbers do.
+    Computed in seconds as in the published sampler, whose rounding can move a start one sample earlier.
     """
-    last = Fraction(max(samples / SAMPLE_RATE - SOUND_CLIP_SECONDS, 0))
-    return [int(last / (SOUND_CLIPS - 1) * index * SAMPLE_RATE) for index in range(SOUND_CLIPS)]
+    last = Fraction(max(samples / SAMPLE_RATE - AUDIO_CLIP_SECONDS, 0))
+    return [int(last / (AUDIO_CLIPS - 1) * index * SAMPLE_RATE) for index in range(AUDIO_CLIPS)]
 
 
-def sounds(waves: Tensor, options: TrunkOptions) -> Tensor:
-    """(N, samples) at 16 kHz in [-1, 1] -> normalised log mels (N, 3, 1, mels, frames).
+def audio_clips(waves: Tensor, options: TrunkOptions) -> Tensor:
+    """(N, samples) at 16 kHz in [-1, 1] -> normalised log-mels (N, 3, 1, mels, frames).
 
-    Three clips of 2 s; of a shorter sound all three are the whole. What lies beyond its end is 0 *before* normalisation, as
-    published. Raises ValueError where a sound is shorter than one frame.
+    Three clips of 2 s; audio shorter than that is repeated in all three. Padding is 0 *before* normalisation, as published.
+    Raises ValueError for audio shorter than one frame.
     """
     if waves.ndim != 2 or waves.shape[1] < FRAME:
-        raise ValueError(f"sounds have shape {tuple(waves.shape)}, expected (N, at least {FRAME} samples at 16 kHz)")
+        raise ValueError(f"audio has shape {tuple(waves.shape)}, expected (N, at least {FRAME} samples at 16 kHz)")
     mels, frames = options.shape
     spectra = fbank(torch.stack(centred_clips(waves), dim=1).flatten(0, 1), mels).transpose(1, 2)[..., :frames]
     padded = F.pad(spectra, (0, frames - spectra.shape[-1]))
-    return ((padded - SOUND_MEAN) / SOUND_STD).unflatten(0, (-1, SOUND_CLIPS))[:, :, None]
+    return ((padded - AUDIO_MEAN) / AUDIO_STD).unflatten(0, (-1, AUDIO_CLIPS))[:, :, None]
 
 
 def centred_clips(waves: Tensor) -> list[Tensor]:
-    """The clips, each with mean 0. The published code takes a clip's mean out of the audio itself, so that a clip which
-    overlaps with the one before finds it changed there."""
+    """The clips, each with mean 0.
+
+    As in the published code, the mean is subtracted in place, so it also changes the overlap with the next clip.
+    """
     waves = waves.float().clone()
-    found = []
+    clips = []
     for start in clip_starts(waves.shape[1]):
-        clip = waves[:, start : start + SOUND_CLIP_SECONDS * SAMPLE_RATE]
+        clip = waves[:, start : start + AUDIO_CLIP_SECONDS * SAMPLE_RATE]
         clip -= clip.mean(dim=1, keepdim=True)
-        found.append(clip.clone())
-    return found
+        clips.append(clip.clone())
+    return clips
 
 
 def fbank(waves: Tensor, mels: int) -> Tensor:
-    """(N, samples) at 16 kHz -> log mel energies (N, frames, mels), as Kaldi's compute-fbank-feats without dither.
+    """(N, samples) at 16 kHz -> log-mel energies (N, frames, mels), as Kaldi's compute-fbank-feats without dither.
 
-    Options: window hanning, no energy, edges snipped, the rest Kaldi's defaults (low-freq 20, high-freq 8000).
+    Options: Hanning window, no energy, snip-edges; others are Kaldi's defaults (low-freq 20, high-freq 8000).
     """
     with torch.autocast(waves.device.type, enabled=False):  # half precision would lose the quiet bins
         waves = waves.float()
@@ -107,7 +111,7 @@ def _mel(hz: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_banks(mels: int) -> Tensor:
-    """Kaldi's filters (mels, FFT / 2 + 1): triangles over the mel scale from 20 Hz to Nyquist, whose own bin is left out."""
+    """Kaldi's filters (mels, FFT / 2 + 1): triangles on the mel scale from 20 Hz to Nyquist, without the Nyquist bin."""
     with torch.device("cpu"):
         bins = _mel(torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT)
         low, high = _mel(torch.tensor([LOW_HZ, SAMPLE_RATE / 2], dtype=torch.float64))

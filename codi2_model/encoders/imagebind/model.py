@@ -1,6 +1,7 @@
-"""ImageBind (Girdhar et al. 2023, arXiv 2305.05665): one transformer per modality, all into one space.
+"""ImageBind (Girdhar et al. 2023, arXiv 2305.05665): one transformer per modality, one embedding space.
 
-Our own code. Parameters bear the names and shapes of the published `imagebind_huge.pth`: `load_official` takes that file.
+An own implementation. Parameters have the names and shapes of the published `imagebind_huge.pth`, which `load_official`
+reads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from codi2_model.encoders.imagebind.transformer import SCALES, Trunk, make_head,
 
 
 class ImageBind(nn.Module):
-    """The trunks that the options name. Inputs are prepared by `codi2_model.encoders.imagebind.inputs`."""
+    """ImageBind with the trunks of the options. `codi2_model.encoders.imagebind.inputs` prepares inputs."""
 
     def __init__(self, options: ImageBindOptions) -> None:
         super().__init__()
@@ -33,16 +34,16 @@ class ImageBind(nn.Module):
         self.modality_postprocessors = nn.ModuleDict({name: make_scale(name) for name in sizes if name in SCALES})
 
     def embed(self, trunk: str, inputs: Tensor, scaled: bool = False) -> Tensor:
-        """Prepared inputs -> (N, out_dim), of length 1, or (`scaled`) times the trunk's logit scale.
+        """Prepared inputs -> (N, out_dim) of length 1; scaled: multiplied with the logit scale of the trunk.
 
-        vision (N, 3, height, width) or (N, 3, frames, height, width), text ids (N, L), audio (N, 1, mels, frames), depth and
-        thermal (N, 1, height, width), imu (N, 6, samples). Vision and audio may have an axis of clips after N: the clips'
-        embeddings are averaged, as published, and their mean is not normalised again. Raises ValueError for other shapes.
+        Inputs: vision (N, 3, height, width) or (N, 3, frames, height, width), text ids (N, L), audio (N, 1, mels, frames), depth and
+        thermal (N, 1, height, width), imu (N, 6, samples). Vision and audio may have an axis of clips after N, over
+        which embeddings are averaged without another normalisation, as published. Raises ValueError for other shapes.
         """
         clips = self._clips(trunk, inputs)
         flat = inputs.flatten(0, 1) if clips else inputs
         states = self._states(trunk, flat)
-        if trunk == "text":  # the end token has the highest id of all
+        if trunk == "text":  # position of the end token, which has the highest id
             pooled = states[torch.arange(len(flat), device=states.device), flat.argmax(dim=-1)]
         else:
             pooled = states[:, 0]
@@ -52,15 +53,16 @@ class ImageBind(nn.Module):
         return embeddings.unflatten(0, (-1, clips)).mean(dim=1) if clips else embeddings
 
     def tokens(self, inputs: Tensor, grid: int) -> Tensor:
-        """Pictures (N, 3, height, width) -> (N, 1 + grid * grid, out_dim), each of length 1.
+        """Images (N, 3, height, width) -> (N, 1 + grid * grid, out_dim), each of length 1.
 
-        First the embedding, then the patches row by row: averaged down to grid x grid, then through the same head.
+        The first vector is the embedding. The others are patches in row order, averaged to grid x grid, then projected by the
+        same head. Raises ValueError for another grid or shape.
         """
         patches = self.options.vision.grid[1:]
         if not 1 <= grid <= min(patches):
-            raise ValueError(f"imagebind: a grid of {grid} patches, expected 1 to {min(patches)}")
+            raise ValueError(f"imagebind: a grid of side {grid}, expected 1 to {min(patches)} patches")
         if self._clips("vision", inputs):
-            raise ValueError("imagebind: tokens are made of pictures, not of several clips")
+            raise ValueError("imagebind: patch features need single images, not several clips")
         states = self._states("vision", inputs)
         field = states[:, 1:].transpose(1, 2).unflatten(2, patches)  # (N, width, rows, columns)
         field = F.adaptive_avg_pool2d(field, grid).flatten(2).transpose(1, 2)
@@ -76,9 +78,9 @@ class ImageBind(nn.Module):
         return F.normalize(embeddings.float(), dim=-1).to(embeddings.dtype)
 
     def _clips(self, trunk: str, inputs: Tensor) -> int:
-        """How many clips an item has, 0 where there is no axis of clips; ValueError where the shape does not fit."""
+        """Number of clips per item, 0 without an axis of clips. Raises ValueError for another shape."""
         if trunk not in self.options.trunks:
-            raise ValueError(f"imagebind: no trunk '{trunk}': there are {', '.join(self.options.trunks)}")
+            raise ValueError(f"imagebind: no trunk '{trunk}', expected one of {', '.join(self.options.trunks)}")
         sizes = self.options.trunk(trunk)
         shape = tuple(inputs.shape)
         if trunk == "text":
@@ -97,7 +99,7 @@ class ImageBind(nn.Module):
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file (of which no code is run) or a .safetensors file, on the CPU."""
+    """Read the tensors of a .pth file (weights only, no code is executed) or a .safetensors file to the CPU."""
     path = Path(path)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -107,63 +109,63 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def _foreign(key: str, trunks: tuple[str, ...]) -> bool:
-    """Whether a key belongs to a known trunk that is left out."""
+    """Whether a key belongs to a trunk that the model does not have."""
     part, _, rest = key.partition(".")
     trunk = rest.partition(".")[0]
     return part.startswith("modality_") and trunk in TRUNKS and trunk not in trunks
 
 
 OTHER_NAMES = {"modality_heads.audio.3.weight": "modality_heads.audio.2.weight"}
-"""Parameters of the copy of ImageBind in the official CoDi-2 repository, and their names in Meta's file: its audio head has an
-identity more."""
-TRUNKS_OF_COPY = ("vision", "text", "audio")  # all that the copy has
+"""Parameter names of the ImageBind copy in the official CoDi-2 repository -> names in Meta's file.
+
+The audio head of the copy has one more identity layer."""
+TRUNKS_OF_COPY = ("vision", "text", "audio")  # trunks of the copy
 
 
 def is_copy(weights: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is that of the official repository's copy."""
+    """Whether a state dict is from the ImageBind copy in the official CoDi-2 repository."""
     return any(other in weights and name not in weights for other, name in OTHER_NAMES.items())
 
 
 def fill(model: ImageBind, weights: Mapping[str, Tensor]) -> None:
-    """Put published weights into a model: strictly, but for trunks that it leaves out. Assigns: dtype and device are theirs.
+    """Load published weights strictly, except for trunks that the model lacks. The model takes their dtype and device.
 
-    Meta's names and those of the official CoDi-2 repository's copy are taken.
-
-    Raises ValueError that names the keys which are missing, unknown or of another shape.
+    Accepts Meta's names and those of the copy in the official CoDi-2 repository. Raises ValueError with the keys that are
+    missing, unknown or of another shape.
     """
-    wanted = model.state_dict()
+    expected = model.state_dict()
     if is_copy(weights):
         weights = {OTHER_NAMES.get(key, key): value for key, value in weights.items()}
-    given = {key: value for key, value in weights.items() if not _foreign(key, model.options.trunks)}
-    wrong = [f"{key} is missing" for key in wanted if key not in given]
-    wrong += [f"{key} is unknown" for key in given if key not in wanted]
+    own = {key: value for key, value in weights.items() if not _foreign(key, model.options.trunks)}
+    wrong = [f"{key} is missing" for key in expected if key not in own]
+    wrong += [f"{key} is unknown" for key in own if key not in expected]
     wrong += [
-        f"{key} has shape {tuple(given[key].shape)}, expected {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in given and given[key].shape != value.shape
+        f"{key} has shape {tuple(own[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in own and own[key].shape != value.shape
     ]
     if wrong:
         more = f" (and {len(wrong) - 20} more)" if len(wrong) > 20 else ""
         raise ValueError(f"imagebind: weights do not fit the options: {'; '.join(wrong[:20])}{more}")
-    model.load_state_dict(given, strict=True, assign=True)
+    model.load_state_dict(own, strict=True, assign=True)
 
 
 def load_official(weights: str | Path | Mapping[str, Tensor], options: ImageBindOptions | None = None) -> ImageBind:
-    """The published `imagebind_huge.pth` (or the same as .safetensors, or its state dict) as a model in evaluation mode.
+    """Load `imagebind_huge.pth` (or the same as .safetensors, or its state dict) as a model in evaluation mode.
 
-    A state dict of the official CoDi-2 repository's copy is taken as well. Options name the trunks wanted; without them the
-    model has all that were published. Raises ValueError where the keys or shapes of those differ.
+    Also accepts a state dict of the copy in the official CoDi-2 repository. Without options the model has all published
+    trunks. Raises ValueError if keys or shapes differ.
     """
-    found = weights if isinstance(weights, Mapping) else read_weights(weights)
+    state = weights if isinstance(weights, Mapping) else read_weights(weights)
     if options is None:
-        options = ImageBindOptions(trunks=TRUNKS_OF_COPY if is_copy(found) else TRUNKS)
+        options = ImageBindOptions(trunks=TRUNKS_OF_COPY if is_copy(state) else TRUNKS)
     with torch.device("meta"):
         model = ImageBind(options)
-    fill(model, found)
+    fill(model, state)
     return model.eval()
 
 
 def parameters_of(model: ImageBind, trunk: str) -> int:
-    """How many parameters a trunk has, with its stem, head and learned scale."""
+    """Number of parameters of a trunk, with its stem, head and learned scale."""
     parts = (model.modality_preprocessors, model.modality_trunks, model.modality_heads, model.modality_postprocessors)
     return sum(math.prod(p.shape) for part in parts if trunk in part for p in part[trunk].parameters())

@@ -1,4 +1,4 @@
-"""The sizes of an ImageBind: those of the published `imagebind_huge` unless told otherwise."""
+"""Options of ImageBind: trunks and their sizes; the defaults are those of the published `imagebind_huge`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ TRUNKS = ("vision", "text", "audio", "depth", "thermal", "imu")
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkOptions:
-    """A transformer over the patches of one modality. Shape, patch and stride have as many axes as the modality."""
+    """Sizes of the transformer of one modality. Shape, patch and stride have the axes of the modality."""
 
     width: int
     depth: int
     heads: int
     shape: tuple[int, ...]
-    """What it takes: vision (frames, height, width); audio (mels, frames); depth, thermal (height, width);
+    """Input shape: vision (frames, height, width); audio (mels, frames); depth, thermal (height, width);
     imu (samples,); text (tokens,)."""
     channels: int = 1
     patch: tuple[int, ...] = ()
-    """Empty: text, which has tokens of its own."""
+    """Empty for text, which has tokens."""
     stride: tuple[int, ...] = ()
-    """Empty: as the patch, that is, without overlap."""
+    """Empty: equal to the patch, without overlap."""
     vocab: int = 0
-    """Text alone: how many tokens there are."""
+    """Vocabulary size, for text only."""
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads, self.channels, *self.shape) < 1:
             raise ValueError("width, depth, heads, channels and shape must be at least 1")
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         for name in ("patch", "stride"):
             value = getattr(self, name)
             if value and (len(value) != len(self.shape) or min(value) < 1):
@@ -47,12 +47,12 @@ class TrunkOptions:
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Patches per axis."""
+        """Number of patches per axis."""
         return tuple((s - p) // d + 1 for s, p, d in zip(self.shape, self.patch, self.steps, strict=True))
 
     @property
     def patches(self) -> int:
-        """Patches of one input."""
+        """Number of patches of one input."""
         return math.prod(self.grid)
 
 
@@ -69,7 +69,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBindOptions:
-    """Which trunks there are, and their sizes."""
+    """Trunks of an ImageBind model and their sizes."""
 
     trunks: tuple[str, ...] = TRUNKS
     out_dim: int = 1024
@@ -83,28 +83,28 @@ class ImageBindOptions:
     def __post_init__(self) -> None:
         unknown = [name for name in self.trunks if name not in TRUNKS]
         if unknown or not self.trunks or len(set(self.trunks)) != len(self.trunks):
-            raise ValueError(f"trunks {self.trunks}: expected some of {', '.join(TRUNKS)}, each once")
+            raise ValueError(f"trunks {self.trunks}: expected a subset of {', '.join(TRUNKS)}, without repetition")
         if self.out_dim < 1:
             raise ValueError(f"out_dim is {self.out_dim}, must be at least 1")
         for name in TRUNKS:
             _check_axes(name, self.trunk(name))
 
     def trunk(self, name: str) -> TrunkOptions:
-        """The sizes of a trunk; ValueError where there is none of that name."""
+        """Sizes of a trunk. Raises ValueError for an unknown name."""
         if name not in TRUNKS:
-            raise ValueError(f"no trunk '{name}': known are {', '.join(TRUNKS)}")
+            raise ValueError(f"no trunk '{name}', expected one of {', '.join(TRUNKS)}")
         return getattr(self, name)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageBindOptions:
-        """From plain nested dicts (of which the left-out keys are as published); ValueError names an unknown key."""
-        known = {f.name for f in fields(cls)}
-        found: dict[str, Any] = {}
+        """Build from nested dicts; missing keys default to the published sizes. Raises ValueError for an unknown key."""
+        valid_keys = {f.name for f in fields(cls)}
+        options: dict[str, Any] = {}
         for key, value in values.items():
-            if key not in known:
-                raise ValueError(f"imagebind: unknown key '{key}' (known: {', '.join(sorted(known))})")
-            found[key] = _sizes(key, value) if key in TRUNKS else _tuple(value)
-        return cls(**found)
+            if key not in valid_keys:
+                raise ValueError(f"imagebind: unknown key '{key}' (valid keys: {', '.join(sorted(valid_keys))})")
+            options[key] = _sizes(key, value) if key in TRUNKS else _tuple(value)
+        return cls(**options)
 
 
 def _tuple(value: Any) -> Any:
@@ -112,10 +112,10 @@ def _tuple(value: Any) -> Any:
 
 
 def _sizes(name: str, values: Mapping[str, Any]) -> TrunkOptions:
-    known = {f.name for f in fields(TrunkOptions)}
+    valid_keys = {f.name for f in fields(TrunkOptions)}
     for key in values:
-        if key not in known:
-            raise ValueError(f"imagebind: unknown key '{name}.{key}' (known: {', '.join(sorted(known))})")
+        if key not in valid_keys:
+            raise ValueError(f"imagebind: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(valid_keys))})")
     try:
         return replace(PUBLISHED[name], **{key: _tuple(value) for key, value in values.items()})
     except (TypeError, ValueError) as error:
@@ -123,7 +123,7 @@ def _sizes(name: str, values: Mapping[str, Any]) -> TrunkOptions:
 
 
 def _check_axes(name: str, options: TrunkOptions) -> None:
-    """A trunk's own needs, as its forward pass has them built in."""
+    """Check the requirements of a trunk's forward pass."""
     axes = {"vision": 3, "text": 1, "imu": 1}.get(name, 2)
     if len(options.shape) != axes:
         raise ValueError(f"{name}: shape {options.shape} has {len(options.shape)} axes, expected {axes}")

@@ -1,6 +1,6 @@
-"""What turns a modality's input into tokens: patches, a class token, positions.
+"""Stems of ImageBind: turn the input of a modality into tokens (patches, class token, positions).
 
-The names of modules and parameters are the published checkpoint's, so that it loads as it is. The code is our own.
+Modules and parameters have the names of the published checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _small(*shape: int) -> nn.Parameter:
 
 
 class StillToClip(nn.Module):
-    """Pictures (N, C, H, W) become clips (N, C, frames, H, W) that stand still; clips of one frame likewise."""
+    """Repeat images (N, C, H, W), or videos of one frame, to clips (N, C, frames, H, W)."""
 
     def __init__(self, frames: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class StillToClip(nn.Module):
 
 
 class Patches(nn.Module):
-    """(N, channels, *shape) -> (N, patches, width). All trunks but vision end with a norm."""
+    """(N, channels, *shape) -> (N, patches, width). With a final norm, except for vision."""
 
     _convolutions: ClassVar[dict[int, type[nn.Module]]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -49,7 +49,7 @@ class Patches(nn.Module):
 
 
 class Positions(nn.Module):
-    """Learned positions (1, 1 + patches, width), the class token's first."""
+    """Learned positions (1, 1 + patches, width), that of the class token first."""
 
     def __init__(self, options: TrunkOptions) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Positions(nn.Module):
 
 
 class PatchTokens(nn.Module):
-    """Pictures, sounds, depth and thermal maps: (N, channels, *shape) -> (N, 1 + patches, width)."""
+    """Images, audio, depth and thermal maps: (N, channels, *shape) -> (N, 1 + patches, width)."""
 
     def __init__(self, options: TrunkOptions, stem: str = "rgbt_stem") -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class MotionTokens(nn.Module):
 
 
 class TextTokens(nn.Module):
-    """CLIP's byte-pair ids (N, L <= shape[0]) -> (N, L, width). Carries the causal mask, as the checkpoint does."""
+    """CLIP's byte-pair ids (N, L <= shape[0]) -> (N, L, width). Has the causal mask as a buffer, as the checkpoint does."""
 
     mask: Tensor
 
@@ -118,7 +118,7 @@ class TextTokens(nn.Module):
 
 
 def make_stem(trunk: str, options: TrunkOptions) -> nn.Module:
-    """The preprocessor of a trunk."""
+    """Create the stem of a trunk."""
     if trunk == "text":
         return TextTokens(options)
     if trunk == "imu":

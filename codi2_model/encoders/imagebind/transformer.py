@@ -1,6 +1,6 @@
-"""The pre-norm transformer that all trunks share, their heads, and the scales of their embeddings.
+"""Pre-norm transformer of the ImageBind trunks, their heads, and the scales of their embeddings.
 
-The names of modules and parameters are the published checkpoint's, so that it loads as it is. The code is our own.
+Modules and parameters have the names of the published checkpoint.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from torch.nn import functional as F
 from codi2_model.encoders.imagebind.options import TrunkOptions
 
 EPS = 1e-6
-"""Of every layer norm but the stems' own, which keep torch's 1e-5."""
+"""Epsilon of all layer norms except those of the stems, which use torch's default 1e-5."""
 MAX_SCALE = 100.0
 SCALES = {"text": 1 / 0.07, "audio": 20.0, "depth": 5.0, "thermal": 10.0, "imu": 5.0}
-"""Logit scale of each trunk's embeddings as training starts; only text's is learnt. Vision has none."""
+"""Initial logit scale of each trunk's embeddings. Only that of text is learned; vision has none."""
 BIAS_KV = ("audio", "depth", "thermal", "imu")
-"""Trunks whose attention sees one learned key and value more."""
+"""Trunks whose attention has one additional learned key and value."""
 
 
 class Mlp(nn.Module):
+    """Feed-forward layer of a block."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, 4 * width)
@@ -33,7 +35,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each after its norm and added to what came in; (N, L, width) -> the same."""
+    """Pre-norm attention and MLP with residuals: (N, L, width) -> (N, L, width)."""
 
     def __init__(self, options: TrunkOptions, bias_kv: bool) -> None:
         super().__init__()
@@ -49,7 +51,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """(N, L, width) -> the same. The additive mask (L, L) is text's alone; vision alone has a norm before the blocks."""
+    """Transformer: (N, L, width) -> (N, L, width). Only text has an additive mask (L, L), only vision an initial norm."""
 
     def __init__(self, trunk: str, options: TrunkOptions) -> None:
         super().__init__()
@@ -65,6 +67,8 @@ class Trunk(nn.Module):
 
 
 class TextHead(nn.Module):
+    """Norm and projection of text tokens."""
+
     def __init__(self, width: int, out_dim: int) -> None:
         super().__init__()
         self.proj = nn.Sequential(nn.LayerNorm(width, eps=EPS), nn.Linear(width, out_dim, bias=False))
@@ -74,23 +78,23 @@ class TextHead(nn.Module):
 
 
 def make_head(trunk: str, width: int, out_dim: int) -> nn.Module:
-    """Norm and projection of single tokens, (..., width) -> (..., out_dim)."""
+    """Create norm and projection of tokens: (..., width) -> (..., out_dim)."""
     if trunk == "text":
         return TextHead(width, out_dim)
-    # Identities stand where the published model selects the class token, and (imu) where training drops out.
+    # Identities keep the layer numbers of the published model, which selects the class token and (imu) has a dropout here.
     between = [nn.Identity() for _ in range(2 if trunk == "imu" else 1)]
     return nn.Sequential(nn.LayerNorm(width, eps=EPS), *between, nn.Linear(width, out_dim, bias=False))
 
 
 class LogitScale(nn.Module):
-    """Times exp(log_logit_scale), at most 100."""
+    """Multiply with exp(log_logit_scale), at most 100."""
 
     log_logit_scale: Tensor
 
-    def __init__(self, scale: float, learnt: bool) -> None:
+    def __init__(self, scale: float, learned: bool) -> None:
         super().__init__()
         value = torch.full((), math.log(scale))
-        if learnt:
+        if learned:
             self.log_logit_scale = nn.Parameter(value)
         else:
             self.register_buffer("log_logit_scale", value)
@@ -100,5 +104,5 @@ class LogitScale(nn.Module):
 
 
 def make_scale(trunk: str) -> nn.Module:
-    """What follows a trunk's normalisation."""
-    return nn.Sequential(nn.Identity(), LogitScale(SCALES[trunk], learnt=trunk == "text"))
+    """Create the logit scale that follows the normalisation of a trunk."""
+    return nn.Sequential(nn.Identity(), LogitScale(SCALES[trunk], learned=trunk == "text"))

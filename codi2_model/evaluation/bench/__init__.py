@@ -1,1 +1,1 @@
-"""The open bench (`codi2 evaluate --suite open`): every task of a build, measured against its exact ground truth."""
+"""Benchmark suite `open` (`codi2 evaluate --suite open`): every task of a build against its exact ground truth."""

@@ -1,8 +1,8 @@
-"""Run the bench: task after task, each one a run of its own in the catalog, so that a stop costs one task at most.
+"""Run the benchmark suite `open`: one recorded run per task, so an interruption loses at most one task.
 
-    picked by hash -> answers (demonstrations whole, cut, foreign, gone; baselines) -> scores -> rows, pages, sheets
+    samples picked by hash -> answers (all, fewer, foreign, no demonstrations; baselines) -> scores -> rows, pages, sheets
 
-The same checkpoint, build, seed and number of samples give the same rows; what was done before is read back.
+Equal checkpoint, build, seed and number of samples give equal rows; recorded tasks are read from the catalog.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.checkpoints.registry import checkpoint_folder, load_model, stamp
-from codi2_model.evaluation.answering import GenerationSettings, modalities_of, settled
+from codi2_model.evaluation.answering import GenerationSettings, modalities_of, resolve_settings
 from codi2_model.evaluation.bench import leakage
-from codi2_model.evaluation.bench.candidate_sets import Choices, Rivals
-from codi2_model.evaluation.bench.conditions import asks_of, baseline_answers, ladder_rows, model_answers
+from codi2_model.evaluation.bench.candidate_sets import CandidateSets, Choices
+from codi2_model.evaluation.bench.conditions import baseline_answers, ladder_rows, model_answers, prompt_requests
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.nearest import nearest_train
 from codi2_model.evaluation.bench.questions import questions_of
@@ -42,12 +42,12 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store
 
-VERSION = 1  # raised whenever the same checkpoint and build would get other figures
+VERSION = 1  # increase it when the same checkpoint and build would get other results
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """`rows` as they stand in the metrics table; `runs`: task -> run; `left_out`: task -> why it has no rows."""
+    """Result. rows: rows of `metrics`. runs: task -> run id. left_out: task -> reason why it has no rows."""
 
     checkpoint_id: str
     build_id: str
@@ -58,8 +58,8 @@ class BenchResult:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the figures of a task depend on."""
+class BenchSettings:
+    """All settings on which the results of a task depend."""
 
     checkpoint_id: str
     build_id: str
@@ -68,7 +68,8 @@ class Setting:
     generation: GenerationSettings
 
     def run_id(self, task: str) -> str:
-        about = [
+        """Id of the run of a task."""
+        identity = [
             VERSION,
             SUITE,
             self.checkpoint_id,
@@ -78,11 +79,12 @@ class Setting:
             self.seed,
             asdict(self.generation),
         ]
-        return f"evaluate-{SUITE}-{digest(about)[:16]}"
+        return f"evaluate-{SUITE}-{digest(identity)[:16]}"
 
     def config(self, task: str) -> dict[str, Any]:
-        about = {"suite": SUITE, "task": task, "checkpoint": self.checkpoint_id, "build": self.build_id}
-        return {**about, "limit": self.limit, "seed": self.seed, **asdict(self.generation)}
+        """The settings as recorded in `runs.config`."""
+        config = {"suite": SUITE, "task": task, "checkpoint": self.checkpoint_id, "build": self.build_id}
+        return {**config, "limit": self.limit, "seed": self.seed, **asdict(self.generation)}
 
 
 def run_bench(
@@ -95,87 +97,96 @@ def run_bench(
     settings: GenerationSettings | None = None,
     allow_leaks: bool = False,
 ) -> BenchResult:
-    """Measure a checkpoint on `limit` held-out samples of every task of a build (the latest).
+    """Evaluate a checkpoint on `limit` held-out samples of every task of a build (None: the latest).
 
-    Raises EvaluationError for a build without test samples or with leaks, FileNotFoundError for no checkpoint.
+    Raises EvaluationError for a build without test samples or with leaks, FileNotFoundError for a missing checkpoint.
     """
     store = root if isinstance(root, Store) else Store(root)
     folder = checkpoint_folder(checkpoint)
     catalog = Catalog(store)
     build_id = catalog.named(build)
     if build_id is None:
-        raise EvaluationError(f"nothing to evaluate on: no published build under {store.root}")
+        raise EvaluationError(f"no published build under {store.root} to evaluate on; run `codi2 build` first")
     rows = sample_rows(catalog, build_id, "test")
-    known = sorted({row.task for row in rows})
-    unknown = sorted(set(tasks or ()) - set(known))
-    if unknown or not known:
+    available = sorted({row.task for row in rows})
+    unknown = sorted(set(tasks or ()) - set(available))
+    if unknown or not available:
         raise EvaluationError(
-            f"build {build_id} holds no test samples" + (f" of {', '.join(unknown)}" if unknown else "")
+            f"build {build_id} has no test samples" + (f" of {', '.join(unknown)}" if unknown else "")
         )
-    chosen = [task for task in known if tasks is None or task in tasks]
+    chosen = [task for task in available if tasks is None or task in tasks]
     leak_rows = leakage.check(catalog, build_id, chosen, allow_leaks)
-    kept, lost = answerable(catalog, build_id, rows, modalities_of(folder))
-    left_out = {task: reason for task, reason in lost.items() if task in chosen}
+    supported, unsupported = answerable(catalog, build_id, rows, modalities_of(folder))
+    left_out = {task: reason for task, reason in unsupported.items() if task in chosen}
     for task, reason in left_out.items():
-        print(f"{task}: left out, {reason}", file=sys.stderr)
-    setting = Setting(weights_digest(folder)[:16], build_id, limit, seed, settled(settings, folder))
-    bench = Bench(catalog, folder, setting, rows, kept)
-    runs, found = {}, []
+        print(f"skipped task {task}: {reason}", file=sys.stderr)
+    bench_settings = BenchSettings(
+        weights_digest(folder)[:16], build_id, limit, seed, resolve_settings(settings, folder)
+    )
+    bench = Bench(catalog, folder, bench_settings, rows, supported)
+    runs, metrics = {}, []
     todo = [task for task in chosen if task not in left_out]
     for number, task in enumerate(todo, 1):
-        runs[task] = setting.run_id(task)
+        runs[task] = bench_settings.run_id(task)
         if committed(store, runs[task], "run") is None:
             print(f"task {number} of {len(todo)}: {task}", file=sys.stderr, flush=True)
             bench.run(task, [row for row in leak_rows if row["task"] == task])
-        found += Catalog(store).sql("select * from metrics where run_id = ?", [runs[task]]).to_pylist()
+        metrics += Catalog(store).sql("select * from metrics where run_id = ?", [runs[task]]).to_pylist()
     page = store.uri(f"evaluations/{next(iter(runs.values()))}/index.html") if runs else ""
-    return BenchResult(setting.checkpoint_id, build_id, found, runs, left_out, page)
+    return BenchResult(bench_settings.checkpoint_id, build_id, metrics, runs, left_out, page)
 
 
 class Bench:
-    """What the tasks of one run share: the catalog's view, the judges' embeddings, the model once it is needed."""
+    """State shared by the tasks: candidate sets, embeddings, and the model, which is loaded on first use."""
 
     def __init__(
-        self, catalog: Catalog, folder: Path, setting: Setting, rows: Sequence[SampleRow], kept: Sequence[SampleRow]
+        self,
+        catalog: Catalog,
+        folder: Path,
+        settings: BenchSettings,
+        rows: Sequence[SampleRow],
+        supported: Sequence[SampleRow],
     ) -> None:
-        """`rows`: all test samples, among which rivals are found; `kept`: those that the model can be asked."""
-        self.catalog, self.setting, self.kept = catalog, setting, kept
+        """rows: all test samples, for candidates. supported: test samples that the model supports."""
+        self.catalog, self.settings, self.supported = catalog, settings, supported
         self._folder = folder
         self._loaded: tuple[Any, Any] | None = None
-        self._rivals = Rivals(catalog, setting.build_id, rows, setting.seed)
+        self._candidates = CandidateSets(catalog, settings.build_id, rows, settings.seed)
         self._embedder = Embedder()
-        self._demos = _demo_numbers(catalog, setting.build_id)
+        self._demos = _demo_counts(catalog, settings.build_id)
 
     def run(self, task: str, leak_rows: list[dict[str, Any]]) -> None:
-        """Measure one task and commit its rows, with its page and sheets."""
-        setting, catalog = self.setting, self.catalog
-        mine = [row for row in self.kept if row.task == task]
-        picked = pick(mine, setting.limit, setting.seed)
-        ladder, top = ladder_rows(mine, self._demos, max(1, setting.limit // 2), setting.seed)
+        """Evaluate a task and record its rows, page and sheets."""
+        settings, catalog = self.settings, self.catalog
+        task_rows = [row for row in self.supported if row.task == task]
+        picked = pick(task_rows, settings.limit, settings.seed)
+        ladder, top = ladder_rows(task_rows, self._demos, max(1, settings.limit // 2), settings.seed)
         loaded = load_samples(catalog.store, {r.sample_id: r for r in [*picked, *ladder]}.values())
         samples, steps = [loaded[r.sample_id] for r in picked], [loaded[r.sample_id] for r in ladder]
         questions = [question for sample in loaded.values() for question in questions_of(sample)]
-        asked = {row.sample_id for row in picked}
-        main = [question for question in questions if question.sample.row.sample_id in asked]
-        asks = asks_of(samples, steps, top, setting.seed)
+        picked_ids = {row.sample_id for row in picked}
+        main = [question for question in questions if question.sample.row.sample_id in picked_ids]
+        requests = prompt_requests(samples, steps, top, settings.seed)
         model, processor = self._model()
-        answers, replies, reasons = model_answers(model, processor, asks, questions, setting.generation, task)
-        nearest = nearest_train(catalog, setting.build_id, task, samples, setting.seed)
-        answers |= baseline_answers(main, nearest, setting.seed)
-        choices = self._rivals.choices(questions)
+        answers, replies, reasons = model_answers(model, processor, requests, questions, settings.generation, task)
+        nearest = nearest_train(catalog, settings.build_id, task, samples, settings.seed)
+        answers |= baseline_answers(main, nearest, settings.seed)
+        choices = self._candidates.choices(questions)
         values = self._values(choices, list(loaded.values()))
-        tally = score(questions, answers, choices, values, self._embedder, prefix=len(self._rivals.kinds(task)) > 1)
+        tally = score(questions, answers, choices, values, self._embedder, prefix=len(self._candidates.kinds(task)) > 1)
         holdouts = {question.key: question.sample.row.holdout for question in questions}
-        rows = [*rows_of(task, tally, holdouts, setting.seed), *leak_rows]
-        run_id = setting.run_id(task)
-        rows = [{"run_id": run_id, "checkpoint_id": setting.checkpoint_id, **row} for row in rows]
+        rows = [*rows_of(task, tally, holdouts, settings.seed), *leak_rows]
+        run_id = settings.run_id(task)
+        rows = [{"run_id": run_id, "checkpoint_id": settings.checkpoint_id, **row} for row in rows]
         with tempfile.TemporaryDirectory(prefix="codi2-bench-") as folder:
-            write_task(Path(folder), task, setting.checkpoint_id, samples, replies, reasons, tally, rows, setting.seed)
+            write_task(
+                Path(folder), task, settings.checkpoint_id, samples, replies, reasons, tally, rows, settings.seed
+            )
             catalog.store.put_folder(folder, f"evaluations/{run_id}")
-        about = {"run_id": run_id, "kind": "evaluation", "build_id": setting.build_id, "status": "finished"}
-        about |= {"uri": catalog.store.uri(f"evaluations/{run_id}/index.html")}
+        run = {"run_id": run_id, "kind": "evaluation", "build_id": settings.build_id, "status": "finished"}
+        run |= {"uri": catalog.store.uri(f"evaluations/{run_id}/index.html")}
         with Writer(catalog.store, run_id, kind="run") as writer:
-            writer.append("runs", [{**about, **stamp(), "config": json.dumps(setting.config(task), sort_keys=True)}])
+            writer.append("runs", [{**run, **stamp(), "config": json.dumps(settings.config(task), sort_keys=True)}])
             writer.append("metrics", rows)
 
     def _model(self) -> tuple[Any, Any]:
@@ -184,17 +195,17 @@ class Bench:
         return self._loaded
 
     def _values(self, choices: Choices, samples: Sequence[LoadedSample]) -> dict[str, Any]:
-        """Values of all candidates; those that were embedded before are still needed by the exact measures of edits."""
+        """Values of all candidates, also of embedded ones, which the exact measures of edits need."""
         values: dict[str, Any] = {t: t for by in choices.lists.values() for t in by.get("text_concept@1", ())}
-        values |= choices.made
+        values |= choices.values
         for sample in samples:
             content = [part for message in sample.prompt for part in message["content"]] + sample.reply
             values |= {part["asset_id"]: part["value"] for part in content if part["type"] != "text"}
         return candidate_values(self.catalog.store, choices.media.values(), values)
 
 
-def _demo_numbers(catalog: Catalog, build: str) -> dict[str, int]:
-    """sample id -> demonstrations in its prompt, of the test split."""
+def _demo_counts(catalog: Catalog, build: str) -> dict[str, int]:
+    """sample id -> number of demonstrations in its prompt, for the test split."""
     table = catalog.sql(
         """select s.sample_id, count(*) filter (p.icl_role = 'demo_output') as demos
            from samples s join parts p using (sample_id) where s.split = 'test' group by 1""",

@@ -1,7 +1,7 @@
-"""The demonstrations of a prompt: counted, cut down, taken from another prompt.
+"""Demonstrations of a prompt: count, reduce, or exchange them with those of another prompt.
 
-A demonstration runs from its first `demo_input` to its last `demo_output`, with the words up to the next one; what
-comes before the first is the head of the prompt, what comes after the last is its tail, where the query is.
+A demonstration ranges from its first `demo_input` to its last `demo_output`, with the text up to the next one. The parts before
+the first are the head of the prompt, those after the last are its tail with the query.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEMO = ("demo_input", "demo_output")
 
 
 def split(prompt: Prompt) -> tuple[list[Placed], list[list[Placed]], list[Placed]]:
-    """(head, demonstrations, tail) as parts with their places; no demonstrations: all is tail."""
+    """(head, demonstrations, tail) as parts with message numbers and roles. Without demonstrations all parts are tail."""
     flat = [(n, m["role"], part) for n, m in enumerate(prompt) for part in m["content"]]
     roles = [part.get("icl_role") for _, _, part in flat]
     outputs = [i for i, role in enumerate(roles) if role == "demo_output"]
@@ -24,7 +24,7 @@ def split(prompt: Prompt) -> tuple[list[Placed], list[list[Placed]], list[Placed
         return [], [], flat
     end = outputs[-1] + 1
     starts: list[int] = []
-    complete = True  # the demonstration before has its output
+    complete = True  # whether the previous demonstration has its output
     for i, role in enumerate(roles[:end]):
         if role in DEMO and complete:
             starts.append(i)
@@ -37,23 +37,24 @@ def split(prompt: Prompt) -> tuple[list[Placed], list[list[Placed]], list[Placed
 
 
 def count(prompt: Prompt) -> int:
+    """Number of demonstrations of a prompt."""
     return len(split(prompt)[1])
 
 
 def cut(prompt: Prompt, keep: int) -> list[dict[str, Any]]:
-    """The prompt with its last `keep` demonstrations; without any, what led to them is gone as well."""
+    """The prompt with its last `keep` demonstrations. For 0 the head is removed, too."""
     head, demos, tail = split(prompt)
     if keep >= len(demos):
         return _messages([*head, *(part for demo in demos for part in demo), *tail])
     if keep == 0:
-        return _messages(_begun(tail))
+        return _messages(_without_punctuation(tail))
     return _messages([*head, *(part for demo in demos[-keep:] for part in demo), *tail])
 
 
 def exchange(prompt: Prompt, other: Prompt) -> list[dict[str, Any]]:
-    """The prompt with the other prompt's demonstrations, whole with their words, in the place of its own.
+    """The prompt with the demonstrations (with their text) of another prompt instead of its own.
 
-    The places of the parts (which message) are the prompt's own, where both have as many demonstrations.
+    If both have equally many demonstrations, the parts keep their message numbers.
     """
     head, own, tail = split(prompt)
     foreign = split(other)[1]
@@ -65,8 +66,8 @@ def exchange(prompt: Prompt, other: Prompt) -> list[dict[str, Any]]:
     return _messages([*head, *moved, *((n + shift, role, part) for n, role, part in tail)])
 
 
-def _begun(tail: Sequence[Placed]) -> list[Placed]:
-    """A tail as the beginning of a prompt: without the punctuation that closed what came before."""
+def _without_punctuation(tail: Sequence[Placed]) -> list[Placed]:
+    """A tail as the beginning of a prompt, without punctuation that ended the parts before it."""
     if not tail or tail[0][2]["type"] != "text":
         return list(tail)
     n, role, part = tail[0]

@@ -1,7 +1,7 @@
-"""Measures of one answer against the exact truth, by kind of medium. No judge is asked.
+"""Measures of an answer against the exact truth by modality, without a judge.
 
-`EXACT[modality](question, answer, rivals)` -> measure -> value. `rivals` are the values of the edit's candidates, truth
-first (none where the task is no edit).
+`EXACT[modality](question, answer, edits)` -> measure -> value. `edits` are the values of the candidates of edit@1, truth
+first (empty if the task is not an edit).
 """
 
 from __future__ import annotations
@@ -22,48 +22,52 @@ from codi2_model.evaluation.metrics.shape import chamfer, foreground, iou
 from codi2_model.evaluation.metrics.spectra import log_spectral_distance
 from codi2_model.evaluation.text_scores import exact_match, names, token_f1
 
-KEPT = 0.9  # share of the background that an edit may not fall below
+KEPT = 0.9  # minimum share of unchanged background for edit_kept
 Scores = dict[str, float]
 
 
-def pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, 3) at the truth's size: pictures of a decoder that works at another size are compared there."""
-    rgb = picture.convert("RGB")
+def pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of an image, resized to the size of the truth if necessary."""
+    rgb = image.convert("RGB")
     return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.LANCZOS))
 
 
-def score_picture(question: Question, answer: Image.Image, rivals: Sequence[Image.Image]) -> Scores:
+def score_image(question: Question, answer: Image.Image, edits: Sequence[Image.Image]) -> Scores:
+    """Shape, colour and edit measures of an image."""
     size = question.truth.size
-    made, true = pixels(answer, size), pixels(question.truth, size)
-    masks = foreground(made), foreground(true)
-    scores = {"shape_iou": iou(*masks), "shape_chamfer": chamfer(*masks), "colour_error": delta_e(made, true)}
-    scores["colour_distance"] = histogram_distance(made[masks[0]], true[masks[1]])
-    if question.source is None or not rivals:
+    result, true = pixels(answer, size), pixels(question.truth, size)
+    masks = foreground(result), foreground(true)
+    scores = {"shape_iou": iou(*masks), "shape_chamfer": chamfer(*masks), "colour_error": delta_e(result, true)}
+    scores["colour_distance"] = histogram_distance(result[masks[0]], true[masks[1]])
+    if question.source is None or not edits:
         return scores
-    errors = [delta_e(made, pixels(rival, size)) for rival in rivals]
+    errors = [delta_e(result, pixels(edit, size)) for edit in edits]
     right = errors[0] < min(errors[1:]) - 1e-9
-    edit = edit_score(pixels(question.source, size), true, made)
+    score = edit_score(pixels(question.source, size), true, result)
     scores["edit@1_signal"] = float(right)
-    if edit.kept is not None:
-        scores |= {"background_kept": edit.kept, "edit_kept": float(right and edit.kept >= KEPT)}
-    if edit.progress is not None:
-        scores["edit_progress"] = edit.progress
+    if score.kept is not None:
+        scores |= {"background_kept": score.kept, "edit_kept": float(right and score.kept >= KEPT)}
+    if score.progress is not None:
+        scores["edit_progress"] = score.progress
     return scores
 
 
-def score_sound(question: Question, answer: NDArray[np.float32], rivals: Sequence[NDArray[np.float32]]) -> Scores:
-    apart = log_spectral_distance(answer, question.truth)
-    if not rivals:
-        return {"lsd": apart}
-    right = apart < min(log_spectral_distance(answer, rival) for rival in rivals[1:]) - 1e-9
-    return {"lsd": apart, "edit@1_signal": float(right)}
+def score_audio(question: Question, answer: NDArray[np.float32], edits: Sequence[NDArray[np.float32]]) -> Scores:
+    """Spectral and edit measures of an audio."""
+    distance = log_spectral_distance(answer, question.truth)
+    if not edits:
+        return {"lsd": distance}
+    right = distance < min(log_spectral_distance(answer, edit) for edit in edits[1:]) - 1e-9
+    return {"lsd": distance, "edit@1_signal": float(right)}
 
 
-def score_clip(question: Question, answer: NDArray[np.uint8], rivals: Sequence[Any]) -> Scores:
+def score_video(question: Question, answer: NDArray[np.uint8], edits: Sequence[Any]) -> Scores:
+    """Motion agreement of a video."""
     return {"motion_agreement": motion_agreement(answer, question.truth)}
 
 
-def score_words(question: Question, answer: str, rivals: Sequence[Any]) -> Scores:
+def score_text(question: Question, answer: str, edits: Sequence[Any]) -> Scores:
+    """Text scores."""
     truth = question.truth
     return {
         "exact_match": exact_match(answer, truth),
@@ -73,11 +77,11 @@ def score_words(question: Question, answer: str, rivals: Sequence[Any]) -> Score
 
 
 EXACT: dict[str, Callable[[Question, Any, Sequence[Any]], Scores]] = {
-    "image": score_picture, "audio": score_sound, "video": score_clip, "text": score_words,
+    "image": score_image, "audio": score_audio, "video": score_video, "text": score_text,
 }  # fmt: skip
 
 
 @lru_cache(maxsize=1)
 def unanswered() -> Scores:
-    """What no answer earns where the stand-in (white paper, silence) might earn something by luck."""
+    """Scores of a missing answer for measures in which a placeholder (white, silence) could score by chance."""
     return {"edit@1_signal": 0.0, "edit_kept": 0.0, "background_kept": 0.0, "edit_progress": -1.0}

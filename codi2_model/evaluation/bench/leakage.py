@@ -1,4 +1,4 @@
-"""Evaluation never sees train media: checked before a single answer is made, and said aloud."""
+"""Leak check: test targets must not occur in train samples; run before any generation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codi2_storage.catalog.catalog import Catalog
 
 
 def near_leaks(catalog: Catalog, build: str) -> list[Leak]:
-    """As `leaks`, by group of near-duplicates instead of by asset; media whose group is unknown are left out."""
+    """As `leaks`, by group of near-duplicates instead of asset; media without a group are ignored."""
     rows = catalog.sql(
         """with turns as (select sample_id, max(turn) as last from parts group by sample_id),
                 groups as (select asset_id, any_value(near) as near from assets where near is not null group by 1),
@@ -29,21 +29,21 @@ def near_leaks(catalog: Catalog, build: str) -> list[Leak]:
 
 
 def check(catalog: Catalog, build: str, tasks: Sequence[str], allow: bool = False) -> list[dict[str, Any]]:
-    """Metrics rows of the check, for these tasks. Raises EvaluationError where a test target is in train, unless allowed."""
-    rows, bad = [], []
-    for measure, found in (
+    """Rows of `metrics` of the check for some tasks. Raises EvaluationError for a leak, unless `allow`."""
+    rows, leaking = [], []
+    for measure, all_leaks in (
         ("test_targets_in_train", leaks(catalog, build)),
         ("test_targets_like_train", near_leaks(catalog, build)),
     ):
-        found = [leak for leak in found if leak.task in tasks]
-        total, leaked = sum(leak.targets for leak in found), sum(leak.leaked for leak in found)
-        print(f"leak check: {measure} {leaked} of {total:,} in {len(found)} tasks of {build}", file=sys.stderr)
-        bad += [f"{leak.task} {leak.leaked} of {leak.targets}" for leak in found if leak.leaked]
-        about = {"suite": SUITE, "split": "test", "metric": measure, "baseline": None, "low": None, "high": None}
-        rows += [{**about, "task": leak.task, "value": float(leak.leaked), "n": leak.targets} for leak in found]
-    if bad and not allow:
+        task_leaks = [leak for leak in all_leaks if leak.task in tasks]
+        total, leaked = sum(leak.targets for leak in task_leaks), sum(leak.leaked for leak in task_leaks)
+        print(f"leak check: {measure} {leaked} of {total:,} in {len(task_leaks)} tasks of {build}", file=sys.stderr)
+        leaking += [f"{leak.task} {leak.leaked} of {leak.targets}" for leak in task_leaks if leak.leaked]
+        common = {"suite": SUITE, "split": "test", "metric": measure, "baseline": None, "low": None, "high": None}
+        rows += [{**common, "task": leak.task, "value": float(leak.leaked), "n": leak.targets} for leak in task_leaks]
+    if leaking and not allow:
         raise EvaluationError(
-            f"build {build} leaks: target media of its test split occur in train ({', '.join(dict.fromkeys(bad))}); figures on it "
-            "would mean nothing"
+            f"build {build} leaks: target media of its test split occur in train ({', '.join(dict.fromkeys(leaking))}); "
+            "rebuild it without the leak"
         )
     return rows

@@ -1,4 +1,4 @@
-"""Every measure of the bench by name: which way is better, and what it says. Formulas: `codi2_model.evaluation.metrics`."""
+"""Measures of the benchmark: direction and description. Formulas: `codi2_model.evaluation.metrics`."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measure:
-    """`says`: what a reader should know of it, in one line."""
+    """A measure: whether higher is better, and a description in one line."""
 
     higher_is_better: bool
-    says: str
+    description: str
 
 
 UP, DOWN = True, False
 MEASURES: dict[str, Measure] = {
-    "answered": Measure(UP, "share of prompts with an answer of the wanted kind"),
+    "answered": Measure(UP, "share of prompts with an answer of the requested modality"),
     "similarity": Measure(UP, "cosine of the judge's embeddings of answer and truth"),
     "concept@1": Measure(UP, "the truth is nearest to the answer among targets of other families, by the judge"),
     "style@1": Measure(UP, "the truth is nearest among the same concept in other styles, by the judge"),
-    "edit@1": Measure(UP, "the truth is nearest among the input and what other edits would give, by the judge"),
-    "edit@1_signal": Measure(UP, "the same by colour difference (pictures) or log-spectral distance (sounds)"),
-    "edit_kept": Measure(UP, "edit@1_signal is right and 90 % of the background is as it was"),
-    "background_kept": Measure(UP, "share of pixels outside the true change that stayed as they were"),
-    "edit_progress": Measure(UP, "share of the way from input to target inside the true change; below 0 is away from it"),
+    "edit@1": Measure(UP, "the truth is nearest among the input and the results of other edits, by the judge"),
+    "edit@1_signal": Measure(UP, "as edit@1, by colour difference (images) or log-spectral distance (audio)"),
+    "edit_kept": Measure(UP, "edit@1_signal is right and 90 % of the background is unchanged"),
+    "background_kept": Measure(UP, "share of unchanged pixels outside the true change"),
+    "edit_progress": Measure(UP, "share of the difference from input to target covered within the true change; below 0: further away"),
     "shape_iou": Measure(UP, "overlap of the foregrounds of answer and truth"),
-    "shape_chamfer": Measure(DOWN, "distance of their outlines, as a part of the diagonal"),
-    "colour_distance": Measure(DOWN, "1 - overlap of their CIELAB histograms, foreground alone"),
+    "shape_chamfer": Measure(DOWN, "distance of their outlines, relative to the diagonal"),
+    "colour_distance": Measure(DOWN, "1 - overlap of the CIELAB histograms of the foregrounds"),
     "colour_error": Measure(DOWN, "mean CIE76 difference, pixel by pixel"),
     "lsd": Measure(DOWN, "log-spectral distance to the truth, log10 of power"),
     "kl": Measure(DOWN, "KL divergence of the judge's distributions over the candidates, in nats"),
-    "frame_similarity": Measure(UP, "cosine of the judge's embeddings frame by frame, mean"),
-    "motion_agreement": Measure(UP, "correlation of where and when answer and truth move"),
-    "exact_match": Measure(UP, "the same words in the same order"),
+    "frame_similarity": Measure(UP, "mean cosine of the judge's embeddings frame by frame"),
+    "motion_agreement": Measure(UP, "correlation of the motion of answer and truth over space and time"),
+    "exact_match": Measure(UP, "equal words in equal order"),
     "token_f1": Measure(UP, "F1 of words"),
     "soft_match": Measure(UP, "cosine of MiniLM embeddings"),
-    "names_truth": Measure(UP, "the true words occur in the answer"),
+    "names_truth": Measure(UP, "the answer contains the words of the truth"),
     "text_concept@1": Measure(UP, "the truth is nearest among other samples' replies, by MiniLM"),
-    "frechet": Measure(DOWN, "Frechet distance of the judge's embeddings of all answers and all truths, shrunk"),
-    "frechet_shrinkage": Measure(DOWN, "the weight of that shrinkage (the mean of both sides)"),
-    "test_targets_in_train": Measure(DOWN, "different target media of the test split that a train sample shows"),
-    "test_targets_like_train": Measure(DOWN, "the same, counting near-duplicates"),
+    "frechet": Measure(DOWN, "Frechet distance of the judge's embeddings of all answers and all truths, with shrinkage"),
+    "frechet_shrinkage": Measure(DOWN, "weight of that shrinkage, averaged over both sides"),
+    "test_targets_in_train": Measure(DOWN, "distinct target media of the test split that occur in train samples"),
+    "test_targets_like_train": Measure(DOWN, "as test_targets_in_train, by near-duplicates"),
 }  # fmt: skip
 CHOICES = ("concept@1", "style@1", "edit@1", "edit@1_signal", "text_concept@1")  # questions with candidates
-GAIN = ".gain"  # paired difference to a baseline, above 0 where the model is better
+GAIN = ".gain"  # suffix of the paired difference to a baseline; above 0 if the model is better
 _DECORATION = re.compile(r"^(?:(?:image|audio|video|text):)?(.+?)(?:\[demos=\d+\])?$")
 
 
 def bare(metric: str) -> str:
-    """The measure's name: 'image:concept@1[demos=2].gain' -> 'concept@1'."""
-    found = _DECORATION.match(metric.removesuffix(GAIN))
-    return found[1] if found else metric
+    """Name of a measure without prefix and suffixes: 'image:concept@1[demos=2].gain' -> 'concept@1'."""
+    match = _DECORATION.match(metric.removesuffix(GAIN))
+    return match[1] if match else metric
 
 
 def direction(metric: str) -> int:
-    """1 where more is better, -1 where less is. Raises KeyError for an unknown measure."""
+    """1 if higher is better, -1 if lower is. Raises KeyError for an unknown measure."""
     return 1 if MEASURES[bare(metric)].higher_is_better else -1

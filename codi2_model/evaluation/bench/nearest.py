@@ -1,7 +1,7 @@
-"""The reply of the train sample whose prompt is most like the asked one: what can be had by looking it up.
+"""Baseline nearest_train: the reply of the train sample with the most similar prompt.
 
-Prompts are compared by their words (TF-IDF) and by the last medium they show (its thumbnail among the signals): the sum
-of both cosines. Nothing of train is decoded but the replies that are found.
+The similarity is the sum of two cosines: of the words (TF-IDF), and of the last medium (its thumbnail among the signals). Only
+the replies of the results are decoded.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from codi2_model.evaluation.data import LoadedSample, by_hash, load_samples, tra
 from codi2_storage.catalog.catalog import Catalog
 
 THUMBS = ("thumb", "sound_thumb")
-MOST = 4_000  # train samples of a task that are searched, taken by hash
+MAX_TRAIN_SAMPLES = 4_000  # per task, picked by hash
 
 
 def nearest_train(
     catalog: Catalog, build: str, task: str, samples: Sequence[LoadedSample], seed: int
 ) -> dict[str, LoadedSample]:
-    """sample id -> the nearest train sample of the task; empty where train holds none."""
+    """sample id -> nearest train sample of the task; empty if there are no train samples."""
     answers = train_answers(catalog, build, task, seed)
-    kept = set(by_hash((answer.row.sample_id for answer in answers), seed)[:MOST])
+    kept = set(by_hash((answer.row.sample_id for answer in answers), seed)[:MAX_TRAIN_SAMPLES])
     train = [answer for answer in answers if answer.row.sample_id in kept]
     if not train or not samples:
         return {}
-    words = [_words(sample) for sample in samples]
-    alike = prompt_similarity(words, [answer.prompt for answer in train])
-    shown = last_media(catalog, build, task)
-    thumbs = thumbnails(catalog, build, shown)
-    alike = alike + cosines(
-        [thumbs.get(shown.get(sample.row.sample_id, "")) for sample in samples],
-        [thumbs.get(shown.get(answer.row.sample_id, "")) for answer in train],
+    texts = [_prompt_text(sample) for sample in samples]
+    similarity = prompt_similarity(texts, [answer.prompt for answer in train])
+    media = last_media(catalog, build, task)
+    thumbs = thumbnails(catalog, build, media)
+    similarity = similarity + cosines(
+        [thumbs.get(media.get(sample.row.sample_id, "")) for sample in samples],
+        [thumbs.get(media.get(answer.row.sample_id, "")) for answer in train],
     )
-    chosen = [train[int(row.argmax())].row for row in alike]
+    chosen = [train[int(row.argmax())].row for row in similarity]
     loaded = load_samples(catalog.store, chosen)
     return {s.row.sample_id: loaded[row.sample_id] for s, row in zip(samples, chosen, strict=True)}
 
 
-def _words(sample: LoadedSample) -> str:
+def _prompt_text(sample: LoadedSample) -> str:
     parts = [part for message in sample.prompt for part in message["content"]]
     return " ".join(part["text"] for part in parts if part["type"] == "text")
 
@@ -60,37 +60,36 @@ def last_media(catalog: Catalog, build: str, task: str) -> dict[str, str]:
     return {row["sample_id"]: row["asset_id"] for row in table.to_pylist()}
 
 
-def thumbnails(catalog: Catalog, build: str, shown: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
-    """asset id -> its thumbnail, for media that have one among their signals (derived ones have none)."""
-    if not shown:
+def thumbnails(catalog: Catalog, build: str, media: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
+    """asset id -> thumbnail, for media with one among their signals (derived media have none)."""
+    if not media:
         return {}
     table = catalog.sql(
         "select asset_id, any_value(vector) as vector from signals where list_contains(?, name) group by 1",
         [list(THUMBS)],
         build=build,
     )
-    wanted = set(shown.values())
+    asset_ids = set(media.values())
     return {
         row["asset_id"]: np.asarray(row["vector"], np.float32)
         for row in table.to_pylist()
-        if row["asset_id"] in wanted and row["vector"]
+        if row["asset_id"] in asset_ids and row["vector"]
     }
 
 
 def cosines(queries: Sequence[Any | None], train: Sequence[Any | None]) -> NDArray[np.float64]:
-    """(queries, train) cosine of centred vectors; 0 where either has none or their lengths differ."""
-    found = np.zeros((len(queries), len(train)))
+    """Cosine similarity (queries, train) of centred vectors; 0 for missing vectors and different lengths."""
+    similarity = np.zeros((len(queries), len(train)))
     for length in sorted({len(vector) for vector in train if vector is not None}):
-        at = [i for i, vector in enumerate(train) if vector is not None and len(vector) == length]
-        asked = [i for i, vector in enumerate(queries) if vector is not None and len(vector) == length]
-        if not asked:
+        train_rows = [i for i, vector in enumerate(train) if vector is not None and len(vector) == length]
+        query_rows = [i for i, vector in enumerate(queries) if vector is not None and len(vector) == length]
+        if not query_rows:
             continue
-        known = np.array([train[i] for i in at], np.float64)
-        middle = known.mean(0)
-        found[np.ix_(asked, at)] = (
-            _unit(np.array([queries[i] for i in asked], np.float64) - middle) @ _unit(known - middle).T
-        )
-    return found
+        train_vectors = np.array([train[i] for i in train_rows], np.float64)
+        query_vectors = np.array([queries[i] for i in query_rows], np.float64)
+        mean = train_vectors.mean(0)
+        similarity[np.ix_(query_rows, train_rows)] = _unit(query_vectors - mean) @ _unit(train_vectors - mean).T
+    return similarity
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""What other edits would have made of the same input: rivals of a derived truth, made on the spot.
+"""Results of other edits of the same input, as candidates next to a derived truth.
 
-The edits are those of single media that the build's own test split holds (a rotation, an echo, a change of speed), so a
-rival is a right answer to another instruction about the same input.
+The edits are those of single media in the test split of the build (a rotation, an echo, a change of speed), so a candidate is
+the right answer to another instruction about the same input.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ Edit = tuple[str, str]  # operator, parameters as JSON
 
 
 def known_edits(catalog: Catalog, build: str) -> dict[str, list[Edit]]:
-    """modality -> the different edits of one medium among the test split's assets, ordered."""
+    """modality -> distinct edits of single media in the test split, ordered."""
     table = catalog.sql(
         """select distinct modality, op, params from assets
            where op is not null and split = 'test' and len(inputs) = 1 and shard is not null order by all""",
         build=build,
     )
-    found: dict[str, list[Edit]] = {}
+    edits: dict[str, list[Edit]] = {}
     for row in table.to_pylist():
-        found.setdefault(row["modality"], []).append((row["op"], row["params"]))
-    return found
+        edits.setdefault(row["modality"], []).append((row["op"], row["params"]))
+    return edits
 
 
 def other_edits(source: Any, truth: Any, edits: Sequence[Edit], count: int, seed: int) -> dict[str, Any]:
-    """Up to `count` different results, by name, in an order by hash; none equal to the source or the truth."""
+    """name -> result of up to `count` edits, picked by hash; all differ from each other, the source and the truth."""
     makers = derivations()
     named = {f"{op} {params}": (op, params) for op, params in edits if op in makers}
     seen = [_array(source), _array(truth)]
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in by_hash(named, seed):
-        if len(found) == count:
+        if len(results) == count:
             break
         op, params = named[name]
         try:
-            made = makers[op].make([_array(source)], json.loads(params))
+            result = makers[op].make([_array(source)], json.loads(params))
         except MediaError:
-            continue  # too short a sound for this edit, say
-        if not any(made.shape == other.shape and np.array_equal(made, other) for other in seen):
-            seen.append(made)
-            found[name] = Image.fromarray(made) if isinstance(source, Image.Image) else made
-    return found
+            continue  # for example audio that is too short for this edit
+        if not any(result.shape == other.shape and np.array_equal(result, other) for other in seen):
+            seen.append(result)
+            results[name] = Image.fromarray(result) if isinstance(source, Image.Image) else result
+    return results
 
 
 def _array(value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is judged: for each sample and each kind of medium in its reply one question, with the exact truth."""
+"""Questions of the benchmark: one per sample and modality of its reply, with the exact truth."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_model.evaluation.baselines import copy_input
 from codi2_model.evaluation.data import LoadedSample, text_of
 
-WORDS_COUNT = ("text_to_media",)  # tasks whose replies are judged by their words beside their media
+TEXT_TASKS = ("text_to_media",)  # tasks whose replies are judged by text in addition to media
 EDIT_TASKS = ("image_editing", "audio_editing", "exemplar_learning", "multi_turn", "reasoning", "composition")
 Content = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One target. `source`: the medium (with its asset id) that an edit starts from, where the task is an edit."""
+    """A target to judge. source, source_id: source medium of an edit."""
 
     sample: LoadedSample
     modality: str
@@ -31,38 +31,40 @@ class Question:
 
     @property
     def key(self) -> str:
+        """Identifier of the question: sample id and modality."""
         return f"{self.sample.row.sample_id}:{self.modality}"
 
     @property
     def meta(self) -> dict[str, Any]:
+        """Attributes of the target."""
         return self.sample.row.meta
 
 
 def questions_of(sample: LoadedSample) -> list[Question]:
-    """One per kind of medium in the reply, for its first; and one for the words where they count."""
-    found = []
+    """One question per modality in the reply, about its first medium; and one about the text in TEXT_TASKS."""
+    questions = []
     for modality in dict.fromkeys(part["type"] for part in sample.reply if part["type"] != "text"):
         part = next(part for part in sample.reply if part["type"] == modality)
         source = None
         if sample.row.task in EDIT_TASKS and sample.row.meta.get("relation"):
             source = last_medium(sample.prompt, modality)
-        about = {"source": source["value"], "source_id": source["asset_id"]} if source else {}
-        found.append(Question(sample, modality, part["value"], part["asset_id"], **about))
-    if not found or sample.row.task in WORDS_COUNT:
-        found.append(Question(sample, "text", text_of(sample.reply), ""))
-    return found
+        fields = {"source": source["value"], "source_id": source["asset_id"]} if source else {}
+        questions.append(Question(sample, modality, part["value"], part["asset_id"], **fields))
+    if not questions or sample.row.task in TEXT_TASKS:
+        questions.append(Question(sample, "text", text_of(sample.reply), ""))
+    return questions
 
 
 def skeleton_of(sample: LoadedSample) -> tuple[str, ...]:
-    """The kinds of parts an answer is made of: media alone where the words around them are not judged."""
+    """Types of the parts to generate: only media if the text around them is not judged."""
     kinds = [part["type"] for part in sample.reply]
-    if sample.row.task not in WORDS_COUNT and any(kind != "text" for kind in kinds):
+    if sample.row.task not in TEXT_TASKS and any(kind != "text" for kind in kinds):
         return tuple(kind for kind in kinds if kind != "text")
     return tuple(kind for n, kind in enumerate(kinds) if n == 0 or kind != "text" or kinds[n - 1] != "text")
 
 
 def answer_in(content: Content | None, modality: str) -> Any | None:
-    """What a reply holds of one kind: its first medium, or all of its words; None where there is none."""
+    """The first medium of a modality in a reply, or all its text; None if there is none."""
     if content is None:
         return None
     if modality == "text":
@@ -71,7 +73,7 @@ def answer_in(content: Content | None, modality: str) -> Any | None:
 
 
 def copied(question: Question) -> Any | None:
-    """What copying the input answers: the prompt's last medium of that kind, or the words it asks about."""
+    """Answer of the baseline copy_input: the prompt's last medium of the modality, or the text of the query."""
     if question.modality != "text":
         return copy_input(question.sample.prompt, question.modality)
     parts = [part for message in question.sample.prompt for part in message["content"]]
@@ -79,12 +81,13 @@ def copied(question: Question) -> Any | None:
 
 
 def last_medium(prompt: Sequence[Mapping[str, Any]], modality: str) -> Mapping[str, Any] | None:
+    """The last part of a modality in a prompt, or None."""
     parts = [part for message in prompt for part in message["content"] if part["type"] == modality]
     return parts[-1] if parts else None
 
 
-def nothing(question: Question) -> Any:
-    """What a missing answer is measured as: white paper, a still white clip, silence, no words."""
+def placeholder(question: Question) -> Any:
+    """Substitute for a missing answer: a white image or video, silence, an empty text."""
     if question.modality == "image":
         return Image.new("RGB", question.truth.size, "white")
     if question.modality == "video":

@@ -1,4 +1,4 @@
-"""From scores of single answers to rows of the metrics table: means with intervals, gains in pairs, by kind of hold-out."""
+"""Rows of the table `metrics` from scores: means with intervals and paired gains, also by kind of hold-out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from codi2_model.evaluation.statistics import Estimate, bootstrap_mean, paired_g
 
 SUITE = "open"
 RESAMPLES = 1000
-NONE = "[demos=0]"  # what the model's measures are called without demonstrations
+NONE = "[demos=0]"  # suffix of the measures without demonstrations
 
 
 def rows_of(task: str, tally: Tally, holdouts: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
-    """Ordered rows. `holdouts`: question key -> what is held out ('concept', 'combination'); where a task has several,
-    each has rows of its own, in the split 'test/concept' say. Sets of answers (Frechet) have no interval: resampling
-    them with replacement makes doubles, which raise the distance by more than the interval is wide."""
+    """Ordered rows of a task.
+
+    holdouts: question key -> kind of hold-out ('concept', 'combination'). If a task has several kinds, each also has its own
+    rows, in a split such as 'test/concept'. Frechet distances have no interval: resampling with replacement creates
+    duplicates, which raise the distance by more than the width of the interval.
+    """
     kinds = sorted({kind for kind in holdouts.values() if kind})
     splits = {"test": set(holdouts)}
     if len(kinds) > 1:
@@ -46,15 +49,15 @@ def _split_rows(task: str, split: str, keys: set[str], tally: Tally, seed: int) 
         common = [key for key in chosen if key in own]
         if baseline is not None and common:
             sign = direction(metric)
-            better = paired_gain(
+            gain = paired_gain(
                 [sign * own[key] for key in common], [sign * chosen[key] for key in common], seed, RESAMPLES
             )
-            rows.append(_row(task, split, metric + GAIN, baseline, better))
+            rows.append(_row(task, split, metric + GAIN, baseline, gain))
     return rows
 
 
 def _ladder_gains(task: str, tally: Tally, seed: int) -> list[dict[str, Any]]:
-    """What each number of demonstrations gains over none, in pairs: METRIC[demos=4].gain beside the baseline of none."""
+    """Paired gains of each number of demonstrations over none: METRIC[demos=4].gain with the baseline `demos_removed`."""
     rows = []
     for (metric, condition), scores in tally.single.items():
         suffix = condition[1]
@@ -72,6 +75,6 @@ def _ladder_gains(task: str, tally: Tally, seed: int) -> list[dict[str, Any]]:
 def _row(
     task: str, split: str, metric: str, baseline: str | None, estimate: Estimate, interval: bool = True
 ) -> dict[str, Any]:
-    about = {"suite": SUITE, "task": task, "split": split, "metric": metric, "baseline": baseline, "n": estimate.n}
+    row = {"suite": SUITE, "task": task, "split": split, "metric": metric, "baseline": baseline, "n": estimate.n}
     low, high = (estimate.low, estimate.high) if interval else (None, None)
-    return {**about, "value": estimate.value, "low": low, "high": high}
+    return {**row, "value": estimate.value, "low": low, "high": high}

@@ -1,4 +1,4 @@
-"""Scores of all answers to the questions of a task: the model's, under every condition, and the baselines'."""
+"""Scores of all answers to the questions of a task: the model under every condition, and the baselines."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from codi2_model.evaluation.bench.candidate_sets import Choices
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.exact import EXACT, unanswered
 from codi2_model.evaluation.bench.measures import CHOICES
-from codi2_model.evaluation.bench.questions import Question, nothing
+from codi2_model.evaluation.bench.questions import Question, placeholder
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.metrics.spectra import kl_divergence, softmax
 from codi2_model.evaluation.scoring import nearest_is_first
 
-TEMPERATURE = 0.1  # of the judge's distribution over candidates, whose cosines lie within about 0.5
-Condition = tuple[str | None, str]  # (baseline or None for the model, what is appended to the measure's name)
+TEMPERATURE = 0.1  # of the judge's distribution over candidates; their cosines differ by about 0.5
+Condition = tuple[str | None, str]  # (baseline, None for the model; suffix of the measure's name)
 MODEL: Condition = (None, "")
 
 
 @dataclass
 class Tally:
-    """(measure, condition) -> question key -> score. `sets`: (measure, condition) -> (value, n) of whole sets."""
+    """Scores. single: (measure, condition) -> question key -> score. sets: (measure, condition) -> (value, n) of whole sets."""
 
     single: dict[tuple[str, Condition], dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     sets: dict[tuple[str, Condition], tuple[float, int]] = field(default_factory=dict)
@@ -40,26 +40,31 @@ def score(
     embedder: Embedder,
     prefix: bool = False,
 ) -> Tally:
-    """`answers`: condition -> question key -> answer, None where one was due and is missing; a question that a condition
-    does not answer is left out of it. `values`: candidate id -> value. `prefix`: name measures by kind of medium."""
+    """Score all answers.
+
+    answers: condition -> question key -> answer, or None for a missing answer; questions that a condition does not apply to
+    are absent. values: candidate id -> value. prefix: prefix the names of measures with the modality.
+    """
     tally = Tally()
     by_kind: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
         by_kind[question.modality].append(question)
-    for modality, asked in by_kind.items():
+    for modality, group in by_kind.items():
         name = f"{modality}:" if prefix else ""
-        _learn(asked, choices, values, embedder)
-        for condition, given in answers.items():
-            due = [question for question in asked if question.key in given]
-            _score_condition(due, given, condition, name, choices, values, embedder, tally)
+        _embed_candidates(group, choices, values, embedder)
+        for condition, condition_answers in answers.items():
+            answered = [question for question in group if question.key in condition_answers]
+            _score_condition(answered, condition_answers, condition, name, choices, values, embedder, tally)
     return tally
 
 
-def _learn(questions: Sequence[Question], choices: Choices, values: Mapping[str, Any], embedder: Embedder) -> None:
-    """Embed all truths and candidates of one kind."""
+def _embed_candidates(
+    questions: Sequence[Question], choices: Choices, values: Mapping[str, Any], embedder: Embedder
+) -> None:
+    """Embed all truths and candidates of one modality."""
     modality = questions[0].modality
     listed = {i: values[i] for q in questions for ids in choices.lists[q.key].values() for i in ids}
-    embedder.learn(modality, {_truth_name(q): q.truth for q in questions} | listed)
+    embedder.add(modality, {_truth_name(q): q.truth for q in questions} | listed)
 
 
 def _truth_name(question: Question) -> str:
@@ -68,7 +73,7 @@ def _truth_name(question: Question) -> str:
 
 def _score_condition(
     questions: Sequence[Question],
-    given: Mapping[str, Any],
+    answers: Mapping[str, Any],
     condition: Condition,
     prefix: str,
     choices: Choices,
@@ -83,51 +88,55 @@ def _score_condition(
     def add(measure: str, question: Question, value: float) -> None:
         tally.single[(f"{prefix}{measure}{suffix}", condition)][question.key] = float(value)
 
-    there = [given[q.key] is not None and (modality != "text" or bool(given[q.key].strip())) for q in questions]
-    shown = [given[q.key] if is_there else nothing(q) for q, is_there in zip(questions, there, strict=True)]
-    rows = embedder.embed(modality, shown)
-    for question, answer, row, is_there in zip(questions, shown, rows, there, strict=True):
+    present = [answers[q.key] is not None and (modality != "text" or bool(answers[q.key].strip())) for q in questions]
+    media = [answers[q.key] if is_present else placeholder(q) for q, is_present in zip(questions, present, strict=True)]
+    rows = embedder.embed(modality, media)
+    for question, answer, row, is_present in zip(questions, media, rows, present, strict=True):
         truth = embedder.rows(modality, [_truth_name(question)])[0]
-        add("soft_match" if modality == "text" else "similarity", question, float(row @ truth) if is_there else 0.0)
+        add("soft_match" if modality == "text" else "similarity", question, float(row @ truth) if is_present else 0.0)
         if condition[0] is None and modality != "text":
-            add("answered", question, is_there)
+            add("answered", question, is_present)
         for name, ids in choices.lists[question.key].items():
-            known = embedder.rows(modality, ids)
+            candidates = embedder.rows(modality, ids)
             if condition[0] == CHANCE:
                 add(name, question, 1 / len(ids))
             else:
-                add(name, question, is_there and nearest_is_first(row, known))
+                add(name, question, is_present and nearest_is_first(row, candidates))
             if name == "concept@1" and modality == "audio":
-                add("kl", question, kl_divergence(*softmax(np.stack([known @ truth, known @ row]), TEMPERATURE)))
-        rivals = [values[i] for i in choices.lists[question.key].get("edit@1", ())]
-        exact = EXACT[modality](question, answer, rivals)
-        if not is_there:
+                add(
+                    "kl",
+                    question,
+                    kl_divergence(*softmax(np.stack([candidates @ truth, candidates @ row]), TEMPERATURE)),
+                )
+        edits = [values[i] for i in choices.lists[question.key].get("edit@1", ())]
+        exact = EXACT[modality](question, answer, edits)
+        if not is_present:
             exact |= {name: value for name, value in unanswered().items() if name in exact}
         if condition[0] == CHANCE and "edit@1_signal" in exact:
-            exact["edit@1_signal"] = 1 / len(rivals)
+            exact["edit@1_signal"] = 1 / len(edits)
         for name, value in exact.items():
             add(name, question, value)
     if modality == "video":
-        _frames(questions, shown, there, embedder, add)
+        _score_frames(questions, media, present, embedder, add)
     if modality != "text" and condition[0] != CHANCE and not suffix and len(questions) > 1:
         truths = embedder.rows(modality, [q.truth_id for q in questions])
-        found = frechet(rows, truths)
-        tally.sets[(f"{prefix}frechet", condition)] = (found.value, len(questions))
+        distance = frechet(rows, truths)
+        tally.sets[(f"{prefix}frechet", condition)] = (distance.value, len(questions))
         if condition[0] is None:
-            tally.sets[(f"{prefix}frechet_shrinkage", condition)] = (float(np.mean(found.shrinkage)), len(questions))
+            tally.sets[(f"{prefix}frechet_shrinkage", condition)] = (float(np.mean(distance.shrinkage)), len(questions))
 
 
-def _frames(
-    questions: Sequence[Question], shown: Sequence[Any], there: Sequence[bool], embedder: Any, add: Any
+def _score_frames(
+    questions: Sequence[Question], media: Sequence[Any], present: Sequence[bool], embedder: Any, add: Any
 ) -> None:
     judge = embedder.judge("video")
-    made, true = judge.embed_frames(shown), judge.embed_frames([q.truth for q in questions])
-    for question, value, is_there in zip(questions, (made * true).sum(-1).mean(-1), there, strict=True):
-        add("frame_similarity", question, float(value) if is_there else 0.0)
+    generated, true = judge.embed_frames(media), judge.embed_frames([q.truth for q in questions])
+    for question, value, is_present in zip(questions, (generated * true).sum(-1).mean(-1), present, strict=True):
+        add("frame_similarity", question, float(value) if is_present else 0.0)
 
 
 def is_choice(metric: str) -> bool:
-    """Whether a measure is a question with candidates, whose chance is known exactly."""
+    """Whether a measure is a choice among candidates, with an exact chance level."""
     from codi2_model.evaluation.bench.measures import bare
 
     return bare(metric) in CHOICES

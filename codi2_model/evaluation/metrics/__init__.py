@@ -1,1 +1,1 @@
-"""Measures that need no model and no data set: arrays in, numbers out, each with the source of its formula."""
+"""Metrics without a model: functions of arrays, each with the source of its formula."""

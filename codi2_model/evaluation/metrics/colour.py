@@ -1,4 +1,4 @@
-"""Colours as people see them: CIELAB, its plain difference, and histograms of it.
+"""Colour metrics in CIELAB: colour difference and histogram distance.
 
 sRGB to linear light: IEC 61966-2-1. Linear light to CIELAB under D65: CIE 15:2004, section 8.2.1.
 """
@@ -26,14 +26,14 @@ def lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def delta_e(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Mean colour difference of two pictures of one size, pixel by pixel: CIE76, the distance in CIELAB."""
+    """Mean colour difference of two images of equal size, pixel by pixel: CIE76, the distance in CIELAB."""
     return float(np.linalg.norm(lab(first) - lab(second), axis=-1).mean())
 
 
 def histogram(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Shares (BINS) of sRGB colours (N, 3) in CIELAB, half of each share blurred over its neighbours; sums to 1.
+    """CIELAB histogram (BINS) of sRGB colours (N, 3), normalised to sum 1, with half of each bin blurred over neighbours.
 
-    The blur keeps a colour on the edge of a bin from counting as another one. No colours at all: all zeros.
+    The blur reduces the effect of bin borders. Without colours, all bins are zero.
     """
     ranges = ((0, 100), (-100, 100), (-100, 100))
     counts, _ = np.histogramdd(np.clip(lab(colours), -100, 100), bins=BINS, range=ranges)
@@ -49,9 +49,9 @@ def histogram(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def histogram_distance(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """1 - histogram intersection (Swain & Ballard 1991) of two bags of colours (N, 3), (M, 3): 0 alike, 1 apart.
+    """1 - histogram intersection (Swain & Ballard 1991) of two sets of colours (N, 3), (M, 3): 0 equal, 1 disjoint.
 
-    Two empty bags are alike; an empty one has nothing in common with another.
+    Two empty sets have distance 0, an empty and a non-empty one distance 1.
     """
     if len(first) == 0 or len(second) == 0:
         return float(len(first) != len(second))

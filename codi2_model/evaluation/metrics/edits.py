@@ -1,4 +1,4 @@
-"""Was the edit made, and nothing else? Measured against the exact target and the source it was made from."""
+"""Edit metrics: preserved background, and progress from the source to the exact target."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-SAME = 32  # steps of 255: two pixels nearer than this in every channel count as the same
-MARGIN = 1  # pixels around the true change that belong to it: edges are blurred
+SAME = 32  # of 255: pixels that differ by at most this in every channel count as equal
+MARGIN = 1  # width in pixels by which the true change is dilated, because edges are blurred
 
 
 @dataclass(frozen=True)
 class EditScore:
-    """`kept`: share of pixels outside the true change that stayed as they were; None where everything changes.
-    `progress`: how much of the way from source to target was gone inside it, 1 all, 0 none, below 0 away from it;
-    None where source and target are the same."""
+    """Scores of an edit.
+
+    kept: share of unchanged pixels outside the true change; None if the whole image changes.
+    progress: 1 - error relative to the difference of source and target, within the true change: 1 equals the target, 0 the
+    source, below 0 is further away; None if source and target are equal.
+    """
 
     kept: float | None
     progress: float | None
 
 
 def edit_score(source: NDArray[np.uint8], target: NDArray[np.uint8], answer: NDArray[np.uint8]) -> EditScore:
-    """Of three pictures (H, W, 3) of one size; progress is at least -1."""
-    before, after, made = (np.asarray(p, np.int16) for p in (source, target, answer))
-    if not before.shape == after.shape == made.shape:
-        raise ValueError(f"edit: pictures of {before.shape}, {after.shape} and {made.shape}")
+    """Scores for three images (H, W, 3) of equal size; progress is at least -1. Raises ValueError for other shapes."""
+    before, after, result = (np.asarray(p, np.int16) for p in (source, target, answer))
+    if not before.shape == after.shape == result.shape:
+        raise ValueError(f"edit: images have different shapes {before.shape}, {after.shape} and {result.shape}")
     changed = binary_dilation(np.abs(after - before).max(-1) > SAME, iterations=MARGIN)
-    same = np.abs(made - before).max(-1) <= SAME
+    same = np.abs(result - before).max(-1) <= SAME
     kept = float(same[~changed].mean()) if (~changed).any() else None
-    way = np.abs(after - before)[changed].sum()
-    progress = float(max(-1.0, 1 - np.abs(after - made)[changed].sum() / way)) if way else None
+    distance = np.abs(after - before)[changed].sum()
+    progress = float(max(-1.0, 1 - np.abs(after - result)[changed].sum() / distance)) if distance else None
     return EditScore(kept, progress)

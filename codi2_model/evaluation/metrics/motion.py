@@ -1,4 +1,4 @@
-"""Does a clip move where and when the true one moves?"""
+"""Motion agreement of two videos: correlation of brightness changes over space and time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE, STEPS = 16, 8  # blocks a side, moments in time: coarse, so that a shift of a pixel or a frame costs little
-STILL = 0.5  # mean change in steps of 255 below which nothing moves
+SIDE, STEPS = 16, 8  # blocks per side, moments in time; coarse, to tolerate shifts of a pixel or a frame
+STILL = 0.5  # mean change (of 255) below which a video counts as still
 
 
 def at_moments(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """`count` frames at even distances, the first and the last among them; frames repeat where there are fewer."""
+    """`count` evenly spaced frames including the first and the last; frames repeat in shorter videos."""
     if count == 1:
         return frames[len(frames) // 2][None]
     return frames[np.round(np.linspace(0, len(frames) - 1, count)).astype(int)]
 
 
 def motion(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(T, H, W, 3) -> (STEPS, SIDE, SIDE): how much brightness changes from each moment to the next, in steps of 255."""
+    """(T, H, W, 3) -> (STEPS, SIDE, SIDE): absolute change of brightness (of 255) between consecutive moments."""
     grey = [
         np.asarray(Image.fromarray(frame).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
         for frame in at_moments(np.asarray(frames, np.uint8), STEPS + 1)
@@ -27,12 +27,13 @@ def motion(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def motion_agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Pearson correlation of the two clips' motion over places and times: 1 the same, 0 nothing in common, also for a
-    clip that moves everywhere alike. Two still clips agree (1); a still one has nothing in common with one that moves.
+    """Pearson correlation of the motion of two videos over space and time.
+
+    1 for equal motion, 0 for uncorrelated or uniform motion. Two still videos score 1, a still and a moving one 0.
     """
-    one, other = motion(first), motion(second)
-    still = one.mean() < STILL, other.mean() < STILL
+    left, right = motion(first), motion(second)
+    still = left.mean() < STILL, right.mean() < STILL
     if any(still):
         return float(all(still))
-    one, other = one - one.mean(), other - other.mean()
-    return float((one * other).sum() / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12))
+    left, right = left - left.mean(), right - right.mean()
+    return float((left * right).sum() / max(float(np.linalg.norm(left) * np.linalg.norm(right)), 1e-12))

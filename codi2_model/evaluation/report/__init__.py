@@ -1,1 +1,1 @@
-"""Evaluation reports: figures, model card, pages and contact sheets."""
+"""Evaluation reports: tables of figures, model card, pages and contact sheets."""

@@ -1,4 +1,4 @@
-"""A model card as Markdown, all of it from the catalog and the checkpoint's own files."""
+"""Model card in Markdown, from the catalog and the files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from codi2_model.evaluation.report.figures import row_line, table_head
 from codi2_storage.catalog.catalog import Catalog
 
 LIMITS = (
-    "It learned from drawings, emoji, short sounds and short texts: photographs, speech and long texts are outside of it.",
-    "The hold-out is of concepts and of combinations from the same corpora; nothing here says how it does on other data.",
-    "Judges are small networks that the model never trained on; they are wrong at times, and what a judge cannot tell "
-    "apart no figure here can.",
-    "Texts are judged in English where an embedding is asked; other languages by their words alone.",
-    "It has no filter for what it is asked to make beyond what its data lack.",
+    "It was trained on drawings, emoji, short audio and short texts. Photographs, speech and long texts are out of scope.",
+    "Held-out are concepts and combinations from the same corpora. Performance on other data was not measured.",
+    "Judges are small networks, independent of the model. They make errors, and differences that they do not detect are not "
+    "measured.",
+    "Embeddings of texts are English; texts in other languages are compared by words only.",
+    "It has no content filter for requests.",
 )
 
 
 def card_lines(catalog: Catalog, checkpoint_id: str, folder: Path, build_id: str, headline: Sequence[str]) -> list[str]:
-    """`headline`: the lines of the table of main figures."""
+    """Lines of the model card. headline: lines of the table of main figures."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return [
         f"# Model card: {checkpoint_id}",
         "",
-        "A CoDi-2: a language model that takes and makes text, pictures, sounds and clips, interleaved.",
+        "A CoDi-2 model: a language model with interleaved text, images, audio and video as input and output.",
         "",
         "## Model",
         "",
@@ -58,9 +58,9 @@ def _model(config: Mapping[str, Any], folder: Path) -> list[str]:
     count, size = weights(folder)
     kinds = ", ".join(["text", *config.get("modalities", ())])
     lines = [
-        f"- takes and makes: {kinds}",
+        f"- input and output: {kinds}",
         f"- parameters: {count:,} in {size / 1e6:.1f} MB of safetensors",
-        f"- feature slots a medium: {config.get('feature_tokens')}, of {config.get('feature_dim')} numbers each",
+        f"- feature slots per medium: {config.get('feature_tokens')}, of {config.get('feature_dim')} numbers each",
     ]
     if config.get("llm_source"):
         lines.append(f"- language model: {config['llm_source']}")
@@ -68,7 +68,7 @@ def _model(config: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def weights(folder: Path) -> tuple[int, int]:
-    """(parameters, bytes) of a checkpoint's safetensors files, from their headers alone."""
+    """(parameters, bytes) of the safetensors files of a checkpoint, read from their headers."""
     count = size = 0
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -80,17 +80,17 @@ def weights(folder: Path) -> tuple[int, int]:
 
 
 def _training(catalog: Catalog, checkpoint_id: str) -> list[str]:
-    found = catalog.sql(
+    rows = catalog.sql(
         """select c.run_id, c.step, r.build_id, r.code_version from checkpoints c join runs r using (run_id)
            where c.checkpoint_id = ? order by c.run_id limit 1""",
         [checkpoint_id],
     ).to_pylist()
-    if not found:
-        return ["The catalog holds no training run of this checkpoint."]
-    row = found[0]
+    if not rows:
+        return ["The catalog has no training run of this checkpoint."]
+    row = rows[0]
     return [
         f"- run {row['run_id']}, step {row['step']:,}, on build {row['build_id']}",
-        f"- code version {row['code_version']}; its config stands in the catalog's table `runs`",
+        f"- code version {row['code_version']}; its config is in the table `runs` of the catalog",
     ]
 
 
@@ -101,10 +101,14 @@ def _data(catalog: Catalog, build_id: str) -> list[str]:
     splits = catalog.sql(
         "select split, count(*) as n, count(distinct task) as tasks from samples group by 1 order by 1", build=build_id
     ).to_pylist()
-    told = "; ".join(f"{row['split']} {row['n']:,} samples of {row['tasks']} tasks" for row in splits)
+    summary = "; ".join(f"{row['split']} {row['n']:,} samples of {row['tasks']} tasks" for row in splits)
     by_licence: dict[str, list[str]] = defaultdict(list)
     for row in corpora:
         by_licence[row["licence"]].append(row["corpus"])
-    lines = [f"Build {build_id}: {told}. Works keep their own licences:", "", *table_head(["licence", "corpora"])]
+    lines = [f"Build {build_id}: {summary}. Works keep their own licences:", "", *table_head(["licence", "corpora"])]
     lines += [row_line([licence, ", ".join(names)]) for licence, names in sorted(by_licence.items())]
-    return [*lines, "", "ATTRIBUTION, beside the weights of a release, names authors, sources and licences one by one."]
+    return [
+        *lines,
+        "",
+        "ATTRIBUTION, next to the weights of a release, lists authors, sources and licences of all works.",
+    ]

@@ -1,5 +1,7 @@
-"""A contact sheet: prompt | output | truth, one row an item. Sounds are drawn as waveform over spectrogram,
-clips as a strip of frames."""
+"""Contact sheet: one image with a row (prompt, output, truth) per item.
+
+Audio is drawn as waveform and spectrogram, video as a strip of frames.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ INK, FAINT, RULE, PAPER, BAND = "#1d2330", "#6b7280", "#d9dde5", "#ffffff", "#f3
 
 
 class Row(Protocol):
-    """What a row needs; `outputs.GenerationItem` has it."""
+    """Interface of a row, as `outputs.GenerationItem`."""
 
     @property
     def task(self) -> str: ...
@@ -39,7 +41,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Box:
-    """A word or a picture with its place in a cell."""
+    """A word or an image and its position in a cell."""
 
     x: int
     y: int
@@ -48,7 +50,7 @@ class Box:
 
 
 def contact_sheet(rows: Sequence[Row]) -> Image.Image:
-    """RGB picture of all rows, at least a header."""
+    """Draw the sheet as an RGB image, with a header."""
     cells = []
     for row in rows:
         prompt: list[Any] = [("\n" + row.task + "\n", FAINT)]
@@ -72,18 +74,18 @@ def contact_sheet(rows: Sequence[Row]) -> Image.Image:
         x = 0
         for (boxes, _), (_, width) in zip(row_cells, COLUMNS, strict=True):
             for box in boxes:
-                place = (x + PAD + box.x, top + PAD + box.y)
+                position = (x + PAD + box.x, top + PAD + box.y)
                 if isinstance(box.item, str):
-                    draw.text(place, box.item, font=_font(), fill=box.colour)
+                    draw.text(position, box.item, font=_font(), fill=box.colour)
                 else:
-                    sheet.paste(box.item, place)
+                    sheet.paste(box.item, position)
             x += width
         top += height
     return sheet
 
 
 def _pieces(content: Sequence[Mapping[str, Any]], side: int) -> list[Any]:
-    """Content parts as (text, colour) and pictures."""
+    """Content parts as (text, colour) and images."""
     pieces: list[Any] = []
     for part in content:
         if part["type"] == "text":
@@ -91,14 +93,14 @@ def _pieces(content: Sequence[Mapping[str, Any]], side: int) -> list[Any]:
         elif part["type"] == "image":
             pieces.append(part["value"].convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
         elif part["type"] == "video":
-            pieces.append(clip_picture(part["value"], side // 2 if side > 64 else side))
+            pieces.append(video_strip(part["value"], side // 2 if side > 64 else side))
         else:
-            pieces.append(sound_picture(part["value"], 2 * side, side))
+            pieces.append(audio_image(part["value"], 2 * side, side))
     return pieces or [("(nothing)", FAINT)]
 
 
 def _flow(pieces: Sequence[Any], width: int) -> tuple[list[Box], int]:
-    """Place words and pictures left to right, wrapping. Returns the boxes and the height used."""
+    """Lay out words and images from left to right with line breaks. Returns the boxes and the height."""
     boxes: list[Box] = []
     line: list[tuple[int, str | Image.Image, str]] = []
     x = y = 0
@@ -135,17 +137,17 @@ def _flow(pieces: Sequence[Any], width: int) -> tuple[list[Box], int]:
 
 
 def _fitted(word: str, width: int) -> str:
-    """The word, or as much of it as fits a line, with dots."""
+    """The word, truncated with dots to the width of a line."""
     if _font().getlength(word) <= width:
         return word
-    kept = word[:200]
-    while kept and _font().getlength(kept + "...") > width:
-        kept = kept[:-1]
-    return kept + "..."
+    prefix = word[:200]
+    while prefix and _font().getlength(prefix + "...") > width:
+        prefix = prefix[:-1]
+    return prefix + "..."
 
 
-def clip_picture(frames: NDArray[np.uint8], side: int, count: int = 4) -> Image.Image:
-    """Frames at even distances side by side, the first and the last among them, with holes above and below as of film."""
+def video_strip(frames: NDArray[np.uint8], side: int, count: int = 4) -> Image.Image:
+    """Evenly spaced frames side by side, including the first and the last, drawn as a film strip."""
     rim = max(2, side // 12)
     strip = Image.new("RGB", (count * side, side + 2 * rim), "#0f172a")
     for n, frame in enumerate(at_moments(frames, count)):
@@ -157,20 +159,20 @@ def clip_picture(frames: NDArray[np.uint8], side: int, count: int = 4) -> Image.
     return strip
 
 
-def sound_picture(wave: NDArray[np.floating], width: int, height: int) -> Image.Image:
-    """Upper third: the waveform; below it the log spectrogram up to 8 kHz over 80 dB. Time runs to the right."""
+def audio_image(wave: NDArray[np.floating], width: int, height: int) -> Image.Image:
+    """Waveform (upper third) above the log spectrogram up to 8 kHz over 80 dB, with time to the right."""
     wave = np.nan_to_num(np.asarray(wave, np.float32).reshape(-1))
-    picture = Image.new("RGB", (width, height), "#0f172a")
+    image = Image.new("RGB", (width, height), "#0f172a")
     if len(wave) < 2:
-        return picture
+        return image
     top = height // 3
     _, _, spectrum = stft(wave, nperseg=min(512, len(wave)), noverlap=None)
     level = 20 * np.log10(np.abs(spectrum) + 1e-6)
     shade = np.clip((level + 100) / 80, 0, 1)[::-1]
     colours = np.stack([255 * shade**0.8, 255 * shade**1.6, 80 + 100 * shade * (1 - shade) * 4], -1).astype(np.uint8)
     scaled = Image.fromarray(colours, "RGB").resize((width, height - top), Image.Resampling.BILINEAR)
-    picture.paste(scaled, (0, top))
-    draw = ImageDraw.Draw(picture)
+    image.paste(scaled, (0, top))
+    draw = ImageDraw.Draw(image)
     edges = np.linspace(0, len(wave), width + 1).astype(int)
     middle = top / 2
     for x in range(width):
@@ -178,12 +180,12 @@ def sound_picture(wave: NDArray[np.floating], width: int, height: int) -> Image.
         if len(piece):
             high, low = middle - float(piece.max()) * middle * 0.9, middle - float(piece.min()) * middle * 0.9
             draw.line((x, max(0.0, high), x, min(float(top), low)), fill="#7dd3fc")
-    return picture
+    return image
 
 
 @lru_cache(maxsize=1)
 def _font() -> Any:
-    """DejaVu Sans as matplotlib ships it (it knows most scripts), else Pillow's own."""
+    """DejaVu Sans from matplotlib, which covers most scripts; else the default font of Pillow."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is not None and spec.origin is not None:
         path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -1,10 +1,10 @@
-"""Generated media as files, a page and a contact sheet: a folder that can be moved, zipped or served as it is.
+"""Write generations as media files, an HTML page and a contact sheet, in a self-contained folder.
 
-    <out>/index.html           the prompts as conversations, each output beside the truth
-    <out>/contact_sheet.png    the same at a glance
+    <out>/index.html           the prompts as conversations, each output next to the truth
+    <out>/contact_sheet.png    an overview
     <out>/media/<item>-<p|o|t><n>.png|wav|mp4
 
-Every file appears whole (temporary name, then a rename); the page, which names the others, comes last.
+Every file is written atomically, the page last.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Content = Sequence[
 
 @dataclass(frozen=True)
 class GenerationItem:
-    """One generation. `prompt` is a list of messages; `truth` is the reply the data set holds, if there is one."""
+    """A generation. prompt: messages. truth: the reply in the dataset, if any."""
 
     item_id: str
     task: str
@@ -49,7 +49,7 @@ class GenerationItem:
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_generations` left behind."""
+    """Paths of the files that `write_generations` has written."""
 
     page: Path
     contact_sheet: Path
@@ -63,20 +63,20 @@ def write_generations(
     tables: Sequence[Mapping[str, Any]] = (),
     sheet_rows: int = 24,
 ) -> Written:
-    """Write the folder. `tables` ({"title", "columns", "rows"}) go above the conversations.
+    """Write the folder. tables: {"title", "columns", "rows"}, shown above the conversations.
 
-    The sheet shows `sheet_rows` items, taken evenly over the tasks. Raises ValueError for two items of the same id.
+    sheet_rows: items on the contact sheet, evenly over the tasks. Raises ValueError for two items with equal file names.
     """
     folder = Path(out_dir)
     names = [_file_name(item.item_id) for item in items]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"two items are named {doubled[0]!r}: their files would overwrite each other")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"two items have the file name {duplicates[0]!r}; item ids must differ")
     (folder / "media").mkdir(parents=True, exist_ok=True)
     media: list[Path] = []
 
-    def saved(content: Content, prefix: str) -> list[dict[str, Any]]:
-        """Parts for the page: media written to files, values replaced by relative links."""
+    def save(content: Content, prefix: str) -> list[dict[str, Any]]:
+        """Write media to files. Returns the parts with relative links instead of values."""
         parts: list[dict[str, Any]] = []
         for n, part in enumerate(content):
             if part["type"] == "text":
@@ -89,28 +89,28 @@ def write_generations(
             parts.append({"type": part["type"], "src": f"media/{path.name}", "icl_role": part.get("icl_role") or ""})
         return parts
 
-    shown = []
+    page_items = []
     for item, name in zip(items, names, strict=True):
         messages = [
-            {"role": message["role"], "parts": saved(message["content"], f"{name}-p{turn}.")}
+            {"role": message["role"], "parts": save(message["content"], f"{name}-p{turn}.")}
             for turn, message in enumerate(item.prompt)
         ]
-        output = saved(item.output, f"{name}-o")
-        truth = None if item.truth is None else saved(item.truth, f"{name}-t")
-        about = {"id": item.item_id, "task": item.task, "note": item.note}
-        shown.append({**about, "messages": messages, "output": output, "truth": truth})
+        output = save(item.output, f"{name}-o")
+        truth = None if item.truth is None else save(item.truth, f"{name}-t")
+        fields = {"id": item.item_id, "task": item.task, "note": item.note}
+        page_items.append({**fields, "messages": messages, "output": output, "truth": truth})
     sheet = folder / "contact_sheet.png"
     write_whole(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
     page = folder / "index.html"
     tasks = sorted({item.task for item in items})
-    write_whole(page, render_page(title=title, items=shown, tasks=tasks, tables=list(tables)).encode())
+    write_whole(page, render_page(title=title, items=page_items, tasks=tasks, tables=list(tables)).encode())
     return Written(page, sheet, media)
 
 
 def put_generations(
     store: Store, name: str, items: Sequence[GenerationItem], title: str, tables: Sequence[Mapping[str, Any]] = ()
 ) -> str:
-    """As `write_generations`, into the folder `name` of a store. Returns the page's URI."""
+    """As `write_generations`, into the folder `name` of a store. Returns the URI of the page."""
     with tempfile.TemporaryDirectory(prefix="codi2-evaluation-") as folder:
         write_generations(folder, items, title, tables)
         store.put_folder(folder, name)
@@ -118,7 +118,7 @@ def put_generations(
 
 
 def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
-    """The first items of every task in turn, `count` in all, kept in task order."""
+    """`count` items, evenly over the tasks, ordered by task."""
     rank: dict[str, int] = {}
     keyed = []
     for position, item in enumerate(items):
@@ -129,14 +129,14 @@ def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
 
 
 def render_page(**values: Any) -> str:
-    """The page's template with everything escaped."""
+    """Render the page, with all values escaped."""
     template = resources.files("codi2_model.evaluation").joinpath("generations.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(**values)
 
 
 def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
-    """A value as the bytes of a PNG, a 16-bit WAV or an MP4, with the file extension."""
+    """Encode a medium as PNG, 16-bit WAV or MP4. Returns (bytes, file extension)."""
     buffer = io.BytesIO()
     if modality == "image":
         value.save(buffer, format="PNG")
@@ -146,17 +146,17 @@ def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
         return buffer.getvalue(), "wav"
     if modality == "video":
         return encode_video(even_sides(value), VIDEO_FPS), "mp4"
-    raise ValueError(f"no file format for {modality!r}: known are image, audio and video")
+    raise ValueError(f"no file format for {modality!r}, expected image, audio or video")
 
 
 def even_sides(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(T, H, W, 3) with its last row or column shown twice where their number is odd: MP4 knows no odd sides."""
+    """Frames (T, H, W, 3) with the last row or column repeated to make sides even, as MP4 needs."""
     height, width = frames.shape[1:3]
     return np.pad(frames, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
 
 
 def clipped(wave: Any) -> NDArray[np.float32]:
-    """A mono waveform within [-1, 1]; values that are not finite become silence."""
+    """A mono waveform clipped to [-1, 1]; non-finite values become 0."""
     return np.clip(np.nan_to_num(np.asarray(wave, np.float32).reshape(-1)), -1.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""What a task leaves to look at: a page, a sheet of samples chosen by seed, a sheet of its worst failures."""
+"""Files of a benchmark task: HTML page, sheet of samples picked by seed, sheet of the worst failures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from codi2_model.evaluation.report.outputs import GenerationItem, encode_medium,
 from codi2_model.evaluation.scoring import summary
 from codi2_storage.locations.files import write_whole
 
-SHOWN, WORST = 12, 12
-TOLD = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")
+SHOWN, WORST = 12, 12  # numbers of samples on the sheets
+NOTE_METRICS = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")
 
 
 def write_task(
@@ -30,7 +30,7 @@ def write_task(
     rows: Sequence[Mapping[str, Any]],
     seed: int,
 ) -> None:
-    """index.html, media/, contact_sheet.png (the first samples by hash of the seed), worst.png, scores.json."""
+    """Write index.html, media/, contact_sheet.png (first samples by hash of the seed), worst.png and scores.json."""
     own = own_scores(tally)
     items = {
         sample.row.sample_id: GenerationItem(
@@ -44,33 +44,34 @@ def write_task(
         for sample in samples
     }
     ids = list(items)
-    worst = sorted(ids, key=lambda i: (badness(own.get(i, {})), i))[:WORST]
-    shown = ids[:SHOWN]
+    worst = sorted(ids, key=lambda i: (likeness(own.get(i, {})), i))[:WORST]
+    sampled = ids[:SHOWN]
     columns, cells = summary([row for row in rows if row["split"] == "test"])
     table = {"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}
-    on_page = [items[i] for i in dict.fromkeys([*shown, *worst])]
+    on_page = [items[i] for i in dict.fromkeys([*sampled, *worst])]
     write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
-    for name, chosen in (("contact_sheet.png", shown), ("worst.png", worst)):
+    for name, chosen in (("contact_sheet.png", sampled), ("worst.png", worst)):
         write_whole(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
-    told = {"seed": seed, "shown": shown, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
-    write_whole(folder / "scores.json", json.dumps(told, indent=1, sort_keys=True).encode())
+    data = {"seed": seed, "shown": sampled, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
+    write_whole(folder / "scores.json", json.dumps(data, indent=1, sort_keys=True).encode())
 
 
 def own_scores(tally: Tally) -> dict[str, dict[str, float]]:
-    """sample id -> measure -> the model's own score."""
-    found: dict[str, dict[str, float]] = {}
+    """sample id -> measure -> score of the model."""
+    by_sample: dict[str, dict[str, float]] = {}
     for (metric, condition), scores in tally.single.items():
         if condition == MODEL:
             for key, score in scores.items():
-                found.setdefault(key.split(":")[0], {})[metric] = round(score, 6)
-    return found
+                by_sample.setdefault(key.split(":")[0], {})[metric] = round(score, 6)
+    return by_sample
 
 
-def badness(scores: Mapping[str, float]) -> float:
-    """What failures are ordered by, lowest first: likeness to the truth, the mean over the kinds of medium."""
-    likeness = [score for metric, score in scores.items() if bare(metric) in ("similarity", "soft_match")]
-    return sum(likeness) / len(likeness) if likeness else 0.0
+def likeness(scores: Mapping[str, float]) -> float:
+    """Similarity to the truth, averaged over modalities; failures are ordered by it, lowest first."""
+    values = [score for metric, score in scores.items() if bare(metric) in ("similarity", "soft_match")]
+    return sum(values) / len(values) if values else 0.0
 
 
 def note(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{metric} {scores[metric]:.2f}" for metric in scores if bare(metric) in TOLD)
+    """The main scores of a sample in words."""
+    return ", ".join(f"{metric} {scores[metric]:.2f}" for metric in scores if bare(metric) in NOTE_METRICS)

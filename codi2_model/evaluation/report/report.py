@@ -1,10 +1,11 @@
-"""Everything that a README or a release shows of a model, from the catalog: nothing is measured or made here.
+"""Report of a model for a README or a release, from recorded evaluations only.
 
-    <out>/figures.md            a table a task with baselines and intervals, demonstrations, published suites
+    <out>/figures.md            tables per task with baselines and intervals, demonstrations, published suites
     <out>/MODEL_CARD.md         model, training, data, licences, main figures, limits
-    <out>/sheets/<task>.webp    prompt | output | truth for samples chosen by the seed
-    <out>/worst/<task>.webp     the failures that are worst by the judge
-The same catalog gives the same bytes.
+    <out>/sheets/<task>.webp    prompt | output | truth of samples picked by the seed
+    <out>/worst/<task>.webp     the worst failures by the judge
+
+Equal catalogs give equal bytes.
 """
 
 from __future__ import annotations
@@ -38,13 +39,20 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
-MAIN = ("edit@1", "concept@1", "names_truth", "token_f1", "lsd", "motion_agreement")  # of each task the first it has
+MAIN = (
+    "edit@1",
+    "concept@1",
+    "names_truth",
+    "token_f1",
+    "lsd",
+    "motion_agreement",
+)  # main figure of a task: the first of these that it has
 SHEETS = {"sheets": "contact_sheet.png", "worst": "worst.png"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One measured task."""
+    """A recorded run of a task."""
 
     task: str
     run_id: str
@@ -53,7 +61,7 @@ class Run:
 
 
 def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, build: str | None = None) -> Path:
-    """Write the folder; returns the path of the card. Raises EvaluationError where the bench was not run."""
+    """Write the report. Returns the path of the model card. Raises EvaluationError without recorded runs of the suite `open`."""
     store = root if isinstance(root, Store) else Store(root)
     folder = checkpoint_folder(checkpoint)
     checkpoint_id = weights_digest(folder)[:16]
@@ -62,7 +70,7 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     runs = bench_runs(catalog, checkpoint_id, build_id)
     if not runs:
         raise EvaluationError(
-            f"the catalog holds no figures of {checkpoint_id} on {build_id}: run `codi2 evaluate --suite open` first"
+            f"the catalog has no figures of {checkpoint_id} on {build_id}; run `codi2 evaluate --suite open` first"
         )
     target = Path(out)
     for name, file in SHEETS.items():
@@ -73,7 +81,7 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     published = catalog.sql(
         "select * from metrics where checkpoint_id = ? and starts_with(suite, 'published:')", [checkpoint_id]
     ).to_pylist()
-    figures = [f"# Figures of {checkpoint_id}", "", *_about(build_id, runs), *_tasks(runs)]
+    figures = [f"# Figures of {checkpoint_id}", "", *_introduction(build_id, runs), *_tasks(runs)]
     if published:
         figures += ["## Published suites", "", *published_table(published), ""]
     _write(target / "figures.md", [*figures, "## Measures", "", *legend()])
@@ -83,12 +91,12 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
 
 
 def bench_runs(catalog: Catalog, checkpoint_id: str, build_id: str) -> list[Run]:
-    """The run with most samples of each task, ordered by task; of several the one with the lowest seed, then id."""
-    found = catalog.sql(
+    """The run with the most samples of each task, then the lowest seed and id; ordered by task."""
+    rows = catalog.sql(
         "select run_id, config from runs where kind = 'evaluation' and build_id = ? order by run_id", [build_id]
     ).to_pylist()
     best: dict[str, tuple[Any, str, dict[str, Any]]] = {}
-    for row in found:
+    for row in rows:
         config = json.loads(row["config"] or "{}")
         if config.get("suite") == SUITE and config.get("checkpoint") == checkpoint_id:
             rank = (-config["limit"], config["seed"], row["run_id"])
@@ -105,31 +113,33 @@ def bench_runs(catalog: Catalog, checkpoint_id: str, build_id: str) -> list[Run]
 
 
 def headline(runs: list[Run]) -> list[str]:
-    """One line a task: its main measure beside the baselines."""
+    """Table with the main measure of each task next to the baselines."""
     names = ("chance", "copy_input", "nearest_train")
     lines = table_head(["task", "measure", "n", "model (95 %)", *names])
     for run in runs:
-        found = {(row["metric"], row["baseline"]): row for row in run.rows if row["split"] == "test"}
+        by_metric = {(row["metric"], row["baseline"]): row for row in run.rows if row["split"] == "test"}
         prefixed = [
             metric
             for name in MAIN
-            for metric, who in sorted(found, key=str)
-            if who is None and metric.split(":")[-1] == name
+            for metric, baseline in sorted(by_metric, key=str)
+            if baseline is None and metric.split(":")[-1] == name
         ]
         if prefixed:
             metric = prefixed[0]
-            own = found[(metric, None)]
+            own = by_metric[(metric, None)]
             lines.append(
-                row_line([run.task, metric, str(own["n"]), cell(own), *(number(found.get((metric, n))) for n in names)])
+                row_line(
+                    [run.task, metric, str(own["n"]), cell(own), *(number(by_metric.get((metric, n))) for n in names)]
+                )
             )
     return lines
 
 
-def _about(build_id: str, runs: list[Run]) -> list[str]:
+def _introduction(build_id: str, runs: list[Run]) -> list[str]:
     seeds = sorted({run.config["seed"] for run in runs})
     return [
         f"Held-out samples of build {build_id}, seed {', '.join(map(str, seeds))}. Intervals: bootstrap, 95 %. Bold: a "
-        "baseline that the model beats with the interval of the paired difference above 0.",
+        "baseline for which the interval of the model's paired gain is above 0.",
         "",
     ]
 
@@ -139,15 +149,15 @@ def _tasks(runs: list[Run]) -> list[str]:
     for run in runs:
         lines += [f"## {run.task}", "", f"![samples by seed](sheets/{run.task}.webp)", "", *task_table(run.rows), ""]
         for split in sorted({row["split"] for row in run.rows} - {"test"}):
-            lines += [f"Held-out {split.split('/')[-1]}s alone:", "", *task_table(run.rows, split), ""]
+            lines += [f"Only held-out {split.split('/')[-1]}s:", "", *task_table(run.rows, split), ""]
         if ladder := ladder_table(run.rows):
-            lines += ["By number of demonstrations, the same samples in every column:", "", *ladder, ""]
+            lines += ["By number of demonstrations, with the same samples in every column:", "", *ladder, ""]
         lines += [f"The worst failures: [worst/{run.task}.webp](worst/{run.task}.webp)", ""]
     return lines
 
 
 def _webp(sheet: Image.Image) -> bytes:
-    """A sheet in a tenth of its bytes: reports are kept under version control."""
+    """Encode a sheet as WebP, a tenth of the size of PNG: reports are kept under version control."""
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", quality=82, method=4)
     return buffer.getvalue()

@@ -1,7 +1,7 @@
-"""Benchmarks as others published them. Each is one small file with a `SUITE`; adding a file adds the suite.
+"""Published benchmark suites. Each is one file with a `SUITE`; adding a file adds the suite.
 
-A suite knows its data (files in a folder, in the format they are published in), its prompts, its judges (networks in a
-folder of weights) and its scores. It knows nothing of the model: prompts go in, media come out.
+A suite defines its data (a folder in the published format), prompts, judges (networks in a folder of weights) and scores. It is
+independent of the model: it provides prompts and scores the generated media.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from codi2_model.evaluation.suites.networks import Networks
 
 
 class SuiteError(EvaluationError):
-    """A suite's data or judges are not where they should be; the message names the file."""
+    """Data or options of a suite are missing or invalid; the message names the file."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt. `about` is what the suite needs to score the answer; requests of one `group` are averaged first, so
-    that several answers to one prompt count as one sample in intervals. `truth` is shown on the page."""
+    """A prompt of a suite.
+
+    about: data that the suite needs to score the answer. group: requests with equal groups are averaged first, so several
+    answers to one prompt count as one sample in intervals. truth: reference reply, shown on the page.
+    """
 
     key: str
     task: str
@@ -42,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Figure:
-    """A measure of one task. `scores`: request group -> score, averaged with an interval; or one `value` of a whole set."""
+    """A measure of a task. scores: request group -> score, averaged with an interval; or `value`: one value of a whole set."""
 
     task: str
     metric: str
@@ -54,7 +57,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Suite:
-    """`score` takes the requests and, in the same order, the answers (None where there is none)."""
+    """A benchmark suite.
+
+    requests: (data folder, limit, seed) -> requests. score: (data folder, requests, answers in the same order (None for a
+    missing one), judges) -> figures. judges: names of the networks that it needs.
+    """
 
     name: str
     modality: str
@@ -66,21 +73,21 @@ class Suite:
 
 @cache
 def suites() -> dict[str, Suite]:
-    """Every suite, by name."""
+    """All suites by name."""
     modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    found = [module.SUITE for module in modules if hasattr(module, "SUITE")]
-    return {suite.name: suite for suite in sorted(found, key=lambda suite: suite.name)}
+    all_suites = [module.SUITE for module in modules if hasattr(module, "SUITE")]
+    return {suite.name: suite for suite in sorted(all_suites, key=lambda suite: suite.name)}
 
 
 def needed(path: Path, what: str) -> Path:
-    """The path, if it is there. Raises SuiteError."""
+    """The path. Raises SuiteError if it does not exist."""
     if not path.exists():
-        raise SuiteError(f"{path} is not there: {what}")
+        raise SuiteError(f"{path}: missing ({what})")
     return path
 
 
 def read_image(path: Path, what: str) -> Image.Image:
-    """The image in a file of the suite's data, as a viewer shows it. Raises SuiteError."""
+    """Read an image of the suite's data, with its orientation applied. Raises SuiteError if missing or broken."""
     try:
         return decode_image(needed(path, what).read_bytes())
     except MediaError as error:
@@ -88,15 +95,15 @@ def read_image(path: Path, what: str) -> Image.Image:
 
 
 def table(path: Path, rows: Numbered) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a published list with their numbers, from 1. Raises SuiteError for one that is broken: a measure is of
-    the whole list."""
+    """Rows of a published list with their numbers, from 1. Raises SuiteError for a broken row, because measures are of the
+    whole list."""
     for number, row in rows:
         if not isinstance(row, dict):
-            raise SuiteError(f"{path} row {number + 1}: {row.reason if isinstance(row, Bad) else 'no row'}")
+            raise SuiteError(f"{path} row {number + 1}: {row.reason if isinstance(row, Bad) else 'not an object'}")
         yield number + 1, row
 
 
 def user(*parts: str | Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A prompt of one message; strings are its words."""
+    """A prompt of one user message; strings are text parts."""
     content = [{"type": "text", "text": part} if isinstance(part, str) else dict(part) for part in parts]
     return [{"role": "user", "content": content}]

@@ -1,10 +1,10 @@
 """CoBSAT: text-to-image in-context learning (Zeng et al. 2024, arXiv 2402.01293), judged by CLIP.
 
-Ten tasks in which words name an object and the pictures share a detail, or the other way round; the last word is to be
-drawn with what the pictures have in common. Data: the folder of the published repository, with
-datasets/<detail kind>_<object>/<detail>_<object>.jpg and load_datasets/prompts_list*.json (else the list is drawn as
-theirs: Python's generator with seed 123). A task counts as done where CLIP picks the right object and the right detail
-among the ten of each kind; published figures judged by LLaVA differ.
+Ten tasks in which texts name an object and the images share a detail, or the other way round. The image for the last text must
+have the common property. Data: the folder of the published repository, with
+datasets/<detail kind>_<object>/<detail>_<object>.jpg and load_datasets/prompts_list*.json (without it, the list is generated in
+the same way, with Python's generator and seed 123). An answer is right if CLIP picks the right object and the right detail
+among the ten of each kind. Published figures judged by LLaVA differ.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PAIRS = (
     ("action", "animal"),
     ("texture", "object"),
 )
-# (kind of the words, kind that the pictures share); odd tasks infer the object, even ones the detail
+# (kind of the text, kind that the images share); odd tasks infer the object, even ones the detail
 TASKS = [pair for detail, thing in PAIRS for pair in ((detail, thing), (thing, detail))]
 SHOTS = (2, 4, 6, 8)
 PROMPTS = 1000
@@ -48,6 +48,7 @@ THINGS = ("object", "animal")
 
 
 def prompt_lists(data: Path) -> list[dict[str, list[int]]]:
+    """The published list of prompts, or one generated in the same way."""
     for name in ("prompts_list.json", "prompts_list_default.json", "prompts_list_inference.json"):
         path = data / "load_datasets" / name
         if path.is_file():
@@ -61,7 +62,8 @@ def prompt_lists(data: Path) -> list[dict[str, list[int]]]:
     return lists
 
 
-def picture(data: Path, kinds: tuple[str, str], word: str, shared: str) -> Image.Image:
+def read_example(data: Path, kinds: tuple[str, str], word: str, shared: str) -> Image.Image:
+    """The image of an object and a detail."""
     thing, detail = (word, shared) if kinds[0] in THINGS else (shared, word)
     kind = kinds[1] if kinds[0] in THINGS else kinds[0]
     path = data / "datasets" / f"{kind}_{thing}" / f"{detail}_{thing}.jpg"
@@ -69,9 +71,9 @@ def picture(data: Path, kinds: tuple[str, str], word: str, shared: str) -> Image
 
 
 def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
-    """`limit` counts prompts of each task and number of shots."""
+    """Requests for `limit` prompts of each task and number of shots."""
     lists = prompt_lists(data)
-    found = []
+    result = []
     for number, kinds in enumerate(TASKS, 1):
         for shots in SHOTS:
             name = f"{number:02d}_{kinds[0]}_{kinds[1]}_{shots}shot"
@@ -82,21 +84,23 @@ def requests(data: Path, limit: int | None, seed: int) -> list[Request]:
                 shared = ITEMS[kinds[1]][entry["theta_list"][shots + 1]]
                 parts: list[Any] = []
                 for word in words[:-1]:
-                    value = picture(data, kinds, word, shared)
+                    value = read_example(data, kinds, word, shared)
                     parts += [f"{word}: ", {"type": "image", "value": value, "icl_role": "demo_output"}, "\n"]
                 about = {"kinds": kinds, "word": words[-1], "shared": shared}
-                found.append(Request(f"{name}/{index}", name, user(*parts, f"{words[-1]}: "), about, f"{name}/{index}"))
-    return found
+                result.append(
+                    Request(f"{name}/{index}", name, user(*parts, f"{words[-1]}: "), about, f"{name}/{index}")
+                )
+    return result
 
 
-def score(data: Path, asked: Sequence[Request], answers: Sequence[Any | None], judges: Networks) -> list[Figure]:
-    """Right object, right detail, both; chance is 1/10, 1/10, 1/100."""
+def score(data: Path, items: Sequence[Request], answers: Sequence[Any | None], judges: Networks) -> list[Figure]:
+    """Accuracy of object, detail and both; chance is 1/10, 1/10, 1/100."""
     vocabulary = sorted({word for words in ITEMS.values() for word in words})
     texts = dict(zip(vocabulary, judges.clip_texts(vocabulary), strict=True))
-    there = {n: answer for n, answer in enumerate(answers) if answer is not None}
-    rows = dict(zip(there, judges.clip_images(list(there.values())), strict=True)) if there else {}
+    present = {n: answer for n, answer in enumerate(answers) if answer is not None}
+    rows = dict(zip(present, judges.clip_images(list(present.values())), strict=True)) if present else {}
     scores: dict[tuple[str, str], dict[str, float]] = {}
-    for n, request in enumerate(asked):
+    for n, request in enumerate(items):
         right = {}
         for kind, truth in zip(request.about["kinds"], (request.about["word"], request.about["shared"]), strict=True):
             likeness = {word: float(texts[word] @ rows[n]) for word in ITEMS[kind]} if n in rows else {}

@@ -1,7 +1,7 @@
-"""The Inception v3 that FID is measured with, for the weights file pt_inception-2015-12-05-6726825d.pth.
+"""Inception v3 of FID, for the weights file pt_inception-2015-12-05-6726825d.pth.
 
-Szegedy et al. 2015 (arXiv 1512.00567) as TensorFlow's 2015-12-05 release has it: average pools do not count their
-padding, and the last block pools by maximum. Names of parameters follow the file.
+Szegedy et al. 2015 (arXiv 1512.00567) in the version of TensorFlow's release of 2015-12-05: average pooling excludes padding,
+and the last block uses max pooling. Parameter names follow the file.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ class Conv(nn.Module):
 
 
 def mean_pool(x: torch.Tensor) -> torch.Tensor:
+    """Average pooling 3 x 3 without padding in the mean."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 class BlockA(nn.Module):
+    """Block at 35 x 35."""
+
     def __init__(self, inputs: int, pool: int) -> None:
         super().__init__()
         self.branch1x1 = Conv(inputs, 64, 1)
@@ -49,6 +52,8 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
+    """Reduction from 35 x 35 to 17 x 17."""
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.branch3x3 = Conv(inputs, 384, 3, stride=2)
@@ -61,6 +66,8 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
+    """Block at 17 x 17."""
+
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         flat: Any = {"kernel": (1, 7), "padding": (0, 3)}
@@ -81,6 +88,8 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
+    """Reduction from 17 x 17 to 8 x 8."""
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.branch3x3_1, self.branch3x3_2 = Conv(inputs, 192, 1), Conv(192, 320, 3, stride=2)
@@ -93,6 +102,8 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
+    """Block at 8 x 8."""
+
     def __init__(self, inputs: int, pool_by_maximum: bool) -> None:
         super().__init__()
         flat: Any = {"kernel": (1, 3), "padding": (0, 1)}
@@ -105,16 +116,16 @@ class BlockE(nn.Module):
         self._maximum = pool_by_maximum
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        one = self.branch3x3_1(x)
+        single = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         pool = F.max_pool2d(x, 3, stride=1, padding=1) if self._maximum else mean_pool(x)
-        branches = [self.branch3x3_2a(one), self.branch3x3_2b(one)]
+        branches = [self.branch3x3_2a(single), self.branch3x3_2b(single)]
         branches += [self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double)]
         return torch.cat([self.branch1x1(x), *branches, self.branch_pool(pool)], 1)
 
 
 class Inception(nn.Module):
-    """(N, 3, 299, 299) in [-1, 1] -> (N, 2048)."""
+    """Inception v3: (N, 3, 299, 299) in [-1, 1] -> pooled features (N, 2048)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,10 +150,12 @@ class Inception(nn.Module):
 
 
 def load_inception(path: Path) -> Inception:
-    """From the weights file, which may lack the batch norms' counters. Raises ValueError where it is another network's."""
+    """Load the weights file, with or without counters of batch norms. Raises ValueError for weights of another network."""
     model = Inception()
-    found = model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=False)
-    wrong = [*found.unexpected_keys, *(key for key in found.missing_keys if not key.endswith("num_batches_tracked"))]
+    result = model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=False)
+    wrong = [*result.unexpected_keys, *(key for key in result.missing_keys if not key.endswith("num_batches_tracked"))]
     if wrong:
-        raise ValueError(f"{path}: not the weights of FID's Inception, {len(wrong)} tensors differ, {wrong[0]} say")
+        raise ValueError(
+            f"{path}: not the weights of FID's Inception, {len(wrong)} tensors are missing or unexpected, for example {wrong[0]}"
+        )
     return model

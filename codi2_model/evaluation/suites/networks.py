@@ -1,9 +1,9 @@
-"""Judges of published suites, from local folders as transformers saves them. Loaded on first use, nothing is downloaded.
+"""Judges of published suites, from local folders in the format of transformers. Loaded on first use, never downloaded.
 
-<weights>/clip/              CLIPModel: ViT-B/32 as most suites use it
+<weights>/clip/              CLIPModel: ViT-B/32 in most suites
 <weights>/dino/              ViTModel: DINO ViT-S/16
 <weights>/clap/              ClapModel
-<weights>/audio_classifier/  ASTForAudioClassification, for KL and Frechet distances of sounds
+<weights>/audio_classifier/  ASTForAudioClassification, for KL and Frechet distances of audio
 <weights>/inception.pth      Inception of FID (pt_inception-2015-12-05); or <weights>/inception/, any vision model
 """
 
@@ -36,77 +36,80 @@ LAYOUT = {
 
 
 class WeightsMissing(ValueError):
-    """A judge's weights are not in the folder; the message names the place and what belongs there."""
+    """The weights of a judge are missing; the message names the folder and its expected content."""
 
 
 class Networks:
-    """The judges of one folder."""
+    """Judges from a folder of weights."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises WeightsMissing before any work is done."""
+        """Raise WeightsMissing unless the weights of all named judges exist."""
         for name in names:
-            places = [self.folder / name, *([self.folder / "inception.pth"] if name == "inception" else [])]
-            if not any(place.exists() for place in places):
-                raise WeightsMissing(f"{self.folder / name} is not there: {LAYOUT[name]}")
+            paths = [self.folder / name, *([self.folder / "inception.pth"] if name == "inception" else [])]
+            if not any(path.exists() for path in paths):
+                raise WeightsMissing(f"{self.folder / name}: missing; expected {LAYOUT[name]}")
 
     def clip_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """(N, D), unit length."""
+        """CLIP embeddings of images (N, D), unit length."""
         model, _ = self._clip
-        shape = picture_shape(self.folder / "clip")
+        shape = image_preprocessing(self.folder / "clip")
         return unit(self._batches("clip", images, lambda x: model.get_image_features(x).pooler_output, shape))
 
     def clip_texts(self, texts: Sequence[str]) -> Embeddings:
-        """(N, D), unit length; cut at CLIP's own 77 tokens."""
+        """CLIP embeddings of texts (N, D), unit length; truncated to 77 tokens."""
         model, tokenizer = self._clip
         longest = model.config.text_config.max_position_embeddings
         return unit(self._texts(texts, tokenizer, longest, lambda t: model.get_text_features(**t).pooler_output))
 
     def dino_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """(N, D) of the class token after the last norm, unit length."""
-        model, shape = self._dino, picture_shape(self.folder / "dino")
+        """DINO class tokens (N, D) after the last norm, unit length."""
+        model, shape = self._dino, image_preprocessing(self.folder / "dino")
         return unit(self._batches("dino", images, lambda x: model(x).last_hidden_state[:, 0], shape))
 
     def inception_images(self, images: Sequence[Image.Image]) -> Embeddings:
-        """(N, 2048) of the FID Inception at 299 px, or pooled features of the network that was given; not scaled."""
+        """Inception features (N, 2048) at 299 px, or pooled features of another network; not normalised."""
         if (self.folder / "inception.pth").is_file():
             model = self._inception
-            return self._batches("inception", images, model, Shape(299, (0.5,) * 3, (0.5,) * 3))
-        model, shape = self._features, picture_shape(self.folder / "inception")
+            return self._batches("inception", images, model, ImagePreprocessing(299, (0.5,) * 3, (0.5,) * 3))
+        model, shape = self._features, image_preprocessing(self.folder / "inception")
         return self._batches("inception", images, lambda x: pooled(model(x)), shape)
 
-    def clap_sounds(self, waves: Sequence[NDArray[np.floating]]) -> Embeddings:
-        """(N, D), unit length, of mono 16 kHz sounds."""
+    def clap_audio(self, waves: Sequence[NDArray[np.floating]]) -> Embeddings:
+        """CLAP embeddings of mono 16 kHz audio (N, D), unit length."""
         model, extractor, _ = self._clap
 
         def embed(piece: Sequence[NDArray[np.floating]]) -> torch.Tensor:
             rate = extractor.sampling_rate
-            heard = extractor([at_rate(wave, rate) for wave in piece], sampling_rate=rate, return_tensors="pt")
-            return model.get_audio_features(**heard.to(self.device)).pooler_output
+            inputs = extractor([at_rate(wave, rate) for wave in piece], sampling_rate=rate, return_tensors="pt")
+            return model.get_audio_features(**inputs.to(self.device)).pooler_output
 
         return unit(self._pieces("clap", waves, embed))
 
     def clap_texts(self, texts: Sequence[str]) -> Embeddings:
-        """(N, D), unit length."""
+        """CLAP embeddings of texts (N, D), unit length."""
         model, _, tokenizer = self._clap
-        longest = model.config.text_config.max_position_embeddings - 2  # RoBERTa keeps two positions to itself
+        longest = model.config.text_config.max_position_embeddings - 2  # RoBERTa reserves two positions
         return unit(self._texts(texts, tokenizer, longest, lambda t: model.get_text_features(**t).pooler_output))
 
-    def sound_classes(self, waves: Sequence[NDArray[np.floating]]) -> tuple[Embeddings, Embeddings]:
-        """(N, D) features and (N, K) class probabilities of mono 16 kHz sounds. Classes are not exclusive, as in
-        AudioSet: the probabilities are a softmax over the logits, as published KL figures take them."""
+    def audio_classes(self, waves: Sequence[NDArray[np.floating]]) -> tuple[Embeddings, Embeddings]:
+        """Features (N, D) and class probabilities (N, K) of mono 16 kHz audio.
+
+        The probabilities are a softmax over the logits, as in published KL figures, although AudioSet classes are not
+        exclusive.
+        """
         model, extractor = self._classifier
 
         def classify(piece: Sequence[NDArray[np.floating]]) -> torch.Tensor:
             rate = extractor.sampling_rate
             waves = [at_rate(wave, rate) for wave in piece]
-            heard = extractor(waves, sampling_rate=rate, return_tensors="pt").to(self.device)
-            found = model(**heard, output_hidden_states=True)
-            features = model.audio_spectrogram_transformer.layernorm(found.hidden_states[-1])[:, :2].mean(1)
-            return torch.cat([features, found.logits.softmax(-1)], 1)
+            inputs = extractor(waves, sampling_rate=rate, return_tensors="pt").to(self.device)
+            output = model(**inputs, output_hidden_states=True)
+            features = model.audio_spectrogram_transformer.layernorm(output.hidden_states[-1])[:, :2].mean(1)
+            return torch.cat([features, output.logits.softmax(-1)], 1)
 
         rows = self._pieces("audio classifier", waves, classify)
         return rows[:, : model.config.hidden_size], rows[:, model.config.hidden_size :]
@@ -157,7 +160,7 @@ class Networks:
         return model.eval().requires_grad_(False).to(self.device)
 
     def _batches(
-        self, label: str, images: Sequence[Image.Image], embed: Callable[[Any], Any], shape: Shape
+        self, label: str, images: Sequence[Image.Image], embed: Callable[[Any], Any], shape: ImagePreprocessing
     ) -> Embeddings:
         return self._pieces(label, images, lambda piece: embed(torch.stack([shape(i) for i in piece]).to(self.device)))
 
@@ -179,8 +182,8 @@ class Networks:
         return np.concatenate(rows)
 
 
-class Shape:
-    """Images as a network takes them: resized by PIL, mean and deviation removed."""
+class ImagePreprocessing:
+    """Preprocessing of images for a network: resize with PIL, normalise mean and deviation."""
 
     def __init__(
         self,
@@ -190,7 +193,7 @@ class Shape:
         short: int | None = None,
         resample: Image.Resampling = Image.Resampling.BILINEAR,
     ) -> None:
-        """`short`: the shorter side becomes this, and the middle is cut out; None: squeezed to the square instead."""
+        """short: resize the shorter side to this, then centre crop; None: resize to the square without keeping the ratio."""
         self.size, self.short, self.resample = size, short, resample
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
 
@@ -207,29 +210,29 @@ class Shape:
         return (pixels - self.mean) / self.std
 
 
-def picture_shape(folder: Path) -> Shape:
-    """As the folder's preprocessor_config.json says."""
+def image_preprocessing(folder: Path) -> ImagePreprocessing:
+    """The preprocessing in a folder's preprocessor_config.json. Raises WeightsMissing without it."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
-        raise WeightsMissing(f"{path} is not there: it says how the network wants its pictures")
+        raise WeightsMissing(f"{path}: missing; it defines the preprocessing of images")
     config = json.loads(path.read_text("utf-8"))
-    whole = side_of(config.get("size"))
+    side = side_of(config.get("size"))
     resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
-    about = (config["image_mean"], config["image_std"])
+    normalisation = (config["image_mean"], config["image_std"])
     if config.get("do_center_crop"):
-        return Shape(side_of(config.get("crop_size", whole)), *about, short=whole, resample=resample)
-    return Shape(whole, *about, resample=resample)
+        return ImagePreprocessing(side_of(config.get("crop_size", side)), *normalisation, short=side, resample=resample)
+    return ImagePreprocessing(side, *normalisation, resample=resample)
 
 
 def side_of(size: dict[str, int] | int | None) -> int:
-    """A size as preprocessor_config.json has it: a number, a shortest edge, or height and width."""
+    """Side of a size in preprocessor_config.json: a number, a shortest edge, or height and width."""
     if isinstance(size, dict):
         return size.get("shortest_edge") or size["height"]
     return size or 224
 
 
 def pooled(output: Any) -> torch.Tensor:
-    """(N, D) of whatever a vision model of transformers gives: pooled where it pools, else the mean over places."""
+    """Pooled features (N, D) of a vision model of transformers: its pooler output, or else the mean over positions."""
     if getattr(output, "pooler_output", None) is not None:
         return output.pooler_output.flatten(1)
     hidden = output.last_hidden_state
@@ -237,5 +240,5 @@ def pooled(output: Any) -> torch.Tensor:
 
 
 def at_rate(wave: NDArray[np.floating], rate: int) -> NDArray[np.float32]:
-    """Mono 16 kHz -> another rate."""
+    """Resample mono audio from 16 kHz."""
     return resample(np.asarray(wave, np.float64), SAMPLE_RATE, rate).astype(np.float32)

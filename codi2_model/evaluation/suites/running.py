@@ -12,7 +12,14 @@ from typing import Any
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.checkpoints.registry import checkpoint_folder, load_model, stamp
-from codi2_model.evaluation.answering import Ask, GenerationSettings, answer_all, modalities_of, seed_of, settled
+from codi2_model.evaluation.answering import (
+    GenerationSettings,
+    PromptRequest,
+    answer_all,
+    answer_seed,
+    modalities_of,
+    resolve_settings,
+)
 from codi2_model.evaluation.report.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.statistics import bootstrap_mean
@@ -23,14 +30,16 @@ from codi2_storage.commits.manifests import Writer
 from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 
-VERSION = 1  # raised whenever the same checkpoint and data would get other figures
-SHOWN = 24
-PIECE = 256  # answers made between two visits to the disk
-PREFIX = "published:"  # of the suite's name in the metrics table
+VERSION = 1  # increase it when the same checkpoint and data would get other results
+SHOWN = 24  # requests on the page
+PIECE = 256  # answers generated before they are written to disk
+PREFIX = "published:"  # prefix of the suite's name in `metrics`
 
 
 @dataclass(frozen=True)
 class SuiteResult:
+    """Result of a suite. rows: rows of `metrics`. page: URI of the page."""
+
     checkpoint_id: str
     run_id: str
     rows: list[dict[str, Any]]
@@ -47,30 +56,30 @@ def run_suite(
     seed: int = 0,
     settings: GenerationSettings | None = None,
 ) -> SuiteResult:
-    """Measure a checkpoint by one suite, all of it or `limit` prompts (each suite says of what).
+    """Evaluate a checkpoint on a suite, or on `limit` of its prompts (each suite defines the unit).
 
-    Raises SuiteError where the suite, its data or the model's modality is missing, WeightsMissing for its judges.
+    Raises SuiteError for an unknown suite, missing data, or an unsupported modality; WeightsMissing for missing judges.
     """
-    suite, data, weights = ready(name, data, weights)
+    suite, data, weights = resolve_suite(name, data, weights)
     folder = checkpoint_folder(checkpoint)
     if suite.modality not in modalities_of(folder):
-        raise SuiteError(f"suite {name} asks for {suite.modality}, which this model does not make")
+        raise SuiteError(f"suite {name} needs {suite.modality}, which this model does not generate")
     judges = Networks(weights)
     judges.check(suite.judges)
     store = root if isinstance(root, Store) else Store(root)
-    settings = settled(settings, folder)
-    asked = suite.requests(Path(data), limit, seed)
+    settings = resolve_settings(settings, folder)
+    requests = suite.requests(Path(data), limit, seed)
     checkpoint_id = weights_digest(folder)[:16]
-    keys = [request.key for request in asked]
+    keys = [request.key for request in requests]
     run_id = "evaluate-" + digest([VERSION, name, checkpoint_id, limit, seed, asdict(settings), keys])[:16]
     spool = Spool(cache_home() / "suites" / run_id)
-    make_answers(folder, suite, asked, spool, settings, seed)
+    make_answers(folder, suite, requests, spool, settings, seed)
     answers = Lazy([partial(spool.get, key) for key in keys])
-    there = [spool.there(key) for key in keys]
-    about: dict[str, Any] = {"run_id": run_id, "checkpoint_id": checkpoint_id}
-    figures = [*suite.score(Path(data), asked, answers, judges), *answered(asked, there)]
-    rows = [{**about, **row_of(suite, figure, seed)} for figure in figures]
-    page = write_page(store, run_id, suite, asked, spool, rows)
+    present = [spool.has_answer(key) for key in keys]
+    ids: dict[str, Any] = {"run_id": run_id, "checkpoint_id": checkpoint_id}
+    figures = [*suite.score(Path(data), requests, answers, judges), *answered(requests, present)]
+    rows = [{**ids, **row_of(suite, figure, seed)} for figure in figures]
+    page = write_page(store, run_id, suite, requests, spool, rows)
     config = {"suite": PREFIX + name, "checkpoint": checkpoint_id, "limit": limit, "seed": seed, **asdict(settings)}
     run = {"run_id": run_id, "kind": "evaluation", "status": "finished", "uri": page}
     with Writer(store, run_id, kind="run") as writer:
@@ -79,10 +88,12 @@ def run_suite(
     return SuiteResult(checkpoint_id, run_id, rows, page)
 
 
-def ready(name: str, data: str | Path | None, weights: str | Path | None) -> tuple[Suite, str | Path, str | Path]:
-    """The suite and its folders. Raises SuiteError for a name nobody registered, or a folder that was not given."""
+def resolve_suite(
+    name: str, data: str | Path | None, weights: str | Path | None
+) -> tuple[Suite, str | Path, str | Path]:
+    """The suite and its folders. Raises SuiteError for an unknown suite, or missing options."""
     if name not in suites():
-        raise SuiteError(f"no suite {name!r}: known are short, open, {', '.join(suites())}")
+        raise SuiteError(f"no suite {name!r}; available: short, open, {', '.join(suites())}")
     suite = suites()[name]
     if data is None or weights is None:
         raise SuiteError(f"suite {name} needs --data (its files) and --weights (its judges: {', '.join(suite.judges)})")
@@ -90,55 +101,59 @@ def ready(name: str, data: str | Path | None, weights: str | Path | None) -> tup
 
 
 def medium(content: Sequence[dict[str, Any]] | None, modality: str) -> Any | None:
+    """The first medium of a modality in a reply, or None."""
     return next((part["value"] for part in content or () if part["type"] == modality), None)
 
 
-def answered(asked: Sequence[Request], there: Sequence[bool]) -> list[Figure]:
-    """The share of requests with an answer, by task."""
-    found = []
-    for task in sorted({request.task for request in asked}):
-        shares = [float(is_there) for request, is_there in zip(asked, there, strict=True) if request.task == task]
-        found.append(Figure(task, "answered", value=sum(shares) / len(shares), n=len(shares)))
-    return found
+def answered(requests: Sequence[Request], present: Sequence[bool]) -> list[Figure]:
+    """Share of requests with an answer, by task."""
+    figures = []
+    for task in sorted({request.task for request in requests}):
+        shares = [
+            float(is_present) for request, is_present in zip(requests, present, strict=True) if request.task == task
+        ]
+        figures.append(Figure(task, "answered", value=sum(shares) / len(shares), n=len(shares)))
+    return figures
 
 
 def make_answers(
-    folder: Path, suite: Suite, asked: Sequence[Request], spool: Spool, settings: GenerationSettings, seed: int
+    folder: Path, suite: Suite, requests: Sequence[Request], spool: Spool, settings: GenerationSettings, seed: int
 ) -> None:
-    """Answer what the spool lacks, piece by piece; the model is loaded only if there is any."""
-    todo = [request for request in asked if not spool.has(request.key)]
+    """Answer the requests that are missing in the spool, piece by piece. Loads the model only if there are any."""
+    todo = [request for request in requests if not spool.has(request.key)]
     if not todo:
         return
     model, processor = load_model(folder)
     for start in range(0, len(todo), PIECE):
         piece = todo[start : start + PIECE]
         label = f"{suite.name}, {start:,} of {len(todo):,} done" if len(todo) > PIECE else suite.name
-        asks = [Ask(r.key, r.prompt, (suite.modality,), seed_of(seed, r.key)) for r in piece]
-        contents, failures = answer_all(model, processor, asks, settings, label)
+        prompts = [PromptRequest(r.key, r.prompt, (suite.modality,), answer_seed(seed, r.key)) for r in piece]
+        contents, failures = answer_all(model, processor, prompts, settings, label)
         for request in piece:
             spool.put(request.key, medium(contents.get(request.key), suite.modality), failures.get(request.key, ""))
 
 
 def row_of(suite: Suite, figure: Figure, seed: int) -> dict[str, Any]:
-    about: dict[str, Any] = {"suite": PREFIX + suite.name, "task": figure.task, "split": "test"}
-    about |= {"metric": figure.metric, "baseline": figure.baseline}
+    """The row of `metrics` of a figure."""
+    row: dict[str, Any] = {"suite": PREFIX + suite.name, "task": figure.task, "split": "test"}
+    row |= {"metric": figure.metric, "baseline": figure.baseline}
     if figure.scores is None:
-        return {**about, "value": figure.value, "low": None, "high": None, "n": figure.n}
-    found = bootstrap_mean([figure.scores[group] for group in sorted(figure.scores)], seed)
-    return {**about, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        return {**row, "value": figure.value, "low": None, "high": None, "n": figure.n}
+    estimate = bootstrap_mean([figure.scores[group] for group in sorted(figure.scores)], seed)
+    return {**row, "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
 
 
 def write_page(
     store: Store,
     run_id: str,
     suite: Suite,
-    asked: Sequence[Request],
+    requests: Sequence[Request],
     spool: Spool,
     rows: list[dict[str, Any]],
 ) -> str:
-    """The first requests with their answers, the figures above them. Returns the page's URI."""
+    """Write a page with the figures and the first requests with answers. Returns its URI."""
     items = []
-    for request in asked[:SHOWN]:
+    for request in requests[:SHOWN]:
         value = spool.get(request.key)
         output = [] if value is None else [{"type": suite.modality, "value": value}]
         note = spool.reason(request.key)

@@ -12,7 +12,7 @@ import torch
 from codi2_model.generation.batch_state import Rows
 from codi2_model.generation.decode_loop import Medium, Reply
 from codi2_model.generation.events import MediumBegun, TextDelta
-from codi2_model.generation.streaming import Teller
+from codi2_model.generation.streaming import ReplyStreamer
 from codi2_model.serving.openai.chat_response import Finished
 from codi2_model.serving.openai.protocol import RequestError
 from codi2_model.serving.openai.stop_sequences import StopFilter
@@ -30,7 +30,7 @@ class BatchRow:
     turn: ActiveRequest
     writer: RowWriter
     number: int
-    teller: Teller
+    teller: ReplyStreamer
     cutter: StopFilter
 
     @property
@@ -40,7 +40,7 @@ class BatchRow:
 
     def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
         """The new events of the reply, up to the stop sequence."""
-        for event in self.teller.news():
+        for event in self.teller.new_items():
             text = self.cutter.take(event.text) if isinstance(event, TextDelta) else self.cutter.flush()
             if text:
                 yield TextDelta(text)
@@ -98,7 +98,7 @@ class ContinuousBatch:
         slots = self.processor.config.feature_tokens
         for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
             cutter = StopFilter(turn.request.settings.stop)
-            self.rows.append(BatchRow(turn, writer, number, Teller(self.processor, reply, slots), cutter))
+            self.rows.append(BatchRow(turn, writer, number, ReplyStreamer(self.processor, reply, slots), cutter))
 
     def step(self) -> None:
         """Generate one token of every reply and send its events. Complete and cancelled replies leave the batch."""
@@ -144,7 +144,7 @@ class ContinuousBatch:
         cached = 0
         if turn.session is not None:
             if not row.cutter.stopped:  # otherwise the cache has tokens after the stop sequence
-                turn.session.wrote(reply)
+                turn.session.commit(reply)
             cached = turn.prompt_tokens - turn.session.tokens_read
         written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
         cut = reply.text_tokens >= turn.request.settings.max_tokens and not row.cutter.stopped

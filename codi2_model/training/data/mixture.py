@@ -1,9 +1,9 @@
-"""Which sample comes next: a mixture of tasks in an order that the seed alone decides.
+"""Task mixture and data loader: a reproducible order of samples that depends only on the seed.
 
-- the order is that of the whole run, not of a worker: each rank takes every `world`-th sample of a batch, so the number
-  of workers and of micro-batches changes who computes a sample and when, never which samples make a step;
-- every task is walked in shuffled epochs: no sample comes twice before all came once;
-- the state is a few counters, taken with the batch that was handed out (batches prepared ahead do not count).
+- The order belongs to the run and not to a worker: each rank takes every `world`-th sample of a batch. The number of
+  workers and micro-batches does not change which samples form a step.
+- Each task is read in shuffled epochs: a sample repeats only after all samples of the task were drawn.
+- The state is a few counters, as of the last batch returned; batches prepared ahead do not count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Sample `index` of a task; `number` counts all draws of the run, for random choices that belong to this draw."""
+    """Sample `index` of a task. `number` counts all draws of the run and seeds the random choices of this draw."""
 
     task: str
     index: int
@@ -32,9 +32,10 @@ class Draw:
 
 
 class Mixture:
-    """Endless draws. `sizes`: task -> samples it has; `weights`: task -> share (tasks without samples are left out).
+    """Endless sequence of draws.
 
-    early: other weights for the first so many draws.
+    sizes: task -> number of samples. weights: task -> weight; tasks without samples are left out.
+    early: (number of first draws, their weights). Raises ValueError if no task has samples.
     """
 
     def __init__(
@@ -58,26 +59,26 @@ class Mixture:
         self._block: tuple[int, np.ndarray] = (-1, np.zeros(0))
 
     def take(self, count: int) -> list[Draw]:
-        """The next `count` draws, the same however many are taken at a time."""
+        """The next `count` draws. The sequence does not depend on how many are taken at a time."""
         draws = []
         for number in range(self._drawn, self._drawn + count):
             task = self.tasks[self._pick(number)]
-            epoch, place = divmod(self._taken[task], self.sizes[task])
-            draws.append(Draw(task, int(self._order(task, epoch)[place]), number))
+            epoch, position = divmod(self._taken[task], self.sizes[task])
+            draws.append(Draw(task, int(self._order(task, epoch)[position]), number))
             self._taken[task] += 1
         self._drawn += count
         return draws
 
     def _pick(self, number: int) -> int:
-        """The task of a draw. Random numbers come in blocks, since a random generator for each draw would cost too much."""
-        block, place = divmod(number, BLOCK)
+        """The task of a draw. Random numbers are drawn in blocks: one generator per draw would be slow."""
+        block, position = divmod(number, BLOCK)
         if self._block[0] != block:
             self._block = (block, np.random.default_rng([self.seed, block]).random(BLOCK))
         limits = self.early_limits if number < self.early else self.limits
-        return int(np.searchsorted(limits, self._block[1][place], side="right"))
+        return int(np.searchsorted(limits, self._block[1][position], side="right"))
 
     def _limits(self, weights: Mapping[str, float]) -> np.ndarray:
-        """Where the shares of the tasks end in [0, 1]. Raises ValueError where none of them has samples."""
+        """Upper limits of the tasks' shares in [0, 1]. Raises ValueError if no task has samples."""
         shares = np.cumsum([weights.get(task, 0.0) for task in self.tasks])
         if not shares[-1]:
             raise ValueError(f"no samples for any of the tasks {', '.join(sorted(weights))}")
@@ -93,26 +94,26 @@ class Mixture:
         return {"drawn": self._drawn, "taken": dict(self._taken), "sizes": dict(self.sizes), "seed": self.seed}
 
     def load_state_dict(self, state: State) -> None:
-        """Raises ValueError if the state is of other data or another seed."""
+        """Load a state. Raises ValueError if it belongs to other data or another seed."""
         if state["sizes"] != self.sizes or state["seed"] != self.seed:
             raise ValueError(
-                f"the loader's state is of {state['sizes']}, seed {state['seed']}; this run has {self.sizes}, {self.seed}"
+                f"the saved state of the loader has samples {state['sizes']} and seed {state['seed']}; this run has {self.sizes} and {self.seed}"
             )
         self._drawn, self._taken = state["drawn"], dict(state["taken"])
 
 
 class StepBatches(NamedTuple, Generic[Batch]):
-    """The micro-batches of an optimiser step: one rank's shares, and the draws of all ranks."""
+    """An optimiser step: the micro-batches of one rank, and the draws of all ranks."""
 
     batches: list[Batch]
     draws: list[Draw]
 
 
 class Loader(Generic[Batch]):
-    """Steps of a mixture, prepared by `workers` threads ahead of their use: one rank's share of each.
+    """Loads one rank's share of each step of a mixture, ahead of use in `workers` threads (0: in the caller).
 
-    A step is cut into `accumulation` micro-batches of `batch_size` samples. With `length` (of a draw) those of like lengths go
-    together, so that little of a micro-batch is padding.
+    A step consists of `accumulation` micro-batches of `batch_size` samples. With `length` (tokens of a draw), samples of
+    similar length share a micro-batch, to reduce padding. Raises ValueError if `world` does not divide `batch_size`.
     """
 
     def __init__(
@@ -126,7 +127,9 @@ class Loader(Generic[Batch]):
         length: Callable[[Draw], int] | None = None,
     ) -> None:
         if batch_size % world:
-            raise ValueError(f"a batch of {batch_size} cannot be shared by {world} workers")
+            raise ValueError(
+                f"batch size {batch_size} is not divisible by {world} workers; change batch_size, accumulation or the number of workers"
+            )
         self.mixture, self.load, self.batch_size = mixture, load, batch_size
         self.rank, self.world, self.ahead = rank, world, workers + 1
         self.length = length
@@ -135,7 +138,7 @@ class Loader(Generic[Batch]):
         self._state = mixture.state_dict()
 
     def step(self, accumulation: int = 1) -> StepBatches[Batch]:
-        """The next optimiser step; `accumulation` is the same for all steps of a loader."""
+        """Load the next optimiser step. `accumulation` must be the same for all steps of a loader."""
         if self._pool is None:
             draws, cuts = self._cut(accumulation)
             self._state = self.mixture.state_dict()
@@ -148,7 +151,7 @@ class Loader(Generic[Batch]):
         return StepBatches([future.result() for future in futures], draws)
 
     def _cut(self, accumulation: int) -> tuple[list[Draw], list[list[Draw]]]:
-        """The draws of the next step, and this rank's share of each of its micro-batches."""
+        """The draws of the next step, and this rank's share of each micro-batch."""
         draws = self.mixture.take(self.batch_size * accumulation)
         if self.length is not None and accumulation > 1:
             draws.sort(key=self.length)
@@ -156,7 +159,7 @@ class Loader(Generic[Batch]):
         return draws, [draws[start : start + self.batch_size][self.rank :: self.world] for start in starts]
 
     def state_dict(self) -> State:
-        """The state after the last step that `step` gave."""
+        """The state after the last step that `step` returned."""
         return self._state
 
     def load_state_dict(self, state: State) -> None:
@@ -165,5 +168,6 @@ class Loader(Generic[Batch]):
         self._state = state
 
     def close(self) -> None:
+        """Stop the threads and drop batches that were prepared ahead."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

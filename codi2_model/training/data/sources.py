@@ -1,8 +1,8 @@
-"""What each stage reads out of the shards: captioned media, media to draw, whole conversations.
+"""Batches of the training stages: captioned media (align), decoder targets (decoders), conversations (mllm).
 
-Each source has `sizes` (task -> number of items) and `load(draws)` that makes a CPU batch; loading the same draws gives
-the same batch, whichever thread does it. What a loss draws at random comes from seeds of the draws, and what it is divided
-by from a count over them, so that neither depends on how a step is cut into batches.
+Each source has `sizes` (task -> number of items) and `load(draws)`, which builds a CPU batch. Equal draws give equal
+batches in any thread. Noise of the losses is seeded by the draws, and losses are divided by counts over the draws, so
+neither depends on how a step is split into batches.
 """
 
 from __future__ import annotations
@@ -19,59 +19,63 @@ from numpy.typing import NDArray
 
 from codi2_datasets.formats.sample import Part, Sample
 from codi2_model.config import MODALITIES
+from codi2_model.modules.batch import CoDi2Batch
+from codi2_model.modules.conversation_layout import ConversationPart, MediumPosition, reference_indices
 from codi2_model.modules.losses import NO_LOSS
-from codi2_model.processor import CoDi2Batch, CoDi2Processor, Medium, references_of
-from codi2_model.processor import Part as ProcessorPart
+from codi2_model.processor import CoDi2Processor
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import MediaCache, Record, ShardSet
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A medium in a shard."""
+class ShardMedium:
+    """A medium of a sample in a shard."""
 
     record: Record
     part: Part
 
 
 @dataclass(slots=True)
-class Captioned:
-    place: Place
+class CaptionedMedium:
+    """A medium with all its captions."""
+
+    medium: ShardMedium
     captions: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A medium for a decoder to draw, the source of the edit that makes it, if there is one, and the numbers of its captions."""
+class DecoderTarget:
+    """A medium that a decoder is trained to generate, the source of its edit (if any), and the numbers of its captions."""
 
-    place: Place
+    medium: ShardMedium
     reference: Part | None
     captions: list[int]
 
 
-def _processor_part(part: Part, message: int, role: str) -> ProcessorPart:
-    """The processor's view of a part; `value` leads back to it."""
-    return ProcessorPart(part.type, "", part, message, role, part.icl_role or "", part.target, False)
+def _conversation_part(part: Part, message: int, role: str) -> ConversationPart:
+    """The part as the processor represents it; its `value` is the sample's part."""
+    return ConversationPart(part.type, "", part, message, role, part.icl_role or "", part.target, False)
 
 
 def noise_seed(seed: int, draw: Draw, number: int = 0) -> int:
-    """The seed of what the losses of a draw's target draw at random."""
+    """Seed of the noise that the losses use for target `number` of a draw."""
     return int(np.random.SeedSequence([seed, draw.number, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def media_parts(sample: Sample) -> list[Part]:
+    """Image, audio and video parts of a sample."""
     return [part for part in sample.parts() if part.type in MODALITIES]
 
 
 def caption_of(sample: Sample) -> str:
-    """The words that go with a sample's one medium: what the other side of the conversation said."""
-    spoken = {role: " ".join(p.text for p in _content(sample, role) if p.text) for role in ("user", "assistant")}
-    drawn = any(part.type != "text" for part in _content(sample, "assistant"))
-    return (spoken["user"] if drawn else spoken["assistant"]).strip()
+    """Caption of a sample with one medium: the text of the role that does not send the medium."""
+    texts = {role: " ".join(p.text for p in _content(sample, role) if p.text) for role in ("user", "assistant")}
+    generated = any(part.type != "text" for part in _content(sample, "assistant"))
+    return (texts["user"] if generated else texts["assistant"]).strip()
 
 
 def caption_number(caption: str) -> int:
-    """A 63-bit name for a caption: media with equal captions are no negatives of each other."""
+    """A 63-bit hash of a caption: media with equal captions are not negatives of each other."""
     return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest()) >> 1
 
 
@@ -80,47 +84,55 @@ def _content(sample: Sample, role: str) -> list[Part]:
 
 
 class CaptionedMedia:
-    """(medium, caption) pairs of tasks whose samples hold one medium; every medium once, with all its captions."""
+    """(medium, caption) pairs of the stage `align`, from samples with one medium; each medium once, with all its captions."""
 
     def __init__(
-        self, shards: ShardSet, cache: MediaCache, words: CoDi2Processor, tasks: Iterable[str], split: str, seed: int
+        self,
+        shards: ShardSet,
+        cache: MediaCache,
+        processor: CoDi2Processor,
+        tasks: Iterable[str],
+        split: str,
+        seed: int,
     ) -> None:
-        self.cache, self.words, self.seed = cache, words, seed
-        self.items: dict[str, list[Captioned]] = {}
+        self.cache, self.processor, self.seed = cache, processor, seed
+        self.items: dict[str, list[CaptionedMedium]] = {}
         for task in sorted(tasks):
-            by_asset: dict[str, Captioned] = {}
+            by_asset: dict[str, CaptionedMedium] = {}
             for record in shards.get(task, split):
                 sample = shards.sample(record)
                 parts, caption = media_parts(sample), caption_of(sample)
                 if len(parts) == 1 and caption:
                     asset = parts[0].asset_id or f"{record.key}/{parts[0].part}"
-                    by_asset.setdefault(asset, Captioned(Place(record, parts[0]), [])).captions.append(caption)
+                    medium = CaptionedMedium(ShardMedium(record, parts[0]), [])
+                    by_asset.setdefault(asset, medium).captions.append(caption)
             if by_asset:
                 self.items[task] = list(by_asset.values())
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
-        present = {item.place.part.type for items in self.items.values() for item in items}
+        present = {item.medium.part.type for items in self.items.values() for item in items}
         self.modalities: list[str] = [modality for modality in MODALITIES if modality in present]
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media (N, C, H, W), ids and mask (N, L), groups (N,): equal where the captions are."""
-        found: dict[str, list[tuple[Place, str]]] = {}
+        """modality -> media (N, C, H, W), ids and mask (N, L), groups (N,): equal numbers for equal captions."""
+        pairs: dict[str, list[tuple[ShardMedium, str]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
             caption = item.captions[np.random.default_rng([self.seed, draw.number]).integers(len(item.captions))]
-            found.setdefault(item.place.part.type, []).append((item.place, caption))
-        return {modality: self.collate(modality, found[modality]) for modality in self.modalities if modality in found}
+            pairs.setdefault(item.medium.part.type, []).append((item.medium, caption))
+        return {modality: self.collate(modality, pairs[modality]) for modality in self.modalities if modality in pairs}
 
-    def collate(self, modality: str, pairs: Sequence[tuple[Place, str]]) -> dict[str, torch.Tensor]:
+    def collate(self, modality: str, pairs: Sequence[tuple[ShardMedium, str]]) -> dict[str, torch.Tensor]:
+        """Stack (medium, caption) pairs of one modality."""
         captions = [caption for _, caption in pairs]
-        ids, mask = self.words.encode_captions(captions)
-        media = torch.stack([self.cache.get(place.record, place.part) for place, _ in pairs])
+        ids, mask = self.processor.encode_captions(captions)
+        media = torch.stack([self.cache.get(medium.record, medium.part) for medium, _ in pairs])
         return {"media": media, "ids": ids, "mask": mask, "groups": torch.tensor([caption_number(c) for c in captions])}
 
 
-class DrawnMedia:
-    """Media that decoders learn to draw: the targets of samples, or of samples without any, all media that they hold.
+class DecoderMedia:
+    """Targets of the stage `decoders`: the target media of samples, or all media of samples without target media.
 
-    from_captions: the share of the media described by a caption that are drawn from it instead of from their own features.
+    from_captions: fraction of the captioned media that are generated from a caption instead of their own features.
     """
 
     def __init__(
@@ -135,50 +147,56 @@ class DrawnMedia:
     ) -> None:
         self.cache, self.seed, self.from_captions = cache, seed, from_captions
         numbers: dict[str, int] = {}
-        self.items: dict[str, list[Drawn]] = {}
+        self.items: dict[str, list[DecoderTarget]] = {}
         for task in sorted(tasks):
-            seen: dict[tuple[str, str | None], Drawn] = {}
+            unique: dict[tuple[str, str | None], DecoderTarget] = {}
             for record in shards.get(task, split):
                 sample = shards.sample(record)
-                drawn = drawn_parts(sample, use_reference)
+                targets = target_parts(sample, use_reference)
                 caption = caption_of(sample) if from_captions and len(media_parts(sample)) == 1 else ""
-                for part, reference in drawn:
+                for part, reference in targets:
                     key = (part.asset_id or f"{record.key}/{part.part}", reference.asset_id if reference else None)
-                    item = seen.setdefault(key, Drawn(Place(record, part), reference, []))
+                    item = unique.setdefault(key, DecoderTarget(ShardMedium(record, part), reference, []))
                     if caption:
                         item.captions.append(numbers.setdefault(caption, len(numbers)))
-            if seen:
-                self.items[task] = list(seen.values())
+            if unique:
+                self.items[task] = list(unique.values())
         self.captions = list(numbers)
-        """All captions, each once."""
+        """All distinct captions."""
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media and references (N, C, H, W), present (N,) bool: whether there is a reference, seeds (N,), captions
-        (N,): the number of the caption to draw from, -1 for the medium's own features."""
-        found: dict[str, list[tuple[Drawn, int, int]]] = {}
+        """modality -> media and references (N, C, H, W), present (N,) bool, seeds (N,), captions (N,).
+
+        present: whether there is a reference. captions: number of the caption to generate from, -1 for the medium's own
+        features.
+        """
+        rows: dict[str, list[tuple[DecoderTarget, int, int]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
             row = (item, noise_seed(self.seed, draw), self._caption(item, draw))
-            found.setdefault(item.place.part.type, []).append(row)
+            rows.setdefault(item.medium.part.type, []).append(row)
         return {
-            modality: self.collate(*zip(*found[modality], strict=True)) for modality in MODALITIES if modality in found
+            modality: self.collate(*zip(*rows[modality], strict=True)) for modality in MODALITIES if modality in rows
         }
 
-    def _caption(self, item: Drawn, draw: Draw) -> int:
+    def _caption(self, item: DecoderTarget, draw: Draw) -> int:
         if not item.captions:
             return -1
         random = np.random.default_rng([self.seed, draw.number])
         return item.captions[random.integers(len(item.captions))] if random.random() < self.from_captions else -1
 
     def counts(self, draws: Sequence[Draw]) -> dict[str, float]:
-        """modality -> media."""
-        return dict(Counter(self.items[draw.task][draw.index].place.part.type for draw in draws))
+        """modality -> number of media."""
+        return dict(Counter(self.items[draw.task][draw.index].medium.part.type for draw in draws))
 
-    def collate(self, items: Sequence[Drawn], seeds: Sequence[int], captions: Sequence[int]) -> dict[str, torch.Tensor]:
-        media = torch.stack([self.cache.get(item.place.record, item.place.part) for item in items])
+    def collate(
+        self, items: Sequence[DecoderTarget], seeds: Sequence[int], captions: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        """Stack targets of one modality."""
+        media = torch.stack([self.cache.get(item.medium.record, item.medium.part) for item in items])
         references = [
-            torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.place.record, item.reference)
+            torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.medium.record, item.reference)
             for item in items
         ]
         present = torch.tensor([item.reference is not None for item in items])
@@ -186,10 +204,10 @@ class DrawnMedia:
         return {"media": media, "references": torch.stack(references), "present": present, **numbers}
 
 
-def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:
-    """(medium, reference) of a sample; the reference is found as the processor finds it."""
+def target_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:
+    """(target, reference) pairs of a sample; references are chosen as in the processor."""
     parts = [
-        Medium(_processor_part(part, number, message.role), position)
+        MediumPosition(_conversation_part(part, number, message.role), position)
         for position, (number, message, part) in enumerate(
             (number, message, part)
             for number, message in enumerate(sample.messages)
@@ -198,23 +216,24 @@ def drawn_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | 
         )
     ]
     targets = [medium for medium in parts if medium.part.target]
-    drawn: list[tuple[Part, Part | None]] = []
+    pairs: list[tuple[Part, Part | None]] = []
     for medium in targets or parts:
         same = [other for other in parts if other.part.modality == medium.part.modality]
-        found = references_of(same, medium) if use_reference and targets else []
-        drawn.append((medium.part.value, same[found[0]].part.value if found else None))
-    return drawn
+        references = reference_indices(same, medium) if use_reference and targets else []
+        pairs.append((medium.part.value, same[references[0]].part.value if references else None))
+    return pairs
 
 
 class PreparedProcessor(CoDi2Processor):
-    """The processor, for media that the cache already made into tensors."""
+    """Processor for media that are tensors already."""
 
     def medium(self, modality: str, value: Any) -> torch.Tensor:
+        """Return the tensor unchanged."""
         return value
 
 
 class Conversations:
-    """Whole samples, as the model's forward takes them; `packed`: several to a row."""
+    """Whole conversations of the stage `mllm`, as batches for the model's forward. packed: several samples per row."""
 
     def __init__(
         self,
@@ -230,11 +249,10 @@ class Conversations:
         self.processor = PreparedProcessor(processor.config, processor.tokenizer, processor.text_tokenizer)
         self.records = {task: shards.get(task, split) for task in sorted(tasks) if shards.get(task, split)}
         self.sizes: Mapping[str, int] = {task: len(records) for task, records in self.records.items()}
-        self._known = {task: np.full((n, 3), -1, np.int32) for task, n in self.sizes.items()}
+        self._lengths = {task: np.full((n, 3), -1, np.int32) for task, n in self.sizes.items()}
 
     def load(self, draws: Sequence[Draw]) -> CoDi2Batch:
-        """The batch, with `seeds`: modality -> a seed for the noise of each of its targets, and `assets`: modality -> the asset
-        of each of its media."""
+        """A batch, with `seeds` (modality -> noise seed of each target) and `assets` (modality -> asset id of each medium)."""
         samples = [self.sample(draw.task, draw.index) for draw in draws]
         names = [self.records[draw.task][draw.index].key for draw in draws]
         batch = self.processor(samples, training=True, sample_ids=names, packed=self.packed)
@@ -248,32 +266,32 @@ class Conversations:
         return batch
 
     def length(self, draw: Draw) -> int:
-        """Tokens of a draw's sample."""
-        return int(self._measured(draw)[0])
+        """Number of tokens of a draw."""
+        return int(self._sample_lengths(draw)[0])
 
     def count(self, draws: Sequence[Draw]) -> tuple[int, int]:
-        """Tokens with a label, and target media, of all the draws."""
-        found = np.array([self._measured(draw) for draw in draws]).reshape(-1, 3).sum(axis=0, dtype=np.int64)
-        return int(found[1]), int(found[2])
+        """(labelled tokens, target media) summed over draws."""
+        totals = np.array([self._sample_lengths(draw) for draw in draws]).reshape(-1, 3).sum(axis=0, dtype=np.int64)
+        return int(totals[1]), int(totals[2])
 
-    def _measured(self, draw: Draw) -> NDArray[np.int32]:
-        """Of a draw's sample: tokens, tokens with a label, target media. It is laid out once."""
-        known = self._known[draw.task]
-        if known[draw.index, 0] < 0:
+    def _sample_lengths(self, draw: Draw) -> NDArray[np.int32]:
+        """(tokens, labelled tokens, target media) of a draw, computed once per sample."""
+        lengths = self._lengths[draw.task]
+        if lengths[draw.index, 0] < 0:
             record = self.records[draw.task][draw.index]
             layout = self.processor.layout(self.messages(self.shards.sample(record), lambda part: None), record.key)
             labelled = sum(label != NO_LOSS for label in layout.labels[1:])
-            known[draw.index] = len(layout.ids), labelled, sum(medium.part.target for medium in layout.media)
-        return known[draw.index]
+            lengths[draw.index] = len(layout.ids), labelled, sum(medium.part.target for medium in layout.media)
+        return lengths[draw.index]
 
     def sample(self, task: str, index: int) -> list[dict[str, Any]]:
-        """Messages whose media parts carry their tensor as `value`."""
+        """Messages of a sample, with tensors as `value` of the media parts."""
         record = self.records[task][index]
         return self.messages(self.shards.sample(record), lambda part: self.cache.get(record, part))
 
     @staticmethod
     def messages(sample: Sample, value: Callable[[Part], Any]) -> list[dict[str, Any]]:
-        """A sample as the processor takes it; `value` gives what stands for a medium."""
+        """Messages of a sample as the processor takes them. `value`: function that returns the value of a media part."""
         messages: list[dict[str, Any]] = []
         for message in sample.messages:
             content: list[dict[str, Any]] = []
@@ -281,12 +299,12 @@ class Conversations:
                 if part.type == "text":
                     content.append({"type": "text", "text": part.text, "target": part.target})
                 else:
-                    about = {
+                    fields = {
                         "type": part.type,
                         "icl_role": part.icl_role,
                         "target": part.target,
                         "asset": part.asset_id,
                     }
-                    content.append({**about, "value": value(part)})
+                    content.append({**fields, "value": value(part)})
             messages.append({"role": message.role, "content": content})
         return messages

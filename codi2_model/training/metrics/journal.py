@@ -1,8 +1,8 @@
-"""What a run tells about itself: rows in metrics.jsonl, a line of progress, and the plot of both.
+"""Metrics of a run: rows in metrics.jsonl, TensorBoard scalars and progress messages.
 
 Rows: {"stage", "step", "split": "train" | "validation", losses and scores by name, "lr", "data_wait", "seconds"}.
-`seconds` (wall time since the row before) and `data_wait` (its share spent waiting for samples) are the only values
-that a rerun does not repeat.
+`seconds` (wall time since the previous row) and `data_wait` (the fraction of it spent waiting for samples) are the only
+values that differ between two equal runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNREPEATABLE = ("seconds", "data_wait")
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of a metrics file; a last line that a kill cut off is left out."""
+    """Rows of a metrics file, without a last line that is incomplete after a kill."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -34,7 +34,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 class Journal:
-    """Appends rows and prints progress. Only rank 0 keeps one that writes."""
+    """Writes metrics and prints progress. `path`: metrics.jsonl on rank 0; None on other ranks, which write nothing."""
 
     def __init__(
         self,
@@ -45,19 +45,20 @@ class Journal:
     ) -> None:
         self.path, self.on_metrics, self.quiet = path, on_metrics, quiet
         self.board = board if path is not None else None
-        self._said = 0.0
+        self._last_printed = 0.0
 
     def rewind(self, stage: str, step: int) -> None:
-        """Drop rows past a step, which a resumed run will write again."""
+        """Remove rows after a step, which a resumed run writes again."""
         if self.path is None:
             return
-        here = (STAGES.index(stage), step)
-        kept = [row for row in read_rows(self.path) if (STAGES.index(row["stage"]), row["step"]) <= here]
+        end = (STAGES.index(stage), step)
+        kept = [row for row in read_rows(self.path) if (STAGES.index(row["stage"]), row["step"]) <= end]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         if self.board is not None:
             self.board.rewrite(kept)
 
     def write(self, row: Row) -> None:
+        """Append a row to the file and to TensorBoard, and pass it to `on_metrics`."""
         if self.path is None:
             return
         with open(self.path, "a", encoding="utf-8") as file:
@@ -67,17 +68,18 @@ class Journal:
         if self.on_metrics is not None:
             self.on_metrics(row)
 
-    def say(self, text: str, every: float = 0.0) -> None:
-        """Print to stderr; with `every`, only if that many seconds passed since the last such line."""
+    def print(self, text: str, every: float = 0.0) -> None:
+        """Print to stderr; with `every`, only if that many seconds have passed since the last message."""
         if self.path is None or self.quiet:
             return
         now = time.monotonic()
-        if every and now - self._said < every:
+        if every and now - self._last_printed < every:
             return
-        self._said = now
+        self._last_printed = now
         print(text, file=sys.stderr, flush=True)
 
 
 def losses_text(row: Row) -> str:
+    """Losses and scores of a row for a progress message: 'loss 1.234 tokens 0.5'."""
     hidden = ("stage", "step", "split", "lr", "n", "grad_norm", *UNREPEATABLE)
     return " ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in hidden and isinstance(v, int | float))

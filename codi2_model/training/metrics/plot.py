@@ -1,4 +1,4 @@
-"""loss.png: one panel a stage, one line a loss; dots are the validation split."""
+"""Plot of the losses, `loss.png`: one panel per stage, one line per loss, dots for the validation split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOT_LOSSES = ("stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm
 
 
 def plot_losses(metrics: Path, out: Path) -> Path:
-    """Draw the losses of a metrics file. Raises ValueError if it holds no rows."""
+    """Plot the losses of a metrics file. Raises ValueError if it has no rows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -22,10 +22,10 @@ def plot_losses(metrics: Path, out: Path) -> Path:
         raise ValueError(f"{metrics}: no rows to plot")
     figure = Figure(figsize=(5.0 * len(stages), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for place, stage in enumerate(stages):
-        panel = figure.add_subplot(1, len(stages), place + 1, title=stage, xlabel="step")
+    for column, stage in enumerate(stages):
+        panel = figure.add_subplot(1, len(stages), column + 1, title=stage, xlabel="step")
         _lines(panel, [row for row in rows if row["stage"] == stage])
-        panel.set_ylabel("loss" if place == 0 else "")
+        panel.set_ylabel("loss" if column == 0 else "")
         panel.grid(alpha=0.3)
     with replacing(out) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
@@ -33,7 +33,7 @@ def plot_losses(metrics: Path, out: Path) -> Path:
 
 
 def _lines(panel: object, rows: list[Row]) -> None:
-    names: dict[str, None] = {}  # in order of first sight
+    names: dict[str, None] = {}  # in order of first appearance
     for row in rows:
         if row["split"] == "train":
             names.update(dict.fromkeys(k for k, v in row.items() if k not in NOT_LOSSES and isinstance(v, float)))

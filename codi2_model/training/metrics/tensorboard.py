@@ -1,15 +1,15 @@
-"""The rows of a run as TensorBoard's scalars: STAGE/SPLIT/NAME over the steps of the stage."""
+"""TensorBoard output: metrics of a run as scalars STAGE/SPLIT/NAME over the steps of the stage."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-STILL = ("stage", "step", "split", "n")
+NOT_SCALARS = ("stage", "step", "split", "n")
 
 
 class Board:
-    """Writes into `folder`; a machine without tensorboardX trains as well, and then `writing` is False."""
+    """Writes TensorBoard events into `folder`. Without tensorboardX, `writing` is False and nothing is written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -22,13 +22,14 @@ class Board:
             self.writing = False
 
     def rewrite(self, rows: list[dict[str, Any]]) -> None:
-        """Begin again with the rows that a resumed run keeps."""
+        """Replace all events by those of the rows that a resumed run keeps."""
         for old in self.folder.glob("events.*"):
             old.unlink()
         for row in rows:
             self.write(row)
 
     def write(self, row: dict[str, Any]) -> None:
+        """Write the scalars of a row."""
         if not self.writing:
             return
         if self._writer is None:
@@ -36,10 +37,11 @@ class Board:
 
             self._writer = SummaryWriter(str(self.folder), flush_secs=10)
         for name, value in row.items():
-            if name not in STILL and isinstance(value, int | float):
+            if name not in NOT_SCALARS and isinstance(value, int | float):
                 self._writer.add_scalar(f"{row['stage']}/{row['split']}/{name}", value, row["step"])
 
     def close(self) -> None:
+        """Flush and close the writer."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

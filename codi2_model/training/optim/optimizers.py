@@ -1,7 +1,8 @@
-"""The optimisers of training: AdamW, or Muon for the matrices of hidden layers with AdamW for the rest.
+"""Optimisers of training: AdamW, or Muon for the matrices of hidden layers with AdamW for all other parameters.
 
-Muon (Jordan et al. 2024; torch.optim.Muon) orthogonalises the momentum of a matrix, which learns more from a sample than
-AdamW; its update has the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training"), so one learning rate fits both.
+Muon (Jordan et al. 2024; torch.optim.Muon) orthogonalises the momentum of a matrix and needs fewer samples than AdamW.
+Its update is scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training"), so both use one learning
+rate.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BETAS = (0.9, 0.95)
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of an optimiser."""
+    """Interface that the training loop uses."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]: ...
@@ -29,7 +30,7 @@ class Optimizer(Protocol):
 
 
 class MuonAdamW:
-    """Two optimisers, each with parameters of its own, that step together."""
+    """Muon and AdamW for disjoint sets of parameters, used as one optimiser."""
 
     def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
         self.parts: dict[str, torch.optim.Optimizer] = {"muon": muon, "adamw": adamw}
@@ -55,7 +56,7 @@ class MuonAdamW:
 
 
 def make_optimizer(modules: Iterable[nn.Module], config: StageConfig, device: torch.device) -> Optimizer:
-    """The optimiser of what modules hold, as the config of a stage says."""
+    """The optimiser of the trainable parameters of modules, as configured in the stage."""
     modules = list(modules)
     parameters = list(dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad))
     if config.optimizer == "adamw":
@@ -71,7 +72,7 @@ def make_optimizer(modules: Iterable[nn.Module], config: StageConfig, device: to
 
 
 def adamw(parameters: Sequence[nn.Parameter], config: StageConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms, queries) are not decayed."""
+    """AdamW without weight decay on vectors (biases, norms, queries)."""
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -81,7 +82,7 @@ def adamw(parameters: Sequence[nn.Parameter], config: StageConfig, device: torch
 
 
 def hidden_matrices(modules: Iterable[nn.Module]) -> set[torch.Tensor]:
-    """Weights of linear layers but for those that read or write a vocabulary, whose rows are apart from each other."""
+    """Weight matrices of linear layers, except for embeddings and `lm_head`, whose rows are independent of each other."""
     linear: set[torch.Tensor] = set()
     vocabulary: set[torch.Tensor] = set()
     for module in modules:

@@ -1,4 +1,4 @@
-"""Which steps are not taken: those without finite losses and gradients, and those whose gradient jumps far above the last."""
+"""Spike guard: skip steps with non-finite gradients or with a gradient norm far above the recent median."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 
-WINDOW = 64  # norms of the steps taken last, whose median is what is usual
-ENOUGH = 8  # of them, before a spike is called one
+WINDOW = 64  # number of recent gradient norms of which the median is taken
+MIN_NORMS = 8  # norms that are needed before spikes are detected
 
 
-class Guard:
-    """`factor`: how many times the median norm is a spike; 0: none is."""
+class SpikeGuard:
+    """Detects gradient spikes.
+
+    factor: a norm above this many times the median is a spike; 0: detect only non-finite norms.
+    norms: recent norms of a resumed run.
+    """
 
     def __init__(self, factor: float, norms: Sequence[float] = ()) -> None:
         self.factor = factor
         self.norms = deque(norms, maxlen=WINDOW)
 
     def fault(self, norm: float) -> str:
-        """Why the step with this gradient norm is to be skipped; empty if it is to be taken, and then it is remembered."""
+        """Reason to skip the step with this gradient norm; empty to take it, which also records the norm."""
         if not math.isfinite(norm):
             return f"gradient norm {norm}"
-        if self.factor and len(self.norms) >= ENOUGH:
-            usual = statistics.median(self.norms)
-            if norm > self.factor * usual:
-                return f"gradient norm {norm:.3g}, {norm / usual:.1f} times the usual {usual:.3g}"
+        if self.factor and len(self.norms) >= MIN_NORMS:
+            median = statistics.median(self.norms)
+            if norm > self.factor * median:
+                return f"gradient norm {norm:.3g} is {norm / median:.1f} times the recent median {median:.3g}"
         self.norms.append(norm)
         return ""

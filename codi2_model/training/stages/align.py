@@ -1,4 +1,4 @@
-"""Stage 1: the encoders learn to bind pictures and sounds to words, by contrast within the batch."""
+"""Stage `align`: contrastive training of the encoders on images, audio and video with captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from codi2_model.encoders import to_sphere
+from codi2_model.encoders import scale_norm
 from codi2_model.modules.losses import align_loss
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.data.mixture import Draw
@@ -19,7 +19,7 @@ from codi2_model.training.loop import Runtime, Stage, move
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all workers, with gradient. Every worker computes the same loss, so the gradients add up."""
+    """All-gather with gradient. Every worker computes the same loss, so the gradients are summed."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
@@ -30,26 +30,26 @@ class _Gather(torch.autograd.Function):
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
         torch.distributed.all_gather(parts, padded)
-        ctx.mine = slice(sum(sizes[: runtime.rank]), sum(sizes[: runtime.rank + 1]))
+        ctx.own_rows = slice(sum(sizes[: runtime.rank]), sum(sizes[: runtime.rank + 1]))
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         total = grads[0].contiguous()
         torch.distributed.all_reduce(total)
-        return total[ctx.mine], None
+        return total[ctx.own_rows], None
 
 
 def gather(rows: torch.Tensor, runtime: Runtime) -> torch.Tensor:
-    """(n, …) of this worker -> (N, …) of all workers, so that the negatives are those of the whole batch."""
+    """Rows (n, …) of this worker -> rows (N, …) of all workers, so that the whole batch provides negatives."""
     if runtime.world == 1:
         return rows
-    # in bfloat16, a worker whose share has none of a modality would else send rows of another size than the others
+    # float32, because a worker without samples of the modality has float32 rows: sizes of messages must be equal
     return _Gather.apply(rows.float() if rows.is_floating_point() else rows, runtime)
 
 
 class Pairs(NamedTuple):
-    """Vectors (N, D) of media and of their captions, and how far the media can be drawn from their features."""
+    """Vectors (N, D) of media and of their captions, and the reconstruction loss of encoders with a sketch decoder."""
 
     media: torch.Tensor
     text: torch.Tensor
@@ -57,9 +57,10 @@ class Pairs(NamedTuple):
 
 
 def encode_pairs(model: Any, modality: str, batch: dict[str, torch.Tensor]) -> Pairs:
+    """Encode media and captions of one modality."""
     encoders = model.encoders
     features = encoders.features(modality, batch["media"])
-    pooled = to_sphere(features.mean(dim=1), encoders.scale)
+    pooled = scale_norm(features.mean(dim=1), encoders.scale)
     sketch = encoders.sketches[modality].loss(features, batch["media"]) if modality in encoders.sketches else None
     return Pairs(pooled, model.encode_text(batch["ids"], batch["mask"]), sketch)
 
@@ -67,26 +68,27 @@ def encode_pairs(model: Any, modality: str, batch: dict[str, torch.Tensor]) -> P
 def align_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
+    """Create the stage `align`."""
     options = config.align
     source = CaptionedMedia(shards, cache, processor, options.tasks, "train", config.seed)
     held_out = CaptionedMedia(shards, cache, processor, options.tasks, "validation", config.seed)
     encoders = model.encoders
 
     def counts(draws: Sequence[Draw], step: int) -> dict[str, float]:
-        """Media to draw. The contrastive losses are no sums over media, and have none."""
-        found = Counter(source.items[draw.task][draw.index].place.part.type for draw in draws)
-        return {f"{modality}_sketch": float(n) for modality, n in found.items() if modality in encoders.sketches}
+        """Number of media to reconstruct. Contrastive losses are not sums over media and have no count."""
+        media = Counter(source.items[draw.task][draw.index].medium.part.type for draw in draws)
+        return {f"{modality}_sketch": float(n) for modality, n in media.items() if modality in encoders.sketches}
 
     def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
-        """Contrast is within the batch of all workers, whose loss each of them computes: each holds an equal part of it."""
-        found = {}
-        for modality in source.modalities:  # in the same order on every worker, also where its share has none
+        """Every worker computes the contrastive loss of the whole batch, and contributes 1 / world of it."""
+        values = {}
+        for modality in source.modalities:  # in the same order on every worker, also without samples of it
             if modality in batch:
                 media, text, sketch = encode_pairs(model, modality, batch[modality])
                 groups = batch[modality]["groups"]
                 if sketch is not None:
                     share = len(media) / counts[f"{modality}_sketch"]
-                    found[f"{modality}_sketch"] = sketch * share
+                    values[f"{modality}_sketch"] = sketch * share
             elif runtime.world > 1:
                 media = torch.zeros(0, model.config.feature_dim, device=runtime.device, requires_grad=True)
                 text, groups = media * 1.0, torch.zeros(0, dtype=torch.long, device=runtime.device)
@@ -94,11 +96,11 @@ def align_stage(
                 continue
             media, text, groups = gather(media, runtime), gather(text, runtime), gather(groups, runtime)
             if len(media) >= 2:
-                found[modality] = align_loss(media, text, encoders.log_temperature, groups) / runtime.world
-        return found
+                values[modality] = align_loss(media, text, encoders.log_temperature, groups) / runtime.world
+        return values
 
     def evaluate() -> dict[str, float]:
-        """Per modality: the loss, and how often a medium's own caption is its nearest (`recall`, of n)."""
+        """Per modality: the losses, and how often the nearest caption of a medium is its own (`recall`)."""
         scores = {}
         for modality in held_out.modalities:
             draws = [Draw(t, i, i) for t, n in held_out.sizes.items() for i in range(min(n, options.eval_samples))]

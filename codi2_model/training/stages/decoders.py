@@ -1,4 +1,8 @@
-"""Stage 2: the diffusion decoders learn to draw a medium from its features or from a caption; the encoders are frozen."""
+"""Stage `decoders`: train the diffusion decoders to generate media from encoder features or captions.
+
+The features are those of the medium itself; captions (option `from_captions`) are read by the caption reader, or by the text
+encoder alone. The encoders are frozen.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from codi2_model.training.config import TrainConfig
 from codi2_model.training.data.captions import CaptionFeatures, CaptionStates
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import MediaCache, ShardSet
-from codi2_model.training.data.sources import DrawnMedia
+from codi2_model.training.data.sources import DecoderMedia
 from codi2_model.training.loop import Runtime, Stage, move
 
 Losses = Callable[[dict[str, dict[str, torch.Tensor]], Mapping[str, float]], dict[str, torch.Tensor]]
@@ -22,11 +26,14 @@ Losses = Callable[[dict[str, dict[str, torch.Tensor]], Mapping[str, float]], dic
 def decoders_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
+    """Create the stage `decoders`."""
     options = config.decoders
-    settings = model.config.use_reference, config.seed, options.from_captions
-    source, held_out = (DrawnMedia(shards, cache, options.tasks, split, *settings) for split in ("train", "validation"))
-    losses = losses_of(model, processor, source, runtime, options.caption_noise)
-    held_out_losses = losses_of(model, processor, held_out, runtime)
+    source_options = model.config.use_reference, config.seed, options.from_captions
+    source, held_out = (
+        DecoderMedia(shards, cache, options.tasks, split, *source_options) for split in ("train", "validation")
+    )
+    losses = make_losses(model, processor, source, runtime, options.caption_noise)
+    held_out_losses = make_losses(model, processor, held_out, runtime)
 
     def counts(draws: Sequence[Draw], step: int = 0) -> dict[str, float]:
         return source.counts(draws)
@@ -45,13 +52,13 @@ def decoders_stage(
     return Stage("decoders", modules, source, counts, losses, weights, evaluate)
 
 
-def losses_of(model: Any, processor: Any, drawn: DrawnMedia, runtime: Runtime, noise: float = 0.0) -> Losses:
-    """The diffusion losses of a split's batches. What the frozen text encoder makes of its captions is computed once, here."""
+def make_losses(model: Any, processor: Any, media: DecoderMedia, runtime: Runtime, noise: float = 0.0) -> Losses:
+    """The loss function of a split. The text encoder's output for its captions is computed once, in this call."""
     captions: CaptionFeatures | CaptionStates
     if model.caption_reader is None:
-        captions = CaptionFeatures(model, processor, drawn.captions, runtime)
+        captions = CaptionFeatures(model, processor, media.captions, runtime)
     else:
-        captions = CaptionStates(model, processor, drawn.captions, runtime, noise)
+        captions = CaptionStates(model, processor, media.captions, runtime, noise)
 
     def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
         by_modality = {}

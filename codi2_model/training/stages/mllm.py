@@ -1,5 +1,7 @@
-"""Stage 3: CoDi-2 itself. The language model and its projections learn from whole conversations: tokens, features and
-the diffusion loss through the frozen decoders."""
+"""Stage `mllm`: train the language model, projections and feature head on whole conversations.
+
+Losses: tokens, features, and the diffusion loss through the decoders (frozen unless `train_decoders`).
+"""
 
 from __future__ import annotations
 
@@ -25,37 +27,40 @@ EVAL_BATCH = 32
 def mllm_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
 ) -> Stage:
+    """Create the stage `mllm`."""
     options = config.mllm
     source = Conversations(shards, cache, processor, options.tasks, "train", options.packed, config.seed)
     held_out = Conversations(shards, cache, processor, options.tasks, "validation", seed=config.seed)
 
     def counts(draws: Sequence[Draw], step: int) -> dict[str, float]:
-        found = model.loss_counts(*source.count(draws))
+        divisors = model.loss_counts(*source.count(draws))
         if step % options.diffusion_every:
-            found.pop("diffusion", None)  # the model leaves out what is not counted
-        return {name: count for name, count in found.items() if count}
+            divisors.pop("diffusion", None)  # the model skips a loss without a count
+        return {name: count for name, count in divisors.items() if count}
 
-    known = FeatureCache(model.encoders, config.cache_mb) if options.cache_features else None
+    feature_cache = FeatureCache(model.encoders, config.cache_mb) if options.cache_features else None
 
     def encoded(batch: Any) -> dict[str, torch.Tensor] | None:
         assets = batch.pop("assets")
-        if known is None:
+        if feature_cache is None:
             return None
-        return {modality: known.get(modality, names, batch[f"{modality}s"]) for modality, names in assets.items()}
+        return {
+            modality: feature_cache.get(modality, names, batch[f"{modality}s"]) for modality, names in assets.items()
+        }
 
     def losses(batch: Any, counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
         return model(**batch, counts=counts, encoded=encoded(batch)).losses
 
     def evaluate() -> dict[str, float]:
-        """Mean losses, and per task how often a predicted feature lies nearest its own target (`TASK_retrieval`)."""
+        """Mean losses, and per task how often a predicted feature is nearest to its own target (`TASK_retrieval`)."""
         losses: dict[str, float] = {}
         scores: dict[str, float] = {}
-        chosen = {
+        draws_by_task = {
             task: [Draw(task, i, i) for i in range(min(n, options.eval_samples))] for task, n in held_out.sizes.items()
         }
-        counts = model.loss_counts(*held_out.count([draw for draws in chosen.values() for draw in draws]))
-        for task, draws in chosen.items():
-            guesses, rights = [], []
+        counts = model.loss_counts(*held_out.count([draw for draws in draws_by_task.values() for draw in draws]))
+        for task, draws in draws_by_task.items():
+            predicted, true = [], []
             for start in range(0, len(draws), EVAL_BATCH):
                 batch = move(held_out.load(draws[start : start + EVAL_BATCH]), runtime.device)
                 output = model(**batch, counts=counts, encoded=encoded(batch))
@@ -64,12 +69,12 @@ def mllm_stage(
                 for modality in MODALITIES:
                     if modality in output.predicted:
                         target = batch[f"{modality}_target"]
-                        guesses.append(output.predicted[modality][target].flatten(1))
-                        rights.append(output.true[modality][target].flatten(1))
-            with suppress(ValueError):  # all targets are one and the same: nothing to tell apart
-                if guesses:
-                    found = rank_first(torch.cat(guesses), torch.cat(rights), config.seed)
-                    scores[f"{task}_retrieval"] = found.accuracy
+                        predicted.append(output.predicted[modality][target].flatten(1))
+                        true.append(output.true[modality][target].flatten(1))
+            with suppress(ValueError):  # all targets are equal: retrieval is undefined
+                if predicted:
+                    retrieval = rank_first(torch.cat(predicted), torch.cat(true), config.seed)
+                    scores[f"{task}_retrieval"] = retrieval.accuracy
         return losses | scores
 
     weights = dataclasses.asdict(model.config.loss_weights)
@@ -78,5 +83,5 @@ def mllm_stage(
         modules.append(model.text_projection)
     if options.train_decoders:
         modules += [part for decoder in model.decoders.values() for part in decoder.trained()]
-    length = None if options.packed else source.length  # packed rows hold little padding anyway
+    length = None if options.packed else source.length  # packed rows have little padding anyway
     return Stage("mllm", modules, source, counts, losses, weights, evaluate, length)

@@ -1,4 +1,7 @@
-"""Does a predicted feature lie nearest its own target? The score that a training run and an evaluation share."""
+"""Feature retrieval: accuracy of finding the own target of a predicted feature among other targets.
+
+Training and evaluation share this score.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ OTHERS = 10
 
 @dataclass(frozen=True)
 class Retrieval:
-    """`n` predictions; chance is that of a blind guess; p_value of the exact one-sided binomial test against it.
+    """Accuracy of `n` predictions, chance accuracy, and p-value of the exact one-sided binomial test against chance.
 
-    `right`: of each prediction that had rivals, its number and whether it was right.
+    right: number of each prediction that had other candidates, and whether it ranked its own target first.
     """
 
     accuracy: float
@@ -30,12 +33,12 @@ class Retrieval:
 
 
 def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, others: int = OTHERS) -> Retrieval:
-    """Each row of `predicted` (N, D) against its own target in `true` (N, D) and `others` random other targets.
+    """Rank each row of `predicted` (N, D) against its own target in `true` (N, D) and `others` random other targets.
 
-    Candidates equal to the own target are no candidates, and where fewer than `others` are left, all of them are used
-    (chance is then their mean chance). A tie counts as wrong. Raises ValueError for fewer than two different targets.
+    Targets equal to the own one are not candidates. If fewer than `others` remain, all are used; chance is the mean over
+    the predictions. A tie counts as wrong. Raises ValueError for fewer than two different targets.
     """
-    with torch.autocast(predicted.device.type, enabled=False):  # bfloat16 rounds near ones to ties
+    with torch.autocast(predicted.device.type, enabled=False):  # bfloat16 would round close values to ties
         similar = (F.normalize(predicted.float(), dim=-1) @ F.normalize(true.float(), dim=-1).T).cpu().numpy()
     apart = torch.cdist(true.float(), true.float(), compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal rows
     same = (apart < 1e-4 * true.float().norm(dim=-1).mean()).cpu().numpy()
@@ -46,9 +49,9 @@ def rank_first(predicted: torch.Tensor, true: torch.Tensor, seed: int = 0, other
         rest = np.flatnonzero(~same[row])
         if rest.size == 0:
             continue
-        rivals = rng.permutation(rest)[:others]
-        right.append((row, bool(similar[row, row] > similar[row, rivals].max())))
-        chances.append(1.0 / (1 + rivals.size))
+        negatives = rng.permutation(rest)[:others]
+        right.append((row, bool(similar[row, row] > similar[row, negatives].max())))
+        chances.append(1.0 / (1 + negatives.size))
     if not chances:
         raise ValueError("feature retrieval needs at least two different targets")
     chance, hits = float(np.mean(chances)), sum(hit for _, hit in right)
@@ -63,20 +66,21 @@ def feature_retrieval(
     batch_size: int = 32,
     others: int = OTHERS,
 ) -> Retrieval:
-    """Predict the features of every target medium of conversations of one task and modality, and rank them.
+    """Predict and rank the features of every target medium of conversations of one task and modality.
 
-    `right` of what is returned counts by conversation: one with several targets occurs as often.
-    conversations: messages with media parts that carry `value`, as the processor takes them.
+    conversations: messages whose media parts have a `value`, as the processor takes them.
+    In the result, `right` has the number of the conversation, once for each of its targets.
+    Raises ValueError if no conversation has a target medium.
     """
     from codi2_model.generation.conversations import predict_features
 
     predicted, true, owners = [], [], []
     for start in range(0, len(conversations), batch_size):
-        guessed, right = predict_features(model, processor, conversations[start : start + batch_size])
-        predicted += [rows for rows in guessed if len(rows)]
-        owners += [start + number for number, rows in enumerate(guessed) for _ in range(len(rows))]
-        true += [rows for rows in right if len(rows)]
+        features, targets = predict_features(model, processor, conversations[start : start + batch_size])
+        predicted += [rows for rows in features if len(rows)]
+        owners += [start + number for number, rows in enumerate(features) for _ in range(len(rows))]
+        true += [rows for rows in targets if len(rows)]
     if not predicted:
         raise ValueError("feature retrieval: no conversation has a target medium")
-    found = rank_first(torch.cat(predicted), torch.cat(true), seed, others)
-    return replace(found, right=tuple((owners[row], hit) for row, hit in found.right))
+    retrieval = rank_first(torch.cat(predicted), torch.cat(true), seed, others)
+    return replace(retrieval, right=tuple((owners[row], hit) for row, hit in retrieval.right))

@@ -1,4 +1,4 @@
-"""Weights made small: the same model in half the bytes, in several files, known to the catalog under its run."""
+"""Export of a checkpoint: bfloat16 weights in several files, recorded in the catalog under the same run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_what_ships_is_the_same_model_in_bfloat16_and_in_several_files(trained, 
 def test_the_catalog_knows_it_under_the_run_that_made_it(trained, tmp_path):
     store = Store(str(tmp_path / "root"))
     out = ship(trained, trained.with_name("shipped"))
-    with pytest.raises(UsageError, match="does not know these weights"):
+    with pytest.raises(UsageError, match="these weights are not recorded"):
         record_variant(store, str(trained), out, str(out))
     whole = record(store, TrainedRun("run-1", "b1", {}, 7, 1.0), trained, [])
     small = record_variant(store, str(trained), out, str(out))

@@ -1,4 +1,4 @@
-"""Two checkpoints compared tensor by tensor."""
+"""Comparison of two checkpoints tensor by tensor."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def folder(path: Path, weights: dict[str, torch.Tensor]) -> Path:
 
 
 def test_equal_tensors_are_equal_to_the_bit_whatever_they_hold(tmp_path: Path) -> None:
-    found = compare_tensors(folder(tmp_path / "one", WEIGHTS), folder(tmp_path / "two", WEIGHTS))
-    assert (found.number, found.different, found.first) == (3, 0, "")
+    result = compare_tensors(folder(tmp_path / "one", WEIGHTS), folder(tmp_path / "two", WEIGHTS))
+    assert (result.number, result.different, result.first) == (3, 0, "")
 
 
 def test_the_first_tensor_that_differs_and_the_largest_difference_are_told(tmp_path: Path) -> None:
     other = {"a": WEIGHTS["a"] + 0.5, "c": WEIGHTS["c"] * 3, "d": torch.zeros(1)}
-    found = compare_tensors(folder(tmp_path / "one", WEIGHTS), folder(tmp_path / "two", other))
-    assert (found.number, found.different) == (4, 4)
-    assert found.first == "a differs; the largest difference is 2, in c"
+    result = compare_tensors(folder(tmp_path / "one", WEIGHTS), folder(tmp_path / "two", other))
+    assert (result.number, result.different) == (4, 4)
+    assert result.first == "a differs; the largest difference is 2, in c"
     assert (
         difference("a", torch.zeros(2), torch.zeros(2, 1))[0]
-        == "a is torch.float32 (2,), made again torch.float32 (2, 1)"
+        == "a is torch.float32 (2,), reproduced torch.float32 (2, 1)"
     )
 
 
@@ -48,18 +48,18 @@ def test_two_tensors_differ_exactly_where_their_bits_do(values: list[float], pla
     one = torch.tensor(values, dtype=torch.float32)
     two = one.clone()
     two[place % len(values)] += by
-    said, gap = difference("t", one, two)
-    assert bool(said) == (one.numpy().tobytes() != two.numpy().tobytes())
+    message, gap = difference("t", one, two)
+    assert bool(message) == (one.numpy().tobytes() != two.numpy().tobytes())
     assert gap == float((one.double() - two.double()).abs().max())
 
 
 def test_a_run_that_went_on_with_other_threads_claims_none(tmp_path: Path) -> None:
-    assert device.told(tmp_path) == (None, None)
+    assert device.device_summary(tmp_path) == (None, None)
     before = torch.get_num_threads()
     try:
-        for threads, said in ((1, 1), (1, 1), (2, None)):
+        for threads, expected in ((1, 1), (1, 1), (2, None)):
             torch.set_num_threads(threads)
-            device.note(tmp_path)
-            assert device.told(tmp_path)[1] == said
+            device.record_device(tmp_path)
+            assert device.device_summary(tmp_path)[1] == expected
     finally:
         torch.set_num_threads(before)

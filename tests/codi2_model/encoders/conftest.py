@@ -1,4 +1,4 @@
-"""A shrunk ImageBind of all six trunks, and inputs that fit it."""
+"""Fixtures: a reduced ImageBind with all six trunks, and its inputs."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""ImageBind: published parameter names and sizes, embeddings, options, errors."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -67,7 +69,7 @@ PARAMETERS = {
 
 
 def block_table(width: int, bias_kv: bool) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {
+    result: dict[str, tuple[int, ...]] = {
         "attn.in_proj_weight": (3 * width, width),
         "attn.in_proj_bias": (3 * width,),
         "attn.out_proj.weight": (width, width),
@@ -77,24 +79,24 @@ def block_table(width: int, bias_kv: bool) -> dict[str, tuple[int, ...]]:
         "mlp.fc2.weight": (width, 4 * width),
         "mlp.fc2.bias": (width,),
     }
-    found |= {f"{norm}.{leaf}": (width,) for norm in ("norm_1", "norm_2") for leaf in ("weight", "bias")}
-    return found | ({"attn.bias_k": (1, 1, width), "attn.bias_v": (1, 1, width)} if bias_kv else {})
+    result |= {f"{norm}.{leaf}": (width,) for norm in ("norm_1", "norm_2") for leaf in ("weight", "bias")}
+    return result | ({"attn.bias_k": (1, 1, width), "attn.bias_v": (1, 1, width)} if bias_kv else {})
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    found = {f"modality_preprocessors.{key}": shape for key, shape in STEM_TABLE.items()}
+    result = {f"modality_preprocessors.{key}": shape for key, shape in STEM_TABLE.items()}
     for name, (blocks, width, bias_kv) in TRUNK_TABLE.items():
         trunk, head = f"modality_trunks.{name}", f"modality_heads.{name}"
         if name == "vision":
-            found |= {f"{trunk}.pre_transformer_layer.0.{leaf}": (width,) for leaf in ("weight", "bias")}
+            result |= {f"{trunk}.pre_transformer_layer.0.{leaf}": (width,) for leaf in ("weight", "bias")}
         for index in range(blocks):
-            found |= {f"{trunk}.blocks.{index}.{key}": shape for key, shape in block_table(width, bias_kv).items()}
+            result |= {f"{trunk}.blocks.{index}.{key}": shape for key, shape in block_table(width, bias_kv).items()}
         norm, projection = HEAD_TABLE[name]
-        found |= {f"{head}.{norm}.{leaf}": (width,) for leaf in ("weight", "bias")}
-        found[f"{head}.{projection}.weight"] = (1024, width)
+        result |= {f"{head}.{norm}.{leaf}": (width,) for leaf in ("weight", "bias")}
+        result[f"{head}.{projection}.weight"] = (1024, width)
         if name != "vision":
-            found[f"modality_postprocessors.{name}.1.log_logit_scale"] = ()
-    return found
+            result[f"modality_postprocessors.{name}.1.log_logit_scale"] = ()
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +106,10 @@ def huge() -> ImageBind:
 
 
 def test_names_and_shapes_are_the_published_checkpoints(huge):
-    found = {key: tuple(value.shape) for key, value in huge.state_dict().items()}
+    result = {key: tuple(value.shape) for key, value in huge.state_dict().items()}
     expected = published_shapes()
     assert len(expected) == 1311
-    assert found == expected
+    assert result == expected
 
 
 def test_parameters_of_each_trunk_add_up_to_the_published_1_2_billion(huge):
@@ -168,19 +170,19 @@ def test_a_saved_model_loads_and_embeds_all_six_modalities(imagebind, prepared, 
     loaded = load_official(file, imagebind.options)
     assert not loaded.training
     for trunk in TRUNKS:
-        found = loaded.embed(trunk, prepared[trunk])
-        assert found.shape == (2, 24)
-        assert torch.equal(found, imagebind.embed(trunk, prepared[trunk]))
-        assert (found[0] - found[1]).abs().max() > 1e-3
+        result = loaded.embed(trunk, prepared[trunk])
+        assert result.shape == (2, 24)
+        assert torch.equal(result, imagebind.embed(trunk, prepared[trunk]))
+        assert (result[0] - result[1]).abs().max() > 1e-3
         if trunk != "audio":  # whose three clips are averaged
-            torch.testing.assert_close(found.norm(dim=-1), torch.ones(2))
+            torch.testing.assert_close(result.norm(dim=-1), torch.ones(2))
 
 
 def test_scaled_embeddings_have_the_published_lengths(imagebind, prepared):
     expected = {"vision": 1.0, "text": 1 / 0.07, "depth": 5.0, "thermal": 10.0, "imu": 5.0}
     for trunk, length in expected.items():
-        found = imagebind.embed(trunk, prepared[trunk], scaled=True).norm(dim=-1)
-        torch.testing.assert_close(found, torch.full((2,), length))
+        result = imagebind.embed(trunk, prepared[trunk], scaled=True).norm(dim=-1)
+        torch.testing.assert_close(result, torch.full((2,), length))
     audio = imagebind.embed("audio", prepared["audio"][:, 0], scaled=True).norm(dim=-1)
     torch.testing.assert_close(audio, torch.full((2,), 20.0))
     learnt = [name for name, _ in imagebind.named_parameters() if "logit" in name]
@@ -220,14 +222,14 @@ def test_text_looks_back_alone_and_what_follows_the_end_does_not_count(imagebind
 
 
 def test_tokens_are_the_embedding_and_a_grid_of_patches(imagebind, prepared):
-    found = imagebind.tokens(prepared["vision"], grid=2)
-    assert found.shape == (2, 5, 24)
-    torch.testing.assert_close(found[:, 0], imagebind.embed("vision", prepared["vision"]))
-    torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 5))
+    result = imagebind.tokens(prepared["vision"], grid=2)
+    assert result.shape == (2, 5, 24)
+    torch.testing.assert_close(result[:, 0], imagebind.embed("vision", prepared["vision"]))
+    torch.testing.assert_close(result.norm(dim=-1), torch.ones(2, 5))
     stem, trunk = imagebind.modality_preprocessors["vision"], imagebind.modality_trunks["vision"]
     states = trunk(stem(prepared["vision"]))[:, 1:].reshape(2, 4, 4, 32)
     corner = imagebind.modality_heads["vision"](states[:, :2, 2:].mean(dim=(1, 2)))  # first row, second column
-    torch.testing.assert_close(found[:, 2], torch.nn.functional.normalize(corner, dim=-1))
+    torch.testing.assert_close(result[:, 2], torch.nn.functional.normalize(corner, dim=-1))
     assert imagebind.tokens(prepared["vision"], grid=4).shape == (2, 17, 24)
     for grid in (0, 5):
         with pytest.raises(ValueError, match="expected 1 to 4"):
@@ -253,10 +255,10 @@ def test_half_precision_comes_close(imagebind, prepared):
     half = load_official({k: v.bfloat16() for k, v in imagebind.state_dict().items()}, imagebind.options)
     for trunk in TRUNKS:
         inputs = prepared[trunk] if trunk == "text" else prepared[trunk].bfloat16()
-        found = half.embed(trunk, inputs)
-        assert found.dtype == torch.bfloat16
+        result = half.embed(trunk, inputs)
+        assert result.dtype == torch.bfloat16
         assert (
-            torch.nn.functional.cosine_similarity(found.float(), imagebind.embed(trunk, prepared[trunk])).min() > 0.99
+            torch.nn.functional.cosine_similarity(result.float(), imagebind.embed(trunk, prepared[trunk])).min() > 0.99
         )
 
 
@@ -273,15 +275,15 @@ def test_options_come_from_plain_dicts_and_go_back(small_imagebind):
     [
         ({"smell": {}}, "unknown key 'smell'"),
         ({"vision": {"widht": 3}}, r"unknown key 'vision\.widht'"),
-        ({"vision": {"width": 33}}, "vision: width 33 is no multiple of heads 16"),
+        ({"vision": {"width": 33}}, "vision: width 33 is not a multiple of heads 16"),
         ({"vision": {"shape": [28, 28], "patch": [7, 7]}}, "vision: shape .* expected 3"),
         ({"vision": {"patch": [1, 14, 14]}}, "spans 1 frames, expected all 2"),
         ({"audio": {"stride": [10]}}, "stride .* does not fit"),
         ({"audio": {"patch": [200, 16]}}, "larger than shape"),
         ({"depth": {"patch": []}}, "depth: patch is missing"),
         ({"text": {"vocab": 0}}, "vocab"),
-        ({"trunks": ["smell"]}, "expected some of vision"),
-        ({"trunks": []}, "expected some of vision"),
+        ({"trunks": ["smell"]}, "expected a subset of vision"),
+        ({"trunks": []}, "expected a subset of vision"),
         ({"out_dim": 0}, "out_dim is 0"),
     ],
 )

@@ -1,3 +1,5 @@
+"""Preparation of ImageBind inputs, compared with the published code."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -10,20 +12,20 @@ from torch.nn import functional as F
 
 from codi2_model.encoders.imagebind import ImageBindOptions
 from codi2_model.encoders.imagebind.inputs import (
-    PICTURE_MEAN,
-    PICTURE_STD,
+    IMAGE_MEAN,
+    IMAGE_STD,
+    audio_clips,
     clip_starts,
     fbank,
-    pictures,
-    sounds,
-    videos,
+    normalised_images,
+    video_clips,
 )
 
 OPTIONS = ImageBindOptions()
 
 
 def kaldi_fbank(wave: np.ndarray, mels: int) -> np.ndarray:
-    """Kaldi's compute-fbank-feats in plain loops, from its documentation: hanning, no dither, 16 kHz, 25 ms / 10 ms."""
+    """Kaldi's compute-fbank-feats in plain loops, from its documentation: Hanning, no dither, 16 kHz, 25 ms / 10 ms."""
     wave = wave.astype(np.float64) - wave.astype(np.float64).mean()
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)
 
@@ -55,16 +57,16 @@ def test_fbank_is_kaldis():
     random = np.random.default_rng(0)
     seconds = np.arange(4000) / 16000
     wave = (0.3 * np.sin(2 * np.pi * 440 * seconds) + 0.05 * random.standard_normal(4000) + 0.1).astype(np.float32)
-    found = fbank(torch.from_numpy(wave)[None], 128)[0].numpy()
-    assert found.shape == (23, 128)
-    np.testing.assert_allclose(found, kaldi_fbank(wave, 128), atol=2e-3)
+    result = fbank(torch.from_numpy(wave)[None], 128)[0].numpy()
+    assert result.shape == (23, 128)
+    np.testing.assert_allclose(result, kaldi_fbank(wave, 128), atol=2e-3)
 
 
 def test_silence_is_kaldis_floor_and_batches_are_independent():
     waves = torch.stack([torch.zeros(1600), torch.rand(1600) - 0.5])
-    found = fbank(waves, 128)
-    assert bool((found[0] == float(np.log(np.float32(1.1920929e-07)))).all())
-    torch.testing.assert_close(fbank(waves[1:], 128)[0], found[1])
+    result = fbank(waves, 128)
+    assert bool((result[0] == float(np.log(np.float32(1.1920929e-07)))).all())
+    torch.testing.assert_close(fbank(waves[1:], 128)[0], result[1])
 
 
 def test_fbank_keeps_its_precision_under_autocast():
@@ -75,26 +77,26 @@ def test_fbank_keeps_its_precision_under_autocast():
 
 
 def published_sounds(wave: np.ndarray) -> np.ndarray:
-    """What ImageBind's `load_and_transform_audio_data` does with a wave, its in-place arithmetic included."""
+    """`load_and_transform_audio_data` of ImageBind for a waveform, with its in-place arithmetic."""
     wave = torch.from_numpy(wave.copy())
     last = Fraction(max(len(wave) / 16000 - 2, 0))
-    found = []
+    result = []
     for index in range(3):
         start = last / 2 * index
         clip = wave[int(start * 16000) : int((start + 2) * 16000)]
         clip -= clip.mean()
         mels = fbank(clip[None], 128)[0].T
-        found.append((F.pad(mels, (0, 204 - mels.shape[1])) + 4.268) / 9.138)
-    return torch.stack(found)[:, None].numpy()
+        result.append((F.pad(mels, (0, 204 - mels.shape[1])) + 4.268) / 9.138)
+    return torch.stack(result)[:, None].numpy()
 
 
 @pytest.mark.parametrize("samples", [8000, 32000, 32001, 50003, 80000, 160000])
 def test_sounds_are_the_published_three_clips(samples):
     random = np.random.default_rng(samples)
     wave = (0.2 * random.standard_normal(samples) + np.linspace(-0.3, 0.4, samples)).astype(np.float32)
-    found = sounds(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
-    assert found.shape == (2, 3, 1, 128, 204)
-    np.testing.assert_allclose(found[1].numpy(), published_sounds(wave), atol=1e-4)
+    result = audio_clips(torch.from_numpy(np.stack([wave * 0.1, wave])), OPTIONS.audio)
+    assert result.shape == (2, 3, 1, 128, 204)
+    np.testing.assert_allclose(result[1].numpy(), published_sounds(wave), atol=1e-4)
 
 
 def test_clips_start_where_the_published_sampler_starts_them():
@@ -105,11 +107,11 @@ def test_clips_start_where_the_published_sampler_starts_them():
 
 def test_sounds_are_padded_before_the_normalisation_and_very_short_ones_refused():
     waves = torch.rand(1, 8000, generator=torch.Generator().manual_seed(0)) - 0.5
-    found = sounds(waves, OPTIONS.audio)
-    torch.testing.assert_close(found[:, 0], found[:, 2], atol=1e-4, rtol=1e-4)
-    assert bool((found[..., 48:] == torch.tensor(4.268) / 9.138).all()) and found[..., :48].std() > 0.01
+    result = audio_clips(waves, OPTIONS.audio)
+    torch.testing.assert_close(result[:, 0], result[:, 2], atol=1e-4, rtol=1e-4)
+    assert bool((result[..., 48:] == torch.tensor(4.268) / 9.138).all()) and result[..., :48].std() > 0.01
     with pytest.raises(ValueError, match="at least 400 samples"):
-        sounds(torch.zeros(1, 399), OPTIONS.audio)
+        audio_clips(torch.zeros(1, 399), OPTIONS.audio)
 
 
 def bytes_of(*shape: int) -> torch.Tensor:
@@ -124,7 +126,7 @@ def published_pixels(pixels: np.ndarray) -> torch.Tensor:
     left, top = round((wide - 224) / 2.0), round((high - 224) / 2.0)
     cut = image.resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
     scaled = torch.from_numpy(np.array(cut)).permute(2, 0, 1).float().div(255)
-    return scaled.sub(torch.tensor(PICTURE_MEAN).view(3, 1, 1)).div(torch.tensor(PICTURE_STD).view(3, 1, 1))
+    return scaled.sub(torch.tensor(IMAGE_MEAN).view(3, 1, 1)).div(torch.tensor(IMAGE_STD).view(3, 1, 1))
 
 
 @pytest.mark.parametrize("shape", [(300, 300), (64, 64), (224, 224), (224, 324), (120, 91), (500, 233), (768, 768)])
@@ -136,13 +138,13 @@ def test_pictures_are_prepared_as_the_published_code_prepares_them_to_the_bit(sh
         pixels = np.kron(random.integers(0, 2, (12, 12, 3)), np.ones((64, 64, 1)))[: shape[0], : shape[1]]
         pixels = (255 * pixels).astype(np.uint8)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-    assert torch.equal(pictures(image)[0], published_pixels(pixels))
+    assert torch.equal(normalised_images(image)[0], published_pixels(pixels))
 
 
 @pytest.mark.parametrize(("frames", "clips"), [(1, 1), (2, 1), (5, 3), (8, 4)])
 def test_videos_are_clips_of_two_frames(frames, clips):
     video = bytes_of(2, 3, frames, 16, 16)
-    found = videos(video, OPTIONS.vision)
-    assert found.shape == (2, clips, 3, 2, 224, 224)
-    torch.testing.assert_close(found[1, -1, :, 1], pictures(video[1:, :, -1])[0])
-    torch.testing.assert_close(found[0, 0, :, 0], pictures(video[:1, :, 0])[0])
+    result = video_clips(video, OPTIONS.vision)
+    assert result.shape == (2, clips, 3, 2, 224, 224)
+    torch.testing.assert_close(result[1, -1, :, 1], normalised_images(video[1:, :, -1])[0])
+    torch.testing.assert_close(result[0, 0, :, 0], normalised_images(video[:1, :, 0])[0])

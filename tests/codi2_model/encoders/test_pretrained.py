@@ -1,3 +1,5 @@
+"""Published encoder families: features, loading, preprocessing, errors."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from codi2_model.encoders.imagebind.inputs import PICTURE_MEAN, PICTURE_STD
+from codi2_model.encoders.imagebind.inputs import IMAGE_MEAN, IMAGE_STD
 from codi2_model.encoders.pretrained import FAMILIES, ClapFamily, ClipFamily, SiglipFamily, resample
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -46,7 +48,7 @@ FRONT = {"feature_size": 16, "max_length_s": 2, "frequency_min": 50, "truncation
 
 
 def shake(model: torch.nn.Module) -> None:
-    """Norms, biases and statistics away from their start, where a mix-up would not show."""
+    """Random norms, biases and statistics, because with initial values a confusion would not be detected."""
     torch.manual_seed(5)
     for value in [*model.parameters(), *model.buffers()]:
         if value.is_floating_point():
@@ -97,7 +99,7 @@ def imagebind_folder(tmp_path_factory, imagebind, small_imagebind) -> str:
 
 
 def built(kind: str, source: str):
-    """As a loader does: sizes read, built on the meta device, filled."""
+    """Build a family like the loader: read sizes, build on the meta device, load."""
     options = json.loads(json.dumps(FAMILIES[kind].describe(source)))
     with torch.device("meta"):
         family = FAMILIES[kind](options)
@@ -108,7 +110,7 @@ def built(kind: str, source: str):
 
 
 def bytes_of(*shape: int) -> torch.Tensor:
-    """Media in [-1, 1] that are bytes, as everything that was ever an image file."""
+    """Media in [-1, 1] that are exact byte values, as from image files."""
     return torch.randint(0, 256, shape) / 127.5 - 1
 
 
@@ -120,18 +122,18 @@ def pixels(images: torch.Tensor, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)) -> t
 def test_clip_is_transformers_own(clip_folder):
     family, whole = built("clip", clip_folder), CLIPModel.from_pretrained(clip_folder).eval()
     images = bytes_of(2, 3, 32, 32)
-    found = family.features("image", images, 1)
-    assert found.shape == (2, 1, 24) and family.width == 24
-    expected = whole.get_image_features(pixels(images, PICTURE_MEAN, PICTURE_STD)).pooler_output
-    torch.testing.assert_close(found[:, 0], expected)
+    result = family.features("image", images, 1)
+    assert result.shape == (2, 1, 24) and family.width == 24
+    expected = whole.get_image_features(pixels(images, IMAGE_MEAN, IMAGE_STD)).pooler_output
+    torch.testing.assert_close(result[:, 0], expected)
     grid = family.features("image", images, 5)
     assert grid.shape == (2, 5, 24)
-    torch.testing.assert_close(grid[:, :1], found)
+    torch.testing.assert_close(grid[:, :1], result)
     video = torch.stack([images, images.flip(-1), images], dim=2)
-    mean = (2 * found + family.features("image", images.flip(-1), 1)) / 3
+    mean = (2 * result + family.features("image", images.flip(-1), 1)) / 3
     torch.testing.assert_close(family.features("video", video, 1), mean)
     assert family.features("image", torch.rand(1, 3, 50, 50), 1).shape == (1, 1, 24)
-    with pytest.raises(ValueError, match="a grid of 5 patches, expected 1 to 4"):
+    with pytest.raises(ValueError, match="a grid of side 5, expected 1 to 4"):
         family.features("image", images, 26)
 
 
@@ -141,17 +143,17 @@ def test_a_tower_saved_alone_is_read_too(tmp_path, clip_folder, siglip_folder):
     for name, kind in (("clip", ClipFamily), ("siglip", SiglipFamily)):
         family = built(name, clip_folder if kind is ClipFamily else siglip_folder)
         family.model.save_pretrained(tmp_path / name)
-        alone = built(name, str(tmp_path / name))
-        torch.testing.assert_close(alone.features("image", images, 1), family.features("image", images, 1))
+        single = built(name, str(tmp_path / name))
+        torch.testing.assert_close(single.features("image", images, 1), family.features("image", images, 1))
 
 
 @torch.no_grad()
 def test_siglip_is_transformers_own(siglip_folder):
     family, tower = built("siglip", siglip_folder), SiglipVisionModel.from_pretrained(siglip_folder).eval()
     images = bytes_of(2, 3, 32, 32)
-    found = family.features("image", images, 1)
-    assert found.shape == (2, 1, 32)
-    torch.testing.assert_close(found[:, 0], tower(images).pooler_output)
+    result = family.features("image", images, 1)
+    assert result.shape == (2, 1, 32)
+    torch.testing.assert_close(result[:, 0], tower(images).pooler_output)
     with pytest.raises(ValueError, match="image: 5 slots, expected 1"):
         family.features("image", images, 5)
 
@@ -179,9 +181,9 @@ def test_images_are_prepared_as_transformers_prepares_them_with_pil(clip_folder,
         (SiglipFamily, siglip_folder, SiglipImageProcessorPil(size={"height": 32, "width": 32}, resample=resample)),
     ):
         values = kind.describe(folder)["config"]
-        found = kind({"config": {**values, "preprocessor": {"resample": resample}}}).prepare(images / 127.5 - 1)
+        result = kind({"config": {**values, "preprocessor": {"resample": resample}}}).prepare(images / 127.5 - 1)
         wanted = theirs(list(images.permute(0, 2, 3, 1).numpy()), return_tensors="pt")["pixel_values"]
-        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+        torch.testing.assert_close(result, wanted, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("samples", [16000, 30000, 96000])
@@ -192,9 +194,9 @@ def test_clap_mels_are_the_feature_extractors(clap_folder, samples, front):
     family = ClapFamily({"config": {**values, "preprocessor": settings}})
     wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * 0.2
     expected = ClapFeatureExtractor(**settings)(wave, sampling_rate=48000, return_tensors="pt")["input_features"]
-    found = family.mels(torch.from_numpy(wave)[None])
-    assert found.shape == (1, 1, 201, 16)
-    torch.testing.assert_close(found[:, 0], expected[:, 0].float(), atol=2e-3, rtol=1e-4)
+    result = family.mels(torch.from_numpy(wave)[None])
+    assert result.shape == (1, 1, 201, 16)
+    torch.testing.assert_close(result[:, 0], expected[:, 0].float(), atol=2e-3, rtol=1e-4)
 
 
 def test_clap_mels_at_the_published_sizes_are_the_feature_extractors():
@@ -203,9 +205,9 @@ def test_clap_mels_at_the_published_sizes_are_the_feature_extractors():
     wave = np.random.default_rng(1).standard_normal(48000 * 3).astype(np.float32) * 0.1
     extractor = ClapFeatureExtractor(truncation="rand_trunc")
     expected = extractor(wave, sampling_rate=48000, return_tensors="pt")["input_features"]
-    found = family.mels(torch.from_numpy(wave)[None])
-    assert found.shape == (1, 1, 1001, 64)
-    torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=1e-4)
+    result = family.mels(torch.from_numpy(wave)[None])
+    assert result.shape == (1, 1, 1001, 64)
+    torch.testing.assert_close(result, expected.float(), atol=2e-3, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -217,16 +219,16 @@ def test_clap_is_transformers_own(tmp_path, fused):
     seconds = torch.arange(16000) / 16000
     waves = torch.stack([0.5 * torch.sin(2 * torch.pi * f * seconds) for f in (300.0, 2500.0)])
     waves += 0.02 * torch.randn(2, 16000)
-    found = family.features("audio", waves[:, None], 1)
-    assert found.shape == (2, 1, 24)
+    result = family.features("audio", waves[:, None], 1)
+    assert result.shape == (2, 1, 24)
     heard = [w.numpy() for w in resample(waves, 16000, 48000)]
     mels = ClapFeatureExtractor.from_pretrained(folder)(heard, sampling_rate=48000, return_tensors="pt")
     inputs = mels["input_features"].float()
     expected = whole.audio_projection(
         whole.audio_model(inputs, is_longer=torch.zeros(2, 1, dtype=torch.bool)).pooler_output
     )
-    torch.testing.assert_close(found[:, 0], expected, atol=1e-4, rtol=1e-3)
-    with pytest.raises(ValueError, match="at most 2 s fit"):
+    torch.testing.assert_close(result[:, 0], expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match="maximum of 2 s"):
         family.features("audio", torch.zeros(1, 1, 40000), 1)
 
 
@@ -235,13 +237,13 @@ def test_imagebind_is_read_from_its_folder(imagebind_folder, imagebind):
     family = built("imagebind", imagebind_folder)
     assert family.modalities == ("image", "video", "audio") and family.width == 24
     images = bytes_of(2, 3, 28, 28)
-    prepared = pixels(images, PICTURE_MEAN, PICTURE_STD)
-    found = family.features("image", images, 1)
-    torch.testing.assert_close(found[:, 0], imagebind.embed("vision", prepared))
+    prepared = pixels(images, IMAGE_MEAN, IMAGE_STD)
+    result = family.features("image", images, 1)
+    torch.testing.assert_close(result[:, 0], imagebind.embed("vision", prepared))
     torch.testing.assert_close(family.features("image", images, 10), imagebind.tokens(prepared, 3))
     assert family.features("audio", torch.rand(2, 1, 32000) - 0.5, 1).shape == (2, 1, 24)
     still = images[:, :, None].expand(-1, -1, 4, -1, -1)
-    torch.testing.assert_close(family.features("video", still, 1), found)
+    torch.testing.assert_close(family.features("video", still, 1), result)
     video = bytes_of(2, 3, 4, 28, 28)
     clips = torch.stack([family.features("video", video[:, :, i : i + 2], 1) for i in (0, 2)]).mean(dim=0)
     torch.testing.assert_close(family.features("video", video, 1), clips)
@@ -261,7 +263,7 @@ def test_imagebind_huge_is_described_without_a_config_file(tmp_path):
 
 def test_a_family_with_one_trunk_has_its_modalities_alone(small_imagebind):
     family = FAMILIES["imagebind"]({"config": {**small_imagebind, "trunks": ["audio"]}})
-    with pytest.raises(ValueError, match="ImageBindFamily has no 'image', only audio"):
+    with pytest.raises(ValueError, match="ImageBindFamily does not support 'image', only audio"):
         family.features("image", torch.zeros(1, 3, 28, 28), 1)
 
 
@@ -278,7 +280,7 @@ def test_a_family_with_one_trunk_has_its_modalities_alone(small_imagebind):
         ("image", torch.zeros(1, 3, 28, 28), 0, "image: 0 slots"),
         ("video", torch.zeros(1, 3, 2, 28, 28), 5, "video: 5 slots, expected 1"),
         ("audio", torch.zeros(1, 1, 16000), 2, "audio: 2 slots, expected 1"),
-        ("depth", torch.zeros(1, 1, 28, 28), 1, "has no 'depth', only image, video, audio"),
+        ("depth", torch.zeros(1, 1, 28, 28), 1, "does not support 'depth', only image, video, audio"),
     ],
 )
 def test_media_and_slots_that_do_not_fit_are_refused(imagebind_folder, modality, media, slots, message):
@@ -315,6 +317,6 @@ def test_half_precision_takes_the_same_media(clip_folder, clap_folder, imagebind
         family = built(kind, source)
         modality = "audio" if kind == "clap" else "image"
         expected = family.features(modality, media[modality], 1)
-        found = family.to(torch.bfloat16).features(modality, media[modality], 1)
-        assert found.dtype == torch.bfloat16
-        assert torch.nn.functional.cosine_similarity(found.float(), expected, dim=-1).min() > 0.99
+        result = family.to(torch.bfloat16).features(modality, media[modality], 1)
+        assert result.dtype == torch.bfloat16
+        assert torch.nn.functional.cosine_similarity(result.float(), expected, dim=-1).min() > 0.99

@@ -1,3 +1,5 @@
+"""Bit-exact reimplementation of PIL's resize."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,16 +22,16 @@ SIDES = st.integers(1, 160)
 def test_any_image_is_resized_as_pil_resizes_it(old, new, name, hard, seed):
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 2, (*old, 3)) * 255 if hard else random.integers(0, 256, (*old, 3))
-    found = resize(torch.from_numpy(pixels).int().permute(2, 0, 1)[None], new, name)
-    wanted = Image.fromarray(pixels.astype(np.uint8)).resize(new[::-1], FILTERS[name])
-    assert (found[0].permute(1, 2, 0).numpy() == np.asarray(wanted)).all()
+    result = resize(torch.from_numpy(pixels).int().permute(2, 0, 1)[None], new, name)
+    expected = Image.fromarray(pixels.astype(np.uint8)).resize(new[::-1], FILTERS[name])
+    assert (result[0].permute(1, 2, 0).numpy() == np.asarray(expected)).all()
 
 
 def test_an_image_that_is_a_thread_is_resized_by_its_height_first_as_by_pil():
     pixels = np.random.default_rng(0).integers(0, 256, (301, 2, 3), dtype=np.uint8)
-    found = resize(torch.from_numpy(pixels).int().permute(2, 0, 1), (50, 75), "bicubic")
-    wanted = Image.fromarray(pixels).resize((75, 50), Image.Resampling.BICUBIC)
-    assert (found.permute(1, 2, 0).numpy() == np.asarray(wanted)).all()
+    result = resize(torch.from_numpy(pixels).int().permute(2, 0, 1), (50, 75), "bicubic")
+    expected = Image.fromarray(pixels).resize((75, 50), Image.Resampling.BICUBIC)
+    assert (result.permute(1, 2, 0).numpy() == np.asarray(expected)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,4 +1,4 @@
-"""A small published build: drawn shapes and tones in real shards, with the catalog rows that a build writes."""
+"""Fixtures: a small published build of shapes and tones in real shards, with its catalog rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def bench_root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """As `build_root`, with clips, and edits that say which relation they show."""
+    """As `build_root`, with videos, and edits with relations."""
     return write_build(tmp_path_factory.mktemp("bench-root"), (*TASKS, "text_to_video"), relations=True)
 
 
@@ -48,7 +48,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deaf_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of pictures alone."""
+    """A checkpoint that supports images only."""
     return write_checkpoint(tmp_path_factory.mktemp("evaluation") / "deaf", modalities=["image"])
 
 

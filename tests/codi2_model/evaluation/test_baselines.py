@@ -1,4 +1,4 @@
-"""Baselines answer by the rules they state; text scores count what they say."""
+"""Baselines and text scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open bench end to end on a real, small checkpoint and build; its report the same each time."""
+"""The suite `open` end to end on a small checkpoint and build, and its reproducible report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.bench import bench
 from codi2_model.evaluation.bench.bench import BenchResult, run_bench
-from codi2_model.evaluation.bench.candidate_sets import Rivals
+from codi2_model.evaluation.bench.candidate_sets import CandidateSets
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.measures import GAIN, MEASURES, bare, direction
 from codi2_model.evaluation.bench.questions import answer_in, questions_of, skeleton_of
@@ -111,7 +111,10 @@ def test_leaks_stop_the_bench_before_anything_is_made(
 def test_what_a_model_lacks_is_left_out_with_the_reason(deaf_checkpoint: Path, root: str) -> None:
     tasks = ["image_captioning", "audio_editing", "text_to_video"]
     found = run_bench(deaf_checkpoint, root, limit=2, tasks=tasks, settings=FEW, allow_leaks=True)
-    assert found.left_out == {"audio_editing": "the model has no audio", "text_to_video": "the model has no video"}
+    assert found.left_out == {
+        "audio_editing": "the model does not support audio",
+        "text_to_video": "the model does not support video",
+    }
     assert {row["task"] for row in found.rows} == {"image_captioning"}
 
 
@@ -120,7 +123,7 @@ def test_the_truth_is_right_and_nothing_earns_nothing(bench_root: str) -> None:
     rows = sample_rows(catalog, "b1", "test")
     samples = list(load_samples(catalog.store, pick(rows, 3, seed=2)).values())
     questions = [question for sample in samples for question in questions_of(sample)]
-    choices = Rivals(catalog, "b1", rows, seed=0).choices(questions)
+    choices = CandidateSets(catalog, "b1", rows, seed=0).choices(questions)
     values = {q.truth_id or q.truth: q.truth for q in questions} | {q.source_id: q.source for q in questions}
     values |= {text: text for by in choices.lists.values() for text in by.get("text_concept@1", ())}
     rest = {m.sample.sample_id: m.sample for i, m in choices.media.items() if i not in values and m.sample}

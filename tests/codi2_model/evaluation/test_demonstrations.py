@@ -1,4 +1,4 @@
-"""Demonstrations are found, cut down and exchanged in every form that prompts have."""
+"""Demonstrations of a prompt: count, reduce, exchange."""
 
 from __future__ import annotations
 

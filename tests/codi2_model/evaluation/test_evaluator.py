@@ -1,4 +1,4 @@
-"""A checkpoint on disk -> metrics in the catalog and a page, the same each time."""
+"""Evaluation of a checkpoint: reproducible metrics in the catalog and a page."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def test_a_task_that_the_model_cannot_do_is_left_out_and_said(
     assert {row["task"] for row in result.rows if row["suite"] == "text"} == {
         "image_captioning"
     } and result.samples == 1
-    assert "audio_editing is left out: the model has no audio" in capsys.readouterr().err
-    with pytest.raises(EvaluationError, match="no test samples that the model can take"):
+    assert "skipped task audio_editing: the model does not support audio" in capsys.readouterr().err
+    with pytest.raises(EvaluationError, match="no test samples that the model supports"):
         evaluate(deaf_checkpoint, build_root, tasks=["audio_editing"])
 
 
 def test_what_cannot_be_evaluated_is_said(checkpoint: Path, build_root: str, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+    with pytest.raises(FileNotFoundError, match="not a checkpoint folder"):
         evaluate(tmp_path, build_root)
     with pytest.raises(EvaluationError, match="no published build under"):
         evaluate(checkpoint, str(tmp_path))
-    with pytest.raises(EvaluationError, match="build b1 holds no test samples of composition"):
+    with pytest.raises(EvaluationError, match="build b1 has no test samples of composition"):
         evaluate(checkpoint, build_root, tasks=["composition"])

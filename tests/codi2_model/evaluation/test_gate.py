@@ -1,4 +1,4 @@
-"""The gate: on scores made up here, in a real catalog."""
+"""The promotion gate, with artificial scores in a real catalog."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codi2_model.checkpoints.registry import UsageError
-from codi2_model.evaluation.contamination import Learnt, learnt
-from codi2_model.evaluation.gate import CHOSEN, ENOUGH, GUARD, Gate, compare, decide, line, record
+from codi2_model.evaluation.contamination import Contamination, find_contamination
+from codi2_model.evaluation.gate import CHOSEN, GUARD, MIN_DIFFERING, Gate, compare, compare_metric, decide, record
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
@@ -70,19 +70,21 @@ def test_a_guarded_metric_that_falls_blocks_whatever_is_gained(tmp_path: Path) -
 
 def test_a_few_lucky_samples_are_not_enough(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    few = ENOUGH - 1
+    few = MIN_DIFFERING - 1
     runs = evaluated(store, drawn([1.0] * few), drawn([0.0] * few))
     decision = decide(store, GATE, "b1", "new", "old", runs)
-    assert not decision.promoted and f"in {few} samples that differ" in decision.reason
+    assert not decision.promoted and f"only {few} samples differ" in decision.reason
 
 
 def test_without_pairs_nothing_is_promoted_and_the_reason_names_what_was_scored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     runs = evaluated(store, drawn([1.0] * 9), {("hear", "answered"): [1.0] * 9})
-    with pytest.raises(UsageError, match="no sample has it from both models; scored: answered, feature_top1"):
+    with pytest.raises(
+        UsageError, match="no sample has this metric for both models; available: answered, feature_top1"
+    ):
         compare(store, GATE, *runs)
     decision = decide(store, GATE, "b1", "new", "old", runs)
-    assert not decision.promoted and decision.reason.startswith("nothing to compare with old by: feature_top1")
+    assert not decision.promoted and decision.reason.startswith("cannot be compared with old: feature_top1")
     record(store, decision, "b1", "new", "old")
     assert Catalog(store).sql("select passed, promoted from gates").to_pylist() == [
         {"passed": False, "promoted": False}
@@ -116,33 +118,34 @@ def test_a_metric_of_one_task_is_compared_on_that_task_alone(tmp_path: Path) -> 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
 def test_swapping_the_models_turns_the_gain_around(pairs: list[tuple[float, float]]) -> None:
-    there = line(CHOSEN, "target_similarity", pairs, GATE)
-    back = line(CHOSEN, "target_similarity", [(b, a) for a, b in pairs], GATE)
+    there = compare_metric(CHOSEN, "target_similarity", pairs, GATE)
+    back = compare_metric(CHOSEN, "target_similarity", [(b, a) for a, b in pairs], GATE)
     assert there.gain == pytest.approx(-back.gain, abs=1e-9)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=1e-9)
     assert not (there.passed and back.passed) and there.differing == back.differing
-    if line(GUARD, "target_similarity", pairs, GATE).passed is False:  # what falls one way is no fall the other way
-        assert line(GUARD, "target_similarity", [(b, a) for a, b in pairs], GATE).passed
+    # a guarded metric that falls in one direction does not fall in the other
+    if not compare_metric(GUARD, "target_similarity", pairs, GATE).passed:
+        assert compare_metric(GUARD, "target_similarity", [(b, a) for a, b in pairs], GATE).passed
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_equal_models_are_never_promoted_and_never_fall(values: list[float]) -> None:
     pairs = [(value, value) for value in values]
-    assert not line(CHOSEN, "target_similarity", pairs, GATE).passed
-    assert line(GUARD, "target_similarity", pairs, GATE).passed
+    assert not compare_metric(CHOSEN, "target_similarity", pairs, GATE).passed
+    assert compare_metric(GUARD, "target_similarity", pairs, GATE).passed
 
 
 def test_what_is_asked_for_wrongly_is_said_before_any_work() -> None:
     tasks = {"text_to_image", "text_to_audio"}
     Gate().check(tasks)
-    for gate, said in (
-        (Gate(metrics=("accuracy",)), "--metric accuracy: no such metric; known: feature_top1"),
+    for gate, message in (
+        (Gate(metrics=("accuracy",)), "--metric accuracy: no such metric; available: feature_top1"),
         (Gate(guards=("reasoning:answered",)), "--guard reasoning:answered: the recipe has no task reasoning"),
-        (Gate(metrics=("text_to_audio:feature_top1",)), "is measured on text_to_image, exemplar_learning alone"),
-        (Gate(limit=0), "--gate-samples 0: at least 1"),
+        (Gate(metrics=("text_to_audio:feature_top1",)), "measured only on text_to_image, exemplar_learning"),
+        (Gate(limit=0), "--gate-samples 0: must be at least 1"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             gate.check(tasks)
     with pytest.raises(UsageError, match="choose another --guard"):
         Gate(guards=("feature_top1",)).check({"text_to_audio"})
@@ -174,20 +177,17 @@ def test_held_out_samples_that_a_model_has_trained_on_are_no_pairs_and_the_decis
     trained(store, "base", "b1")
     trained(store, "old", "b2")
     trained(store, "new", "b2", start="base")  # by the weights it began with
-    assert learnt(Catalog(store), "b2", ["old"]) == Learnt()
-    found = learnt(Catalog(store), "b2", ["new", "old"])
-    assert found.samples == {"draw-0", "draw-1", "draw-2"}
+    assert find_contamination(Catalog(store), "b2", ["old"]) == Contamination()
+    result = find_contamination(Catalog(store), "b2", ["new", "old"])
+    assert result.samples == {"draw-0", "draw-1", "draw-2"}
     runs = evaluated(store, drawn([1.0] * 3 + [0.0] * 9), drawn([0.0] * 12))
-    decision = decide(store, GATE, "b2", "new", "old", runs, found)
+    decision = decide(store, GATE, "b2", "new", "old", runs, result)
     assert [line.n for line in decision.lines] == [9, 9] and decision.lines[0].gain == 0.0
-    assert (
-        not decision.promoted
-        and "3 held-out samples that one of the two has trained on are left out" in decision.reason
-    )
+    assert not decision.promoted and "3 held-out samples excluded" in decision.reason
 
 
 def test_a_build_that_is_gone_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     build(store, "b2", [("draw-0", "test", "medium-0")])
     trained(store, "old", "b1")
-    assert learnt(Catalog(store), "b2", ["old", "nobody"]).gone == ("b1",)
+    assert find_contamination(Catalog(store), "b2", ["old", "nobody"]).gone == ("b1",)

@@ -1,4 +1,4 @@
-"""The judges load from their packages and see what people see."""
+"""Judges: loading from packages, plausible rankings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every measure gives the answer that is known beforehand."""
+"""Metrics against known values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codi2_model.evaluation.statistics import paired_gain
 
 
 def exact_frechet(x: np.ndarray, y: np.ndarray, weights: tuple[float, float]) -> float:
-    """By the formula, with the whole matrices."""
+    """Frechet distance by the formula, with full matrices."""
     matrices = []
     for rows, weight in zip((x, y), weights, strict=True):
         c = np.cov(rows.T, bias=True)
@@ -39,9 +39,9 @@ def test_frechet_of_two_gaussians_is_the_closed_form() -> None:
 def test_frechet_in_the_spanned_subspace_is_that_of_the_whole_space(n: int, shrink: bool) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(n, 40)), 0.3 + rng.normal(size=(n + 5, 40)) @ np.diag(np.linspace(0.5, 2, 40))
-    found = frechet(x, y, shrink)
-    assert found.value == pytest.approx(exact_frechet(x, y, found.shrinkage), rel=1e-5)
-    assert found.n == (n, n + 5) and all((w > 0) == shrink for w in found.shrinkage)
+    result = frechet(x, y, shrink)
+    assert result.value == pytest.approx(exact_frechet(x, y, result.shrinkage), rel=1e-5)
+    assert result.n == (n, n + 5) and all((w > 0) == shrink for w in result.shrinkage)
     assert frechet(x, x, shrink).value == pytest.approx(0, abs=1e-9)
 
 
@@ -62,9 +62,9 @@ def test_shrinkage_falls_with_the_number_of_samples_and_brings_the_covariance_ne
 
 
 def test_frechet_refuses_what_has_no_spread() -> None:
-    with pytest.raises(ValueError, match="two at least"):
+    with pytest.raises(ValueError, match="at least two"):
         frechet(np.zeros((1, 3)), np.zeros((5, 3)))
-    with pytest.raises(ValueError, match="wants"):
+    with pytest.raises(ValueError, match="expected"):
         frechet(np.zeros((5, 3)), np.zeros((5, 4)))
 
 
@@ -167,5 +167,5 @@ def test_paired_intervals_are_narrower_than_the_scores_themselves_and_hold_the_t
         held += gain.low <= 1 <= gain.high
         assert gain.high - gain.low < 0.5
     assert held >= 85
-    with pytest.raises(ValueError, match="not pairs"):
+    with pytest.raises(ValueError, match="equal length"):
         paired_gain([1.0], [1.0, 2.0])

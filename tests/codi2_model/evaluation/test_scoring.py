@@ -1,4 +1,4 @@
-"""What the truth, a copy, nothing and a constant earn from the judges, on a real small build."""
+"""Scores of the truth, a copy, a missing and a constant answer, on a small build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN
 from codi2_model.evaluation.candidates import Candidates
 from codi2_model.evaluation.data import EvaluationError, Leak, leaks, load_samples, pick, sample_rows, train_answers
-from codi2_model.evaluation.evaluator import _judge, _nearest_train
+from codi2_model.evaluation.evaluator import judge_answers, nearest_train_answers
 from codi2_model.evaluation.scoring import CONCEPT, EDIT, MODEL, STYLE, nearest_is_first, summary
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
@@ -31,8 +31,8 @@ def samples(catalog: Catalog) -> list[Any]:
 
 def judged(catalog: Catalog, samples: list[Any], answers: dict[str, Any]) -> dict[tuple[str, str, str | None], Any]:
     rows = sample_rows(catalog, None, "test")
-    nearest = _nearest_train(catalog, catalog.store, "b1", samples, seed=0)
-    metrics, _, notes = _judge(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
+    nearest = nearest_train_answers(catalog, catalog.store, "b1", samples, seed=0)
+    metrics, _, notes = judge_answers(catalog, catalog.store, "b1", rows, samples, answers, nearest, seed=0)
     assert set(notes) == {sample.row.sample_id for sample in samples}
     return {(row["task"], row["metric"], row["baseline"]): row for row in metrics}
 
@@ -108,17 +108,17 @@ def test_train_answers_hold_prompt_and_reply_texts(catalog: Catalog) -> None:
 
 
 def test_the_leak_check_counts_targets_that_train_shows(catalog: Catalog) -> None:
-    shown, targets = set(), {}
+    train_media, targets = set(), {}
     rows = sample_rows(catalog, None, "train") + sample_rows(catalog, None, "test")
     for sample in load_samples(catalog.store, rows).values():
         media = [part for message in sample.prompt for part in message["content"]] + sample.reply
         if sample.row.split == "train":
-            shown |= {part["asset_id"] for part in media if part["type"] != "text"}
+            train_media |= {part["asset_id"] for part in media if part["type"] != "text"}
         elif sample.target["type"] != "text":
             targets.setdefault(sample.row.task, set()).add(sample.target["asset_id"])
-    found = leaks(catalog, None)
-    assert found == [Leak(task, len(targets[task] & shown), len(targets[task])) for task in sorted(targets)]
-    assert Leak("text_to_audio", 9, 9) in found  # the drawn data has nine tones, and every split all of them
+    result = leaks(catalog, None)
+    assert result == [Leak(task, len(targets[task] & train_media), len(targets[task])) for task in sorted(targets)]
+    assert Leak("text_to_audio", 9, 9) in result  # the drawn data has nine tones, and every split all of them
 
 
 def test_a_sample_that_its_shard_lacks_is_named(catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Intervals hold what they claim, and a score is called better than chance only where it is."""
+"""Coverage of bootstrap intervals, and the binomial test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published suites end to end: small random judges in the files that transformers writes, data in the published formats."""
+"""Published suites end to end, with small random judges in the format of transformers and data in the published formats."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from PIL import Image
 
 from codi2_model.evaluation.answering import GenerationSettings
 from codi2_model.evaluation.suites import SuiteError, audiocaps, cobsat, coco30k, dreambench, suites
-from codi2_model.evaluation.suites.inception import Inception, load_inception
-from codi2_model.evaluation.suites.networks import Networks, WeightsMissing, picture_shape
+from codi2_model.evaluation.suites.networks import Networks, WeightsMissing
 from codi2_model.evaluation.suites.running import run_suite
 from codi2_model.evaluation.suites.spool import Spool
 from codi2_storage.catalog.catalog import Catalog
@@ -29,7 +28,7 @@ PREPROCESSOR = {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for every test."""
+    """A separate cache for every test."""
     monkeypatch.setenv("CODI2_CACHE", str(tmp_path / "cache"))
     return cache_home()
 
@@ -43,7 +42,7 @@ def test_a_spool_gives_back_what_was_put(tmp_path: Path) -> None:
     assert spool.get("a/1").tobytes() == image.tobytes() and np.array_equal(spool.get("a/2"), wave)
     assert spool.get("a/3") is None and spool.reason("a/3") == "too long" and spool.reason("a/1") == ""
     assert [spool.has(f"a/{n}") for n in range(5)] == [False, True, True, True, False]
-    assert [spool.there(f"a/{n}") for n in range(5)] == [False, True, True, False, False]
+    assert [spool.has_answer(f"a/{n}") for n in range(5)] == [False, True, True, False, False]
 
 
 # --- judges ------------------------------------------------------------------------------------------------------
@@ -252,7 +251,7 @@ def test_dreambench_has_four_pictures_a_prompt_and_both_protocols(
 
 def test_dreambench_scores_the_subject_itself_as_it_should(weights: Path, dreambooth: Path) -> None:
     asked = dreambench.requests(dreambooth, 2, 0)
-    shown = [dreambench.opened(dreambench.pictures(dreambooth, r.about["subject"])[0]) for r in asked]
+    shown = [dreambench.cached_image(dreambench.image_files(dreambooth, r.about["subject"])[0]) for r in asked]
     scores = {(f.metric, f.baseline): f.scores for f in dreambench.score(dreambooth, asked, shown, Networks(weights))}
     for judge in ("dino", "clip_i"):
         assert list(scores[(f"{judge}_shown", None)].values()) == pytest.approx([1, 1], abs=1e-5)
@@ -291,7 +290,7 @@ def test_coco_takes_one_caption_a_picture(checkpoint: Path, weights: Path, coco:
     found = figures(result)
     assert found[("text_to_image", "clip_score", None)]["n"] == 4
     assert found[("text_to_image", "fid_other_network", None)]["value"] > 0
-    same = coco30k.score(coco, asked, [coco30k.real(coco, request) for request in asked], Networks(weights))
+    same = coco30k.score(coco, asked, [coco30k.real_image(coco, request) for request in asked], Networks(weights))
     assert next(f.value for f in same if f.metric == "fid_other_network") == pytest.approx(0, abs=1e-4)
     own, real = (
         next(f.scores for f in same if f.metric == "clip_score" and f.baseline == who) for who in (None, "real")
@@ -324,59 +323,19 @@ def test_audit_measures_each_edit_beside_the_input(
 # --- what is missing ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["CLIPImageProcessorPil", "ViTImageProcessorPil"])
-@pytest.mark.parametrize("resample", [2, 3])
-def test_judges_see_images_as_transformers_prepares_them_with_pil(tmp_path: Path, kind: str, resample: int) -> None:
-    import transformers
-
-    sizes: dict[str, Any] = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
-    if kind.startswith("ViT"):
-        sizes = {"size": {"height": 32, "width": 32}}
-    theirs = getattr(transformers, kind)(**sizes, resample=resample)
-    theirs.save_pretrained(tmp_path)
-    random = np.random.default_rng(0)
-    for pixels in (random.integers(0, 2, (51, 90, 3)) * 255, random.integers(0, 256, (77, 50, 3))):
-        image = Image.fromarray(pixels.astype(np.uint8))
-        wanted = theirs(image, return_tensors="pt")["pixel_values"][0]
-        torch.testing.assert_close(picture_shape(tmp_path)(image), wanted, atol=1e-6, rtol=0)
-
-
 def test_missing_data_judges_and_modalities_are_named(
     checkpoint: Path, deaf_checkpoint: Path, weights: Path, triplets: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(SuiteError, match="no suite 'nope': known are short, open, audiocaps"):
+    with pytest.raises(SuiteError, match="no suite 'nope'; available: short, open, audiocaps"):
         run_suite("nope", checkpoint, str(tmp_path), triplets, weights)
     with pytest.raises(SuiteError, match=r"needs --data .*and --weights .*audio_classifier"):
         run_suite("audit", checkpoint, str(tmp_path), None, weights)
-    with pytest.raises(SuiteError, match="asks for audio, which this model does not make"):
+    with pytest.raises(SuiteError, match="needs audio, which this model does not generate"):
         run_suite("audit", deaf_checkpoint, str(tmp_path), triplets, weights)
-    with pytest.raises(WeightsMissing, match="audio_classifier is not there: an ASTForAudioClassification"):
+    with pytest.raises(WeightsMissing, match="audio_classifier: missing; expected an ASTForAudioClassification"):
         run_suite("audit", checkpoint, str(tmp_path), triplets, tmp_path)
-    with pytest.raises(SuiteError, match=r"audit\.jsonl is not there"):
+    with pytest.raises(SuiteError, match=r"audit\.jsonl: missing"):
         run_suite("audit", checkpoint, str(tmp_path), tmp_path, weights)
     (tmp_path / "audit.jsonl").write_text('{"id": 1, "task": "mend"}')
-    with pytest.raises(SuiteError, match="row 1: wants id, task"):
+    with pytest.raises(SuiteError, match="row 1: expected the fields id, task"):
         run_suite("audit", checkpoint, str(tmp_path), tmp_path, weights)
-
-
-def test_the_inception_of_fid_takes_its_published_names(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Inception().eval()
-    state = model.state_dict()
-    # as counted in the published file: 94 convolutions with five tensors each beside their kernels, and the classifier
-    kernels = [name for name in state if name.endswith("conv.weight")]
-    assert len(kernels) == 94 and len(state) == 94 * 6 + 2
-    learned = sum(state[name].numel() for name in state if "running" not in name and "tracked" not in name)
-    assert learned == 23_834_568 + 8 * 2049  # as published for 1,000 classes, and 8 more
-    assert state["Mixed_6e.branch7x7dbl_5.conv.weight"].shape == (192, 192, 1, 7)
-    assert state["Mixed_7c.branch3x3dbl_3b.bn.running_var"].shape == (384,)
-    torch.save({name: value for name, value in state.items() if "tracked" not in name}, tmp_path / "inception.pth")
-    loaded = load_inception(tmp_path / "inception.pth").eval()
-    with torch.inference_mode():
-        shape = torch.rand(1, 3, 299, 299) * 2 - 1
-        assert torch.equal(loaded(shape), model(shape)) and loaded(shape).shape == (1, 2048)
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="not the weights of FID's Inception"):
-        load_inception(tmp_path / "other.pth")
-    images = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
-    assert Networks(tmp_path).inception_images(images).shape == (2, 2048)

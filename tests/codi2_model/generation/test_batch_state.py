@@ -1,4 +1,4 @@
-"""Rows join and leave a batch that is being written, and none of them notices."""
+"""Rows join and leave a batch during generation without changing the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codi2_model.generation.events import Options
 
 
 def begun(model: Any, processor: Any, parts: Any, words: int) -> Rows:
-    """A row that has read a prompt of so many words."""
+    """A row after the prefill of a prompt of `words` words."""
     talk = [parts.user(parts.text("word " * words))]
     return Writer(model, processor, [talk], Options(), [0]).begin()
 
@@ -31,7 +31,7 @@ def read(model: Any, rows: Rows, tokens: list[int]) -> Rows:
 def test_a_row_reads_the_same_whoever_joins_and_leaves(
     model: Any, processor: Any, parts: Any, events: list[int | str], salt: int
 ) -> None:
-    """A number is a row of so many words that joins; then every row reads a token, as it does alone."""
+    """A number is a row with so many words that joins; then every row processes a token, as it does by itself."""
     together: Rows | None = None
     alone: list[Rows] = []
     with torch.no_grad():

@@ -1,3 +1,5 @@
+"""Generation of replies, feature prediction, and generation options."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -51,7 +53,7 @@ def prompts(mixed):
 
 @pytest.fixture(scope="module")
 def trained(parts, processor, mixed):
-    """A model that has learnt the mixed conversations by heart (its encoders and decoders as they began)."""
+    """A model that has memorised the mixed conversations (with untrained encoders and decoders)."""
     model = CoDi2ForConditionalGeneration.build(parts.config(loss_weights={"diffusion": 0}), seed=0)
     for part in (model.encoders, model.decoders, model.aligners):
         part.requires_grad_(False)
@@ -82,7 +84,7 @@ def test_a_model_that_has_learnt_replies_in_the_order_it_learnt(trained, process
 
 
 def test_features_are_fed_back_as_in_training(model, processor, parts):
-    """What generation computes token by token is what a training forward computes with the predicted features in the slots."""
+    """Token by token generation equals a training forward pass with the predicted features in the slots."""
     talk = [
         parts.user(parts.text("Draw "), parts.image("black")),
         parts.assistant(parts.image("red"), parts.audio(200)),
@@ -94,8 +96,8 @@ def test_features_are_fed_back_as_in_training(model, processor, parts):
         features = {m.modality: torch.stack(m.features)[None] for m in writer.replies[0].media()}
         batch = processor([talk], training=True)
         batch.pop("labels")
-        given = model.encoders.features("image", batch["images"][:1])
-        forced = model(**batch, features={"image": torch.cat([given, features["image"]]), "audio": features["audio"]})
+        inputs = model.encoders.features("image", batch["images"][:1])
+        forced = model(**batch, features={"image": torch.cat([inputs, features["image"]]), "audio": features["audio"]})
         encoded = model(**batch)
     scale = processor.config.scale
     for modality, row in (("image", 1), ("audio", 0)):
@@ -157,13 +159,13 @@ def test_a_reply_ends_at_the_models_length(model, processor, parts):
 
 
 def test_bad_requests_are_refused_by_name(model, processor, prompts, mixed, parts):
-    with pytest.raises(ValueError, match="no modality 'smell'"):
+    with pytest.raises(ValueError, match="unknown modality 'smell'"):
         generate(model, processor, prompts, modalities=("smell",))
-    with pytest.raises(ValueError, match="conversation 1 ends with the assistant's turn"):
+    with pytest.raises(ValueError, match="conversation 1 ends with an assistant message"):
         generate(model, processor, [prompts[0], mixed[0]])
     with pytest.raises(ValueError, match="2 seeds for 1 conversations"):
         generate(model, processor, prompts[:1], seed=[1, 2])
-    with pytest.raises(ValueError, match="at most 512"):
+    with pytest.raises(ValueError, match="max_length 512"):
         generate(model, processor, [[parts.user(parts.text("word and " * 600))]])
 
 
@@ -196,5 +198,5 @@ def test_predicted_features_are_those_of_the_feature_loss(model, processor, mixe
         losses = model(**processor(mixed, training=True)).losses
     cosine = torch.nn.functional.cosine_similarity(torch.cat(predicted), torch.cat(true), dim=-1)
     torch.testing.assert_close(1 - cosine.mean(), losses["feature_cosine"], atol=1e-5, rtol=1e-5)
-    alone = predict_features(model, processor, [mixed[3]])[0][0]
-    torch.testing.assert_close(alone, predicted[3], atol=1e-4, rtol=1e-4)
+    single = predict_features(model, processor, [mixed[3]])[0][0]
+    torch.testing.assert_close(single, predicted[3], atol=1e-4, rtol=1e-4)

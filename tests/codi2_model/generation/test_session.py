@@ -1,3 +1,5 @@
+"""Sessions: reuse of the key-value cache, rewinding, interrupted turns."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +13,7 @@ from codi2_model.modeling import media_of
 
 
 def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, processor, parts):
-    """The second prompt's last hidden state, over the cache, is the one that a full reading with the same features gives."""
+    """The last hidden state of the second prompt, with the cache, equals that of a full prefill with the same features."""
     session = Session(model, processor)
     first = session.reply(
         [parts.text("Draw a red dog like "), parts.image("red")], modalities=("image",), steps=2, seed=3
@@ -40,10 +42,10 @@ def test_a_turn_reads_only_what_is_new_and_answers_as_without_a_cache(model, pro
 
 def test_a_session_says_what_generate_says_at_the_first_turn(model, processor, parts):
     content = [parts.text("What do you see? "), parts.image("blue")]
-    alone = model.generate(processor, [[parts.user(*content)]], max_new_tokens=6, steps=2, seed=5)[0]
-    said = Session(model, processor).reply(content, max_new_tokens=6, steps=2, seed=5)
-    assert [p["type"] for p in said] == [p["type"] for p in alone]
-    assert [p.get("text") for p in said] == [p.get("text") for p in alone]
+    single = model.generate(processor, [[parts.user(*content)]], max_new_tokens=6, steps=2, seed=5)[0]
+    reply = Session(model, processor).reply(content, max_new_tokens=6, steps=2, seed=5)
+    assert [p["type"] for p in reply] == [p["type"] for p in single]
+    assert [p.get("text") for p in reply] == [p.get("text") for p in single]
 
 
 def test_a_turn_given_up_halfway_was_never_said(model, processor, parts):
@@ -59,7 +61,7 @@ def test_a_turn_given_up_halfway_was_never_said(model, processor, parts):
     same = fresh.reply([parts.text("Draw.")], modalities=("image",), steps=2, seed=1)
     difference = np.asarray(again[0]["value"]).astype(int) - np.asarray(same[0]["value"])
     assert np.abs(difference).max() <= 2  # the cache was read in other pieces, which rounds otherwise
-    with pytest.raises(ValueError, match="no modality 'smell'"):
+    with pytest.raises(ValueError, match="unknown modality 'smell'"):
         session.reply("x", modalities=("smell",))
     assert len(session.messages) == 4
 

@@ -1,3 +1,5 @@
+"""Sequence packing."""
+
 from __future__ import annotations
 
 import pytest
@@ -35,9 +37,9 @@ def test_packed_samples_give_what_they_give_alone(model, processor, mixed):
     starts = (packed["position_ids"][0] == 0).nonzero().flatten().tolist()
     order = sorted(range(len(mixed)), key=lambda n: n)
     for row, start in zip(order, starts, strict=False):
-        alone = model(**processor([mixed[row]], training=True), return_logits=True)
-        length = alone.logits.shape[1]
-        torch.testing.assert_close(whole.logits[0, start : start + length], alone.logits[0], atol=1e-4, rtol=1e-4)
+        single = model(**processor([mixed[row]], training=True), return_logits=True)
+        length = single.logits.shape[1]
+        torch.testing.assert_close(whole.logits[0, start : start + length], single.logits[0], atol=1e-4, rtol=1e-4)
     plain = model(**processor(mixed, training=True), generator=torch.Generator().manual_seed(0))
     assert list(whole.losses) == list(plain.losses)
     for name, value in plain.losses.items():
@@ -56,5 +58,5 @@ def test_packed_rows_of_unequal_length_ignore_their_padding(parts, processor, mi
         two = model(**narrow(mixed, training=True), generator=torch.Generator().manual_seed(0)).losses
     for name in ("tokens", "feature_cosine", "feature_mse"):
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="only batches for training"):
+    with pytest.raises(ValueError, match="packed=True needs training=True"):
         narrow(mixed, packed=True)

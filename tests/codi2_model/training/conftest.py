@@ -1,4 +1,4 @@
-"""One set of shards and one uninterrupted run, for all tests of training."""
+"""Fixtures: shards and an uninterrupted run, shared by the tests of training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def config() -> TrainConfig:
-    """The test preset, shorter still."""
+    """The config `test`, with fewer steps."""
     base = TrainConfig.from_yaml("test")
     return replace(
         base,
@@ -47,14 +47,14 @@ def config() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def whole_run(shards: list[str], config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nothing interrupted."""
+    """The folder of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole")
     train(config, shards, out, quiet=True)
     return out
 
 
 def kill_when(due: Callable[[], bool], command: list[str]) -> None:
-    """Start a training process and kill it, with no chance to tidy up, at the first moment that is `due`."""
+    """Start a training process and kill it without cleanup as soon as `due` returns true."""
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while not due():
@@ -65,7 +65,7 @@ def kill_when(due: Callable[[], bool], command: list[str]) -> None:
 
 
 def curve(out: Path) -> list[dict[str, Any]]:
-    """Rows of a run without the times, which no run repeats."""
+    """Rows of a run without times, which differ between runs."""
     return [{k: v for k, v in row.items() if k not in UNREPEATABLE} for row in read_rows(out / "metrics.jsonl")]
 
 

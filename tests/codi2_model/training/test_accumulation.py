@@ -1,4 +1,4 @@
-"""The gradient of a step does not depend on how its batch is cut: into micro-batches, over workers, into packed rows."""
+"""The gradient of a step does not depend on micro-batches, workers or packing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from codi2_model.training.data.mixture import Loader, Mixture
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.loop import Runtime, backward, seed_step, thaw
 from codi2_model.training.metrics.meter import Meter
-from codi2_model.training.run import MAKERS
+from codi2_model.training.run import STAGE_FACTORIES
 
 Step = tuple[torch.Tensor, dict[str, float]]
 
 
 @pytest.fixture(scope="module")
 def mixed(config: TrainConfig) -> TrainConfig:
-    """Words, images and audio in a step of 8 samples, replies of one word and of many, every loss among them."""
+    """Text, images and audio in a step of 8 samples, with short and long replies and all losses."""
     tasks = {"text_to_image": 1.0, "text_to_audio": 1.0, "text_instruction": 2.0, "exemplar_learning": 1.0}
     return replace(
         config,
@@ -31,10 +31,10 @@ def mixed(config: TrainConfig) -> TrainConfig:
 
 
 def gradient(config: TrainConfig, name: str, shards: list[str], start: Path, accumulation: int, world: int) -> Step:
-    """The mean gradient over the workers, computed one after the other, and their mean losses."""
+    """Mean gradient and mean losses over the workers, computed one after the other."""
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
     table, options, runtime = ShardSet(shards), config.stage(name), Runtime(torch.device("cpu"))
-    stage = MAKERS[name](model, processor, table, MediaCache(table, processor.medium, 100), config, runtime)
+    stage = STAGE_FACTORIES[name](model, processor, table, MediaCache(table, processor.medium, 100), config, runtime)
     parameters = thaw(stage, model)
     losses: dict[str, float] = {}
     for rank in range(world):
@@ -60,8 +60,8 @@ def test_accumulation_and_workers_change_neither_the_gradient_nor_the_losses(
     names = {"image", "audio"} if stage == "decoders" else {"tokens", "feature_cosine", "feature_mse", "diffusion"}
     assert losses.keys() == {*names, "loss"}
     for accumulation, world in ((2, 1), (4, 1), (1, 2), (2, 2)):
-        found, others = gradient(config, stage, shards, start, accumulation, world)
-        assert float((found - expected).norm() / expected.norm()) < 1e-5, (accumulation, world)
+        result, others = gradient(config, stage, shards, start, accumulation, world)
+        assert float((result - expected).norm() / expected.norm()) < 1e-5, (accumulation, world)
         assert others == pytest.approx(losses, rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Clips go through all three stages."""
+"""Training with videos in all three stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training configs are validated whole, and errors name the file and the key."""
+"""Validation of training configs; errors name the file and the key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEST = yaml.safe_load((PRESETS / "test.yaml").read_text())
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The test preset with one key (dotted path) replaced; None as value removes it."""
+    """The config `test` with one key (dotted path) replaced; None removes it."""
     data: dict[str, Any] = yaml.safe_load(yaml.safe_dump(TEST))
     *way, last = path.split(".")
     inner = data
@@ -36,7 +36,7 @@ def test_the_presets_are_valid_and_so_are_their_model_settings(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("colour", 1, "unknown key colour"),
         ("align.stepz", 1, "unknown key align.stepz"),
@@ -49,21 +49,21 @@ def test_the_presets_are_valid_and_so_are_their_model_settings(name: str) -> Non
         ("mllm.schedule", "spiral", "mllm.schedule must be one of cosine, constant"),
         ("mllm.accumulation", 3, "mllm.accumulation must divide batch_size"),
         ("mllm.loss_weights", {"beauty": 1.0}, "mllm.loss_weights.beauty is not one of tokens"),
-        ("mllm.tasks", {}, "mllm.tasks must name a task"),
-        ("mllm.tasks", {"text_to_image": 0}, "mllm.tasks.text_to_image must weigh more than 0"),
+        ("mllm.tasks", {}, "mllm.tasks must name at least one task"),
+        ("mllm.tasks", {"text_to_image": 0}, "mllm.tasks.text_to_image must be above 0"),
         ("mllm.tasks", {"text_to_image": "much"}, "mllm.tasks.text_to_image must be float"),
         ("mllm", [1], "mllm must be a mapping"),
         ("decoders", None, "missing key decoders"),
         ("threads", -1, "threads must not be negative"),
     ],
 )
-def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path: str, value: Any, said: str) -> None:
+def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path: str, value: Any, message: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(changed(path, value)))
     with pytest.raises(ConfigError) as error:
         TrainConfig.from_yaml(file)
     assert str(error.value).startswith(f"{file}: ")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_exponents_without_a_dot_are_numbers() -> None:
@@ -75,7 +75,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
         TrainConfig.from_yaml("nowhere")
     file = tmp_path / "broken.yaml"
     file.write_text("align: [")
-    with pytest.raises(ConfigError, match=r"broken\.yaml: not readable as YAML"):
+    with pytest.raises(ConfigError, match=r"broken\.yaml: invalid YAML"):
         TrainConfig.from_yaml(file)
 
 
@@ -89,3 +89,11 @@ def test_every_shipped_config_can_be_read_and_so_can_its_model(name: str) -> Non
     config = TrainConfig.from_yaml(name)
     assert model_config(config).modalities
     assert TrainConfig.from_dict(config.to_dict(), "again") == config
+
+
+def test_the_former_key_workers_is_read_and_kept_in_what_run_ids_are_hashed_from() -> None:
+    data = TrainConfig.from_yaml("test").to_dict()
+    assert data["workers"] == 0 and "dataloader_workers" not in data
+    assert TrainConfig.from_dict(data | {"workers": 3}).dataloader_workers == 3
+    with pytest.raises(ConfigError, match="workers is the former name of dataloader_workers"):
+        TrainConfig.from_dict(data | {"dataloader_workers": 1})

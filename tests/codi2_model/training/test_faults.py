@@ -1,4 +1,4 @@
-"""Steps that are skipped, and checkpoints that are replaced, in whole runs."""
+"""Skipped steps and replaced checkpoints in whole runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import curve
 
 @pytest.fixture
 def aligned(config: TrainConfig) -> TrainConfig:
-    """Pictures alone, so that the loss is computed once a step."""
+    """Images only, so that there is one loss per step."""
     none = {name: replace(config.stage(name), steps=0) for name in ("decoders", "mllm")}
     tasks = {"text_to_image": 1.0}
     stage = replace(config.align, steps=12, tasks=tasks, spike_factor=20.0, checkpoint_every=11, clip=0.0)
@@ -31,7 +31,7 @@ def aligned(config: TrainConfig) -> TrainConfig:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, bad: set[int], factor: float, plus: float) -> None:
-    """Make the losses of some steps (from 1) `factor` times as large, and `plus` more, which leaves the gradient alone."""
+    """Multiply the losses of some steps (from 1) by `factor`, and add `plus`, which does not change the gradient."""
     right, calls = align.align_loss, iter(range(1, 1000))
 
     def spoiled(*arguments: Any) -> torch.Tensor:
@@ -41,16 +41,16 @@ def plant(monkeypatch: pytest.MonkeyPatch, bad: set[int], factor: float, plus: f
 
 
 @pytest.mark.parametrize(
-    ("factor", "plus", "said"), [(1e4, 0.0, "times the usual"), (1.0, float("nan"), "gradient norm nan")]
+    ("factor", "plus", "message"), [(1e4, 0.0, "times the recent median"), (1.0, float("nan"), "gradient norm nan")]
 )
 def test_a_planted_spike_or_a_loss_that_is_not_finite_is_skipped_and_said(
     aligned: TrainConfig, shards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], factor: float, plus: float, said: str,
+    capsys: pytest.CaptureFixture[str], factor: float, plus: float, message: str,
 ) -> None:  # fmt: skip
     plant(monkeypatch, {10}, factor, plus)
     train(aligned, shards, tmp_path)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "step skipped" in line]
-    assert len(lines) == 1 and lines[0].startswith("align 10: ") and said in lines[0]
+    lines = [line for line in capsys.readouterr().err.splitlines() if ": skipped," in line]
+    assert len(lines) == 1 and lines[0].startswith("align 10: ") and message in lines[0]
     assert [row["step"] for row in curve(tmp_path) if row["split"] == "train" and "grad_norm" not in row] == [10]
     progress = checkpoint.load_progress(tmp_path / "checkpoints" / "1-align-0000011")
     assert len(progress.norms) == 10 and max(progress.norms) < 100
@@ -61,7 +61,7 @@ def test_a_run_of_spikes_alone_stops_and_says_so(
 ) -> None:
     plant(monkeypatch, {9, 10, 11}, 1e4, 0.0)
     with pytest.raises(
-        TrainingDiverged, match=r"3 steps in a row were skipped, the last was step 11 \(.*times the usual"
+        TrainingDiverged, match=r"3 steps in a row were skipped, the last was step 11 \(.*times the recent median"
     ):
         train(replace(aligned, max_bad_steps=3), shards, tmp_path, quiet=True)
 

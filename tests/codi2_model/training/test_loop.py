@@ -1,4 +1,4 @@
-"""The pieces of the loop: learning rate, seeds, the retrieval score, the journal and the plot."""
+"""Parts of the training loop: learning rate, seeds, retrieval score, journal, plot."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_predictions_that_are_the_targets_are_always_nearest_and_noise_is_at_cha
 
 def test_equal_targets_are_no_rivals_and_fewer_rivals_mean_a_higher_chance() -> None:
     true = torch.eye(3).repeat_interleave(4, dim=0)
-    found = rank_first(true, true, others=10)
-    assert (found.accuracy, found.n) == (1.0, 12)
-    assert found.chance == pytest.approx(1 / 9)  # 8 of the 11 others differ
+    result = rank_first(true, true, others=10)
+    assert (result.accuracy, result.n) == (1.0, 12)
+    assert result.chance == pytest.approx(1 / 9)  # 8 of the 11 others differ
     with pytest.raises(ValueError, match="two different targets"):
         rank_first(torch.ones(3, 2), torch.ones(3, 2))
 
@@ -86,9 +86,9 @@ def test_feature_retrieval_scores_conversations_of_pictures_and_of_sounds(whole_
                 if part.type == other:
                     plain["value"] = table.medium(record, part)
             conversations.append(messages)
-        found = feature_retrieval(model, processor, conversations, batch_size=4)
-        assert found.n == 6
-        assert 0 <= found.accuracy <= 1 and 0 < found.p_value <= 1
+        result = feature_retrieval(model, processor, conversations, batch_size=4)
+        assert result.n == 6
+        assert 0 <= result.accuracy <= 1 and 0 < result.p_value <= 1
         # the training loop, which reads tensors, comes to the same features
         source = Conversations(table, MediaCache(table, processor.medium, 9), processor, [task], "test")
         assert source.sizes == {task: 6}

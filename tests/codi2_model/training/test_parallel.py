@@ -1,4 +1,4 @@
-"""Two workers come to what one comes to, whether each holds the model or a share of it; what spares memory changes nothing."""
+"""Two workers give the result of one, with DDP and FSDP; memory-saving options change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .worker import run_workers
 
 @pytest.fixture(scope="module")
 def later(config: TrainConfig) -> TrainConfig:
-    """The later stages alone, on pictures, so that both workers have every loss; one step of each is compared."""
+    """The later stages on images only, so that both workers have all losses; one step of each is compared."""
     tasks = {"image_editing": 1.0, "exemplar_learning": 1.0}
     return replace(
         config,
@@ -55,7 +55,7 @@ def test_two_workers_equal_one_that_accumulates(
 def test_two_workers_train_decoders_and_the_whole_model_and_resume(
     later: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
-    """Losses are finite, weights alike on both, and a run stopped after the decoders goes on to the same end."""
+    """Losses are finite, weights are equal on both workers, and a run interrupted after the decoders ends equally."""
     run_workers(later, shards, tmp_path / "whole")
     rows = curve(tmp_path / "whole")
     assert {row["stage"] for row in rows} == {"decoders", "mllm"}
@@ -87,15 +87,15 @@ def test_a_share_of_the_model_each_resumes_from_its_whole_checkpoint(
 def test_kills_in_the_middle_of_checkpoints_change_no_bit(
     whole_run: Path, config: TrainConfig, shards: list[str], tmp_path: Path
 ) -> None:
-    """The process dies, several times, while a checkpoint is half written; the last run is to the bit the undisturbed one."""
+    """After several kills during the writing of a checkpoint, the run equals an uninterrupted one to the bit."""
     file, out = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config.to_dict()))
     command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
     kills = 0
-    for wanted in ("2-decoders", "3-mllm"):
+    for expected in ("2-decoders", "3-mllm"):
 
-        def half_written(wanted: str = wanted) -> bool:
-            return bool(list((out / "checkpoints").glob(f".tmp-{wanted}*")))
+        def half_written(expected: str = expected) -> bool:
+            return bool(list((out / "checkpoints").glob(f".tmp-{expected}*")))
 
         kill_when(half_written, command)
         kills += half_written()  # as it was when the process died

@@ -1,4 +1,4 @@
-"""Training under Ray Train: the same numbers as without it, also after a worker died; shares of a batch add up."""
+"""Training with Ray Train: equal to training without it, also after a worker has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers whose batches differ in kind: to the gradients of one process that computes all shares, with FSDP2 as without."""
+"""Workers with batches of different modalities: gradients as in one process, with FSDP2 and without."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codi2_model.training.loop import Runtime, backward, learning_rate, seed_ste
 from codi2_model.training.metrics.journal import read_rows
 from codi2_model.training.metrics.meter import Meter
 from codi2_model.training.optim.optimizers import make_optimizer
-from codi2_model.training.run import MAKERS, train
+from codi2_model.training.run import STAGE_FACTORIES, train
 
 from .worker import run_workers
 
@@ -27,7 +27,7 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def mixed(config: TrainConfig) -> TrainConfig:
-    """Of four samples a worker has two: one of a picture here, of a sound or of words alone there."""
+    """Four samples for two workers: with an image on one, audio or only text on the other."""
     tasks = {"text_to_image": 1.0, "text_to_audio": 1.0, "text_instruction": 1.0}
     return replace(
         config,
@@ -60,11 +60,11 @@ def apart(one: Weights, two: Weights) -> float:
 
 
 def shares_in_turn(config: TrainConfig, shards: list[str], name: str, start: Path, world: int = 2) -> Weights:
-    """The weights after a stage of one process, which computes every worker's share and takes the mean gradient."""
+    """The weights after a stage in one process, which computes the shares of all workers and their mean gradient."""
     model, processor = CoDi2ForConditionalGeneration.from_pretrained(start), CoDi2Processor.from_pretrained(start)
     table, options = ShardSet(shards), config.stage(name)
     cache, runtime = MediaCache(table, processor.medium, 100), Runtime(torch.device("cpu"))
-    stage = MAKERS[name](model, processor, table, cache, config, runtime)
+    stage = STAGE_FACTORIES[name](model, processor, table, cache, config, runtime)
     parameters = thaw(stage, model)
     optimizer = make_optimizer(stage.modules, options, runtime.device)
     micro = options.batch_size // options.accumulation
@@ -123,13 +123,13 @@ def test_fsdp_of_workers_whose_batches_differ_gives_what_plain_averaging_gives(
 
 @pytest.fixture(scope="module")
 def short(mixed: TrainConfig) -> TrainConfig:
-    """Pictures alone: where a step has none of a modality, FSDP's gradients of its parts are zero, and one worker's absent."""
+    """Images only: for a modality without samples, gradients are zero with FSDP and absent in one process."""
     stage = replace(mixed.mllm, tasks={"text_to_image": 1.0}, ema=0.8, eval_samples=0)
     return replace(mixed, decoders=replace(mixed.decoders, steps=0), mllm=stage)
 
 
 def both_ways(config: TrainConfig, shards: list[str], out: Path) -> float:
-    """How far FSDP of one worker and no FSDP end up from each other, as a part of how far weights moved."""
+    """Distance of the weights with FSDP (one worker) and without it, relative to the change of the weights."""
     for parallel in ("ddp", "fsdp"):
         train(replace(config, parallel=parallel), shards, out / parallel, quiet=True)
     assert not torch.distributed.is_initialized()  # the group of one that FSDP needed is gone

@@ -1,4 +1,4 @@
-"""Runs of several workers without Ray, each a process of its own."""
+"""Training runs with several worker processes, without Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(["codi2_model.training.run", "codi2_model.modelin
 
 
 def run_workers(config: TrainConfig, shards: Sequence[str], out: Path, world: int = 2) -> None:
-    """Train to the end; what a failed worker said is in the assertion."""
+    """Train to the end; the output of a failed worker is in the assertion."""
     out.mkdir(parents=True, exist_ok=True)
     store(out).unlink(missing_ok=True)
     if str(ROOT) not in sys.path:

@@ -1,4 +1,4 @@
-"""A generation folder stands by itself, escapes what it shows and can be written again."""
+"""Generation folders: relative links, escaping, rewriting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 from PIL import Image
 
 from codi2_datasets.media.video import decode_video
-from codi2_model.evaluation.report.contact_sheet import clip_picture
+from codi2_model.evaluation.report.contact_sheet import video_strip
 from codi2_model.evaluation.report.outputs import GenerationItem, evenly, write_generations
 
 EVIL = "<script>alert('x')</script>"
@@ -67,10 +67,10 @@ def test_clips_are_films_on_the_page_and_strips_on_the_sheet(tmp_path: Path) -> 
     clip = GenerationItem("c", "text_to_video", [{"role": "user", "content": []}], [{"type": "video", "value": frames}])
     written = write_generations(tmp_path, [clip])
     assert '<video controls loop muted playsinline preload="metadata" src="media/c-o0.mp4"' in written.page.read_text()
-    shown = decode_video(written.media[0].read_bytes())
-    assert shown.shape == (8, 34, 34, 3)  # sides made even
-    assert shown[0, 16, 16, 0] > 200 and shown[-1, 16, 16, 2] > 200
-    strip = np.asarray(clip_picture(frames, 32)).astype(int)
+    video = decode_video(written.media[0].read_bytes())
+    assert video.shape == (8, 34, 34, 3)  # sides made even
+    assert video[0, 16, 16, 0] > 200 and video[-1, 16, 16, 2] > 200
+    strip = np.asarray(video_strip(frames, 32)).astype(int)
     assert strip.shape == (36, 128, 3)
     assert strip[18, 16].tolist() == [255, 0, 0] and strip[18, 112].tolist() == [0, 0, 255]
 
@@ -90,7 +90,7 @@ def test_an_empty_output_is_said_to_be_nothing(tmp_path: Path) -> None:
 
 
 def test_two_items_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two items are named 'a_b'"):
+    with pytest.raises(ValueError, match="two items have the file name 'a_b'"):
         write_generations(tmp_path, [item("a/b"), item("a b")])
 
 

@@ -1,4 +1,4 @@
-"""Features of frozen encoders, computed once for each asset."""
+"""Cache of the features of frozen encoders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from codi2_model.training.data.feature_cache import FeatureCache
 
 
 class Counting:
-    """Encoders that count what they encode."""
+    """Encoders that count their calls."""
 
     def __init__(self) -> None:
         self.seen = 0

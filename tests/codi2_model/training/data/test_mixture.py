@@ -1,4 +1,4 @@
-"""The order of samples: decided by the seed, shared by ranks, resumed exactly."""
+"""The order of samples: seeded, shared by ranks, resumed exactly."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_ranks_share_the_batches_that_one_worker_would_see(world: int) -> None:
 
 
 def test_a_batch_that_ranks_cannot_share_evenly_is_an_error() -> None:
-    with pytest.raises(ValueError, match="batch of 6 cannot be shared by 4"):
+    with pytest.raises(ValueError, match=r"batch size 6 .* 4 workers"):
         Loader(Mixture(SIZES, WEIGHTS, 0), identity, 6, 0, 4)
 
 
@@ -95,7 +95,7 @@ def test_a_loaded_state_goes_on_with_the_next_batch_not_with_one_prepared_ahead(
 
 def test_a_state_of_other_data_is_refused() -> None:
     state = Mixture(SIZES, WEIGHTS, 0).state_dict()
-    with pytest.raises(ValueError, match="loader's state"):
+    with pytest.raises(ValueError, match="state of the loader"):
         Mixture({"a": 8, "b": 5}, WEIGHTS, 0).load_state_dict(state)
 
 

@@ -1,4 +1,4 @@
-"""Shards as a table: the same samples as WebDataset's own reader, the same media as the processor's; bad ones named."""
+"""Access to shards: equal to the reader of WebDataset and to the processor; errors name the shard."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, e
 from codi2_model.training.data.sources import (
     CaptionedMedia,
     Conversations,
-    DrawnMedia,
+    DecoderMedia,
     PreparedProcessor,
     caption_of,
-    drawn_parts,
     media_parts,
+    target_parts,
 )
 from tests.codi2_model.shards import make_sample, picture, sound, write_shards, write_tar
 
@@ -126,13 +126,13 @@ def test_a_decoder_gets_the_query_as_reference_of_an_edit_and_nothing_else_of_ot
     shards = ShardSet(paths)
     for task in ("image_editing", "exemplar_learning", "audio_editing"):
         sample = shards.sample(shards.get(task, "train")[0])
-        ((target, reference),) = drawn_parts(sample, use_reference=True)
+        ((target, reference),) = target_parts(sample, use_reference=True)
         assert target.icl_role == "target"
         assert reference is not None and reference.icl_role == "query"
-        assert drawn_parts(sample, use_reference=False) == [(target, None)]
+        assert target_parts(sample, use_reference=False) == [(target, None)]
     captioned = shards.sample(shards.get("image_captioning", "train")[0])
-    assert [(p.icl_role, r) for p, r in drawn_parts(captioned, True)] == [("query", None)]
-    source = DrawnMedia(
+    assert [(p.icl_role, r) for p, r in target_parts(captioned, True)] == [("query", None)]
+    source = DecoderMedia(
         shards, MediaCache(shards, processor.medium, 9), ["text_to_image", "image_editing"], "train", True
     )
     batch = source.load([Draw("text_to_image", 0, 0), Draw("image_editing", 0, 1)])["image"]
@@ -147,7 +147,7 @@ def test_media_with_a_caption_are_drawn_from_it_as_often_as_asked_and_edits_neve
     tasks = ["text_to_image", "image_editing"]
     draws = [Draw(task, 0, number) for number in range(40) for task in tasks]
     for share, least, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
-        source = DrawnMedia(shards, MediaCache(shards, processor.medium, 9), tasks, "train", True, 0, share)
+        source = DecoderMedia(shards, MediaCache(shards, processor.medium, 9), tasks, "train", True, 0, share)
         captions = source.load(draws)["image"]["captions"]
         assert (captions[1::2] == -1).all()
         assert least <= int((captions[::2] >= 0).sum()) <= most

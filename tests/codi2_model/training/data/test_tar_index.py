@@ -1,4 +1,4 @@
-"""Samples found in tars: the same as Python's own reader finds, over many shards; what is broken is named."""
+"""The index of tars: equal to Python's tarfile, over many shards; errors name the shard."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_header_with_a_flipped_bit_is_refused(samples: Samples, draw: st.DataO
 def test_more_shards_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_shards(tmp_path, train=12, held_out=4, per_shard=2)
     keys = [record.key for of in ShardSet(paths).samples.values() for record in of]
-    monkeypatch.setattr(shards_module, "OPEN", 2)
+    monkeypatch.setattr(shards_module, "MAX_OPEN_SHARDS", 2)
     few = ShardSet(paths)
     assert [record.key for of in few.samples.values() for record in of] == keys and len(few._maps) <= 2
     assert len(keys) == len(set(keys)) > 2 * len(paths) - 2

@@ -1,4 +1,4 @@
-"""Optimisers: what is decayed, which matrices are Muon's, and states that go on."""
+"""Optimisers: weight decay, the matrices of Muon, resumed states."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_muon_has_the_matrices_of_hidden_layers_and_adamw_the_rest() -> None:
     assert hidden_matrices([model]) == {model.inner.weight}
     pair = make_optimizer([model], stage("muon"), CPU)
     assert isinstance(pair, MuonAdamW)
-    given = {name: [p for g in part.param_groups for p in g["params"]] for name, part in pair.parts.items()}
-    assert [id(p) for p in given["muon"]] == [id(model.inner.weight)]
-    assert {id(p) for p in given["adamw"]} == {id(model.embed.weight), id(model.inner.bias)}
+    assigned = {name: [p for g in part.param_groups for p in g["params"]] for name, part in pair.parts.items()}
+    assert [id(p) for p in assigned["muon"]] == [id(model.inner.weight)]
+    assert {id(p) for p in assigned["adamw"]} == {id(model.embed.weight), id(model.inner.bias)}
 
 
 def test_muon_turns_a_gradient_into_a_matrix_of_even_singular_values() -> None:

@@ -1,4 +1,4 @@
-"""Candidates are of the truth's own kind, differ from it in what is asked, and are what other edits give."""
+"""Candidate sets: modality, differing property, results of other edits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
-from codi2_model.evaluation.bench.candidate_sets import Rivals
+from codi2_model.evaluation.bench.candidate_sets import CandidateSets
 from codi2_model.evaluation.bench.nearest import cosines
 from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
@@ -51,7 +51,7 @@ ASSETS = [
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    root: Path = tmp_path_factory.mktemp("rivals")
+    root: Path = tmp_path_factory.mktemp("candidates")
     rows = []
     with tarfile.open(root / "assets.tar", "w") as tar:
         for number, asset in enumerate(ASSETS):
@@ -79,11 +79,11 @@ def edits(catalog: Catalog, modality: str, truth: str, source: str, value: Any) 
         {"family": "cook", "style": "flat", "concept": "man cook", "relation": "x"},
     )
     question = Question(LoadedSample(row, [], []), modality, value, truth, value, source)
-    choices = Rivals(catalog, "b1", [row], seed=0).choices([question])
+    choices = CandidateSets(catalog, "b1", [row], seed=0).choices([question])
     return choices.lists[question.key].get("edit@1", []), choices
 
 
-def test_a_drawn_edit_has_its_family_in_the_same_style_or_of_the_same_concept_as_rivals(catalog: Catalog) -> None:
+def test_a_drawn_edit_has_its_family_in_the_same_style_or_of_the_same_concept_as_candidates(catalog: Catalog) -> None:
     listed, choices = edits(catalog, "image", "truth", "source", Image.new("RGB", (16, 16)))
     assert listed[:2] == ["truth", "source"] and set(listed[2:]) == {
         "tone",
@@ -94,14 +94,14 @@ def test_a_drawn_edit_has_its_family_in_the_same_style_or_of_the_same_concept_as
 
 
 @pytest.mark.parametrize(("truth", "sibling"), [("bell echo", "bell back"), ("bell", "bell echo")])
-def test_a_sound_has_other_edits_of_its_origin_and_of_its_input_as_rivals(
+def test_a_sound_has_other_edits_of_its_origin_and_of_its_input_as_candidates(
     catalog: Catalog, truth: str, sibling: str
 ) -> None:
     listed, choices = edits(catalog, "audio", truth, "input", WAVE)
     assert listed[:2] == [truth, "input"] and sibling in listed and "seen" not in listed
-    media = [choices.media[name] for name in listed if name not in choices.made and name != "input"]
+    media = [choices.media[name] for name in listed if name not in choices.values and name != "input"]
     assert all(value.ndim == 1 for value in read_media(catalog.store, media).values())
-    assert set(choices.made) == {name for name in listed if name.startswith("input ")} and choices.made
+    assert set(choices.values) == {name for name in listed if name.startswith("input ")} and choices.values
 
 
 def test_edits_are_made_from_the_input_and_none_is_the_truth(catalog: Catalog) -> None:
@@ -115,5 +115,5 @@ def test_edits_are_made_from_the_input_and_none_is_the_truth(catalog: Catalog) -
 
 def test_thumbnails_are_compared_where_both_sides_have_one() -> None:
     train = [np.array([1.0, 0, 0]), None, np.array([0, 1.0, 0]), np.zeros(2)]
-    found = cosines([np.array([2.0, 0, 0]), None], train)
-    assert found[0, 0] > found[0, 2] and found[0, 1] == found[0, 3] == 0 and not found[1].any()
+    result = cosines([np.array([2.0, 0, 0]), None], train)
+    assert result[0, 0] > result[0, 2] and result[0, 1] == result[0, 3] == 0 and not result[1].any()
