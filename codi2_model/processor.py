@@ -258,9 +258,8 @@ class CoDi2Processor:
         ids = torch.full((rows, length), self.config.pad_token_id)
         mask = torch.zeros(rows, length, dtype=torch.long)
         labels = torch.full((rows, length), NO_LOSS)
-        order = torch.arange(length).repeat(
-            rows, 1
-        )  # padding after the last sample of a packed row counts from 0 again
+        # padding after the last sample of a packed row counts from 0 again
+        order = torch.arange(length).repeat(rows, 1)
         for layout, position in zip(layouts, positions, strict=True):
             columns = slice(position.start, position.start + len(layout.ids))
             ids[position.row, columns] = torch.tensor(layout.ids)

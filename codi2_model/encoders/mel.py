@@ -48,9 +48,8 @@ def log_mel(waves: torch.Tensor, options: AudioOptions) -> torch.Tensor:
     """
     if waves.ndim != 2 or waves.shape[1] != options.samples:
         raise ValueError(f"waveforms have shape {tuple(waves.shape)}, expected (N, {options.samples})")
-    power = power_spectrum(waves, options)[
-        ..., : options.frames
-    ]  # without the last frame, which is centred on the end of the waveform
+    # without the last frame, which is centred on the end of the waveform
+    power = power_spectrum(waves, options)[..., : options.frames]
     mel = torch.einsum("mf,nft->nmt", mel_filters(options).to(waves.device), power)
     decibels = 10.0 * torch.log10(mel.clamp_min(1e-12))
     span = options.ceiling_db - options.floor_db

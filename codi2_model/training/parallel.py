@@ -50,9 +50,8 @@ def shard(model: Any, device: torch.device, half: bool) -> None:
     for layer in model.llm.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     model.register_forward_hook(_add_zero_loss)  # before the hook of fully_shard, while the weights are gathered
-    scalars = {
-        p for p in model.parameters() if p.ndim == 0
-    }  # cannot be sharded: the encoders' temperature, frozen in this stage
+    # cannot be sharded: the encoders' temperature, which is frozen in this stage
+    scalars = {p for p in model.parameters() if p.ndim == 0}
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False, ignored_params=scalars)
 
 

@@ -250,6 +250,7 @@ def write_loss_plot(out: Path, journal: Journal) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line entry point. Returns the exit status: 0 finished, 1 error, 3 time limit reached."""
     parser = argparse.ArgumentParser(prog="codi2_model.training.run", description="Train a model from local shards.")
     parser.add_argument("config", help="training config: a YAML file, or a name (demo, test, cpu, gpu, small)")
     parser.add_argument(

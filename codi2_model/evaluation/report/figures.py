@@ -28,7 +28,12 @@ def task_table(rows: Rows, split: str = "test") -> list[str]:
     for metric in metrics:
         own = by_metric.get((metric, None))
         row = own or next(by_metric[(metric, name)] for name in columns if (metric, name) in by_metric)
-        cells = [f"{metric}", "more" if MEASURES[bare(metric)].higher_is_better else "less", str(row["n"]), cell(own)]
+        cells = [
+            f"{metric}",
+            "higher" if MEASURES[bare(metric)].higher_is_better else "lower",
+            str(row["n"]),
+            cell(own),
+        ]
         for name in columns:
             gain = by_metric.get((metric + GAIN, name))
             beaten = gain is not None and gain["n"] >= MIN_PAIRS and gain["low"] is not None and gain["low"] > 0
