@@ -20,7 +20,6 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, Cache, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from codi2_model.checkpoints.loading import Sources
 from codi2_model.config import MODALITIES, CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, scale_norm
@@ -32,6 +31,7 @@ from codi2_model.modules.llm import add_lora, llm_config, trained_parts
 from codi2_model.modules.losses import NO_LOSS, token_loss
 from codi2_model.modules.noise import Generators, row_generators
 from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slot_indices
+from codi2_model.published_parts import Sources
 
 
 @dataclass

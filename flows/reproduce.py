@@ -19,7 +19,7 @@ from codi2_flows.runtime.record_run import record_run
 from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_model.checkpoints.lookup import Trained, find
 from codi2_model.checkpoints.registry import UsageError
-from codi2_model.checkpoints.reproduce import compare_checkpoints, has_published_shards, reproduce_training
+from codi2_model.training.reproduce import compare_checkpoints, has_published_shards, reproduce_training
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import differences, environment
 from codi2_storage.catalog.lineage import code_version

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codi2_datasets.formats.hashing import digest
+from codi2_model.checkpoints.device import device_summary
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.training.device import device_summary
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version

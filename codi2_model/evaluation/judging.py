@@ -145,7 +145,7 @@ def score_retrieval(
 
     Yields (rows of `metrics`, rows of `scores`) of each task.
     """
-    from codi2_model.training.stages.retrieval import feature_retrieval
+    from codi2_model.evaluation.retrieval import feature_retrieval
 
     for task in RETRIEVAL_TASKS:
         picked = pick([row for row in rows if row.task == task], RETRIEVAL_SAMPLES, seed)

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from codi2_model.checkpoints.device import record_device
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, ConfigError, TrainConfig
 from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, expand
-from codi2_model.training.device import record_device
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.metrics.journal import Journal, Row
 from codi2_model.training.metrics.plot import plot_losses

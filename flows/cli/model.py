@@ -196,7 +196,7 @@ def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
 
     check_pipeline(load_recipe("demo"), TrainConfig.from_yaml("demo"))
     start_early()
-    from codi2_flows.demo import run_demo
+    from codi2_flows.cli.demo import run_demo
 
     run_demo(root, workers)
 

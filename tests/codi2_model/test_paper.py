@@ -9,8 +9,8 @@ from tokenizers import decoders as token_decoders
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints.loading import with_source_shapes
 from codi2_model.encoders.imagebind import ImageBind, ImageBindOptions
+from codi2_model.published_parts import with_source_shapes
 from tests.codi2_model.published import SAVERS
 
 LLAMA_2_TEMPLATE = (

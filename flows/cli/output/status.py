@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_flows.runtime import prefect_status
 from codi2_flows.runtime.logs import read_lines
+from codi2_flows.server import prefect_status
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, list_runs
 from codi2_storage.gc.pins import pins

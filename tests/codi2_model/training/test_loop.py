@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
+from codi2_model.evaluation.retrieval import feature_retrieval, rank_first
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.data.sources import Conversations
@@ -19,7 +20,6 @@ from codi2_model.training.metrics.journal import Journal, Row, read_rows
 from codi2_model.training.metrics.meter import Window
 from codi2_model.training.metrics.plot import plot_losses
 from codi2_model.training.ray_train import follow
-from codi2_model.training.stages.retrieval import feature_retrieval, rank_first
 
 
 def test_the_learning_rate_rises_over_the_warmup_and_falls_to_its_end() -> None:

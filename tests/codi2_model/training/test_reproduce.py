@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from codi2_model.checkpoints.reproduce import compare_tensors, difference
-from codi2_model.training import device
+from codi2_model.checkpoints import device
+from codi2_model.training.reproduce import compare_tensors, difference
 
 WEIGHTS = {
     "a": torch.arange(6.0).reshape(2, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codi2_model.serving.openai.stop_sequences import StopFilter
+from codi2_model.serving.scheduler.stop_sequences import StopFilter
 
 
 @given(st.lists(st.text("ab", max_size=3), max_size=12), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
