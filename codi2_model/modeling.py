@@ -20,7 +20,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, Cache, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from codi2_model.config import MODALITIES, CoDi2Config
+from codi2_model.config import CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, scale_norm
 from codi2_model.encoders.text_states import TextStates
@@ -30,7 +30,7 @@ from codi2_model.modules.heads import build_head, projection
 from codi2_model.modules.llm import add_lora, llm_config, trained_parts
 from codi2_model.modules.losses import NO_LOSS, token_loss
 from codi2_model.modules.noise import Generators, row_generators
-from codi2_model.modules.slots import MediaInputs, check_slots, gather, positions, references, slot_indices
+from codi2_model.modules.slots import MediaInputs, check_slots, gather, media_of, positions, references, slot_indices
 from codi2_model.published_parts import Sources
 
 
@@ -308,17 +308,6 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
 def count_targets(labels: torch.Tensor, media: list[MediaInputs]) -> tuple[int, int]:
     """Number of labelled tokens and of target media in a batch."""
     return int((labels[:, 1:] != NO_LOSS).sum()), sum(int(group.target.sum()) for group in media)
-
-
-def media_of(fields: dict[str, Any]) -> list[MediaInputs]:
-    """Media of a `CoDi2Batch` by modality, without modalities that the batch lacks."""
-    groups = []
-    for modality in MODALITIES:
-        media = fields.get(f"{modality}s")
-        if media is not None and len(media):
-            rest = [fields.get(f"{modality}_{name}") for name in ("sample", "position", "target", "reference")]
-            groups.append(MediaInputs(modality, media, *rest))  # type: ignore[arg-type]
-    return groups
 
 
 AutoConfig.register("codi2", CoDi2Config)

@@ -13,7 +13,7 @@ between noise and data (`make_path`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,19 +21,10 @@ from torch import nn
 from codi2_model.decoders.paths import Path, SchedulePath, rows
 from codi2_model.modules.losses import row_mean
 from codi2_model.modules.noise import Generators, normal, uniform
+from codi2_model.modules.slots import Reference
 
 Condition = dict[str, torch.Tensor]
 """Condition of a network: tensors by name, batch first."""
-
-
-class Reference(NamedTuple):
-    """Reference media (N, ...) in [-1, 1] and present (N,) bool, or several per row: (N, K, ...) and (N, K).
-
-    The source of an edit comes first. References with present False are ignored.
-    """
-
-    media: torch.Tensor
-    present: torch.Tensor
 
 
 class DiffusionDecoder(nn.Module):

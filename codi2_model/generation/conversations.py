@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,8 +17,10 @@ from codi2_model.config import MODALITIES
 from codi2_model.generation.decode_loop import Content, Medium, Writer, content_of
 from codi2_model.generation.events import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
 from codi2_model.generation.streaming import ReplyStreamer
-from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor, Messages
+
+if TYPE_CHECKING:
+    from codi2_model.modeling import CoDi2ForConditionalGeneration
 
 __all__ = [
     "Content", "Event", "MediumBegun", "MediumDone", "Options", "Progress", "TextDelta",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from codi2_model.decoders import Reference, to_waveform
 from codi2_model.encoders import scale_norm
 from codi2_model.generation.batch_state import Rows
 from codi2_model.generation.events import Event, MediumDone, Options, Progress
-from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.modules.media import to_frames, to_image
 from codi2_model.processor import CoDi2Processor, Messages
+
+if TYPE_CHECKING:
+    from codi2_model.modeling import CoDi2ForConditionalGeneration
 
 Content = list[dict[str, Any]]
 

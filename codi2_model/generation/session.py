@@ -6,15 +6,18 @@ Generated media stay in the history as the features that the model predicted, no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from codi2_model.generation.conversations import events, parse_options
 from codi2_model.generation.decode_loop import Content, Reply, Writer, content_of
 from codi2_model.generation.events import Event
-from codi2_model.modeling import CoDi2ForConditionalGeneration, media_of
+from codi2_model.modules.slots import media_of
 from codi2_model.processor import CoDi2Processor
+
+if TYPE_CHECKING:
+    from codi2_model.modeling import CoDi2ForConditionalGeneration
 
 
 class Session:

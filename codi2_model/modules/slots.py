@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 
-from codi2_model.config import CoDi2Config
-from codi2_model.decoders import Reference
+from codi2_model.config import MODALITIES, CoDi2Config
+
+
+class Reference(NamedTuple):
+    """Reference media (N, ...) in [-1, 1] and present (N,) bool, or several per row: (N, K, ...) and (N, K).
+
+    The source of an edit comes first. References with present False are ignored.
+    """
+
+    media: torch.Tensor
+    present: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -73,3 +83,14 @@ def check_slots(
         raise ValueError(
             f"{name}: {int(slots[row].sum())} feature slots and {int(filled[row].sum())} features do not match by number or position"
         )
+
+
+def media_of(fields: dict[str, Any]) -> list[MediaInputs]:
+    """Media of a `CoDi2Batch` by modality, without modalities that the batch lacks."""
+    groups = []
+    for modality in MODALITIES:
+        media = fields.get(f"{modality}s")
+        if media is not None and len(media):
+            rest = [fields.get(f"{modality}_{name}") for name in ("sample", "position", "target", "reference")]
+            groups.append(MediaInputs(modality, media, *rest))  # type: ignore[arg-type]
+    return groups

@@ -18,6 +18,7 @@ from codi2_flows.cli.common import (
     Workers,
     print_model,
 )
+from codi2_flows.cli.output.metrics import show_metrics
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_early
 from codi2_storage.catalog.catalog import Catalog
@@ -199,18 +200,6 @@ def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     from codi2_flows.cli.demo import run_demo
 
     run_demo(root, workers)
-
-
-def show_metrics(rows: list[dict]) -> None:
-    """Print a table of metrics with one column for each baseline."""
-    lines: dict[tuple, dict] = {}
-    for row in rows:
-        line = lines.setdefault((row["task"], row["metric"]), {"task": row["task"], "metric": row["metric"]})
-        line[row["baseline"] or "model"] = row["value"]
-        if not row["baseline"]:
-            line |= {"n": row["n"], "95 %": f"{row['low']:.2f}-{row['high']:.2f}" if row["low"] is not None else "-"}
-    names = sorted({row["baseline"] for row in rows if row["baseline"]})
-    show([lines[key] for key in sorted(lines)], ["task", "metric", "n", "model", "95 %", *names])
 
 
 MODEL_COMMANDS = (train, evaluate, retrain, speedrun, demo)

@@ -24,8 +24,8 @@ from codi2_model.serving.http.answers import RequestHandler, respond
 from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.http.routes import Routes
 from codi2_model.serving.openai import response_schema
+from codi2_model.serving.openai.fields import RequestError, shown
 from codi2_model.serving.openai.generations import Sizes
-from codi2_model.serving.openai.protocol import RequestError, shown
 from codi2_model.serving.scheduler.pipeline import Backend
 
 # The page loads nothing from other hosts, and must not be made to.

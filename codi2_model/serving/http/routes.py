@@ -15,6 +15,7 @@ from codi2_model.serving.http.answers import RequestHandler
 from codi2_model.serving.http.multipart import parse_form
 from codi2_model.serving.http.remote_media import RemoteFetcher
 from codi2_model.serving.openai import request_schema, response_schema
+from codi2_model.serving.openai.fields import RequestError
 from codi2_model.serving.openai.generations import (
     MOST,
     ROUTES,
@@ -24,7 +25,7 @@ from codi2_model.serving.openai.generations import (
     parse_edit,
     parse_generation,
 )
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, RequestError, parse_object, parse_request
+from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, parse_object, parse_request
 from codi2_model.serving.openai.responses_request import parse_responses
 from codi2_model.serving.openai.responses_response import ResponseWriter, response
 from codi2_model.serving.openai.speech import parse_speech, speech_file

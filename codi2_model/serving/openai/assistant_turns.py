@@ -6,12 +6,14 @@ A reply has its text in `content`, its media in `images`, `audio`, `audios` and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from codi2_model.serving.openai.protocol import Earlier, RequestError, listed, mapping, shown
+from codi2_model.serving.openai.fields import RequestError, listed, mapping, shown
 
 Parts = list[dict[str, Any]]
+Earlier = Callable[[str], Parts | None]
+"""The stored parts of a reply by the id of its audio; None if the server no longer has it."""
 
 
 def assistant_content(message: Mapping[str, Any], where: str, earlier: Earlier | None) -> Any:

@@ -19,20 +19,9 @@ from codi2_model.serving.http.media import Limits, MediaRefused, encoded, read_m
 from codi2_model.serving.http.multipart import Form
 from codi2_model.serving.openai import unsupported
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.messages import read_url
-from codi2_model.serving.openai.protocol import (
-    ChatRequest,
-    Fetch,
-    ModelCard,
-    RequestError,
-    Settings,
-    check_model,
-    known_fields,
-    number,
-    sampling,
-    shown,
-    string,
-)
+from codi2_model.serving.openai.fields import RequestError, number, shown, string
+from codi2_model.serving.openai.messages import Fetch, read_url
+from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, Settings, check_model, known_fields, sampling
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
 FORMATS = {"image": ("png", "jpeg", "webp"), "audio": ("wav",), "video": ("mp4",)}

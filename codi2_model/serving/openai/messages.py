@@ -16,9 +16,10 @@ from codi2_model.serving.http.media import (
     kind_of,
     read_medium,
 )
-from codi2_model.serving.openai.assistant_turns import assistant_content
-from codi2_model.serving.openai.protocol import Earlier, Fetch, RequestError, shown, string
+from codi2_model.serving.openai.assistant_turns import Earlier, assistant_content
+from codi2_model.serving.openai.fields import RequestError, shown, string
 
+Fetch = Callable[[str, str, Limits], bytes]
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TOOL_ROLES = ("tool", "function")
 URL_PARTS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}

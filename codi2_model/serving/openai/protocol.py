@@ -7,17 +7,17 @@ Every error names the field at fault.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from codi2_model.config import MODALITIES as MEDIA
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai import audio_output, unsupported
+from codi2_model.serving.openai.assistant_turns import Earlier
+from codi2_model.serving.openai.fields import RequestError, boolean, choice, mapping, number, shown
+from codi2_model.serving.openai.messages import Fetch, read_messages
 
-Fetch = Callable[[str, str, Limits], bytes]
-Earlier = Callable[[str], list[dict[str, Any]] | None]
 MODALITIES = ("text", *MEDIA)
 SETTINGS = (
     "model", "messages", "modalities", "seed", "steps", "guidance", "max_tokens", "max_completion_tokens",
@@ -29,40 +29,6 @@ STOPS, STOP_CHARACTERS = 4, 200  # sequences, and characters of each
 LEAST_TOP_P = 0.01
 LARGEST = 2**63 - 1
 DEEPEST = 64  # levels of a body's JSON
-
-
-class RequestError(ValueError):
-    """An error that is sent to the client, with the HTTP status and the field at fault (`param`).
-
-    The response has the name of the field before the message, so that messages need not repeat it.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        param: str | None = None,
-        code: str = "invalid_value",
-        status: int = 400,
-        retry_after: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.param, self.code, self.status, self.retry_after = param, code, status, retry_after
-
-    def __reduce__(self) -> tuple[Any, ...]:  # for pickle
-        return (RequestError, (str(self), self.param, self.code, self.status, self.retry_after))
-
-    def to_json(self) -> dict[str, Any]:
-        kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(self.status, kind)
-        param = None if self.param is None else shown(self.param)
-        message = str(self) if self.param is None else f"{self.param}: {self}"
-        return {"error": {"message": shown(message, 1000), "type": kind, "param": param, "code": self.code}}
-
-
-def shown(text: str, most: int = 120) -> str:
-    """A client's text for an error message: shortened, with lone surrogates escaped."""
-    text = text if len(text) <= most else text[: most - 1] + "…"
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -127,8 +93,6 @@ def parse_request(
     `fetch`: fetches remote media; None refuses them. `earlier`: returns the stored parts of a reply by the id of its audio.
     Raises RequestError with the name of the field at fault.
     """
-    from codi2_model.serving.openai.messages import read_messages
-
     data = parse_object(body)
     known_fields(data, SETTINGS, unsupported.CHAT)
     check_model(data, model)
@@ -249,59 +213,3 @@ def sampling(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if data.get("guidance") is not None:
         fields["guidance"] = number(data, "guidance", 0, 0, 30)
     return fields
-
-
-def number(data: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False) -> float:
-    """A number in a range; `default` if the field is missing. `whole`: it must be an integer (64.0 is one in JSON)."""
-    value = data.get(name)
-    if value is None:
-        return default
-    right = isinstance(value, int) or (isinstance(value, float) and (not whole or value.is_integer()))
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if isinstance(value, bool) or not right or not finite or not low <= value <= high:
-        raise RequestError(f"must be {'an integer' if whole else 'a number'} from {low:,} to {high:,}", name)
-    return value
-
-
-def boolean(data: Mapping[str, Any], name: str, param: str | None = None) -> bool:
-    value = data.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise RequestError("must be true or false", param or name)
-    return value
-
-
-def mapping(data: Mapping[str, Any], name: str, where: str | None = None) -> Mapping[str, Any]:
-    """An object; empty if the field is missing. `where`: name of the field in errors."""
-    value = {} if data.get(name) is None else data[name]
-    if not isinstance(value, dict):
-        raise RequestError("must be an object", where or name)
-    return value
-
-
-def listed(data: Mapping[str, Any], name: str, where: str | None = None) -> list[Any]:
-    """A list; empty if the field is missing."""
-    value = [] if data.get(name) is None else data[name]
-    if not isinstance(value, list):
-        raise RequestError("must be a list", where or name)
-    return value
-
-
-def choice(data: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
-    """One of the known strings; the first if the field is missing."""
-    value = known[0] if data.get(name) is None else data[name]
-    if not isinstance(value, str) or value not in known:
-        raise RequestError(f"{shown(repr(value), 40)} is not one of {', '.join(known)}", name)
-    return value
-
-
-def string(value: Any, param: str) -> str:
-    """A valid Unicode string. Raises RequestError."""
-    if not isinstance(value, str):
-        raise RequestError("must be a string", param)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise RequestError("contains a lone surrogate, which is not valid Unicode", param) from None
-    return value

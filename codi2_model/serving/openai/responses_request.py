@@ -14,22 +14,16 @@ from typing import Any
 
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai import unsupported
-from codi2_model.serving.openai.messages import read_messages
+from codi2_model.serving.openai.assistant_turns import Earlier
+from codi2_model.serving.openai.fields import RequestError, boolean, listed, mapping, shown, string
+from codi2_model.serving.openai.messages import Fetch, read_messages
 from codi2_model.serving.openai.protocol import (
     ChatRequest,
-    Earlier,
-    Fetch,
     ModelCard,
-    RequestError,
-    boolean,
     check_model,
     known_fields,
-    listed,
-    mapping,
     parse_object,
     parse_settings,
-    shown,
-    string,
     token_limit,
 )
 

@@ -13,16 +13,9 @@ from typing import Any
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai import audio_output, unsupported
 from codi2_model.serving.openai.chat_response import Reply, sse
+from codi2_model.serving.openai.fields import choice, number
 from codi2_model.serving.openai.generations import one_medium, prompt_of
-from codi2_model.serving.openai.protocol import (
-    ChatRequest,
-    ModelCard,
-    audio_format,
-    check_model,
-    choice,
-    known_fields,
-    number,
-)
+from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, audio_format, check_model, known_fields
 
 FIELDS = ("model", "input", "response_format", "stream_format", "seed", "steps", "guidance", "user")
 

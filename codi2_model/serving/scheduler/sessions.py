@@ -15,8 +15,8 @@ from codi2_model.generation.session import Session
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor
 from codi2_model.serving.openai.chat_response import content_to_json
+from codi2_model.serving.openai.fields import RequestError
 from codi2_model.serving.openai.messages import mark
-from codi2_model.serving.openai.protocol import RequestError
 
 
 class CachedSession(Session):

@@ -18,8 +18,8 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.api import build_api
 from codi2_model.serving.http.media import encoded
 from codi2_model.serving.http.multipart import parse_form
+from codi2_model.serving.openai.fields import RequestError
 from codi2_model.serving.openai.generations import sizes_of
-from codi2_model.serving.openai.protocol import RequestError
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
 MODEL = "codi2-tiny"
