@@ -91,7 +91,7 @@ def _loop(checkpoint: Path, rows: list[dict[str, Any]], begin: Any, costs: Any) 
 def batched(checkpoint: Path, requests: Path, folder: Path, workers: int) -> Cost:
     """`codi2 generate` with so many workers."""
     begun = time.time()  # the clock that files are stamped with
-    generate_requests(str(requests), str(folder), str(checkpoint), f"{folder}-root", workers, spread=on_ray)
+    generate_requests(str(requests), str(folder), str(checkpoint), f"{folder}-root", workers, distribute=on_ray)
     whole = time.time() - begun
     receipts = sorted((folder / "shards").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     done = [path.stat().st_mtime - begun for path in receipts]

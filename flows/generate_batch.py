@@ -1,4 +1,7 @@
-"""Flow: requests -> samples in shards, a page and rows in `generations`. A rerun goes on where it stopped."""
+"""The flow `generate-batch`: requests in; samples in shards, a page and rows in `generations` out.
+
+A rerun continues where the last one stopped.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from codi2_storage.store import Store
 
 @task(name="generations", **TASK_OPTIONS)
 def generations(requests: str, out: str, checkpoint: str | None, root: str, workers: int, seed: int, split: str) -> str:
-    """Answer every request. Returns the page's URI."""
+    """Answer every request. Returns the URI of the page."""
     from codi2_model.serving.batch.generate_batch import generate_requests
 
     return generate_requests(requests, out, checkpoint, root, workers, seed, split, on_ray)
@@ -36,7 +39,7 @@ def generate_batch(
     seed: int = 0,
     split: str = "train",
 ) -> str:
-    """Generate for every request of a file; the promoted checkpoint is used if none is named."""
+    """Answer a file of requests with a checkpoint (default: the promoted one). Returns the URI of the page."""
     parameters: dict[str, Any] = {"requests": requests, "out": out, "checkpoint": checkpoint, "root": Store(root).uri()}
     parameters |= {"workers": workers, "seed": seed, "split": split}
     with record_run("generate-batch", root, parameters) as run:
@@ -46,14 +49,14 @@ def generate_batch(
 
 
 def on_ray(run: BatchSettings, chunks: Sequence[RequestChunk], workers: int) -> Iterator[int]:
-    """Answer chunks on a pool of Ray actors, each with a model of its own. A worker that dies has its chunk done again."""
+    """Answer chunks on a pool of Ray actors, each with its own model. The chunk of a lost actor is answered again."""
     from codi2_datasets.runtime.ray_executor import local_cluster
 
     with local_cluster(max(workers, os.cpu_count() or 1)):
         import ray
 
         context = ray.data.DataContext.get_current()
-        logging.getLogger("ray.data").setLevel(logging.ERROR)  # how far it is, the driver tells
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # the driver prints the progress
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         gpus = ray.cluster_resources().get("GPU", 0)
@@ -63,7 +66,7 @@ def on_ray(run: BatchSettings, chunks: Sequence[RequestChunk], workers: int) -> 
         answered = dataset.map(
             RayWorker,  # type: ignore[arg-type]  # a class stands for its instances
             fn_constructor_args=(run,),
-            # a pool may shrink: one that may not hangs when a node is lost
+            # min_size 1: a pool that may not shrink would hang when a node is lost
             compute=ray.data.ActorPoolStrategy(
                 min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=2
             ),

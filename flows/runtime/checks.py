@@ -58,7 +58,7 @@ def check_evaluation(
 
 
 def published_suites() -> list[str]:
-    """Names of the published suites. They are read from the source files, because importing those takes seconds."""
+    """The published suites. They are read from the source files, because importing those takes seconds."""
     spec = find_spec("codi2_model")
     assert spec is not None and spec.submodule_search_locations is not None
     folders = [Path(base) / "evaluation" / "suites" for base in spec.submodule_search_locations]

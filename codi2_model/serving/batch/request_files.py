@@ -84,22 +84,22 @@ def read_requests(path: str) -> list[RequestRow]:
     return rows
 
 
-def read_file(file: str, shown: str) -> Iterator[RequestRow]:
-    if has_ending(shown, ".jsonl"):
-        return read_jsonl(file, shown)
-    return read_parquet(file, shown) if has_ending(shown, ".parquet") else read_shard(file, shown)
+def read_file(file: str, label: str) -> Iterator[RequestRow]:
+    if has_ending(label, ".jsonl"):
+        return read_jsonl(file, label)
+    return read_parquet(file, label) if has_ending(label, ".parquet") else read_shard(file, label)
 
 
-def read_jsonl(file: str, shown: str) -> Iterator[RequestRow]:
+def read_jsonl(file: str, label: str) -> Iterator[RequestRow]:
     number = 0
     try:
         for number, line in enumerate(lines_of(file), 1):
             if isinstance(line, Bad):
-                yield RequestRow(f"line-{number}", f"{shown}:{number}", reason=line.reason)
+                yield RequestRow(f"line-{number}", f"{label}:{number}", reason=line.reason)
             elif line.strip():
-                yield parse_row(line, f"{shown}:{number}", f"line-{number}")
+                yield parse_row(line, f"{label}:{number}", f"line-{number}")
     except DAMAGE as error:
-        yield RequestRow(f"line-{number + 1}", f"{shown}:{number + 1}", reason=f"damaged file: {damage(error)}")
+        yield RequestRow(f"line-{number + 1}", f"{label}:{number + 1}", reason=f"damaged file: {damage(error)}")
 
 
 def parse_row(line: bytes | str, place: str, name: str) -> RequestRow:
@@ -125,11 +125,11 @@ def is_unicode(value: Any) -> bool:
     return True
 
 
-def read_parquet(file: str, shown: str) -> Iterator[RequestRow]:
+def read_parquet(file: str, label: str) -> Iterator[RequestRow]:
     if row_groups(file) is None:
-        raise UsageError(f"{shown}: not a Parquet file")
+        raise UsageError(f"{label}: not a Parquet file")
     for number, row in enumerate((row for _, row in file_rows(file)), 1):
-        place, name = f"{shown}:{number}", f"row-{number}"
+        place, name = f"{label}:{number}", f"row-{number}"
         if isinstance(row, dict):
             yield _parquet_row(_filled(row), place, name)
         else:
@@ -159,19 +159,19 @@ def _filled(value: Any) -> Any:
     return [_filled(item) for item in value] if isinstance(value, list) else value
 
 
-def read_shard(file: str, shown: str) -> Iterator[RequestRow]:
+def read_shard(file: str, label: str) -> Iterator[RequestRow]:
     """The samples of a shard as requests. A JSON member without `sample_id` is read as a request itself."""
     with opened_tar(file) as archive:
         if archive.bad and not archive.members:
-            raise UsageError(f"{shown}: not a shard ({archive.bad[0][1].reason})")
-        found = {member.name: archive.read(member) for member in archive.members}
-        broken = [*archive.bad, *((name, data) for name, data in found.items() if isinstance(data, Bad))]
-    members = {name: data for name, data in found.items() if isinstance(data, bytes)}
+            raise UsageError(f"{label}: not a shard ({archive.bad[0][1].reason})")
+        contents = {member.name: archive.read(member) for member in archive.members}
+        broken = [*archive.bad, *((name, data) for name, data in contents.items() if isinstance(data, Bad))]
+    members = {name: data for name, data in contents.items() if isinstance(data, bytes)}
     for name in members:
         if name.endswith(".json"):
-            yield _shard_row(members, name.removesuffix(".json"), f"{shown}:{name}")
+            yield _shard_row(members, name.removesuffix(".json"), f"{label}:{name}")
     for name, bad in broken:
-        yield RequestRow(name or "the rest of the shard", f"{shown}:{name}", reason=bad.reason)
+        yield RequestRow(name or "the rest of the shard", f"{label}:{name}", reason=bad.reason)
 
 
 def _shard_row(members: dict[str, bytes], key: str, place: str) -> RequestRow:

@@ -171,7 +171,7 @@ class ModelSwitcher:
 def _cause(error: BaseException) -> str:
     """The error of a replica as one line."""
     inner = getattr(error, "cause", None) or error
-    return f"{type(inner).__name__}: {(str(inner).strip() or 'no reason given').splitlines()[0]}"
+    return f"{type(inner).__name__}: {(str(inner).strip() or 'no message').splitlines()[0]}"
 
 
 def _stop(shared: bool) -> None:

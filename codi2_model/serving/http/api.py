@@ -24,7 +24,7 @@ from codi2_model.serving.http.answers import RequestHandler, respond
 from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.http.routes import Routes
 from codi2_model.serving.openai import response_schema
-from codi2_model.serving.openai.fields import RequestError, shown
+from codi2_model.serving.openai.fields import RequestError, excerpt
 from codi2_model.serving.openai.generations import Sizes
 from codi2_model.serving.scheduler.pipeline import Backend
 
@@ -89,7 +89,7 @@ def _add_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def unknown_route(request: Request, error: HTTPException) -> JSONResponse:
-        route = shown(f"{request.method} {request.url.path}", 100)
+        route = excerpt(f"{request.method} {request.url.path}", 100)
         refusal = RequestError(f"no route {route}; known: {routes_of(api)}", code="not_found", status=error.status_code)
         return JSONResponse(refusal.to_json(), error.status_code, headers=error.headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codi2_model.serving.openai.fields import RequestError, listed, mapping, shown
+from codi2_model.serving.openai.fields import RequestError, excerpt, listed, mapping
 
 Parts = list[dict[str, Any]]
 Earlier = Callable[[str], Parts | None]
@@ -92,5 +92,5 @@ def _part_of_entry(entry: Mapping[str, Any], media: dict[str, Parts], where: str
         return {"type": "text", "text": entry.get("text")}
     parts = media.get(kind, []) if isinstance(kind, str) else []
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(parts):
-        raise RequestError(f"the message has no such medium: {shown(repr(dict(entry)), 60)}", where)
+        raise RequestError(f"the message has no such medium: {excerpt(repr(dict(entry)), 60)}", where)
     return parts[index]

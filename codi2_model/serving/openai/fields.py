@@ -30,12 +30,12 @@ class RequestError(ValueError):
     def to_json(self) -> dict[str, Any]:
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(self.status, kind)
-        param = None if self.param is None else shown(self.param)
+        param = None if self.param is None else excerpt(self.param)
         message = str(self) if self.param is None else f"{self.param}: {self}"
-        return {"error": {"message": shown(message, 1000), "type": kind, "param": param, "code": self.code}}
+        return {"error": {"message": excerpt(message, 1000), "type": kind, "param": param, "code": self.code}}
 
 
-def shown(text: str, most: int = 120) -> str:
+def excerpt(text: str, most: int = 120) -> str:
     """A client's text for an error message: shortened, with lone surrogates escaped."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return text.encode("utf-8", "backslashreplace").decode()
@@ -82,7 +82,7 @@ def choice(data: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
     """One of the known strings; the first if the field is missing."""
     value = known[0] if data.get(name) is None else data[name]
     if not isinstance(value, str) or value not in known:
-        raise RequestError(f"{shown(repr(value), 40)} is not one of {', '.join(known)}", name)
+        raise RequestError(f"{excerpt(repr(value), 40)} is not one of {', '.join(known)}", name)
     return value
 
 

@@ -19,7 +19,7 @@ from codi2_model.serving.http.media import Limits, MediaRefused, encoded, read_m
 from codi2_model.serving.http.multipart import Form
 from codi2_model.serving.openai import unsupported
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.fields import RequestError, number, shown, string
+from codi2_model.serving.openai.fields import RequestError, excerpt, number, string
 from codi2_model.serving.openai.messages import Fetch, read_url
 from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, Settings, check_model, known_fields, sampling
 
@@ -79,7 +79,7 @@ def edit_fields(form: Form) -> dict[str, Any]:
         try:
             text = values[-1].decode()
         except UnicodeDecodeError:
-            raise RequestError("must be a string", shown(name, 40)) from None
+            raise RequestError("must be a string", excerpt(name, 40)) from None
         fields[name] = _from_text(name, text)
     return fields
 
@@ -90,7 +90,7 @@ def _from_text(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise RequestError(f"{shown(repr(text), 40)} is not valid JSON", name) from None
+        raise RequestError(f"{excerpt(repr(text), 40)} is not valid JSON", name) from None
 
 
 def _image(image: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def prompt_of(data: Mapping[str, Any], name: str, limits: Limits) -> str:
 def _check_form(data: Mapping[str, Any], modality: str, sizes: Sizes) -> None:
     size, side = data.get("size"), sizes.get(modality)
     if modality != "audio" and size not in (None, "auto", f"{side}x{side}"):
-        message = f"this model generates {side}x{side}, not {shown(repr(size), 30)}: leave size out"
+        message = f"this model generates {side}x{side}, not {excerpt(repr(size), 30)}: leave size out"
         raise RequestError(message, "size")
     if data.get("output_format") not in (None, *FORMATS[modality]):
         raise RequestError(f"must be {' or '.join(FORMATS[modality])}", "output_format")

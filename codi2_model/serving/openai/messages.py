@@ -17,7 +17,7 @@ from codi2_model.serving.http.media import (
     read_medium,
 )
 from codi2_model.serving.openai.assistant_turns import Earlier, assistant_content
-from codi2_model.serving.openai.fields import RequestError, shown, string
+from codi2_model.serving.openai.fields import RequestError, excerpt, string
 
 Fetch = Callable[[str, str, Limits], bytes]
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -64,7 +64,7 @@ def _message(message: Any, where: str, earlier: Earlier | None) -> dict[str, Any
         message = f"{role}: this model does not call tools: leave out messages of tools"
         raise RequestError(message, f"{where}.role")
     if not isinstance(role, str) or role not in ROLES:
-        raise RequestError(f"{shown(repr(role), 40)} is not one of {', '.join(ROLES)}", f"{where}.role")
+        raise RequestError(f"{excerpt(repr(role), 40)} is not one of {', '.join(ROLES)}", f"{where}.role")
     content = message.get("content")
     if role == "assistant":
         content = assistant_content(message, where, earlier)
@@ -116,7 +116,7 @@ def _part(part: Mapping[str, Any], field: str, limits: Limits, has: tuple[str, .
         return _medium("audio", where, lambda: read_data(data, limits), limits)
     if kind == "file":
         return _file(_inner(part, kind, field), f"{field}.file", limits, has)
-    raise RequestError(f"unknown part type {shown(repr(kind), 40)}; known: {', '.join(PARTS)}", f"{field}.type")
+    raise RequestError(f"unknown part type {excerpt(repr(kind), 40)}; known: {', '.join(PARTS)}", f"{field}.type")
 
 
 def _file(inner: Mapping[str, Any], where: str, limits: Limits, has: tuple[str, ...]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from codi2_model.config import MODALITIES as MEDIA
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai import audio_output, unsupported
 from codi2_model.serving.openai.assistant_turns import Earlier
-from codi2_model.serving.openai.fields import RequestError, boolean, choice, mapping, number, shown
+from codi2_model.serving.openai.fields import RequestError, boolean, choice, excerpt, mapping, number
 from codi2_model.serving.openai.messages import Fetch, read_messages
 
 MODALITIES = ("text", *MEDIA)
@@ -118,7 +118,7 @@ def audio_format(name: Any, param: str, default: str) -> str:
     """A key of `audio_output.FORMATS`; `default` if `name` is None."""
     form = default if name is None else audio_output.format_named(name)
     if form is None:
-        raise RequestError(f"{shown(repr(name), 40)} is not one of {', '.join(audio_output.FORMATS)}", param)
+        raise RequestError(f"{excerpt(repr(name), 40)} is not one of {', '.join(audio_output.FORMATS)}", param)
     return form
 
 
@@ -144,7 +144,7 @@ def known_fields(data: Mapping[str, Any], known: tuple[str, ...], neutral: unsup
     for name in sorted(name for name in set(data) - set(known) if data[name] is not None):
         if name not in neutral:
             message = f"unknown parameter; known: {', '.join(known)}"
-            raise RequestError(message, shown(name, 40), "unknown_parameter")
+            raise RequestError(message, excerpt(name, 40), "unknown_parameter")
         if (reason := unsupported.why_refused(name, data[name], neutral)) is not None:
             raise RequestError(reason, name, "unsupported_parameter")
 
@@ -152,7 +152,7 @@ def known_fields(data: Mapping[str, Any], known: tuple[str, ...], neutral: unsup
 def check_model(data: Mapping[str, Any], model: ModelCard) -> None:
     name = model.model_id if data.get("model") is None else data["model"]
     if name != model.model_id and name not in model.before:
-        message = f"no model {shown(repr(name), 80)}; this server has {model.model_id!r}"
+        message = f"no model {excerpt(repr(name), 80)}; this server has {model.model_id!r}"
         raise RequestError(message, "model", "model_not_found", 404)
     if not isinstance(data.get("user", ""), str | None):
         raise RequestError("must be a string", "user")
@@ -167,7 +167,7 @@ def parse_settings(data: Mapping[str, Any], limits: Limits, has: tuple[str, ...]
         raise RequestError(f"must be a list with any of {', '.join(known)}", "modalities")
     for n, name in enumerate(modalities):
         if not isinstance(name, str) or name not in known:
-            message = f"unknown modality {shown(repr(name), 40)}; known: {', '.join(known)}"
+            message = f"unknown modality {excerpt(repr(name), 40)}; known: {', '.join(known)}"
             raise RequestError(message, f"modalities[{n}]")
     media = [name for name in known if name in modalities and name != "text"]
     tokens = {name: token_limit(data, name, limits) for name in ("max_tokens", "max_completion_tokens")}

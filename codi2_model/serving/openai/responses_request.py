@@ -15,7 +15,7 @@ from typing import Any
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai import unsupported
 from codi2_model.serving.openai.assistant_turns import Earlier
-from codi2_model.serving.openai.fields import RequestError, boolean, listed, mapping, shown, string
+from codi2_model.serving.openai.fields import RequestError, boolean, excerpt, listed, mapping, string
 from codi2_model.serving.openai.messages import Fetch, read_messages
 from codi2_model.serving.openai.protocol import (
     ChatRequest,
@@ -128,7 +128,7 @@ def _check_reasoning(data: Mapping[str, Any]) -> None:
     for name, value in mapping(data, "reasoning").items():
         if value is not None and value != "none":
             message = unsupported.REASONS["reasoning_effort"]
-            raise RequestError(message, f"reasoning.{shown(name, 40)}", "unsupported_parameter")
+            raise RequestError(message, f"reasoning.{excerpt(name, 40)}", "unsupported_parameter")
 
 
 def _modalities(data: Mapping[str, Any], model: ModelCard) -> list[str]:
@@ -228,7 +228,7 @@ def _input_message(item: Any, where: str, earlier: Earlier) -> InputMessage | No
         if not kept or kept[0].get("type") == kind:
             raise _not_stored(f"{where}.id", "item")
         return _input_message(kept[0], where, earlier)
-    raise RequestError(f"items of type {shown(repr(kind), 40)} are not supported", f"{where}.type", "unsupported")
+    raise RequestError(f"items of type {excerpt(repr(kind), 40)} are not supported", f"{where}.type", "unsupported")
 
 
 def _message(item: Mapping[str, Any], where: str) -> InputMessage:

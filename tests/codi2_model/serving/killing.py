@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-SMALL_CHUNK = 4  # rows: many lots, so many moments, of few rows
+SMALL_CHUNK = 4  # rows: many chunks, so many moments, of few rows
 
 
 def run(arguments: Sequence[str], moments: Sequence[str]) -> list[int]:
@@ -44,7 +44,7 @@ def generate(arguments: Sequence[str], moment: str) -> None:
     from codi2_model.serving.batch import generate_batch
     from codi2_storage.store import Store
 
-    generate_batch.LOT = SMALL_CHUNK
+    generate_batch.CHUNK_ROWS = SMALL_CHUNK
     real, number, count = Store.write_bytes, int(moment.rstrip("+-")), 0
 
     def write_bytes(self: Store, *given: Any, **options: Any) -> None:

@@ -309,7 +309,7 @@ def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
 
     for name, workers in (("one", 1), ("two", 2)):
         generate_batch.generate_requests(
-            requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, spread=losing_one
+            requests, str(tmp_path / name), str(checkpoint), str(tmp_path / "root"), workers, distribute=losing_one
         )
     assert killed and hashes(tmp_path / "one") == hashes(tmp_path / "two")
 

@@ -40,7 +40,7 @@ def talk(model: Any, processor: Any, files: Path) -> Chat:
     return Chat(Session(model, processor), files / "made", "none", options, io.StringIO())
 
 
-def shown(talk: Chat) -> str:
+def excerpt(talk: Chat) -> str:
     assert isinstance(talk.screen, io.StringIO)
     return talk.screen.getvalue()
 
@@ -52,7 +52,7 @@ def test_media_stand_inline_in_the_next_message_and_replies_become_files(talk: C
     assert [part["type"] for part in first] == ["image", "text"] and first[1]["text"] == "like this"
     assert [part["type"] for part in second] == ["audio", "text"]
     made = sorted(path.name for path in (files / "made").iterdir())
-    assert made == ["image-001.png", "image-002.png"] and "image-002.png (32 x 32)" in shown(talk)
+    assert made == ["image-001.png", "image-002.png"] and "image-002.png (32 x 32)" in excerpt(talk)
 
 
 def test_a_clip_goes_in_and_a_sound_and_a_clip_come_out(talk: Chat, files: Path) -> None:
@@ -85,7 +85,7 @@ def test_new_forgets_the_conversation_and_the_seed_decides_the_picture(talk: Cha
 )
 def test_errors_name_the_file_and_the_chat_goes_on(talk: Chat, files: Path, line: str, said: str) -> None:
     assert talk.run([line.format(files), "draw"]) == 1
-    assert said in shown(talk) and (files / "made" / "image-001.png").exists()
+    assert said in excerpt(talk) and (files / "made" / "image-001.png").exists()
 
 
 def test_a_refused_turn_keeps_its_media_for_the_next(talk: Chat, files: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_path_may_hold_blanks(files: Path) -> None:
 
 def test_settings_say_what_they_are_and_lines_begin_where_they_should(talk: Chat) -> None:
     assert talk.run(["/seed 7", "/seed", "/with", "/with text", "/with", "hm", "/with image", "draw"]) == 0
-    lines = shown(talk).splitlines()
+    lines = excerpt(talk).splitlines()
     assert lines[:3] == ["seed 7", "with image", "with text"] and lines[-1].startswith("[image ")
     assert "" not in lines
 
