@@ -28,7 +28,7 @@ from codi2_datasets.steps import select as select_step
 from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.diff import changes
 from codi2_storage.catalog.environment import environment
@@ -124,7 +124,7 @@ def build_id(
         limit,
         [[source.corpus.name, source.corpus.version, source.revision.revision] for source in sources],
         [[choice.op, operators()[choice.op].version] for choice in recipe.signals],
-        [[item.name, item.version] for item in derivations().values()],
+        [[item.name, item.version] for item in transforms().values()],
         tasks,
         steps,
         *([sorted(opted_out)] if opted_out else []),

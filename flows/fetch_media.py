@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 
-from codi2_datasets.connectors import Place, connectors
+from codi2_datasets.connectors import CorpusLocation, connectors
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
 from codi2_datasets.fetching.options import Options
@@ -23,7 +23,7 @@ def fetched_media(source: str, out: str, options: Options, workers: int, connect
         return fetch_list(read_list(source), out, options, workers)
     known = connectors()
     defaults = known[connector].options if connector in known else {}
-    return fetch_list(links_of(connector, Place(connector, source, "", dict(defaults))), out, options, workers)
+    return fetch_list(links_of(connector, CorpusLocation(connector, source, "", dict(defaults))), out, options, workers)
 
 
 @flow(name="fetch-media", validate_parameters=False)

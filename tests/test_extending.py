@@ -31,7 +31,7 @@ from codi2_datasets.exports.exporting import export, import_folder
 from codi2_datasets.exports.webdataset import read_tar
 from codi2_datasets.operators import operators
 from codi2_datasets.tasks import planners
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_model.evaluation.suites import SuiteError, suites
 from codi2_model.evaluation.suites.networks import Networks
 from codi2_model.evaluation.suites.running import row_of
@@ -40,7 +40,7 @@ from codi2_storage.catalog.catalog import Catalog
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 PACKAGES = {"datasets": "codi2_datasets", "codi2_model": "codi2_model"}
-REGISTRIES = (corpora, connectors, operators, derivations, planners, formats, suites)
+REGISTRIES = (corpora, connectors, operators, transforms, planners, formats, suites)
 
 
 class Block(NamedTuple):
@@ -184,7 +184,7 @@ def test_the_operator_measures_a_grey_image_as_zero_and_the_filter_rejects_it(ro
 
 def test_the_transform_mirrors_pixels() -> None:
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    make = derivations()["mirror"].make
+    make = transforms()["mirror"].make
     assert make([image], {"axis": "horizontal"}).tobytes() == image[:, ::-1].tobytes()
     assert make([image], {"axis": "vertical"}).tobytes() == image[::-1].tobytes()
     with pytest.raises(ValueError, match="diagonal"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codi2_model.config import MODALITIES
-from codi2_model.generation.decode_loop import Content, Medium, Writer, content_of
+from codi2_model.generation.decode_loop import Content, ReplyMedium, Writer, content_of
 from codi2_model.generation.events import Event, MediumBegun, MediumDone, Options, Progress, TextDelta
 from codi2_model.generation.streaming import ReplyStreamer
 from codi2_model.processor import CoDi2Processor, Messages
@@ -94,7 +94,7 @@ def events(writer: Writer) -> Iterator[Event]:
     streamer = ReplyStreamer(writer.processor, writer.replies[0], writer.config.feature_tokens)
     for _ in writer.write():
         for item in streamer.new_items():
-            if isinstance(item, Medium):
+            if isinstance(item, ReplyMedium):
                 yield from writer.decode_one(item)
             else:
                 yield item

@@ -24,7 +24,7 @@ Content = list[dict[str, Any]]
 
 
 @dataclass
-class Medium:
+class ReplyMedium:
     """A medium of a reply, with the features predicted so far and, after decoding, its value."""
 
     modality: str
@@ -45,7 +45,7 @@ class Reply:
     room: int
     """Number of tokens left until config.max_length."""
     generator: torch.Generator
-    parts: list[list[int] | Medium] = field(default_factory=list)
+    parts: list[list[int] | ReplyMedium] = field(default_factory=list)
     text_tokens: int = 0
     ahead: list[torch.Tensor] = field(default_factory=list)
     """Embeddings (H,) of features of the open medium that the language model has not processed yet."""
@@ -57,16 +57,16 @@ class Reply:
     written: list[int] = field(default_factory=list)
     """Tokens of the reply including slots, without the token that ends the turn."""
 
-    def media(self) -> list[Medium]:
+    def media(self) -> list[ReplyMedium]:
         """Media of the reply in order."""
-        return [part for part in self.parts if isinstance(part, Medium)]
+        return [part for part in self.parts if isinstance(part, ReplyMedium)]
 
 
 def content_of(processor: CoDi2Processor, reply: Reply) -> Content:
     """A finished reply as a list of content parts, without empty texts."""
     content: Content = []
     for part in reply.parts:
-        if isinstance(part, Medium):
+        if isinstance(part, ReplyMedium):
             content.append({"type": part.modality, "value": part.value})
         elif text := processor.decode(part):
             content.append({"type": "text", "text": text})
@@ -160,9 +160,9 @@ class Writer:
             return self._embed_token(self.config.pad_token_id)
         last = reply.parts[-1] if reply.parts else None
         reply.room -= 1
-        if isinstance(last, Medium) and (reply.slots_left or reply.ahead):
+        if isinstance(last, ReplyMedium) and (reply.slots_left or reply.ahead):
             return self._take_slot(reply, last, hidden)
-        if isinstance(last, Medium):
+        if isinstance(last, ReplyMedium):
             reply.parts.append([])  # the medium is complete; text follows its end token
             token = self.config.end_id(last.modality)
         else:
@@ -171,7 +171,7 @@ class Writer:
             reply.written.append(token)
         return self._embed_token(token)
 
-    def _take_slot(self, reply: Reply, medium: Medium, hidden: torch.Tensor) -> torch.Tensor:
+    def _take_slot(self, reply: Reply, medium: ReplyMedium, hidden: torch.Tensor) -> torch.Tensor:
         """The next step of an open medium.
 
         Each slot is predicted from the hidden state before it. With query tokens, slots are predicted from the hidden states
@@ -198,7 +198,7 @@ class Writer:
             if token == self.config.begin_id(modality):
                 if reply.skeleton:
                     reply.skeleton.pop(0)
-                reply.parts.append(Medium(modality))
+                reply.parts.append(ReplyMedium(modality))
                 reply.slots_left = self.config.feature_tokens
                 reply.queries = self.config.query_ids()
                 return token
@@ -281,7 +281,7 @@ class Writer:
         for (_, _, medium), value in zip(items, self._values(modality, decoded), strict=True):
             medium.value = value
 
-    def decode_one(self, medium: Medium) -> Iterator[Event]:
+    def decode_one(self, medium: ReplyMedium) -> Iterator[Event]:
         """Decode a medium of the first conversation, with progress events."""
         number = next(n for n, m in enumerate(self.replies[0].media()) if m is medium)
         inputs = (torch.stack(medium.features)[None], torch.stack(medium.states)[None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.generation.decode_loop import Reply, ReplyMedium
 from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.processor import CoDi2Processor
 
@@ -18,16 +18,16 @@ class ReplyStreamer:
         self._position = 0  # index of the part that is reported next
         self._reported = ""  # its text reported so far; of a medium "begun"
 
-    def new_items(self) -> Iterator[TextDelta | MediumBegun | Medium]:
+    def new_items(self) -> Iterator[TextDelta | MediumBegun | ReplyMedium]:
         """New content in order: text, begun media, and media whose features are complete."""
         parts = self.reply.parts
         while self._position < len(parts):
             part = parts[self._position]
             closed = self._position < len(parts) - 1
-            if isinstance(part, Medium):
+            if isinstance(part, ReplyMedium):
                 if not self._reported:
                     self._reported = "begun"
-                    yield MediumBegun(sum(isinstance(p, Medium) for p in parts[: self._position]), part.modality)
+                    yield MediumBegun(sum(isinstance(p, ReplyMedium) for p in parts[: self._position]), part.modality)
                 if len(part.features) < self.slots:
                     break
                 yield part

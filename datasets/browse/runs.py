@@ -20,7 +20,7 @@ from codi2_datasets.browse.run_log import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import decisions, lineage_of
-from codi2_storage.catalog.provenance import Origins, rows
+from codi2_storage.catalog.provenance import BuildContentsCache, rows
 from codi2_storage.catalog.table_cache import TableCache
 from codi2_storage.coordination.runs import CRASHED, RUNNING, dead, heartbeat_age
 from codi2_storage.store import Store
@@ -59,7 +59,7 @@ class Runs:
         self._reader = TableCache(TABLES)
         self._seen: tuple[Catalog, duckdb.DuckDBPyConnection] | None = None
         self._seen_at = 0.0
-        self._origins = Origins(Catalog(root))
+        self._origins = BuildContentsCache(Catalog(root))
 
     def connected(self) -> tuple[Catalog, duckdb.DuckDBPyConnection]:
         """The current catalog, and a new cursor over its small tables, which are held in memory."""

@@ -17,9 +17,9 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Link, Place
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit, Link
 
-__all__ = ["Connector", "ConnectorError", "InputSplit", "Link", "Place", "connectors"]
+__all__ = ["Connector", "ConnectorError", "CorpusLocation", "InputSplit", "Link", "connectors"]
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import texts
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.values import Bad, lines
 from codi2_datasets.readers.words import family_of, words
 
@@ -19,7 +19,7 @@ LICENCE, AUTHOR = "CC-BY-NC-4.0", "Stanford CRFM"
 NO_ANSWER = ("<nooutput>", "<no output>")  # the model's output if it had no answer
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
     instruction, context, answer = (lines(row.get(name)) for name in ("instruction", "input", "output"))
     if not instruction or not answer or answer.lower() in NO_ANSWER:
         return Bad("no answer" if instruction else "no instruction")

@@ -12,9 +12,9 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.delimited import delimited_rows, header_of
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.sounds import heard, youtube_names
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered, known, need, number, string, text
 
@@ -43,7 +43,9 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return [*youtube_names(row["youtube_id"], number(row.get("start_time"))), string(row.get("audiocap_id"))]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     first, *more = row["captions"]
     attributes = known(video=row["youtube_id"], start=number(row.get("start_time")), more=more)
     return heard(place, locator, audio, first, attributes, LICENCE)

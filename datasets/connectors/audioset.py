@@ -15,11 +15,11 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import find, kept
 from codi2_datasets.readers.json_items import json_items
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.sounds import heard, youtube_names
 from codi2_datasets.readers.values import Bad, Numbered, known, number, text
 
@@ -47,7 +47,7 @@ def ontology(path: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     return tree
 
 
-def ontology_path(place: Place) -> str:
+def ontology_path(place: CorpusLocation) -> str:
     """The option `ontology`, otherwise the folders of the lists."""
     if option := str(place.options.get("ontology") or ""):
         return option
@@ -58,7 +58,9 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return youtube_names(row["YTID"], number(row["start_seconds"]), number(row["end_seconds"]))
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     tree = ontology(ontology_path(place))
     ids = [name.strip() for name in row["positive_labels"].split(",") if name.strip()]
     if not tree.keys() >= set(ids):
@@ -93,7 +95,7 @@ LISTING = listed.Listing(
 )
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     ontology(ontology_path(place))  # raises now if the ontology is missing
     yield from listed.pieces(place, LISTING)
 

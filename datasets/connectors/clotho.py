@@ -12,10 +12,10 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.delimited import delimited_rows, header_of
 from codi2_datasets.readers.files import exists, kept
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.sounds import heard
 from codi2_datasets.readers.values import Bad, Numbered, known, licence_of, need, text, web_address
 
@@ -50,7 +50,9 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return [f"{row['split']}/{row['file_name']}", row["file_name"]]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     captions = [caption for n in range(1, 6) if (caption := text(row.get(f"caption_{n}")))]
     maker = row["maker"]
     first, *more = captions or [""]

@@ -14,7 +14,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed, tables
-from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.entities import annotated, entities
 from codi2_datasets.readers.files import exists, find, folder_identity, identity, kept
 from codi2_datasets.readers.json_items import json_items
@@ -45,7 +45,7 @@ def instances_of(captions: str) -> str | None:
     return beside if beside != captions and exists(beside) else None
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     shelf = folder_identity(listed.media_of(place), endings_of(("image",)))
     for file in find(place.path, ("captions_*.json", "captions_*.json.gz")):
         first: Any = next((entry for _, entry in json_items(file, "annotations")), None)
@@ -89,7 +89,7 @@ class Photographs:
     categories: dict[int, str]
     seen: set[str] = field(default_factory=set)
 
-    def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> SourceRow | Bad:
+    def describe(self, place: CorpusLocation, locator: str, entry: Mapping[str, Any]) -> SourceRow | Bad:
         name = string(entry.get("id"))
         if not name:
             return Bad("no id")

@@ -13,7 +13,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs
-from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.values import WEB, known, pick, text, web_address
@@ -25,7 +25,7 @@ def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     return pairs.MediaRecord(url=url, caption=caption, attributes=known(url=url))
 
 
-def links(place: Place, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
+def links(place: CorpusLocation, header: tuple[str, str]) -> Iterator[Link | RejectedRow]:
     """The URLs of the lists, including the hub's version, whose header line is skipped."""
     for file in find(place.path, ("*.tsv", "*.tsv.gz", "*.tsv.zst")):
         rows = delimited_rows(file, "\t", header, quoted=False)

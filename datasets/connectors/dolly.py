@@ -11,14 +11,14 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import texts
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.values import Bad, known, lines, text
 from codi2_datasets.readers.words import family_of, words
 
 LICENCE, AUTHOR = "CC-BY-SA-3.0", "Databricks"
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
     instruction, context, answer = (lines(row.get(name)) for name in ("instruction", "context", "response"))
     if not instruction or not answer:
         return Bad("no answer" if instruction else "no instruction")

@@ -12,9 +12,9 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.delimited import delimited_rows, header_of
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.sounds import heard
 from codi2_datasets.readers.values import Bad, known, need, number, text
 
@@ -26,7 +26,9 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return [row["filename"]]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     words = text(row["category"]).replace("_", " ")
     source = text(row.get("src_file"))
     attributes = known(concept=words, family=words, fold=number(row.get("fold")),

@@ -13,7 +13,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
-from codi2_datasets.readers.base import Connector, InputSplit, Place, RowResult, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, RowResult, Rows
 from codi2_datasets.readers.edits import Edit, edit_rows
 from codi2_datasets.readers.files import find, folder_identity, opened, short, stem
 from codi2_datasets.readers.json_rows import json_object
@@ -26,7 +26,7 @@ LICENCE, AUTHOR = "LicenseRef-InstructPix2Pix", "Tim Brooks, Aleksander Holynski
 NEEDED = (("original_image",), ("edit_prompt",), ("edited_image",))
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     """Row groups of Parquet; for folders, one piece per shard."""
     try:
         prompts = [name for name in find(place.path, ("prompt.json",)) if name.endswith("prompt.json")]
@@ -52,7 +52,7 @@ def rows(piece: InputSplit) -> Rows:
         yield from results(piece, numbered, describe)
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[SourceRow | RejectedRow]:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> Iterator[SourceRow | RejectedRow]:
     before, after = text(row.get("original_prompt")), text(row.get("edited_prompt"))
     family = family_of(before or locator)
     first, second = (tables.image_bytes(row.get(name)) for name in ("original_image", "edited_image"))
@@ -61,7 +61,7 @@ def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[Sou
     )
 
 
-def prompt_result(place: Place, prompt: str) -> RowResult:
+def prompt_result(place: CorpusLocation, prompt: str) -> RowResult:
     """The edits of one prompt, by their seeds."""
     locator, prompts = short(up(prompt, 1)), json_object(read(prompt))
     if isinstance(prompts, Bad):

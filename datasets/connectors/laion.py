@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs, tables
-from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
 from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
@@ -36,7 +36,7 @@ def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     )
 
 
-def links(place: Place) -> Iterator[Link | RejectedRow]:
+def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
     files = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
     return pairs.links(place, files, describe)
 

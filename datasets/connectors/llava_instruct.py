@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.files import find, folder_identity
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.llava import MARKS, in_place, media_of
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.results import results
 from codi2_datasets.readers.shelf import endings_of, shelved
 from codi2_datasets.readers.tables import sliced, slices
@@ -32,7 +32,7 @@ ROLES = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
 PATTERNS = ("*.json", "*.jsonl", "*.json.gz", "*.jsonl.gz", "*.json.zst", "*.jsonl.zst")
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     shelf = folder_identity(place.media or place.path, endings_of(tuple(MARKS)))
     for piece in slices(place, find(place.path, PATTERNS), json_rows):
         yield replace(piece, identity=f"{piece.identity}.{shelf}")
@@ -60,7 +60,9 @@ class EntryReader:
 
     seen: set[str] = field(default_factory=set)
 
-    def describe(self, place: Place, locator: str, entry: Mapping[str, Any]) -> list[SourceRow | RejectedRow] | Bad:
+    def describe(
+        self, place: CorpusLocation, locator: str, entry: Mapping[str, Any]
+    ) -> list[SourceRow | RejectedRow] | Bad:
         spoken, media = turns_of(entry), media_of(entry)
         if isinstance(spoken, Bad) or isinstance(media, Bad):
             return spoken if isinstance(spoken, Bad) else media  # type: ignore[return-value]
@@ -79,7 +81,7 @@ class EntryReader:
         self.seen |= set(names)
         return [*rows, conversation(place, locator, turns, names, [modality for modality, _ in order])]
 
-    def row_of(self, place: Place, locator: str, name: str, medium: Medium) -> list[SourceRow]:
+    def row_of(self, place: CorpusLocation, locator: str, name: str, medium: RawMedium) -> list[SourceRow]:
         if name in self.seen:
             return []
         kind = {} if medium.modality == "image" else {"kind": {"video": "clip", "audio": "sound"}[medium.modality]}
@@ -87,7 +89,9 @@ class EntryReader:
         return [shown(place, f"{locator}/{name}", medium, name, attributes, IMAGES, "a user of Flickr")]
 
 
-def conversation(place: Place, locator: str, turns: list[str], names: list[str], modalities: list[str]) -> SourceRow:
+def conversation(
+    place: CorpusLocation, locator: str, turns: list[str], names: list[str], modalities: list[str]
+) -> SourceRow:
     if not names:
         return words(place, locator, turns, known(kind="dialogue", family=locator), LICENCE, AUTHOR)
     kind, plain = "interleaved", lines(turns[0].strip().strip(MARK))

@@ -11,7 +11,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
-from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.edits import Edit, edit_rows
 from codi2_datasets.readers.results import results
 from codi2_datasets.readers.values import known, number, string
@@ -20,11 +20,11 @@ LICENCE, AUTHOR = "CC-BY-4.0", "OSU NLP Group"
 NEEDED = (("source_img",), ("instruction",), ("target_img",))
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     return tables.parquet_pieces(place, *NEEDED)
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any]) -> Iterator[SourceRow | RejectedRow]:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> Iterator[SourceRow | RejectedRow]:
     images = tables.image_bytes(row["source_img"]), tables.image_bytes(row["target_img"])
     family, turn = string(row.get("img_id")) or locator, known(turn=number(row.get("turn_index")))
     edit = Edit(locator, *images, row["instruction"], family, LICENCE, AUTHOR, attributes=turn)

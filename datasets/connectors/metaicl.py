@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
-from codi2_datasets.readers.base import Connector, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import PACKED, find, has_ending, stem
 from codi2_datasets.readers.json_rows import json_rows
@@ -34,14 +34,14 @@ def read(file: str) -> Numbered:
         yield n, {**row, "task": task} if isinstance(row, dict) else row
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     files = find(place.path, ("*.jsonl", "*.jsonl.gz", "*.tsv", "*.tsv.gz"))
     for file in files:
         need_fields(file, read(file), ("task",), ("input",), ("output",))
     yield from slices(place, files, read)
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
     task, asked, answer = text(row.get("task")), lines(row.get("input")), lines(row.get("output"))
     if not (task and asked and answer):
         return Bad("no task, input or output")

@@ -19,7 +19,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import tables
-from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.files import PACKED, find, folder_identity, identity, kept, stem
 from codi2_datasets.readers.json_items import json_items
 from codi2_datasets.readers.media import medium
@@ -37,13 +37,13 @@ INSTRUCTIONS = re.compile(r"_instructions\.json(\.gz)?$")
 FRAME = re.compile(r"^([A-Z0-9]+_IMG_.+)_\d+$")
 
 
-def image_files(place: Place) -> list[str]:
+def image_files(place: CorpusLocation) -> list[str]:
     """JSON and Parquet files of images, under `media` or beside the instructions."""
     files = find(place.media or place.path, PATTERNS)
     return [file for file in files if not INSTRUCTIONS.search(file) and not TRAIN.search(file)]
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     asked = [file for file in find(place.path, PATTERNS) if INSTRUCTIONS.search(file)]
     if not asked:
         raise SourceUnavailable(place.path, "no ..._instructions.json there", "name the folder of MIMIC-IT's files")
@@ -93,7 +93,7 @@ def encoded(piece: InputSplit) -> Iterator[tuple[str, Any]]:
         yield name, value if isinstance(value, Bad) else {"id": name, "base64": value}
 
 
-def image(place: Place, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
+def image(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> SourceRow | Bad:
     value = row["base64"]
     if not isinstance(value, str):
         return Bad("no base64")
@@ -143,7 +143,11 @@ def entries(file: str) -> Numbered:
 
 
 def instruction(
-    place: Place, locator: str, row: Mapping[str, Any], known_ids: tuple[frozenset[str], frozenset[str]], subset: str
+    place: CorpusLocation,
+    locator: str,
+    row: Mapping[str, Any],
+    known_ids: tuple[frozenset[str], frozenset[str]],
+    subset: str,
 ) -> list[SourceRow | RejectedRow] | Bad:
     """The text row of an instruction, and a reject for each unknown related id."""
     name, entry, (images_there, asked) = row["id"], row["entry"], known_ids

@@ -12,7 +12,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs
-from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
 from codi2_datasets.readers.documents import stretches
 from codi2_datasets.readers.files import find, short
 from codi2_datasets.readers.json_rows import json_rows
@@ -56,7 +56,7 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     return parts
 
 
-def links(place: Place) -> Iterator[Link | RejectedRow]:
+def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
     for file in find(place.path, PATTERNS):
         for n, row in json_rows(file):
             locator = f"{short(file)}#{n}"
@@ -69,7 +69,7 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
                 yield Link(f"{locator}/{k}", url, text(row["text_list"][at]), attributes)
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     files = find(place.path, PATTERNS)
     for file in files:
@@ -88,7 +88,7 @@ def rows(piece: InputSplit) -> Rows:
     return pairs.tar_rows(piece, describe, ("image",), WEB, captioned=False)
 
 
-def document(place: Place, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
+def document(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
     parts = parts_of(row)
     if isinstance(parts, Bad):
         return parts

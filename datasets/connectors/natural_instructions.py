@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
-from codi2_datasets.readers.base import Connector, ConnectorError, InputSplit, Place, Rows
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.files import PACKED, find, identity, stem
 from codi2_datasets.readers.json_items import json_items
 from codi2_datasets.readers.results import only_objects, results
@@ -23,7 +23,7 @@ from codi2_datasets.readers.words import family_of, words
 LICENCE, AUTHOR = "Apache-2.0", "contributors of Natural Instructions"
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     for file in find(place.path, ("task*.json", "task*.json.gz")):
         keys = [name for name, _ in islice(json_items(file, skip=True), 40)]
         if keys != [-1] and not {"Definition", "Instances"} <= set(keys):
@@ -50,7 +50,7 @@ def rows(piece: InputSplit) -> Rows:
 
 
 def describe(
-    place: Place, locator: str, entry: Mapping[str, Any], task: str, header: dict[str, str]
+    place: CorpusLocation, locator: str, entry: Mapping[str, Any], task: str, header: dict[str, str]
 ) -> SourceRow | Bad:
     asked, answer = lines(entry.get("input")), first(entry.get("output"))
     if not (asked and answer and header["Definition"]):

@@ -15,7 +15,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs, tables
-from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
 from codi2_datasets.readers.documents import stretches
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.results import results
@@ -46,7 +46,7 @@ def parts_of(row: Mapping[str, Any]) -> list[tuple[str, str]] | Bad:
     return [(kind, value) for kind, value in parts if value]
 
 
-def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.MediaRecord]:
+def images_of(place: CorpusLocation, row: Mapping[str, Any]) -> Iterator[pairs.MediaRecord]:
     """Every image of a page, with its alt text."""
     try:
         metadata = json.loads(row.get("metadata") or "[]")
@@ -60,7 +60,7 @@ def images_of(place: Place, row: Mapping[str, Any]) -> Iterator[pairs.MediaRecor
             yield pairs.MediaRecord(url, caption, known(url=url, ref=url, page=page, family=page))
 
 
-def links(place: Place) -> Iterator[Link | RejectedRow]:
+def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
     for piece in document_pieces(place):
         for n, row in tables.parquet_rows(piece.file, piece.part or 0, COLUMNS):
             locator = f"{short(piece.file)}#{n}"
@@ -71,11 +71,11 @@ def links(place: Place) -> Iterator[Link | RejectedRow]:
                 yield Link(f"{locator}/{k}", image.url, image.caption, image.attributes)
 
 
-def document_pieces(place: Place) -> Iterator[InputSplit]:
+def document_pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     return tables.parquet_pieces(place, ("images",), ("texts",))
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     yield from pairs.tar_pieces(place)
     yield from document_pieces(place)
 
@@ -91,7 +91,7 @@ def rows(piece: InputSplit) -> Rows:
     return results(piece, tables.parquet_rows(piece.file, piece.part, COLUMNS), document)
 
 
-def document(place: Place, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
+def document(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
     parts = parts_of(row)
     if isinstance(parts, Bad):
         return parts

@@ -13,9 +13,9 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, Place
+from codi2_datasets.readers.base import Connector, CorpusLocation
 from codi2_datasets.readers.delimited import delimited_rows
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.sounds import heard, youtube_names
 from codi2_datasets.readers.values import Bad, Numbered, known, number, text
 
@@ -31,7 +31,9 @@ def names(row: Mapping[str, Any]) -> Sequence[str]:
     return youtube_names(row["video"], number(row["start"]))
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     label = text(row["label"])
     attributes = known(
         concept=label, family=label, video=row["video"], start=number(row["start"]), half=text(row["half"])

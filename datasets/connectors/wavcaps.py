@@ -12,10 +12,10 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.readers import listed
-from codi2_datasets.readers.base import Connector, ConnectorError, Place
+from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation
 from codi2_datasets.readers.files import stem
 from codi2_datasets.readers.json_items import json_items
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.results import only_objects
 from codi2_datasets.readers.sounds import heard
 from codi2_datasets.readers.values import Bad, Numbered, known, licence_of, pick, string, text, web_address
@@ -40,7 +40,9 @@ def check(file: str) -> None:
         raise ConnectorError(f"{file}: no list 'data' with entries in it")
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], audio: Medium) -> Sequence[SourceRow] | Bad:
+def describe(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], audio: RawMedium
+) -> Sequence[SourceRow] | Bad:
     caption = row.get("caption")
     first = caption[0] if isinstance(caption, list) and caption else caption
     tags = row.get("tags")

@@ -11,9 +11,9 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import listed, pairs
-from codi2_datasets.readers.base import Connector, InputSplit, Link, Place, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
 from codi2_datasets.readers.delimited import delimited_rows, header_of
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.tars import names
 from codi2_datasets.readers.values import Bad, known, need, number, pick, text, web_address
 
@@ -46,7 +46,7 @@ def file_names(row: Mapping[str, Any]) -> list[str]:
     return [f"{row.get('page_dir')}/{row['videoid']}", row["videoid"]]
 
 
-def describe(place: Place, locator: str, row: Mapping[str, Any], clip: Medium) -> list[SourceRow] | Bad:
+def describe(place: CorpusLocation, locator: str, row: Mapping[str, Any], clip: RawMedium) -> list[SourceRow] | Bad:
     details = details_of(row)
     if not details.caption:
         return Bad("no caption")
@@ -69,14 +69,14 @@ LISTING = listed.Listing(
 )
 
 
-def links(place: Place) -> Iterator[Link | RejectedRow]:
+def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
     files = LISTING.files(place)
     for file in files:
         check(file)
     return pairs.links(place, ((file, delimited_rows(file)) for file in files), details_of)
 
 
-def pieces(place: Place) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation) -> Iterator[InputSplit]:
     tars = listed.tars_of(place)
     if tars and any(name.endswith(".json") for name in names(tars[0])):  # fetched tars: each video has its own caption
         return pairs.tar_pieces(place)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors import Link, Place, connectors
+from codi2_datasets.connectors import CorpusLocation, Link, connectors
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.fetching.options import FetchError
 from codi2_datasets.readers.delimited import delimited_rows, header_of
@@ -46,7 +46,7 @@ def slices(rows: Iterable[Row], size: int) -> Iterator[Slice]:
         number += 1
 
 
-def links_of(connector: str, place: Place) -> Iterator[Row]:
+def links_of(connector: str, place: CorpusLocation) -> Iterator[Row]:
     """The URLs of a published corpus. Raises FetchError for a connector that has none."""
     known = connectors()
     links = known[connector].links if connector in known else None

@@ -24,7 +24,7 @@ AS_THEY_COME = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}  # st
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredMedium:
     """A medium as stored in the tar. `status` is ok, or the reason that there is none."""
 
     status: str
@@ -37,32 +37,32 @@ class Kept:
     """Of the bytes as fetched."""
 
 
-def keep(data: bytes, link: Link, options: Options) -> Kept:
+def keep(data: bytes, link: Link, options: Options) -> StoredMedium:
     """Verify and downscale. Runs in a thread, because Pillow releases the GIL."""
     digest = hashlib.sha256(data).hexdigest()
     if (link.sha256 and link.sha256.lower() != digest) or (
         link.md5 and link.md5.lower() != hashlib.md5(data, usedforsecurity=False).hexdigest()
     ):
-        return Kept(status.HASH, "other bytes than the list promises", sha256=digest)
+        return StoredMedium(status.HASH, "other bytes than the list promises", sha256=digest)
     media_type = media_type_of(data)
     if not media_type.startswith(options.media) and not (options.media == "audio" and media_type.startswith("video")):
-        return Kept(status.NOT_MEDIA, f"{media_type or 'no medium'}, not {options.media}", sha256=digest)
+        return StoredMedium(status.NOT_MEDIA, f"{media_type or 'no medium'}, not {options.media}", sha256=digest)
     if options.media != "image" or media_type == "image/svg+xml":
         taken = medium(data, link.row_id, (options.media,))
         if isinstance(taken, Bad):
-            return Kept(status.NOT_MEDIA, taken.reason, sha256=digest)
-        return Kept(status.OK, "", taken.data, EXTENSIONS[taken.media_type], sha256=digest)
+            return StoredMedium(status.NOT_MEDIA, taken.reason, sha256=digest)
+        return StoredMedium(status.OK, "", taken.data, EXTENSIONS[taken.media_type], sha256=digest)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return kept_image(data, digest, options)
     except TooLarge as error:
-        return Kept(status.TOO_MANY_PIXELS, str(error), sha256=digest)
+        return StoredMedium(status.TOO_MANY_PIXELS, str(error), sha256=digest)
     except MediaError as error:
-        return Kept(status.DAMAGED, str(error)[:200], sha256=digest)
+        return StoredMedium(status.DAMAGED, str(error)[:200], sha256=digest)
 
 
-def kept_image(data: bytes, digest: str, options: Options) -> Kept:
+def kept_image(data: bytes, digest: str, options: Options) -> StoredMedium:
     """The image unchanged if small enough, else downscaled: upright, in sRGB, without metadata.
 
     Width and height are those displayed. Raises MediaError.
@@ -73,12 +73,12 @@ def kept_image(data: bytes, digest: str, options: Options) -> Kept:
         if scale >= 1 and image.format in AS_THEY_COME:
             orientation = load(image)  # detects a truncated image
             size = upright_size(image.size, orientation)
-            return Kept(status.OK, "", data, AS_THEY_COME[image.format], *size, digest)
+            return StoredMedium(status.OK, "", data, AS_THEY_COME[image.format], *size, digest)
         drawn = smaller(image, min(scale, 1.0))
         seen_through = drawn.mode == "RGBA"
         out = io.BytesIO()
         drawn.save(out, "WEBP" if seen_through else "JPEG", quality=options.quality)
-    return Kept(status.OK, "", out.getvalue(), "webp" if seen_through else "jpg", *drawn.size, digest)
+    return StoredMedium(status.OK, "", out.getvalue(), "webp" if seen_through else "jpg", *drawn.size, digest)
 
 
 def smaller(image: Image.Image, scale: float) -> Image.Image:

@@ -26,7 +26,7 @@ from codi2_datasets.fetching import status
 from codi2_datasets.fetching.client import Client, session_of
 from codi2_datasets.fetching.listing import Slice
 from codi2_datasets.fetching.options import Options
-from codi2_datasets.fetching.picture import Kept, keep
+from codi2_datasets.fetching.picture import StoredMedium, keep
 from codi2_datasets.formats.hashing import canonical, digest
 from codi2_datasets.formats.tar import pack
 from codi2_datasets.readers.tars import Sample, samples
@@ -61,7 +61,7 @@ class Fetched:
 
     key: str
     row: Any
-    kept: Kept
+    kept: StoredMedium
     code: int | None = None
 
     def member(self) -> list[tuple[str | None, bytes | None]]:
@@ -127,11 +127,11 @@ class Fetching:
     async def row(self, key: str, row: Any) -> Fetched:
         """Fetch one row, and downscale the result in a thread."""
         if not isinstance(row, Link):
-            return Fetched(key, row, Kept(status.BAD_ROW, row.reason))
+            return Fetched(key, row, StoredMedium(status.BAD_ROW, row.reason))
         async with self.at_once:
             answer = await self.client.get(row.url)
             if answer.status != status.OK:
-                return Fetched(key, row, Kept(answer.status, answer.error), answer.code)
+                return Fetched(key, row, StoredMedium(answer.status, answer.error), answer.code)
             kept = await asyncio.get_running_loop().run_in_executor(self.pool, keep, answer.data, row, self.options)
             return Fetched(key, row, kept, answer.code)
 
@@ -176,10 +176,10 @@ def spec_of(parquet: bytes) -> bytes | None:
         return None
 
 
-def kept_of(line: dict[str, Any], sample: Sample | None) -> Kept:
+def kept_of(line: dict[str, Any], sample: Sample | None) -> StoredMedium:
     members = sample.members if sample else {}
     extension, data = next(((end, data) for end, data in members.items() if end not in ("txt", "json")), ("", b""))
-    return Kept(
+    return StoredMedium(
         line["status"], line["error"] or "", data, extension, line["width"], line["height"], line["sha256"] or ""
     )
 

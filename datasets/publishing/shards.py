@@ -26,14 +26,14 @@ from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import decode_video, encode_video
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_storage.store import Store
 
 VERSION = "3"
 
 
 @dataclass(frozen=True)
-class Medium:
+class AssetSource:
     """Where the bytes of an asset are, or (op, params, inputs) how they are made."""
 
     asset_id: str
@@ -48,7 +48,7 @@ class Medium:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to write: plan rows of samples and parts in order, and media with the columns of `Medium`."""
+    """One shard to write: plan rows of samples and parts in order, and media with the columns of `AssetSource`."""
 
     root: Store
     name: str
@@ -152,11 +152,11 @@ def lacking(name: str, samples: list[str]) -> str:
     return f"{name.rpartition('-')[0]}-{digest[:16]}.tar"
 
 
-def media_of(plan: ShardPlan) -> list[Medium]:
-    return [Medium(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
+def media_of(plan: ShardPlan) -> list[AssetSource]:
+    return [AssetSource(**{**row, "inputs": tuple(row["inputs"])}) for row in plan.media.to_pylist()]
 
 
-def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dict[str, str]]:
+def gather(store: Store, media: Sequence[AssetSource]) -> tuple[dict[str, bytes], dict[str, str]]:
     """The bytes of assets, verified against their ids, with one read per file; and the errors, by asset id."""
     data: dict[str, bytes] = {}
     errors: dict[str, str] = {}
@@ -176,9 +176,9 @@ def gather(store: Store, media: Sequence[Medium]) -> tuple[dict[str, bytes], dic
     return data, errors
 
 
-def render(medium: Medium, data: dict[str, bytes]) -> tuple[bytes, float | None]:
+def render(medium: AssetSource, data: dict[str, bytes]) -> tuple[bytes, float | None]:
     """Make a derived medium. Returns its bytes and, for audio, its duration in seconds. Raises MediaError."""
-    derivation = derivations().get(medium.op or "")
+    derivation = transforms().get(medium.op or "")
     if derivation is None:
         raise MediaError(f"no derivation {medium.op!r}")
     made = derivation.make([decode(data[asset_id]) for asset_id in medium.inputs], json.loads(medium.params))

@@ -1,4 +1,4 @@
-"""Interface of connectors: Connector, its inputs (Place, InputSplit) and its results (RowResult, RowCount, Link)."""
+"""Interface of connectors: Connector, its inputs (CorpusLocation, InputSplit) and its results (RowResult, RowCount, Link)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ConnectorError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class CorpusLocation:
     """The location of a user's copy of a published corpus, with reading options. Plain and picklable."""
 
     corpus: str
@@ -36,7 +36,7 @@ class Place:
 class InputSplit:
     """The unit of work of one worker: a file, or a part of one (a row group, a slice of its rows)."""
 
-    place: Place
+    place: CorpusLocation
     file: str
     """URI of the file."""
     identity: str
@@ -99,11 +99,11 @@ class Connector:
     """One sentence: what the licence covers, and what a user has to accept or find out."""
     size: str
     tasks: tuple[str, ...]
-    pieces: Callable[[Place], Iterator[InputSplit]]
+    pieces: Callable[[CorpusLocation], Iterator[InputSplit]]
     """Divides the files; raises ConnectorError if one lacks a needed column."""
     results: Callable[[InputSplit], Rows]
     """The result of every row of a piece, and the number of rows if `InputSplit.rows` is None."""
-    links: Callable[[Place], Iterator[Link | RejectedRow]] | None = None
+    links: Callable[[CorpusLocation], Iterator[Link | RejectedRow]] | None = None
     """All URLs of the lists, if there are any."""
     options: dict[str, Any] = field(default_factory=dict)
     """Recipe options besides path and media, with their defaults; `licence` is an option of all connectors."""

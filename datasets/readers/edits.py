@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.readers.base import Place
+from codi2_datasets.readers.base import CorpusLocation
 from codi2_datasets.readers.media import medium
 from codi2_datasets.readers.values import Bad, text
 from codi2_datasets.readers.words import content_ref, shown, words
@@ -28,7 +28,7 @@ class Edit:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def edit_rows(place: Place, edit: Edit) -> Iterator[SourceRow | RejectedRow]:
+def edit_rows(place: CorpusLocation, edit: Edit) -> Iterator[SourceRow | RejectedRow]:
     instruction = text(edit.instruction)
     sides = [medium(data, edit.locator, ("image",)) for data in (edit.before, edit.after)]
     reason = "" if instruction else "no instruction"

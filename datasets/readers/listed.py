@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
-from codi2_datasets.readers.base import InputSplit, Place, RowCount, RowResult, Rows
+from codi2_datasets.readers.base import CorpusLocation, InputSplit, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import find, folder_identity, identity, kept, matches, short, stem
-from codi2_datasets.readers.media import Medium, medium
+from codi2_datasets.readers.media import RawMedium, medium
 from codi2_datasets.readers.results import Describe, result, results
 from codi2_datasets.readers.shelf import (
     EVERY_ENDING,
@@ -50,33 +50,33 @@ class Listing:
     without extension, best first; `describe(place, locator, row, medium)`: the resulting rows, or Bad with the reason.
     """
 
-    files: Callable[[Place], list[str]]
+    files: Callable[[CorpusLocation], list[str]]
     read: Callable[[str], Numbered]
     names: Callable[[Mapping[str, Any]], Sequence[str]]
-    describe: Callable[[Place, str, Mapping[str, Any], Medium], Sequence[SourceRow] | Bad]
+    describe: Callable[[CorpusLocation, str, Mapping[str, Any], RawMedium], Sequence[SourceRow] | Bad]
     modalities: tuple[str, ...] = ("audio",)
-    beside: Callable[[Place], list[str]] = lambda place: []
+    beside: Callable[[CorpusLocation], list[str]] = lambda place: []
     """Other files that determine the rows: a table of names, or of authors."""
     check: Callable[[str], None] = lambda file: None
     """Raises ConnectorError for a list that lacks a needed column."""
 
 
-def media_of(place: Place) -> str:
+def media_of(place: CorpusLocation) -> str:
     return place.media or place.path
 
 
-def tars_of(place: Place) -> list[str]:
+def tars_of(place: CorpusLocation) -> list[str]:
     """The tars of media; none if media are in folders."""
     files = find(media_of(place), (*PATTERNS, *(f"*.{ending}" for ending in EVERY_ENDING)))
     return [file for file in files if is_tar(file)]
 
 
-def lists(place: Place, *patterns: str) -> list[str]:
+def lists(place: CorpusLocation, *patterns: str) -> list[str]:
     """The lists of a corpus, by their names; if the path names single files, those."""
     return [file for file in find(place.path, patterns) if not is_tar(file)]
 
 
-def pieces(place: Place, how: Listing) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation, how: Listing) -> Iterator[InputSplit]:
     files = how.files(place)
     for file in files:
         how.check(file)
@@ -104,7 +104,7 @@ def rows(piece: InputSplit, how: Listing) -> Rows:
     yield from results(piece, sliced(piece, how.read(piece.file)), describe)
 
 
-def from_folder(place: Place, locator: str, row: Mapping[str, Any], how: Listing) -> Sequence[SourceRow] | Bad:
+def from_folder(place: CorpusLocation, locator: str, row: Mapping[str, Any], how: Listing) -> Sequence[SourceRow] | Bad:
     wanted = [name for name in how.names(row) if name]
     located = shelved(media_of(place), wanted, how.modalities) if wanted else Bad("it names no medium")
     return located if isinstance(located, Bad) else how.describe(place, locator, row, located)
@@ -131,7 +131,12 @@ def tar_rows(piece: InputSplit, how: Listing) -> Rows:
 
 
 def member_result(
-    place: Place, tar: str, member: Member, read: Callable[[Member], bytes | Bad], how: Listing, lines: Sequence[Line]
+    place: CorpusLocation,
+    tar: str,
+    member: Member,
+    read: Callable[[Member], bytes | Bad],
+    how: Listing,
+    lines: Sequence[Line],
 ) -> RowResult:
     own = f"{tar}#{member.name}"
     if not lines:
@@ -182,7 +187,7 @@ def members_of(index: Index, wanted: Iterable[str]) -> list[tuple[str, str]]:
     return []
 
 
-def rows_by_member(place: Place, how: Listing, index: Index) -> dict[str, list[Line]]:
+def rows_by_member(place: CorpusLocation, how: Listing, index: Index) -> dict[str, list[Line]]:
     """For each member of a tar, the rows that name it."""
     by_member: dict[str, list[Line]] = {}
     for file in how.files(place):
@@ -202,7 +207,9 @@ def names_in(tars: tuple[str, ...], modalities: tuple[str, ...]) -> Index:
     return index
 
 
-def beside_tars(place: Place, locator: str, row: Mapping[str, Any], how: Listing, index: Index) -> Bad | Elsewhere:
+def beside_tars(
+    place: CorpusLocation, locator: str, row: Mapping[str, Any], how: Listing, index: Index
+) -> Bad | Elsewhere:
     """The result of a list row when media are in tars: its rows come with the tar member, if there is one."""
     wanted = [name for name in how.names(row) if name]
     if not wanted:

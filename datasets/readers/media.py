@@ -38,7 +38,7 @@ TRANSPARENT = ("image/png", "image/webp", "image/gif", "image/avif", "image/tiff
 
 
 @dataclass(frozen=True)
-class Medium:
+class RawMedium:
     data: bytes
     media_type: str
     place: str = ""
@@ -49,7 +49,7 @@ class Medium:
         return self.media_type.partition("/")[0]
 
 
-def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "audio", "video")) -> Medium | Bad:
+def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "audio", "video")) -> RawMedium | Bad:
     """The bytes as a medium of one of the wanted modalities; Bad with the reason otherwise."""
     if not data:
         return Bad("an empty file")
@@ -58,11 +58,11 @@ def medium(data: bytes | None, place: str, wanted: Sequence[str] = ("image", "au
         return Bad("no medium")
     if media_type.startswith("video/"):
         return of_container(data, media_type, place, wanted)
-    made = Medium(data, media_type, place)
+    made = RawMedium(data, media_type, place)
     return made if made.modality in wanted else Bad(f"{made.modality}, not {' or '.join(wanted)}")
 
 
-def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]) -> Medium | Bad:
+def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]) -> RawMedium | Bad:
     """A container without video, or with a cover only, is audio; from one with video the audio is extracted as WAV if
     only audio is wanted.
     """
@@ -71,12 +71,12 @@ def of_container(data: bytes, media_type: str, place: str, wanted: Sequence[str]
     try:
         tracks = tracks_of(data)
         if "video" in wanted and "video" in tracks:
-            return Medium(data, media_type, place)
+            return RawMedium(data, media_type, place)
         if "audio" not in wanted or "audio" not in tracks:
             return Bad(f"no {' or '.join(kind for kind in ('audio', 'video') if kind in wanted)} in it")
         if "video" not in tracks and media_type in AUDIO_ALONE:
-            return Medium(data, AUDIO_ALONE[media_type], place)
-        return Medium(sound_of(data), "audio/wav", place)
+            return RawMedium(data, AUDIO_ALONE[media_type], place)
+        return RawMedium(sound_of(data), "audio/wav", place)
     except MediaError as error:
         return Bad(str(error))
 
@@ -101,7 +101,7 @@ def still_of(clip: bytes, at: float = 0.5) -> bytes | None:
     return buffer.getvalue()
 
 
-def is_cut_out(candidate: Medium) -> bool:
+def is_cut_out(candidate: RawMedium) -> bool:
     """Whether an image is a cut-out: partly, but not entirely, transparent."""
     if candidate.media_type not in TRANSPARENT:
         return False

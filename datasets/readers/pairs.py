@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.readers.base import InputSplit, Link, Place, RowCount, RowResult, Rows
+from codi2_datasets.readers.base import CorpusLocation, InputSplit, Link, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import exists, find, identity, short
 from codi2_datasets.readers.json_rows import json_object
-from codi2_datasets.readers.media import Medium, is_cut_out, medium
+from codi2_datasets.readers.media import RawMedium, is_cut_out, medium
 from codi2_datasets.readers.results import result
 from codi2_datasets.readers.shelf import EVERY_ENDING
 from codi2_datasets.readers.tables import file_rows, row_groups
@@ -54,7 +54,9 @@ class MediaRecord:
 Describe = Callable[[Mapping[str, Any]], MediaRecord]
 
 
-def links(place: Place, rows: Iterator[tuple[str, Numbered]], describe: Describe) -> Iterator[Link | RejectedRow]:
+def links(
+    place: CorpusLocation, rows: Iterator[tuple[str, Numbered]], describe: Describe
+) -> Iterator[Link | RejectedRow]:
     """The URLs of lists, given as (file, rows); a row without a URL or without a caption is rejected."""
     for file, numbered in rows:
         for number, row in numbered:
@@ -86,7 +88,7 @@ def unusable(record: MediaRecord | Bad, addressed: bool = False) -> str:
 
 
 def tar_pieces(
-    place: Place, advice: str = "fetch them first: codi2 fetch, then name its output under media"
+    place: CorpusLocation, advice: str = "fetch them first: codi2 fetch, then name its output under media"
 ) -> Iterator[InputSplit]:
     """One piece per tar under `media` (or, if that is not given, under `path`). Raises SourceUnavailable."""
     if not (where := place.media or place.path):
@@ -171,7 +173,7 @@ def sample_rows(
         )  # fmt: skip
 
 
-def kind_of(media: Medium) -> str:
+def kind_of(media: RawMedium) -> str:
     """'cut-out' for an object on transparency, else 'photo', 'sound' or 'clip'."""
     if media.modality == "image":
         return "cut-out" if is_cut_out(media) else "photo"

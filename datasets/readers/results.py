@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
-from codi2_datasets.readers.base import InputSplit, Place, RowCount, RowResult, Rows
+from codi2_datasets.readers.base import CorpusLocation, InputSplit, RowCount, RowResult, Rows
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.values import Bad, Elsewhere, Numbered
 
 Given = SourceRow | Bad | Elsewhere | Iterable[SourceRow | RejectedRow]
-Describe = Callable[[Place, str, Mapping[str, Any]], Given]
+Describe = Callable[[CorpusLocation, str, Mapping[str, Any]], Given]
 NOTHING = Bad("nothing of it can be used")
 
 
@@ -32,7 +32,7 @@ def only_objects(rows: Iterable[tuple[Any, Any]]) -> Numbered:
     return ((key, row if isinstance(row, dict | Bad) else Bad("no JSON object")) for key, row in rows)
 
 
-def result(place: Place, locator: str, made: Given) -> RowResult:
+def result(place: CorpusLocation, locator: str, made: Given) -> RowResult:
     """The result of one row; if nothing was made from it, a reject."""
     if isinstance(made, Elsewhere):
         return RowResult((), elsewhere=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from codi2_datasets.corpora.base import PASSES
 from codi2_datasets.readers.files import find, kept, matches, of_one_file, opened, short, stem
-from codi2_datasets.readers.media import ENDINGS, Medium, medium
+from codi2_datasets.readers.media import ENDINGS, RawMedium, medium
 from codi2_datasets.readers.values import Bad
 
 EVERY_ENDING = tuple(ending for endings in ENDINGS.values() for ending in endings)
@@ -39,7 +39,7 @@ def listing(folder: str) -> dict[str, list[str]]:
     return by_name
 
 
-def shelved(folder: str, wanted: Sequence[str], modalities: Sequence[str]) -> Medium | Bad:
+def shelved(folder: str, wanted: Sequence[str], modalities: Sequence[str]) -> RawMedium | Bad:
     """The medium for the first of the names that exists, anywhere in the folder.
 
     Names may have an extension and folders before them. If files in several folders match, the result is Bad.
@@ -73,7 +73,7 @@ def of_first_modality(paths: Sequence[str], modalities: Sequence[str]) -> list[s
     return sorted(next((kind for kind in kinds if kind), set()))
 
 
-def read_medium(path: str, modalities: Sequence[str]) -> Medium | Bad:
+def read_medium(path: str, modalities: Sequence[str]) -> RawMedium | Bad:
     """The medium in a file. A file that cannot be read fails for now; an unreachable store is an error."""
     try:
         with opened(path, seekable=True) as file:

@@ -6,13 +6,19 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.media import MediaError
-from codi2_datasets.readers.base import Place
-from codi2_datasets.readers.media import Medium, sound_of, still_of
+from codi2_datasets.readers.base import CorpusLocation
+from codi2_datasets.readers.media import RawMedium, sound_of, still_of
 from codi2_datasets.readers.values import Bad
 
 
 def heard(
-    place: Place, locator: str, media: Medium, caption: str, attributes: dict[str, Any], licence: str, author: str = ""
+    place: CorpusLocation,
+    locator: str,
+    media: RawMedium,
+    caption: str,
+    attributes: dict[str, Any],
+    licence: str,
+    author: str = "",
 ) -> list[SourceRow] | Bad:
     """One audio row; for a video with sound, three rows that share the attribute `pair`."""
     if not caption:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codi2_datasets.readers.base import InputSplit, Place
+from codi2_datasets.readers.base import CorpusLocation, InputSplit
 from codi2_datasets.readers.files import DAMAGE, damage, find, identity, opened
 from codi2_datasets.readers.values import Bad, Numbered, need
 
@@ -32,13 +32,13 @@ def row_groups(file: str) -> tuple[list[str], list[int]] | None:
 
 
 def parquet_pieces(
-    place: Place, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)
+    place: CorpusLocation, *wanted: tuple[str, ...], patterns: Sequence[str] = ("*.parquet",)
 ) -> Iterator[InputSplit]:
     """One piece per row group. A file that is not Parquet is one piece, which `parquet_rows` rejects."""
     yield from pieces_of_parquet(place, find(place.path, patterns), *wanted)
 
 
-def pieces_of_parquet(place: Place, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[InputSplit]:
+def pieces_of_parquet(place: CorpusLocation, files: Sequence[str], *wanted: tuple[str, ...]) -> Iterator[InputSplit]:
     for file in files:
         columns, groups = row_groups(file) or (None, [1])
         if columns is not None:
@@ -122,7 +122,7 @@ def image_bytes(value: Any) -> bytes | None:
 
 
 def slices(
-    place: Place, files: Sequence[str], read: Callable[[str], Numbered], kind: str = "", size: int = SLICE
+    place: CorpusLocation, files: Sequence[str], read: Callable[[str], Numbered], kind: str = "", size: int = SLICE
 ) -> Iterator[InputSplit]:
     """Pieces of `size` rows of each file, as `read` returns them."""
     for file in files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from codi2_datasets.readers import tables
-from codi2_datasets.readers.base import InputSplit, Place, Rows
+from codi2_datasets.readers.base import CorpusLocation, InputSplit, Rows
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.results import Describe, results
@@ -18,7 +18,7 @@ def is_parquet(file: str) -> bool:
     return file.lower().endswith(".parquet")
 
 
-def pieces(place: Place, fields: Sequence[tuple[str, ...]]) -> Iterator[InputSplit]:
+def pieces(place: CorpusLocation, fields: Sequence[tuple[str, ...]]) -> Iterator[InputSplit]:
     """Row groups of Parquet, slices of other files. The first rows of JSON must have the fields; raises ConnectorError."""
     files = find(place.path, PATTERNS)
     yield from tables.pieces_of_parquet(place, [file for file in files if is_parquet(file)], *fields)

@@ -13,15 +13,15 @@ from typing import Any
 
 from codi2_datasets.corpora.base import SourceRow
 from codi2_datasets.formats.hashing import digest, sha256
-from codi2_datasets.readers.base import Place
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.base import CorpusLocation
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.values import known
 
 MARK = "\ufffc"  # stands in a text for the next of its media, if their positions are known
 
 
 def words(
-    place: Place,
+    place: CorpusLocation,
     locator: str,
     turns: Sequence[str],
     attributes: dict[str, Any],
@@ -37,9 +37,9 @@ def words(
 
 
 def shown(
-    place: Place,
+    place: CorpusLocation,
     locator: str,
-    media: Medium,
+    media: RawMedium,
     ref: str,
     attributes: dict[str, Any],
     licence: str,

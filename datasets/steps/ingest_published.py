@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from codi2_datasets.connectors import Connector, InputSplit, Place, connectors
+from codi2_datasets.connectors import Connector, CorpusLocation, InputSplit, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.planning.licences import KNOWN
@@ -34,7 +34,7 @@ HELD = 20_000  # rows of `source_rows` buffered before they are written
 class Published:
     """A connector of the recipe with its files."""
 
-    place: Place
+    place: CorpusLocation
     corpus: Connector
     limit: int
     pieces: tuple[InputSplit, ...]
@@ -58,7 +58,7 @@ class Reading:
 
     root: Store
     id: str
-    place: Place
+    place: CorpusLocation
     connector: str
     pieces: tuple[InputSplit, ...]
     content: str
@@ -75,7 +75,7 @@ def look_at(choice: CorpusChoice) -> Published:
     keep_for("")
     connector = connectors()[choice.name]
     options = {key: expand(value) if isinstance(value, str) else value for key, value in choice.options.items()}
-    place = Place(choice.corpus, expand(choice.path), expand(choice.media), {**connector.options, **options})
+    place = CorpusLocation(choice.corpus, expand(choice.path), expand(choice.media), {**connector.options, **options})
     how: dict[str, Any] = {key: value for key, value in place.options.items() if key not in PLACES}
     if folder := options.get("segment"):
         how["segment"] = folder_identity(folder, ("*",))

@@ -25,7 +25,7 @@ from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.ledger import count
 from codi2_datasets.tasks import Planner, planners
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_storage.catalog.sql import case, literal, literals
 from codi2_storage.tables import TABLES
 
@@ -100,7 +100,7 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
     """
     query = planner.candidates(options)
     columns = columns_of(connection, query)
-    versions = [(name, literal(item.version)) for name, item in derivations().items()]
+    versions = [(name, literal(item.version)) for name, item in transforms().items()]
     added: list[str] = []
     replaced: list[str] = []
     for derived in (column for column in columns if column.startswith("derive_")):
@@ -139,7 +139,7 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
         if c.startswith("derive_")
     ]
     if how:
-        modality = case("m.op", [(name, literal(item.modality)) for name, item in derivations().items()])
+        modality = case("m.op", [(name, literal(item.modality)) for name, item in transforms().items()])
         connection.execute(
             f"""insert into derived by name
                 with used as (

@@ -21,7 +21,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Transform:
     name: str
     version: str
     modality: str
@@ -29,8 +29,8 @@ class Derivation:
 
 
 @cache
-def derivations() -> dict[str, Derivation]:
-    """All derivations, by name."""
+def transforms() -> dict[str, Transform]:
+    """All transforms, by name."""
     modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
     registered = [module.DERIVATION for module in modules]
     return {item.name: item for item in sorted(registered, key=lambda item: item.name)}

@@ -11,7 +11,7 @@ from PIL import Image
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import WHITE, fit
 from codi2_datasets.media.masks import decode_mask
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -29,4 +29,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return np.asarray(fit(sheet.crop(box), width))
 
 
-DERIVATION = Derivation("cut", "1", "image", make)
+DERIVATION = Transform("cut", "1", "image", make)

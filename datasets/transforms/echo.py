@@ -12,7 +12,7 @@ import numpy as np
 
 from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import below_full
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -23,4 +23,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return below_full(total)
 
 
-DERIVATION = Derivation("echo", "1", "audio", make)
+DERIVATION = Transform("echo", "1", "audio", make)

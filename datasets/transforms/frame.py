@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -15,4 +15,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return clip[int(params["at"] * len(clip))]
 
 
-DERIVATION = Derivation("frame", "1", "image", make)
+DERIVATION = Transform("frame", "1", "image", make)

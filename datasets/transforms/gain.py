@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -16,4 +16,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return (inputs[0] * np.float32(params["factor"])).astype(np.float32)
 
 
-DERIVATION = Derivation("gain", "1", "audio", make)
+DERIVATION = Transform("gain", "1", "audio", make)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.media.cutout import cutout, trimmed
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 from codi2_datasets.transforms.overlay import place
 
 FILL = 0.88  # of a cell's side
@@ -31,4 +31,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return np.asarray(sheet)
 
 
-DERIVATION = Derivation("grid", "1", "image", make)
+DERIVATION = Transform("grid", "1", "image", make)

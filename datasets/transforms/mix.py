@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from codi2_datasets.media.audio import mix
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return mix(inputs, params["gains"], params["offsets"])
 
 
-DERIVATION = Derivation("mix", "1", "audio", make)
+DERIVATION = Transform("mix", "1", "audio", make)

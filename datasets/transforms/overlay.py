@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.media.cutout import cutout, trimmed
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -44,4 +44,4 @@ def sized(layer: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(layer).resize(size, Image.Resampling.LANCZOS)
 
 
-DERIVATION = Derivation("overlay", "1", "image", make)
+DERIVATION = Transform("overlay", "1", "image", make)

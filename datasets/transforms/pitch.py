@@ -13,7 +13,7 @@ import numpy as np
 
 from codi2_datasets.media.audio import below_full, resample
 from codi2_datasets.media.stretch import stretch
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -23,4 +23,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return below_full(np.pad(moved[: len(sound)], (0, max(0, len(sound) - len(moved)))))
 
 
-DERIVATION = Derivation("pitch", "1", "audio", make)
+DERIVATION = Transform("pitch", "1", "audio", make)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return np.ascontiguousarray(inputs[0][::-1])
 
 
-DERIVATION = Derivation("reverse", "1", "audio", make)
+DERIVATION = Transform("reverse", "1", "audio", make)

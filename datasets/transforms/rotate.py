@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(inputs[0], -params["quarters"]))
 
 
-DERIVATION = Derivation("rotate", "1", "image", make)
+DERIVATION = Transform("rotate", "1", "image", make)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codi2_datasets.media.audio import below_full, resample
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 
 def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
@@ -17,4 +17,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return below_full(resample(inputs[0].astype(np.float64), ratio.numerator, ratio.denominator))
 
 
-DERIVATION = Derivation("speed", "1", "audio", make)
+DERIVATION = Transform("speed", "1", "audio", make)

@@ -9,7 +9,7 @@ import numpy as np
 
 from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import fade_out
-from codi2_datasets.transforms import Derivation
+from codi2_datasets.transforms import Transform
 
 FADE_SECONDS = 0.01  # so that the cut does not click
 
@@ -25,4 +25,4 @@ def make(inputs: Sequence[np.ndarray], params: dict[str, Any]) -> np.ndarray:
     return np.ascontiguousarray(kept, dtype=np.float32)
 
 
-DERIVATION = Derivation("trim", "1", "audio", make)
+DERIVATION = Transform("trim", "1", "audio", make)

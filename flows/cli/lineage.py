@@ -14,7 +14,7 @@ from rich.tree import Tree
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.model_lineage import ModelLineage, Training, model_lineage
-from codi2_storage.catalog.provenance import CorpusUse, LicenceUse, Origin, TaskUse
+from codi2_storage.catalog.provenance import BuildContents, CorpusUse, LicenceUse, TaskUse
 
 PARENTS = 5  # earlier builds that are listed
 
@@ -80,7 +80,7 @@ def add_training(parent: Tree, training: Training) -> Tree:
     return branch.add(f"initial weights: {run['start']}") if run["start"] else branch
 
 
-def add_build(parent: Tree, origin: Origin, parents: list[dict[str, Any]]) -> None:
+def add_build(parent: Tree, origin: BuildContents, parents: list[dict[str, Any]]) -> None:
     build = origin.build
     recipe = f"recipe {build.get('recipe')} ({build.get('recipe_hash')})"
     branch = parent.add(f"on build {build['build_id']}, {recipe}, {format_time(build.get('created_at'))}")

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from codi2_storage.catalog.catalog import Catalog, CatalogError
-from codi2_storage.catalog.provenance import LicenceUse, Origin, Origins, Read, rows
+from codi2_storage.catalog.provenance import BuildContents, BuildContentsCache, LicenceUse, Read, rows
 from codi2_storage.uris import is_absolute, located, relative
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
@@ -30,7 +30,7 @@ class Training:
     checkpoint_id: str
     run: dict[str, Any]
     tasks: list[str]
-    origin: Origin | None
+    origin: BuildContents | None
     parents: list[dict[str, Any]]
     """The earlier builds of that build's history, nearest first."""
 
@@ -56,7 +56,9 @@ class ModelLineage:
         return asdict(self)
 
 
-def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Origins | None = None) -> ModelLineage:
+def model_lineage(
+    catalog: Catalog, checkpoint: str | None = None, origins: BuildContentsCache | None = None
+) -> ModelLineage:
     """The lineage of a checkpoint, by default of the promoted one.
 
     URIs are returned in the form in which they can be opened.
@@ -64,10 +66,12 @@ def model_lineage(catalog: Catalog, checkpoint: str | None = None, origins: Orig
     `checkpoint`: its id, a unique prefix of it, or its URI. Raises CatalogError if none matches, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
-        return lineage_of(connection, origins or Origins(catalog), checkpoint)
+        return lineage_of(connection, origins or BuildContentsCache(catalog), checkpoint)
 
 
-def lineage_of(connection: duckdb.DuckDBPyConnection, origins: Origins, checkpoint: str | None) -> ModelLineage:
+def lineage_of(
+    connection: duckdb.DuckDBPyConnection, origins: BuildContentsCache, checkpoint: str | None
+) -> ModelLineage:
     """The same over an open connection that shows `TABLES` with the rows of every build."""
     present = rows(
         connection, "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1", []
@@ -120,7 +124,9 @@ def checkpoint_row(
     return matches[0]
 
 
-def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], origins: Origins) -> list[Training]:
+def chain(
+    connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], origins: BuildContentsCache
+) -> list[Training]:
     """The checkpoint's run, then the runs it started from, as far as the catalog records them. Each run appears once."""
     trainings: list[Training] = []
     seen: set[str] = set()
@@ -141,7 +147,7 @@ def chain(connection: duckdb.DuckDBPyConnection, checkpoint: dict[str, Any], ori
 
 
 def training(
-    connection: duckdb.DuckDBPyConnection, checkpoint_id: str, run: dict[str, Any], origins: Origins
+    connection: duckdb.DuckDBPyConnection, checkpoint_id: str, run: dict[str, Any], origins: BuildContentsCache
 ) -> Training:
     build = run["build_id"]
     origin = origins.of(read_of(run)) if build else None

@@ -84,7 +84,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Origin:
+class BuildContents:
     """The contents of a published build, as a model trained on the `trained` tasks saw it."""
 
     build: dict[str, Any]
@@ -94,15 +94,15 @@ class Origin:
     licences: list[LicenceUse]
 
 
-class Origins:
+class BuildContentsCache:
     """The contents of builds, cached: a published build never changes, so each one is counted once."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._origins: dict[Read, Origin | None] = {}
+        self._origins: dict[Read, BuildContents | None] = {}
         self._licences: dict[tuple[Read, ...], list[LicenceUse]] = {}
 
-    def of(self, read: Read) -> Origin | None:
+    def of(self, read: Read) -> BuildContents | None:
         """The contents of the build; None if it is not in the catalog."""
         if read.build_id not in {commit.id for commit in self.catalog.builds()}:
             return None
@@ -120,14 +120,14 @@ class Origins:
         return self._licences[there]
 
 
-def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> Origin | None:
+def origin_of(catalog: Catalog, build_id: str, trained: Collection[str] | None = None) -> BuildContents | None:
     """The contents of a build; None if it is not in the catalog. `trained`: the tasks a run drew from, all if None."""
     if build_id not in {commit.id for commit in catalog.builds()}:
         return None
     asked = [trained is None, sorted(trained or [])]
     with catalog.connect(build_id, tables=TABLES) as connection:
         connection.execute(PREPARE)
-        return Origin(
+        return BuildContents(
             build=build_row(connection, build_id),
             tasks=[TaskUse(**row) for row in rows(connection, TASKS, asked)],
             corpora=[CorpusUse(**row) for row in rows(connection, CORPORA, asked)],

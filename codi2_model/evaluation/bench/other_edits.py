@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from codi2_datasets.media import MediaError
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_model.evaluation.data import by_hash
 from codi2_storage.catalog.catalog import Catalog
 
@@ -36,7 +36,7 @@ def known_edits(catalog: Catalog, build: str) -> dict[str, list[Edit]]:
 
 def other_edits(source: Any, truth: Any, edits: Sequence[Edit], count: int, seed: int) -> dict[str, Any]:
     """name -> result of up to `count` edits, picked by hash; all differ from each other, the source and the truth."""
-    makers = derivations()
+    makers = transforms()
     named = {f"{op} {params}": (op, params) for op, params in edits if op in makers}
     seen = [_array(source), _array(truth)]
     results: dict[str, Any] = {}

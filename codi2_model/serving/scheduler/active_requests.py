@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from codi2_model.decoders import Reference
-from codi2_model.generation.decode_loop import Medium, Reply, Writer
+from codi2_model.generation.decode_loop import Reply, ReplyMedium, Writer
 from codi2_model.generation.events import MediumBegun, MediumDone, Options, Progress
 from codi2_model.processor import CoDi2Processor
 from codi2_model.serving.openai.chat_response import Failed, Finished, ReplyBuilder, ServerEvent
@@ -134,7 +134,7 @@ class RowWriter(Writer):
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
 
-    def order(self, row: int, medium: Medium) -> DecodeRequest:
+    def order(self, row: int, medium: ReplyMedium) -> DecodeRequest:
         """The decode request of a medium of the row."""
         options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)

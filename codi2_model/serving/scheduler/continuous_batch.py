@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from codi2_model.generation.batch_state import Rows
-from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.generation.decode_loop import Reply, ReplyMedium
 from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.generation.streaming import ReplyStreamer
 from codi2_model.serving.openai.chat_response import Finished
@@ -38,7 +38,7 @@ class BatchRow:
         """Whether the reply is complete or has reached a stop sequence."""
         return self.teller.over or self.cutter.stopped
 
-    def news(self) -> Iterator[TextDelta | MediumBegun | Medium]:
+    def news(self) -> Iterator[TextDelta | MediumBegun | ReplyMedium]:
         """The new events of the reply, up to the stop sequence."""
         for event in self.teller.new_items():
             text = self.cutter.take(event.text) if isinstance(event, TextDelta) else self.cutter.flush()
@@ -135,7 +135,7 @@ class ContinuousBatch:
         if turn.gone:
             return
         for event in row.news():
-            if isinstance(event, Medium):
+            if isinstance(event, ReplyMedium):
                 self.decode(DecodeJob(row.writer.order(row.number, event), turn))
             else:
                 turn.push(event)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from codi2_datasets.connectors import Place, connectors
+from codi2_datasets.connectors import CorpusLocation, connectors
 
 # connector, with a number where it reads two kinds of files -> published files, media
 WHERE = {
@@ -69,11 +69,11 @@ def published(fixtures: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     return fixtures.write_every(tmp_path_factory.mktemp("published"))
 
 
-def place(root: Path | str, which: str, **options: Any) -> Place:
+def place(root: Path | str, which: str, **options: Any) -> CorpusLocation:
     path, media = WHERE[which]
     name = which.split()[0]
     known = {**connectors()[name].options, **options}
-    return Place(name, f"{root}/{path}", f"{root}/{media}" if media else "", known)
+    return CorpusLocation(name, f"{root}/{path}", f"{root}/{media}" if media else "", known)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from codi2_datasets.connectors import ConnectorError, Link, Place, connectors
+from codi2_datasets.connectors import ConnectorError, CorpusLocation, Link, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.sample import TASKS
 from codi2_datasets.media.masks import decode_mask
@@ -22,7 +22,7 @@ from codi2_datasets.recipe_schema import CorpusChoice
 from codi2_datasets.sources.registries import SourceUnavailable
 from codi2_datasets.steps.ingest_published import look_at
 
-PlaceOf = Callable[..., Place]
+PlaceOf = Callable[..., CorpusLocation]
 
 # connector -> pieces, rows by (modality, kind), rejects by reason
 EXPECTED: dict[str, tuple[int, dict[str, int], dict[str, int]]] = yaml.safe_load("""
@@ -69,7 +69,7 @@ LINKS = {
 }
 
 
-def read(place: Place) -> list[SourceRow | RejectedRow]:
+def read(place: CorpusLocation) -> list[SourceRow | RejectedRow]:
     connector = connectors()[place.corpus]
     return [row for piece in connector.pieces(place) for row in connector.rows(piece)]
 
@@ -224,18 +224,18 @@ def test_a_column_that_is_missing_is_named_with_its_file(
     if name == "audioset":
         making.write(tmp_path / "x_segments.csv", 'x, 0.0, 1.0, "/m/1"\n')
     with pytest.raises(ConnectorError, match=message):
-        list(connectors()[name].pieces(Place(name, str(tmp_path))))
+        list(connectors()[name].pieces(CorpusLocation(name, str(tmp_path))))
 
 
 def test_a_parquet_without_a_needed_column_is_named(fixtures: ModuleType, tmp_path: Path) -> None:
     fixtures.parquet(tmp_path / "x.parquet", [{"instruction": "x"}])
     with pytest.raises(ConnectorError, match=r"x.parquet: the column 'source_img' is missing; it has: instruction"):
-        list(connectors()["magicbrush"].pieces(Place("magicbrush", str(tmp_path))))
+        list(connectors()["magicbrush"].pieces(CorpusLocation("magicbrush", str(tmp_path))))
 
 
 def test_pictures_that_were_not_fetched_yet_say_how_to(published: Path) -> None:
     with pytest.raises(SourceUnavailable, match="codi2 fetch"):
-        list(connectors()["laion"].pieces(Place("laion", str(published / "laion" / "*.parquet"))))
+        list(connectors()["laion"].pieces(CorpusLocation("laion", str(published / "laion" / "*.parquet"))))
 
 
 def test_a_variable_that_is_not_set_is_named() -> None:

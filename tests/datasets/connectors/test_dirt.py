@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import InputSplit, Link, Place, connectors
+from codi2_datasets.connectors import CorpusLocation, InputSplit, Link, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow
 from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.readers import files
@@ -90,7 +90,7 @@ def repack(before: bytes, data: bytes, name: str) -> bytes:
     return gzip.compress(data) if before.startswith(b"\x1f\x8b") else data
 
 
-def outcome(place: Place, links: bool = False) -> Counter[str]:
+def outcome(place: CorpusLocation, links: bool = False) -> Counter[str]:
     """What comes out of a corpus, each with its number, without the places of rows."""
     files.keep_for("")
     connector = connectors()[place.corpus]
@@ -120,7 +120,7 @@ def one_more(before: Counter[str], after: Counter[str], more: int = 1) -> None:
     assert not before - after and (after - before).total() == more, (before - after, after - before)
 
 
-def file_of(place: Place, name: str) -> Path:
+def file_of(place: CorpusLocation, name: str) -> Path:
     """The file of that name of a corpus."""
     wanted = name.rpartition("/")[2]
     return next(Path(file) for file in files.find(place.path, ("*",)) if file.endswith(f"/{wanted}"))
@@ -282,7 +282,7 @@ def test_shadows_and_another_order_change_nothing_of_a_tar(
 def test_a_connector_that_loses_a_row_is_an_error(results: list[RowResult | RowCount], message: str) -> None:
     careless = replace(connectors()["alpaca"], results=lambda piece: iter(results))
     with pytest.raises(LostRows, match=f"alpaca: a.json: {message}|alpaca: a.json {message}"):
-        list(careless.rows(InputSplit(Place("x", ""), "a.json", "", rows=2)))
+        list(careless.rows(InputSplit(CorpusLocation("x", ""), "a.json", "", rows=2)))
 
 
 def test_every_connector_is_in_this_sweep(where: dict[str, Any]) -> None:

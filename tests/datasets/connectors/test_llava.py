@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codi2_datasets.connectors import Place, connectors
+from codi2_datasets.connectors import CorpusLocation, connectors
 from codi2_datasets.corpora import RejectedRow
 from codi2_datasets.readers import files
 from codi2_datasets.readers.llava import in_place, media_of
@@ -32,7 +32,7 @@ def read(folder: Path, *turns: str, **entry: Any) -> list[Any]:
     said = [{"from": ("human", "gpt")[n % 2], "value": value} for n, value in enumerate(turns)]
     (folder / "x.json").write_text(json.dumps([{"id": 7, **entry, "conversations": said}]))
     files.keep_for("")
-    llava, place = connectors()["llava-instruct"], Place("x", str(folder / "x.json"), str(folder / "media"))
+    llava, place = connectors()["llava-instruct"], CorpusLocation("x", str(folder / "x.json"), str(folder / "media"))
     found: list[Any] = []
     for row in (row for piece in llava.pieces(place) for row in llava.rows(piece)):
         if isinstance(row, RejectedRow):

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import InputSplit, Place, connectors
+from codi2_datasets.connectors import CorpusLocation, InputSplit, connectors
 from codi2_datasets.corpora import RejectedRow
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.masks import decode_mask, encode_mask, fitted, polygon_mask, run_mask
@@ -37,7 +37,7 @@ from codi2_datasets.readers.media import media_type_of, medium
 from codi2_datasets.readers.pairs import plain, tar_rows
 from codi2_datasets.readers.tars import Sample
 from codi2_datasets.readers.values import Bad
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 
 FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = st.recursive(
@@ -213,7 +213,9 @@ def test_a_file_without_a_line_break_is_no_row_of_gigabytes(tmp_path: Path, monk
 def test_slices_are_all_rows_once_and_in_order(total: int, size: int, tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_text("x")
-    pieces = list(tables.slices(Place("x", "x"), [str(file)], lambda _: ((n, {}) for n in range(total)), size=size))
+    pieces = list(
+        tables.slices(CorpusLocation("x", "x"), [str(file)], lambda _: ((n, {}) for n in range(total)), size=size)
+    )
     found = [n for piece in pieces for n, _ in tables.sliced(piece, ((n, {}) for n in range(total)), size)]
     assert found == list(range(total))
 
@@ -241,8 +243,8 @@ def test_errors_of_the_store_are_no_damage_of_the_file() -> None:
 def test_published_files_are_read_from_s3_and_http(published: Path, served_files: tuple[str, str]) -> None:
     bucket, web = served_files
     connector = connectors()["laion"]
-    here = Place("laion", f"{published}/laion/*.parquet", f"{published}/laion/fetched")
-    there = Place("laion", f"{bucket}/laion/*.parquet", f"{bucket}/laion/fetched")
+    here = CorpusLocation("laion", f"{published}/laion/*.parquet", f"{published}/laion/fetched")
+    there = CorpusLocation("laion", f"{bucket}/laion/*.parquet", f"{bucket}/laion/fetched")
     rows = [[row for piece in connector.pieces(place) for row in connector.rows(piece)] for place in (here, there)]
     assert rows[0] == rows[1] and connector.links is not None
     assert list(connector.links(here)) == list(connector.links(there))
@@ -252,7 +254,7 @@ def test_published_files_are_read_from_s3_and_http(published: Path, served_files
     read = [
         [
             row
-            for piece in alpaca.pieces(Place("alpaca", f"{root}/alpaca/alpaca_data.json"))
+            for piece in alpaca.pieces(CorpusLocation("alpaca", f"{root}/alpaca/alpaca_data.json"))
             for row in alpaca.rows(piece)
         ]
         for root in (published, web)
@@ -323,12 +325,12 @@ def test_a_thing_is_cut_out_on_white_as_large_as_fits(making: ModuleType) -> Non
     picture = np.asarray(making.picture(3, side=64).resize((64, 64)))
     mask = np.zeros((96, 96), dtype=bool)
     mask[30:60, 20:80] = True
-    cut = derivations()["cut"].make([picture], {"mask": encode_mask(mask)})
+    cut = transforms()["cut"].make([picture], {"mask": encode_mask(mask)})
     assert cut.shape == picture.shape and (cut[0] == 255).all() and (cut[32] != 255).any(axis=1).mean() > 0.9
     with pytest.raises(MediaError, match="empty"):
-        derivations()["cut"].make([picture], {"mask": encode_mask(np.zeros((4, 4), dtype=bool))})
+        transforms()["cut"].make([picture], {"mask": encode_mask(np.zeros((4, 4), dtype=bool))})
     with pytest.raises(MediaError, match="fill its grid"):
-        derivations()["cut"].make([picture], {"mask": "4:3"})
+        transforms()["cut"].make([picture], {"mask": "4:3"})
     assert entities([("dog", mask), ("dog", mask[::-1]), ("", mask), ("speck", mask & False)])[0]["name"] == "dog"
 
 
@@ -341,6 +343,6 @@ def test_stretches_of_a_page_have_a_text_beside_every_picture(parts: list[tuple[
 
 def test_rows_of_a_tar_that_is_none_are_one_reject(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
-    result, held = tar_rows(InputSplit(Place("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT")
+    result, held = tar_rows(InputSplit(CorpusLocation("x", ""), str(tmp_path / "x.tar"), ""), plain, ("image",), "MIT")
     assert isinstance(result, RowResult) and held == RowCount(1)
     assert isinstance(result.rows[0], RejectedRow) and result.rows[0].reason.startswith("damaged tar")

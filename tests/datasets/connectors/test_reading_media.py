@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from codi2_datasets.connectors import Place
-from codi2_datasets.readers.media import Medium, is_cut_out, media_type_of, medium, sound_of, still_of
+from codi2_datasets.connectors import CorpusLocation
+from codi2_datasets.readers.media import RawMedium, is_cut_out, media_type_of, medium, sound_of, still_of
 from codi2_datasets.readers.sounds import heard
 from codi2_datasets.readers.values import Bad
 from tests.datasets import media_files as files
@@ -32,7 +32,7 @@ def shown(png: bytes | None) -> Image.Image:
 
 def kinds(data: bytes, caption: str = "a caption") -> list[str] | str:
     found = medium(data, "x", ("audio", "video"))
-    rows = found if isinstance(found, Bad) else heard(Place("x", "x"), "x", found, caption, {}, "CC0-1.0")
+    rows = found if isinstance(found, Bad) else heard(CorpusLocation("x", "x"), "x", found, caption, {}, "CC0-1.0")
     return rows.reason if isinstance(rows, Bad) else [row.modality for row in rows]
 
 
@@ -94,10 +94,10 @@ def test_a_thing_on_nothing_is_told_in_every_kind_of_file() -> None:
     layer.paste((0, 0, 0, 0), (0, 0, 24, 32))
     for kind in ("PNG", "WEBP", "GIF", "AVIF", "TIFF"):
         data = files.encoded(layer, kind)
-        assert is_cut_out(Medium(data, media_type_of(data))), kind
+        assert is_cut_out(RawMedium(data, media_type_of(data))), kind
         whole = files.encoded(SCENE, kind)
-        assert not is_cut_out(Medium(whole, media_type_of(whole))), kind
+        assert not is_cut_out(RawMedium(whole, media_type_of(whole))), kind
     palette = files.encoded(SCENE.quantize(3), "PNG", transparency=bytes([0, 255, 255]))
-    assert is_cut_out(Medium(palette, "image/png"))
+    assert is_cut_out(RawMedium(palette, "image/png"))
     broken = files.encoded(layer, "PNG", exif=files.exif(6))
-    assert is_cut_out(Medium(broken, "image/png")) and not is_cut_out(Medium(broken[:80], "image/png"))
+    assert is_cut_out(RawMedium(broken, "image/png")) and not is_cut_out(RawMedium(broken[:80], "image/png"))

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from codi2_datasets.readers import files
-from codi2_datasets.readers.media import Medium
+from codi2_datasets.readers.media import RawMedium
 from codi2_datasets.readers.shelf import shelved
 from codi2_datasets.sources.registries import SourceUnavailable
 
@@ -23,7 +23,7 @@ def _nothing_kept() -> None:
 def look_up(folder: Path, *names: str, modalities: Sequence[str] = ("audio",)) -> str:
     """Where the medium was found, or why it was not."""
     found = shelved(str(folder), names, modalities)
-    return found.place if isinstance(found, Medium) else found.reason
+    return found.place if isinstance(found, RawMedium) else found.reason
 
 
 @pytest.mark.parametrize(

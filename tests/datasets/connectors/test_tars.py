@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.connectors import InputSplit, Place
+from codi2_datasets.connectors import CorpusLocation, InputSplit
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.readers import tars
 from codi2_datasets.readers.base import RowCount, RowResult
@@ -51,7 +51,7 @@ def read(folder: Path, raw: bytes, name: str = "x.tar") -> list[Any]:
 def rows(folder: Path, raw: bytes) -> tuple[dict[str, str], int, int]:
     """Captions by locator, rows answered for, rows held."""
     (folder / "x.tar").write_bytes(raw)
-    results = list(tar_rows(InputSplit(Place("x", ""), str(folder / "x.tar"), ""), plain, ("image",), "MIT"))
+    results = list(tar_rows(InputSplit(CorpusLocation("x", ""), str(folder / "x.tar"), ""), plain, ("image",), "MIT"))
     held = sum(one.rows for one in results if isinstance(one, RowCount))
     found = [one for one in results if isinstance(one, RowResult)]
     good = {

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from codi2_datasets.connectors import Link, Place, connectors
+from codi2_datasets.connectors import CorpusLocation, Link, connectors
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
@@ -253,13 +253,13 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"list\.csv.*url"):
         list(read_list(str(tmp_path / "list.csv")))
     with pytest.raises(FetchError, match="alpaca"):
-        links_of("alpaca", Place("alpaca", str(tmp_path)))
+        links_of("alpaca", CorpusLocation("alpaca", str(tmp_path)))
     with pytest.raises(FetchError, match="media 'smell'"):
         Options(media="smell")
 
 
 def test_laion_is_fetched_and_read_back_by_its_connector(web: str, ray_cluster: None, tmp_path: Path) -> None:
-    place = Place("laion", a_list(web, tmp_path / "laion.parquet"), str(tmp_path / "out"))
+    place = CorpusLocation("laion", a_list(web, tmp_path / "laion.parquet"), str(tmp_path / "out"))
     fetch_list(links_of("laion", place), str(tmp_path / "out"), options())
     laion = connectors()["laion"]
     rows = [row for piece in laion.pieces(place) for row in laion.rows(piece)]

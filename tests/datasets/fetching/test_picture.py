@@ -11,7 +11,7 @@ from PIL import Image
 from codi2_datasets.connectors import Link
 from codi2_datasets.fetching import picture
 from codi2_datasets.fetching.options import Options
-from codi2_datasets.fetching.picture import Kept
+from codi2_datasets.fetching.picture import StoredMedium
 from codi2_datasets.media.decoding.media_types import EXTENSIONS
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.readers.media import ENDINGS
@@ -23,7 +23,7 @@ LOSSY = 6.0
 KINDS = ("JPEG", "JPEG MM", "JPEG XMP", "PNG", "PNG behind", "PNG XMP", "WEBP", "WEBP XMP", "TIFF", "TIFF XMP", "AVIF")
 
 
-def keep(data: bytes, options: Options = OPTIONS) -> Kept:
+def keep(data: bytes, options: Options = OPTIONS) -> StoredMedium:
     return picture.keep(data, Link("x", "http://x.example/"), options)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.tasks import planners
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_datasets.vocabulary.scene_layout import PLACES
 from tests.datasets.tasks.image_world import ASSETS, SCENES, TASKS, WORLD, candidates, look, of_kind, params, planned
 
@@ -56,7 +56,7 @@ def test_every_word_is_filled_in_and_every_turn_says_something(task: str) -> Non
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_to_be_made_can_be_made_from_media_of_its_kind(task: str) -> None:
-    known = derivations()
+    known = transforms()
     wanted = {"mix": {"audio"}, "frame": {"video"}}
     for candidate in candidates(task):
         for derived in (value for name, value in candidate.items() if name.startswith("derive_") and value):
@@ -324,7 +324,7 @@ def test_a_thing_taken_away_leaves_the_scene_with_the_other_alone() -> None:
 def test_a_sound_taken_out_leaves_the_other_as_it_was() -> None:
     rng = np.random.default_rng(0)
     sounds = {f"sound {n}": rng.uniform(-0.9, 0.9, 8000).astype(np.float32) for n in range(12)}
-    mix = derivations()["mix"].make
+    mix = transforms()["mix"].make
     for c in of_kind("multi_turn", "sounds")[:20]:
         one, two, rest = (
             mix([sounds[name] for name in c[f"derive_heard{n}"]["inputs"]], params(c[f"derive_heard{n}"]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.stretch import stretch
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 
 
 def tone(hertz: float = 440.0, seconds: float = 2.0) -> np.ndarray:
@@ -17,7 +17,7 @@ def tone(hertz: float = 440.0, seconds: float = 2.0) -> np.ndarray:
 
 
 def made(name: str, sound: np.ndarray, **params: float) -> np.ndarray:
-    return derivations()[name].make([sound], params)
+    return transforms()[name].make([sound], params)
 
 
 def pitch(sound: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from codi2_datasets.media.cutout import NEAR_WHITE, background, cutout, trimmed
 from codi2_datasets.media.image import decode_image, encode_image, normalise_image
-from codi2_datasets.transforms import derivations
+from codi2_datasets.transforms import transforms
 from codi2_datasets.vocabulary.counting import PAIRS, in_rows, scattered
 
 SIZE = 64
@@ -32,9 +32,9 @@ def disc(fill: tuple[int, int, int], radius: int = 20, size: int = SIZE) -> np.n
 
 def make(name: str, inputs: list[np.ndarray], **params: Any) -> np.ndarray:
     before = [picture.copy() for picture in inputs]
-    made = derivations()[name].make(inputs, params)
+    made = transforms()[name].make(inputs, params)
     assert all(np.array_equal(a, b) for a, b in zip(before, inputs, strict=True))
-    again = derivations()[name].make(inputs, params)
+    again = transforms()[name].make(inputs, params)
     assert made.dtype == np.uint8 and np.array_equal(made, again)
     return made
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from codi2_model.generation.decode_loop import Medium, Reply
+from codi2_model.generation.decode_loop import Reply, ReplyMedium
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
 from codi2_model.serving.openai.fields import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
@@ -221,7 +221,7 @@ def test_penalties_lower_what_the_reply_holds_already(engine: Any) -> None:
         Counter(engine.processor.encode_text(told.content[0]["text"])).most_common(1)[0][1] for told in (plain, held)
     ]
     assert counts[1] <= counts[0]
-    reply = Reply(0, None, 9, torch.Generator(), parts=[[3, 3, 5], Medium("image"), [3]])
+    reply = Reply(0, None, 9, torch.Generator(), parts=[[3, 3, 5], ReplyMedium("image"), [3]])
     lowered = penalised(torch.zeros(8), reply, Settings(presence_penalty=0.5, frequency_penalty=1.0))
     assert lowered.tolist() == [0, 0, 0, -3.5, 0, -1.5, 0, 0]
 
