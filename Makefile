@@ -1,4 +1,4 @@
-# The verbs of daily work. `make demo` and `make test` need nothing but python3, and install the rest themselves.
+# Common commands. `make demo` and `make test` need nothing but python3, and install the rest themselves.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,8 +22,8 @@ build/links:
 	@mkdir -p $@ && ln -sfn ../../storage $@/codi2_storage && ln -sfn ../../datasets $@/codi2_datasets \
 	  && ln -sfn ../../codi2_model $@/codi2_model && ln -sfn ../../flows $@/codi2_flows
 
-# What apt can add where it may: never a failure, the demo and the tests say what they had to do without.
-# (package, what is missing without it, a command of the package where it is not called like it)
+# Optional apt packages. A failed installation is reported and does not stop the target.
+# (package, what is missing without it, the command of the package if it has another name)
 define apt_install
 	@command -v $(or $(3),$(1)) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && { apt-get install -qq -y --no-install-recommends $(1) >/dev/null 2>&1 \

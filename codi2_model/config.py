@@ -94,8 +94,8 @@ class CoDi2Config(PretrainedConfig):
     """What the decoders are conditioned on: the `features` that the language model predicts, the hidden `states` that they are
     predicted from, or `both`."""
     caption_layers: int = 0
-    """Layers of the caption reader (`modules/caption_reader.py`), through which the decoders learn to draw captions before the
-    language model is trained. 0: no reader. Needs text_states, and a decoder_input other than `features`."""
+    """Layers of the caption reader (`modules/caption_reader.py`), which lets the decoders be trained on captions before the
+    language model is. 0: no reader. Needs text_states, and a decoder_input other than `features`."""
     feature_scale: float | None = None
     """Length of a feature vector; None: sqrt(feature_dim), for unit variance of the coordinates."""
     image_size: int = 32

@@ -252,8 +252,8 @@ class LossWeights:
     """Only for the flow head."""
     diffusion: float = 0.5
     states: float = 0.0
-    """Between the language model's states before a medium and the caption reader's, where a caption is all that it was asked
-    by; of models with `caption_layers` alone."""
+    """1 - cosine between the language model's states before a medium and the caption reader's, for media whose prompt is only a
+    caption. Needs `caption_layers`."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():

@@ -219,7 +219,11 @@ def say_changes(built: Built, root: str) -> None:
     elif not built.fresh:
         print(f"nothing new since build {built.build_id}", file=sys.stderr, flush=True)
     if built.failed:
-        print(f"{built.failed:,} could not be read for now; the next build tries again", file=sys.stderr, flush=True)
+        print(
+            f"{built.failed:,} rows or samples failed temporarily; the next build retries them",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def build(settings: Settings) -> Built:

@@ -7,7 +7,7 @@ between noise and data (`make_path`).
 - References (the source of an edit first) are input channels in addition to the noise (InstructPix2Pix), with one more
   channel that marks their presence.
 - Classifier-free guidance (Ho and Salimans 2022): features are dropped for a fraction of the training items.
-- Input media are in [-1, 1], output media in [0, 1]; both are checked.
+- Input media are in [-1, 1], which is checked; output media are clamped to [0, 1].
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Caption reader: resamples the text encoder's token states of a caption into slot states for a decoder.
 
-The decoders learn to draw from it before the language model can guide them: it gives them, at a tenth of the cost, what the
-language model will give them later (a Perceiver resampler, as in Flamingo, Alayrac et al. 2022, and IP-Adapter Plus). In the
-stage `mllm` the language model's states are held to it; afterwards it is not needed.
+The decoders are first trained on its output, at a tenth of the cost of the language model. In the stage `mllm` the language
+model's states are trained to match it (`states_loss`); afterwards it is not needed. It is a Perceiver resampler, as in Flamingo
+(Alayrac et al. 2022) and IP-Adapter Plus.
 """
 
 from __future__ import annotations

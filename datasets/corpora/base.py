@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-PASSES = "for now: "  # prefix of the reason of a transient failure; the next build reads the row again
+TRANSIENT_PREFIX = "for now: "  # prefix of the reason of a transient failure; the next build reads the row again
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class RejectedRow:
     reason: str
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the failure is transient: the row then counts as failed, and the next build reads it again."""
-        return PASSES in self.reason
+        return TRANSIENT_PREFIX in self.reason
 
 
 class Corpus(Protocol):

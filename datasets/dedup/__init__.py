@@ -6,13 +6,11 @@ sorted:
     hashes = perceptual.hashes(words)         # `phash` of images and videos, `fingerprint` of audio
     thumbs = np.stack(vectors)                # `thumb`, `sound_thumb`
     pairs = perceptual.near_duplicates(ids, hashes, thumbs)                          # images and videos
-    pairs = perceptual.same_detail(pairs, {index: detail, ...})                      # then, by `detail` of those in
-    pairs
+    pairs = perceptual.same_detail(pairs, {index: detail, ...})                      # `detail` of the items in pairs
     pairs = perceptual.near_duplicates(ids, hashes, thumbs, SOUND.bits, SOUND.colour)                        # audio
     pairs = minhash.near_duplicates(minhash.signatures(words))                       # `minhash` of texts
     pairs = semantic.near_duplicates(embeddings, min_cosine=0.97)                    # `..._embedding`; audio 0.99
-    near = [ids[first] for first in groups(len(ids), pairs)]  # each group is named by its first item: order ids by
-    rank
+    near = [ids[first] for first in groups(len(ids), pairs)]  # a group has the id of its first item: sort ids by rank
     leaks = decontaminate.matches(Items(ids, hashes, thumbs), Items(...), decontaminate.THRESHOLDS["image"])
 """
 

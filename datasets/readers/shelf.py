@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from codi2_datasets.corpora.base import PASSES
+from codi2_datasets.corpora.base import TRANSIENT_PREFIX
 from codi2_datasets.readers.files import find, kept, matches, of_one_file, opened, short, stem
 from codi2_datasets.readers.media import ENDINGS, RawMedium, medium
 from codi2_datasets.readers.values import Bad
@@ -81,4 +81,4 @@ def read_medium(path: str, modalities: Sequence[str]) -> RawMedium | Bad:
     except OSError as error:
         if not of_one_file(error):
             raise
-        return Bad(f"{PASSES}its file cannot be read ({error.strerror or type(error).__name__})")
+        return Bad(f"{TRANSIENT_PREFIX}its file cannot be read ({error.strerror or type(error).__name__})")

@@ -18,7 +18,6 @@ from codi2_datasets.dedup.signals import NEEDS, as_matrix, signals_of
 from codi2_datasets.recipe_schema import Duplicates, Recipe
 from codi2_datasets.steps.ledger import reject
 
-# What each method needs: (modality, method) -> operator, and its signals
 # Share of equal shingles, or cosine, from which on two are near-duplicates; set by inspecting the pairs
 THRESHOLDS = {"minhash": 0.8, "image": 0.97, "audio": 0.99, "text": 0.97}
 

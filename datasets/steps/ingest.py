@@ -51,9 +51,7 @@ class Source:
 def fetch_sources(recipe: Recipe) -> tuple[list[Source | Published], dict[str, SourceUnavailable]]:
     """Fetch every corpus of the recipe, and check the files of published corpora.
 
-    Returns the sources, and missing corpora.
-
-    An optional corpus that is unavailable is returned by name. Raises SourceUnavailable for any other.
+    Returns the sources, and the unavailable optional corpora by name. Raises SourceUnavailable if another one is unavailable.
     """
     sources: list[Source | Published] = []
     missing: dict[str, SourceUnavailable] = {}

@@ -154,7 +154,9 @@ def read_pieces(item: Reading) -> list[str]:
             done.append(partition.id)
             total += len(hashes)
             passing += [
-                f"{row.locator} {row.reason}" for row in partition.rows if isinstance(row, RejectedRow) and row.passes
+                f"{row.locator} {row.reason}"
+                for row in partition.rows
+                if isinstance(row, RejectedRow) and row.is_transient
             ]
             waiting += source_rows(revision, partition.rows, hashes)
             if len(waiting) >= HELD:

@@ -29,9 +29,9 @@ def ingest_partition(partition: Partition) -> int:
     for row in partition.rows:
         ledger = {"build_id": partition.id, "subject": f"{partition.corpus}:{row.locator}", "stage": "ingest", "op": OP}
         if isinstance(row, RejectedRow):
-            rejects.append({**ledger, "reason": row.reason, **({"error": row.reason} if row.passes else {})})
-            failed += row.passes
-            rejected += not row.passes
+            rejects.append({**ledger, "reason": row.reason, **({"error": row.reason} if row.is_transient else {})})
+            failed += row.is_transient
+            rejected += not row.is_transient
             continue
         content = sha256(row.payload)
         try:

@@ -33,7 +33,7 @@ def check_url(url: str) -> str:
 
 
 def notify(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
-    """Post the end of a run if it was a bad one and a webhook is set. Returns whether it was delivered."""
+    """Post the end of a run if it failed, crashed or was cancelled, and a webhook is set. Returns whether it was delivered."""
     url = os.environ.get(WEBHOOK)
     if not url or state.lower() not in NOTIFIED_STATES:
         return False

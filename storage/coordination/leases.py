@@ -35,7 +35,7 @@ _creating = threading.Lock()  # memory:// checks and creates in two steps
 
 
 class LeaseLost(RuntimeError):
-    """Another process took the lease over while this one stood still: the result must not be published."""
+    """Another process took the lease over while this one was suspended or could not write: the result must not be published."""
 
 
 class LeaseTaken(RuntimeError):
@@ -100,7 +100,9 @@ class Lease:
         """
         if self._lost or highest(self.store, self.name) > self.number:
             self._lost = True
-            raise LeaseLost(f"{self.name}: another process took over while this one stood still; run it again")
+            raise LeaseLost(
+                f"{self.name}: another process took over while this one was suspended or could not write; run it again"
+            )
 
     @property
     def lost(self) -> bool:
@@ -144,7 +146,7 @@ class Lease:
 
 
 class Watch:
-    """Measures how long a heartbeat has not changed. Only time in which this process was looking counts."""
+    """Measures how long a heartbeat has not changed. Only time during which this process polled counts."""
 
     def __init__(self, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.ttl, self.clock = ttl, clock
@@ -162,7 +164,7 @@ class Watch:
         self.seen, self.looked = mark, now
         return self.still >= self.ttl
 
-    def blind(self) -> None:
+    def reset(self) -> None:
         """Start again after the store was unreachable, since the holder could not write either."""
         self.seen = None
 
@@ -216,7 +218,7 @@ def acquire(store: Store, name: str, ttl: float, wait: float | None, about: str,
             free = number == 0 or (holder is not None and holder.over)
             if (free or watch.stale(*mark, most=4 * poll)) and create(store, name, number + 1, record):
                 if holder is not None and not holder.released:
-                    say(f"{name}: taken over from {holder.describe()}, which ended without a word")
+                    say(f"{name}: taken over from {holder.describe()}, which ended without releasing the lease")
                 tidy(store, name, number + 1)
                 held = Lease(store, name, number + 1, record, ttl)
                 held.start()
@@ -237,7 +239,7 @@ def look(store: Store, name: str, watch: Watch) -> tuple[int | None, Record | No
     except Exception as error:
         if not is_transient(error):
             raise
-        watch.blind()
+        watch.reset()
         return None, None
 
 
@@ -261,7 +263,7 @@ def create(store: Store, name: str, number: int, record: Record) -> bool:
         raise
     if (
         highest(store, name) > number
-    ):  # the last look was long ago: the created file's number has since been used and removed
+    ):  # the listing was stale: the created file's number has been used and removed since
         store.remove(file_of(name, number))
         return False
     return True

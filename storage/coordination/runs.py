@@ -110,13 +110,13 @@ def dead(store: Store, run_id: str) -> str | None:
     number = leases.highest(store, name)
     holder = leases.read(store, name, number) if number else None
     if number == 0 or (holder and holder.released):
-        return "ended without a word of how"
+        return "ended without recording a status"
     if holder and holder.process.gone:
         return f"its process (pid {holder.process.pid}) was killed or died"
     if holder and holder.alive(store):
         return None
     age = heartbeat_age(store, run_id)
-    return None if age is None or age < SILENT else f"no sign of life for {age:.0f} s from another machine"
+    return None if age is None or age < SILENT else f"no heartbeat for {age:.0f} s from another machine"
 
 
 def heartbeat_age(store: Store, run_id: str) -> float | None:
@@ -161,7 +161,7 @@ def mark_crashed(store: Store, run: Run, wait: float = SILENT) -> Run | None:
             now = get(store, run.run_id)
             if now is None or now.over:
                 return None
-            reason = why or "no sign of life from another machine"
+            reason = why or "no heartbeat from another machine"
             marked = replace(
                 now, status=CRASHED, reason=reason, ended_at=datetime.now(UTC).isoformat(timespec="seconds")
             )

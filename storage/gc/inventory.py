@@ -22,7 +22,7 @@ OF_COMMIT = {
     "runs": "run",
     "evaluations": "run",
 }  # folders whose subfolders are named after a commit of that kind
-ORPHAN, UNFINISHED, PACKED = "nothing that stays names it", "a write that never ended", "a pack says the same"
+ORPHAN, UNFINISHED, PACKED = "no kept commit references it", "unfinished write", "contained in a pack"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 What stays:
   builds       the newest of each recipe, pinned ones, and those that a kept checkpoint was trained on
-  checkpoints  those deployed now or recently, pinned ones, those of runs on builds that are kept for other reasons,
-  and
+  checkpoints  those deployed now or recently, pinned ones, those of runs on builds that are kept for other reasons, and
                those that one of these started from; their runs stay with them
   ingests      those that a kept build depends on
   evaluations  those of a kept checkpoint, or of weights that the catalog does not list, on a kept build
@@ -115,7 +114,7 @@ def retained(catalog: Catalog, policy: Policy) -> Retained:
             old = f"not among the newest {policy.keep} of recipe {commit.info.get('recipe')}"
             go[key] = "shows works whose owners opted out" if commit.id in showing else old
         elif commit.kind == "ingest" and commit.id not in bases:
-            go[key] = "no build that stays stands on it"
+            go[key] = "no kept build depends on it"
         elif commit.kind == "run" and (reason := needless(runs[commit.id], runs, why, chosen)):
             go[key] = reason
     return Retained(frozenset((c.kind, c.id) for c in catalog.commits) - go.keys(), why, go)
@@ -187,12 +186,12 @@ def needless(run: RunCommit, runs: dict[str, RunCommit], why: dict[Key, str], ch
     """Why a commit of kind `run` can be removed; '' if it stays."""
     if run.made:
         made_by_one_that_stays = ("run", run.of_run) in why or bool(run.made & chosen.keys())
-        return "" if made_by_one_that_stays else "the build it was trained on goes, and its model is not in place"
+        return "" if made_by_one_that_stays else "its build is deleted and its model is not deployed"
     if run.judged:
         known = {name: other.of_run for other in runs.values() for name in other.made}
         here = [("run", known[name]) in why for name in run.judged if name in known]
         stays = any(here) if here else run.build is None or ("build", run.build) in why
-        return "" if stays else "it judged a checkpoint that goes"
+        return "" if stays else "evaluation of a deleted checkpoint"
     return ""
 
 

@@ -95,8 +95,8 @@ def read_image(path: Path, what: str) -> Image.Image:
 
 
 def table(path: Path, rows: Numbered) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a published list with their numbers, from 1. Raises SuiteError for a broken row, because measures are of the
-    whole list."""
+    """Rows of a published list with their numbers, from 1. Raises SuiteError for a broken row, because metrics are
+    computed over the whole list."""
     for number, row in rows:
         if not isinstance(row, dict):
             raise SuiteError(f"{path} row {number + 1}: {row.reason if isinstance(row, Bad) else 'not an object'}")

@@ -70,7 +70,7 @@ class RequestHandler:
         self.replies = ResponseStore()
         self._slots = asyncio.Semaphore(MAX_PARALLEL)
 
-    async def parsed(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def run_in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a function that works on media in a thread."""
         async with self._slots:
             return await asyncio.to_thread(function, *arguments)
@@ -89,7 +89,7 @@ class RequestHandler:
             raise ClientDisconnected() from None
         except Exception as error:
             self.count(measure, 500)
-            raise hidden(error) from None
+            raise internal_error(error) from None
         else:
             if not measure.streams:
                 self.count(measure, 200)
@@ -104,8 +104,8 @@ class RequestHandler:
         head = self.head("chatcmpl-")
         if asked.stream:
             return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
-        reply = await self.until_gone(request, self.whole(asked, head))
-        answer = await self.parsed(completion, reply, asked, head)
+        reply = await self.cancel_on_disconnect(request, self.complete_reply(asked, head))
+        answer = await self.run_in_thread(completion, reply, asked, head)
         return self.kept(answer)
 
     def kept(self, answer: Answer) -> JSONResponse:
@@ -127,7 +127,7 @@ class RequestHandler:
         """A reply as server-sent events. `head`: the first fields of every event of the writer."""
         events = self.events(asked, head)
         # the first event determines the status: a refusal is an error response, not an event
-        first = await self.until_gone(request, anext(events))
+        first = await self.cancel_on_disconnect(request, anext(events))
         if isinstance(first, Failed):
             raise first.error
         measure.streams = True
@@ -135,7 +135,7 @@ class RequestHandler:
         stream = self.stream(first, events, writer, measure)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def whole(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
+    async def complete_reply(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
         """The complete reply."""
         builder = ReplyBuilder()
         async with aclosing(self.events(asked, head)) as events:
@@ -173,7 +173,7 @@ class RequestHandler:
                 yield line
             event: ServerEvent | None = first
             while event is not None:
-                for line in await self.parsed(writer.lines, event):
+                for line in await self.run_in_thread(writer.lines, event):
                     yield line
                 if isinstance(event, Finished | Failed):
                     status = event.error.status if isinstance(event, Failed) else 200
@@ -186,13 +186,13 @@ class RequestHandler:
                 self.keep(writer.to_keep())
         except Exception as error:
             status = 500
-            for line in writer.lines(Failed(hidden(error))):
+            for line in writer.lines(Failed(internal_error(error))):
                 yield line
         finally:
             self.count(measure, status)
             await events.aclose()
 
-    async def until_gone(self, request: Request, work: Awaitable[T]) -> T:
+    async def cancel_on_disconnect(self, request: Request, work: Awaitable[T]) -> T:
         """The result of `work`. If the client disconnects, cancel it and raise ClientDisconnected."""
         task: asyncio.Future[T] = asyncio.ensure_future(work)
         watch = asyncio.ensure_future(_disconnected(request))
@@ -226,7 +226,7 @@ async def _with_pauses(events: AsyncIterator[ServerEvent]) -> AsyncIterator[Serv
             await asyncio.gather(task, return_exceptions=True)
 
 
-def hidden(error: BaseException) -> RequestError:
+def internal_error(error: BaseException) -> RequestError:
     """The error that a client gets for an internal one: only a reference to the server's log."""
     reference = uuid.uuid4().hex[:12]
     log.error("request %s failed", reference, exc_info=error)

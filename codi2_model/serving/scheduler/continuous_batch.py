@@ -30,25 +30,25 @@ class BatchRow:
     turn: ActiveRequest
     writer: RowWriter
     number: int
-    teller: ReplyStreamer
-    cutter: StopFilter
+    streamer: ReplyStreamer
+    stop_filter: StopFilter
 
     @property
     def over(self) -> bool:
         """Whether the reply is complete or has reached a stop sequence."""
-        return self.teller.over or self.cutter.stopped
+        return self.streamer.over or self.stop_filter.stopped
 
     def news(self) -> Iterator[TextDelta | MediumBegun | ReplyMedium]:
         """The new events of the reply, up to the stop sequence."""
-        for event in self.teller.new_items():
-            text = self.cutter.take(event.text) if isinstance(event, TextDelta) else self.cutter.flush()
+        for event in self.streamer.new_items():
+            text = self.stop_filter.take(event.text) if isinstance(event, TextDelta) else self.stop_filter.flush()
             if text:
                 yield TextDelta(text)
-            if self.cutter.stopped:
+            if self.stop_filter.stopped:
                 return
             if not isinstance(event, TextDelta):
                 yield event
-        if self.teller.over and (text := self.cutter.flush()):
+        if self.streamer.over and (text := self.stop_filter.flush()):
             yield TextDelta(text)
 
     @property
@@ -97,8 +97,8 @@ class ContinuousBatch:
         self._state = read if self._state is None else self._state.join(read)
         slots = self.processor.config.feature_tokens
         for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
-            cutter = StopFilter(turn.request.settings.stop)
-            self.rows.append(BatchRow(turn, writer, number, ReplyStreamer(self.processor, reply, slots), cutter))
+            stop_filter = StopFilter(turn.request.settings.stop)
+            self.rows.append(BatchRow(turn, writer, number, ReplyStreamer(self.processor, reply, slots), stop_filter))
 
     def step(self) -> None:
         """Generate one token of every reply and send its events. Complete and cancelled replies leave the batch."""
@@ -143,11 +143,11 @@ class ContinuousBatch:
             return
         cached = 0
         if turn.session is not None:
-            if not row.cutter.stopped:  # otherwise the cache has tokens after the stop sequence
+            if not row.stop_filter.stopped:  # otherwise the cache has tokens after the stop sequence
                 turn.session.commit(reply)
             cached = turn.prompt_tokens - turn.session.tokens_read
         written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
-        cut = reply.text_tokens >= turn.request.settings.max_tokens and not row.cutter.stopped
+        cut = reply.text_tokens >= turn.request.settings.max_tokens and not row.stop_filter.stopped
         finish = "length" if cut else "stop"
         turn.push(Finished(turn.prompt_tokens, written, finish, cached))
 

@@ -146,7 +146,7 @@ def test_a_run_whose_process_is_gone_is_told_as_crashed_and_one_that_lives_says_
         rows = {row["run_id"]: row for row in TestClient(make_app(store.root)).get("/api/runs").json()["runs"]}
     assert (
         rows["build-dataset-dead"]["status"] == "crashed"
-        and "ended without a word" in rows["build-dataset-dead"]["reason"]
+        and "ended without recording a status" in rows["build-dataset-dead"]["reason"]
     )
     assert rows["build-dataset-alive"]["status"] == "running" and rows["build-dataset-alive"]["progress"]["done"] == 3
 
