@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codi2_model.serving.http.api import build_api
-from tests.codi2_model.serving.on_page import CHIPS, ENTER, ESCAPE, SECOND, WHOLE, screenshot, sent
+from tests.codi2_model.serving.page.on_page import CHIPS, ENTER, ESCAPE, SECOND, WHOLE, screenshot, sent
 
 PASTE = """(async () => {
   const canvas = Object.assign(document.createElement('canvas'), {width: 20, height: 20});

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.codi2_model.serving.on_page import CHIPS, ENTER, ESCAPE, TAB, WHOLE, screenshot
+from tests.codi2_model.serving.page.on_page import CHIPS, ENTER, ESCAPE, TAB, WHOLE, screenshot
 
 CONTRAST = """(() => {
   const rgb = (c) => c.match(/[\\d.]+/g).map(Number);

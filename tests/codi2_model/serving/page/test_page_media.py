@@ -15,7 +15,7 @@ import numpy as np
 
 from codi2_datasets.formats.sample import TASKS
 from codi2_model.serving.http.examples import FOLDER, LICENCES
-from tests.codi2_model.serving.on_page import BACKSPACE, CHIPS, ENTER, SECOND, WHOLE, screenshot, sent
+from tests.codi2_model.serving.page.on_page import BACKSPACE, CHIPS, ENTER, SECOND, WHOLE, screenshot, sent
 
 
 def test_files_are_dropped_where_they_are_let_go(opened: Any, echo: Any, files: list[Path]) -> None:
