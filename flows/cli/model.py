@@ -140,7 +140,7 @@ def retrain(
 ) -> None:
     """Build, train and evaluate a candidate, and promote it only if it is better than the champion.
 
-    Both models answer the same held-out samples. The candidate is better if the 95 % interval of the paired gain
+    The default config `demo` trains a very small model within minutes. Both models answer the same held-out samples. The candidate is better if the 95 % interval of the paired gain
     (bootstrap) is above 0 for every --metric, and below 0 for no --guard.
     """
     from codi2_flows.runtime.checks import check_retrain
