@@ -34,7 +34,7 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def chromium() -> ModuleType:
     """tests/codi2_model/serving/page/browser.py, which no package path leads to; skips where there is no Chromium."""
-    path = Path(__file__).parent / "codi2_model" / "serving" / "browser.py"
+    path = Path(__file__).parent / "codi2_model" / "serving" / "page" / "browser.py"
     spec = importlib.util.spec_from_file_location("_codi2_test_browser", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -43,7 +43,7 @@ RECIPE = {
         "image_captioning": {"train": 40, "validation": 4, "test": 8},
     },
 }
-STOPPED = "codi2: stopped; run the same command again to go on"
+STOPPED = "codi2: stopped; run the same command again to continue"
 SLOW = pytest.mark.slow
 BUILD = ["build", "many.yaml", "--workers", "2", "--root"]
 SERVER = ["server", "--root", "root", "--recipe", "circles.yaml", "--config", "test", "--port", "0", "--page-port", "0",

@@ -167,7 +167,7 @@ def test_the_report_is_drawn_from_the_catalog_and_the_same_each_time(
         for link in (f"sheets/{task}.webp", f"worst/{task}.webp"):
             assert link in figures
     value = tabled(result)[("text_to_image", "similarity", None)]
-    assert f"| similarity | more | 3 | {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})" in figures
+    assert f"| similarity | higher | 3 | {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})" in figures
     assert "By number of demonstrations" in figures and f"{result.checkpoint_id}" in card
 
 

@@ -33,7 +33,7 @@ def beside(name: str, path: Path) -> Any:
 
 
 HERE = Path(__file__).parent
-RAN, CATALOG = beside("test_ran", HERE / "ran.py"), beside("test_kites", HERE.parent / "test_browse.py")
+RAN, CATALOG = beside("test_ran", HERE / "ran.py"), beside("test_kites", HERE / "test_browse.py")
 root = CATALOG.root  # two builds and nothing else
 
 

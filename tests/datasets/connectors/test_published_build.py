@@ -244,8 +244,8 @@ def test_limits_and_labels_are_kept(published: Path, tmp_path: Path) -> None:
         ({"name": "laion"}, "laion needs a path: where its published files lie"),
         ({"name": "emoji-noto", "path": "x"}, "emoji-noto is fetched whole, and takes no path"),
         ({"name": "laion", "path": "x", "options": {"colour": 1}}, "laion: unknown option 'colour'; known: licence"),
-        ({"name": "laion", "path": "x", "limit": -1}, "a limit below zero"),
-        ({"name": "laion", "path": "x", "label": "a/b"}, "no plain name"),
+        ({"name": "laion", "path": "x", "limit": -1}, "laion: limit is -1"),
+        ({"name": "laion", "path": "x", "label": "a/b"}, "a/b: label"),
         ({"name": "lion", "path": "x"}, "unknown corpus 'lion'"),
     ],
 )

@@ -61,5 +61,5 @@ def test_recipes_and_configs_say_what_they_need() -> None:
 
 def test_an_unknown_preset_of_the_model_is_an_error_that_lists_them() -> None:
     config = TrainConfig.from_yaml("test").to_dict() | {"preset": "nope"}
-    with pytest.raises(ConfigError, match=r"preset nope: no such model; known: .*small, tiny"):
+    with pytest.raises(ConfigError, match=r"preset nope: .*small, tiny"):
         packages.packages_of(TrainConfig.from_dict(config))

@@ -191,7 +191,7 @@ def test_a_taken_port_and_a_missing_checkpoint_are_said_before_anything_starts(
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"cannot listen on 127.0.0.1:{port} .*choose another port with --port"):
             serve(checkpoint, port=port)
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
         serve(tmp_path)
 
 
