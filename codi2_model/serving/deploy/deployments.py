@@ -139,16 +139,16 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             from codi2_model.generation.events import MediumDone
             from codi2_model.serving.scheduler.decode_requests import run_jobs
 
-            if (decoder := self.decoders.get(jobs[0].order.modality)) is None:
+            if (decoder := self.decoders.get(jobs[0].request.modality)) is None:
                 run_jobs(model, jobs)
                 return
             waiting = []
             for job in jobs:
-                job.turn.push(Progress(job.order.number, 0, job.order.steps))
-                waiting.append(decoder.decode.remote((served, job.order)))
+                job.active.push(Progress(job.request.number, 0, job.request.steps))
+                waiting.append(decoder.decode.remote((served, job.request)))
             for job, response in zip(jobs, waiting, strict=True):
                 value = response.result(timeout_s=600)
-                job.turn.push(MediumDone(job.order.number, job.order.modality, value))
+                job.active.push(MediumDone(job.request.number, job.request.modality, value))
 
         async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
             events = self.holding.stream(request)

@@ -100,12 +100,12 @@ class RequestHandler:
         if status == 499:
             self.metrics.given_up.inc()
 
-    async def chat(self, request: Request, asked: ChatRequest, measure: RequestTimer) -> Response:
+    async def chat(self, request: Request, chat_request: ChatRequest, measure: RequestTimer) -> Response:
         head = self.head("chatcmpl-")
-        if asked.stream:
-            return await self.streamed(request, asked, head, measure, ChunkWriter(asked, head))
-        reply = await self.cancel_on_disconnect(request, self.complete_reply(asked, head))
-        answer = await self.run_in_thread(completion, reply, asked, head)
+        if chat_request.stream:
+            return await self.streamed(request, chat_request, head, measure, ChunkWriter(chat_request, head))
+        reply = await self.cancel_on_disconnect(request, self.complete_reply(chat_request, head))
+        answer = await self.run_in_thread(completion, reply, chat_request, head)
         return self.kept(answer)
 
     def kept(self, answer: Answer) -> JSONResponse:
@@ -122,10 +122,15 @@ class RequestHandler:
             self.replies.keep(identity, parts)
 
     async def streamed(
-        self, request: Request, asked: ChatRequest, head: dict[str, Any], measure: RequestTimer, writer: StreamWriter
+        self,
+        request: Request,
+        chat_request: ChatRequest,
+        head: dict[str, Any],
+        measure: RequestTimer,
+        writer: StreamWriter,
     ) -> Response:
         """A reply as server-sent events. `head`: the first fields of every event of the writer."""
-        events = self.events(asked, head)
+        events = self.events(chat_request, head)
         # the first event determines the status: a refusal is an error response, not an event
         first = await self.cancel_on_disconnect(request, anext(events))
         if isinstance(first, Failed):
@@ -135,19 +140,19 @@ class RequestHandler:
         stream = self.stream(first, events, writer, measure)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    async def complete_reply(self, asked: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
+    async def complete_reply(self, chat_request: ChatRequest, head: dict[str, Any] | None = None) -> Reply:
         """The complete reply."""
         builder = ReplyBuilder()
-        async with aclosing(self.events(asked, head)) as events:
+        async with aclosing(self.events(chat_request, head)) as events:
             async for event in events:
                 if (reply := builder.take(event)) is not None:
                     return reply
         raise RuntimeError("the backend's events ended without Finished or Failed")
 
-    async def events(self, asked: ChatRequest, head: dict[str, Any] | None) -> AsyncGenerator[ServerEvent, None]:
+    async def events(self, chat_request: ChatRequest, head: dict[str, Any] | None) -> AsyncGenerator[ServerEvent, None]:
         """The events of the backend, counted. The id of the model that answers is put into `head`."""
         begun, first = time.monotonic(), True
-        async with aclosing(self.backend.stream(asked)) as events:
+        async with aclosing(self.backend.stream(chat_request)) as events:
             async for event in events:
                 if isinstance(event, Accepted):
                     if head is not None:

@@ -74,8 +74,8 @@ class Routes:
         async def chat(request: Request) -> Response:
             async with self.answers.measured("chat") as measure:
                 about = self.model(), self.limits, self.fetch, self.answers.replies
-                asked = await self.answers.run_in_thread(parse_request, await self.body(request), *about)
-                return await self.answers.chat(request, asked, measure)
+                parsed = await self.answers.run_in_thread(parse_request, await self.body(request), *about)
+                return await self.answers.chat(request, parsed, measure)
 
     def _responses(self) -> None:
         @self.api.post(
@@ -87,13 +87,13 @@ class Routes:
         async def responses(request: Request) -> Response:
             async with self.answers.measured("responses") as measure:
                 about = self.model(), self.limits, self.fetch, self.answers.replies
-                asked = await self.answers.run_in_thread(parse_responses, await self.body(request), *about)
+                parsed = await self.answers.run_in_thread(parse_responses, await self.body(request), *about)
                 head = self.answers.head("resp_")
-                if asked.asked.stream:
-                    writer = ResponseWriter(asked, head)
-                    return await self.answers.streamed(request, asked.asked, head, measure, writer)
-                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(asked.asked, head))
-                return self.answers.kept(await self.answers.run_in_thread(response, reply, asked, head))
+                if parsed.chat.stream:
+                    writer = ResponseWriter(parsed, head)
+                    return await self.answers.streamed(request, parsed.chat, head, measure, writer)
+                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(parsed.chat, head))
+                return self.answers.kept(await self.answers.run_in_thread(response, reply, parsed, head))
 
     def _generations(self, route: str, modality: str) -> None:
         @self.api.post(
@@ -106,8 +106,8 @@ class Routes:
         async def generations(request: Request) -> Response:
             async with self.answers.measured(route):
                 data = parse_object(await self.body(request))
-                asked = parse_generation(data, modality, self.model(), self.limits, self.sizes())
-                return await self._generate(request, asked, modality, data)
+                parsed = parse_generation(data, modality, self.model(), self.limits, self.sizes())
+                return await self._generate(request, parsed, modality, data)
 
     def _edits(self) -> None:
         @self.api.post(
@@ -122,14 +122,14 @@ class Routes:
                 is_form = kind.lower().startswith("multipart/form-data")
                 data = edit_fields(parse_form(body, kind)) if is_form else parse_object(body)
                 about = self.model(), self.limits, self.sizes(), self.fetch
-                asked = await self.answers.run_in_thread(parse_edit, data, *about)
-                return await self._generate(request, asked, "image", data)
+                parsed = await self.answers.run_in_thread(parse_edit, data, *about)
+                return await self._generate(request, parsed, "image", data)
 
     async def _generate(
-        self, request: Request, asked: list[ChatRequest], modality: str, data: dict[str, Any]
+        self, request: Request, requests: list[ChatRequest], modality: str, data: dict[str, Any]
     ) -> JSONResponse:
         replies = await self.answers.cancel_on_disconnect(
-            request, asyncio.gather(*map(self.answers.complete_reply, asked))
+            request, asyncio.gather(*map(self.answers.complete_reply, requests))
         )
         return JSONResponse(
             await self.answers.run_in_thread(generation_json, replies, modality, int(time.time()), data)
@@ -144,9 +144,9 @@ class Routes:
         )
         async def speech(request: Request) -> Response:
             async with self.answers.measured("speech"):
-                asked = parse_speech(parse_object(await self.body(request)), self.model(), self.limits)
-                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(asked.asked))
-                data, media_type = await self.answers.run_in_thread(speech_file, reply, asked)
+                speech = parse_speech(parse_object(await self.body(request)), self.model(), self.limits)
+                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(speech.chat))
+                data, media_type = await self.answers.run_in_thread(speech_file, reply, speech)
                 return Response(data, media_type=media_type)
 
 

@@ -54,7 +54,7 @@ _MESSAGE = re.compile(r"messages\[(\d+)\](?:\.content\[(\d+)\])?")
 class ResponsesRequest:
     """A validated request. `echo`: fields that the response repeats. `items`: the conversation before the reply."""
 
-    asked: ChatRequest
+    chat: ChatRequest
     echo: dict[str, Any] = field(default_factory=dict)
     items: list[dict[str, Any]] = field(default_factory=list)
 

@@ -24,7 +24,7 @@ FIELDS = ("model", "input", "response_format", "stream_format", "seed", "steps",
 class SpeechRequest:
     """A validated request."""
 
-    asked: ChatRequest
+    chat: ChatRequest
     form: str
     """Format of the audio: a key of `audio_output.FORMATS`."""
     as_events: bool

@@ -110,11 +110,11 @@ class ActiveRequest:
 class RowWriter(Writer):
     """A `Writer` with separate settings for each row."""
 
-    def __init__(self, model: Any, processor: CoDi2Processor, turns: Sequence[ActiveRequest]) -> None:
-        settings = [turn.request.settings for turn in turns]
+    def __init__(self, model: Any, processor: CoDi2Processor, active_requests: Sequence[ActiveRequest]) -> None:
+        settings = [active.request.settings for active in active_requests]
         options = [options_of(row_settings) for row_settings in settings]
         seeds = [row_settings.seed for row_settings in settings]
-        super().__init__(model, processor, [turn.conversation for turn in turns], options[0], seeds)
+        super().__init__(model, processor, [active.conversation for active in active_requests], options[0], seeds)
         self.rows = {id(r): (o, s) for r, o, s in zip(self.replies, options, settings, strict=True)}
         for reply, option in zip(self.replies, options, strict=True):
             skeleton = option.skeleton()
@@ -134,7 +134,7 @@ class RowWriter(Writer):
         token = super()._choose(reply, logits)
         return begin if token == self.config.eos_token_id else token
 
-    def order(self, row: int, medium: ReplyMedium) -> DecodeRequest:
+    def decode_request(self, row: int, medium: ReplyMedium) -> DecodeRequest:
         """The decode request of a medium of the row."""
         options, _ = self.rows[id(self.replies[row])]
         number = next(n for n, other in enumerate(self.replies[row].media()) if other is medium)

@@ -27,7 +27,7 @@ Decode = Callable[[DecodeJob], None]
 class BatchRow:
     """A request in the batch. Its reply is row `number` of `writer`."""
 
-    turn: ActiveRequest
+    active: ActiveRequest
     writer: RowWriter
     number: int
     streamer: ReplyStreamer
@@ -67,38 +67,38 @@ class ContinuousBatch:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def join(self, turns: Sequence[ActiveRequest]) -> None:
+    def join(self, active_requests: Sequence[ActiveRequest]) -> None:
         """Read the prompts of requests and add them to the batch. Sessions continue from their caches."""
         self._keep(self._staying())  # a cancelled row may hold the cache of a session that joins again
         try:
-            for turn in turns:
-                if turn.session is not None:
-                    self._join([turn])
-            if together := [turn for turn in turns if turn.session is None]:
+            for active in active_requests:
+                if active.session is not None:
+                    self._join([active])
+            if together := [active for active in active_requests if active.session is None]:
                 self._join(together)
         except Exception as error:
-            for turn in turns:
-                turn.fail(error)
+            for active in active_requests:
+                active.fail(error)
             raise
 
-    def _join(self, turns: Sequence[ActiveRequest]) -> None:
+    def _join(self, active_requests: Sequence[ActiveRequest]) -> None:
         try:
-            writer = RowWriter(self.model, self.processor, turns)
+            writer = RowWriter(self.model, self.processor, active_requests)
         except ValueError as error:  # for example a medium that the processor refuses
-            if len(turns) == 1:
-                turns[0].fail(RequestError(str(error), "messages"))
+            if len(active_requests) == 1:
+                active_requests[0].fail(RequestError(str(error), "messages"))
                 return
-            for turn in turns:
-                self._join([turn])
+            for active in active_requests:
+                self._join([active])
             return
-        if (session := turns[0].session) is not None:
+        if (session := active_requests[0].session) is not None:
             writer.read = session.read
         read = writer.begin()
         self._state = read if self._state is None else self._state.join(read)
         slots = self.processor.config.feature_tokens
-        for number, (turn, reply) in enumerate(zip(turns, writer.replies, strict=True)):
-            stop_filter = StopFilter(turn.request.settings.stop)
-            self.rows.append(BatchRow(turn, writer, number, ReplyStreamer(self.processor, reply, slots), stop_filter))
+        for number, (active, reply) in enumerate(zip(active_requests, writer.replies, strict=True)):
+            stop_filter = StopFilter(active.request.settings.stop)
+            self.rows.append(BatchRow(active, writer, number, ReplyStreamer(self.processor, reply, slots), stop_filter))
 
     def step(self) -> None:
         """Generate one token of every reply and send its events. Complete and cancelled replies leave the batch."""
@@ -118,11 +118,11 @@ class ContinuousBatch:
             return row.writer.take(row.reply, logits, hidden)
         except Exception as error:
             log.exception("the generation of a reply failed")
-            row.turn.fail(error)
+            row.active.fail(error)
             return hidden  # not used: the row leaves the batch
 
     def _staying(self) -> list[int]:
-        return [n for n, row in enumerate(self.rows) if not row.over and not row.turn.gone]
+        return [n for n, row in enumerate(self.rows) if not row.over and not row.active.gone]
 
     def _keep(self, places: list[int]) -> None:
         if not places:
@@ -131,28 +131,28 @@ class ContinuousBatch:
             self.rows, self._state = [self.rows[n] for n in places], self._state.keep(places)
 
     def _send_events(self, row: BatchRow) -> None:
-        turn, reply = row.turn, row.reply
-        if turn.gone:
+        active, reply = row.active, row.reply
+        if active.gone:
             return
         for event in row.news():
             if isinstance(event, ReplyMedium):
-                self.decode(DecodeJob(row.writer.order(row.number, event), turn))
+                self.decode(DecodeJob(row.writer.decode_request(row.number, event), active))
             else:
-                turn.push(event)
+                active.push(event)
         if not row.over:
             return
         cached = 0
-        if turn.session is not None:
+        if active.session is not None:
             if not row.stop_filter.stopped:  # otherwise the cache has tokens after the stop sequence
-                turn.session.commit(reply)
-            cached = turn.prompt_tokens - turn.session.tokens_read
+                active.session.commit(reply)
+            cached = active.prompt_tokens - active.session.tokens_read
         written = reply.text_tokens + self.processor.config.medium_tokens * len(reply.media())
-        cut = reply.text_tokens >= turn.request.settings.max_tokens and not row.stop_filter.stopped
+        cut = reply.text_tokens >= active.request.settings.max_tokens and not row.stop_filter.stopped
         finish = "length" if cut else "stop"
-        turn.push(Finished(turn.prompt_tokens, written, finish, cached))
+        active.push(Finished(active.prompt_tokens, written, finish, cached))
 
     def fail(self, error: BaseException) -> None:
         """End all requests with an error."""
         for row in self.rows:
-            row.turn.fail(error)
+            row.active.fail(error)
         self.rows, self._state = [], None

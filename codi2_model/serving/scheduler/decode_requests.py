@@ -41,15 +41,15 @@ class DecodeRequest:
 class DecodeJob:
     """A decode request of an active request, as the job of a decoder's stage."""
 
-    def __init__(self, order: DecodeRequest, turn: Any) -> None:
-        self.order, self.turn = order, turn
+    def __init__(self, request: DecodeRequest, active: Any) -> None:
+        self.request, self.active = request, active
 
     @property
     def cancelled(self) -> bool:
-        return bool(self.turn.gone)
+        return bool(self.active.gone)
 
     def fail(self, error: BaseException) -> None:
-        self.turn.fail(error)
+        self.active.fail(error)
 
 
 def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
@@ -57,44 +57,48 @@ def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
 
     def step(number: int, previews: list[Any] | None) -> bool:
         for n, job in enumerate(jobs):
-            order = job.order
-            preview = previews[n] if previews and order.preview_every and number % order.preview_every == 0 else None
-            job.turn.push(Progress(order.number, number, order.steps, preview))
+            request = job.request
+            preview = (
+                previews[n] if previews and request.preview_every and number % request.preview_every == 0 else None
+            )
+            job.active.push(Progress(request.number, number, request.steps, preview))
         return not all(job.cancelled for job in jobs)
 
-    media = decode(model, [job.order for job in jobs], step)
+    media = decode(model, [job.request for job in jobs], step)
     for job, value in zip(jobs, media, strict=False):  # empty if all were cancelled
-        job.turn.push(MediumDone(job.order.number, job.order.modality, value))
+        job.active.push(MediumDone(job.request.number, job.request.modality, value))
 
 
 @torch.no_grad()
-def decode(model: Any, orders: Sequence[DecodeRequest], step: Step | None = None) -> list[Any]:
+def decode(model: Any, requests: Sequence[DecodeRequest], step: Step | None = None) -> list[Any]:
     """Decode requests with equal keys. Returns one medium for each.
 
     `step` is called after every step with previews (or None). If it returns False, decoding ends and the result is empty.
     """
-    first = orders[0]
+    first = requests[0]
     device = model.device
-    inputs = [torch.stack([getattr(order, name).to(device) for order in orders]) for name in ("features", "states")]
+    inputs = [
+        torch.stack([getattr(request, name).to(device) for request in requests]) for name in ("features", "states")
+    ]
     features = model.condition(first.modality, *inputs)
-    generators = [torch.Generator().manual_seed(order.noise) for order in orders]
+    generators = [torch.Generator().manual_seed(request.noise) for request in requests]
     decoder = model.decoder(first.modality)
     sample = None
-    sampler = decoder.sample_steps(features, _reference(orders, device), first.steps, first.guidance, generators)
+    sampler = decoder.sample_steps(features, _reference(requests, device), first.steps, first.guidance, generators)
     for number, sample in enumerate(sampler, start=1):
-        is_due = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in orders)
+        is_due = number < first.steps and any(o.preview_every and number % o.preview_every == 0 for o in requests)
         previews = values(model, first.modality, decoder.finish(sample), first.upscale) if step and is_due else None
         if step is not None and not step(number, previews):
             return []
     return values(model, first.modality, decoder.finish(sample), first.upscale)
 
 
-def _reference(orders: Sequence[DecodeRequest], device: torch.device) -> Reference | None:
-    present = [order.reference for order in orders if order.reference is not None]
+def _reference(requests: Sequence[DecodeRequest], device: torch.device) -> Reference | None:
+    present = [request.reference for request in requests if request.reference is not None]
     if not present:
         return None
     empty = Reference(torch.zeros_like(present[0].media), torch.zeros_like(present[0].present))
-    references = [order.reference or empty for order in orders]
+    references = [request.reference or empty for request in requests]
     return Reference(
         *(torch.stack([getattr(reference, name) for reference in references]).to(device) for name in Reference._fields)
     )

@@ -38,19 +38,24 @@ class Engine:
         from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 
         ends: dict[int, Any] = {}  # the last event of each request
-        turns = [ActiveRequest(request, partial(ends.__setitem__, number)) for number, request in enumerate(requests)]
+        active_requests = [
+            ActiveRequest(request, partial(ends.__setitem__, number)) for number, request in enumerate(requests)
+        ]
         waiting: dict[tuple[Any, ...], list[DecodeJob]] = defaultdict(list)
-        self.write(turns, lambda job: waiting[job.order.key()].append(job))
+        self.write(active_requests, lambda job: waiting[job.request.key()].append(job))
         for jobs in waiting.values():
             for start in range(0, len(jobs), DECODE_BATCH):
                 run_jobs(self.model, jobs[start : start + DECODE_BATCH])
         return [
-            _whole(turn.builder.content, ends[n]) if isinstance(ends[n], Finished) else ends[n].error
-            for n, turn in enumerate(turns)
+            _whole(active.builder.content, ends[n]) if isinstance(ends[n], Finished) else ends[n].error
+            for n, active in enumerate(active_requests)
         ]
 
     def write(
-        self, turns: Sequence[Any], decode: Callable[[Any], None], more: Callable[[int], Sequence[Any]] | None = None
+        self,
+        active_requests: Sequence[Any],
+        decode: Callable[[Any], None],
+        more: Callable[[int], Sequence[Any]] | None = None,
     ) -> None:
         """Generate the replies of requests in a continuous batch. `decode` gets each medium whose features are complete.
 
@@ -63,7 +68,7 @@ class Engine:
         batch = ContinuousBatch(self.model, self.processor, decode)
         try:
             with torch.no_grad():
-                batch.join(self._fitting(turns))
+                batch.join(self._fitting(active_requests))
                 while len(batch):
                     batch.step()
                     if more is not None and (others := more(len(batch))):
@@ -72,15 +77,15 @@ class Engine:
             batch.fail(error)
             raise
 
-    def _fitting(self, turns: Sequence[Any]) -> list[Any]:
+    def _fitting(self, active_requests: Sequence[Any]) -> list[Any]:
         """The requests whose prompts leave room for a reply. The others end with an error."""
         fitting = []
-        for turn in turns:
+        for active in active_requests:
             try:
-                turn.prompt_tokens = self.prompt_tokens(turn.conversation)
-                fitting.append(turn)
+                active.prompt_tokens = self.prompt_tokens(active.conversation)
+                fitting.append(active)
             except RequestError as error:
-                turn.fail(error)
+                active.fail(error)
         return fitting
 
     def prompt_tokens(self, messages: Sequence[dict[str, Any]]) -> int:

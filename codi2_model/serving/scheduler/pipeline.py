@@ -61,31 +61,31 @@ class Pipeline:
         run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
         self.language: Stage[ActiveRequest] = Stage("language", self._write, lambda _: None, settings.max_batch)
         self.decoders: dict[str, Stage[DecodeJob]] = {
-            name: Stage(name, run, lambda job: job.order.key(), settings.max_batch, workers)
+            name: Stage(name, run, lambda job: job.request.key(), settings.max_batch, workers)
             for name in engine.modalities
         }
 
-    def _write(self, turns: list[ActiveRequest]) -> None:
-        self.engine.write(self._opened(turns), self._decode, self._more)
+    def _write(self, active_requests: list[ActiveRequest]) -> None:
+        self.engine.write(self._opened(active_requests), self._decode, self._more)
 
     def _more(self, written: int) -> list[ActiveRequest]:
         return self._opened(self.language.more(self.settings.max_batch - written))
 
     def _decode(self, job: DecodeJob) -> None:
-        self.decoders[job.order.modality].put(job)
+        self.decoders[job.request.modality].put(job)
 
-    def _opened(self, turns: list[ActiveRequest]) -> list[ActiveRequest]:
+    def _opened(self, active_requests: list[ActiveRequest]) -> list[ActiveRequest]:
         """The requests with their sessions. A request whose session is busy ends with an error."""
         opened = []
-        for turn in turns:
-            if (name := turn.request.session) is not None:
+        for active in active_requests:
+            if (name := active.request.session) is not None:
                 try:
-                    turn.session = self.sessions.take(name)
+                    active.session = self.sessions.take(name)
                 except RequestError as error:
-                    turn.fail(error)
+                    active.fail(error)
                     continue
-                turn.conversation = turn.session.conversation(turn.request.messages, turn.request.marks)
-            opened.append(turn)
+                active.conversation = active.session.conversation(active.request.messages, active.request.marks)
+            opened.append(active)
         return opened
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ServerEvent, None]:
@@ -98,10 +98,10 @@ class Pipeline:
         def send(event: ServerEvent) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        turn = ActiveRequest(request, send)
+        active = ActiveRequest(request, send)
         begun = time.monotonic()
         self._under_way += 1
-        self.language.put(turn)
+        self.language.put(active)
         try:
             while True:
                 event = await self._next(events, begun)
@@ -112,7 +112,7 @@ class Pipeline:
                     return
         finally:
             self._under_way -= 1
-            turn.cancel()
+            active.cancel()
 
     async def _next(self, events: asyncio.Queue[ServerEvent], begun: float) -> ServerEvent:
         try:
