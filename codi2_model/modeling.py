@@ -123,9 +123,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         """Hidden states (..., H) before the slots -> predicted features (..., D)."""
         return self.head(hidden, generator)
 
-    def condition(self, modality: str, features: torch.Tensor, states: torch.Tensor | None) -> torch.Tensor:
-        """Features (N, slots, D), predicted or an encoder's, and the hidden states (N, slots, H) behind them, if there are any
-        -> what the decoder is conditioned on (N, slots, decoder_dim)."""
+    def condition(self, modality: str, features: torch.Tensor | None, states: torch.Tensor | None) -> torch.Tensor:
+        """Condition of the decoder (N, slots, decoder_dim) from features (N, slots, D), hidden states (N, slots, H), or both."""
         use_features = states is None or self.config.decoder_input != "states"
         return self.aligners[modality](features if use_features else None, states)
 

@@ -81,7 +81,5 @@ def states_loss(
         if bool(captioned.any()):
             with torch.no_grad():
                 target = reader(texts[rows[captioned]], mask[rows[captioned]])
-            losses.append(
-                cosine_loss(states[modality][captioned].flatten(0, 1), target.flatten(0, 1), count * target.shape[1])
-            )
+            losses.append(cosine_loss(states[modality][captioned], target, count))
     return {"states": torch.stack(losses).sum()} if losses else {}

@@ -1,11 +1,10 @@
-"""What the frozen text encoder makes of captions, computed once before the decoders are trained on them."""
+"""Outputs of the frozen text encoder for captions, computed once before the decoders are trained on them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from codi2_model.training.loop import Runtime
@@ -19,8 +18,9 @@ class CaptionFeatures:
     def __init__(self, model: Any, processor: Any, captions: Sequence[str], runtime: Runtime) -> None:
         self.model = model
         self.features = torch.zeros(len(captions), model.config.feature_dim, device=runtime.device)
-        for numbers, ids, mask in _batches(processor, captions, runtime):
-            self.features[numbers] = model.encode_text(ids, mask).float()
+        with torch.no_grad(), runtime.autocast():
+            for numbers, ids, mask in _batches(processor, captions, runtime.device):
+                self.features[numbers] = model.encode_text(ids, mask).float()
 
     def condition(self, modality: str, numbers: torch.Tensor) -> torch.Tensor:
         """Numbers (n,) of captions -> what the decoder is conditioned on (n, slots, decoder_dim)."""
@@ -43,10 +43,11 @@ class CaptionStates:
     ) -> None:
         self.model, self.noise = model, noise
         pieces: list[torch.Tensor] = [torch.empty(0)] * len(captions)
-        for numbers, ids, mask in _batches(processor, captions, runtime):
-            states = model.text_states(ids, mask).to(torch.bfloat16)
-            for number, row, length in zip(numbers, states, mask.sum(dim=1).tolist(), strict=True):
-                pieces[number] = row[:length]
+        with torch.no_grad(), runtime.autocast():
+            for numbers, ids, mask in _batches(processor, captions, runtime.device):
+                states = model.text_states(ids, mask).to(torch.bfloat16)
+                for number, row, length in zip(numbers, states, mask.sum(dim=1).tolist(), strict=True):
+                    pieces[number] = row[:length]
         self.lengths = torch.tensor([len(piece) for piece in pieces], dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
         self.states = torch.cat(pieces) if pieces else torch.empty(0)
@@ -63,14 +64,11 @@ class CaptionStates:
 
 
 def _batches(
-    processor: Any, captions: Sequence[str], runtime: Runtime
+    processor: Any, captions: Sequence[str], device: torch.device
 ) -> Iterator[tuple[Sequence[int], torch.Tensor, torch.Tensor]]:
     """Numbers, ids and mask of captions, by length: an order of their own, so that a resumed run computes the same bits."""
-    order = np.array(
-        sorted(range(len(captions)), key=lambda number: (len(captions[number]), captions[number])), dtype=int
-    )
+    order = sorted(range(len(captions)), key=lambda number: (len(captions[number]), captions[number]))
     for start in range(0, len(order), CAPTIONS_AT_ONCE):
-        numbers = order[start : start + CAPTIONS_AT_ONCE].tolist()
+        numbers = order[start : start + CAPTIONS_AT_ONCE]
         ids, mask = processor.encode_captions([captions[number] for number in numbers])
-        with torch.no_grad(), runtime.autocast():
-            yield numbers, ids.to(runtime.device), mask.to(runtime.device)
+        yield numbers, ids.to(device), mask.to(device)

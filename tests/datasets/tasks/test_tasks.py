@@ -6,8 +6,6 @@ import json
 from itertools import pairwise
 from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pytest
 
 from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
@@ -15,7 +13,7 @@ from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
 from codi2_datasets.tasks.reasoning import HOURS
-from codi2_storage.tables import TABLES
+from tests.datasets.tasks.image_world import connect
 
 
 def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
@@ -53,13 +51,7 @@ def planned(
     mixture: Mixture | None = None,
     **options: Any,
 ) -> tuple[list[dict], list[dict]]:
-    connection = duckdb.connect()
-    connection.register("world", pa.Table.from_pylist(rows))
-    columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
-    connection.execute(f"create table selected as select * replace ({columns}) from world")
-    for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
-        connection.register(f"empty_{name}", TABLES[table].empty_table())
-        connection.execute(f"create temp table {name} as select * from empty_{name}")
+    connection = connect(rows)
     tasks = {task: TaskChoice(60, 0, 12, options=options)}
     plan(connection, "b", Recipe(name, seed, (CorpusChoice("c"),), tasks, mixture=mixture or Mixture()))
     samples = connection.execute("select * from planned_samples").to_arrow_table().to_pylist()
