@@ -93,9 +93,9 @@ class CoDi2Config(PretrainedConfig):
     decoder_input: str = "features"
     """What the decoders are conditioned on: the `features` that the language model predicts, the hidden `states` that they are
     predicted from, or `both`."""
-    caption_layers: int = 0
-    """Layers of the caption reader (`modules/caption_reader.py`), which lets the decoders be trained on captions before the
-    language model is. 0: no reader. Needs text_states, and a decoder_input other than `features`."""
+    prompt_layers: int = 0
+    """Layers of the prompt reader (`modules/prompt_reader.py`), through which the decoders get the text of the user message in
+    addition to the language model's states. 0: no reader. Needs text_states, and a decoder_input other than `features`."""
     feature_scale: float | None = None
     """Length of a feature vector; None: sqrt(feature_dim), for unit variance of the coordinates."""
     image_size: int = 32
@@ -168,8 +168,8 @@ class CoDi2Config(PretrainedConfig):
             raise ValueError(
                 f"config: unknown decoder_input '{self.decoder_input}', expected one of {', '.join(DECODER_INPUTS)}"
             )
-        if self.caption_layers and (self.text_states is None or self.decoder_input == "features"):
-            raise ValueError("config: caption_layers needs text_states, and decoder_input states or both")
+        if self.prompt_layers and (self.text_states is None or self.decoder_input == "features"):
+            raise ValueError("config: prompt_layers needs text_states, and decoder_input states or both")
         for modality in self.modalities:
             self._check_sides(modality)
 
@@ -239,6 +239,11 @@ class CoDi2Config(PretrainedConfig):
     def decoder(self, modality: str) -> Decoder:
         """Decoder options of a modality."""
         return getattr(self, f"{modality}_decoder")
+
+    def reference_count(self, modality: str) -> int:
+        """Maximum number of references of the decoder of a modality."""
+        options = self.decoder(modality)
+        return options.references if isinstance(options, TransformerOptions) else 1
 
     def media_shape(self, modality: str) -> tuple[int, ...]:
         """Tensor shape of a medium: image (3, S, S), audio (1, mels, frames) or (1, samples), video (3, T, S, S)."""

@@ -24,12 +24,12 @@ from codi2_model.config import CoDi2Config
 from codi2_model.decoders import DiffusionDecoder, Reference, build_decoder
 from codi2_model.encoders import Encoders, scale_norm
 from codi2_model.encoders.text_states import TextStates
-from codi2_model.modules.caption_reader import CaptionReader, states_loss
 from codi2_model.modules.connectors import build_connector
 from codi2_model.modules.heads import build_head, projection
 from codi2_model.modules.llm import add_lora, llm_config, trained_parts
 from codi2_model.modules.losses import NO_LOSS, token_loss
 from codi2_model.modules.noise import Generators, row_generators
+from codi2_model.modules.prompt_reader import PromptReader
 from codi2_model.modules.slots import MediaInputs, check_slots, gather, media_of, positions, references, slot_indices
 from codi2_model.published_parts import Sources
 
@@ -40,7 +40,7 @@ class CoDi2Output(ModelOutput):
 
     loss: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] | None = None
-    """tokens, feature_cosine and feature_mse (or feature_flow), diffusion, states: scalars, unweighted."""
+    """tokens, feature_cosine and feature_mse (or feature_flow), diffusion: scalars, unweighted."""
     logits: torch.Tensor | None = None
     """(B, T, V), only without labels or with return_logits."""
     predicted: dict[str, torch.Tensor] | None = None
@@ -78,10 +78,10 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         self.text_states = None if config.text_states is None else TextStates(config.text_states)
         if self.text_states is not None:
             self.text_projection = nn.Linear(self.text_states.width, config.hidden_size)
-        self.caption_reader: CaptionReader | None = None
-        if self.text_states is not None and config.caption_layers:
-            sizes = config.hidden_size, config.feature_tokens, config.caption_layers
-            self.caption_reader = CaptionReader(self.text_states.width, *sizes)
+        self.prompt_reader: PromptReader | None = None
+        if self.text_states is not None and config.prompt_layers:
+            sizes = config.hidden_size, config.feature_tokens, config.prompt_layers
+            self.prompt_reader = PromptReader(self.text_states.width, *sizes)
         if llm is None:
             self.llm = LlamaForCausalLM(llm_config(config))
         self.post_init()
@@ -189,11 +189,8 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             output.logits = self.llm.lm_head(hidden)
         if labels is not None:
             counts = self.loss_counts(*count_targets(labels, media)) if counts is None else counts
-            output.losses = self._losses(hidden, labels, media, before, true, counts, seeds or {}, generator)
-            if "states" in counts and texts is not None and self.caption_reader is not None:
-                captions = {g.modality: fields[f"{g.modality}_caption"] for g in media}
-                read = texts, fields["text_mask"]
-                output.losses |= states_loss(self.caption_reader, before, captions, *read, counts["states"])
+            prompts = {g.modality: self.read_prompts(texts, fields, fields.get(f"{g.modality}_prompt")) for g in media}
+            output.losses = self._losses(hidden, labels, media, before, prompts, true, counts, seeds or {}, generator)
             output.loss = self._total(output.losses, hidden)
         return output
 
@@ -202,6 +199,20 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         if self.text_states is None or not len(fields.get("text_ids", ())):
             return None
         return self.text_states(fields["text_ids"], fields["text_mask"])
+
+    def read_prompts(
+        self, texts: torch.Tensor | None, fields: Mapping[str, Any], rows: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """The prompt reader's states (N, slots, H) of the prompts in rows (N,) of `read_texts`; None without a reader or a text."""
+        if self.prompt_reader is None or texts is None or rows is None:
+            return None
+        return self.prompt_reader.read(texts, fields["text_mask"], rows)
+
+    def add_prompts(self, states: torch.Tensor, prompts: torch.Tensor | None) -> torch.Tensor:
+        """Hidden states before media (N, slots, H), with what `read_prompts` read of their prompts."""
+        if self.prompt_reader is None:
+            return states
+        return self.prompt_reader.add(torch.zeros_like(states) if prompts is None else prompts, states)
 
     def embed(
         self,
@@ -231,6 +242,7 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         labels: torch.Tensor,
         media: list[MediaInputs],
         before: dict[str, torch.Tensor],
+        prompts: dict[str, torch.Tensor | None],
         true: dict[str, torch.Tensor],
         counts: Mapping[str, float],
         seeds: Mapping[str, Sequence[int]],
@@ -252,7 +264,11 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
             scored = self.head.score(states, features, noise, counts[self.head.losses[0]])
             terms = dict(scored.losses)
             if "diffusion" in counts:
-                terms["diffusion"] = self._diffusion(group, scored.estimate, states, noise, counts["diffusion"])
+                read = prompts[group.modality]
+                prompted = None if read is None else read[group.target]
+                terms["diffusion"] = self._diffusion(
+                    group, scored.estimate, states, prompted, noise, counts["diffusion"]
+                )
             for name, value in terms.items():  # every medium has the same weight
                 losses[name] = losses[name] + value if name in losses else value
         return losses
@@ -261,17 +277,22 @@ class CoDi2ForConditionalGeneration(Sources, PreTrainedModel):  # type: ignore[m
         """Divisor of each loss: number of labelled tokens, or of target media."""
         weights = self.config.loss_weights
         names = [*self.head.losses, *(["diffusion"] if weights.diffusion > 0 else [])]
-        names += ["states"] if weights.states > 0 and self.caption_reader is not None else []
         return {"tokens": float(tokens)} | dict.fromkeys(names, float(media))
 
     def _diffusion(
-        self, group: MediaInputs, features: torch.Tensor, states: torch.Tensor, generator: Generators, count: float
+        self,
+        group: MediaInputs,
+        features: torch.Tensor,
+        states: torch.Tensor,
+        prompts: torch.Tensor | None,
+        generator: Generators,
+        count: float,
     ) -> torch.Tensor:
-        """Diffusion loss of the targets of a modality, from predicted features (N, slots, D) and hidden states
-        (N, slots, H)."""
+        """Diffusion loss of the targets of a modality, from predicted features (N, slots, D), hidden states (N, slots, H) and
+        the states of their prompts."""
         if not self.config.diffusion_into_llm:
             features, states = features.detach(), states.detach()
-        aligned = self.condition(group.modality, features, states)
+        aligned = self.condition(group.modality, features, self.add_prompts(states, prompts))
         return self.decoder(group.modality).loss(
             aligned, group.media[group.target], references(group), generator, count
         )

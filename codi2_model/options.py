@@ -251,9 +251,6 @@ class LossWeights:
     feature_flow: float = 1.0
     """Only for the flow head."""
     diffusion: float = 0.5
-    states: float = 0.0
-    """1 - cosine between the language model's states before a medium and the caption reader's, for media whose prompt is only a
-    caption. Needs `caption_layers`."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():

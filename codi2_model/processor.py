@@ -28,22 +28,26 @@ from codi2_model.encoders.text_states import Pieces, piece_indices, split_pieces
 from codi2_model.modules.batch import CoDi2Batch
 from codi2_model.modules.conversation_layout import (
     ConversationError,
+    ConversationPart,
     Layout,
     MediumPosition,
     Messages,
     RowPosition,
     TextPosition,
-    caption_rows,
+    TextRows,
     conversation_parts,
     packed_positions,
     padded,
+    prompt_rows,
+    prompt_text,
     reference_indices,
+    reply_rows,
     row_positions,
+    text_rows,
 )
 from codi2_model.modules.losses import NO_LOSS
 from codi2_model.modules.media import audio_tensor, image_tensor, video_tensor
 from codi2_model.modules.tokenizers import build_tokenizer
-from codi2_model.options import TransformerOptions
 from codi2_storage.locations.files import write_whole
 
 __all__ = ["CoDi2Batch", "CoDi2Processor", "ConversationError", "Messages"]
@@ -197,7 +201,17 @@ class CoDi2Processor:
             labels += [token if mark else NO_LOSS for token, mark in zip(new, marks, strict=True)]
         if len(ids) > config.max_length:
             raise ConversationError(f"{name}: {len(ids)} tokens exceed max_length {config.max_length} of the model")
-        return Layout(ids, labels, media, texts)
+        return Layout(ids, labels, media, texts, self._prompts(parts, media, len(messages) if prompt else None))
+
+    def _prompts(
+        self, parts: Sequence[ConversationPart], media: Sequence[MediumPosition], reply: int | None
+    ) -> dict[int, Pieces]:
+        """Prompts of the messages with target media, or only that of the reply, if `reply` is its number."""
+        if self.text_tokenizer is None or not self.config.prompt_layers:
+            return {}
+        answers = {medium.part.message for medium in media if medium.part.target} if reply is None else {reply}
+        texts = {message: prompt_text(parts, message) for message in sorted(answers)}
+        return {message: split_pieces(self.text_tokenizer, text) for message, text in texts.items() if text}
 
     def count(self, messages: Messages, name: str = "conversation") -> int:
         """Number of tokens of a conversation including feature slots; media need no value. Errors as in `layout`."""
@@ -237,16 +251,18 @@ class CoDi2Processor:
         else:
             positions = row_positions(layouts, left=not training)
         batch = self._tokens(layouts, positions, training, packed)
-        if self.text_tokenizer is not None:
-            batch.update(self._texts(layouts, positions, batch["input_ids"].shape))
         for modality in self.config.modalities:
             batch.update(self._media(modality, layouts, names, positions, replies=not training))
-            if self.config.caption_layers:
-                batch[f"{modality}_caption"] = caption_rows(layouts, modality)
-        rows = len(batch["input_ids"])
+        if self.text_tokenizer is not None:
+            rows = text_rows(layouts)
+            batch.update(self._texts(layouts, positions, rows, batch["input_ids"].shape))
+            if self.config.prompt_layers:
+                batch.update(prompt_rows(layouts, rows, self.config.modalities))
+                if not training:
+                    batch["reply_prompt"] = reply_rows(layouts, rows)
         batch["sample_ids"] = [
             ", ".join(name for name, position in zip(names, positions, strict=True) if position.row == row)
-            for row in range(rows)
+            for row in range(len(batch["input_ids"]))
         ]
         return batch
 
@@ -275,16 +291,17 @@ class CoDi2Processor:
         return batch
 
     def _texts(
-        self, layouts: Sequence[Layout], positions: Sequence[RowPosition], shape: Sequence[int]
+        self, layouts: Sequence[Layout], positions: Sequence[RowPosition], rows: TextRows, shape: Sequence[int]
     ) -> dict[str, torch.Tensor]:
         """Word pieces of all texts, and for each token the index of its state."""
-        texts = [(position, text) for layout, position in zip(layouts, positions, strict=True) for text in layout.texts]
-        ids, mask = padded([text.pieces.ids for _, text in texts], 0)
+        ids, mask = padded(list(rows), 0)
         index = torch.zeros(*shape, dtype=torch.long)
-        for number, (position, text) in enumerate(texts):
-            start = position.start + text.position
-            stop = start + len(text.piece_indices)
-            index[position.row, start:stop] = torch.tensor(text.piece_indices) + 1 + number * ids.shape[1]
+        for layout, position in zip(layouts, positions, strict=True):
+            for text in layout.texts:
+                start = position.start + text.position
+                stop = start + len(text.piece_indices)
+                first = 1 + rows[tuple(text.pieces.ids)] * ids.shape[1]
+                index[position.row, start:stop] = torch.tensor(text.piece_indices) + first
         return {"text_ids": ids, "text_mask": mask, "text_index": index}
 
     def _media(
@@ -319,7 +336,7 @@ class CoDi2Processor:
             f"{modality}_position": torch.tensor(position, dtype=torch.long),
             f"{modality}_target": torch.tensor(target, dtype=torch.bool),
             f"{modality}_reference": torch.tensor(reference, dtype=torch.long).reshape(
-                len(tensors), self._reference_count(modality)
+                len(tensors), self.config.reference_count(modality)
             ),
         }
         if replies:
@@ -330,10 +347,6 @@ class CoDi2Processor:
         self, modality: str, media: Sequence[MediumPosition], target: MediumPosition | None, start: int
     ) -> list[int]:
         """Rows of the reference media of a target, -1 for none. start: row of the first medium of the conversation."""
-        count = self._reference_count(modality)
+        count = self.config.reference_count(modality)
         indices = reference_indices(media, target)[:count] if self.config.use_reference else []
         return [start + n for n in indices] + [-1] * (count - len(indices))
-
-    def _reference_count(self, modality: str) -> int:
-        options = self.config.decoder(modality)
-        return options.references if isinstance(options, TransformerOptions) else 1

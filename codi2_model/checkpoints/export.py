@@ -46,8 +46,7 @@ def ship(
 
 
 def remove_training_modules(model: Any) -> None:
-    """Remove the reconstruction networks and the caption reader, which only training uses."""
-    model.caption_reader, model.config.caption_layers = None, 0
+    """Remove the reconstruction networks, which only training uses."""
     for modality in model.config.modalities:
         options = model.config.encoder(modality)
         if isinstance(options, EncoderOptions):

@@ -31,7 +31,7 @@ class ReplyMedium:
     features: list[torch.Tensor] = field(default_factory=list)
     """One (D,) per slot, of length `config.scale`."""
     states: list[torch.Tensor] = field(default_factory=list)
-    """The hidden states (H,) from which the features were predicted."""
+    """The hidden states (H,) from which the features were predicted, with those of the prompt added."""
     value: Any = None
 
 
@@ -45,6 +45,8 @@ class Reply:
     room: int
     """Number of tokens left until config.max_length."""
     generator: torch.Generator
+    prompt: torch.Tensor | None = None
+    """What the prompt reader read of the prompt (slots, H)."""
     parts: list[list[int] | ReplyMedium] = field(default_factory=list)
     text_tokens: int = 0
     ahead: list[torch.Tensor] = field(default_factory=list)
@@ -141,7 +143,16 @@ class Writer:
     def begin(self) -> Rows:
         """Process the prompts."""
         self.model.eval()
+        self._read_prompts()
         return Rows(*self.read(self.batch), self.batch["attention_mask"])
+
+    def _read_prompts(self) -> None:
+        if self.model.prompt_reader is None:
+            return
+        texts = self.model.read_texts(self.batch)
+        prompts = self.model.read_prompts(texts, self.batch, self.batch["reply_prompt"])
+        for reply, states in zip(self.replies, [None] * len(self.replies) if prompts is None else prompts, strict=True):
+            reply.prompt = states
 
     def write(self) -> Iterator[None]:
         """Generate all replies to their ends, yielding after every token of the batch. Media are decoded later."""
@@ -182,7 +193,8 @@ class Writer:
             # the flow head needs the generator for its noise
             feature = scale_norm(self.model.predict(hidden, reply.generator), self.config.scale)
             medium.features.append(feature)
-            medium.states.append(hidden)
+            prompt = None if reply.prompt is None else reply.prompt[len(medium.states)]
+            medium.states.append(self.model.add_prompts(hidden, prompt))
             reply.ahead.append(self.model.embed_features(feature))
             reply.slots_left -= 1
         if reply.queries:

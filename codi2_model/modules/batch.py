@@ -15,7 +15,8 @@ class CoDi2Batch(dict[str, Any]):
       `{m}_reference` (Nm, references) int64, rows of `{m}s`, -1 for none; `{m}_target` (Nm,) bool
     - text_ids, text_mask (P, L): word pieces for the text encoder; text_index (B, T): which of their P * L states belongs
       to a token, counted from 1, 0 for none
-    - `{m}_caption` (Nm,) int64, of models with a caption reader: the row of text_ids that is a medium's caption, -1 for none
+    - `{m}_prompt` (Nm,) int64, of models with a prompt reader: the row of text_ids with the prompt of a target medium, -1 for
+      none; `reply_prompt` (B,): that of the reply
     - sample_ids: list of B names; for a packed row the names of all its samples
     """
 

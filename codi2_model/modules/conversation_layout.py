@@ -63,6 +63,8 @@ class Layout:
     labels: list[int]
     media: list[MediumPosition]
     texts: list[TextPosition] = field(default_factory=list)
+    prompts: dict[int, Pieces] = field(default_factory=dict)
+    """Number of a message with media to generate -> word pieces of its prompt; for models with a prompt reader."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,46 @@ def row_positions(layouts: Sequence[Layout], left: bool) -> list[RowPosition]:
     return [RowPosition(row, length - len(x.ids) if left else 0) for row, x in enumerate(layouts)]
 
 
-def caption_rows(layouts: Sequence[Layout], modality: str) -> torch.Tensor:
-    """For each medium of the modality the number of its caption among all texts, or -1.
+TextRows = dict[tuple[int, ...], int]
+"""Word pieces of the distinct texts of a batch -> row in `text_ids`."""
 
-    A caption is the only text of a conversation whose only medium is a target.
-    """
-    rows: list[int] = []
-    texts = 0
+
+def text_rows(layouts: Sequence[Layout]) -> TextRows:
+    """Rows of the distinct texts of a batch: those of the conversations, and their prompts."""
+    rows: TextRows = {}
     for layout in layouts:
-        captioned = len(layout.texts) == 1 and len(layout.media) == 1 and layout.media[0].part.target
-        rows += [texts if captioned else -1 for medium in layout.media if medium.part.modality == modality]
-        texts += len(layout.texts)
-    return torch.tensor(rows, dtype=torch.long)
+        for pieces in (*(text.pieces for text in layout.texts), *layout.prompts.values()):
+            rows.setdefault(tuple(pieces.ids), len(rows))
+    return rows
+
+
+def prompt_rows(layouts: Sequence[Layout], rows: TextRows, modalities: Sequence[str]) -> dict[str, torch.Tensor]:
+    """`{m}_prompt` (Nm,): for each medium of a modality the row of its prompt, -1 for none and for media that are not targets."""
+
+    def row(layout: Layout, part: ConversationPart) -> int:
+        pieces = layout.prompts.get(part.message) if part.target else None
+        return -1 if pieces is None else rows[tuple(pieces.ids)]
+
+    media = [(layout, medium.part) for layout in layouts for medium in layout.media]
+    return {
+        f"{modality}_prompt": torch.tensor(
+            [row(layout, part) for layout, part in media if part.modality == modality], dtype=torch.long
+        )
+        for modality in modalities
+    }
+
+
+def reply_rows(layouts: Sequence[Layout], rows: TextRows) -> torch.Tensor:
+    """`reply_prompt` (B,): for each conversation the row of the prompt of its reply, -1 for none."""
+    prompts = [next(iter(layout.prompts.values()), None) for layout in layouts]
+    return torch.tensor([-1 if pieces is None else rows[tuple(pieces.ids)] for pieces in prompts], dtype=torch.long)
+
+
+def prompt_text(parts: Sequence[ConversationPart], message: int) -> str:
+    """Text of the last user message before a message; "" if that has none, or if there is no such message."""
+    asked = [part for part in parts if part.role == "user" and part.message < message]
+    last = [part.text.strip() for part in asked if part.message == asked[-1].message and part.modality == "text"]
+    return " ".join(text for text in last if text)
 
 
 def packed_positions(layouts: Sequence[Layout], limit: int) -> list[RowPosition]:

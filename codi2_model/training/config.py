@@ -114,17 +114,18 @@ class DecodersConfig(StageConfig):
     In an editing task the target is generated from its own features with the query as reference, as at inference.
     """
 
-    from_captions: float = 0.0
-    """Fraction of the captioned media that are generated from a caption instead of their own features, so that a decoder learns
-    to follow text before the language model is trained. With `caption_layers` in the model the caption reader reads the caption;
-    without, the decoder gets the caption's features, which stage `align` brought close to the media's own."""
-    caption_noise: float = 0.0
-    """Standard deviation of the noise on a caption's text states (of unit variance), against memorising captions."""
+    from_prompts: float = 0.0
+    """Fraction of the media with a prompt that are generated from it instead of their own features, so that a decoder learns to
+    follow text before the language model is trained. A medium has a prompt here if it follows from the text of the user message
+    before it and from its references. With `prompt_layers` in the model the prompt reader reads the prompt; without, the decoder
+    gets the prompt's features, which stage `align` brought close to the media's own."""
+    prompt_noise: float = 0.0
+    """Standard deviation of the noise on a prompt's text states (of unit variance), against memorising prompts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(0 <= self.from_captions <= 1, "from_captions", "must lie in [0, 1]")
-        _check(self.caption_noise >= 0, "caption_noise", "must not be negative")
+        _check(0 <= self.from_prompts <= 1, "from_prompts", "must lie in [0, 1]")
+        _check(self.prompt_noise >= 0, "prompt_noise", "must not be negative")
 
     @staticmethod
     def losses() -> tuple[str, ...]:
@@ -156,7 +157,7 @@ class MllmConfig(StageConfig):
 
     @staticmethod
     def losses() -> tuple[str, ...]:
-        return ("tokens", "feature_cosine", "feature_mse", "diffusion", "states")
+        return ("tokens", "feature_cosine", "feature_mse", "diffusion")
 
 
 @dataclass(frozen=True, kw_only=True)

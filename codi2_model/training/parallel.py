@@ -104,8 +104,8 @@ def configure_layers(model: Any, config: TrainConfig) -> None:
         layers += [layer for encoder in model.encoders.media.values() for layer in encoder.blocks.layers]
         if model.text_states is not None:
             layers += model.text_states.bert.encoder.layer
-        if model.caption_reader is not None:
-            layers += model.caption_reader.blocks
+        if model.prompt_reader is not None:
+            layers += model.prompt_reader.blocks
         for layer in layers:
             layer.compile(dynamic=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from codi2_datasets.formats.sample import Part, Sample
 from codi2_model.config import MODALITIES
 from codi2_model.modules.batch import CoDi2Batch
-from codi2_model.modules.conversation_layout import ConversationPart, MediumPosition, reference_indices
+from codi2_model.modules.conversation_layout import ConversationPart, MediumPosition, prompt_text, reference_indices
 from codi2_model.modules.losses import NO_LOSS
 from codi2_model.processor import CoDi2Processor
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import MediaCache, Record, ShardSet
+
+DEMONSTRATION = ("demo_input", "demo_output")
+"""In-context roles of the media of demonstrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,16 @@ class CaptionedMedium:
 
 @dataclass(frozen=True, slots=True)
 class DecoderTarget:
-    """A medium that a decoder is trained to generate, the source of its edit (if any), and the numbers of its captions."""
+    """A medium that a decoder is trained to generate, its references, and the numbers of its prompts."""
 
     medium: ShardMedium
-    reference: Part | None
-    captions: list[int]
+    references: list[Part]
+    prompts: list[int]
 
 
 def _conversation_part(part: Part, message: int, role: str) -> ConversationPart:
     """The part as the processor represents it; its `value` is the sample's part."""
-    return ConversationPart(part.type, "", part, message, role, part.icl_role or "", part.target, False)
+    return ConversationPart(part.type, part.text or "", part, message, role, part.icl_role or "", part.target, False)
 
 
 def noise_seed(seed: int, draw: Draw, number: int = 0) -> int:
@@ -132,7 +135,9 @@ class CaptionedMedia:
 class DecoderMedia:
     """Targets of the stage `decoders`: the target media of samples, or all media of samples without target media.
 
-    from_captions: fraction of the captioned media that are generated from a caption instead of their own features.
+    references: modality -> maximum number of references, of a model that uses them.
+    from_prompts: fraction of the media with a prompt that are generated from it instead of their own features. With 1, media
+    without a prompt are left out.
     """
 
     def __init__(
@@ -141,87 +146,94 @@ class DecoderMedia:
         cache: MediaCache,
         tasks: Iterable[str],
         split: str,
-        use_reference: bool,
+        references: Mapping[str, int],
         seed: int = 0,
-        from_captions: float = 0.0,
+        from_prompts: float = 0.0,
     ) -> None:
-        self.cache, self.seed, self.from_captions = cache, seed, from_captions
+        self.cache, self.seed, self.from_prompts = cache, seed, from_prompts
+        self.references = references
         numbers: dict[str, int] = {}
         self.items: dict[str, list[DecoderTarget]] = {}
         for task in sorted(tasks):
-            unique: dict[tuple[str, str | None], DecoderTarget] = {}
+            unique: dict[tuple[str, ...], DecoderTarget] = {}
             for record in shards.get(task, split):
-                sample = shards.sample(record)
-                targets = target_parts(sample, use_reference)
-                caption = caption_of(sample) if from_captions and len(media_parts(sample)) == 1 else ""
-                for part, reference in targets:
-                    key = (part.asset_id or f"{record.key}/{part.part}", reference.asset_id if reference else None)
-                    item = unique.setdefault(key, DecoderTarget(ShardMedium(record, part), reference, []))
-                    if caption:
-                        item.captions.append(numbers.setdefault(caption, len(numbers)))
+                for part, sources, prompt in decoder_targets(shards.sample(record), references):
+                    if from_prompts == 1.0 and not prompt:
+                        continue
+                    names = (asset_name(record, each) for each in (part, *sources))
+                    item = unique.setdefault(tuple(names), DecoderTarget(ShardMedium(record, part), sources, []))
+                    if prompt and from_prompts:
+                        item.prompts.append(numbers.setdefault(prompt, len(numbers)))
             if unique:
                 self.items[task] = list(unique.values())
-        self.captions = list(numbers)
-        """All distinct captions."""
+        self.prompts = list(numbers)
+        """All distinct prompts."""
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}
 
     def load(self, draws: Sequence[Draw]) -> dict[str, dict[str, torch.Tensor]]:
-        """modality -> media and references (N, C, H, W), present (N,) bool, seeds (N,), captions (N,).
+        """modality -> media (N, C, H, W), references (N, K, C, H, W), present (N, K) bool, seeds (N,), prompts (N,).
 
-        present: whether there is a reference. captions: number of the caption to generate from, -1 for the medium's own
-        features.
+        present: which references there are. prompts: number of the prompt to generate from, -1 for the medium's own features.
         """
         rows: dict[str, list[tuple[DecoderTarget, int, int]]] = {}
         for draw in draws:
             item = self.items[draw.task][draw.index]
-            row = (item, noise_seed(self.seed, draw), self._caption(item, draw))
+            row = (item, noise_seed(self.seed, draw), self._prompt(item, draw))
             rows.setdefault(item.medium.part.type, []).append(row)
         return {
             modality: self.collate(*zip(*rows[modality], strict=True)) for modality in MODALITIES if modality in rows
         }
 
-    def _caption(self, item: DecoderTarget, draw: Draw) -> int:
-        if not item.captions:
+    def _prompt(self, item: DecoderTarget, draw: Draw) -> int:
+        if not item.prompts:
             return -1
         random = np.random.default_rng([self.seed, draw.number])
-        return item.captions[random.integers(len(item.captions))] if random.random() < self.from_captions else -1
+        return item.prompts[random.integers(len(item.prompts))] if random.random() < self.from_prompts else -1
 
     def counts(self, draws: Sequence[Draw]) -> dict[str, float]:
         """modality -> number of media."""
         return dict(Counter(self.items[draw.task][draw.index].medium.part.type for draw in draws))
 
     def collate(
-        self, items: Sequence[DecoderTarget], seeds: Sequence[int], captions: Sequence[int]
+        self, items: Sequence[DecoderTarget], seeds: Sequence[int], prompts: Sequence[int]
     ) -> dict[str, torch.Tensor]:
         """Stack targets of one modality."""
         media = torch.stack([self.cache.get(item.medium.record, item.medium.part) for item in items])
-        references = [
-            torch.zeros_like(media[0]) if item.reference is None else self.cache.get(item.medium.record, item.reference)
-            for item in items
-        ]
-        present = torch.tensor([item.reference is not None for item in items])
-        numbers = {"seeds": torch.tensor(seeds), "captions": torch.tensor(captions)}
-        return {"media": media, "references": torch.stack(references), "present": present, **numbers}
+        count = max(1, self.references.get(items[0].medium.part.type, 1))
+        references = media.new_zeros(len(items), count, *media.shape[1:])
+        present = torch.zeros(len(items), count, dtype=torch.bool)
+        for row, item in enumerate(items):
+            for column, part in enumerate(item.references):
+                references[row, column] = self.cache.get(item.medium.record, part)
+                present[row, column] = True
+        numbers = {"seeds": torch.tensor(seeds), "prompts": torch.tensor(prompts)}
+        return {"media": media, "references": references, "present": present, **numbers}
 
 
-def target_parts(sample: Sample, use_reference: bool) -> list[tuple[Part, Part | None]]:
-    """(target, reference) pairs of a sample; references are chosen as in the processor."""
-    parts = [
-        MediumPosition(_conversation_part(part, number, message.role), position)
-        for position, (number, message, part) in enumerate(
-            (number, message, part)
-            for number, message in enumerate(sample.messages)
-            for part in message.content
-            if part.type in MODALITIES
-        )
-    ]
-    targets = [medium for medium in parts if medium.part.target]
-    pairs: list[tuple[Part, Part | None]] = []
-    for medium in targets or parts:
-        same = [other for other in parts if other.part.modality == medium.part.modality]
-        references = reference_indices(same, medium) if use_reference and targets else []
-        pairs.append((medium.part.value, same[references[0]].part.value if references else None))
-    return pairs
+def asset_name(record: Record, part: Part) -> str:
+    """The asset of a part, or its member of the shard if it has none."""
+    return part.asset_id or f"{record.key}/{part.part}"
+
+
+def decoder_targets(sample: Sample, references: Mapping[str, int]) -> Iterator[tuple[Part, list[Part], str]]:
+    """(target, references, prompt) of each target medium, or of all media of a sample without targets.
+
+    The references are those that the processor chooses. The prompt is "" unless the target follows from the prompt and the
+    references alone: all media before it are references, and none is a demonstration.
+    """
+    parts = [_conversation_part(part, number, m.role) for number, m in enumerate(sample.messages) for part in m.content]
+    media = [MediumPosition(part, position) for position, part in enumerate(parts) if part.modality in MODALITIES]
+    targets = [medium for medium in media if medium.part.target]
+    for medium in targets or media:
+        part = medium.part
+        if not targets:
+            yield part.value, [], ""
+            continue
+        same = [other for other in media if other.part.modality == part.modality]
+        chosen = reference_indices(same, medium)[: references.get(part.modality, 0)]
+        before = [other.part for other in media if other.part.message < part.message]
+        plain = len(before) == len(chosen) and not any(other.icl_role in DEMONSTRATION for other in before)
+        yield part.value, [same[n].part.value for n in chosen], prompt_text(parts, part.message) if plain else ""
 
 
 class PreparedProcessor(CoDi2Processor):

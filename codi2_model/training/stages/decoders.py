@@ -1,6 +1,6 @@
-"""Stage `decoders`: train the diffusion decoders to generate media from encoder features or captions.
+"""Stage `decoders`: train the diffusion decoders to generate media from encoder features or prompts.
 
-The features are those of the medium itself; captions (option `from_captions`) are read by the caption reader, or by the text
+The features are those of the medium itself; prompts (option `from_prompts`) are read by the prompt reader, or by the text
 encoder alone. The encoders are frozen.
 """
 
@@ -14,8 +14,8 @@ import torch
 from codi2_model.decoders import Reference
 from codi2_model.modules.noise import row_generators
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.data.captions import CaptionFeatures, CaptionStates
 from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.prompts import PromptFeatures, PromptStates
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.data.sources import DecoderMedia
 from codi2_model.training.loop import Runtime, Stage, move
@@ -28,11 +28,13 @@ def decoders_stage(
 ) -> Stage:
     """Create the stage `decoders`."""
     options = config.decoders
-    source_options = model.config.use_reference, config.seed, options.from_captions
+    use = int(model.config.use_reference)
+    references = {name: use * model.config.reference_count(name) for name in model.config.modalities}
+    source_options = references, config.seed, options.from_prompts
     source, held_out = (
         DecoderMedia(shards, cache, options.tasks, split, *source_options) for split in ("train", "validation")
     )
-    losses = make_losses(model, processor, source, runtime, options.caption_noise)
+    losses = make_losses(model, processor, source, runtime, options.prompt_noise)
     held_out_losses = make_losses(model, processor, held_out, runtime)
 
     def counts(draws: Sequence[Draw], step: int = 0) -> dict[str, float]:
@@ -47,23 +49,23 @@ def decoders_stage(
     modules = [part for decoder in model.decoders.values() for part in decoder.trained()]
     if model.config.decoder_input != "features":
         modules.append(model.aligners)
-    if model.caption_reader is not None:
-        modules.append(model.caption_reader)
+    if model.prompt_reader is not None:
+        modules.append(model.prompt_reader)
     return Stage("decoders", modules, source, counts, losses, weights, evaluate)
 
 
 def make_losses(model: Any, processor: Any, media: DecoderMedia, runtime: Runtime, noise: float = 0.0) -> Losses:
-    """The loss function of a split. The text encoder's output for its captions is computed once, in this call."""
-    captions: CaptionFeatures | CaptionStates
-    if model.caption_reader is None:
-        captions = CaptionFeatures(model, processor, media.captions, runtime)
+    """The loss function of a split. The text encoder's output for its prompts is computed once, in this call."""
+    prompts: PromptFeatures | PromptStates
+    if model.prompt_reader is None:
+        prompts = PromptFeatures(model, processor, media.prompts, runtime)
     else:
-        captions = CaptionStates(model, processor, media.captions, runtime, noise)
+        prompts = PromptStates(model, processor, media.prompts, runtime, noise)
 
     def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
         by_modality = {}
         for modality, part in batch.items():
-            condition = condition_of(model, captions, modality, part["media"], part["captions"])
+            condition = condition_of(model, prompts, modality, part["media"], part["prompts"])
             reference = Reference(part["references"], part["present"])
             generators = row_generators(part["seeds"].tolist())
             by_modality[modality] = model.decoder(modality).loss(
@@ -75,9 +77,9 @@ def make_losses(model: Any, processor: Any, media: DecoderMedia, runtime: Runtim
 
 
 def condition_of(
-    model: Any, captions: CaptionFeatures | CaptionStates, modality: str, media: torch.Tensor, numbers: torch.Tensor
+    model: Any, prompts: PromptFeatures | PromptStates, modality: str, media: torch.Tensor, numbers: torch.Tensor
 ) -> torch.Tensor:
-    """What the decoder is conditioned on for each medium (N, slots, decoder_dim): its caption where `numbers` (N,) has one,
+    """What the decoder is conditioned on for each medium (N, slots, decoder_dim): its prompt where `numbers` (N,) has one,
     its own features where the number is -1."""
     described = numbers >= 0
     order = torch.cat([torch.nonzero(~described)[:, 0], torch.nonzero(described)[:, 0]])
@@ -88,5 +90,5 @@ def condition_of(
         by_features = model.config.decoder_input == "features"
         parts.append(features if by_features else model.condition(modality, features, None))
     if bool(described.any()):
-        parts.append(captions.condition(modality, numbers[described]))
+        parts.append(prompts.condition(modality, numbers[described]))
     return torch.cat(parts)[order.argsort()]

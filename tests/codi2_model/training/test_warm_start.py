@@ -71,7 +71,7 @@ def test_a_published_part_that_the_config_names_has_the_shape_that_the_checkpoin
     assert part_differences(have, other) == [
         "text_states.config.hidden_size is 384 in the checkpoint, 64 in the config"
     ]
-    assert part_differences(have, CoDi2Config.from_dict(asked.to_dict() | {"text_states": None, "caption_layers": 0}))
+    assert part_differences(have, CoDi2Config.from_dict(asked.to_dict() | {"text_states": None, "prompt_layers": 0}))
 
 
 def test_the_champion_is_found_by_its_name_and_names_the_run(

@@ -20,7 +20,7 @@ from codi2_model.training.data.sources import (
     PreparedProcessor,
     caption_of,
     media_parts,
-    target_parts,
+    decoder_targets,
 )
 from tests.codi2_model.shards import make_sample, picture, sound, write_shards, write_tar
 
@@ -120,39 +120,70 @@ def test_every_medium_is_aligned_once_and_equal_captions_share_a_group(
     assert groups[0] == groups[1] != groups[2]
 
 
+def test_a_target_has_a_prompt_where_it_follows_from_the_prompt_and_its_references() -> None:
+    red, blue, green = (picture(colour, "bar", "flat") for colour in ("red", "blue", "green"))
+
+    def prompts(turns: Any, count: int) -> list[str]:
+        sample, _ = make_sample("multi_turn", "train", turns, 0)
+        return [prompt for _, _, prompt in decoder_targets(sample, {"image": count})]
+
+    edits = [
+        ("user", ["Draw a bar."]), ("assistant", [(red, "target")]),
+        ("user", ["Now blue."]), ("assistant", ["Here:", (blue, "target")]),
+        ("user", ["And green."]), ("assistant", [(green, "target")]),
+    ]  # fmt: skip
+    assert prompts(edits, 2) == ["Draw a bar.", "Now blue.", "And green."]
+    assert prompts(edits, 1) == ["Draw a bar.", "Now blue.", ""]  # the decoder does not get the first image
+    shown = [("user", ["Make ", (red, "query"), " blue."]), ("assistant", [(blue, "target")])]
+    assert prompts(shown, 1) == ["Make blue."]
+    demonstrated = [
+        ("user", [(red, "demo_input"), " becomes ", (blue, "demo_output"), ". ", (green, "query")]),
+        ("assistant", [(blue, "target")]),
+    ]  # fmt: skip
+    assert prompts(demonstrated, 3) == [""]
+
+
 def test_a_decoder_gets_the_query_as_reference_of_an_edit_and_nothing_else_of_other_samples(
     paths: list[str], processor: CoDi2Processor
 ) -> None:
     shards = ShardSet(paths)
     for task in ("image_editing", "exemplar_learning", "audio_editing"):
         sample = shards.sample(shards.get(task, "train")[0])
-        ((target, reference),) = target_parts(sample, use_reference=True)
+        ((target, references, _),) = decoder_targets(sample, {"image": 1, "audio": 1})
         assert target.icl_role == "target"
-        assert reference is not None and reference.icl_role == "query"
-        assert target_parts(sample, use_reference=False) == [(target, None)]
+        assert [reference.icl_role for reference in references] == ["query"]
+        assert list(decoder_targets(sample, {})) == [(target, [], "")]
     captioned = shards.sample(shards.get("image_captioning", "train")[0])
-    assert [(p.icl_role, r) for p, r in target_parts(captioned, True)] == [("query", None)]
+    assert [(p.icl_role, r) for p, r, _ in decoder_targets(captioned, {"image": 1})] == [("query", [])]
     source = DecoderMedia(
-        shards, MediaCache(shards, processor.medium, 9), ["text_to_image", "image_editing"], "train", True
+        shards, MediaCache(shards, processor.medium, 9), ["text_to_image", "image_editing"], "train", {"image": 2}
     )
     batch = source.load([Draw("text_to_image", 0, 0), Draw("image_editing", 0, 1)])["image"]
-    assert batch["present"].tolist() == [False, True]
+    assert batch["present"].tolist() == [[False, False], [True, False]]
     assert batch["references"][0].abs().max() == 0
 
 
-def test_media_with_a_caption_are_drawn_from_it_as_often_as_asked_and_edits_never(
+def test_media_with_a_prompt_are_drawn_from_it_as_often_as_asked(paths: list[str], processor: CoDi2Processor) -> None:
+    shards, cache = ShardSet(paths), MediaCache(ShardSet(paths), processor.medium, 9)
+    tasks = ["text_to_image", "image_editing"]
+    draws = [Draw(task, 0, number) for number in range(40) for task in tasks]
+    samples = {task: [shards.sample(record) for record in shards.get(task, "train")] for task in tasks}
+    words = {prompt for task in tasks for s in samples[task] for _, _, prompt in decoder_targets(s, {"image": 1})}
+    for share, least, most in ((0.0, 0, 0), (0.5, 20, 60), (1.0, 80, 80)):
+        source = DecoderMedia(shards, cache, tasks, "train", {"image": 1}, 0, share)
+        assert least <= int((source.load(draws)["image"]["prompts"] >= 0).sum()) <= most
+        assert set(source.prompts) == (words if share else set())
+
+
+def test_media_without_a_prompt_are_left_out_where_prompts_are_all(
     paths: list[str], processor: CoDi2Processor
 ) -> None:
     shards = ShardSet(paths)
-    tasks = ["text_to_image", "image_editing"]
-    draws = [Draw(task, 0, number) for number in range(40) for task in tasks]
-    for share, least, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
-        source = DecoderMedia(shards, MediaCache(shards, processor.medium, 9), tasks, "train", True, 0, share)
-        captions = source.load(draws)["image"]["captions"]
-        assert (captions[1::2] == -1).all()
-        assert least <= int((captions[::2] >= 0).sum()) <= most
-        words = {caption_of(shards.sample(record)) for record in shards.get("text_to_image", "train")}
-        assert set(source.captions) == (words if share else set())
+    cache = MediaCache(shards, processor.medium, 9)
+    tasks = ["text_to_image", "exemplar_learning"]
+    halves = DecoderMedia(shards, cache, tasks, "train", {"image": 1}, 0, 0.5)
+    assert set(halves.sizes) == set(tasks)
+    assert set(DecoderMedia(shards, cache, tasks, "train", {"image": 1}, 0, 1.0).sizes) == {"text_to_image"}
 
 
 def test_a_truncated_shard_is_named(paths: list[str], tmp_path: Path) -> None:

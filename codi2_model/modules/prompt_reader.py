@@ -1,25 +1,22 @@
-"""Caption reader: resamples the text encoder's token states of a caption into slot states for a decoder.
+"""Prompt reader: resamples the text encoder's token states of a prompt into slot states for a decoder.
 
-The decoders are first trained on its output, at a tenth of the cost of the language model. In the stage `mllm` the language
-model's states are trained to match it (`states_loss`); afterwards it is not needed. It is a Perceiver resampler, as in Flamingo
-(Alayrac et al. 2022) and IP-Adapter Plus.
+The decoders are first trained on its output alone, at a tenth of the cost of the language model. In the stage `mllm` the language
+model's states are added to it, from a projection that starts at zero: they bring what the prompt does not say, such as the
+demonstrations before it. It is a Perceiver resampler, as in Flamingo (Alayrac et al. 2022) and IP-Adapter Plus.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from codi2_model.modules.attention import attend
-from codi2_model.modules.losses import cosine_loss
 
 HEAD_WIDTH = 64
 
 
-class CaptionReader(nn.Module):
+class PromptReader(nn.Module):
     """Token states (N, L, inputs) and their mask (N, L) -> slot states (N, slots, width)."""
 
     def __init__(self, inputs: int, width: int, slots: int, layers: int) -> None:
@@ -27,6 +24,8 @@ class CaptionReader(nn.Module):
         self.slots = nn.Parameter(torch.randn(slots, width) * 0.02)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(ReaderBlock(width) for _ in range(layers))
+        self.from_llm = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.from_llm.weight)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         tokens, slots = self.enter(states), self.slots.expand(len(states), -1, -1)
@@ -36,6 +35,19 @@ class CaptionReader(nn.Module):
         for block in self.blocks:
             slots = block(slots, tokens, seen[:, None, None])
         return slots
+
+    def read(self, states: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Slot states (N, slots, width) of the prompts in rows (N,) of states and mask, zeros where the row is -1."""
+        known = rows >= 0
+        slots = states.new_zeros(len(rows), *self.slots.shape)
+        if bool(known.any()):
+            read = self(states[rows[known]], mask[rows[known]])
+            slots = slots.to(read.dtype).index_put((known.nonzero()[:, 0],), read)
+        return slots
+
+    def add(self, prompts: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Slot states of prompts plus the language model's states, both (N, slots, width)."""
+        return prompts + self.from_llm(F.rms_norm(states, states.shape[-1:]))
 
 
 class ReaderBlock(nn.Module):
@@ -60,26 +72,3 @@ class ReaderBlock(nn.Module):
         queries = self.query(own).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         keys, values = self.key_value(around).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return attend(queries, keys, values, mask).transpose(1, 2).flatten(2)
-
-
-def states_loss(
-    reader: CaptionReader,
-    states: Mapping[str, torch.Tensor],
-    captions: Mapping[str, torch.Tensor],
-    texts: torch.Tensor,
-    mask: torch.Tensor,
-    count: float,
-) -> dict[str, torch.Tensor]:
-    """1 - cosine between the language model's states before media and the reader's states of their captions, as `states`.
-
-    states: modality -> (Nm, slots, H). captions: modality -> (Nm,) rows of `texts` (P, L, width) and `mask` (P, L), -1 for media
-    without a caption. count: the number of media that the sum is divided by. Empty where no medium has a caption.
-    """
-    losses = []
-    for modality, rows in captions.items():
-        captioned = rows >= 0
-        if bool(captioned.any()):
-            with torch.no_grad():
-                target = reader(texts[rows[captioned]], mask[rows[captioned]])
-            losses.append(cosine_loss(states[modality][captioned], target, count))
-    return {"states": torch.stack(losses).sum()} if losses else {}

