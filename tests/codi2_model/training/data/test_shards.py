@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from codi2_model.training.data.sources import (
     DecoderMedia,
     PreparedProcessor,
     caption_of,
-    media_parts,
     decoder_targets,
+    media_parts,
 )
 from tests.codi2_model.shards import make_sample, picture, sound, write_shards, write_tar
 
@@ -175,9 +176,7 @@ def test_media_with_a_prompt_are_drawn_from_it_as_often_as_asked(paths: list[str
         assert set(source.prompts) == (words if share else set())
 
 
-def test_media_without_a_prompt_are_left_out_where_prompts_are_all(
-    paths: list[str], processor: CoDi2Processor
-) -> None:
+def test_media_without_a_prompt_are_left_out_where_prompts_are_all(paths: list[str], processor: CoDi2Processor) -> None:
     shards = ShardSet(paths)
     cache = MediaCache(shards, processor.medium, 9)
     tasks = ["text_to_image", "exemplar_learning"]
