@@ -6,6 +6,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from codi2_datasets.runtime.plugins import LazyKind
+
+ENCODERS = LazyKind("encoders", "codi2_model.encoders.families", "FAMILY")
+"""Published encoder families, imported on use."""
+DECODERS = LazyKind("decoders", "codi2_model.decoders.pipelines", "DECODER")
+"""Published decoders, imported on use, because diffusers' pipelines take seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
@@ -39,7 +46,7 @@ class TextStatesOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyOptions:
-    """Published encoder family; see `codi2_model.encoders.pretrained.FAMILIES`."""
+    """Published encoder family; one of `ENCODERS`, by its key in `families`."""
 
     source: str | None = None
     """Folder or file with its weights in the published format; None: random weights."""
@@ -119,9 +126,6 @@ class TransformerOptions:
             raise ValueError("references, depth and patch must be at least 1")
 
 
-PIPELINES = ("unclip", "audioldm2", "zeroscope", "ip_adapter")
-
-
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
     """Published latent diffusion pipeline in the folder format of diffusers (`decoders/latent.py`)."""
@@ -146,8 +150,8 @@ class PipelineOptions:
     reference_dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.kind not in PIPELINES:
-            raise ValueError(f"unknown decoder kind '{self.kind}', expected one of {', '.join(PIPELINES)}")
+        if self.kind not in DECODERS.names():
+            raise ValueError(f"unknown decoder kind '{self.kind}', expected one of {', '.join(DECODERS.names())}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codi2_model.config import CoDi2Config
-from codi2_model.decoders import pipeline_class
 from codi2_model.decoders.latent import LatentDecoder
-from codi2_model.encoders import family_class
 from codi2_model.encoders.text_states import describe as text_states_shape
 from codi2_model.modules.llm import load_llm, published_prefix
-from codi2_model.options import PipelineOptions, TransformerOptions
+from codi2_model.options import DECODERS, ENCODERS, PipelineOptions, TransformerOptions
 from codi2_storage.locations.files import as_new
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ def with_source_shapes(config: CoDi2Config) -> CoDi2Config:
     values = config.to_dict()
     for name, family in config.families.items():
         if family.source is not None:
-            source_config = family_class(name).describe(family.source)["config"]
+            source_config = ENCODERS.part(name).describe(family.source)["config"]
             # the config overrides the source: the published file of ImageBind has no shape
             values["families"][name]["config"] = {**source_config, **family.config}
     states = config.text_states
@@ -39,7 +37,7 @@ def with_source_shapes(config: CoDi2Config) -> CoDi2Config:
     for modality in config.modalities:
         options = config.decoder(modality)
         if isinstance(options, PipelineOptions) and options.source is not None:
-            components = pipeline_class(options.kind).describe(options.source)
+            components = DECODERS.part(options.kind).describe(options.source)
             values[f"{modality}_decoder"] = dataclasses.asdict(options) | {"components": components}
     return CoDi2Config.from_dict(values)
 

@@ -1,7 +1,6 @@
-"""docs/extending.md: every example of the page is put where the page says, in a copy, and works.
+"""docs/extending.md: the examples of the page, installed as a package of their own, work without a change of this project.
 
-Files named under `datasets/` and `codi2_model/` go into a temporary folder that their package's `__path__` is given; edits of existing
-files (blocks of `diff`) are applied to a copy of the file, and what they change is set in the imported module.
+Edits of existing files (blocks of `diff`) are applied to a copy of the file, and what they change is set in the imported module.
 """
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -95,33 +96,51 @@ def apply_edits(title: str, patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, target.id, space[target.id])
 
 
+def entry_points() -> str:
+    """The entry points of the page's modules, as TOML."""
+    groups: dict[str, list[str]] = {}
+    for block in MODULES:
+        folder = Path(block.title).parent
+        kind = {"families": "encoders", "pipelines": "decoders"}.get(folder.name, folder.name)
+        [attribute] = re.findall(r"^([A-Z]+) = ", block.code, re.MULTILINE)[-1:]
+        stem = Path(block.title).stem
+        groups.setdefault(kind, []).append(f'{stem} = "codi2_examples.{stem}:{attribute}"')
+    return "\n".join(
+        line for kind, lines in groups.items() for line in (f'[project.entry-points."codi2.{kind}"]', *lines)
+    )
+
+
+def install_examples(home: Path) -> Path:
+    """Install the page's modules as the package `codi2-examples`. Returns the folder for sys.path."""
+    source, site = home / "examples", home / "site"
+    (source / "codi2_examples").mkdir(parents=True)
+    for block in MODULES:
+        (source / "codi2_examples" / Path(block.title).name).write_text(block.code, encoding="utf-8")
+    (source / "codi2_examples" / "__init__.py").touch()
+    head = '[project]\nname = "codi2-examples"\nversion = "1.2"\n[tool.setuptools]\npackages = ["codi2_examples"]\n'
+    (source / "pyproject.toml").write_text(head + entry_points(), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--target", str(site), str(source)], check=True)
+    return site
+
+
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with the page's data, every example in place, and registries that were read with them."""
+    """A home with the page's data, the package of its examples, and registries that were read with it."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setenv("CODI2_CACHE", str(folder / "cache"))
         patch.chdir(folder)
-        for block in MODULES:
-            assert not (ROOT / block.title).exists(), f"{block.title} is there already"
-            path = folder / "copy" / block.title
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.code, encoding="utf-8")
-            package = import_module(module_name(block.title).rpartition(".")[0])
-            if str(path.parent) not in package.__path__:
-                patch.setattr(package, "__path__", [*package.__path__, str(path.parent)])
+        patch.syspath_prepend(str(install_examples(folder)))
         for title in dict.fromkeys(block.title for block in DIFFS):
             apply_edits(title, patch)
         for registry in REGISTRIES:
             registry.cache_clear()
         exec(compile(script("make_examples.py"), "make_examples.py", "exec"), {"__name__": "examples"})
         yield folder
-        for block in MODULES:
-            name = module_name(block.title)
-            sys.modules.pop(name, None)
-            parent, _, last = name.rpartition(".")
-            vars(sys.modules[parent]).pop(last, None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "codi2_examples"]:
+        del sys.modules[name]
     for registry in REGISTRIES:
         registry.cache_clear()
 
@@ -148,13 +167,25 @@ def test_the_page_has_an_example_of_every_part() -> None:
     folders = {Path(block.title).parent.as_posix() for block in MODULES}
     assert folders == {
         "datasets/corpora", "datasets/connectors", "datasets/operators", "datasets/transforms", "datasets/tasks",
-        "datasets/exports", "codi2_model/encoders", "codi2_model/decoders", "codi2_model/evaluation/suites",
+        "datasets/exports", "codi2_model/encoders/families", "codi2_model/decoders/pipelines", "codi2_model/evaluation/suites",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("block", MODULES, ids=lambda block: Path(block.title).stem)
 def test_an_example_has_at_most_60_lines(block: Block) -> None:
     assert len(block.code.splitlines()) <= 60
+
+
+def test_the_command_line_lists_every_part_with_its_package(home: Path) -> None:
+    command = [sys.executable, "-m", "codi2_flows.cli.main", "plugins", "--json"]
+    python_path = os.pathsep.join([str(home / "site"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": python_path}, capture_output=True, check=True)
+    parts = json.loads(done.stdout)
+    ours = {(part["kind"], part["name"]) for part in parts if part["from"] == "codi2-examples 1.2"}
+    assert len(ours) == len(MODULES)
+    assert {("corpora", "shapes"), ("encoders", "dinov2"), ("decoders", "dense"), ("suites", "colours")} <= ours
+    built_in = {part["name"]: part["from"] for part in parts if part["kind"] == "encoders"}
+    assert built_in["clip"] == "codi2_model.encoders.families.clip"
 
 
 def test_a_build_ingests_the_corpus_and_rejects_its_missing_file(root: str) -> None:

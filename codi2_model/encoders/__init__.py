@@ -4,9 +4,9 @@
 length `config.scale`.
 """
 
-from codi2_model.encoders.bind import BindEncoder, Encoders, PatchEncoder, TextEncoder, family_class, scale_norm
+from codi2_model.encoders.bind import BindEncoder, Encoders, PatchEncoder, TextEncoder, scale_norm
 from codi2_model.encoders.mel import log_mel, mel_filters
 
 __all__ = [
-    "BindEncoder", "Encoders", "PatchEncoder", "TextEncoder", "family_class", "log_mel", "mel_filters", "scale_norm",
+    "BindEncoder", "Encoders", "PatchEncoder", "TextEncoder", "log_mel", "mel_filters", "scale_norm",
 ]  # fmt: skip

@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from codi2_model.config import CoDi2Config
-from codi2_model.options import EncoderOptions
+from codi2_model.options import ENCODERS, EncoderOptions
 
 
 def scale_norm(features: torch.Tensor, scale: float) -> torch.Tensor:
@@ -189,7 +188,7 @@ class Encoders(nn.Module):
 
     @staticmethod
     def _family(name: str, config: CoDi2Config) -> nn.Module:
-        family = family_class(name)({"config": config.families[name].config})
+        family = ENCODERS.part(name)({"config": config.families[name].config})
         if family.width != config.feature_dim:
             raise ValueError(
                 f"config: feature_dim is {config.feature_dim}, but features of {name} have width {family.width}"
@@ -216,12 +215,3 @@ class Encoders(nn.Module):
         if self.text is None:
             raise ValueError("published encoders are already aligned: set align.steps to 0")
         return scale_norm(self.text(ids, mask).mean(dim=1), self.scale)
-
-
-def family_class(name: str) -> Any:
-    """Class of a published encoder family, imported on use. Raises ValueError for an unknown name."""
-    from codi2_model.encoders.pretrained import FAMILIES
-
-    if name not in FAMILIES:
-        raise ValueError(f"unknown encoder family '{name}', expected one of {', '.join(FAMILIES)}")
-    return FAMILIES[name]

@@ -14,25 +14,17 @@ given as `media`.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 from codi2_datasets.readers.base import Connector, ConnectorError, CorpusLocation, InputSplit, Link
+from codi2_datasets.runtime.plugins import Kind
 
 __all__ = ["Connector", "ConnectorError", "CorpusLocation", "InputSplit", "Link", "connectors"]
 
 
+KIND = Kind("connectors", __name__, "CONNECTOR", "CONNECTORS")
+
+
 @cache
 def connectors() -> dict[str, Connector]:
-    """All connectors, by name. Raises ValueError if two have the same name."""
-    by_name: dict[str, Connector] = {}
-    for info in iter_modules(__path__):
-        if info.ispkg:  # packages are not connectors
-            continue
-        module = import_module(f"{__name__}.{info.name}")
-        single = getattr(module, "CONNECTOR", None)
-        for connector in getattr(module, "CONNECTORS", () if single is None else (single,)):
-            if connector.name in by_name:
-                raise ValueError(f"two connectors are named {connector.name!r}")
-            by_name[connector.name] = connector
-    return dict(sorted(by_name.items()))
+    """All connectors, by name."""
+    return KIND.parts()

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 from codi2_datasets.corpora.base import Corpus, RejectedRow, SourceRow
+from codi2_datasets.runtime.plugins import Kind
 
 __all__ = ["Corpus", "RejectedRow", "SourceRow", "corpora"]
 
 
+KIND = Kind("corpora", __name__, "CORPUS", "CORPORA")
+
+
 @cache
 def corpora() -> dict[str, Corpus]:
-    """All corpora, by name. Raises ValueError if two have the same name."""
-    by_name: dict[str, Corpus] = {}
-    for info in iter_modules(__path__):
-        module = import_module(f"{__name__}.{info.name}")
-        single = getattr(module, "CORPUS", None)
-        for corpus in getattr(module, "CORPORA", () if single is None else (single,)):
-            if corpus.name in by_name:
-                raise ValueError(f"two corpora are named {corpus.name!r}")
-            by_name[corpus.name] = corpus
-    return dict(sorted(by_name.items()))
+    """All corpora, by name."""
+    return KIND.parts()

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
+
+from codi2_datasets.runtime.plugins import Kind
 
 Signals = Mapping[str, float | str | np.ndarray]
 
@@ -34,9 +34,10 @@ class Operator:
     """Optional packages it needs, by the names in `codi2_datasets.pretrained.packages`."""
 
 
+KIND = Kind("operators", __name__, "OPERATOR", required=True)
+
+
 @cache
 def operators() -> dict[str, Operator]:
     """All operators, by name."""
-    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    registered = [module.OPERATOR for module in modules]
-    return {operator.name: operator for operator in sorted(registered, key=lambda operator: operator.name)}
+    return KIND.parts()

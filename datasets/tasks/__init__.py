@@ -6,17 +6,17 @@ The columns that a planner's SQL yields are listed in `codi2_datasets.planning.p
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 from codi2_datasets.planning.planner import Planner
+from codi2_datasets.runtime.plugins import Kind
 
 __all__ = ["Planner", "planners"]
+
+
+KIND = Kind("tasks", __name__, "PLANNER", key="task", required=True)
 
 
 @cache
 def planners() -> dict[str, Planner]:
     """All planners, by task."""
-    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    registered = [module.PLANNER for module in modules]
-    return {planner.task: planner for planner in sorted(registered, key=lambda planner: planner.task)}
+    return KIND.parts()

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
+
+from codi2_datasets.runtime.plugins import Kind
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Transform:
     make: Callable[[Sequence[np.ndarray], dict[str, Any]], np.ndarray]
 
 
+KIND = Kind("transforms", __name__, "DERIVATION", required=True)
+
+
 @cache
 def transforms() -> dict[str, Transform]:
     """All transforms, by name."""
-    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    registered = [module.DERIVATION for module in modules]
-    return {item.name: item for item in sorted(registered, key=lambda item: item.name)}
+    return KIND.parts()

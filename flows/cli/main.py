@@ -21,6 +21,7 @@ from codi2_flows.cli.gc import KEEP_COMMANDS
 from codi2_flows.cli.lineage import LINEAGE_COMMANDS
 from codi2_flows.cli.model import MODEL_COMMANDS
 from codi2_flows.cli.output.encoding import open_streams, use_utf8
+from codi2_flows.cli.plugins import PLUGIN_COMMANDS
 from codi2_flows.cli.reproduce import REPRODUCE_COMMANDS
 from codi2_flows.cli.runs import RUN_COMMANDS
 from codi2_flows.cli.serve import SERVE_COMMANDS
@@ -42,7 +43,19 @@ GROUPS = {
     "Data": ("corpora", "fetch", "import", "build", "browse", "query", "explain", "diff", "export", "forget"),
     "Model": ("train", "evaluate", "retrain", "rollback", "lineage", "speedrun"),
     "Serving": ("serve", "chat", "generate"),
-    "Operations": ("demo", "server", "status", "logs", "resume", "reproduce", "pin", "unpin", "gc", "compact"),
+    "Operations": (
+        "demo",
+        "server",
+        "status",
+        "logs",
+        "resume",
+        "reproduce",
+        "pin",
+        "unpin",
+        "gc",
+        "compact",
+        "plugins",
+    ),
 }
 """Group -> commands, in the order of `codi2 --help`."""
 
@@ -54,6 +67,7 @@ COMMANDS = {
         *KEEP_COMMANDS,
         *LINEAGE_COMMANDS,
         *MODEL_COMMANDS,
+        *PLUGIN_COMMANDS,
         *REPRODUCE_COMMANDS,
         *RUN_COMMANDS,
         *SERVE_COMMANDS,

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 from PIL import Image
@@ -19,6 +17,7 @@ from PIL import Image
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image
 from codi2_datasets.readers.values import Bad, Numbered
+from codi2_datasets.runtime.plugins import Kind
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.suites.networks import Networks
 
@@ -71,12 +70,13 @@ class Suite:
     judges: tuple[str, ...]
 
 
+KIND = Kind("suites", __name__, "SUITE")
+
+
 @cache
 def suites() -> dict[str, Suite]:
-    """All suites by name."""
-    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
-    all_suites = [module.SUITE for module in modules if hasattr(module, "SUITE")]
-    return {suite.name: suite for suite in sorted(all_suites, key=lambda suite: suite.name)}
+    """All suites, by name."""
+    return KIND.parts()
 
 
 def needed(path: Path, what: str) -> Path:

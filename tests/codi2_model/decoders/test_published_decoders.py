@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from codi2_model.decoders import Reference, pipeline_class
-from codi2_model.decoders.audioldm2 import log_mel
-from codi2_model.options import PipelineOptions
+from codi2_model.decoders import Reference
+from codi2_model.decoders.pipelines.audioldm2 import log_mel
+from codi2_model.options import DECODERS, PipelineOptions
 from tests.codi2_model.published import SAVERS
 
 SHAPES = {
@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
 
 
 def decoder_of(kind, folder, feature_dim=32, **options):
-    cls = pipeline_class(kind)
+    cls = DECODERS.part(kind)
     settings = PipelineOptions(kind=kind, source=str(folder), components=cls.describe(str(folder)), **options)
     torch.manual_seed(1)
     decoder = cls(settings, SHAPES[kind], 1, feature_dim, feature_dim**0.5)
@@ -92,7 +92,7 @@ def test_published_weights_are_loaded_strictly_and_a_missing_part_is_named(kind,
     own = decoder.unet.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in weights.items())
     with pytest.raises(FileNotFoundError, match="no component 'unet'"):
-        pipeline_class(kind).describe(str(tmp_path))
+        DECODERS.part(kind).describe(str(tmp_path))
 
 
 def test_unclip_draws_what_the_pipeline_of_diffusers_draws(folders):

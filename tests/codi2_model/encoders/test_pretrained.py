@@ -21,8 +21,11 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from codi2_model.encoders.families.clap import ClapFamily, resample
+from codi2_model.encoders.families.clip import ClipFamily
+from codi2_model.encoders.families.siglip import SiglipFamily
 from codi2_model.encoders.imagebind.inputs import IMAGE_MEAN, IMAGE_STD
-from codi2_model.encoders.pretrained import FAMILIES, ClapFamily, ClipFamily, SiglipFamily, resample
+from codi2_model.options import ENCODERS
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT = {
@@ -100,9 +103,9 @@ def imagebind_folder(tmp_path_factory, imagebind, small_imagebind) -> str:
 
 def built(kind: str, source: str):
     """Build a family like the loader: read sizes, build on the meta device, load."""
-    options = json.loads(json.dumps(FAMILIES[kind].describe(source)))
+    options = json.loads(json.dumps(ENCODERS.part(kind).describe(source)))
     with torch.device("meta"):
-        family = FAMILIES[kind](options)
+        family = ENCODERS.part(kind)(options)
     assert all(p.is_meta for p in family.parameters())
     family.load(source)
     assert not any(t.is_meta for t in [*family.parameters(), *family.buffers()])
@@ -252,17 +255,17 @@ def test_imagebind_is_read_from_its_folder(imagebind_folder, imagebind):
 def test_imagebind_huge_is_described_without_a_config_file(tmp_path):
     (tmp_path / "imagebind_huge.pth").touch()
     for source in (tmp_path, tmp_path / "imagebind_huge.pth"):
-        config = FAMILIES["imagebind"].describe(str(source))["config"]
+        config = ENCODERS.part("imagebind").describe(str(source))["config"]
         assert config["trunks"] == ["vision", "audio"]
         assert config["vision"]["depth"] == 32 and config["out_dim"] == 1024
     with torch.device("meta"):
-        family = FAMILIES["imagebind"]({"config": config})
+        family = ENCODERS.part("imagebind")({"config": config})
     assert sum(p.numel() for p in family.parameters()) == 632_829_440 + 86_235_648
     assert family.features("image", torch.zeros(1, 3, 64, 64, device="meta"), 257).shape == (1, 257, 1024)
 
 
 def test_a_family_with_one_trunk_has_its_modalities_alone(small_imagebind):
-    family = FAMILIES["imagebind"]({"config": {**small_imagebind, "trunks": ["audio"]}})
+    family = ENCODERS.part("imagebind")({"config": {**small_imagebind, "trunks": ["audio"]}})
     with pytest.raises(ValueError, match="ImageBindFamily does not support 'image', only audio"):
         family.features("image", torch.zeros(1, 3, 28, 28), 1)
 
@@ -300,7 +303,7 @@ def test_weights_that_lack_something_are_refused(clip_folder, tmp_path):
     with pytest.raises(ValueError, match=r"no config\.json"):
         ClipFamily.describe(str(tmp_path))
     with pytest.raises(ValueError, match=r"expected one \.pth or \.safetensors file, found none"):
-        FAMILIES["imagebind"].describe(str(tmp_path))
+        ENCODERS.part("imagebind").describe(str(tmp_path))
 
 
 def test_families_stay_in_evaluation_mode_and_pass_gradients(clap_folder):

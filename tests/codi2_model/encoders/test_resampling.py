@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codi2_model.encoders.pretrained import resample
+from codi2_model.encoders.families.clap import resample
 
 
 @pytest.mark.parametrize("rates", [(16000, 48000), (48000, 16000), (44100, 16000), (16000, 22050)])

@@ -100,3 +100,6 @@ def log_mel(waves: torch.Tensor) -> torch.Tensor:
     spectrum = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True).abs()
     mel = _filters().to(waves.device) @ spectrum
     return mel.clamp_min(1e-5).log().transpose(1, 2).to(waves.dtype)
+
+
+DECODER = AudioLdm2Decoder

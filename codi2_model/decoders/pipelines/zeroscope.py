@@ -36,3 +36,6 @@ class ZeroscopeDecoder(LatentDecoder):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         frames = super().decode(latents.transpose(1, 2).flatten(0, 1))
         return frames.unflatten(0, (len(latents), -1)).transpose(1, 2)
+
+
+DECODER = ZeroscopeDecoder

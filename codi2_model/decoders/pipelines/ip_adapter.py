@@ -106,3 +106,6 @@ class IpAdapterDecoder(LatentDecoder):
             encoder_hidden_states=condition["prompt"].to(noisy.dtype),
             added_cond_kwargs=added,
         ).sample
+
+
+DECODER = IpAdapterDecoder

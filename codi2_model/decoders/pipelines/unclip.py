@@ -47,3 +47,6 @@ class UnclipDecoder(LatentDecoder):
     ) -> torch.Tensor:
         inputs, prompt = self._with_source(noisy, source), condition["prompt"].to(noisy.dtype)
         return self.unet(inputs, times, encoder_hidden_states=prompt, class_labels=condition["labels"]).sample
+
+
+DECODER = UnclipDecoder
