@@ -42,6 +42,7 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     force: Sequence[str] | None = None,
+    upscale: bool = False,
 ) -> list[Content]:
     """Generate a reply per conversation, as a list of parts in their order.
 
@@ -57,6 +58,7 @@ def generate(
         temperature=temperature,
         top_p=top_p,
         force=None if force is None else tuple(force),
+        upscale=upscale,
     )
     seeds = [seed] * len(conversations) if isinstance(seed, int) else list(seed)
     writer = Writer(model, processor, conversations, options, seeds)

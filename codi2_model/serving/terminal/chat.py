@@ -255,7 +255,8 @@ def chat(checkpoint: str | Path, out: str, options: dict[str, Any], system: str 
 
     folder = checkpoint_folder(checkpoint)
     model, processor = load_model(folder)
-    conversation = Chat(Session(model, processor, system), Path(out), protocol(terminal=sys.stdout.isatty()), options)
+    session, shown_as = Session(model, processor, system), protocol(terminal=sys.stdout.isatty())
+    conversation = Chat(session, Path(out), shown_as, {"upscale": True, **options})
     interactive = sys.stdin.isatty()
     if not interactive:
         if isinstance(sys.stdin, io.TextIOWrapper):

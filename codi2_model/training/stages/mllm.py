@@ -81,8 +81,8 @@ def mllm_stage(
     modules = [model.in_projection, *model.trained_llm(), model.head, model.aligners]
     if model.text_states is not None:
         modules.append(model.text_projection)
-    if model.prompt_reader is not None:
-        modules.append(model.prompt_reader)
+    if model.prompt_reader is not None:  # frozen decoders need its states as they are
+        modules.append(model.prompt_reader if options.train_decoders else model.prompt_reader.from_llm)
     if options.train_decoders:
         modules += [part for decoder in model.decoders.values() for part in decoder.trained()]
     length = None if options.packed else source.length  # packed rows have little padding anyway

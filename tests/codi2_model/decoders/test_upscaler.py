@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from codi2_datasets.pretrained.package_weights import package_file
 from codi2_model.decoders.upscaler import FILE, NcnnWeights, Upscaler
+from codi2_model.generation import generate
 from codi2_model.generation.decode_loop import values
 from codi2_model.options import TransformerOptions
 
@@ -54,6 +55,16 @@ def test_a_file_that_is_cut_longer_or_of_other_weights_is_an_error(tmp_path: Pat
     path.write_bytes(b"1234")
     with pytest.raises(ValueError, match="4 unexpected bytes"):
         NcnnWeights(path).end()
+
+
+def test_replies_are_enlarged_where_asked_for(
+    upscaler: Upscaler, model: Any, processor: Any, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.decoder("image"), "upscaler", upscaler, raising=False)
+    asked = [[parts.user(parts.text("Draw a red dog."))]]
+    for upscale, side in ((False, 32), (True, 128)):
+        [reply] = generate(model, processor, asked, force=["image"], steps=1, upscale=upscale)
+        assert reply[0]["value"].size == (side, side)
 
 
 def test_images_are_enlarged_where_asked_for_and_where_the_decoder_can(upscaler: Upscaler, model: Any) -> None:
