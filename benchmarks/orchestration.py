@@ -36,9 +36,9 @@ def direct(recipe: str, config: str, root: str, workers: int, limit: int | None)
         version = build(Settings(recipe, root, workers, limit))
         uri = train_and_record(TrainRequest(config, root, version.build_id))
     gate, store = Gate(), Store(root)
-    found = evaluate(local_copy(uri), root, build=version.build_id, limit=gate.limit, seed=gate.seed)
+    found = evaluate(local_copy(uri), root, version.build_id, limit=gate.limit, seed=gate.seed)
     if promoted(store) is None:
-        decision = decide(store, gate, version.build_id, found.checkpoint_id, None, (found.run_id, None))
+        decision = decide(store, gate, version.build_id, found.checkpoint_id, None)
         record(store, decision, version.build_id, found.checkpoint_id, None)
         promote(store, found.checkpoint_id, uri, decision.reason)
 

@@ -11,7 +11,7 @@ from prefect import flow
 
 from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_flows.build_dataset import build_version
-from codi2_flows.evaluate_model import metrics
+from codi2_flows.evaluate_model import evaluation
 from codi2_flows.runtime.artifacts import build_artifacts, gate_artifact, metrics_artifact
 from codi2_flows.runtime.checks import check_retrain
 from codi2_flows.runtime.events import model_promoted
@@ -28,12 +28,11 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained checkpoint with the result of its evaluation on a build."""
+    """A trained checkpoint that was evaluated on a build."""
 
     checkpoint_id: str
     uri: str
     build_id: str
-    evaluation: dict[str, Any]
 
 
 @flow(name="retrain", validate_parameters=False)
@@ -49,7 +48,7 @@ def retrain(
     guard: list[str] | None = None,
     gate_samples: int | None = None,
 ) -> dict[str, Any]:
-    """Run the whole pipeline. Returns build, checkpoint, metrics, decision, and the paths of page and contact sheet.
+    """Run the whole pipeline. Returns build, checkpoint, metrics, decision, and the path of the page.
 
     `start`: `scratch`, `champion` (the promoted model's weights, or scratch if no model is promoted), or a checkpoint.
     `metric`: metrics that the candidate must improve; `guard`: metrics that must not get worse; each `name` or
@@ -70,9 +69,9 @@ def retrain(
             build_artifacts(root, version.build_id)
             uri = train_candidate(store, TrainRequest(config, root, version.build_id, train_workers, start))
         run.update(uri=uri)
-        evaluation = evaluate_on_build(store, uri, version.build_id, gate)
-        metrics_artifact(evaluation["rows"], evaluation["checkpoint_id"], evaluation["page"])
-        candidate = Candidate(evaluation["checkpoint_id"], uri, version.build_id, evaluation)
+        measured = evaluate_on_build(store, uri, version.build_id, gate)
+        metrics_artifact(measured["rows"], measured["checkpoint_id"], measured["page"])
+        candidate = Candidate(measured["checkpoint_id"], uri, version.build_id)
         decision = decide_and_promote(store, gate, candidate)
         gate_artifact([asdict(line) for line in decision.lines], decision.promoted, decision.reason)
     return {
@@ -82,9 +81,8 @@ def retrain(
         "checkpoint id": candidate.checkpoint_id,
         "decision": ("promoted: " if decision.promoted else "not promoted: ") + decision.reason,
         "gate": decision,
-        "page": evaluation["page"],
-        "contact sheet": evaluation["contact_sheet"],
-        "metrics": evaluation["rows"],
+        "page": measured["page"],
+        "metrics": measured["rows"],
     }
 
 
@@ -99,8 +97,8 @@ def train_candidate(store: Store, request: TrainRequest) -> str:
 
 
 def evaluate_on_build(store: Store, uri: str, build_id: str, gate: Gate) -> dict[str, Any]:
-    """Run the short suite on the held-out samples of the gate, or read an equal evaluation from the catalog."""
-    return metrics(str(local_copy(uri)), store.uri(), build_id, gate.limit, gate.seed)
+    """Evaluate a checkpoint on the held-out samples of the gate, or read an equal evaluation from the catalog."""
+    return evaluation(str(local_copy(uri)), store.uri(), build_id, gate.limit, gate.seed)
 
 
 def decide_and_promote(store: Store, gate: Gate, candidate: Candidate) -> Decision:
@@ -128,15 +126,14 @@ def decide_and_promote(store: Store, gate: Gate, candidate: Candidate) -> Decisi
 def compare_with_champion(store: Store, gate: Gate, candidate: Candidate, champion: dict[str, Any] | None) -> Decision:
     """The decision about a candidate. It is neither recorded nor carried out here."""
     comparison = (store, gate, candidate.build_id, candidate.checkpoint_id)
-    candidate_run = candidate.evaluation["run_id"]
     if champion is None:
-        return decide(*comparison, None, (candidate_run, None))
+        return decide(*comparison, None)
     identity = champion["checkpoint_id"]
     if identity == candidate.checkpoint_id:
         return Decision("", False, "this model is promoted already")
-    champion_run = evaluate_on_build(store, champion["uri"], candidate.build_id, gate)["run_id"]
+    evaluate_on_build(store, champion["uri"], candidate.build_id, gate)
     known = find_contamination(Catalog(store), candidate.build_id, [candidate.checkpoint_id, identity])
-    decision = decide(*comparison, identity, (candidate_run, champion_run), known)
+    decision = decide(*comparison, identity, known)
     if decision.promoted and (when := withdrawn(store, candidate.checkpoint_id)):
         return decision.rejected(f"it was rolled back on {when[:10]}; `codi2 rollback --to` promotes it again")
     return decision

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codi2_model.evaluation.evaluator import EvaluationResult, evaluate
+    from codi2_model.evaluation.bench.bench import EvaluationResult, evaluate
 
 __all__ = ["EvaluationResult", "evaluate"]
 
@@ -16,6 +16,6 @@ __all__ = ["EvaluationResult", "evaluate"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'codi2_model.evaluation' has no attribute {name!r}")
-    from codi2_model.evaluation import evaluator
+    from codi2_model.evaluation.bench import bench
 
-    return getattr(evaluator, name)
+    return getattr(bench, name)

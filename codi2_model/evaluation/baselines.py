@@ -28,14 +28,6 @@ def copy_input(prompt: Sequence[Mapping[str, Any]], modality: str) -> Any | None
     return media[-1] if media else None
 
 
-def nearest_prompts(queries: Sequence[str], train: Sequence[str]) -> list[int]:
-    """For each query text the index of the nearest train text by `prompt_similarity`.
-
-    Ties, and queries without common words, get the lowest index, so the result depends on the order of `train`.
-    """
-    return [int(row.argmax()) for row in prompt_similarity(queries, train)]
-
-
 def prompt_similarity(queries: Sequence[str], train: Sequence[str]) -> NDArray[np.float64]:
     """Cosine similarity (queries, train) of TF-IDF vectors of lower-case words.
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.registry import UsageError, now
-from codi2_model.evaluation.bench.measures import MEASURES, direction
+from codi2_model.evaluation.bench.measures import HEADLINE, MEASURES, SETS, direction
+from codi2_model.evaluation.bench.profiles import PROFILES, QUICK
+from codi2_model.evaluation.bench.recorded import recorded_runs
 from codi2_model.evaluation.contamination import NO_CONTAMINATION, Contamination
-from codi2_model.evaluation.metric_names import ANSWERED, CONCEPT, EDIT, RETRIEVAL_TASKS, SIMILARITY, STYLE, TOP1
 from codi2_model.evaluation.statistics import paired_gain
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 
 CHOSEN, GUARD = "chosen", "guard"
-KNOWN = (TOP1, CONCEPT, STYLE, EDIT, SIMILARITY, ANSWERED, "token_f1", "exact_match")
-GUARDS = (ANSWERED, CONCEPT, SIMILARITY, "token_f1")
-DEFAULT_METRICS = (TOP1, SIMILARITY, "token_f1")  # without a chosen metric, the first with scores decides
+KNOWN = tuple(name for name in MEASURES if name not in SETS)
+GUARDS = ("answered", "concept@1", "similarity", "token_f1")
 NO_GUARD = "none"
 MIN_DIFFERING = 6  # differing samples needed: a chance of 1 in 64 (below 2.5 %) that all favour one of two equal models
 
@@ -32,13 +32,13 @@ MIN_DIFFERING = 6  # differing samples needed: a chance of 1 in 64 (below 2.5 %)
 class Gate:
     """Options of the gate.
 
-    metrics, guards: a name (over all tasks) or task:name. Without metrics, the first of DEFAULT_METRICS with scores decides.
-    limit: held-out samples per task.
+    metrics, guards: a name (over all tasks) or task:name. Without metrics, the first of HEADLINE with scores decides.
+    limit: held-out samples per task that both models answer at least.
     """
 
     metrics: tuple[str, ...] = ()
     guards: tuple[str, ...] = GUARDS
-    limit: int = 24
+    limit: int = PROFILES[QUICK].limit
     seed: int = 0
     resamples: int = 2000
 
@@ -62,10 +62,6 @@ class Gate:
                     raise UsageError(
                         f"{option} {name}: the recipe has no task {task}; available: {', '.join(sorted(tasks))}"
                     )
-                measured = [measured for measured in RETRIEVAL_TASKS if measured in tasks and task in ("", measured)]
-                if metric == TOP1 and not measured:
-                    measurable = ", ".join(RETRIEVAL_TASKS)
-                    raise UsageError(f"{option} {name}: measured only on {measurable}; choose another {option}")
 
 
 @dataclass(frozen=True)
@@ -128,58 +124,62 @@ class Decision:
 def compare(
     store: Store,
     gate: Gate,
-    candidate_run: str,
-    champion_run: str,
+    build_id: str,
+    candidate: str,
+    champion: str,
     contamination: Contamination = NO_CONTAMINATION,
 ) -> tuple[Line, ...]:
-    """Compare two evaluations metric by metric, over the samples scored in both, without contaminated ones.
+    """Compare the recorded evaluations of two models metric by metric, over the samples scored in both.
 
-    Guarded metrics without pairs are skipped (such as audio metrics of a dataset without audio). Raises UsageError if a
-    chosen metric has no pairs.
+    Contaminated samples are left out. Guarded metrics without pairs are skipped (such as audio metrics of a dataset without
+    audio). Raises UsageError if a chosen metric has no pairs.
     """
     catalog = Catalog(store)
+    runs = [run.run_id for model in (candidate, champion) for run in recorded_runs(catalog, model, build_id, gate.seed)]
 
     def paired(name: str) -> list[tuple[float, float]]:
-        return pairs(catalog, name, candidate_run, champion_run, contamination.samples)
+        return pairs(catalog, name, runs, candidate, champion, contamination.samples)
 
-    chosen = gate.metrics or (next(filter(paired, DEFAULT_METRICS), TOP1),)
+    chosen = gate.metrics or (next(filter(paired, HEADLINE), HEADLINE[0]),)
     lines = []
-    for role, names in ((CHOSEN, chosen), (GUARD, gate.guards)):
+    for role, names in ((CHOSEN, chosen), (GUARD, [name for name in gate.guards if name not in chosen])):
         for name in names:
             scores = paired(name)
             if scores:
                 lines.append(compare_metric(role, name, scores, gate))
             elif role == CHOSEN:
-                raise UsageError(f"{name}: {missing_scores(catalog, candidate_run, champion_run)}")
+                raise UsageError(f"{name}: {missing_scores(catalog, runs)}")
     return tuple(lines)
 
 
 def pairs(
-    catalog: Catalog, name: str, candidate_run: str, champion_run: str, without: Collection[str] = ()
+    catalog: Catalog, name: str, runs: Sequence[str], candidate: str, champion: str, without: Collection[str] = ()
 ) -> list[tuple[float, float]]:
-    """(candidate score, champion score) of every sample; the mean if a sample has several scores."""
+    """(candidate score, champion score) of every sample; the mean over its modalities if a sample has several scores."""
     task, _, metric = name.rpartition(":")
-    query = """with means as (select run_id, task, sample_id, avg(value) as value from scores
-                              where metric = ? and (? = '' or task = ?) group by all)
+    query = """with means as (select checkpoint_id, task, sample_id, avg(value) as value from scores
+                              where list_contains(?, run_id) and split_part(metric, ':', -1) = ?
+                                    and (? = '' or task = ?) group by all)
                select sample_id, a.value as candidate, b.value as champion
                from means a join means b using (task, sample_id)
-               where a.run_id = ? and b.run_id = ? order by task, sample_id"""
-    rows = catalog.sql(query, [metric, task, task, candidate_run, champion_run]).to_pylist()
+               where a.checkpoint_id = ? and b.checkpoint_id = ? order by task, sample_id"""
+    rows = catalog.sql(query, [list(runs), metric, task, task, candidate, champion]).to_pylist()
     return [(row["candidate"], row["champion"]) for row in rows if row["sample_id"] not in without]
 
 
-def missing_scores(catalog: Catalog, *runs: str) -> str:
+def missing_scores(catalog: Catalog, runs: Sequence[str]) -> str:
     """Message for a metric without pairs: lists the metrics that have scores."""
-    rows = catalog.sql("select distinct metric from scores where run_id in (?, ?) order by metric", list(runs))
-    available = ", ".join(row["metric"] for row in rows.to_pylist())
+    query = (
+        "select distinct split_part(metric, ':', -1) as metric from scores where list_contains(?, run_id) order by 1"
+    )
+    available = ", ".join(row["metric"] for row in catalog.sql(query, [list(runs)]).to_pylist())
     return f"no sample has this metric for both models; available: {available or 'none'}"
 
 
 def compare_metric(role: str, name: str, scores: Sequence[tuple[float, float]], gate: Gate) -> Line:
     """Compare (candidate, champion) scores of one metric."""
     candidate, champion = [a for a, _ in scores], [b for _, b in scores]
-    metric = name.rpartition(":")[2]
-    sign = direction(metric) if metric in MEASURES else 1
+    sign = direction(name.rpartition(":")[2])
     gain = paired_gain([sign * a for a in candidate], [sign * b for b in champion], gate.seed, gate.resamples)
     differing = sum(a != b for a, b in scores)
     passed = gain.low > 0 and differing >= MIN_DIFFERING if role == CHOSEN else gain.high >= 0
@@ -193,18 +193,17 @@ def decide(
     build_id: str,
     candidate: str,
     champion: str | None,
-    runs: tuple[str, str | None],
     contamination: Contamination = NO_CONTAMINATION,
 ) -> Decision:
-    """Decide whether to promote a candidate. candidate, champion: checkpoint ids; runs: their evaluations.
+    """Decide whether to promote a candidate. candidate, champion: ids of checkpoints that were evaluated on the build.
 
-    Equal models, build and gate give the same id and decision. Without a champion the candidate is promoted.
+    Equal models, build and gate give the same id. Without a champion the candidate is promoted.
     """
     gate_id = "gate-" + digest([asdict(gate), build_id, candidate, champion])[:16]
-    if champion is None or runs[1] is None:
+    if champion is None:
         return Decision(gate_id, True, "the first model")
     try:
-        lines = compare(store, gate, runs[0], runs[1], contamination)
+        lines = compare(store, gate, build_id, candidate, champion, contamination)
     except UsageError as error:  # reported as a decision, so that the trained candidate is kept
         reason = f"cannot be compared with {champion}: {error}"
         return Decision(gate_id, False, reason, notes=contamination.notes())

@@ -1,8 +1,7 @@
-"""Statistics for small held-out sets: seeded bootstrap intervals, exact binomial test."""
+"""Statistics for small held-out sets: seeded bootstrap intervals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,21 +39,3 @@ def paired_gain(model: Sequence[float], baseline: Sequence[float], seed: int = 0
     if len(model) != len(baseline):
         raise ValueError(f"{len(model)} and {len(baseline)} scores: paired scores must have equal length")
     return bootstrap_mean(np.asarray(model, np.float64) - np.asarray(baseline, np.float64), seed, resamples)  # type: ignore[arg-type]
-
-
-def binomial_p(successes: int, n: int, chance: float) -> float:
-    """P(X >= successes) for X ~ Binomial(n, chance): one-sided exact test of a score against chance."""
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes out of {n}")
-    if not 0 <= chance <= 1:
-        raise ValueError(f"chance {chance} is not a probability")
-    if successes == 0:
-        return 1.0
-    if chance in (0.0, 1.0):
-        return chance
-    log_terms = [
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-        + k * math.log(chance) + (n - k) * math.log1p(-chance)
-        for k in range(successes, n + 1)
-    ]  # fmt: skip
-    return min(1.0, math.fsum(map(math.exp, log_terms)))

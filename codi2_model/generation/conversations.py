@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Content", "Event", "MediumBegun", "MediumDone", "Options", "Progress", "TextDelta",
-    "generate", "predict_features", "stream",
+    "generate", "stream",
 ]  # fmt: skip
 
 
@@ -100,33 +100,3 @@ def events(writer: Writer) -> Iterator[Event]:
                 yield from writer.decode_one(item)
             else:
                 yield item
-
-
-@torch.no_grad()
-def predict_features(
-    model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, conversations: Sequence[Messages]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Teacher-forced predictions and true features of the target media's slots.
-
-    Returns two lists with one tensor (slots of target media, D) per conversation, media in order of appearance.
-    """
-    was_training = model.training
-    model.eval()
-    batch = processor(conversations, training=True).to(model.device)
-    batch.pop("labels")
-    output = model(**batch)
-    model.train(was_training)
-    media: list[list[tuple[int, torch.Tensor, torch.Tensor]]] = [[] for _ in conversations]
-    assert output.predicted is not None and output.true is not None
-    for modality, predicted in output.predicted.items():
-        true = output.true[modality]
-        for number in torch.nonzero(batch[f"{modality}_target"]).flatten().tolist():
-            position = int(batch[f"{modality}_position"][number])
-            media[int(batch[f"{modality}_sample"][number])].append((position, predicted[number], true[number]))
-    empty = torch.zeros(0, model.config.feature_dim, device=model.device)
-    predictions, targets = [], []
-    for rows in media:
-        rows.sort(key=lambda row: row[0])
-        predictions.append(torch.cat([prediction for _, prediction, _ in rows]) if rows else empty)
-        targets.append(torch.cat([target for _, _, target in rows]) if rows else empty)
-    return predictions, targets

@@ -24,6 +24,7 @@ def run_demo(root: str, workers: int) -> None:
     from codi2_flows.cli.output.metrics import show_metrics
     from codi2_flows.cli.output.tables import show
     from codi2_flows.generate_batch import generate_batch
+    from codi2_model.evaluation.report.figures import main_rows
 
     summary = retrain(RECIPE, CONFIG, root, workers)
     store = Store(root)
@@ -36,7 +37,7 @@ def run_demo(root: str, workers: int) -> None:
     print("\nDataset")
     show(samples.to_pylist(), samples.column_names)
     print("\nHeld-out metrics with baselines")
-    show_metrics(summary["metrics"])
+    show_metrics(main_rows(summary["metrics"]))
     print("\nReply of the server to a request with an image")
     print(f"  {reply}")
     folder = Path(summary["checkpoint"]).parent
@@ -45,7 +46,6 @@ def run_demo(root: str, workers: int) -> None:
         "loss curves": folder / "loss.png",
         "contact sheets of the dataset": store.uri(f"builds/{summary['build']}/sheets"),
         "evaluation page": summary["page"],
-        "evaluation contact sheet": summary["contact sheet"],
         "generations": generations,
     }.items():
         print(f"  {name:<30} {path}")

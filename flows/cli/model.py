@@ -68,15 +68,20 @@ def evaluate(
     limit: Annotated[
         Limit,
         Parameter(
-            help="Test samples of each task. Default: 24 in the suite short, 100 in open, all in published suites."
+            help="Test samples of each task. Default: 24 in the suite quick, 100 in open, all in published suites."
         ),
     ] = None,
     seed: Annotated[int, Parameter(help="Seed of the generations.")] = 0,
     suite: Annotated[
         str,
-        Parameter(help="short, open (all tasks), or a published suite: dreambench, cobsat, coco30k, audiocaps, audit."),
-    ] = "short",
-    task: Annotated[list[str] | None, Parameter(help="Task of the suite open; repeatable. Default: all tasks.")] = None,
+        Parameter(
+            help="quick; open (also prompts with fewer, no and foreign demonstrations); or a published suite: dreambench, "
+            "cobsat, coco30k, audiocaps, audit."
+        ),
+    ] = "quick",
+    task: Annotated[
+        list[str] | None, Parameter(help="Task of the suites quick and open; repeatable. Default: all tasks.")
+    ] = None,
     data: Annotated[str | None, Parameter(help="Folder with the data of a published suite.")] = None,
     weights: Annotated[str | None, Parameter(help="Folder with the judges of a published suite.")] = None,
     report: Annotated[
@@ -123,15 +128,15 @@ def retrain(
         Parameter(
             negative="",
             help="Metric (`name` or `task:name`) that the candidate must improve; repeatable. Default: the first of "
-            "feature_top1, target_similarity and token_f1 that the samples have.",
+            "edit@1, concept@1, names_truth, token_f1, lsd and motion_agreement that the samples have.",
         ),
     ] = None,
     guard: Annotated[
         list[str] | None,
         Parameter(
             negative="",
-            help="Metric that must not get worse; repeatable; `none` for no guard. Default: answered, concept_top1, "
-            "target_similarity and token_f1.",
+            help="Metric that must not get worse; repeatable; `none` for no guard. Default: answered, concept@1, "
+            "similarity and token_f1.",
         ),
     ] = None,
     gate_samples: Annotated[
@@ -149,11 +154,12 @@ def retrain(
     check_retrain(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
     start_early()
     from codi2_flows.retrain import retrain as flow
+    from codi2_model.evaluation.report.figures import main_rows
 
     summary = flow(
         recipe, config, root, workers, limit, start=start, metric=metric, guard=guard, gate_samples=gate_samples
     )
-    show_metrics(summary.pop("metrics"))
+    show_metrics(main_rows(summary.pop("metrics")))
     columns, cells = summary.pop("gate").table()
     if cells:
         show([dict(zip(columns, row, strict=True)) for row in cells], columns)

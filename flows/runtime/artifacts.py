@@ -82,9 +82,11 @@ def preview_artifact(root: str, build_id: str) -> None:
 @artifact
 def metrics_artifact(rows: Sequence[dict[str, Any]], checkpoint_id: str, page: str | None = None) -> None:
     """Metrics of an evaluation with their baselines."""
-    create_table_artifact(
-        metrics_by_baseline(rows), key="figures", description=f"Metrics of {checkpoint_id}; page: {page}"
-    )
+    from codi2_model.evaluation.report.figures import beside_baselines
+
+    columns, cells = beside_baselines(rows)
+    table = [dict(zip(columns, row, strict=True)) for row in cells]
+    create_table_artifact(table, key="figures", description=f"Metrics of {checkpoint_id}; page: {page}")
 
 
 @artifact
@@ -103,20 +105,6 @@ def funnel(catalog: Catalog, build_id: str) -> list[dict[str, Any]]:
     rows = catalog.sql(query, build=build_id).to_pylist()
     order = {stage: place for place, stage in enumerate(STAGES)}
     return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["op"]))
-
-
-def metrics_by_baseline(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each task and metric: the value of the model with its interval, then one column for each baseline."""
-    names = sorted({row["baseline"] for row in rows if row["baseline"]})
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows:
-        empty = {"task": row["task"], "metric": row["metric"], "n": None, "model": None, "95 %": None}
-        line = lines.setdefault((row["task"], row["metric"]), empty | dict.fromkeys(names))
-        line[row["baseline"] or "model"] = rounded(row["value"])
-        if not row["baseline"]:
-            interval = None if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-            line |= {"n": row["n"], "95 %": interval}
-    return [lines[key] for key in sorted(lines)]
 
 
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:

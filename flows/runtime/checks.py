@@ -9,14 +9,13 @@ from codi2_datasets.pretrained.packages import JUDGES, require
 from codi2_datasets.recipe import load_recipe
 from codi2_datasets.recipe_schema import Recipe
 from codi2_model.checkpoints.registry import UsageError, promoted
+from codi2_model.evaluation.bench.profiles import PROFILES
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.packages import packages_of
 from codi2_model.training.pipeline_stage import check_tasks, resolve_start
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
-
-SUITES = ("short", "open")
 
 
 def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
@@ -31,12 +30,12 @@ def check_evaluation(
     root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
 ) -> None:
     """Check the options of an evaluation. Raises EvaluationUsageError."""
-    if suite not in SUITES and suite not in published_suites():
+    if suite not in PROFILES and suite not in published_suites():
         raise EvaluationUsageError(
-            f"--suite {suite}: no such suite; known: {', '.join((*SUITES, *published_suites()))}"
+            f"--suite {suite}: no such suite; known: {', '.join((*PROFILES, *published_suites()))}"
         )
-    require(f"suite {suite}", JUDGES if suite in SUITES else ())
-    if suite not in SUITES:
+    require(f"suite {suite}", JUDGES if suite in PROFILES else ())
+    if suite not in PROFILES:
         folders = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
         if missing := [
             f"{option} (a folder with {content})" for option, (content, folder) in folders.items() if folder is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.checkpoints.export import packages_text, ship
 from codi2_model.encoders.text_states import piece_indices, split_pieces, text_tokenizer
-from codi2_model.generation.conversations import generate, predict_features
+from codi2_model.generation.conversations import generate
 from codi2_model.generation.decode_loop import Options, Writer
 from codi2_model.generation.session import Session
 from codi2_model.modules.conversation_layout import reference_indices
@@ -107,7 +107,9 @@ def test_slots_are_predicted_from_the_queries_and_do_not_see_the_true_features(
 def test_generation_predicts_what_training_compares(
     model: CoDi2ForConditionalGeneration, processor: CoDi2Processor, talk: list[dict[str, Any]]
 ) -> None:
-    guesses, _ = predict_features(model, processor, [talk[:2]])
+    batch = processor([talk[:2]], training=True)
+    with torch.no_grad():
+        [guesses] = model(**batch).predicted["image"][batch["image_target"]]
     writer = Writer(model, processor, [talk[:1]], Options(modalities=("image",), force=("image",)), [0])
     with torch.no_grad():
         for _ in writer.write():
@@ -115,7 +117,7 @@ def test_generation_predicts_what_training_compares(
     [medium] = writer.replies[0].media()
     generated = torch.stack(medium.features)
     torch.testing.assert_close(
-        generated / generated.norm(), guesses[0] / guesses[0].norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
+        generated / generated.norm(), guesses / guesses.norm(dim=-1, keepdim=True) / 3**0.5, atol=1e-4, rtol=0
     )
     assert len(medium.states) == 3
     layout = processor.layout(talk[:2])

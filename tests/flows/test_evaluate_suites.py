@@ -83,7 +83,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
     root: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Exception, match="run `codi2 evaluate --suite open` first"):
+    with pytest.raises(Exception, match="run `codi2 evaluate` first"):
         evaluate(checkpoint, root=str(root), report=str(tmp_path / "early"))
     ran = codi2("evaluate", checkpoint, "--root", str(root), "--suite", "open", "--limit", "4")
     assert ran.returncode == 0, ran.stderr
@@ -101,7 +101,7 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
     [
         (
             ["--suite", "nope"],
-            "--suite nope: no such suite; known: short, open, audiocaps, audit, cobsat, coco30k, dreambench",
+            "--suite nope: no such suite; known: quick, open, audiocaps, audit, cobsat, coco30k, dreambench",
         ),
         (
             ["--suite", "dreambench"],

@@ -1,1 +1,1 @@
-"""Benchmark suite `open` (`codi2 evaluate --suite open`): every task of a build against its exact ground truth."""
+"""The benchmark (`codi2 evaluate`, the promotion gate): every task of a build against its exact ground truth."""

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from codi2_model.evaluation.bench.candidate_media import CandidateMedium, assets_of_concepts
 from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
-from codi2_model.evaluation.candidates import CandidateMedium, assets_of_concepts
 from codi2_model.evaluation.data import SampleRow, by_hash
 from codi2_storage.catalog.catalog import Catalog
 

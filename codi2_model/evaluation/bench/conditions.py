@@ -27,9 +27,12 @@ def ladder_rows(
 
 
 def prompt_requests(
-    samples: Sequence[LoadedSample], ladder: Sequence[LoadedSample], top: int, seed: int
+    samples: Sequence[LoadedSample], ladder: Sequence[LoadedSample], top: int, seed: int, demonstrations: bool = True
 ) -> dict[str, tuple[PromptRequest, list[tuple[str, Condition]]]]:
-    """prompt key -> (prompt, its (sample id, condition) pairs). Each prompt is answered once."""
+    """prompt key -> (prompt, its (sample id, condition) pairs). Each prompt is answered once.
+
+    demonstrations: also without and with foreign demonstrations.
+    """
     requests: dict[str, tuple[PromptRequest, list[tuple[str, Condition]]]] = {}
 
     def add(sample: LoadedSample, kind: str, prompt: Sequence[Mapping[str, Any]], condition: Condition) -> None:
@@ -42,7 +45,7 @@ def prompt_requests(
     for sample in samples:
         number = count(sample.prompt)
         add(sample, str(number), sample.prompt, MODEL)
-        if number:
+        if number and demonstrations:
             add(sample, "0", cut(sample.prompt, 0), (REMOVED, ""))
             other = partner(sample, samples, seed)
             if other is not None:

@@ -43,16 +43,19 @@ class Embedder:
         """Cached embeddings (N, D) of named media."""
         return np.stack([self._rows[(modality, name)] for name in names])
 
-    def embed(self, modality: str, media: Sequence[Any]) -> Embeddings:
-        """Embeddings (N, D) of media; equal objects are embedded once."""
-        order = list({id(medium): medium for medium in media}.values())
+    def embed(self, modality: str, media: Sequence[Any], cached: Mapping[int, str] | None = None) -> Embeddings:
+        """Embeddings (N, D) of media; equal objects are embedded once.
+
+        cached: id() of an object -> its name in the cache, for objects that are candidates too.
+        """
+        known = {id(m): cached[id(m)] for m in media if id(m) in cached} if cached else {}
+        order = list({id(medium): medium for medium in media if id(medium) not in known}.values())
         judge, embeddings = self.judge(modality), []
         with progress(f"judge {modality}", len(order), "media") as advance:
             for start in range(0, len(order), SLICE):
                 piece = order[start : start + SLICE]
                 embeddings.append(judge.embed(piece))
                 advance(len(piece))
-        if not embeddings:
-            return judge.embed([])
-        position = {id(medium): n for n, medium in enumerate(order)}
-        return np.concatenate(embeddings)[[position[id(medium)] for medium in media]]
+        by_id = {key: self._rows[(modality, name)] for key, name in known.items()}
+        by_id |= dict(zip(map(id, order), np.concatenate(embeddings) if embeddings else (), strict=True))
+        return np.stack([by_id[id(medium)] for medium in media]) if media else judge.embed([])

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from codi2_model.evaluation.bench.rows import SUITE
 from codi2_model.evaluation.data import EvaluationError, Leak, leaks
 from codi2_storage.catalog.catalog import Catalog
 
@@ -39,7 +38,7 @@ def check(catalog: Catalog, build: str, tasks: Sequence[str], allow: bool = Fals
         total, leaked = sum(leak.targets for leak in task_leaks), sum(leak.leaked for leak in task_leaks)
         print(f"leak check: {measure} {leaked} of {total:,} in {len(task_leaks)} tasks of {build}", file=sys.stderr)
         leaking += [f"{leak.task} {leak.leaked} of {leak.targets}" for leak in task_leaks if leak.leaked]
-        common = {"suite": SUITE, "split": "test", "metric": measure, "baseline": None, "low": None, "high": None}
+        common = {"split": "test", "metric": measure, "baseline": None, "low": None, "high": None}
         rows += [{**common, "task": leak.task, "value": float(leak.leaked), "n": leak.targets} for leak in task_leaks]
     if leaking and not allow:
         raise EvaluationError(

@@ -43,6 +43,20 @@ MEASURES: dict[str, Measure] = {
     "test_targets_in_train": Measure(DOWN, "distinct target media of the test split that occur in train samples"),
     "test_targets_like_train": Measure(DOWN, "as test_targets_in_train, by near-duplicates"),
 }  # fmt: skip
+SETS = (
+    "frechet",
+    "frechet_shrinkage",
+    "test_targets_in_train",
+    "test_targets_like_train",
+)  # measures without a score per sample
+HEADLINE = (
+    "edit@1",
+    "concept@1",
+    "names_truth",
+    "token_f1",
+    "lsd",
+    "motion_agreement",
+)  # a task's main measure: the first of these that it has
 CHOICES = ("concept@1", "style@1", "edit@1", "edit@1_signal", "text_concept@1")  # questions with candidates
 GAIN = ".gain"  # suffix of the paired difference to a baseline; above 0 if the model is better
 _DECORATION = re.compile(r"^(?:(?:image|audio|video|text):)?(.+?)(?:\[demos=\d+\])?$")

@@ -1,4 +1,4 @@
-"""Rows of the table `metrics` from scores: means with intervals and paired gains, also by kind of hold-out."""
+"""Rows of the tables `metrics` (means with intervals and paired gains, also by kind of hold-out) and `scores` (the model's)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from codi2_model.evaluation.bench.measures import GAIN, direction
 from codi2_model.evaluation.bench.scoring import MODEL, Tally, is_choice
 from codi2_model.evaluation.statistics import Estimate, bootstrap_mean, paired_gain
 
-SUITE = "open"
 RESAMPLES = 1000
 NONE = "[demos=0]"  # suffix of the measures without demonstrations
 
 
-def rows_of(task: str, tally: Tally, holdouts: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
+def rows_of(tally: Tally, holdouts: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
     """Ordered rows of a task.
 
     holdouts: question key -> kind of hold-out ('concept', 'combination'). If a task has several kinds, each also has its own
@@ -28,14 +27,24 @@ def rows_of(task: str, tally: Tally, holdouts: Mapping[str, str], seed: int) -> 
         splits |= {f"test/{kind}": {key for key, value in holdouts.items() if value == kind} for kind in kinds}
     rows = []
     for split, keys in splits.items():
-        rows += _split_rows(task, split, keys, tally, seed)
-    rows += _ladder_gains(task, tally, seed)
+        rows += _split_rows(split, keys, tally, seed)
+    rows += _ladder_gains(tally, seed)
     for (metric, (baseline, _)), (value, n) in tally.sets.items():
-        rows.append(_row(task, "test", metric, baseline, Estimate(value, 0.0, 0.0, n), interval=False))
+        rows.append(_row("test", metric, baseline, Estimate(value, 0.0, 0.0, n), interval=False))
     return sorted(rows, key=lambda row: (row["split"], row["metric"], row["baseline"] or ""))
 
 
-def _split_rows(task: str, split: str, keys: set[str], tally: Tally, seed: int) -> list[dict[str, Any]]:
+def scores_of(tally: Tally) -> list[dict[str, Any]]:
+    """Scores of the model; the mean of a measure's scores is its row of `metrics` in the split 'test'."""
+    return [
+        {"metric": metric, "sample_id": key.partition(":")[0], "value": score}
+        for (metric, condition), scores in tally.single.items()
+        if condition == MODEL
+        for key, score in scores.items()
+    ]
+
+
+def _split_rows(split: str, keys: set[str], tally: Tally, seed: int) -> list[dict[str, Any]]:
     rows = []
     for (metric, condition), scores in tally.single.items():
         baseline, suffix = condition
@@ -44,7 +53,7 @@ def _split_rows(task: str, split: str, keys: set[str], tally: Tally, seed: int) 
             continue
         exact = baseline == CHANCE and is_choice(metric)
         estimate = bootstrap_mean(list(chosen.values()), seed, RESAMPLES)
-        rows.append(_row(task, split, metric, baseline, estimate, interval=not exact))
+        rows.append(_row(split, metric, baseline, estimate, interval=not exact))
         own = tally.single.get((metric, MODEL), {})
         common = [key for key in chosen if key in own]
         if baseline is not None and common:
@@ -52,11 +61,11 @@ def _split_rows(task: str, split: str, keys: set[str], tally: Tally, seed: int) 
             gain = paired_gain(
                 [sign * own[key] for key in common], [sign * chosen[key] for key in common], seed, RESAMPLES
             )
-            rows.append(_row(task, split, metric + GAIN, baseline, gain))
+            rows.append(_row(split, metric + GAIN, baseline, gain))
     return rows
 
 
-def _ladder_gains(task: str, tally: Tally, seed: int) -> list[dict[str, Any]]:
+def _ladder_gains(tally: Tally, seed: int) -> list[dict[str, Any]]:
     """Paired gains of each number of demonstrations over none: METRIC[demos=4].gain with the baseline `demos_removed`."""
     rows = []
     for (metric, condition), scores in tally.single.items():
@@ -66,15 +75,11 @@ def _ladder_gains(task: str, tally: Tally, seed: int) -> list[dict[str, Any]]:
             continue
         sign = direction(metric)
         pairs = [sign * scores[key] for key in scores], [sign * none[key] for key in scores]
-        rows.append(
-            _row(task, "test", metric + GAIN, "demos_removed", paired_gain(*pairs, seed=seed, resamples=RESAMPLES))
-        )
+        rows.append(_row("test", metric + GAIN, "demos_removed", paired_gain(*pairs, seed=seed, resamples=RESAMPLES)))
     return rows
 
 
-def _row(
-    task: str, split: str, metric: str, baseline: str | None, estimate: Estimate, interval: bool = True
-) -> dict[str, Any]:
-    row = {"suite": SUITE, "task": task, "split": split, "metric": metric, "baseline": baseline, "n": estimate.n}
+def _row(split: str, metric: str, baseline: str | None, estimate: Estimate, interval: bool = True) -> dict[str, Any]:
+    row = {"split": split, "metric": metric, "baseline": baseline, "n": estimate.n}
     low, high = (estimate.low, estimate.high) if interval else (None, None)
     return {**row, "value": estimate.value, "low": low, "high": high}

@@ -13,11 +13,11 @@ from codi2_model.evaluation.baselines import CHANCE
 from codi2_model.evaluation.bench.candidate_sets import Choices
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.exact import EXACT, unanswered
-from codi2_model.evaluation.bench.measures import CHOICES
+from codi2_model.evaluation.bench.measures import CHOICES, bare
 from codi2_model.evaluation.bench.questions import Question, placeholder
+from codi2_model.evaluation.judges import Embeddings
 from codi2_model.evaluation.metrics.frechet import frechet
 from codi2_model.evaluation.metrics.spectra import kl_divergence, softmax
-from codi2_model.evaluation.scoring import nearest_is_first
 
 TEMPERATURE = 0.1  # of the judge's distribution over candidates; their cosines differ by about 0.5
 Condition = tuple[str | None, str]  # (baseline, None for the model; suffix of the measure's name)
@@ -51,20 +51,22 @@ def score(
         by_kind[question.modality].append(question)
     for modality, group in by_kind.items():
         name = f"{modality}:" if prefix else ""
-        _embed_candidates(group, choices, values, embedder)
+        cached = _embed_candidates(group, choices, values, embedder)
         for condition, condition_answers in answers.items():
             answered = [question for question in group if question.key in condition_answers]
-            _score_condition(answered, condition_answers, condition, name, choices, values, embedder, tally)
+            _score_condition(answered, condition_answers, condition, name, choices, values, embedder, cached, tally)
     return tally
 
 
 def _embed_candidates(
     questions: Sequence[Question], choices: Choices, values: Mapping[str, Any], embedder: Embedder
-) -> None:
-    """Embed all truths and candidates of one modality."""
+) -> dict[int, str]:
+    """Embed all truths and candidates of one modality. Returns id() of each -> its name in the cache."""
     modality = questions[0].modality
     listed = {i: values[i] for q in questions for ids in choices.lists[q.key].values() for i in ids}
-    embedder.add(modality, {_truth_name(q): q.truth for q in questions} | listed)
+    media = {_truth_name(q): q.truth for q in questions} | listed
+    embedder.add(modality, media)
+    return {id(medium): name for name, medium in media.items()} | {id(q.truth): _truth_name(q) for q in questions}
 
 
 def _truth_name(question: Question) -> str:
@@ -79,6 +81,7 @@ def _score_condition(
     choices: Choices,
     values: Mapping[str, Any],
     embedder: Embedder,
+    cached: Mapping[int, str],
     tally: Tally,
 ) -> None:
     if not questions:
@@ -90,7 +93,7 @@ def _score_condition(
 
     present = [answers[q.key] is not None and (modality != "text" or bool(answers[q.key].strip())) for q in questions]
     media = [answers[q.key] if is_present else placeholder(q) for q, is_present in zip(questions, present, strict=True)]
-    rows = embedder.embed(modality, media)
+    rows = embedder.embed(modality, media, cached)
     for question, answer, row, is_present in zip(questions, media, rows, present, strict=True):
         truth = embedder.rows(modality, [_truth_name(question)])[0]
         add("soft_match" if modality == "text" else "similarity", question, float(row @ truth) if is_present else 0.0)
@@ -135,8 +138,12 @@ def _score_frames(
         add("frame_similarity", question, float(value) if is_present else 0.0)
 
 
+def nearest_is_first(answer: Embeddings, choices: Embeddings) -> bool:
+    """Whether the first choice is strictly nearest by cosine; a tie is wrong. Embeddings (D,) and (K, D) of unit length."""
+    similarity = choices @ answer
+    return bool(len(similarity) > 1 and similarity[0] > similarity[1:].max() + 1e-6)
+
+
 def is_choice(metric: str) -> bool:
     """Whether a measure is a choice among candidates, with an exact chance level."""
-    from codi2_model.evaluation.bench.measures import bare
-
     return bare(metric) in CHOICES

@@ -1,19 +1,47 @@
-"""Figures as Markdown tables: one per task with the model next to its baselines, and one by number of demonstrations."""
+"""Figures as tables: the model next to its baselines, also as Markdown, and by number of demonstrations."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codi2_model.evaluation.bench.conditions import LEVELS, REMOVED, SHUFFLED
-from codi2_model.evaluation.bench.measures import GAIN, MEASURES, bare
+from codi2_model.evaluation.bench.measures import GAIN, HEADLINE, MEASURES, bare
 
 BASELINES = ("chance", "copy_input", "nearest_train", REMOVED, SHUFFLED)
 Rows = Sequence[Mapping[str, Any]]
 MIN_PAIRS = 10
 _LEVEL = re.compile(r"\[demos=(\d+)\]$")
 _ORDER = {name: position for position, name in enumerate(MEASURES)}
+
+
+def main_rows(rows: Rows) -> list[dict[str, Any]]:
+    """Rows of the main measure of each task, the first of HEADLINE that it has, with those of its baselines."""
+    by_task: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["split"] == "test" and row["metric"].rpartition(":")[2] in HEADLINE:
+            by_task[row["task"]].append(dict(row))
+    chosen = []
+    for _, of_task in sorted(by_task.items()):
+        own = {row["metric"] for row in of_task if row["baseline"] is None}
+        metric = min(own, key=lambda name: (HEADLINE.index(bare(name)), name))
+        chosen += [row for row in of_task if row["metric"] == metric]
+    return chosen
+
+
+def beside_baselines(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells of a table with a line per (task, metric), the model next to its baselines."""
+    names = sorted({row["baseline"] for row in rows if row["baseline"]})
+    lines: dict[tuple[str, str], dict[str | None, Mapping[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        lines[(row["task"], row["metric"])][row["baseline"]] = row
+    cells = [
+        [task, metric, str(next(iter(by.values()))["n"]), cell(by.get(None)), *(cell(by.get(name)) for name in names)]
+        for (task, metric), by in sorted(lines.items())
+    ]
+    return ["task", "metric", "n", "model (95 %)", *names], cells
 
 
 def task_table(rows: Rows, split: str = "test") -> list[str]:

@@ -103,7 +103,9 @@ def write_generations(
     write_whole(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
     page = folder / "index.html"
     tasks = sorted({item.task for item in items})
-    write_whole(page, render_page(title=title, items=page_items, tasks=tasks, tables=list(tables)).encode())
+    write_whole(
+        page, render_page("generations.html", title=title, items=page_items, tasks=tasks, tables=list(tables)).encode()
+    )
     return Written(page, sheet, media)
 
 
@@ -128,9 +130,9 @@ def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
     return [item for _, _, item in sorted(chosen, key=lambda entry: (entry[2].task, entry[1]))]
 
 
-def render_page(**values: Any) -> str:
-    """Render the page, with all values escaped."""
-    template = resources.files("codi2_model.evaluation").joinpath("generations.html").read_text("utf-8")
+def render_page(name: str, **values: Any) -> str:
+    """Render a template beside this package, with all values escaped."""
+    template = resources.files("codi2_model.evaluation").joinpath(name).read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(**values)
 

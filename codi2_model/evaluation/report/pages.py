@@ -1,4 +1,4 @@
-"""Files of a benchmark task: HTML page, sheet of samples picked by seed, sheet of the worst failures."""
+"""Files of an evaluation: page, sheet of samples picked by seed and sheet of the worst failures of a task; overview."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from codi2_model.evaluation.bench.measures import bare
+from codi2_model.evaluation.bench.recorded import Run
 from codi2_model.evaluation.bench.scoring import MODEL, Tally
 from codi2_model.evaluation.data import LoadedSample
 from codi2_model.evaluation.report.contact_sheet import contact_sheet
-from codi2_model.evaluation.report.outputs import GenerationItem, encode_medium, write_generations
-from codi2_model.evaluation.scoring import summary
+from codi2_model.evaluation.report.figures import beside_baselines, main_rows
+from codi2_model.evaluation.report.outputs import GenerationItem, encode_medium, render_page, write_generations
 from codi2_storage.locations.files import write_whole
+from codi2_storage.store import Store
 
 SHOWN, WORST = 12, 12  # numbers of samples on the sheets
 NOTE_METRICS = ("concept@1", "style@1", "edit@1", "similarity", "lsd", "motion_agreement", "token_f1", "soft_match")
@@ -46,7 +48,7 @@ def write_task(
     ids = list(items)
     worst = sorted(ids, key=lambda i: (likeness(own.get(i, {})), i))[:WORST]
     sampled = ids[:SHOWN]
-    columns, cells = summary([row for row in rows if row["split"] == "test"])
+    columns, cells = beside_baselines([row for row in rows if row["split"] == "test"])
     table = {"title": "Held-out scores (95 % intervals)", "columns": columns, "rows": cells}
     on_page = [items[i] for i in dict.fromkeys([*sampled, *worst])]
     write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
@@ -54,6 +56,16 @@ def write_task(
         write_whole(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
     data = {"seed": seed, "shown": sampled, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
     write_whole(folder / "scores.json", json.dumps(data, indent=1, sort_keys=True).encode())
+
+
+def put_overview(store: Store, checkpoint_id: str, runs: Sequence[Run]) -> str:
+    """Write a page with the main measure and the sheet of every task, beside the page of the first. Returns its URI."""
+    columns, cells = beside_baselines(main_rows([row for run in runs for row in run.rows]))
+    title = f"Evaluation of {checkpoint_id}"
+    page = render_page("overview.html", title=title, columns=columns, rows=cells, runs=runs)
+    name = f"evaluations/{runs[0].run_id}/overview.html"
+    store.write_bytes(name, page.encode())
+    return store.uri(name)
 
 
 def own_scores(tally: Tally) -> dict[str, dict[str, float]]:

@@ -11,24 +11,22 @@ Equal catalogs give equal bytes.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from codi2_datasets.media.image import decode_image
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.checkpoints.registry import checkpoint_folder
-from codi2_model.evaluation.bench.rows import SUITE
+from codi2_model.evaluation.baselines import CHANCE, COPY_INPUT, NEAREST_TRAIN
+from codi2_model.evaluation.bench.recorded import Run, recorded_runs
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.report.card import card_lines
 from codi2_model.evaluation.report.figures import (
     cell,
     ladder_table,
     legend,
+    main_rows,
     number,
     published_table,
     row_line,
@@ -39,38 +37,20 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
-MAIN = (
-    "edit@1",
-    "concept@1",
-    "names_truth",
-    "token_f1",
-    "lsd",
-    "motion_agreement",
-)  # main figure of a task: the first of these that it has
 SHEETS = {"sheets": "contact_sheet.png", "worst": "worst.png"}
 
 
-@dataclass(frozen=True)
-class Run:
-    """A recorded run of a task."""
-
-    task: str
-    run_id: str
-    config: Mapping[str, Any]
-    rows: list[dict[str, Any]]
-
-
 def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, build: str | None = None) -> Path:
-    """Write the report. Returns the path of the model card. Raises EvaluationError without recorded runs of the suite `open`."""
+    """Write the report. Returns the path of the model card. Raises EvaluationError without recorded evaluations."""
     store = root if isinstance(root, Store) else Store(root)
     folder = checkpoint_folder(checkpoint)
     checkpoint_id = weights_digest(folder)[:16]
     catalog = Catalog(store)
     build_id = catalog.named(build) or ""
-    runs = bench_runs(catalog, checkpoint_id, build_id)
+    runs = recorded_runs(catalog, checkpoint_id, build_id)
     if not runs:
         raise EvaluationError(
-            f"the catalog has no figures of {checkpoint_id} on {build_id}; run `codi2 evaluate --suite open` first"
+            f"the catalog has no figures of {checkpoint_id} on {build_id}; run `codi2 evaluate` first"
         )
     target = Path(out)
     for name, file in SHEETS.items():
@@ -90,48 +70,15 @@ def write_report(checkpoint: str | Path, root: str | Store, out: str | Path, bui
     return card
 
 
-def bench_runs(catalog: Catalog, checkpoint_id: str, build_id: str) -> list[Run]:
-    """The run with the most samples of each task, then the lowest seed and id; ordered by task."""
-    rows = catalog.sql(
-        "select run_id, config from runs where kind = 'evaluation' and build_id = ? order by run_id", [build_id]
-    ).to_pylist()
-    best: dict[str, tuple[Any, str, dict[str, Any]]] = {}
-    for row in rows:
-        config = json.loads(row["config"] or "{}")
-        if config.get("suite") == SUITE and config.get("checkpoint") == checkpoint_id:
-            rank = (-config["limit"], config["seed"], row["run_id"])
-            best[config["task"]] = min(
-                best.get(config["task"], (rank, row["run_id"], config)),
-                (rank, row["run_id"], config),
-                key=lambda entry: entry[0],
-            )
-    runs = []
-    for task, (_, run_id, config) in sorted(best.items()):
-        rows = catalog.sql("select * from metrics where run_id = ?", [run_id]).to_pylist()
-        runs.append(Run(task, run_id, config, rows))
-    return runs
-
-
 def headline(runs: list[Run]) -> list[str]:
     """Table with the main measure of each task next to the baselines."""
-    names = ("chance", "copy_input", "nearest_train")
+    names = (CHANCE, COPY_INPUT, NEAREST_TRAIN)
     lines = table_head(["task", "measure", "n", "model (95 %)", *names])
     for run in runs:
-        by_metric = {(row["metric"], row["baseline"]): row for row in run.rows if row["split"] == "test"}
-        prefixed = [
-            metric
-            for name in MAIN
-            for metric, baseline in sorted(by_metric, key=str)
-            if baseline is None and metric.split(":")[-1] == name
-        ]
-        if prefixed:
-            metric = prefixed[0]
-            own = by_metric[(metric, None)]
-            lines.append(
-                row_line(
-                    [run.task, metric, str(own["n"]), cell(own), *(number(by_metric.get((metric, n))) for n in names)]
-                )
-            )
+        by = {row["baseline"]: row for row in main_rows(run.rows)}
+        if own := by.get(None):
+            cells = [run.task, own["metric"], str(own["n"]), cell(own), *(number(by.get(name)) for name in names)]
+            lines.append(row_line(cells))
     return lines
 
 

@@ -20,8 +20,9 @@ from codi2_model.evaluation.answering import (
     modalities_of,
     resolve_settings,
 )
+from codi2_model.evaluation.bench.profiles import PROFILES
+from codi2_model.evaluation.report.figures import beside_baselines
 from codi2_model.evaluation.report.outputs import GenerationItem, put_generations
-from codi2_model.evaluation.scoring import summary
 from codi2_model.evaluation.statistics import bootstrap_mean
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, suites
 from codi2_model.evaluation.suites.networks import Networks
@@ -93,7 +94,7 @@ def resolve_suite(
 ) -> tuple[Suite, str | Path, str | Path]:
     """The suite and its folders. Raises SuiteError for an unknown suite, or missing options."""
     if name not in suites():
-        raise SuiteError(f"no suite {name!r}; available: short, open, {', '.join(suites())}")
+        raise SuiteError(f"no suite {name!r}; available: {', '.join((*PROFILES, *suites()))}")
     suite = suites()[name]
     if data is None or weights is None:
         raise SuiteError(f"suite {name} needs --data (its files) and --weights (its judges: {', '.join(suite.judges)})")
@@ -158,6 +159,6 @@ def write_page(
         output = [] if value is None else [{"type": suite.modality, "value": value}]
         note = spool.reason(request.key)
         items.append(GenerationItem(request.key, request.task, request.prompt, output, request.truth, note))
-    columns, cells = summary(rows)
+    columns, cells = beside_baselines(rows)
     table = {"title": f"{suite.name} ({suite.source})", "columns": columns, "rows": cells}
     return put_generations(store, f"evaluations/{run_id}", items, suite.name, [table])

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from codi2_model.config import MODALITIES
-from codi2_model.evaluation.retrieval import rank_first
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.data.feature_cache import FeatureCache
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.data.sources import Conversations
 from codi2_model.training.loop import Runtime, Stage, move
+from codi2_model.training.metrics.retrieval import rank_first
 
 EVAL_BATCH = 32
 

@@ -52,12 +52,17 @@ def deaf_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("evaluation") / "deaf", modalities=["image"])
 
 
-def write_checkpoint(folder: Path, **options: Any) -> Path:
+@pytest.fixture(scope="session")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("evaluation") / "other", seed=1)
+
+
+def write_checkpoint(folder: Path, seed: int = 0, **options: Any) -> Path:
     import torch
 
     from codi2_model import CoDi2Config, CoDi2ForConditionalGeneration, CoDi2Processor
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = CoDi2Config.preset("tiny", vocab_size=400, max_length=256, **options)
     processor = CoDi2Processor.build(config, texts=["Draw a red circle in flat style.", "Play a low sine tone."] * 8)
     CoDi2ForConditionalGeneration(processor.config).save_pretrained(folder)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from codi2_model.evaluation.baselines import copy_input, nearest_prompts
+from codi2_model.evaluation.baselines import copy_input, prompt_similarity
 from codi2_model.evaluation.text_scores import exact_match, token_f1
+
+
+def nearest_prompts(queries: list[str], train: list[str]) -> list[int]:
+    return [int(row.argmax()) for row in prompt_similarity(queries, train)]
 
 
 def test_the_nearest_prompt_shares_the_rare_words() -> None:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
+from codi2_model.evaluation.bench.candidate_media import read_media
 from codi2_model.evaluation.bench.candidate_sets import CandidateSets
 from codi2_model.evaluation.bench.nearest import cosines
 from codi2_model.evaluation.bench.other_edits import known_edits, other_edits
 from codi2_model.evaluation.bench.questions import Question
-from codi2_model.evaluation.candidates import read_media
 from codi2_model.evaluation.data import LoadedSample, SampleRow
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer

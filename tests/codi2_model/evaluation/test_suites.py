@@ -326,7 +326,7 @@ def test_audit_measures_each_edit_beside_the_input(
 def test_missing_data_judges_and_modalities_are_named(
     checkpoint: Path, deaf_checkpoint: Path, weights: Path, triplets: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(SuiteError, match="no suite 'nope'; available: short, open, audiocaps"):
+    with pytest.raises(SuiteError, match="no suite 'nope'; available: quick, open, audiocaps"):
         run_suite("nope", checkpoint, str(tmp_path), triplets, weights)
     with pytest.raises(SuiteError, match=r"needs --data .*and --weights .*audio_classifier"):
         run_suite("audit", checkpoint, str(tmp_path), None, weights)

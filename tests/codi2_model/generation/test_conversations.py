@@ -15,7 +15,6 @@ from codi2_model.generation.conversations import (
     Progress,
     TextDelta,
     generate,
-    predict_features,
     stream,
 )
 from codi2_model.generation.conversations import Options as GenerationOptions
@@ -188,15 +187,3 @@ def test_a_stream_tells_what_generate_gives(trained, processor, mixed):
     assert numbers == [0, 1]
     assert [e.step for e in events if isinstance(e, Progress)] == [1, 2, 3, 1, 2, 3]
     assert sum(isinstance(e, TextDelta) for e in events) > 2
-
-
-def test_predicted_features_are_those_of_the_feature_loss(model, processor, mixed):
-    predicted, true = predict_features(model, processor, mixed)
-    assert [len(rows) for rows in predicted] == [2, 1, 0, 2, 2, 1]
-    assert all(p.shape == t.shape for p, t in zip(predicted, true, strict=True))
-    with torch.no_grad():
-        losses = model(**processor(mixed, training=True)).losses
-    cosine = torch.nn.functional.cosine_similarity(torch.cat(predicted), torch.cat(true), dim=-1)
-    torch.testing.assert_close(1 - cosine.mean(), losses["feature_cosine"], atol=1e-5, rtol=1e-5)
-    single = predict_features(model, processor, [mixed[3]])[0][0]
-    torch.testing.assert_close(single, predicted[3], atol=1e-4, rtol=1e-4)

@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.evaluation.retrieval import feature_retrieval, rank_first
 from codi2_model.training.config import TrainConfig
-from codi2_model.training.data.shards import MediaCache, ShardSet
-from codi2_model.training.data.sources import Conversations
 from codi2_model.training.loop import learning_rate, seed_step
 from codi2_model.training.metrics.journal import Journal, Row, read_rows
 from codi2_model.training.metrics.meter import Window
 from codi2_model.training.metrics.plot import plot_losses
+from codi2_model.training.metrics.retrieval import rank_first
 from codi2_model.training.ray_train import follow
 
 
@@ -57,11 +54,10 @@ def test_predictions_that_are_the_targets_are_always_nearest_and_noise_is_at_cha
     perfect = rank_first(true + 0.1 * torch.randn(400, 32), true)
     assert (perfect.accuracy, perfect.n) == (1.0, 400)
     assert perfect.chance == pytest.approx(1 / 11)
-    assert perfect.p_value < 1e-300
     blind = rank_first(torch.randn(400, 32), true)
     assert abs(blind.accuracy - blind.chance) < 0.05
-    assert blind.p_value > 0.001
-    assert rank_first(torch.ones(400, 32), true.abs()).p_value > 0.001  # always the same guess
+    constant = rank_first(torch.ones(400, 32), true.abs())  # always the same guess
+    assert abs(constant.accuracy - constant.chance) < 0.05
 
 
 def test_equal_targets_are_no_rivals_and_fewer_rivals_mean_a_higher_chance() -> None:
@@ -71,27 +67,6 @@ def test_equal_targets_are_no_rivals_and_fewer_rivals_mean_a_higher_chance() -> 
     assert result.chance == pytest.approx(1 / 9)  # 8 of the 11 others differ
     with pytest.raises(ValueError, match="two different targets"):
         rank_first(torch.ones(3, 2), torch.ones(3, 2))
-
-
-def test_feature_retrieval_scores_conversations_of_pictures_and_of_sounds(whole_run: Path, shards: list[str]) -> None:
-    model = CoDi2ForConditionalGeneration.from_pretrained(whole_run / "final")
-    processor = CoDi2Processor.from_pretrained(whole_run / "final")
-    table = ShardSet(shards)
-    for task, other in (("exemplar_learning", "image"), ("audio_editing", "audio")):
-        conversations = []
-        for record in table.get(task, "test"):
-            sample = table.sample(record)
-            messages = sample.to_dict()["messages"]
-            for part, plain in zip(sample.parts(), (p for m in messages for p in m["content"]), strict=True):
-                if part.type == other:
-                    plain["value"] = table.medium(record, part)
-            conversations.append(messages)
-        result = feature_retrieval(model, processor, conversations, batch_size=4)
-        assert result.n == 6
-        assert 0 <= result.accuracy <= 1 and 0 < result.p_value <= 1
-        # the training loop, which reads tensors, comes to the same features
-        source = Conversations(table, MediaCache(table, processor.medium, 9), processor, [task], "test")
-        assert source.sizes == {task: 6}
 
 
 def test_rows_past_a_checkpoint_and_a_torn_line_are_dropped_on_resume(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def evaluate(store: Store, pixels: Any) -> None:
         figure = {
             "run_id": "evaluate-1",
             "checkpoint_id": SECOND,
-            "suite": "judge",
+            "suite": "quick",
             "task": "text_to_image",
-            "metric": "concept_top1",
+            "metric": "concept@1",
         }
         writer.append("metrics", [
             {**figure, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9}, {**figure, "value": 0.1, "baseline": "chance"},
@@ -70,7 +70,7 @@ def evaluate(store: Store, pixels: Any) -> None:
 def decide(store: Store, gate: str, candidate: str, champion: str | None, promoted: bool, at: str) -> None:
     about = {"gate_id": gate, "build_id": "newer", "candidate": candidate, "champion": champion, "promoted": promoted}
     about |= {"reason": "figures: better than the one before" if promoted else f"figures: {HOSTILE}", "created_at": at}
-    lines = [("chosen", "feature_top1", 0.2 if promoted else -0.1, promoted), ("guard", "token_f1", 0.0, True)]
+    lines = [("chosen", "edit@1", 0.2 if promoted else -0.1, promoted), ("guard", "token_f1", 0.0, True)]
     rows = [
         {**about, "role": role, "metric": metric, "candidate_value": 0.5 + gain, "champion_value": 0.5, "gain": gain,
          "low": gain - 0.05, "high": gain + 0.05, "n": 24, "passed": passed}

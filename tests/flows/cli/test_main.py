@@ -161,7 +161,7 @@ MISTAKES = [
     (["chat", "--modalities", "smell", "--root", "{root}"], 2, "smell"),
     (["chat", "--steps", "0", "--root", "{root}"], 2, "steps"),
     (["evaluate", "{root}/nowhere", "--root", "{root}"], 2, "neither a checkpoint folder"),
-    (["evaluate", "--suite", "nope", "--root", "{root}"], 2, "no such suite; known: short, open"),
+    (["evaluate", "--suite", "nope", "--root", "{root}"], 2, "no such suite; known: quick, open"),
     (["evaluate", "--suite", "coco30k", "--root", "{root}"], 2, "--data"),
     (["evaluate", "--suite", "open", "--task", "nope", "--root", "{root}"], 2, "nope"),
     (["evaluate", "--root", "{root}/folder"], 2, "no published build"),

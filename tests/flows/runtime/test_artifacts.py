@@ -9,16 +9,6 @@ from PIL import Image
 
 from codi2_flows.runtime import artifacts, events, progress
 
-ROWS = [
-    {"task": "a", "metric": "m", "baseline": None, "value": 0.51234, "low": 0.4, "high": 0.6, "n": 9},
-    {"task": "a", "metric": "m", "baseline": "chance", "value": 0.1, "low": None, "high": None, "n": 9},
-]
-
-
-def test_figures_stand_beside_their_baselines() -> None:
-    [line] = artifacts.metrics_by_baseline(ROWS)
-    assert line == {"task": "a", "metric": "m", "n": 9, "model": 0.5123, "95 %": "0.400 to 0.600", "chance": 0.1}
-
 
 def test_tables_are_markdown_and_empty_cells_stay_empty() -> None:
     text = artifacts.markdown_table([{"x": 1, "y": None}, {"x": 0.123456, "y": "b"}])

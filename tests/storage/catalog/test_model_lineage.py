@@ -77,7 +77,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     train(store, "train-gone", "cccc000000000000", "build0", None, "2025-01-01")
     with Writer(store, "judged", "run") as writer:
         writer.append("runs", [{"run_id": "judged", "kind": "evaluation", "build_id": "build2", "status": "finished"}])
-        figure = {"run_id": "judged", "checkpoint_id": SECOND, "suite": "judge", "metric": "top1", "value": 0.5}
+        figure = {"run_id": "judged", "checkpoint_id": SECOND, "suite": "quick", "metric": "concept@1", "value": 0.5}
         writer.append("metrics", [figure, {**figure, "baseline": "chance", "value": 0.1}])
     with Writer(store, "gate-1", "gate") as writer:
         gate = {
