@@ -10,18 +10,10 @@ import io
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from codi2_model.decoders.upscaler import FACTOR
 from codi2_model.serving.http.media import Limits, MediaRefused, encoded, read_medium
@@ -30,7 +22,7 @@ from codi2_model.serving.openai.chat_response import Reply
 from codi2_model.serving.openai.errors import RequestError, excerpt
 from codi2_model.serving.openai.messages import Fetch, read_url
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
-from codi2_model.serving.openai.request_models import LARGEST, CommonBody, ImageOptions, Prompt
+from codi2_model.serving.openai.request_models import LARGEST, CommonBody, ImageOptions, Prompt, one_or_more
 from codi2_model.serving.openai.validation import Items, Server, only
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
@@ -88,28 +80,11 @@ ImageSource = Annotated[
 ]
 
 
-def _one_or_more(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
 class EditBody(ImageBody):
     """The body of `/v1/images/edits` as JSON; a form has files named `image` instead of `images`."""
 
     images: Items[ImageSource] = Field([], json_schema_extra={"minItems": 1})
-    image: Annotated[Items[ImageSource], BeforeValidator(_one_or_more, json_schema_input_type=ImageSource)] = Field([])
-
-    @field_validator("image", "images")
-    @classmethod
-    def _not_too_many(cls, images: list[Any], info: ValidationInfo) -> list[Any]:
-        if len(images) > info.context.limits.media:
-            raise RequestError(f"more than {info.context.limits.media} images", code="too_many")
-        return images
-
-    @model_validator(mode="after")
-    def _has_image(self) -> Self:
-        if not (self.image or self.images):
-            raise RequestError("an image to edit is missing", "image", "missing_required_parameter")
-        return self
+    image: Annotated[Items[ImageSource], BeforeValidator(one_or_more, json_schema_input_type=ImageSource)] = Field([])
 
 
 BODIES: dict[str, type[GenerationBody]] = {"image": ImageBody, "audio": AudioBody, "video": VideoBody}
@@ -131,6 +106,10 @@ def parse_generation(
 def parse_edit(body: EditBody, server: Server, sizes: Sizes, fetch: Fetch | None) -> list[ChatRequest]:
     """Like `parse_generation`, with the images before the prompt."""
     name, images = ("image", body.image) if body.image else ("images", body.images)
+    if not images:
+        raise RequestError("an image to edit is missing", "image", "missing_required_parameter")
+    if len(images) > server.limits.media:
+        raise RequestError(f"more than {server.limits.media} images", name, "too_many")
     if "image" not in server.model.has:
         raise RequestError(f"this model does not support images; it supports {', '.join(server.model.has)}", name)
     parts = [_image(image, f"{name}[{n}]", server.limits, fetch) for n, image in enumerate(images)]

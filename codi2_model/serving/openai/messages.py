@@ -39,6 +39,9 @@ class Turn:
 
 def read_turns(turns: Sequence[Turn], server: Server, fetch: Fetch | None) -> list[dict[str, Any]]:
     """The messages with decoded media. Their number is checked before the first medium is decoded."""
+    if len(turns) > server.limits.messages:
+        message = f"more than {server.limits.messages} messages"
+        raise RequestError(message, turns[-1].where.partition("[")[0], "too_many")
     if turns[-1].role == "assistant":
         raise RequestError("the last message must not be of the assistant", f"{turns[-1].where}.role")
     _check_counts(turns, server.limits)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -100,7 +101,7 @@ def parse_request(
 
 
 def settings_of(
-    body: CommonBody, modalities: list[str], max_tokens: int | None, limits: Limits, **more: Any
+    body: CommonBody, modalities: Sequence[str], max_tokens: int | None, limits: Limits, **more: Any
 ) -> Settings:
     """The generation settings. `max_tokens`: what the request allows, at most that of the server is used."""
     known = {field.name for field in fields(Settings)} & body.model_fields_set

@@ -8,7 +8,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
@@ -52,7 +51,7 @@ class CommonBody(Body):
 
     @field_validator("model")
     @classmethod
-    def _served(cls, name: Any, info: ValidationInfo) -> Any:
+    def _served(cls, name: Any, info: Any) -> Any:
         model = info.context.model
         if name != model.model_id and name not in model.before:
             message = f"no model {excerpt(repr(name), 80)}; this server has {model.model_id!r}"
@@ -61,7 +60,7 @@ class CommonBody(Body):
 
     @field_validator("steps", "preview_every", check_fields=False)
     @classmethod
-    def _limited(cls, steps: int | None, info: ValidationInfo) -> int | None:
+    def _limited(cls, steps: int | None, info: Any) -> int | None:
         if steps is not None and steps > info.context.limits.steps:
             raise ValueError(f"must be at most {info.context.limits.steps}")
         return steps
@@ -105,8 +104,8 @@ class AudioOptions(Fields):
     format: AudioFormat = "wav"
 
 
-def _list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
 
 
 Stop = Annotated[str, Field(max_length=200)]
@@ -130,7 +129,7 @@ class ChatBody(ReplyBody):
     )
     max_tokens: int | None = Field(None, ge=1, le=LARGEST, description=TOKENS)
     max_completion_tokens: int | None = Field(None, ge=1, le=LARGEST, description=TOKENS)
-    stop: Annotated[Stops, BeforeValidator(_list, json_schema_input_type=Stop | Stops)] = Field(
+    stop: Annotated[Stops, BeforeValidator(one_or_more, json_schema_input_type=Stop | Stops)] = Field(
         [], description="The reply ends before the first of these strings."
     )
     presence_penalty: float = Field(0, ge=-2, le=2)
@@ -162,16 +161,9 @@ class ChatBody(ReplyBody):
     usage: Any = only({"include": True}, {"include": False})
     views: Any = only(True, False)
 
-    @field_validator("messages")
-    @classmethod
-    def _not_too_many(cls, messages: list[Any], info: ValidationInfo) -> list[Any]:
-        if len(messages) > info.context.limits.messages:
-            raise RequestError(f"more than {info.context.limits.messages} messages", code="too_many")
-        return messages
-
     @field_validator("modalities")
     @classmethod
-    def _supported_modalities(cls, modalities: list[str], info: ValidationInfo) -> list[str]:
+    def _supported_modalities(cls, modalities: list[str], info: Any) -> list[str]:
         known = ("text", *info.context.model.has)
         for n, name in enumerate(modalities):
             if name not in known:
@@ -179,7 +171,7 @@ class ChatBody(ReplyBody):
         return modalities
 
 
-def _prompt(value: str, info: ValidationInfo) -> str:
+def _prompt(value: str, info: Any) -> str:
     most = info.context.limits.text_characters
     if not value.strip():
         raise RequestError("must be a non-empty string", code="missing_required_parameter")

@@ -111,7 +111,7 @@ def errors(statuses: Mapping[int, str] = ACCESS_ERRORS) -> Responses:
 
 def answers(model: type[BaseModel], stream: bool = False) -> Responses:
     """`responses` of a route that generates: the model of its response, and its error statuses."""
-    success = {"model": model, "description": "Success.", "content": EVENTS if stream else {}}
+    success = {"model": model, "description": "Success.", "content": dict(EVENTS) if stream else {}}
     return {200: success, **errors(REQUEST_ERRORS)}
 
 

@@ -7,7 +7,7 @@ most, for `previous_response_id` and `item_reference`. Nothing else is stored; p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
@@ -76,7 +76,7 @@ class Reasoning(Body):
     generate_summary: Any = only("none", why=NO_REASONING)
 
 
-def _items(value: Any) -> Any:
+def _messages(value: Any) -> Any:
     return [{"role": "user", "content": value}] if isinstance(value, str) else value
 
 
@@ -86,7 +86,7 @@ class ResponsesBody(ReplyBody):
     input: Annotated[
         Items[Item],
         Field(min_length=1),
-        BeforeValidator(_items, json_schema_input_type=str | Annotated[list[dict[str, Any]], Field(min_length=1)]),
+        BeforeValidator(_messages, json_schema_input_type=str | Annotated[list[dict[str, Any]], Field(min_length=1)]),
     ]
     instructions: Text = ""
     modalities: Items[Literal["text", "image"]] = Field([], min_length=1)
@@ -97,21 +97,17 @@ class ResponsesBody(ReplyBody):
     reasoning: Reasoning = Reasoning()
     previous_response_id: Text | None = None
     store: bool = True
+    metadata: dict[str, Any] = Field({})
     stream_options: Any = None
     include: Any = None
     max_tool_calls: Any = None
     conversation: Any = only(why="conversations are not stored: send the whole conversation as input")
+    background: Any = only(False)
+    moderation: Any = only()
     prompt: Any = only(why="prompts are not stored: send the text as input")
     truncation: Any = only("auto", "disabled")
     top_logprobs: Any = only(0, why=NO_LOGPROBS)
     context_management: Any = only()
-
-    @field_validator("metadata")
-    @classmethod
-    def _object(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError("must be an object")
-        return value
 
     @field_validator("metadata", "user", "prompt_cache_key", "safety_identifier", "tools")
     @classmethod
@@ -157,15 +153,12 @@ def parse_responses(
     data, server = parse_object(body), Server(model, limits)
     request = ResponsesBody.parse(data, server)
     known = [name for name in OUTPUT if name in ("text", *model.has)]
-    modalities = request.modalities or (["text"] if request.tool_choice == "none" else known)
+    modalities: Sequence[str] = request.modalities or (["text"] if request.tool_choice == "none" else known)
     settings = settings_of(request, modalities, request.max_output_tokens, limits)
     if not request.image_required:
         settings = replace(settings, required=None)  # the model decides
     items = _items(request, earlier)
-    turns = _turns(request, items)
-    if len(turns) > limits.messages:
-        raise RequestError(f"more than {limits.messages} messages", "input", "too_many")
-    chat = ChatRequest(read_turns(turns, server, fetch), settings, request.stream)
+    chat = ChatRequest(read_turns(_turns(request, items), server, fetch), settings, request.stream)
     echo = {"temperature": settings.temperature, "top_p": settings.top_p, "store": request.store, **_echoed(data)}
     return ResponsesRequest(
         chat, echo, [item.model_dump(exclude_none=True, exclude_defaults=True) for _, item in items]
@@ -185,7 +178,7 @@ def _items(request: ResponsesBody, earlier: Earlier) -> list[tuple[str, Item]]:
         before = earlier(request.previous_response_id)
         if before is None:
             raise _not_stored("previous_response_id", "response")
-    items = [("previous_response_id", item) for item in map(Item.model_validate, before)]
+    items = [("previous_response_id", item) for item in map(Item.model_validate, before or ())]
     for n, item in enumerate(request.input):
         where = f"input[{n}]"
         if item.type == "item_reference":

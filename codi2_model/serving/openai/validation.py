@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
@@ -42,7 +43,7 @@ def _unicode(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_unicode)]
-Items = Annotated[list[T], FailFast()]
+Items = Annotated[list[T], FailFast(), Field(max_length=1024)]
 """A list. Its validation ends at the first error, because a body may contain millions."""
 
 
@@ -51,22 +52,21 @@ def only(*values: Any, why: str = "this model does not support it") -> Any:
     return Field(None, description=why, json_schema_extra={"enum": list(values)})
 
 
-def _nullable(schema: dict[str, Any]) -> None:
+def _describe(schema: dict[str, Any], model: type[Fields]) -> None:
     """Optional fields may be null, because clients send null for missing fields."""
+    if model.closed:
+        schema["additionalProperties"] = NULL
     for name, field in schema.get("properties", {}).items():
         if name not in schema.get("required", ()) and NULL not in field.get("anyOf", ()):
             schema["properties"][name] = {"anyOf": [field, NULL]}
 
 
-def _closed(schema: dict[str, Any]) -> None:
-    _nullable(schema)
-    schema["additionalProperties"] = NULL
-
-
 class Fields(BaseModel):
-    """An object of a request. Unknown fields are ignored."""
+    """An object of a request."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, json_schema_extra=_nullable)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, json_schema_extra=_describe)
+    closed: ClassVar[bool] = False
+    """Whether unknown fields are refused."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,15 +77,12 @@ class Fields(BaseModel):
         given = {name: _whole(value) for name, value in data.items() if value is not None}
         for name, value in given.items():
             field = cls.model_fields.get(name)
-            if field is None:
-                cls.unknown(name)
-            elif isinstance(field.json_schema_extra, dict) and "enum" in field.json_schema_extra:
+            if field is None and cls.closed:
+                known = ", ".join(name for name, field in cls.model_fields.items() if field.annotation is not Any)
+                raise RequestError(f"unknown parameter; known: {known}", excerpt(name, 40), "unknown_parameter")
+            if field is not None and isinstance(field.json_schema_extra, dict) and "enum" in field.json_schema_extra:
                 _refuse_unless(name, value, field.json_schema_extra["enum"], str(field.description))
         return given
-
-    @classmethod
-    def unknown(cls, name: str) -> None:
-        """Called for each unknown field."""
 
     @classmethod
     def parse(cls, data: Any, server: Server) -> Self:
@@ -99,13 +96,7 @@ class Fields(BaseModel):
 class Body(Fields):
     """The body of a request. Unknown fields are refused, because they would change nothing."""
 
-    model_config = ConfigDict(json_schema_extra=_closed)
-
-    @classmethod
-    def unknown(cls, name: str) -> None:
-        known = [name for name, field in cls.model_fields.items() if field.annotation is not Any]
-        message = f"unknown parameter; known: {', '.join(known)}"
-        raise RequestError(message, excerpt(name, 40), "unknown_parameter")
+    closed = True
 
 
 def _whole(value: Any) -> Any:
@@ -122,14 +113,13 @@ def request_error(error: ValidationError) -> RequestError:
     """The first error as one that names the field: messages[0].content[1].image_url.url."""
     fault = error.errors(include_url=False)[0]
     cause, path = fault.get("ctx", {}).get("error"), fault["loc"]
-    if isinstance(cause, RequestError):
-        path = (*path, cause.param) if cause.param else path
-    field = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path).removeprefix(".") or None
+    if isinstance(cause, RequestError) and cause.param:
+        path = (*path, cause.param)
+    names = "".join(f"[{name}]" if isinstance(name, int) else f".{name}" for name in path)
+    field = names.replace(".[", "[").removeprefix(".") or None
     if isinstance(cause, RequestError):
         return RequestError(str(cause), field, cause.code, cause.status)
     if fault["type"] == "literal_error":
         return RequestError(f"{excerpt(repr(fault['input']), 40)} is not one of {fault['ctx']['expected']}", field)
-    message = fault["msg"].removeprefix("Value error, ")
-    for subject in ("Input", "String", "List"):
-        message = message.replace(f"{subject} should", "must")
+    message = re.sub("^(Input|String|List) should", "must", fault["msg"].removeprefix("Value error, "))
     return RequestError(message, field, "missing_required_parameter" if fault["type"] == "missing" else "invalid_value")

@@ -146,6 +146,14 @@ def test_what_a_response_cannot_honor_is_refused_by_name(http: TestClient, field
     assert error_of(http.post("/v1/responses", content=json.dumps({"input": "x", **fields})))["param"] == param
 
 
+def test_what_changes_no_response_is_accepted(client: Any) -> None:
+    made = client.responses.create(
+        model=MODEL, input="x", background=False, truncation="disabled", metadata={"a": "b"}, include=[], service_tier="auto",
+        reasoning={"effort": "none"}, text={"format": {"type": "text"}}, parallel_tool_calls=True,
+    )  # fmt: skip
+    assert made.metadata == {"a": "b"} and made.status == "completed"
+
+
 def test_a_failure_within_a_streamed_response_is_an_event(http: TestClient, echo: Any) -> None:
     failing = TestClient(build_api(echo), base_url="http://127.0.0.1")
     assert error_of(failing.post("/v1/responses", json={"input": "refuse me", "stream": True}))["message"]
