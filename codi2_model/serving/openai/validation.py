@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
@@ -74,12 +75,15 @@ class Fields(BaseModel):
         """The fields without null, 64.0 as the integer that it is in JSON. Raises RequestError for an unsupported field."""
         if not isinstance(data, dict):
             return data
+        fields = cls.__pydantic_fields__  # a plain attribute, faster than `model_fields`
         given = {name: _whole(value) for name, value in data.items() if value is not None}
         for name, value in given.items():
-            field = cls.model_fields.get(name)
+            field = fields.get(name)
             if field is None and cls.closed:
-                known = ", ".join(name for name, field in cls.model_fields.items() if field.annotation is not Any)
-                raise RequestError(f"unknown parameter; known: {known}", excerpt(name, 40), "unknown_parameter")
+                known = [known for known, field in fields.items() if field.annotation is not Any]
+                close = get_close_matches(name[:40], known, 1)
+                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+                raise RequestError(f"unknown parameter; {hint}", excerpt(name, 40), "unknown_parameter")
             if field is not None and isinstance(field.json_schema_extra, dict) and "enum" in field.json_schema_extra:
                 _refuse_unless(name, value, field.json_schema_extra["enum"], str(field.description))
         return given
