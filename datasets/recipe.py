@@ -18,7 +18,8 @@ from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.planning.demonstrations import STRATEGIES
 from codi2_datasets.planning.licences import KNOWN
 from codi2_datasets.planning.planner import Planner
-from codi2_datasets.recipe_schema import CorpusChoice, Recipe, RecipeError, build
+from codi2_datasets.recipe_schema import CorpusChoice, Recipe, RecipeError
+from codi2_storage.typed_data import typed
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -29,7 +30,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
     try:
-        recipe = build(Recipe, data)
+        recipe = typed(Recipe, data)
         check(recipe)
     except ValueError as error:
         raise RecipeError(f"{file}: {error}") from error
@@ -39,7 +40,7 @@ def load_recipe(path: str | Path) -> Recipe:
 def recipe_of_spec(spec: str, where: str) -> Recipe:
     """The recipe in a build's row (`builds.spec`). Raises RecipeError if this code can no longer use it."""
     try:
-        recipe = build(Recipe, json.loads(spec))
+        recipe = typed(Recipe, json.loads(spec))
         check(recipe)
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from error
@@ -97,7 +98,7 @@ def check_options(where: str, options: dict[str, Any], planner: Planner) -> None
         if key not in planner.options:
             known = ", ".join(sorted(planner.options)) or "none"
             raise ValueError(f"{where}: unknown key {key!r}; known: {known}")
-        build(type(planner.options[key]), value, f"{where}.{key}")
+        typed(type(planner.options[key]), value, f"{where}.{key}")
         choices = STRATEGIES if key == "pairing" else planner.choices.get(key)
         for one in value if isinstance(value, list) else [value]:
             if choices and one not in choices:

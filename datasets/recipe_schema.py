@@ -1,10 +1,9 @@
-"""The keys of a recipe, as dataclasses, and the conversion of plain YAML data to them."""
+"""The keys of a recipe, as dataclasses."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.formats.sample import SAMPLE_RATE
@@ -183,50 +182,3 @@ class Recipe:
 
         mixture = replace(self.mixture, total=min(self.mixture.total, limit * len(self.tasks)))
         return replace(self, tasks={name: few(task) for name, task in self.tasks.items()}, mixture=mixture)
-
-
-def build(kind: Any, data: Any, where: str = "") -> Any:
-    """Convert plain YAML data to the dataclass `kind`.
-
-    Unknown keys, missing keys and wrong types raise ValueError with the key.
-    """
-    label = where or "the file"
-    origin, arguments = get_origin(kind), get_args(kind)
-    if is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(data, dict):
-            raise ValueError(f"{label}: expected keys and values, found {_name(data)}")
-        hints, known = get_type_hints(kind), {item.name: item for item in fields(kind)}
-        for key in data:
-            if key not in known:
-                raise ValueError(f"unknown key {_join(where, key)!r}; known: {', '.join(known)}")
-        for name, item in known.items():
-            if name not in data and item.default is MISSING and item.default_factory is MISSING:
-                raise ValueError(f"key {_join(where, name)!r} is missing")
-        return kind(**{key: build(hints[key], value, _join(where, key)) for key, value in data.items()})
-    if origin is tuple:
-        if not isinstance(data, list):
-            raise ValueError(f"{label}: expected a list, found {_name(data)}")
-        return tuple(build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
-    if origin is dict:
-        if not isinstance(data, dict):
-            raise ValueError(f"{label}: expected keys and values, found {_name(data)}")
-        return {str(key): build(arguments[1], value, _join(where, key)) for key, value in data.items()}
-    if origin in (Union, UnionType):
-        if data is None and type(None) in arguments:
-            return None
-        return build(next(a for a in arguments if a is not type(None)), data, where)
-    if kind is Any:
-        return data
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if not isinstance(data, kind) or (kind is not bool and isinstance(data, bool)):
-        raise ValueError(f"{label}: expected {kind.__name__}, found {_name(data)}")
-    return data
-
-
-def _join(where: str, key: object) -> str:
-    return f"{where}.{key}" if where else str(key)
-
-
-def _name(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {value!r}"

@@ -2,7 +2,7 @@
 
 From a request to tokens:
 
-1. `http.routes` receives the request; `openai.protocol.parse_request` and `openai.messages.read_messages` check and parse it.
+1. `http.routes` receives the request; the Pydantic model `openai.request_models.ChatBody` checks it, `openai.messages` decodes its media.
 2. `scheduler.pipeline.Pipeline.stream` passes it to the language stage, `scheduler.engine.Engine`.
 3. `scheduler.continuous_batch.ContinuousBatch` adds a row; `codi2_model.processor.CoDi2Processor` makes its prompt tokens.
 4. `generation.decode_loop.Writer` chooses the tokens of the reply; completed media go to the decoder stages (`scheduler.decode_requests`).

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import types
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BeforeValidator
+
+from codi2_storage.typed_data import KeyFault, typed
 
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
 FORMER_WORKERS_KEY = "workers"
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+"""YAML 1.1 reads 1e-3 as a string."""
 
 
 class ConfigError(ValueError):
@@ -26,34 +39,34 @@ class StageConfig:
     """Optimiser steps."""
     batch_size: int
     """Samples of one optimiser step, summed over workers and accumulation steps."""
-    lr: float
+    lr: Number
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon: Muon for the matrices of hidden layers, AdamW for all other parameters."""
     warmup: int = 0
     """Steps over which the learning rate rises linearly from zero."""
     schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
     """Learning rate after the warm-up. wsd stays at `lr` and falls linearly over the last `decay` of the steps."""
-    decay: float = 0.2
+    decay: Number = 0.2
     """Share of the steps over which wsd lowers the learning rate."""
-    final_lr: float = 0.0
+    final_lr: Number = 0.0
     """Final learning rate, as a fraction of `lr`."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
+    weight_decay: Number = 0.01
+    clip: Number = 1.0
     """Largest gradient norm; 0 turns clipping off."""
-    spike_factor: float = 0.0
+    spike_factor: Number = 0.0
     """Skip a step whose gradient norm exceeds this many times the median of recent steps; 0: never skip."""
-    ema: float = 0.0
+    ema: Number = 0.0
     """Decay of the exponential moving average of the trained weights; 0: no average.
 
     Validation uses the average, and it replaces the weights at the end of the stage."""
     accumulation: int = 1
     """Backward passes of one optimiser step."""
-    tasks: dict[str, float]
+    tasks: dict[str, Number]
     """Task -> mixing weight. A sample is drawn from a task with probability weight / sum of weights."""
-    early_tasks: dict[str, float] = field(default_factory=dict)
+    early_tasks: dict[str, Number] = field(default_factory=dict)
     """Mixing weights of the first `early_steps` steps, for example to train a task first that others build on."""
     early_steps: int = 0
-    loss_weights: dict[str, float] = field(default_factory=dict)
+    loss_weights: dict[str, Number] = field(default_factory=dict)
     """Loss name -> weight, for the losses of this stage (see `losses`); the default weight is 1."""
     checkpoint_every: int = 0
     """Steps between checkpoints; 0: only at the end of the stage."""
@@ -114,12 +127,12 @@ class DecodersConfig(StageConfig):
     In an editing task the target is generated from its own features with the query as reference, as at inference.
     """
 
-    from_prompts: float = 0.0
+    from_prompts: Number = 0.0
     """Fraction of the media with a prompt that are generated from it instead of their own features, so that a decoder learns to
     follow text before the language model is trained. A medium has a prompt here if it follows from the text of the user message
     before it and from its references. With `prompt_layers` in the model the prompt reader reads the prompt; without, the decoder
     gets the prompt's features, which stage `align` brought close to the media's own."""
-    prompt_noise: float = 0.0
+    prompt_noise: Number = 0.0
     """Standard deviation of the noise on a prompt's text states (of unit variance), against memorising prompts."""
 
     def __post_init__(self) -> None:
@@ -219,7 +232,10 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "config") -> TrainConfig:
         """Build and validate. Errors start with `where`, which names the file."""
-        return _build(cls, _rename_former_keys(data, where), where, "")
+        try:
+            return typed(cls, _rename_former_keys(data, where))
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> TrainConfig:
@@ -239,17 +255,9 @@ class TrainConfig:
         return cls.from_dict(data, str(file))
 
 
-class _FieldError(Exception):
-    """Raised in __post_init__, where the file and the path to the key are not known yet."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key} {problem}")
-        self.key, self.problem = key, problem
-
-
 def _check(valid: bool, key: str, problem: str) -> None:
     if not valid:
-        raise _FieldError(key, problem)
+        raise KeyFault(key, problem)
 
 
 def _rename_former_keys(data: Any, where: str) -> Any:
@@ -258,57 +266,3 @@ def _rename_former_keys(data: Any, where: str) -> Any:
     if "dataloader_workers" in data:
         raise ConfigError(f"{where}: {FORMER_WORKERS_KEY} is the former name of dataloader_workers; set one of the two")
     return {("dataloader_workers" if key == FORMER_WORKERS_KEY else key): value for key, value in data.items()}
-
-
-def _build(cls: type, data: Any, where: str, prefix: str) -> Any:
-    """Build a dataclass from plain data. Raises ConfigError for an unknown, missing or ill-typed key."""
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: {prefix.rstrip('.') or 'the file'} must be a mapping, not {_kind(data)}")
-    hints = get_type_hints(cls)
-    specs = {f.name: f for f in fields(cls)}
-    for key in data:
-        if key not in specs:
-            raise ConfigError(f"{where}: unknown key {prefix}{key}; valid keys: {', '.join(specs)}")
-    values: dict[str, Any] = {}
-    for name, spec in specs.items():
-        if name in data:
-            values[name] = _convert(hints[name], data[name], where, prefix + name)
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise ConfigError(f"{where}: missing key {prefix}{name}")
-    try:
-        return cls(**values)
-    except _FieldError as error:
-        raise ConfigError(f"{where}: {prefix}{error}") from error
-
-
-def _convert(hint: Any, value: Any, where: str, key: str) -> Any:
-    origin = get_origin(hint)
-    if is_dataclass(hint):
-        return _build(hint, value, where, key + ".")  # type: ignore[arg-type]
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"{where}: {key} must be one of {', '.join(map(str, get_args(hint)))}, not {value!r}")
-        return value
-    if origin in (Union, types.UnionType):
-        inner = [h for h in get_args(hint) if h is not type(None)]
-        return None if value is None else _convert(inner[0], value, where, key)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {key} must be a mapping, not {_kind(value)}")
-        return {str(k): _convert(get_args(hint)[1], v, where, f"{key}.{k}") for k, v in value.items()}
-    if hint is Any:
-        return value
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if type(value) is not hint:
-        raise ConfigError(f"{where}: {key} must be {hint.__name__}, not {_kind(value)}")
-    return value
-
-
-def _kind(value: Any) -> str:
-    return "empty" if value is None else f"{type(value).__name__} {value!r}"

@@ -30,7 +30,7 @@ from codi2_model.serving.batch.pages import write_page
 from codi2_model.serving.batch.request_files import MODEL_ID, RequestRow, read_requests
 from codi2_model.serving.batch.samples import EncodedSample, shard_of, to_sample
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.store import Store

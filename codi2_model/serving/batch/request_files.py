@@ -23,8 +23,9 @@ from codi2_datasets.readers.tars import opened_tar
 from codi2_datasets.readers.values import Bad
 from codi2_model.checkpoints.registry import UsageError
 from codi2_model.serving.http.media import Limits
-from codi2_model.serving.openai.fields import RequestError
-from codi2_model.serving.openai.protocol import MODALITIES, ChatRequest, ModelCard, parse_request
+from codi2_model.serving.openai.errors import RequestError
+from codi2_model.serving.openai.protocol import MODALITIES, ChatRequest, parse_request
+from codi2_model.serving.openai.validation import ModelCard
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")

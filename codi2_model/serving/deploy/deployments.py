@@ -15,7 +15,7 @@ from typing import Any
 from codi2_model.generation.events import Progress
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Accepted, Failed, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 from codi2_model.serving.scheduler.hot_swap import HotSwapModel, ModelCache, ServedModel
 

@@ -30,7 +30,7 @@ from codi2_model.serving.openai.chat_response import (
     StreamWriter,
     completion,
 )
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 from codi2_model.serving.openai.response_store import ResponseStore
 from codi2_model.serving.scheduler.pipeline import Backend

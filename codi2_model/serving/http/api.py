@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,9 +23,9 @@ from codi2_model.serving.http.access import AccessMiddleware
 from codi2_model.serving.http.answers import RequestHandler, respond
 from codi2_model.serving.http.metrics import CONTENT_TYPE, Metrics, text
 from codi2_model.serving.http.routes import Routes
-from codi2_model.serving.openai import response_schema
-from codi2_model.serving.openai.fields import RequestError, excerpt
+from codi2_model.serving.openai.errors import RequestError, excerpt
 from codi2_model.serving.openai.generations import Sizes
+from codi2_model.serving.openai.response_models import Model, Models, describe, errors
 from codi2_model.serving.scheduler.pipeline import Backend
 
 # The page loads nothing from other hosts, and must not be made to.
@@ -72,7 +72,7 @@ def build_api(
     _add_plain(api, backend, counts)
     Routes(api, backend, settings, answers, sizes).add()
     _add_page(api)
-    response_schema.describe(api)
+    describe(api)
     api.add_middleware(AccessMiddleware, settings=settings)
     if settings.origins:
         # any header, because client libraries in browsers add their own
@@ -107,50 +107,39 @@ def routes_of(api: FastAPI) -> str:
 def _add_plain(api: FastAPI, backend: Backend, counts: Counts) -> None:
     started = int(time.time())
 
-    @api.get("/health", summary="Whether the server runs.", responses=response_schema.answers(response_schema.HEALTH))
+    @api.get("/health", summary="Whether the server runs.", responses=errors())
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": backend.model_id}
-
-    not_ready: dict[int | str, dict[str, Any]] = {
-        503: {
-            "description": "The server is shutting down.",
-            "content": {"application/json": {"schema": response_schema.READY}},
-        }
-    }
 
     @api.get(
         "/ready",
         summary="Whether the server accepts requests. Status 503 while it shuts down.",
-        responses=response_schema.answers(response_schema.READY) | not_ready,
+        responses=errors() | {503: {"description": "The server is shutting down.", "model": dict[str, bool]}},
     )
-    async def ready() -> Response:
+    async def ready(response: Response) -> dict[str, bool]:
         good = await backend.ready()
-        return JSONResponse({"ready": good}, 200 if good else 503)
+        response.status_code = 200 if good else 503
+        return {"ready": good}
 
     @api.get("/metrics", summary="Metrics in the Prometheus text format.", response_class=PlainTextResponse)
     async def read_metrics() -> Response:
         return Response(text(await counts.families(), await backend.stats()), media_type=CONTENT_TYPE)
 
-    @api.get(
-        "/v1/models",
-        summary="List of models. It has one entry.",
-        responses=response_schema.answers(response_schema.MODELS),
-    )
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model(backend, started)]}
+    @api.get("/v1/models", summary="List of models. It has one entry.", responses=errors())
+    async def models() -> Models:
+        return Models(data=[_model(backend, started)])
 
-    @api.get("/v1/models/{model_id}", summary="A model.", responses=response_schema.answers(response_schema.MODEL))
-    async def model(model_id: str) -> dict[str, Any]:
+    @api.get("/v1/models/{model_id}", summary="A model.", responses=errors())
+    async def model(model_id: str) -> Model:
         if model_id != backend.model_id and model_id not in backend.before:
             message = f"no model {model_id[:80]!r}; this server has {backend.model_id!r}"
             raise RequestError(message, "model", "model_not_found", 404)
         return _model(backend, started)
 
 
-def _model(backend: Backend, created: int) -> dict[str, Any]:
+def _model(backend: Backend, created: int) -> Model:
     modalities = ["text", *backend.modalities]
-    fields = {"id": backend.model_id, "object": "model", "created": created, "owned_by": "codi2-open"}
-    return {**fields, "input_modalities": modalities, "output_modalities": modalities}
+    return Model(id=backend.model_id, created=created, input_modalities=modalities, output_modalities=modalities)
 
 
 def _add_page(api: FastAPI) -> None:

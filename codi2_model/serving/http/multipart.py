@@ -6,7 +6,7 @@ from collections import defaultdict
 from email.message import Message
 from email.parser import BytesHeaderParser
 
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 
 MOST_PARTS = 64
 Form = dict[str, list[bytes]]

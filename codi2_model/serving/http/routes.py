@@ -14,25 +14,36 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.answers import RequestHandler
 from codi2_model.serving.http.multipart import parse_form
 from codi2_model.serving.http.remote_media import RemoteFetcher
-from codi2_model.serving.openai import request_schema, response_schema
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai import response_models
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.generations import (
-    MOST,
+    BODIES,
     ROUTES,
+    EditBody,
+    GenerationBody,
     Sizes,
     edit_fields,
     generation_json,
     parse_edit,
     parse_generation,
 )
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, parse_object, parse_request
-from codi2_model.serving.openai.responses_request import parse_responses
+from codi2_model.serving.openai.protocol import ChatRequest, parse_object, parse_request
+from codi2_model.serving.openai.request_models import ChatBody
+from codi2_model.serving.openai.response_models import (
+    Completion,
+    Generated,
+    Responses,
+    answers,
+    audio_answers,
+    request_body,
+)
+from codi2_model.serving.openai.responses_request import ResponsesBody, parse_responses
 from codi2_model.serving.openai.responses_response import ResponseWriter, response
-from codi2_model.serving.openai.speech import parse_speech, speech_file
+from codi2_model.serving.openai.speech import SpeechBody, speech_file, speech_request
+from codi2_model.serving.openai.validation import Body, ModelCard, Server
 from codi2_model.serving.scheduler.pipeline import Backend
 
 BODY_SECONDS = 60.0  # timeout for a client to send the body
-REFUSALS = response_schema.ACCESS_ERRORS | response_schema.REQUEST_ERRORS
 
 
 class Routes:
@@ -61,16 +72,20 @@ class Routes:
     def model(self) -> ModelCard:
         return ModelCard(self.backend.model_id, self.backend.modalities, self.backend.before)
 
+    def server(self) -> Server:
+        return Server(self.model(), self.limits)
+
     async def body(self, request: Request) -> bytes:
         return await read_body(request, self.limits.body_bytes)
 
+    def _post(self, path: str, body: type[Body], summary: str, responses: Responses, form: bool = False) -> Any:
+        extra = request_body(body, form)
+        return self.api.post(path, summary=summary, openapi_extra=extra, responses=responses, response_class=Response)
+
     def _chat(self) -> None:
-        @self.api.post(
-            "/v1/chat/completions",
-            summary="Reply to a conversation of text, images, audio and video, as JSON or server-sent events.",
-            openapi_extra=request_schema.body(request_schema.chat(self.limits)),
-            responses=response_schema.answers(response_schema.COMPLETION, REFUSALS, stream=True),
-        )
+        summary = "Reply to a conversation of text, images, audio and video, as JSON or server-sent events."
+
+        @self._post("/v1/chat/completions", ChatBody, summary, answers(Completion, stream=True))
         async def chat(request: Request) -> Response:
             async with self.answers.measured("chat") as measure:
                 about = self.model(), self.limits, self.fetch, self.answers.replies
@@ -78,12 +93,9 @@ class Routes:
                 return await self.answers.chat(request, parsed, measure)
 
     def _responses(self) -> None:
-        @self.api.post(
-            "/v1/responses",
-            summary="Reply of text and images in the format of OpenAI's Responses API, as JSON or server-sent events.",
-            openapi_extra=request_schema.body(request_schema.responses(self.limits)),
-            responses=response_schema.answers(response_schema.RESPONSE, REFUSALS, stream=True),
-        )
+        summary = "Reply of text and images in the format of OpenAI's Responses API, as JSON or server-sent events."
+
+        @self._post("/v1/responses", ResponsesBody, summary, answers(response_models.Response, stream=True))
         async def responses(request: Request) -> Response:
             async with self.answers.measured("responses") as measure:
                 about = self.model(), self.limits, self.fetch, self.answers.replies
@@ -96,57 +108,52 @@ class Routes:
                 return self.answers.kept(await self.answers.run_in_thread(response, reply, parsed, head))
 
     def _generations(self, route: str, modality: str) -> None:
-        @self.api.post(
-            f"/v1/{route}/generations",
-            summary=f"Generate media from a prompt: {modality}.",
-            openapi_extra=request_schema.body(request_schema.generation(self.limits, MOST, modality)),
-            responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
-            name=f"{route}_generations",
-        )
+        body, summary = BODIES[modality], f"Generate media from a prompt: {modality}."
+
+        @self._post(f"/v1/{route}/generations", body, summary, answers(Generated))
         async def generations(request: Request) -> Response:
             async with self.answers.measured(route):
-                data = parse_object(await self.body(request))
-                parsed = parse_generation(data, modality, self.model(), self.limits, self.sizes())
-                return await self._generate(request, parsed, modality, data)
+                server = self.server()
+                parsed = body.parse(parse_object(await self.body(request)), server)
+                return await self._generate(
+                    request, parse_generation(parsed, modality, server, self.sizes()), modality, parsed
+                )
 
     def _edits(self) -> None:
-        @self.api.post(
-            "/v1/images/edits",
-            summary="Edit images by a prompt. The body is a form with files, or JSON with URLs.",
-            openapi_extra=request_schema.body(request_schema.edit(self.limits, MOST), form=True),
-            responses=response_schema.answers(response_schema.GENERATED, REFUSALS),
-        )
+        summary = "Edit images by a prompt. The body is a form with files, or JSON with URLs."
+
+        @self._post("/v1/images/edits", EditBody, summary, answers(Generated), form=True)
         async def edits(request: Request) -> Response:
             async with self.answers.measured("edits"):
                 body, kind = await self.body(request), request.headers.get("content-type", "")
                 is_form = kind.lower().startswith("multipart/form-data")
-                data = edit_fields(parse_form(body, kind)) if is_form else parse_object(body)
-                about = self.model(), self.limits, self.sizes(), self.fetch
-                parsed = await self.answers.run_in_thread(parse_edit, data, *about)
-                return await self._generate(request, parsed, "image", data)
+                server = self.server()
+                parsed = EditBody.parse(edit_fields(parse_form(body, kind)) if is_form else parse_object(body), server)
+                about = parsed, server, self.sizes(), self.fetch
+                requests = await self.answers.run_in_thread(parse_edit, *about)
+                return await self._generate(request, requests, "image", parsed)
 
     async def _generate(
-        self, request: Request, requests: list[ChatRequest], modality: str, data: dict[str, Any]
+        self, request: Request, requests: list[ChatRequest], modality: str, body: GenerationBody
     ) -> JSONResponse:
         replies = await self.answers.cancel_on_disconnect(
             request, asyncio.gather(*map(self.answers.complete_reply, requests))
         )
         return JSONResponse(
-            await self.answers.run_in_thread(generation_json, replies, modality, int(time.time()), data)
+            await self.answers.run_in_thread(generation_json, replies, modality, int(time.time()), body)
         )
 
     def _speech(self) -> None:
-        @self.api.post(
-            "/v1/audio/speech",
-            summary="Generate an audio file of the sound that a text describes.",
-            openapi_extra=request_schema.body(request_schema.speech(self.limits)),
-            responses=response_schema.audio_answers(REFUSALS),
-        )
+        summary = "Generate an audio file of the sound that a text describes."
+
+        @self._post("/v1/audio/speech", SpeechBody, summary, audio_answers())
         async def speech(request: Request) -> Response:
             async with self.answers.measured("speech"):
-                speech = parse_speech(parse_object(await self.body(request)), self.model(), self.limits)
-                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(speech.chat))
-                data, media_type = await self.answers.run_in_thread(speech_file, reply, speech)
+                server = self.server()
+                body = SpeechBody.parse(parse_object(await self.body(request)), server)
+                chat = speech_request(body, server)
+                reply = await self.answers.cancel_on_disconnect(request, self.answers.complete_reply(chat))
+                data, media_type = await self.answers.run_in_thread(speech_file, reply, body)
                 return Response(data, media_type=media_type)
 
 

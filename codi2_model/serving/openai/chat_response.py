@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
 from codi2_model.serving.http.media import image_to_url, video_to_url
 from codi2_model.serving.openai.audio_output import encode_audio
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 from codi2_model.serving.openai.response_store import SECONDS
 

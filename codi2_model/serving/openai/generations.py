@@ -9,24 +9,23 @@ import base64
 import io
 import json
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from PIL import Image
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from codi2_model.decoders.upscaler import FACTOR
 from codi2_model.serving.http.media import Limits, MediaRefused, encoded, read_medium
 from codi2_model.serving.http.multipart import Form
-from codi2_model.serving.openai import unsupported
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.fields import RequestError, excerpt, number, string
+from codi2_model.serving.openai.errors import RequestError, excerpt
 from codi2_model.serving.openai.messages import Fetch, read_url
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, Settings, check_model, known_fields, sampling
+from codi2_model.serving.openai.protocol import ChatRequest, Settings
+from codi2_model.serving.openai.request_models import LARGEST, CommonBody, ImageOptions, Prompt, one_or_more
+from codi2_model.serving.openai.validation import Items, Server, only
 
 ROUTES = {"images": "image", "audio": "audio", "videos": "video"}
-FORMATS = {"image": ("png", "jpeg", "webp"), "audio": ("wav",), "video": ("mp4",)}
-FIELDS = ("prompt", "model", "n", "size", "response_format", "output_format", "seed", "steps", "guidance", "user")
-EDIT_FIELDS = ("image", "images", *FIELDS)
 NUMBERS = ("n", "seed", "steps", "guidance", "output_compression", "partial_images")
 MOST = 8  # media of one request
 Sizes = Mapping[str, int]
@@ -40,33 +39,81 @@ def sizes_of(config: Any) -> dict[str, int]:
     return {name: side for name, side in sizes.items() if name in config.modalities}
 
 
+class GenerationBody(ImageOptions, CommonBody):
+    """The body of `/v1/images/generations`, and the base of those of audio and videos."""
+
+    prompt: Prompt
+    n: int = Field(1, ge=1, le=MOST)
+    seed: int | None = Field(None, ge=0, le=LARGEST - MOST)  # type: ignore[assignment]
+    size: Any = Field("auto", description="auto, or the size that the model generates")
+    response_format: Literal["b64_json", "url"] = "b64_json"
+    output_format: str
+    style: Any = only()
+    stream: Any = only(False, why="this route does not stream: use /v1/chat/completions")
+    mask: Any = only(why="this model edits whole images")
+
+
+class ImageBody(GenerationBody):
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+
+
+class AudioBody(GenerationBody):
+    output_format: Literal["wav"] = "wav"
+
+
+class VideoBody(GenerationBody):
+    output_format: Literal["mp4"] = "mp4"
+
+
+def _image_source(image: Any) -> Any:
+    source = image.get("image_url") if isinstance(image, dict) else image
+    source = source.get("url") if isinstance(source, dict) else source
+    if not isinstance(source, str | bytes):
+        raise ValueError("must be a file in a form, or an object with image_url")
+    return source
+
+
+ImageSource = Annotated[
+    Any,
+    AfterValidator(_image_source),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "required": ["image_url"]}]}),
+]
+
+
+class EditBody(ImageBody):
+    """The body of `/v1/images/edits` as JSON; a form has files named `image` instead of `images`."""
+
+    images: Items[ImageSource] = Field([], json_schema_extra={"minItems": 1})
+    image: Annotated[Items[ImageSource], BeforeValidator(one_or_more, json_schema_input_type=ImageSource)] = Field([])
+
+
+BODIES: dict[str, type[GenerationBody]] = {"image": ImageBody, "audio": AudioBody, "video": VideoBody}
+
+
 def parse_generation(
-    data: Mapping[str, Any], modality: str, model: ModelCard, limits: Limits, sizes: Sizes
+    body: GenerationBody, modality: str, server: Server, sizes: Sizes, before: Sequence[dict[str, Any]] = ()
 ) -> list[ChatRequest]:
-    """One chat request for each of the `n` media, with increasing seeds. Raises RequestError with the name of the field."""
-    known_fields(data, FIELDS, unsupported.IMAGES)
-    return _requests(data, modality, model, limits, sizes, [])
+    """One chat request for each of the `n` media, with increasing seeds. `before`: parts before the prompt."""
+    side = sizes.get(modality)
+    if modality != "audio" and body.size not in ("auto", f"{side}x{side}"):
+        message = f"this model generates {side}x{side}, not {excerpt(repr(body.size), 30)}: leave size out"
+        raise RequestError(message, "size")
+    content = [*before, {"type": "text", "text": body.prompt}]
+    seed = secrets.randbelow(2**31) if body.seed is None else body.seed
+    return [one_medium(body, modality, server, content, seed + n) for n in range(body.n)]
 
 
-def parse_edit(
-    data: Mapping[str, Any], model: ModelCard, limits: Limits, sizes: Sizes, fetch: Fetch | None
-) -> list[ChatRequest]:
-    """Like `parse_generation`, with images before the prompt.
-
-    `data`: JSON with `images` ([{"image_url": ...}]), or the result of `edit_fields` for a form.
-    """
-    known_fields(data, EDIT_FIELDS, unsupported.IMAGES)
-    param = "image" if data.get("image") is not None else "images"
-    value = data.get(param)
-    images = value if isinstance(value, list) else [value]
-    if value is None or not images:
+def parse_edit(body: EditBody, server: Server, sizes: Sizes, fetch: Fetch | None) -> list[ChatRequest]:
+    """Like `parse_generation`, with the images before the prompt."""
+    name, images = ("image", body.image) if body.image else ("images", body.images)
+    if not images:
         raise RequestError("an image to edit is missing", "image", "missing_required_parameter")
-    if len(images) > limits.media:
-        raise RequestError(f"more than {limits.media} images", param, "too_many")
-    if "image" not in model.has:
-        raise RequestError(f"this model does not support images; it supports {', '.join(model.has)}", param)
-    parts = [_image(image, f"{param}[{n}]", limits, fetch) for n, image in enumerate(images)]
-    return _requests(data, "image", model, limits, sizes, parts)
+    if len(images) > server.limits.media:
+        raise RequestError(f"more than {server.limits.media} images", name, "too_many")
+    if "image" not in server.model.has:
+        raise RequestError(f"this model does not support images; it supports {', '.join(server.model.has)}", name)
+    parts = [_image(image, f"{name}[{n}]", server.limits, fetch) for n, image in enumerate(images)]
+    return parse_generation(body, "image", server, sizes, parts)
 
 
 def edit_fields(form: Form) -> dict[str, Any]:
@@ -93,71 +140,32 @@ def _from_text(name: str, text: str) -> Any:
         raise RequestError(f"{excerpt(repr(text), 40)} is not valid JSON", name) from None
 
 
-def _image(image: Any, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
-    url = image.get("image_url") if isinstance(image, dict) else image
-    url = url.get("url") if isinstance(url, dict) else url
+def _image(image: str | bytes, where: str, limits: Limits, fetch: Fetch | None) -> dict[str, Any]:
     try:
-        if isinstance(url, bytes):
-            return {"type": "image", "value": read_medium("image", url, limits)}
-        if isinstance(url, str):
-            return {"type": "image", "value": read_medium("image", read_url(url, "image", limits, fetch), limits)}
+        data = image if isinstance(image, bytes) else read_url(image, "image", limits, fetch)
+        return {"type": "image", "value": read_medium("image", data, limits)}
     except MediaRefused as error:
         raise RequestError(str(error), where, "invalid_image") from error
-    raise RequestError("must be a file in a form, or an object with image_url", where)
-
-
-def _requests(
-    data: Mapping[str, Any], modality: str, model: ModelCard, limits: Limits, sizes: Sizes, before: list[dict[str, Any]]
-) -> list[ChatRequest]:
-    check_model(data, model)
-    content = [*before, {"type": "text", "text": prompt_of(data, "prompt", limits)}]
-    _check_form(data, modality, sizes)
-    count = int(number(data, "n", 1, 1, MOST, whole=True))
-    seed = int(number(data, "seed", secrets.randbelow(2**31), 0, 2**63 - 1 - MOST, whole=True))
-    return [one_medium(data, modality, model, content, limits, seed + n) for n in range(count)]
 
 
 def one_medium(
-    data: Mapping[str, Any], modality: str, model: ModelCard, content: list[dict[str, Any]], limits: Limits, seed: int
+    body: CommonBody, modality: str, server: Server, content: list[dict[str, Any]], seed: int
 ) -> ChatRequest:
     """A chat request for exactly one medium."""
-    if modality not in model.has:
-        raise RequestError(
-            f"this model does not generate {modality}; it supports {', '.join(model.has)}", "model", "unsupported", 404
-        )
-    settings = Settings(modalities=(modality,), required=modality, seed=seed, **sampling(data, limits))
+    if modality not in server.model.has:
+        known = ", ".join(server.model.has)
+        raise RequestError(f"this model does not generate {modality}; it supports {known}", "model", "unsupported", 404)
+    settings = Settings(modalities=(modality,), required=modality, seed=seed, steps=body.steps, guidance=body.guidance)
     return ChatRequest([{"role": "user", "content": content}], settings)
 
 
-def prompt_of(data: Mapping[str, Any], name: str, limits: Limits) -> str:
-    """The prompt in the field `name`. Raises RequestError if it is missing, empty or too long."""
-    prompt = data.get(name)
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise RequestError("must be a non-empty string", name, "missing_required_parameter")
-    if len(prompt) > limits.text_characters:
-        raise RequestError(f"more than {limits.text_characters:,} characters", name)
-    return string(prompt, name)
-
-
-def _check_form(data: Mapping[str, Any], modality: str, sizes: Sizes) -> None:
-    size, side = data.get("size"), sizes.get(modality)
-    if modality != "audio" and size not in (None, "auto", f"{side}x{side}"):
-        message = f"this model generates {side}x{side}, not {excerpt(repr(size), 30)}: leave size out"
-        raise RequestError(message, "size")
-    if data.get("output_format") not in (None, *FORMATS[modality]):
-        raise RequestError(f"must be {' or '.join(FORMATS[modality])}", "output_format")
-    if data.get("response_format") not in (None, "b64_json", "url"):
-        raise RequestError("must be b64_json or url (a data: URL)", "response_format")
-
-
-def generation_json(replies: list[Reply], modality: str, created: int, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The response with the media, in the format of OpenAI's image generation. `data`: the request."""
-    form = data.get("output_format") or FORMATS[modality][0]
-    media = []
+def generation_json(replies: list[Reply], modality: str, created: int, body: GenerationBody) -> dict[str, Any]:
+    """The response with the media, in the format of OpenAI's image generation."""
+    media, form = [], body.output_format
     for reply in replies:
         value = next(part["value"] for part in reply.content if part["type"] == modality)
         text = image_as(value, form) if modality == "image" else encoded(modality, value)
-        as_url = data.get("response_format") == "url"
+        as_url = body.response_format == "url"
         media.append({"url": f"data:{modality}/{form};base64,{text}"} if as_url else {"b64_json": text})
     inputs = sum(reply.prompt_tokens for reply in replies)
     outputs = sum(reply.completion_tokens for reply in replies)

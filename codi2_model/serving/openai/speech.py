@@ -6,48 +6,40 @@ The model generates the sound that the text describes. It does not read the text
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from codi2_model.serving.http.media import Limits
-from codi2_model.serving.openai import audio_output, unsupported
+from codi2_model.serving.openai import audio_output
 from codi2_model.serving.openai.chat_response import Reply, sse
-from codi2_model.serving.openai.fields import choice, number
-from codi2_model.serving.openai.generations import one_medium, prompt_of
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, audio_format, check_model, known_fields
-
-FIELDS = ("model", "input", "response_format", "stream_format", "seed", "steps", "guidance", "user")
-
-
-@dataclass(frozen=True)
-class SpeechRequest:
-    """A validated request."""
-
-    chat: ChatRequest
-    form: str
-    """Format of the audio: a key of `audio_output.FORMATS`."""
-    as_events: bool
-    """Whether the audio is sent as server-sent events."""
+from codi2_model.serving.openai.generations import one_medium
+from codi2_model.serving.openai.protocol import ChatRequest
+from codi2_model.serving.openai.request_models import AudioFormat, CommonBody, Prompt
+from codi2_model.serving.openai.validation import Server, only
 
 
-def parse_speech(data: Mapping[str, Any], model: ModelCard, limits: Limits) -> SpeechRequest:
-    """Parse a JSON object. Raises RequestError with the name of the field at fault."""
-    known_fields(data, FIELDS, unsupported.SPEECH)
-    check_model(data, model)
-    content = [{"type": "text", "text": prompt_of(data, "input", limits)}]
-    form = audio_format(data.get("response_format"), "response_format", "mp3")
-    as_events = choice(data, "stream_format", ("audio", "sse")) == "sse"
-    seed = int(number(data, "seed", 0, 0, 2**63 - 1, whole=True))
-    return SpeechRequest(one_medium(data, "audio", model, content, limits, seed), form, as_events)
+class SpeechBody(CommonBody):
+    """The body of `/v1/audio/speech`."""
+
+    input: Prompt
+    response_format: AudioFormat = "mp3"
+    stream_format: Literal["audio", "sse"] = "audio"
+    voice: Any = None
+    speed: Any = only(1)
+    instructions: Any = only(
+        "", why="this model generates the sound that the input describes and does not read it aloud"
+    )
 
 
-def speech_file(reply: Reply, request: SpeechRequest) -> tuple[bytes, str]:
+def speech_request(body: SpeechBody, server: Server) -> ChatRequest:
+    """The chat request for the audio."""
+    return one_medium(body, "audio", server, [{"type": "text", "text": body.input}], body.seed)
+
+
+def speech_file(reply: Reply, request: SpeechBody) -> tuple[bytes, str]:
     """The body of the response and its media type."""
     value = next(part["value"] for part in reply.content if part["type"] == "audio")
-    data = audio_output.encode_audio(value, request.form)
-    if not request.as_events:
-        return data, audio_output.media_type(request.form)
+    data = audio_output.encode_audio(value, request.response_format)
+    if request.stream_format != "sse":
+        return data, audio_output.media_type(request.response_format)
     usage = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
     usage["total_tokens"] = sum(usage.values())
     events: list[dict[str, Any]] = [

@@ -14,7 +14,7 @@ from codi2_model.generation.decode_loop import Reply, ReplyMedium, Writer
 from codi2_model.generation.events import MediumBegun, MediumDone, Options, Progress
 from codi2_model.processor import CoDi2Processor
 from codi2_model.serving.openai.chat_response import Failed, Finished, ReplyBuilder, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
 from codi2_model.serving.scheduler.decode_requests import DecodeRequest
 

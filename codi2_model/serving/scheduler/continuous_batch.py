@@ -14,7 +14,7 @@ from codi2_model.generation.decode_loop import Reply, ReplyMedium
 from codi2_model.generation.events import MediumBegun, TextDelta
 from codi2_model.generation.streaming import ReplyStreamer
 from codi2_model.serving.openai.chat_response import Finished
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.scheduler.active_requests import ActiveRequest, RowWriter
 from codi2_model.serving.scheduler.decode_requests import DecodeJob
 from codi2_model.serving.scheduler.stop_sequences import StopFilter

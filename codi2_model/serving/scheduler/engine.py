@@ -10,7 +10,7 @@ from typing import Any
 
 from codi2_model.checkpoints.registry import load_model
 from codi2_model.serving.openai.chat_response import Finished, Reply
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 
 DECODE_BATCH = 32

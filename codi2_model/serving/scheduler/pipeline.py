@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.metrics import Numbers
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 from codi2_model.serving.scheduler.active_requests import ActiveRequest
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs

@@ -15,8 +15,8 @@ from codi2_model.generation.session import Session
 from codi2_model.modeling import CoDi2ForConditionalGeneration
 from codi2_model.processor import CoDi2Processor
 from codi2_model.serving.openai.chat_response import content_to_json
-from codi2_model.serving.openai.fields import RequestError
-from codi2_model.serving.openai.messages import mark
+from codi2_model.serving.openai.content_models import Part, mark
+from codi2_model.serving.openai.errors import RequestError
 
 
 class CachedSession(Session):
@@ -45,7 +45,7 @@ class CachedSession(Session):
     ) -> None:
         """Record the messages of a request and its reply. `audio_format`: format of the reply's audio, which is hashed."""
         self.messages = [*messages, {"role": "assistant", "content": content}]
-        self.marks = [*marks, mark("assistant", content_to_json(content, audio_format))]
+        self.marks = [*marks, mark("assistant", list(map(Part.model_validate, content_to_json(content, audio_format))))]
 
 
 class Sessions:

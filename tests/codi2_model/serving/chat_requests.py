@@ -14,8 +14,9 @@ from PIL import Image
 
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.fields import RequestError
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, Settings, parse_request
+from codi2_model.serving.openai.errors import RequestError
+from codi2_model.serving.openai.protocol import ChatRequest, Settings, parse_request
+from codi2_model.serving.openai.validation import ModelCard
 
 LIMITS = Limits(
     medium_bytes=200_000, image_pixels=256 * 256, audio_seconds=3.0, media=4, messages=5, text_characters=200

@@ -17,7 +17,7 @@ from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.generation.events import MediumBegun, MediumDone, Progress, TextDelta
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
 
 TEXTS = ["Draw a red apple in the flat style.", "Play a low drum.", "What is this? A green leaf."] * 4

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import textwrap
+from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 import av
@@ -18,7 +20,8 @@ from PIL import Image
 from codi2_datasets.media.decoding.media_types import media_type_of
 from codi2_model.serving.http.media import Limits, MediaRefused, bytes_of_url, decode_base64, kind_of, read_audio
 from codi2_model.serving.openai.audio_output import FORMATS, encode_audio
-from codi2_model.serving.openai.messages import read_messages
+from codi2_model.serving.openai.protocol import parse_request
+from codi2_model.serving.openai.validation import ModelCard
 from tests.datasets import media_files as files
 
 LIMITS = Limits(medium_bytes=2_000_000)
@@ -29,6 +32,13 @@ HEADS = (
     "data:image/png;name=a%20b.png;base64,", "data:image/png; base64 ,", "  data:image/png;base64,", "data:null;base64,",
     "data:image/png;base64;charset=utf-8,", "data:image/svg+xml;base64,",
 )  # fmt: skip
+
+
+def read_part(part: dict[str, Any]) -> dict[str, Any]:
+    """A part as a model of audio reads it."""
+    body = json.dumps({"messages": [{"role": "user", "content": [part]}]}).encode()
+    [read] = parse_request(body, ModelCard("m", ("audio",)), LIMITS).messages[0]["content"]
+    return read
 
 
 def spellings(data: bytes) -> list[str]:
@@ -103,8 +113,7 @@ def test_what_a_browser_records_is_read_under_any_name() -> None:
         {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{text}", "filename": "a.pdf"}},
         {"type": "file", "file": {"file_data": text}},
     ):
-        messages, _ = read_messages([{"role": "user", "content": [part]}], LIMITS, ("audio",), None)
-        [read] = messages[0]["content"]
+        read = read_part(part)
         assert read["type"] == "audio" and np.abs(np.fft.rfft(read["value"])).argmax() * 16_000 / len(
             read["value"]
         ) == pytest.approx(440, abs=2)
@@ -132,8 +141,6 @@ def test_bare_samples_are_those_that_openai_s_clients_play() -> None:
 def test_files_that_are_no_media_are_refused_by_what_they_are() -> None:
     pdf = base64.b64encode(b"%PDF-1.7 and more").decode()
     with pytest.raises(ValueError, match="not an image, audio or video file"):
-        read_messages(
-            [{"role": "user", "content": [{"type": "file", "file": {"file_data": pdf}}]}], LIMITS, ("audio",), None
-        )
+        read_part({"type": "file", "file": {"file_data": pdf}})
     with pytest.raises(MediaRefused, match=r"cannot be read \(image/png\); known formats: wav, mp3"):
         read_audio(files.encoded(Image.new("RGB", (4, 4)), "PNG"), LIMITS)

@@ -18,7 +18,7 @@ from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.api import build_api
 from codi2_model.serving.http.media import encoded
 from codi2_model.serving.http.multipart import parse_form
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.generations import sizes_of
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
@@ -134,16 +134,24 @@ def test_a_response_that_is_not_to_be_stored_is_not_kept(client: Any) -> None:
         ({"input": [{"role": "tool", "content": "4"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}]}, "input[0].content[0].image_url"),
         ({"input": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "input[1].role"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0]"), ({"tools": False}, "tools"), ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"), ({"tools": False}, "tools"), ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [{"type": "image_generation", "size": "1024x1024"}]}, "tools[0].size"),
         ({"text": {"format": {"type": "json_object"}}}, "text.format"), ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
-        ({"modalities": ["audio"]}, "modalities"), ({"background": True}, "background"), ({"conversation": "conv_1"}, "conversation"),
+        ({"modalities": ["audio"]}, "modalities[0]"), ({"background": True}, "background"), ({"conversation": "conv_1"}, "conversation"),
         ({"previous_response_id": 5}, "previous_response_id"), ({"instructions": 5}, "instructions"), ({"colour": "red"}, "colour"),
         ({"metadata": 5}, "metadata"), ({"metadata": {"a": "\ud800"}}, "metadata"), ({"store": "yes"}, "store"), ({"temperature": 5}, "temperature"), ({"max_output_tokens": 0}, "max_output_tokens"),
     ],
 )  # fmt: skip
 def test_what_a_response_cannot_honor_is_refused_by_name(http: TestClient, fields: dict[str, Any], param: str) -> None:
     assert error_of(http.post("/v1/responses", content=json.dumps({"input": "x", **fields})))["param"] == param
+
+
+def test_what_changes_no_response_is_accepted(client: Any) -> None:
+    made = client.responses.create(
+        model=MODEL, input="x", background=False, truncation="disabled", metadata={"a": "b"}, include=[], service_tier="auto",
+        reasoning={"effort": "none"}, text={"format": {"type": "text"}}, parallel_tool_calls=True,
+    )  # fmt: skip
+    assert made.metadata == {"a": "b"} and made.status == "completed"
 
 
 def test_a_failure_within_a_streamed_response_is_an_event(http: TestClient, echo: Any) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 from codi2_model.serving.deploy.app import PortTaken, serve
 from codi2_model.serving.http.media import Limits, image_to_url
 from codi2_model.serving.openai.chat_response import Reply
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
 from codi2_model.serving.scheduler.engine import Engine
 from tests.codi2_model.serving.wire_media import audio_from_base64, audio_to_base64, image_from_url

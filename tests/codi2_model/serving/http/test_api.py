@@ -16,7 +16,7 @@ from PIL import Image
 from codi2_model.serving.http.api import build_api
 from codi2_model.serving.http.media import Limits, image_to_url, video_to_url
 from codi2_model.serving.openai.chat_response import Failed, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from tests.codi2_model.serving.wire_media import audio_to_base64, image_from_url, video_from_url
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")

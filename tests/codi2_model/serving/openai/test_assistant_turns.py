@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from codi2_model.serving.openai.chat_response import completion
-from codi2_model.serving.openai.protocol import ChatRequest, ModelCard, Settings, parse_request
+from codi2_model.serving.openai.protocol import ChatRequest, Settings, parse_request
 from codi2_model.serving.openai.response_store import ResponseStore
+from codi2_model.serving.openai.validation import ModelCard
 from tests.codi2_model.serving.chat_requests import (
     ASKED,
     HEAD,
@@ -63,7 +64,7 @@ def test_a_refusal_counts_as_the_text_that_it_is() -> None:
     ("turn", "param"),
     [
         ({"content": "", "images": "x"}, "images"),
-        ({"content": "", "images": [5]}, "images"),
+        ({"content": "", "images": [5]}, "images[0]"),
         ({"content": "", "audio": "x"}, "audio"),
         ({"content": "", "parts": [{"type": "image", "index": 0}]}, "parts[0]"),
         ({"content": None, "tool_calls": [{"id": "a"}]}, "tool_calls"),

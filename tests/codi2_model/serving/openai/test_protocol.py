@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from codi2_model.serving.http.media import MediaRefused, image_to_url
-from codi2_model.serving.openai.fields import RequestError
-from codi2_model.serving.openai.protocol import ModelCard, parse_request
+from codi2_model.serving.openai.errors import RequestError
+from codi2_model.serving.openai.protocol import parse_request
+from codi2_model.serving.openai.validation import ModelCard
 from tests.codi2_model.serving.chat_requests import (
     LIMITS,
     MODEL,

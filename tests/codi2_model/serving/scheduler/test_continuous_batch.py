@@ -15,7 +15,7 @@ import torch
 
 from codi2_model.generation.decode_loop import Reply, ReplyMedium
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
-from codi2_model.serving.openai.fields import RequestError
+from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
 from codi2_model.serving.scheduler.active_requests import ActiveRequest, penalised
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
