@@ -9,12 +9,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from codi2_storage.errors import UsageError
+
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
 FORMER_WORKERS_KEY = "workers"
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """A configuration is invalid; the message names the file and the key."""
 
 
