@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
@@ -43,7 +43,7 @@ def build(
     from codi2_datasets.recipe import load_recipe
 
     parsed = load_recipe(recipe)  # errors appear before anything starts
-    start_early()
+    start_server()
     from codi2_datasets.build import check_recipe
 
     check_recipe(parsed)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import CPUS, Workers, check_folder
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.errors import UsageError
 
 
@@ -61,7 +61,7 @@ def fetch(
         retries=retries, robots=robots, hosts=tuple(allow_host or ()), blocklist=blocked,
     )  # fmt: skip
     check_source(source, connector)
-    start_early()
+    start_server()
     from codi2_flows.fetch_media import fetch_media
 
     counts = fetch_media(source, out, options, workers, connector, root)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
 from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.errors import UsageError
 
 COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "crashed": "bold red", "cancelled": "yellow"}
@@ -190,6 +191,7 @@ def resume(
     if not any(run.status == CRASHED for run in list_runs(Store(root))):
         print("nothing to resume: no run has crashed")
         return
+    start_server()
     from codi2_flows.resume import resume_crashed
 
     rows = resume_crashed(root, attempts)

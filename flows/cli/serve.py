@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, positive, print_model
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.errors import UsageError
 
 Checkpoint = Annotated[
@@ -43,7 +43,7 @@ def generate(
     model = resolve_named(root, checkpoint)
     check_requests(requests)
     print_model(model)
-    start_early()
+    start_server()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch.generate_batch import FAILED
     from codi2_storage.store import Store
@@ -123,6 +123,7 @@ def serve(
         queue=queue,
         timeout_s=timeout,
     )
+    start_server()
     from codi2_flows.serve_model import serve_model
 
     serve_model(checkpoint, root, host, port, settings, token_file, follow)

@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
+from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import UrlError, parse_url
 
@@ -65,5 +66,4 @@ def run_page_url() -> str | None:
     from prefect.settings import get_current_settings
 
     base, identity = get_current_settings().ui_url, flow_run.get_id()
-    configured = get_current_settings().api.url
-    return f"{base}/runs/flow-run/{identity}" if base and identity and configured else None
+    return f"{base}/runs/flow-run/{identity}" if base and identity and server_configured() else None
