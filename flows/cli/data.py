@@ -196,14 +196,16 @@ def browse(
     samples: Annotated[int, Parameter(help="Number of samples in static pages.")] = 300,
 ) -> None:
     """Browse a root in the web browser: samples, lineage, rejects, statistics, runs and models."""
+    from codi2_flows.browse.views import VIEWS
+
     if static is not None:
         from codi2_datasets.browse.static_export import export_static
 
-        print(export_static(root, static, build, samples))
+        print(export_static(root, static, build, samples, VIEWS))
         return
     from codi2_datasets.browse.server import serve
 
-    serve(root, port, build)
+    serve(root, port, build, VIEWS)
 
 
 DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, import_, browse)
