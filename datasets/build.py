@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from codi2_datasets.connectors import Connector, connectors
@@ -50,14 +50,36 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A build whose sources are fetched and whose id is determined."""
+class BuildSpec:
+    """Everything that determines a build: its steps read nothing else. Its sources are fetched."""
 
     settings: Settings
     recipe: Recipe
+    sources: tuple[ingest_step.Source | ingest_step.Published, ...]
+    opted_out: tuple[str, ...]
+    """Ids of the opt-outs in force."""
     build_id: str
-    sources: list[ingest_step.Source | ingest_step.Published]
-    missing: list[str] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
+    """Optional corpora that could not be fetched, and the remedy."""
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        recipe: Recipe,
+        sources: Sequence[ingest_step.Source | ingest_step.Published],
+        missing: Sequence[str] = (),
+    ) -> BuildSpec:
+        """The spec with the opt-outs of the root, and the id that follows from all of it."""
+        opted_out = opt_outs(Store(settings.root))
+        identity = build_id(recipe, sources, settings.limit, opted_out)
+        return cls(settings, recipe, tuple(sources), opted_out, identity, tuple(missing))
+
+    def with_new_opt_outs(self) -> BuildSpec:
+        """Itself, unless opt-outs were recorded since: then the spec, with another id, that honors them."""
+        if opt_outs(self.store) == self.opted_out:
+            return self
+        return self.of(self.settings, self.recipe, self.sources, self.missing)
 
     @property
     def store(self) -> Store:
@@ -68,17 +90,22 @@ class Prepared:
         return committed(self.store, self.build_id, "build") is not None
 
 
+def opt_outs(store: Store) -> tuple[str, ...]:
+    """The ids of all opt-outs."""
+    return tuple(commit.id for commit in commits(store, "forget"))
+
+
 @dataclass(frozen=True)
 class Built:
     build_id: str
     samples: int
     fresh: bool  # False: it was published before, nothing was done
-    missing: list[str]  # optional corpora that could not be fetched, and the remedy
+    missing: tuple[str, ...]  # optional corpora that could not be fetched, and the remedy
     failed: int = 0  # rows and samples that could not be read for now: the next build tries them again
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Validate the options and the recipe, fetch the sources, and determine the build id.
+def prepare(settings: Settings) -> BuildSpec:
+    """Validate the options and the recipe, fetch the sources, and determine the build id. Once per build.
 
     Raises ValueError for options out of range.
     """
@@ -90,8 +117,7 @@ def prepare(settings: Settings) -> Prepared:
     check_recipe(recipe)
     sources, missing = ingest_step.fetch_sources(recipe)
     named = [f"{name}: {error.source}: {error.reason}; {error.remedy}" for name, error in missing.items()]
-    opted_out = [commit.id for commit in commits(Store(settings.root), "forget")]
-    return Prepared(settings, recipe, build_id(recipe, sources, settings.limit, opted_out), sources, named)
+    return BuildSpec.of(settings, recipe, sources, named)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -133,44 +159,44 @@ def build_id(
     return digest(parts)[:12]
 
 
-def ingest(prepared: Prepared) -> list[str]:
+def ingest(spec: BuildSpec) -> list[str]:
     """Steps 1 and 2: ingest and enrich. Returns the ids of the commits that hold the corpora and their signals."""
-    settings = prepared.settings
-    ids = ingest_step.ingest(prepared.store, prepared.recipe, prepared.sources, settings.workers, settings.limit)
-    return sorted(set(ids) | set(enrich_step.enrich(prepared.store, prepared.recipe, ids, settings.workers)))
+    settings = spec.settings
+    ids = ingest_step.ingest(spec.store, spec.recipe, spec.sources, settings.workers, settings.limit)
+    return sorted(set(ids) | set(enrich_step.enrich(spec.store, spec.recipe, ids, settings.workers)))
 
 
-def assemble(prepared: Prepared, ingests: list[str]) -> Built:
-    """Steps 3 to 6: select, plan, write, publish.
+def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
+    """Steps 3 to 6: select, plan, write, publish. Opt-outs that came during ingestion are honored.
 
     Transient failures are part of the build id. So a build with failures never takes the id of the complete build, the
     same failures again publish nothing, and every failure that is resolved gives a new version.
     """
-    store, recipe, identity = prepared.store, prepared.recipe, prepared.build_id
+    spec = spec.with_new_opt_outs()
+    store, recipe, identity = spec.store, spec.recipe, spec.build_id
     catalog = Catalog(store)
-    opted_out = [commit.id for commit in commits(store, "forget")]
-    with catalog.connect(only=[*ingests, *opted_out]) as connection:
+    with catalog.connect(only=[*ingests, *spec.opted_out]) as connection:
         select_step.select(connection, identity, recipe)
         plan_step.plan(connection, identity, recipe)
         write_step.plan_shards(connection, recipe)
-        receipts, _ = write_step.write(connection, store, identity, prepared.settings.workers)
+        receipts, _ = write_step.write(connection, store, identity, spec.settings.workers)
         lacking = [commit for commit in catalog.commits if commit.id in set(ingests) and commit.info.get("passing")]
         failures = [commit.id for commit in lacking] + [receipt.shard for receipt in receipts if receipt.passing]
         failed = sum(commit.info["passing"] for commit in lacking)
         failed += sum(len(receipt.failed) for receipt in receipts if receipt.passing)
         if failures:
-            identity = digest([prepared.build_id, sorted(failures)])[:12]
+            identity = digest([spec.build_id, sorted(failures)])[:12]
             if committed(store, identity, "build") is not None:
-                return replace(existing_build(replace(prepared, build_id=identity)), failed=failed)
+                return replace(existing_build(replace(spec, build_id=identity)), failed=failed)
         leaks = publish_step.check(connection)
         counts = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, counts)
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
-        still_ours(store, lease_of(prepared.build_id))
-        row = build_row(prepared, parent_of(catalog, recipe.name)) | {"build_id": identity}
+        still_ours(store, lease_of(spec.build_id))
+        row = build_row(spec, parent_of(catalog, recipe.name)) | {"build_id": identity}
         publish_step.publish(connection, store, row, ingests, receipts)
-    describe_build(prepared.store, identity)
-    return Built(identity, samples_of(replace(prepared, build_id=identity)), True, prepared.missing, failed)
+    describe_build(spec.store, identity)
+    return Built(identity, samples_of(replace(spec, build_id=identity)), True, spec.missing, failed)
 
 
 def parent_of(catalog: Catalog, recipe: str) -> str | None:
@@ -179,17 +205,17 @@ def parent_of(catalog: Catalog, recipe: str) -> str | None:
     return own[-1] if own else catalog.latest_build()
 
 
-def build_row(prepared: Prepared, parent: str | None) -> dict[str, Any]:
+def build_row(spec: BuildSpec, parent: str | None) -> dict[str, Any]:
     return {
-        "build_id": prepared.build_id,
-        "recipe": prepared.recipe.name,
-        "recipe_hash": prepared.recipe.digest(),
+        "build_id": spec.build_id,
+        "recipe": spec.recipe.name,
+        "recipe_hash": spec.recipe.digest(),
         "parent": parent,
-        "spec": canonical(asdict(portable_recipe(prepared.store, prepared.recipe))),
-        "row_limit": prepared.settings.limit,
-        "seed": prepared.recipe.seed,
-        "workers": prepared.settings.workers,
-        "opted_out": [commit.id for commit in commits(prepared.store, "forget")],
+        "spec": canonical(asdict(portable_recipe(spec.store, spec.recipe))),
+        "row_limit": spec.settings.limit,
+        "seed": spec.recipe.seed,
+        "workers": spec.settings.workers,
+        "opted_out": list(spec.opted_out),
         "environment": environment(),
         "code_version": code_version(),
     }
@@ -201,9 +227,9 @@ def refresh(recipe: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def say_missing(prepared: Prepared) -> None:
+def say_missing(spec: BuildSpec) -> None:
     """Print the optional corpora that are missing from the build, and how to get them."""
-    for line in prepared.missing:
+    for line in spec.missing:
         print(f"left out: {line}", file=sys.stderr, flush=True)
 
 
@@ -228,26 +254,26 @@ def say_changes(built: Built, root: str) -> None:
 
 def build(settings: Settings) -> Built:
     """The whole build without an orchestrator. A build that is already published is left unchanged."""
-    prepared = prepare(settings)
-    say_missing(prepared)
-    with build_lease(prepared):
-        if prepared.published:
-            return existing_build(prepared)
+    spec = prepare(settings)
+    say_missing(spec)
+    with build_lease(spec):
+        if spec.published:
+            return existing_build(spec)
         with cluster_when_needed(settings.workers):
-            return assemble(prepared, ingest(prepared))
+            return assemble(spec, ingest(spec))
 
 
 @contextmanager
-def build_lease(prepared: Prepared) -> Iterator[None]:
+def build_lease(spec: BuildSpec) -> Iterator[None]:
     """Hold the build's lease: of several processes that make the same build, one runs and the others wait.
 
     A published build needs no lease.
     """
-    if prepared.published:
+    if spec.published:
         yield
         return
-    with lease(prepared.store, lease_of(prepared.build_id), about=f"a build of {prepared.recipe.name}"):
-        wait_for_collector(prepared.store)
+    with lease(spec.store, lease_of(spec.build_id), about=f"a build of {spec.recipe.name}"):
+        wait_for_collector(spec.store)
         yield
 
 
@@ -255,14 +281,14 @@ def lease_of(build_id: str) -> str:
     return f"build-{build_id}"
 
 
-def existing_build(prepared: Prepared) -> Built:
+def existing_build(spec: BuildSpec) -> Built:
     """The result for a build that was published before."""
-    describe_build(prepared.store, prepared.build_id)
-    return Built(prepared.build_id, samples_of(prepared), False, prepared.missing)
+    describe_build(spec.store, spec.build_id)
+    return Built(spec.build_id, samples_of(spec), False, spec.missing)
 
 
-def samples_of(prepared: Prepared) -> int:
-    rows = Catalog(prepared.store).sql("select samples from builds", build=prepared.build_id).to_pylist()
+def samples_of(spec: BuildSpec) -> int:
+    rows = Catalog(spec.store).sql("select samples from builds", build=spec.build_id).to_pylist()
     return int(rows[0]["samples"])
 
 

@@ -18,7 +18,6 @@ from codi2_datasets.runtime.progress import progress
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
-CHUNK = 4 * 2**20  # bytes read at once
 # columns that identify the copy rather than its content, and clock times
 LEFT_OUT = {
     "samples": ["build_id"],
@@ -123,11 +122,8 @@ def compare_file(name: str, store: Store, other: Store, recorded: str) -> str:
 
 
 def file_hash(store: Store, name: str) -> str:
-    total = hashlib.sha256()
     with store.open_read(name) as file:
-        while chunk := file.read(CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # `readinto` is there
 
 
 def first_member(store: Store, other: Store, name: str) -> str:

@@ -28,17 +28,14 @@ from codi2_storage.catalog.sql import literal
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.coordination.active_runs import wait_for_collector
 from codi2_storage.coordination.leases import lease
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
-
-
-class ForgetError(ValueError):
-    """Nothing can be removed: no build, or no such source row. The message names which."""
 
 
 def forget(root: str, names: list[str]) -> str:
     """Remove source rows, by id or as 'corpus:locator', from the latest build. Returns the id of the new build.
 
-    Raises ForgetError if there is no published build or no such source row.
+    Raises UsageError if there is no published build or no such source row.
     """
     store = Store(root)
     with lease(store, "forget", about="an opt-out"):
@@ -61,7 +58,7 @@ def leave_out(store: Store, names: list[str]) -> str:
     catalog = Catalog(store)
     old = catalog.latest_build()
     if old is None:
-        raise ForgetError(f"no published build under {store.root}")
+        raise UsageError(f"no published build under {store.root}")
     with catalog.connect(old) as connection:
         gone = find(connection, names)
         build_id = digest([old, sorted(row["source_row_id"] for row in gone)])[:12]
@@ -77,7 +74,7 @@ def leave_out(store: Store, names: list[str]) -> str:
 def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[str, Any]]:
     """Rows for the table `forgotten`: the named source rows with their assets.
 
-    Raises ForgetError if a name matches none.
+    Raises UsageError if a name matches none.
     """
     rows_by_id: dict[tuple[str, str], dict[str, Any]] = {}
     for name in names:
@@ -88,7 +85,7 @@ def find(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[dict[s
             [name, name],
         ).to_arrow_table()
         if not len(rows):
-            raise ForgetError(
+            raise UsageError(
                 f"no source row {name!r}; give its id, or corpus:locator, as the table source_rows has them"
             )
         rows_by_id |= {(row["source_row_id"], row["asset_id"]): row for row in rows.to_pylist()}

@@ -7,11 +7,12 @@ from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.formats.sample import SAMPLE_RATE
+from codi2_storage.errors import UsageError
 
 PLACES = ("segment", "ontology")  # corpus options that are paths: the content of the files counts, not where they are
 
 
-class RecipeError(ValueError):
+class RecipeError(UsageError):
     """A recipe cannot be used. The message names the file and the key at fault."""
 
 

@@ -106,7 +106,7 @@ def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
                 writer.append("forgotten", known[name])
 
 
-def prepare(store: Store, original: Original, root: str, workers: int) -> library.Prepared:
+def prepare(store: Store, original: Original, root: str, workers: int) -> library.BuildSpec:
     """The recipe of a build of `store`, with each of its corpora at the revision it had."""
     row = original.row
     where = f"the recipe of build {original.build_id}"
@@ -115,10 +115,7 @@ def prepare(store: Store, original: Original, root: str, workers: int) -> librar
     except RecipeError as error:
         raise ReproduceError(str(error)) from error
     settings = library.Settings(row["recipe"], Store(root).uri(), workers, row["row_limit"])
-    sources = as_they_were(original, recipe, Store(root))
-    opted_out = [commit.id for commit in commits(Store(root), "forget")]
-    identity = library.build_id(recipe, sources, settings.limit, opted_out)
-    return library.Prepared(settings, recipe, identity, sources)
+    return library.BuildSpec.of(settings, recipe, as_they_were(original, recipe, Store(root)))
 
 
 def as_they_were(original: Original, recipe: Recipe, store: Store) -> list[Source | Published]:

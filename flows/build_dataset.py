@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import json
+from typing import Any
 
 from prefect import flow, task
+from prefect.utilities.annotations import opaque
 
 from codi2_datasets import build as library
 from codi2_datasets.runtime.ray_executor import cluster_when_needed
@@ -20,19 +22,17 @@ from codi2_storage.store import Store
 
 
 @task(name="ingests", **TASK_OPTIONS)
-def ingests(settings: library.Settings) -> str:
+def ingests(spec: library.BuildSpec) -> str:
     """Ingest the corpora. Returns the path of a JSON list of the commits that hold them."""
-    prepared = library.prepare(settings)
-    path = f"builds/{prepared.build_id}/ingests.json"
-    prepared.store.write_bytes(path, json.dumps(library.ingest(prepared)).encode())
+    path = f"builds/{spec.build_id}/ingests.json"
+    spec.store.write_bytes(path, json.dumps(library.ingest(spec)).encode())
     return path
 
 
 @task(name="dataset version", **TASK_OPTIONS)
-def dataset_version(settings: library.Settings, ingests_path: str) -> library.Built:
+def dataset_version(spec: library.BuildSpec, ingests_path: str) -> library.Built:
     """Select, plan, write and publish."""
-    commits = json.loads(Store(settings.root).read_bytes(ingests_path))
-    return library.assemble(library.prepare(settings), commits)
+    return library.assemble(spec, json.loads(spec.store.read_bytes(ingests_path)))
 
 
 @flow(name="build-dataset", validate_parameters=False)
@@ -61,14 +61,15 @@ def build_version(recipe: str, root: str, workers: int, limit: int | None) -> li
     If several processes start the same build, one does the work. The others wait and return the published version.
     """
     settings = library.Settings(recipe, Store(root).uri(), workers, limit)
-    prepared = library.prepare(settings)
-    library.say_missing(prepared)
-    with library.build_lease(prepared):
-        if prepared.published:
-            version = library.existing_build(prepared)
+    spec = library.prepare(settings)
+    library.say_missing(spec)
+    with library.build_lease(spec):
+        if spec.published:
+            version = library.existing_build(spec)
         else:
             with cluster_when_needed(workers):
-                version = dataset_version(settings, ingests(settings))
+                whole: Any = opaque(spec)  # Prefect does not walk through its thousands of input splits
+                version = dataset_version(whole, ingests(whole))
     library.say_changes(version, settings.root)
     if version.fresh:
         build_published(settings.root, version.build_id, version.samples, recipe, limit)

@@ -18,11 +18,11 @@ from codi2_datasets.reproduce import ReproduceError, reproduce_build
 from codi2_flows.runtime.record_run import record_run
 from codi2_flows.runtime.tasks import TASK_OPTIONS
 from codi2_model.checkpoints.lookup import Trained, find
-from codi2_model.checkpoints.registry import UsageError
 from codi2_model.training.reproduce import compare_checkpoints, has_published_shards, reproduce_training
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.environment import differences, environment
 from codi2_storage.catalog.lineage import code_version
+from codi2_storage.errors import UsageError
 from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 from codi2_storage.uris import identity

@@ -22,11 +22,11 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 
 from codi2_flows.runtime import webhook
 from codi2_flows.runtime.record_run import retry_of
+from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.coordination.run_parameters import portable, present
 from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, list_runs, mark_crashed
 from codi2_storage.store import Store
@@ -109,7 +109,7 @@ def unrecorded_crashes(store: Store, known: set[str | None]) -> list[Run]:
 
     Only the last run of each flow counts, because a later run does the same work. `known`: flow run ids of the catalog.
     """
-    if not PREFECT_API_URL.value():
+    if not server_configured():
         return []
     started = FlowRunFilter(state={"type": {"not_any_": [StateType.SCHEDULED]}})  # type: ignore[arg-type]  # made a filter
     resumable = FlowFilter(name={"any_": list(RESUMABLE)})  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def mark_crashed_in_prefect(dead: Iterable[Run]) -> list[str]:
     """Mark dead flow runs as crashed that the Prefect server still lists as running. Returns their ids."""
     marked: list[str] = []
     with_flow_run = [run for run in dead if run.flow_run]
-    if not with_flow_run or not PREFECT_API_URL.value():
+    if not with_flow_run or not server_configured():
         return marked
     with get_client(sync_client=True) as client:
         for run in with_flow_run:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from prefect import flow, task
 
-from codi2_model.checkpoints.registry import UsageError, resolve_named
+from codi2_model.checkpoints.registry import resolve_named
 from codi2_model.serving.deploy.settings import ServerSettings, read_token
+from codi2_storage.errors import UsageError
 
 
 @task(name="server")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codi2_model.checkpoints.registry import UsageError, checkpoint_rows, local_copy, promoted, weights_digest
+from codi2_model.checkpoints.registry import checkpoint_rows, local_copy, promoted, weights_digest
 from codi2_storage.catalog.catalog import LATEST, Catalog
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 

@@ -17,6 +17,7 @@ from codi2_storage.catalog.environment import environment
 from codi2_storage.catalog.lineage import code_version
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.coordination.leases import lease
+from codi2_storage.errors import UsageError
 from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 from codi2_storage.uris import located
@@ -26,10 +27,6 @@ PROMOTION = "promotion"  # lease for changes of the promoted model
 ROLLED_BACK = "rolled back from"
 SHIPPED = Path(__file__).parent.parent / "shipped"  # weights in the package, if it was built with them
 SHIPPED_NAME = "shipped"  # their name as a checkpoint
-
-
-class UsageError(ValueError):
-    """A command or argument cannot be carried out; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from codi2_datasets.formats.hashing import digest
-from codi2_model.checkpoints.registry import UsageError, now
+from codi2_model.checkpoints.registry import now
 from codi2_model.evaluation.bench.measures import HEADLINE, MEASURES, SETS, direction
 from codi2_model.evaluation.bench.profiles import PROFILES, QUICK
 from codi2_model.evaluation.bench.recorded import recorded_runs
@@ -19,6 +19,7 @@ from codi2_model.evaluation.contamination import NO_CONTAMINATION, Contamination
 from codi2_model.evaluation.statistics import paired_gain
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 CHOSEN, GUARD = "chosen", "guard"

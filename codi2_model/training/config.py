@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator
 
+from codi2_storage.errors import UsageError
 from codi2_storage.typed_data import KeyFault, typed
 
 PRESETS = Path(__file__).parent.parent / "presets"
@@ -27,7 +28,7 @@ Number = Annotated[float, BeforeValidator(_number)]
 """YAML 1.1 reads 1e-3 as a string."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """A configuration is invalid; the message names the file and the key."""
 
 

@@ -14,20 +14,12 @@ from typing import Any
 
 from codi2_datasets.formats.hashing import digest
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.checkpoints.registry import (
-    TrainedRun,
-    UsageError,
-    finished,
-    local_copy,
-    promoted,
-    record,
-    resolve,
-    run_folder,
-)
+from codi2_model.checkpoints.registry import TrainedRun, finished, local_copy, promoted, record, resolve, run_folder
 from codi2_model.training.config import STAGES, TrainConfig
 from codi2_model.training.metrics.journal import Row, losses_text, read_rows
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.leases import lease, still_ours
+from codi2_storage.errors import UsageError
 from codi2_storage.host.folders import cache_home
 from codi2_storage.store import Store
 
@@ -168,7 +160,7 @@ class ProgressLogger:
 def resolve_start(store: Store, start: str, config: TrainConfig) -> Start | None:
     """The checkpoint to start from. None: from scratch, also if the champion is requested and none is promoted.
 
-    Raises UsageError for an unknown checkpoint, StartError for one that does not fit the config.
+    Raises UsageError for an unknown checkpoint, UsageError for one that does not fit the config.
     """
     if start == SCRATCH:
         return None

@@ -36,7 +36,7 @@ def train_distributed(
     if final.exists():
         from codi2_model.training.run import claim
 
-        claim(out, config, paths, start)  # raises RunError if the folder holds another run
+        claim(out, config, paths, start)  # raises UsageError if the folder holds another run
         return final
     start_folder = None if start is None else str(Path(start).resolve())
     done = threading.Event()

@@ -15,10 +15,11 @@ from safetensors import safe_open
 from codi2_datasets.compare_builds import Compared, file_hash
 from codi2_model.checkpoints.export import ship
 from codi2_model.checkpoints.lookup import Trained
-from codi2_model.checkpoints.registry import UsageError, local_copy, resolve, weights_digest
+from codi2_model.checkpoints.registry import local_copy, resolve, weights_digest
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.pipeline_stage import ProgressLogger, local_shards
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 
 
 def reproduce_training(catalog: Catalog, trained: Trained, shards: Catalog, folder: Path) -> Path:

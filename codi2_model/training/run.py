@@ -22,8 +22,8 @@ from codi2_model.checkpoints.device import record_device
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.checkpoint import Progress
-from codi2_model.training.config import STAGES, ConfigError, TrainConfig
-from codi2_model.training.data.shards import MediaCache, ShardError, ShardSet, expand
+from codi2_model.training.config import STAGES, TrainConfig
+from codi2_model.training.data.shards import MediaCache, ShardSet, expand
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.metrics.journal import Journal, Row
 from codi2_model.training.metrics.plot import plot_losses
@@ -42,14 +42,11 @@ from codi2_model.training.stages.align import align_stage
 from codi2_model.training.stages.decoders import decoders_stage
 from codi2_model.training.stages.mllm import mllm_stage
 from codi2_model.training.warm_start import model_config, warm_start
+from codi2_storage.errors import UsageError
 from codi2_storage.locations.files import write_whole
 
 STAGE_FACTORIES = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
 TOKENIZER_SAMPLES = 20_000  # maximum samples per task that the tokenizer is trained on
-
-
-class RunError(ValueError):
-    """The output folder holds a run with other config, shards or start."""
 
 
 def train(
@@ -70,7 +67,7 @@ def train(
     is a folder on shared storage.
     minutes: time limit, after which the state is saved and OutOfTime raised; the same call resumes the run.
     start: folder of a checkpoint to take the initial weights from; None: random initialisation.
-    Raises ConfigError, ShardError, StartError, RunError or TrainingDiverged with a message that names the cause.
+    Raises UsageError, ShardError or TrainingDiverged with a message that names the cause.
     """
     until = time.monotonic() + 60 * minutes
     out = Path(out_dir)
@@ -208,7 +205,7 @@ def train_texts(config: TrainConfig, shards: ShardSet) -> Iterator[str]:
 
 
 def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Path | None = None) -> None:
-    """Write `run.json`, or check that the folder holds the same run. Raises RunError if it holds another one."""
+    """Write `run.json`, or check that the folder holds the same run. Raises UsageError if it holds another one."""
     data = [["/".join(Path(path).parts[-2:]), Path(path).stat().st_size] for path in paths]
     run = json.loads(json.dumps({"config": config.to_dict(), "shards": data}))
     if start is not None:
@@ -223,7 +220,7 @@ def claim(out: Path, config: TrainConfig, paths: Iterable[str], start: str | Pat
         if changed[0] == "config":
             old, new = existing["config"], run["config"]
             changed = [f"config {key}" for key in new if old.get(key) != new[key]]
-        raise RunError(
+        raise UsageError(
             f"{out}: holds a run that differs in {', '.join(changed)}; choose another output folder or remove this one"
         )
 
@@ -273,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutOfTime as progress:
         print(f"time limit reached at {progress}; run the same command to resume", file=sys.stderr)
         return 3
-    except (ConfigError, ShardError, RunError, TrainingDiverged, FileNotFoundError, ValueError) as error:
+    except (ValueError, TrainingDiverged, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

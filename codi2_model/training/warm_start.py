@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codi2_model.config import CoDi2Config
 from codi2_model.training.config import TrainConfig
+from codi2_storage.errors import UsageError
 
 if TYPE_CHECKING:
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
@@ -34,10 +35,6 @@ SOURCED_PARTS = (  # parts whose shape comes from their source, and the key unde
 )  # fmt: skip
 
 
-class StartError(ValueError):
-    """The weights of a checkpoint do not fit the config; the message names the difference."""
-
-
 def model_config(config: TrainConfig) -> CoDi2Config:
     """The model config of a training config."""
     weights = config.model.get("loss_weights", {}) | config.mllm.loss_weights
@@ -45,7 +42,7 @@ def model_config(config: TrainConfig) -> CoDi2Config:
 
 
 def warm_start(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditionalGeneration, CoDi2Processor]:
-    """Load model and processor of the checkpoint `start`, with the free settings of the config. Raises StartError."""
+    """Load model and processor of the checkpoint `start`, with the free settings of the config. Raises UsageError."""
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
     options = model_config(config)
@@ -58,14 +55,14 @@ def warm_start(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditio
 
 
 def check(start: str | Path, config: CoDi2Config) -> None:
-    """Raise StartError unless the parts of the checkpoint equal those of the config. Reads only its config.json."""
+    """Raise UsageError unless the parts of the checkpoint equal those of the config. Reads only its config.json."""
     try:
         existing = CoDi2Config.from_pretrained(start)
     except (OSError, ValueError) as error:
-        raise StartError(f"{start}: not a checkpoint: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{start}: not a checkpoint: {str(error).splitlines()[0]}") from error
     if differing := part_differences(existing, config):
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
-        raise StartError(
+        raise UsageError(
             f"{start}: the weights do not fit the config: {differing[0]}{more}; train from scratch, or change the config"
         )
 

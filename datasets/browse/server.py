@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 import socket
 import sys
@@ -11,29 +10,26 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from codi2_datasets.browse.runs import RUN_FACETS, Runs
-from codi2_datasets.browse.view import FACETS, REJECT_FACETS, BrowseError, View
-from codi2_storage.catalog.catalog import CatalogError
+from codi2_datasets.browse.contributed import ContributedViews
+from codi2_datasets.browse.view import FACETS, REJECT_FACETS, View
+from codi2_storage.errors import UsageError
 from codi2_storage.host.ports import LOOPBACK, listen
 from codi2_storage.host.shutdown import stoppable
 
 PAGE = Path(__file__).parent / "page"
-FILES = {"": "index.html", "app.js": "app.js", "samples.js": "samples.js", "lineage.js": "lineage.js", "plots.js": "plots.js",
-         "runs.js": "runs.js", "gates.js": "gates.js", "model.js": "model.js", "style.css": "style.css"}  # fmt: skip
 # only the page's own scripts, and no external content, so that captions cannot run code
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# an evaluation's page has inline styles and no script
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+FRESH = {"Cache-Control": "no-cache"}
 LAST_SECONDS = 2  # seconds for requests in flight to end after Ctrl-C
 Offset = Annotated[int, Query(ge=0)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
-def make_app(root: str, build: str | None = None) -> FastAPI:
+def make_app(root: str, build: str | None = None, views: ContributedViews | None = None) -> FastAPI:
     """The app for one build, by default the latest. Raises BrowseError or CatalogError if there is none."""
     view = View(root, build)
     app = FastAPI(title="CoDi-2 browse", docs_url=None, redoc_url=None, openapi_url=None)
@@ -41,14 +37,12 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next):  # type: ignore[no-untyped-def]
         response = await call_next(request)
-        own = request.url.path.startswith("/evaluations/")
-        response.headers["Content-Security-Policy"] = PAGE_POLICY if own else POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    @app.exception_handler(CatalogError)
-    @app.exception_handler(BrowseError)
+    @app.exception_handler(UsageError)
     async def missing(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": str(error)}, status_code=404)
 
@@ -84,7 +78,9 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
     def ledger() -> list:
         return view.ledger()
 
-    add_runs(app, Runs(root))
+    files = page_files(views)
+    if views is not None:
+        views.add_routes(app, root)
 
     @app.get("/media/{name}")
     def media(name: str, request: Request) -> Response:
@@ -92,48 +88,30 @@ def make_app(root: str, build: str | None = None) -> FastAPI:
         return ranged(data, media_type, request.headers.get("range"))
 
     @app.get("/")
+    def index() -> Response:
+        return HTMLResponse(index_page(views), headers=FRESH)
+
     @app.get("/{name}")
-    def page(name: str = "") -> Response:
-        if name not in FILES:
+    def page(name: str) -> Response:
+        if name not in files:
             return JSONResponse({"error": f"no page {name}"}, status_code=404)
-        return FileResponse(PAGE / FILES[name], headers={"Cache-Control": "no-cache"})
+        return FileResponse(files[name], headers=FRESH)
 
     return app
 
 
-def add_runs(app: FastAPI, runs: Runs) -> None:
-    """Add the routes for runs, and for the files of evaluations."""
+def page_files(views: ContributedViews | None) -> dict[str, Path]:
+    """The scripts and the style of the page by name, with those of contributed views."""
+    folders = [PAGE, *([views.page] if views else [])]
+    return {
+        file.name: file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".js", ".css")
+    }
 
-    @app.get("/api/runs")
-    def listed(request: Request, offset: Offset = 0, limit: Limit = 12) -> dict:
-        return runs.runs(chosen(request, RUN_FACETS), offset, limit)
 
-    @app.get("/api/runs/{run_id}")
-    def run(run_id: Name) -> dict:
-        return runs.run(run_id)
-
-    @app.get("/api/gates")
-    def gates() -> list:
-        return runs.gates()
-
-    @app.get("/api/history")
-    def history() -> list:
-        return runs.history()
-
-    @app.get("/api/models")
-    def models() -> list:
-        return runs.models()
-
-    @app.get("/api/models/{checkpoint_id}")
-    def model(checkpoint_id: Name) -> dict:
-        return runs.model(checkpoint_id)
-
-    @app.get("/evaluations/{run_id}/{name:path}")
-    def evaluation(run_id: Name, name: str, request: Request) -> Response:
-        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        response = ranged(runs.file(run_id, name), media_type, request.headers.get("range"))
-        response.headers["Cache-Control"] = "no-cache"  # the page may be rewritten
-        return response
+def index_page(views: ContributedViews | None) -> str:
+    """The page's HTML, which loads the scripts of contributed views last."""
+    scripts = [f'<script src="{name}" defer></script>' for name in (views.scripts if views else ())]
+    return (PAGE / "index.html").read_text(encoding="utf-8").replace("<!-- contributed -->", "\n".join(scripts))
 
 
 def chosen(request: Request, facets: tuple[str, ...]) -> dict[str, str]:
@@ -161,7 +139,7 @@ def at_home(app: FastAPI) -> FastAPI:
     return app
 
 
-def serve(root: str, port: int = 8765, build: str | None = None) -> None:
+def serve(root: str, port: int = 8765, build: str | None = None, views: ContributedViews | None = None) -> None:
     """Serve the page until Ctrl-C."""
     import uvicorn
 
@@ -173,7 +151,7 @@ def serve(root: str, port: int = 8765, build: str | None = None) -> None:
             )
 
     with listen(port) as listening, stoppable() as stopping:
-        app = at_home(make_app(root, build))
+        app = at_home(make_app(root, build, views))
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST_SECONDS)
         try:
             Announced(config).run(sockets=[listening])

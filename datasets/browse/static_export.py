@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
-from codi2_datasets.browse.runs import SHEET, Runs
-from codi2_datasets.browse.server import PAGE, POLICY
+from codi2_datasets.browse.contributed import ContributedViews
+from codi2_datasets.browse.server import POLICY, index_page, page_files
 from codi2_datasets.browse.view import BrowseError, View, address
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.runtime.progress import progress
 from codi2_storage.store import Store
 
 REJECTS = 200
-RUNS, MODELS = 60, 12
 # the server's policy, for a page on disk; frame-ancestors is not allowed in a meta element
 DISK_POLICY = POLICY.replace("'self'", "'self' file:").replace("; frame-ancestors 'none'", "")
 
 
-def export_static(root: str, folder: str, build: str | None = None, samples: int = 300) -> str:
+def export_static(
+    root: str, folder: str, build: str | None = None, samples: int = 300, views: ContributedViews | None = None
+) -> str:
     """Write the folder; the same build gives the same files. Returns the URL of its page.
 
     The samples are distributed evenly over tasks and splits, the first of each by id, which is a hash.
@@ -35,7 +35,7 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
         "rejects": view.rejects({}, limit=REJECTS)["rejects"],
         "statistics": view.statistics(),
         "ledger": view.ledger(),
-        **ran(Runs(root), target),
+        **(views.export(root, target) if views else {}),
     }
     written: set[str] = set()
     with progress("browse", len(names), "samples") as advance:
@@ -50,33 +50,11 @@ def export_static(root: str, folder: str, build: str | None = None, samples: int
     # a script rather than JSON: pages opened from disk must not use fetch
     content = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     target.write_bytes("data.js", f"window.CODI2 = {content};\n".encode())
-    for file in sorted(PAGE.iterdir()):
-        if file.suffix in (".js", ".css"):
-            with file.open("rb") as source, target.fs.open(target.path(file.name), "wb") as copy:
-                shutil.copyfileobj(source, copy)
-    html = (PAGE / "index.html").read_text(encoding="utf-8")
+    for name, file in page_files(views).items():
+        target.write_bytes(name, file.read_bytes())
     head = f"""<meta http-equiv="Content-Security-Policy" content="{DISK_POLICY}">\n<script src="data.js" defer></script>"""
-    target.write_bytes("index.html", html.replace("<!-- data -->", head).encode())
+    target.write_bytes("index.html", index_page(views).replace("<!-- data -->", head).encode())
     return target.uri("index.html")
-
-
-def ran(runs: Runs, target: Store) -> dict[str, Any]:
-    """The latest runs, decisions, builds and models. Contact sheets are written beside the page."""
-    listed = runs.runs({}, limit=RUNS)["runs"]
-    models = runs.models()[:MODELS]
-    details = {row["run_id"]: runs.run(row["run_id"]) for row in listed}
-    for run_id, details_of_run in details.items():
-        details_of_run.pop("page", None)  # it has a folder of its own, which is too large to copy
-        if "sheet" in details_of_run:
-            target.write_bytes(details_of_run["sheet"], runs.file(run_id, SHEET))
-    return {
-        "runs": listed,
-        "details": details,
-        "gates": runs.gates(),
-        "history": runs.history(),
-        "models": models,
-        "lineages": {row["checkpoint_id"]: runs.model(row["checkpoint_id"]) for row in models},
-    }
 
 
 def spread(view: View, samples: int) -> list[str]:

@@ -11,6 +11,7 @@ import duckdb
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.lineage import asset_lineage
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 FACETS = ("task", "split", "holdout", "licence", "language", "demos", "corpus")
@@ -24,7 +25,7 @@ ORDERS = {
 BINS = 24
 
 
-class BrowseError(ValueError):
+class BrowseError(UsageError):
     """There is nothing to show: no build, or no such sample. The message names which."""
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codi2_datasets.formats.sample import Part, Sample
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 
-class ExportError(ValueError):
+class ExportError(UsageError):
     """A folder cannot be written or read in a format. The message names the format and the file."""
 
 

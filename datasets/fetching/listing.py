@@ -9,7 +9,6 @@ from typing import Any
 
 from codi2_datasets.connectors import CorpusLocation, Link, connectors
 from codi2_datasets.corpora.base import RejectedRow
-from codi2_datasets.fetching.options import FetchError
 from codi2_datasets.readers.delimited import delimited_rows, header_of
 from codi2_datasets.readers.files import DAMAGE, PACKED, damage, expand, find, short
 from codi2_datasets.readers.json_rows import json_rows
@@ -17,6 +16,7 @@ from codi2_datasets.readers.lines import lines_of
 from codi2_datasets.readers.pairs import plain
 from codi2_datasets.readers.tables import file_rows, row_groups
 from codi2_datasets.readers.values import Bad, Numbered, listed_url, need, pick, text
+from codi2_storage.errors import UsageError
 
 ADDRESS = ("url", "URL", "contentUrl", "image_url")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -47,19 +47,19 @@ def slices(rows: Iterable[Row], size: int) -> Iterator[Slice]:
 
 
 def links_of(connector: str, place: CorpusLocation) -> Iterator[Row]:
-    """The URLs of a published corpus. Raises FetchError for a connector that has none."""
+    """The URLs of a published corpus. Raises UsageError for a connector that has none."""
     known = connectors()
     links = known[connector].links if connector in known else None
     if links is None:
         able = ", ".join(name for name, item in known.items() if item.links)
-        raise FetchError(f"connector {connector!r} has no addresses to fetch; those that have: {able}")
+        raise UsageError(f"connector {connector!r} has no addresses to fetch; those that have: {able}")
     return links(place)
 
 
 def read_list(path: str) -> Iterator[Row]:
     """Every row of a list: Parquet, CSV, TSV, JSON lines, or one URL per line.
 
-    Raises FetchError before the first row if a file has no URL column.
+    Raises UsageError before the first row if a file has no URL column.
     """
     files = find(expand(path), PATTERNS)
     for file in files:
@@ -78,10 +78,10 @@ def check(file: str) -> None:
     elif kind == "parquet":
         columns, _ = row_groups(file) or (None, ())
         if columns is None:
-            raise FetchError(f"{file}: no Parquet file")
+            raise UsageError(f"{file}: no Parquet file")
         need(file, columns, ADDRESS)
     elif kind not in KINDS:
-        raise FetchError(f"{file}: a list is .parquet, .csv, .tsv, .jsonl, .json or .txt")
+        raise UsageError(f"{file}: a list is .parquet, .csv, .tsv, .jsonl, .json or .txt")
 
 
 def rows_of(file: str) -> Iterator[Row]:

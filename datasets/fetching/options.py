@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from codi2_datasets.fetching.rules import Blocklist
+from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import UrlError, parse_host
 
 VERSION = "2"  # since 2, a URL is requested as listed
-
-
-class FetchError(ValueError):
-    """The list or an option cannot be used. The message names it."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,14 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.media not in ("image", "audio", "video"):
-            raise FetchError(f"media {self.media!r}: image, audio or video is wanted")
+            raise UsageError(f"media {self.media!r}: image, audio or video is wanted")
         for name in ("shard_rows", "at_once", "per_host", "timeout", "stall", "most_bytes", "most_pixels"):
             if getattr(self, name) <= 0:
-                raise FetchError(f"{name.replace('_', ' ')}: more than 0 is wanted")
+                raise UsageError(f"{name.replace('_', ' ')}: more than 0 is wanted")
         try:
             object.__setattr__(self, "hosts", tuple(parse_host(host) for host in self.hosts))
         except UrlError as error:
-            raise FetchError(f"allow host: {error}") from None
+            raise UsageError(f"allow host: {error}") from None
 
     def deciding(self) -> dict[str, Any]:
         """The options that determine the bytes; the others only affect speed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_storage.errors import UsageError
 
 UNKNOWN_LICENCE = "LicenseRef-"  # prefix of licences that nobody in the project can grant: works found on the web
 
@@ -15,7 +16,7 @@ class LostRows(RuntimeError):
     """A connector returned fewer or more results than its file has rows: an error in the connector."""
 
 
-class ConnectorError(ValueError):
+class ConnectorError(UsageError):
     """Published files cannot be used as they are. The message names the file and what is missing."""
 
 

@@ -21,6 +21,7 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 import pyarrow as pa
 
+from codi2_datasets.sources.file_hashes import cached_file_hash
 from codi2_datasets.sources.registries import SourceUnavailable
 from codi2_storage.locations import paths
 from codi2_storage.locations.filesystems import system_of
@@ -34,7 +35,6 @@ NOT_THE_STORE = (
 )  # decompressors set no errno, and damaged tables make readers seek to invalid positions
 PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$")
 VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
-HASHED = ("file", "local", "memory")  # file systems whose files have no tag of their own that depends on the content
 
 
 Kept = TypeVar("Kept", bound=Callable[..., Any])
@@ -191,7 +191,9 @@ def content_or_none(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, An
 
 def content_name(fs: fsspec.AbstractFileSystem, name: str, info: dict[str, Any] | None) -> str:
     protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
-    if protocol in HASHED:
+    if protocol in ("file", "local"):
+        return cached_file_hash(name)
+    if protocol == "memory":  # its files have no tag of their own that depends on the content
         with fs.open(name, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     info = info or fs.info(name)

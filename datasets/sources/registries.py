@@ -7,7 +7,6 @@ for pip's own build step when PyPI has no wheel.
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -19,6 +18,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from codi2_datasets.sources.file_hashes import file_hash
 from codi2_storage.host import child_processes
 from codi2_storage.locations.filesystems import system_of
 
@@ -176,8 +176,3 @@ def from_uri(source: str, uri: str, folder: Path, cache: Path) -> Archive:
         reason = f"cannot be read: {type(error).__name__}: {error}"
         raise SourceUnavailable(source, reason, "check the address, its scheme and the rights to it") from error
     return Archive(file, name.partition(".")[0], file_hash(file)[:12])
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

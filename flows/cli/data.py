@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
@@ -43,7 +43,7 @@ def build(
     from codi2_datasets.recipe import load_recipe
 
     parsed = load_recipe(recipe)  # errors appear before anything starts
-    start_early()
+    start_server()
     from codi2_datasets.build import check_recipe
 
     check_recipe(parsed)
@@ -196,14 +196,16 @@ def browse(
     samples: Annotated[int, Parameter(help="Number of samples in static pages.")] = 300,
 ) -> None:
     """Browse a root in the web browser: samples, lineage, rejects, statistics, runs and models."""
+    from codi2_flows.browse.views import VIEWS
+
     if static is not None:
         from codi2_datasets.browse.static_export import export_static
 
-        print(export_static(root, static, build, samples))
+        print(export_static(root, static, build, samples, VIEWS))
         return
     from codi2_datasets.browse.server import serve
 
-    serve(root, port, build)
+    serve(root, port, build, VIEWS)
 
 
 DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, import_, browse)

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import CPUS, Workers, check_folder
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
+from codi2_storage.errors import UsageError
 
 
 def fetch(
@@ -60,7 +61,7 @@ def fetch(
         retries=retries, robots=robots, hosts=tuple(allow_host or ()), blocklist=blocked,
     )  # fmt: skip
     check_source(source, connector)
-    start_early()
+    start_server()
     from codi2_flows.fetch_media import fetch_media
 
     counts = fetch_media(source, out, options, workers, connector, root)
@@ -69,21 +70,20 @@ def fetch(
 
 
 def check_source(source: str, connector: str | None) -> None:
-    """Raise FetchError if the list does not exist or there is no such connector."""
+    """Raise UsageError if the list does not exist or there is no such connector."""
     from codi2_datasets.fetching.listing import read_list
-    from codi2_datasets.fetching.options import FetchError
     from codi2_datasets.sources.registries import SourceUnavailable
 
     if connector is None:
         try:
             next(iter(read_list(source)), None)
         except SourceUnavailable as error:
-            raise FetchError(str(error)) from error
+            raise UsageError(str(error)) from error
         return
     from codi2_datasets.connectors import connectors
 
     if connector not in connectors():
-        raise FetchError(f"--connector {connector}: no such connector; known: {', '.join(sorted(connectors()))}")
+        raise UsageError(f"--connector {connector}: no such connector; known: {', '.join(sorted(connectors()))}")
 
 
 FETCH_COMMANDS = (fetch,)

@@ -11,14 +11,11 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
 from codi2_flows.cli.output.tables import show
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
-
-
-class UsageError(ValueError):
-    """An invalid option; the message names it."""
 
 
 def gc(

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.tree import Tree
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_model.checkpoints.lineage import ModelLineage, Training, model_lineage
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.model_lineage import ModelLineage, Training, model_lineage
 from codi2_storage.catalog.provenance import BuildContents, CorpusUse, LicenceUse, TaskUse
 
 PARENTS = 5  # earlier builds that are listed

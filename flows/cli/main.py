@@ -28,6 +28,7 @@ from codi2_flows.cli.serve import SERVE_COMMANDS
 from codi2_flows.cli.server import SERVER_COMMANDS
 from codi2_flows.runtime.errors import one_line
 from codi2_storage.catalog.lineage import code_version
+from codi2_storage.errors import UsageError
 from codi2_storage.host.shutdown import Stopping, leave, listen
 
 app = App(
@@ -117,7 +118,7 @@ def run(argv: Sequence[str], stopping: Stopping) -> int:
             traceback.print_exc()
             return 1
         print(f"codi2: {first_line(error)}", file=sys.stderr)
-        return 2 if is_usage(error) else 1
+        return 2 if isinstance(error, UsageError | FileNotFoundError) else 1
     finally:
         stopping.heard = True  # from now on a signal only has to end the process
 
@@ -130,29 +131,6 @@ def broken(stream: TextIO) -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return True
-
-
-def is_usage(error: Exception) -> bool:
-    """Whether the error is a mistake in the user's input: an option, a recipe, a config, a query."""
-    return type(error).__name__ in {
-        "RecipeError",
-        "ConfigError",
-        "CatalogError",
-        "UsageError",
-        "DeployError",
-        "WebhookError",
-        "ForgetError",
-        "ExportError",
-        "BrowseError",
-        "RunError",
-        "FetchError",
-        "ConnectorError",
-        "SuiteError",
-        "WeightsMissing",
-        "StartError",
-        "EvaluationUsageError",
-        "FileNotFoundError",
-    }
 
 
 def first_line(error: Exception) -> str:

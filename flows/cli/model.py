@@ -20,7 +20,7 @@ from codi2_flows.cli.common import (
 )
 from codi2_flows.cli.output.metrics import show_metrics
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.catalog.catalog import Catalog
 
 Start = Annotated[
@@ -52,7 +52,7 @@ def train(
     build_id = build_to_train(catalog, build)
     check_tasks(parsed, train_tasks(catalog, build_id), f"build {build_id}")
     resolve_start(Store(root), start, parsed)  # weights that do not fit are reported before any work
-    start_early()
+    start_server()
     from codi2_flows.train_model import train_model
 
     print(train_model(config, root, build_id if build else None, workers, start))
@@ -107,7 +107,7 @@ def evaluate(
 
     check_evaluation(root, build, suite, task, data, weights)
     print_model(model)
-    start_early()
+    start_server()
     from codi2_flows.evaluate_model import evaluate_model
 
     result = evaluate_model(folder, root, build, limit, seed, suite, task, data, weights)
@@ -152,7 +152,7 @@ def retrain(
     from codi2_model.evaluation.gate import Gate
 
     check_retrain(root, recipe, config, start, Gate.of(metric, guard, gate_samples))
-    start_early()
+    start_server()
     from codi2_flows.retrain import retrain as flow
     from codi2_model.evaluation.report.figures import main_rows
 
@@ -186,7 +186,7 @@ def speedrun(
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe(recipe), TrainConfig.from_yaml(config))
-    start_early()
+    start_server()
     from codi2_flows.speedrun import speedrun as flow
 
     show([{"": key, " ": value} for key, value in flow(recipe, config, root, workers, limit, out).items()], ["", " "])
@@ -202,7 +202,7 @@ def demo(*, root: Root = DEFAULT_ROOT, workers: Workers = CPUS) -> None:
     from codi2_model.training.config import TrainConfig
 
     check_pipeline(load_recipe("demo"), TrainConfig.from_yaml("demo"))
-    start_early()
+    start_server()
     from codi2_flows.cli.demo import run_demo
 
     run_demo(root, workers)

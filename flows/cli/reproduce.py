@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import CPUS, DEFAULT_ROOT, Root, Workers
 from codi2_flows.cli.output.tables import show
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
 
 
 def reproduce(
@@ -33,7 +33,7 @@ def reproduce(
     from codi2_storage.store import Store
 
     find(Store(root), target)  # a wrong name is reported before anything starts
-    start_early()
+    start_server()
     from codi2_flows.reproduce import reproduce as flow
 
     result = flow(target, root, out, workers)

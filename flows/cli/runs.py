@@ -14,6 +14,8 @@ from rich.text import Text
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
 from codi2_flows.cli.output.tables import show
+from codi2_flows.runtime.temporary_server import start_server
+from codi2_storage.errors import UsageError
 
 COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "crashed": "bold red", "cancelled": "yellow"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red"}
@@ -149,7 +151,7 @@ def dead(store: Any, run_id: str) -> bool:
 
 
 def find(store: Any, run: str | None) -> Any:
-    """The run with this id or id prefix, or the last run. Raises RunError if there is none, or if several match."""
+    """The run with this id or id prefix, or the last run. Raises UsageError if there is none, or if several match."""
     from codi2_storage.coordination.runs import list_runs
 
     matches = list_runs(store)
@@ -157,14 +159,10 @@ def find(store: Any, run: str | None) -> Any:
         exact = [candidate for candidate in matches if candidate.run_id == run]
         matches = exact or [candidate for candidate in matches if candidate.run_id.startswith(run)]
     if not matches:
-        raise RunError(f"no run {run!r} under {store.root}" if run else f"no runs under {store.root}")
+        raise UsageError(f"no run {run!r} under {store.root}" if run else f"no runs under {store.root}")
     if run is not None and len(matches) > 1:
-        raise RunError(f"{len(matches)} runs begin with {run!r}: give more of the id")
+        raise UsageError(f"{len(matches)} runs begin with {run!r}: give more of the id")
     return matches[0]
-
-
-class RunError(ValueError):
-    """No run, or several runs, match; or an option of `resume` is invalid."""
 
 
 def format_line(line: dict[str, Any]) -> Text:
@@ -189,10 +187,11 @@ def resume(
     from codi2_storage.store import Store
 
     if attempts < 1:
-        raise RunError(f"--attempts {attempts}: must be at least 1")
+        raise UsageError(f"--attempts {attempts}: must be at least 1")
     if not any(run.status == CRASHED for run in list_runs(Store(root))):
         print("nothing to resume: no run has crashed")
         return
+    start_server()
     from codi2_flows.resume import resume_crashed
 
     rows = resume_crashed(root, attempts)

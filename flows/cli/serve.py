@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, positive, print_model
-from codi2_flows.runtime.temporary_server import start_early
+from codi2_flows.runtime.temporary_server import start_server
+from codi2_storage.errors import UsageError
 
 Checkpoint = Annotated[
     str | None,
@@ -35,14 +36,14 @@ def generate(
 
     A rerun continues where the last one stopped. The last line of output is the path of the page with the results.
     """
-    from codi2_model.checkpoints.registry import UsageError, resolve_named
+    from codi2_model.checkpoints.registry import resolve_named
 
     if split not in ("train", "validation", "test"):
         raise UsageError(f"--split {split}: must be train, validation or test")
     model = resolve_named(root, checkpoint)
     check_requests(requests)
     print_model(model)
-    start_early()
+    start_server()
     from codi2_flows.generate_batch import generate_batch
     from codi2_model.serving.batch.generate_batch import FAILED
     from codi2_storage.store import Store
@@ -54,7 +55,6 @@ def generate(
 
 def check_requests(path: str) -> None:
     """Raise UsageError if the path has no files of requests. Their content is checked later."""
-    from codi2_model.checkpoints.registry import UsageError
     from codi2_storage.store import Store
 
     extensions = (".jsonl", ".parquet", ".tar")
@@ -102,7 +102,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the model: an OpenAI-compatible API and a web page. Ctrl-C stops the server."""
-    from codi2_model.checkpoints.registry import UsageError, resolve_named
+    from codi2_model.checkpoints.registry import resolve_named
     from codi2_model.serving.deploy.settings import ServerSettings, read_token
     from codi2_storage.host.ports import free_port
 
@@ -123,6 +123,7 @@ def serve(
         queue=queue,
         timeout_s=timeout,
     )
+    start_server()
     from codi2_flows.serve_model import serve_model
 
     serve_model(checkpoint, root, host, port, settings, token_file, follow)
@@ -150,7 +151,7 @@ def chat(
 
     /help lists the chat commands. In piped input each line is a message.
     """
-    from codi2_model.checkpoints.registry import UsageError, resolve_named
+    from codi2_model.checkpoints.registry import resolve_named
 
     options: dict[str, Any] = {"seed": seed, "steps": steps, "guidance": guidance, "max_new_tokens": max_tokens}
     if modalities is not None:

@@ -17,9 +17,9 @@ from typing import Any, ParamSpec
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
-from prefect.settings import PREFECT_API_URL
 
 from codi2_datasets.media.image import decode_image
+from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -35,7 +35,7 @@ def artifact(create: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
     @wraps(create)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
-        if not PREFECT_API_URL.value() or FlowRunContext.get() is None:
+        if not server_configured() or FlowRunContext.get() is None:
             return
         try:
             create(*args, **kwargs)

@@ -8,13 +8,14 @@ from pathlib import Path
 from codi2_datasets.pretrained.packages import JUDGES, require
 from codi2_datasets.recipe import load_recipe
 from codi2_datasets.recipe_schema import Recipe
-from codi2_model.checkpoints.registry import UsageError, promoted
+from codi2_model.checkpoints.registry import promoted
 from codi2_model.evaluation.bench.profiles import PROFILES
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.packages import packages_of
 from codi2_model.training.pipeline_stage import check_tasks, resolve_start
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 
@@ -29,31 +30,27 @@ def check_pipeline(recipe: Recipe, config: TrainConfig) -> None:
 def check_evaluation(
     root: str, build: str | None, suite: str, tasks: list[str] | None, data: str | None, weights: str | None
 ) -> None:
-    """Check the options of an evaluation. Raises EvaluationUsageError."""
+    """Check the options of an evaluation. Raises UsageError."""
     if suite not in PROFILES and suite not in published_suites():
-        raise EvaluationUsageError(
-            f"--suite {suite}: no such suite; known: {', '.join((*PROFILES, *published_suites()))}"
-        )
+        raise UsageError(f"--suite {suite}: no such suite; known: {', '.join((*PROFILES, *published_suites()))}")
     require(f"suite {suite}", JUDGES if suite in PROFILES else ())
     if suite not in PROFILES:
         folders = {"--data": ("its data", data), "--weights": ("its judges' weights", weights)}
         if missing := [
             f"{option} (a folder with {content})" for option, (content, folder) in folders.items() if folder is None
         ]:
-            raise EvaluationUsageError(f"suite {suite} needs {' and '.join(missing)}")
+            raise UsageError(f"suite {suite} needs {' and '.join(missing)}")
         for option, (_, folder) in folders.items():
             if folder is not None and not Path(folder).is_dir():
-                raise EvaluationUsageError(f"{option} {folder}: no such folder")
+                raise UsageError(f"{option} {folder}: no such folder")
         return
     catalog = Catalog(root)
     if (build_id := catalog.named(build)) is None:
-        raise EvaluationUsageError(f"--root {root}: no published build to evaluate on; run `codi2 build demo` first")
+        raise UsageError(f"--root {root}: no published build to evaluate on; run `codi2 build demo` first")
     rows = catalog.sql("select distinct task from samples where split = 'test' order by 1", build=build_id).to_pylist()
     known = [row["task"] for row in rows]
     if unknown := [task for task in tasks or () if task not in known]:
-        raise EvaluationUsageError(
-            f"--task {unknown[0]}: build {build_id} has no test samples of it; it has: {', '.join(known)}"
-        )
+        raise UsageError(f"--task {unknown[0]}: build {build_id} has no test samples of it; it has: {', '.join(known)}")
 
 
 def published_suites() -> list[str]:
@@ -63,10 +60,6 @@ def published_suites() -> list[str]:
     folders = [Path(base) / "evaluation" / "suites" for base in spec.submodule_search_locations]
     files = [file for folder in folders for file in folder.glob("*.py")]
     return sorted(file.stem for file in files if "\nSUITE = " in file.read_text(encoding="utf-8"))
-
-
-class EvaluationUsageError(ValueError):
-    """An invalid option of an evaluation; the message names it."""
 
 
 def check_retrain(root: str, recipe: str, config: str, start: str, gate: Gate) -> None:

@@ -9,8 +9,8 @@ import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
 from prefect.events import emit_event
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL
 
+from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.store import Store
 
 BUILD_PUBLISHED = "codi2.build.published"
@@ -38,7 +38,7 @@ def model_promoted(root: str, checkpoint_id: str, uri: str) -> None:
 
 def _emit(event: str, resource: str, root: str, payload: dict[str, object]) -> None:
     """Emit an event, labelled with the flow: a build within `retrain` must not trigger another `retrain`."""
-    if not PREFECT_API_URL.value():
+    if not server_configured():
         return
     labels = {
         "prefect.resource.id": resource,

@@ -20,9 +20,9 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
-from prefect.settings import PREFECT_API_URL
 
 from codi2_flows.runtime.artifacts import slug
+from codi2_flows.runtime.temporary_server import server_configured
 
 log = logging.getLogger("codi2.artifacts")
 EVERY = 5.0  # seconds between two updates
@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def progress_artifacts() -> Iterator[None]:
     """Create artifacts for the steps of the body. Does nothing outside of a flow run or without a configured server."""
-    if not PREFECT_API_URL.value() or FlowRunContext.get() is None:
+    if not server_configured() or FlowRunContext.get() is None:
         yield
         return
     handler = ProgressHandler()

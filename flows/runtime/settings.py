@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from codi2_flows.runtime.temporary_server import end_servers_at_exit
 from codi2_storage.host.folders import settle_home
 from codi2_storage.host.loopback import spare_loopback
 
@@ -32,4 +31,3 @@ for name, value in QUIET.items():
 
 spare_loopback()
 settle_home()
-end_servers_at_exit()

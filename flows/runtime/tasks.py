@@ -14,6 +14,7 @@ import logging
 import os
 from typing import Any, TypedDict
 
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
@@ -29,6 +30,7 @@ class Options(TypedDict):
     retry_jitter_factor: float
     retry_condition_fn: Any
     timeout_seconds: float
+    cache_policy: Any
 
 
 def should_retry(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -60,4 +62,5 @@ TASK_OPTIONS: Options = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": should_retry,
     "timeout_seconds": timeout_hours() * 3600,
+    "cache_policy": NO_CACHE,  # by default Prefect hashes all inputs of a task
 }

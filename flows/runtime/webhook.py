@@ -13,6 +13,8 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
+from codi2_flows.runtime.temporary_server import server_configured
+from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import UrlError, parse_url
 
 WEBHOOK = "CODI2_WEBHOOK"
@@ -20,16 +22,12 @@ NOTIFIED_STATES = ("failed", "crashed", "cancelled")
 TIMEOUT = 5.0  # seconds
 
 
-class WebhookError(ValueError):
-    """The URL of the webhook is invalid."""
-
-
 def check_url(url: str) -> str:
-    """The normalised URL. Raises WebhookError if it is not an http or https URL."""
+    """The normalised URL. Raises UsageError if it is not an http or https URL."""
     try:
         return parse_url(url).href
     except UrlError as error:
-        raise WebhookError(f"--webhook {url}: {error}; give a URL that begins with http:// or https://") from None
+        raise UsageError(f"--webhook {url}: {error}; give a URL that begins with http:// or https://") from None
 
 
 def notify(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
@@ -68,5 +66,4 @@ def run_page_url() -> str | None:
     from prefect.settings import get_current_settings
 
     base, identity = get_current_settings().ui_url, flow_run.get_id()
-    configured = get_current_settings().api.url
-    return f"{base}/runs/flow-run/{identity}" if base and identity and configured else None
+    return f"{base}/runs/flow-run/{identity}" if base and identity and server_configured() else None

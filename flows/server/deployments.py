@@ -10,13 +10,11 @@ from typing import Any
 
 import yaml
 
+from codi2_storage.errors import UsageError
+
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # entry points of the deployments that --nightly and --weekly schedule
 NIGHTLY, WEEKLY = "codi2_flows.build_dataset.build_dataset", "codi2_flows.retrain.retrain"
-
-
-class DeployError(ValueError):
-    """An invalid schedule; the message names the option."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +41,30 @@ class DeploymentOptions:
             if cron is not None:
                 check_cron(option, cron)
         if self.nightly and self.every:
-            raise DeployError("--nightly and --every both schedule the build: give one of them")
+            raise UsageError("--nightly and --every both schedule the build: give one of them")
 
 
 def check_cron(option: str, cron: str) -> None:
-    """Raise DeployError if Prefect does not accept the expression."""
+    """Raise UsageError if Prefect does not accept the expression."""
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
     try:
         CronSchedule(cron=cron)
     except ValidationError:
-        raise DeployError(
+        raise UsageError(
             f"{option} {cron!r}: not a cron expression; write minute, hour, day, month, weekday, like '0 2 * * *'"
         ) from None
 
 
 def parse_interval(text: str) -> timedelta:
-    """An interval such as '90s', '5m', '2h' or '1d'. Raises DeployError if it is invalid or below 10 seconds."""
+    """An interval such as '90s', '5m', '2h' or '1d'. Raises UsageError if it is invalid or below 10 seconds."""
     match = re.fullmatch(r"(\d+)([smhd])", text.strip())
     if not match:
-        raise DeployError(f"--every {text}: not an interval; write a number with s, m, h or d, like 5m")
+        raise UsageError(f"--every {text}: not an interval; write a number with s, m, h or d, like 5m")
     interval = timedelta(seconds=int(match[1]) * UNITS[match[2]])
     if interval < timedelta(seconds=10):
-        raise DeployError(f"--every {text}: the interval must be at least 10s")
+        raise UsageError(f"--every {text}: the interval must be at least 10s")
     return interval
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from codi2_storage.catalog.sql import literal
 from codi2_storage.commits.manifests import Commit, Manifest, commits
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES, VIEWS
 
@@ -22,7 +23,7 @@ LATEST = "latest"
 BATCH = 10_000  # rows that a streamed query holds in memory
 
 
-class CatalogError(ValueError):
+class CatalogError(UsageError):
     """A query or build id that the catalog cannot resolve. The message names the reason."""
 
 

@@ -323,7 +323,7 @@ def test_a_source_that_cannot_be_had_is_named_unless_it_is_optional(
     choices = [{**choice, "optional": True} for choice in RECIPE["corpora"] if choice["name"] != "chitchat"]  # type: ignore[union-attr, index, misc]
     optional.write_text(yaml.safe_dump({**RECIPE, "corpora": choices}))
     prepared = library.prepare(library.Settings(str(optional), str(tmp_path / "root")))
-    assert len(prepared.missing) == 4 and prepared.sources == []
+    assert len(prepared.missing) == 4 and prepared.sources == ()
     library.say_missing(prepared)
     said = capsys.readouterr().err
     assert said.count("left out: ") == 4 and "left out: emoji-noto: npm:" in said and "apt" in said

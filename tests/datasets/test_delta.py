@@ -17,8 +17,9 @@ from PIL import Image
 
 from codi2_datasets import build as library
 from codi2_datasets.corpora import SourceRow, corpora
-from codi2_datasets.opt_out import ForgetError, forget, forget_summary
+from codi2_datasets.opt_out import forget, forget_summary
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 
 STYLES = ("ink", "oil", "clay", "wool")
 
@@ -153,9 +154,9 @@ def test_forgetting_removes_a_work_wherever_it_was_shown(
 
 def test_forgetting_what_is_not_there_says_so(folder: Path, recipe: str, tmp_path: Path, ray_cluster: None) -> None:
     root = tmp_path / "root"
-    with pytest.raises(ForgetError, match="no published build"):
+    with pytest.raises(UsageError, match="no published build"):
         forget(str(root), ["x"])
     run(recipe, root)
-    with pytest.raises(ForgetError, match="no source row 'nothing'"):
+    with pytest.raises(UsageError, match="no source row 'nothing'"):
         forget(str(root), ["nothing"])
     shutil.rmtree(root)

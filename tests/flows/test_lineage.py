@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from codi2_flows.cli.lineage import lineage, tree
+from codi2_model.checkpoints.lineage import model_lineage
 from codi2_storage.catalog.catalog import Catalog, CatalogError
-from codi2_storage.catalog.model_lineage import model_lineage
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 

@@ -18,16 +18,17 @@ from codi2_flows.cli.demo import demo_requests
 from codi2_flows.generate_batch import generate_batch
 from codi2_flows.retrain import retrain
 from codi2_flows.runtime.checks import check_retrain
+from codi2_model.checkpoints.lineage import model_lineage
 from codi2_model.checkpoints.lookup import find_trained
-from codi2_model.checkpoints.registry import UsageError, deployments, promote, promoted, resolve, roll_back
+from codi2_model.checkpoints.registry import deployments, promote, promoted, resolve, roll_back
 from codi2_model.evaluation.gate import Gate
 from codi2_model.training.config import STAGES, TrainConfig
 from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
 from codi2_model.training.reproduce import compare_checkpoints
 from codi2_model.training.run import train
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.model_lineage import model_lineage
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.errors import UsageError
 from codi2_storage.gc.collector import plan
 from codi2_storage.gc.retention import Policy
 from codi2_storage.store import Store

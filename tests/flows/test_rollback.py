@@ -13,7 +13,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from codi2_flows.cli.serve import rollback, serve
 from codi2_flows.runtime.events import MODEL_PROMOTED
 from codi2_flows.serve_model import serve_model
-from codi2_model.checkpoints.registry import UsageError, promote, promoted
+from codi2_model.checkpoints.registry import promote, promoted
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 

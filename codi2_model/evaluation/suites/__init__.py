@@ -20,9 +20,10 @@ from codi2_datasets.readers.values import Bad, Numbered
 from codi2_datasets.runtime.plugins import Kind
 from codi2_model.evaluation.data import EvaluationError
 from codi2_model.evaluation.suites.networks import Networks
+from codi2_storage.errors import UsageError
 
 
-class SuiteError(EvaluationError):
+class SuiteError(EvaluationError, UsageError):
     """Data or options of a suite are missing or invalid; the message names the file."""
 
 

@@ -24,6 +24,7 @@ from codi2_datasets.formats.sample import SAMPLE_RATE
 from codi2_datasets.media.audio import resample
 from codi2_datasets.runtime.progress import progress
 from codi2_model.evaluation.judges import Embeddings, unit
+from codi2_storage.errors import UsageError
 
 BATCH = 16
 LAYOUT = {
@@ -35,7 +36,7 @@ LAYOUT = {
 }
 
 
-class WeightsMissing(ValueError):
+class WeightsMissing(UsageError):
     """The weights of a judge are missing; the message names the folder and its expected content."""
 
 

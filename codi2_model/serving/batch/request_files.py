@@ -21,11 +21,11 @@ from codi2_datasets.readers.lines import lines_of
 from codi2_datasets.readers.tables import file_rows, row_groups
 from codi2_datasets.readers.tars import opened_tar
 from codi2_datasets.readers.values import Bad
-from codi2_model.checkpoints.registry import UsageError
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import MODALITIES, ChatRequest, parse_request
 from codi2_model.serving.openai.validation import ModelCard
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 KINDS = (".jsonl", ".parquet", ".tar")

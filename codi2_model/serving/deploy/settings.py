@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codi2_model.checkpoints.registry import UsageError
+from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import UrlError, parse_host
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ const words = (name) => String(name).replaceAll("_", " ");
 const still = window.CODI2;
 const FACETS = ["task", "split", "holdout", "licence", "language", "demos", "corpus"];
 const REJECT_FACETS = ["stage", "op", "reason"];
-const RUN_FACETS = ["kind", "status"];
-const RUNS = 12;  // on a page
 
 async function ask(path, asked = {}) {
   if (still) return answer(path, asked);
@@ -41,17 +39,14 @@ function answer(path, asked) {
       && (!asked.q || [row.subject, row.place, row.reason, row.error].some((text) => holds(text, asked.q)));
     return page(still.rejects, "rejects", fits, REJECT_FACETS, (row, f) => [row[f] || ""], asked, 50);
   }
-  if (path === "runs") {
-    const fits = (row, but) => RUN_FACETS.every((f) => f === but || !(f in asked) || (row[f] || "") === asked[f])
-      && (!asked.q || [row.run_id, row.build_id, row.kind, row.status, row.reason].some((text) => holds(text, asked.q)));
-    return page(still.runs, "runs", fits, RUN_FACETS, (row, f) => [row[f] || ""], asked, RUNS);
-  }
-  for (const [start, held] of [["lineage/", still.lineage], ["runs/", still.details], ["models/", still.lineages]]) {
-    if (path.startsWith(start) && !(path.slice(start.length) in held)) throw new Error(`${path.slice(start.length)} is not part of this static export`);
-    if (path.startsWith(start)) return held[path.slice(start.length)];
-  }
-  return still[path];
+  if (path in ANSWERS) return ANSWERS[path](asked);
+  const [start, name] = path.split("/");
+  if (name === undefined) return still[path];
+  if (!(name in still[DETAILS[start]])) throw new Error(`${name} is not part of this static export`);
+  return still[DETAILS[start]][name];
 }
+const ANSWERS = {};  // path -> what selects the rows; contributed views add theirs, here and below
+const DETAILS = { lineage: "lineage" };  // start of a path -> where its details are held
 
 const holds = (text, q) => (text || "").toLowerCase().includes(q.trim().toLowerCase());
 function ordered(samples, by) {
@@ -77,10 +72,23 @@ function page(rows, name, fits, facets, values, asked, limit) {
 }
 
 // --- state in the URL
-const VIEWS = ["samples", "rejects", "statistics", "ledger", "runs", "lineage"];
+// in the order of their tabs. drawn: (state, choices of the state) -> content, filters
+const VIEWS = {
+  samples: { title: "Samples", async drawn(asked, rest) {
+    const found = await ask("samples", rest);
+    return [[pager(found, 20, "samples"), ...found.samples.map(sampleCard), pager(found, 20, "samples", false)], filters(found.facets, asked, FACETS, orders(asked))];
+  } },
+  rejects: { title: "Rejects", async drawn(asked, rest) {
+    const found = await ask("rejects", rest);
+    return [[pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects", false)], filters(found.facets, asked, REJECT_FACETS)];
+  } },
+  statistics: { title: "Statistics", drawn: async () => [statistics(await ask("statistics"))] },
+  ledger: { title: "Ledger", drawn: async () => [[ledgerTable(await ask("ledger")), ...buildTable(await ask("builds"))]] },
+};
+const OPENED = { sample: (name) => openLineage(name) };  // data attribute of an element -> what Enter opens
 const state = () => {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  return { view: VIEWS.includes(given.view) ? given.view : "samples", ...Object.fromEntries(Object.entries(given).filter(([k]) => k !== "view")) };
+  return { view: given.view in VIEWS ? given.view : "samples", ...Object.fromEntries(Object.entries(given).filter(([k]) => k !== "view")) };
 };
 function go(change, keep = true) {
   const next = keep ? { ...state(), ...change } : change;
@@ -130,21 +138,7 @@ async function draw() {
   let choices = [], content;
   main.setAttribute("aria-busy", "true");
   try {
-    if (view === "samples") {
-      const found = await ask("samples", rest);
-      choices = filters(found.facets, asked, FACETS, orders(asked));
-      content = [pager(found, 20, "samples"), ...found.samples.map(sampleCard), pager(found, 20, "samples", false)];
-    } else if (view === "rejects") {
-      const found = await ask("rejects", rest);
-      choices = filters(found.facets, asked, REJECT_FACETS);
-      content = [pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects", false)];
-    } else if (view === "runs") {
-      const [found, gates, history] = await Promise.all([ask("runs", rest), ask("gates"), ask("history")]);
-      choices = filters(found.facets, asked, RUN_FACETS);
-      content = runsView(found, gates, history);
-    } else if (view === "lineage") content = await modelView(asked);
-    else if (view === "statistics") content = statistics(await ask("statistics"));
-    else content = [ledgerTable(await ask("ledger")), ...buildTable(await ask("builds"))];
+    [content, choices = []] = await VIEWS[view].drawn(asked, rest);
   } catch (error) {
     content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
@@ -157,7 +151,7 @@ async function draw() {
   if (typing !== null && document.getElementById("search")) document.getElementById("search").value = typing;
   // keep the focus on a filter; from a sample move it to the list
   if (!at.isConnected) (document.getElementById(at.id) || main).focus({ preventScroll: true });
-  drawEdges();
+  VIEWS[view].placed?.();
   document.body.dataset.drawn = location.hash || "#";
   window.scrollTo(0, 0);
 }
@@ -232,23 +226,27 @@ document.addEventListener("keydown", (event) => {
     "?": () => show("help"),
     ArrowLeft: () => beside(-1), ArrowRight: () => beside(1),
     Enter: () => {
-      const { sample, run } = document.activeElement.dataset;
-      if (sample) openLineage(sample);
-      else if (run) openRun(run);
-      else return true;
+      const { dataset } = document.activeElement, kind = Object.keys(OPENED).find((name) => dataset[name]);
+      if (!kind) return true;
+      OPENED[kind](dataset[kind]);
     },
   };
-  VIEWS.forEach((view, n) => (acts[n + 1] = () => go({ view }, false)));
+  Object.keys(VIEWS).forEach((view, n) => (acts[n + 1] = () => go({ view }, false)));
   if (event.key in acts && acts[event.key]() !== true) event.preventDefault();
 });
 
-for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => go({ view: tab.dataset.view }, false));
 document.getElementById("help-button").addEventListener("click", () => show("help"));
 document.getElementById("help").addEventListener("click", close);
 document.body.addEventListener("click", (event) => { if (event.target === document.body) close(); });  // beside the drawer
 window.addEventListener("hashchange", draw);
-ask("about").then(({ title, build }) => {
-  document.getElementById("build").textContent = `${title} · ${number(build.samples)} samples`;
-  document.title = `CoDi-2 ${title}`;
-}, (error) => { document.getElementById("build").textContent = error.message; });
-draw();
+// once the scripts of contributed views have run
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelector("nav").replaceChildren(...Object.entries(VIEWS).map(([view, { title }]) =>
+    el("button", { role: "tab", "data-view": view, "aria-controls": "main", onclick: () => go({ view }, false) }, title)));
+  document.getElementById("last-view").textContent = Object.keys(VIEWS).length;
+  ask("about").then(({ title, build }) => {
+    document.getElementById("build").textContent = `${title} · ${number(build.samples)} samples`;
+    document.title = `CoDi-2 ${title}`;
+  }, (error) => { document.getElementById("build").textContent = error.message; });
+  draw();
+});

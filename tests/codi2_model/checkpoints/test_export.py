@@ -8,8 +8,9 @@ import torch
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 from codi2_model.checkpoints.export import ship
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.checkpoints.registry import TrainedRun, UsageError, record, record_variant
+from codi2_model.checkpoints.registry import TrainedRun, record, record_variant
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from codi2_model.checkpoints.registry import UsageError, deploy, deployments, promote, promoted, roll_back, withdrawn
+from codi2_model.checkpoints.registry import deploy, deployments, promote, promoted, roll_back, withdrawn
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 

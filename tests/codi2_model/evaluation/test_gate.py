@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codi2_model.checkpoints.registry import UsageError
 from codi2_model.evaluation.bench.recorded import VERSION
 from codi2_model.evaluation.contamination import Contamination, find_contamination
 from codi2_model.evaluation.gate import CHOSEN, GUARD, MIN_DIFFERING, Gate, compare, compare_metric, decide, record
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 GATE = Gate(metrics=("edit@1",), guards=("answered",), resamples=200)

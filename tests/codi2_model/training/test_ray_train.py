@@ -16,7 +16,8 @@ from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.metrics.journal import Row
 from codi2_model.training.ray_train import train_distributed
-from codi2_model.training.run import RunError, train
+from codi2_model.training.run import train
+from codi2_storage.errors import UsageError
 from tests.processes import descendants
 
 from .conftest import curve, weights
@@ -47,7 +48,7 @@ def test_one_worker_that_is_killed_once_ends_with_the_bits_of_a_plain_run(
     assert weights(tmp_path) == weights(whole_run)
     assert not (tmp_path / "ray").exists()
     assert train_distributed(config, shards, tmp_path) == tmp_path / "final"  # done: no worker starts
-    with pytest.raises(RunError, match="config seed"):
+    with pytest.raises(UsageError, match="config seed"):
         train_distributed(replace(config, seed=9), shards, tmp_path)
 
 

@@ -19,7 +19,8 @@ from codi2_model.training import checkpoint
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.loop import OutOfTime, TrainingDiverged
 from codi2_model.training.metrics.journal import Row
-from codi2_model.training.run import RunError, main, train
+from codi2_model.training.run import main, train
+from codi2_storage.errors import UsageError
 
 from .conftest import curve, kill_when, weights
 
@@ -124,9 +125,9 @@ def test_threads_that_load_ahead_change_nothing(
 
 
 def test_a_folder_of_another_run_is_refused(whole_run: Path, config: TrainConfig, shards: list[str]) -> None:
-    with pytest.raises(RunError, match=r"config seed; .* folder"):
+    with pytest.raises(UsageError, match=r"config seed; .* folder"):
         train(replace(config, seed=8), shards, whole_run)
-    with pytest.raises(RunError, match="differs in shards"):
+    with pytest.raises(UsageError, match="differs in shards"):
         train(config, shards[:-1], whole_run)
 
 

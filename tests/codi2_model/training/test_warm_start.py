@@ -9,11 +9,12 @@ import pytest
 
 from codi2_model import CoDi2Config, CoDi2Processor
 from codi2_model.checkpoints.hashing import weights_digest
-from codi2_model.checkpoints.registry import UsageError, promote
+from codi2_model.checkpoints.registry import promote
 from codi2_model.training.config import TrainConfig
 from codi2_model.training.pipeline_stage import CHAMPION, SCRATCH, resolve_start, run_id
-from codi2_model.training.run import RunError, train
-from codi2_model.training.warm_start import StartError, check, model_config, part_differences
+from codi2_model.training.run import train
+from codi2_model.training.warm_start import check, model_config, part_differences
+from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 
@@ -32,7 +33,7 @@ def test_a_run_that_learns_nothing_ends_with_the_weights_and_words_it_began_with
     warm_started, original = CoDi2Processor.from_pretrained(final), CoDi2Processor.from_pretrained(whole_run / "final")
     assert warm_started.tokenizer.get_vocab() == original.tokenizer.get_vocab()
     assert warm_started.config.sampling_steps == 3 != original.config.sampling_steps
-    with pytest.raises(RunError, match="differs in start"):
+    with pytest.raises(UsageError, match="differs in start"):
         train(other, shards, tmp_path, quiet=True)
 
 
@@ -49,13 +50,13 @@ def test_weights_of_another_shape_are_refused_by_the_name_of_what_differs(whole_
     check(whole_run / "final", model_config(config))
     wider = replace(config, model={**config.model, "feature_dim": 2 * model_config(config).feature_dim})
     with pytest.raises(
-        StartError, match=r"feature_dim is \d+ in the checkpoint, \d+ in the config.*train from scratch"
+        UsageError, match=r"feature_dim is \d+ in the checkpoint, \d+ in the config.*train from scratch"
     ):
         check(whole_run / "final", model_config(wider))
     deeper = replace(config, model={**config.model, "image_encoder": {"depth": 7}})
-    with pytest.raises(StartError, match=r"image_encoder.depth is \d in the checkpoint, 7 in the config"):
+    with pytest.raises(UsageError, match=r"image_encoder.depth is \d in the checkpoint, 7 in the config"):
         check(whole_run / "final", model_config(deeper))
-    with pytest.raises(StartError, match="not a checkpoint"):
+    with pytest.raises(UsageError, match="not a checkpoint"):
         check(whole_run / "nowhere", model_config(config))
 
 

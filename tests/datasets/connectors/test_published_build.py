@@ -327,7 +327,7 @@ def test_the_paper_mixture_is_built_from_the_fixtures_alone(
 ) -> None:
     monkeypatch.setenv("CODI2_PAPER", str(published))
     built = library.build(library.Settings("paper", str(tmp_path), workers=2))
-    assert built.missing == []
+    assert not built.missing
     tasks = {row["task"] for row in rows(tmp_path, "select distinct task from samples where split = 'train'")}
     assert tasks == set(load_recipe("paper").tasks)
     used = {

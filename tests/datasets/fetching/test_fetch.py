@@ -25,10 +25,11 @@ from codi2_datasets.connectors import CorpusLocation, Link, connectors
 from codi2_datasets.corpora import SourceRow
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import links_of, read_list
-from codi2_datasets.fetching.options import FetchError, Options
+from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.picture import keep
 from codi2_datasets.fetching.rules import Blocklist
 from codi2_datasets.readers.tars import Sample, samples
+from codi2_storage.errors import UsageError
 
 WEB = Path(__file__).parents[3] / "benchmarks" / "web.py"
 STATUSES = {
@@ -252,9 +253,9 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("name,text\na,b\n")
     with pytest.raises(ValueError, match=r"list\.csv.*url"):
         list(read_list(str(tmp_path / "list.csv")))
-    with pytest.raises(FetchError, match="alpaca"):
+    with pytest.raises(UsageError, match="alpaca"):
         links_of("alpaca", CorpusLocation("alpaca", str(tmp_path)))
-    with pytest.raises(FetchError, match="media 'smell'"):
+    with pytest.raises(UsageError, match="media 'smell'"):
         Options(media="smell")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from codi2_datasets.connectors import ConnectorError, Link
 from codi2_datasets.fetching.listing import read_list
-from codi2_datasets.fetching.options import FetchError
+from codi2_storage.errors import UsageError
 
 SOME = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CAPTIONS = [
@@ -89,7 +89,7 @@ def test_what_is_no_list_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("address,caption\n")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 cut")
     (tmp_path / "x.md").write_text("")
-    for name, kind, message in (("x.csv", ConnectorError, "the column 'url'"), ("x.parquet", FetchError, "no Parquet file"),
-                                ("x.md", FetchError, "a list is")):  # fmt: skip
+    for name, kind, message in (("x.csv", ConnectorError, "the column 'url'"), ("x.parquet", UsageError, "no Parquet file"),
+                                ("x.md", UsageError, "a list is")):  # fmt: skip
         with pytest.raises(kind, match=message):
             read_list(str(tmp_path / name))

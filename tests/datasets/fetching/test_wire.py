@@ -18,9 +18,10 @@ from codi2_datasets.connectors import Link
 from codi2_datasets.fetching.client import Answer, Client, session_of
 from codi2_datasets.fetching.fetch import fetch_list
 from codi2_datasets.fetching.listing import linked, read_list
-from codi2_datasets.fetching.options import FetchError, Options
+from codi2_datasets.fetching.options import Options
 from codi2_datasets.fetching.rules import Blocklist
 from codi2_datasets.readers.values import listed_url, web_address
+from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import parse_url
 from tests.storage.locations.test_urls import SIGNED, TARGETS
 from tests.web import Reply, Site, site
@@ -151,7 +152,7 @@ def test_a_blocklist_and_allowed_hosts_know_a_host_in_any_spelling(tmp_path: Pat
     (tmp_path / "blocked.txt").write_text("good.example\nhttp://\n")
     with pytest.raises(ValueError, match=r"blocked\.txt, line 2: http://"):
         Blocklist.read(tmp_path / "blocked.txt")
-    with pytest.raises(FetchError, match=r"allow host: 'a:80'"):
+    with pytest.raises(UsageError, match=r"allow host: 'a:80'"):
         Options(hosts=("a:80",))
 
 

@@ -47,7 +47,7 @@ def codi2(capsys: pytest.CaptureFixture[str]) -> Command:
             os.environ.clear()
             os.environ.update(before)
         shown = capsys.readouterr()
-        assert not temporary_server._early  # Prefect's server
+        assert not temporary_server._running  # Prefect's server
         return status, shown.out, shown.err
 
     return call
@@ -213,7 +213,7 @@ def test_generate_ends_with_1_where_requests_failed(
             Store(out).write_bytes(name, b"{}")
         return "page"
 
-    monkeypatch.setattr(serve, "start_early", lambda: None)
+    monkeypatch.setattr(serve, "start_server", lambda: None)
     monkeypatch.setitem(sys.modules, "codi2_flows.generate_batch", SimpleNamespace(generate_batch=generate_batch))
     monkeypatch.setattr(
         "codi2_model.checkpoints.registry.resolve_named", lambda *_: NamedCheckpoint(Path("weights"), "mine")

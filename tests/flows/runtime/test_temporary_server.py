@@ -1,4 +1,4 @@
-"""A flow that is killed leaves no server behind."""
+"""A command that is killed leaves no server behind."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import psutil
 FLOW = """
 import codi2_flows.runtime.settings
 import time
+from codi2_flows.runtime.temporary_server import server_configured, start_server
+start_server()
+assert not server_configured()
 from prefect import flow
 
 @flow
@@ -22,7 +25,7 @@ waits()
 """
 
 
-def test_a_killed_flow_takes_its_server_with_it() -> None:
+def test_a_killed_command_takes_its_server_with_it() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     process = subprocess.Popen([sys.executable, "-c", FLOW], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None and process.stdout.readline().strip() == "running"

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from codi2_flows.server.deployments import DeployError, DeploymentOptions, parse_interval
+from codi2_flows.server.deployments import DeploymentOptions, parse_interval
+from codi2_storage.errors import UsageError
 
 pytestmark = pytest.mark.timeout(900)  # machines that do much else at a time take minutes to start a server
 
@@ -141,14 +142,14 @@ def test_every_is_a_number_with_a_unit(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["5", "m", "5 minutes", "-5m", "0s", "9s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(DeployError, match="--every"):
+    with pytest.raises(UsageError, match="--every"):
         parse_interval(text)
 
 
 def test_schedules_that_do_not_hold_name_their_option() -> None:
-    with pytest.raises(DeployError, match="--nightly 'every night'"):
+    with pytest.raises(UsageError, match="--nightly 'every night'"):
         DeploymentOptions("/data", nightly="every night")
-    with pytest.raises(DeployError, match="--nightly and --every"):
+    with pytest.raises(UsageError, match="--nightly and --every"):
         DeploymentOptions("/data", nightly="0 2 * * *", every=timedelta(minutes=5))
 
 

@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from codi2_datasets.publishing.contact_sheets import read_samples
-from codi2_model.checkpoints.registry import UsageError
 from codi2_model.serving.batch import generate_batch
 from codi2_model.serving.batch.request_files import read_requests
 from codi2_model.serving.http.media import image_to_url, video_to_url
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import UsageError
 from tests.codi2_model.serving import killing
 from tests.codi2_model.serving.wire_media import audio_to_base64
 from tests.processes import descendants

@@ -65,14 +65,14 @@ def test_the_command_shows_it_and_logs_shows_what_a_run_said(root: str, capsys: 
     runs.logs("retrain", root=root)
     said = capsys.readouterr().out
     assert "ERROR" in said and "retrain failed: ValueError: the reason" in said and "Traceback" in said
-    with pytest.raises(runs.RunError, match="2 runs begin with 'evaluate'"):
+    with pytest.raises(runs.UsageError, match="2 runs begin with 'evaluate'"):
         runs.logs("evaluate", root=root)
 
 
 def test_an_empty_root_is_no_error_and_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs.status(root=str(tmp_path / "none"))
     assert "none yet" in capsys.readouterr().out and not (tmp_path / "none").exists()
-    with pytest.raises(runs.RunError, match="no runs under"):
+    with pytest.raises(runs.UsageError, match="no runs under"):
         runs.logs(root=str(tmp_path / "none"))
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from codi2_datasets.browse.curves import POINTS, thinned
 from codi2_datasets.browse.server import at_home, make_app
 from codi2_datasets.browse.static_export import export_static
+from codi2_flows.browse.curves import POINTS, thinned
+from codi2_flows.browse.views import VIEWS
 from codi2_storage.coordination import runs as flow_runs
 from codi2_storage.coordination.leases import lease
 from codi2_storage.coordination.runs import Run
@@ -33,7 +34,10 @@ def beside(name: str, path: Path) -> Any:
 
 
 HERE = Path(__file__).parent
-RAN, CATALOG = beside("test_ran", HERE / "ran.py"), beside("test_kites", HERE / "test_browse.py")
+RAN, CATALOG = (
+    beside("test_ran", HERE / "ran.py"),
+    beside("test_kites", HERE.parents[1] / "datasets/browse/test_browse.py"),
+)
 root = CATALOG.root  # two builds and nothing else
 
 
@@ -47,12 +51,12 @@ def ran(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(ran: Path) -> TestClient:
-    return TestClient(make_app(str(ran)))
+    return TestClient(make_app(str(ran), views=VIEWS))
 
 
 @pytest.fixture(scope="module")
 def address(ran: Path, served: Any) -> Iterator[str]:
-    with served(at_home(make_app(str(ran)))) as found:
+    with served(at_home(make_app(str(ran), views=VIEWS))) as found:
         yield f"{found}/"
 
 
@@ -143,7 +147,9 @@ def test_a_run_whose_process_is_gone_is_told_as_crashed_and_one_that_lives_says_
             "fields": {"done": 3, "total": 9, "unit": "samples", "seconds_left": 4.0}}  # fmt: skip
     store.write_bytes("logs/build-dataset-alive.jsonl", (json.dumps(line) + '\n{"cut').encode())
     with lease(store, flow_runs.PREFIX + "build-dataset-alive"):
-        rows = {row["run_id"]: row for row in TestClient(make_app(store.root)).get("/api/runs").json()["runs"]}
+        rows = {
+            row["run_id"]: row for row in TestClient(make_app(store.root, views=VIEWS)).get("/api/runs").json()["runs"]
+        }
     assert (
         rows["build-dataset-dead"]["status"] == "crashed"
         and "ended without recording a status" in rows["build-dataset-dead"]["reason"]
@@ -152,7 +158,7 @@ def test_a_run_whose_process_is_gone_is_told_as_crashed_and_one_that_lives_says_
 
 
 def test_questions_may_be_asked_by_several_at_once(ran: Path) -> None:
-    client, found = TestClient(make_app(str(ran))), []
+    client, found = TestClient(make_app(str(ran), views=VIEWS)), []
     asking = [threading.Thread(target=lambda: found.append(client.get("/api/runs").json()["total"])) for _ in range(8)]
     for one in asking:
         one.start()
@@ -231,7 +237,7 @@ def test_both_views_fit_wide_and_narrow_screens(page: Any, address: str, width: 
 
 
 def test_a_root_with_builds_alone_says_what_would_be_there(page: Any, root: Path, served: Any) -> None:
-    with served(at_home(make_app(str(root)))) as found:
+    with served(at_home(make_app(str(root), views=VIEWS))) as found:
         opened(page, f"{found}/#view=runs")
         assert "No runs yet" in text(page) and "No decisions yet" in text(page)
         page.run("location.hash = 'view=lineage'")
@@ -240,7 +246,7 @@ def test_a_root_with_builds_alone_says_what_would_be_there(page: Any, root: Path
 
 
 def test_the_folder_shows_runs_and_lineage_without_a_server(page: Any, ran: Path, tmp_path: Path) -> None:
-    where = export_static(str(ran), str(tmp_path / "static"), samples=4)
+    where = export_static(str(ran), str(tmp_path / "static"), samples=4, views=VIEWS)
     opened(page, f"file://{where}#view=runs&kind=train")
     assert page.run("document.querySelectorAll('.runs tbody tr').length") == 2
     page.run("openRun('evaluate-1')")

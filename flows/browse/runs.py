@@ -14,12 +14,12 @@ from typing import Any
 
 import duckdb
 
-from codi2_datasets.browse.curves import curves_of
-from codi2_datasets.browse.history import history
-from codi2_datasets.browse.run_log import lines_of, progress_of
 from codi2_datasets.browse.view import BrowseError
+from codi2_flows.browse.curves import curves_of
+from codi2_flows.browse.history import history
+from codi2_flows.browse.run_log import lines_of, progress_of
+from codi2_model.checkpoints.lineage import decisions, lineage_of
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.catalog.model_lineage import decisions, lineage_of
 from codi2_storage.catalog.provenance import BuildContentsCache, rows
 from codi2_storage.catalog.table_cache import TableCache
 from codi2_storage.coordination.runs import CRASHED, RUNNING, dead, heartbeat_age

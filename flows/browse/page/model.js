@@ -3,6 +3,8 @@
 
 const LAYERS = ["model", "trained by", "on build", "tasks", "corpora"];
 let graph = null;  // the current graph: nodes by id, edges
+VIEWS.lineage = { title: "Lineage", drawn: async (asked) => [await modelView(asked)], placed: () => drawEdges() };
+DETAILS.models = "lineages";
 
 async function modelView(asked) {
   graph = null;

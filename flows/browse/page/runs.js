@@ -1,6 +1,20 @@
 // The runs of a root with their results, the gate's decisions, and the history of builds. A run opens with its losses and pages.
 "use strict";
 
+const RUN_FACETS = ["kind", "status"];
+const RUNS = 12;  // on a page
+VIEWS.runs = { title: "Runs", async drawn(asked, rest) {
+  const [found, gates, history] = await Promise.all([ask("runs", rest), ask("gates"), ask("history")]);
+  return [runsView(found, gates, history), filters(found.facets, asked, RUN_FACETS)];
+} };
+OPENED.run = (name) => openRun(name);
+DETAILS.runs = "details";
+ANSWERS.runs = (asked) => {
+  const fits = (row, but) => RUN_FACETS.every((f) => f === but || !(f in asked) || (row[f] || "") === asked[f])
+    && (!asked.q || [row.run_id, row.build_id, row.kind, row.status, row.reason].some((text) => holds(text, asked.q)));
+  return page(still.runs, "runs", fits, RUN_FACETS, (row, f) => [row[f] || ""], asked, RUNS);
+};
+
 const GOOD = ["finished", "completed", "published"], BUSY = ["running", "pending", "waiting"];
 const tone = (status) => (GOOD.includes(status) ? "good" : BUSY.includes(status) ? "busy" : status === "cancelled" ? "calm" : "bad");
 const KINDS = { train: "training", evaluation: "evaluation" };

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codi2_model.checkpoints.lineage import model_lineage, trained_tasks
 from codi2_storage.catalog.catalog import Catalog, CatalogError
-from codi2_storage.catalog.model_lineage import model_lineage, trained_tasks
 from codi2_storage.catalog.provenance import LicenceUse, counted
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
