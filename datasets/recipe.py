@@ -99,6 +99,8 @@ def check_options(where: str, options: dict[str, Any], planner: Planner) -> None
             raise ValueError(f"{where}: unknown key {key!r}; known: {known}")
         build(type(planner.options[key]), value, f"{where}.{key}")
         choices = STRATEGIES if key == "pairing" else planner.choices.get(key)
+        if planner.options[key] and value == []:
+            raise ValueError(f"{where}.{key}: no candidates can be made with none; known: {', '.join(choices or ())}")
         for one in value if isinstance(value, list) else [value]:
             if choices and one not in choices:
                 raise ValueError(f"{where}.{key}: unknown {one!r}; known: {', '.join(choices)}")

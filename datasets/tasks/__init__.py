@@ -1,7 +1,4 @@
-"""Task planners. Each is one small file with a `PLANNER`; adding a file registers the task.
-
-The columns that a planner's SQL yields are listed in `codi2_datasets.planning.planner`.
-"""
+"""Task planners. Each is one small file with a `PLANNER`; adding a file registers the task."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from codi2_datasets.planning.planner import Planner
+from codi2_datasets.planning.planner import Columns, Planner
 
-__all__ = ["Planner", "planners"]
+__all__ = ["Columns", "Planner", "planners"]
 
 
 @cache

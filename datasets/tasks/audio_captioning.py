@@ -1,7 +1,7 @@
 """Audio -> caption or transcript, with or without examples."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
@@ -30,8 +30,9 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "audio_captioning",
     "1",
-    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
+    phrasings({"sound": SOUND, "speech": SPEECH}),
     candidates,
+    Columns(media=("query",), texts=("target",), sources=("asset",)),
     options={"min_demos": 0, "max_demos": 3, "pairing": "task"},
     demos=True,
 )

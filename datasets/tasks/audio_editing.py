@@ -6,8 +6,8 @@ shown on other audio ('we overlaid a new sound to this and got that; apply this 
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 MIXED = {
     "add": (
@@ -124,8 +124,14 @@ def candidates(options: dict[str, Any]) -> str:
 PLANNER = Planner(
     "audio_editing",
     "3",
-    tuple(Template(*turns, kind=kind) for kind, said in {**MIXED, **EFFECTS}.items() for turns in (*said, *SHOWN)),
+    phrasings({kind: (*said, *SHOWN) for kind, said in {**MIXED, **EFFECTS}.items()}),
     candidates,
+    Columns(
+        words=("sound", "other"),
+        media=("query", "target"),
+        derived=("query", "target"),
+        meta=("concept", "family", "relation"),
+    ),
     options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
     choices={"kinds": (*MIXED, *EFFECTS)},

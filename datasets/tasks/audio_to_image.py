@@ -1,7 +1,7 @@
 """Audio -> an image of its source."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
@@ -18,4 +18,4 @@ def candidates(options: dict) -> str:
                       picture as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
 
-PLANNER = Planner("audio_to_image", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner("audio_to_image", "1", phrasings({"": TEMPLATES}), candidates, Columns(media=("query", "target")))

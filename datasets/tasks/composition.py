@@ -10,8 +10,8 @@ cut      objects cut out of a captioned image, and its caption -> the image
 """
 
 from codi2_datasets.planning.split_rules import joint_split
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
 from codi2_datasets.vocabulary.style_groups import style_group
 
@@ -199,8 +199,14 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "composition",
     "1",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
+    phrasings(TEMPLATES),
     candidates,
+    Columns(
+        words=("caption", "place", "n1", "n2", "n3"),
+        media=("query", "target", "a", "b", "c", "scene", "thing", "other", "ref"),
+        derived=("made", "e1", "e2", "e3"),
+        meta=("concept", "family", "style", "relation"),
+    ),
     options={"min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
 )

@@ -1,7 +1,7 @@
 """Two to four images of one style, with other subjects -> a new image in that style. The style is never named."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 SAID = (
     ("Given the artistic style represented in {refs}, create a new artwork similar to it: {caption}", "[target]"),
@@ -42,10 +42,9 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "concept_learning",
     "2",
-    tuple(
-        Template(user.replace("{refs}", refs), reply, kind=str(n))
-        for n, refs in REFERENCES.items()
-        for user, reply in SAID
+    phrasings(
+        {str(n): [(user.replace("{refs}", refs), reply) for user, reply in SAID] for n, refs in REFERENCES.items()}
     ),
     candidates,
+    Columns(words=("caption",), media=("ref1", "ref2", "ref3", "ref4", "target"), meta=("concept", "family", "style")),
 )

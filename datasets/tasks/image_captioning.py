@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.languages import NAME, captioned
+from codi2_datasets.vocabulary.languages import NAME, captioned, captioned_columns
 
 BOTH = (
     ("What does this picture show? [query]", "{caption}"),
@@ -19,18 +19,21 @@ STYLED = (
 
 
 def candidates(options: dict[str, Any]) -> str:
-    return captioned("slot_query", options)
+    return captioned("query", options)
 
 
 PLANNER = Planner(
     "image_captioning",
     "2",
-    (
-        *(Template(*turns, kind="plain") for turns in BOTH),
-        *(Template(*turns, kind="styled") for turns in (*BOTH, *STYLED)),
-        *(Template(said, "{caption}", kind=language) for language, phrases in NAME.items() for said in phrases),
+    phrasings(
+        {
+            "plain": BOTH,
+            "styled": (*BOTH, *STYLED),
+            **{language: [(said, "{caption}") for said in phrases] for language, phrases in NAME.items()},
+        }
     ),
     candidates,
+    captioned_columns("query"),
     options={"languages": []},
     choices={"languages": tuple(NAME)},
 )

@@ -1,8 +1,8 @@
 """Image and instruction -> the edited image: style, skin tone, gender or direction, or an edit described by a corpus."""
 
 from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 TEMPLATES = {
     "style": (
@@ -46,6 +46,13 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "image_editing",
     "2",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
+    phrasings(TEMPLATES),
     candidates,
+    Columns(
+        words=("style", "tone", "gender", "direction"),
+        media=("query", "target"),
+        texts=("instruction",),
+        sources=("instruction",),
+        meta=("concept", "family", "style", "source_style", "relation"),
+    ),
 )

@@ -1,7 +1,7 @@
 """Text -> an image and its sound, in one reply."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
@@ -19,4 +19,10 @@ def candidates(options: dict) -> str:
                from ({AUDIO_VISUAL_PAIRS})"""
 
 
-PLANNER = Planner("joint_image_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "joint_image_audio",
+    "1",
+    phrasings({"": TEMPLATES}),
+    candidates,
+    Columns(words=("words",), media=("image", "sound")),
+)

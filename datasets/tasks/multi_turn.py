@@ -12,7 +12,7 @@ Option `kinds` selects from these.
 from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
-from codi2_datasets.tasks import Planner
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
 from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literal
@@ -59,6 +59,7 @@ TOLD = (
     ("I want to change this picture, step by step: [step0] [told1]", "[step1]"),
 )
 ROUNDS = (2, 3, 4)  # of a conversation
+TURNS = [f"turn{n}" for n in range(1, 2 * ROUNDS[-1] + 1)]
 ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media are within the turns
 TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
@@ -166,8 +167,7 @@ def sounds() -> str:
 
 def corpus_conversations() -> str:
     """SQL: consecutive edits, and conversations of several rounds, truncated after the number of rounds."""
-    numbers = range(1, 2 * ROUNDS[-1] + 1)
-    turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
+    turns = ", ".join(f"turns[{n}] as text_{name}, asset_id as source_{name}" for n, name in enumerate(TURNS, 1))
     return f"""
         select 'told' || a.query || b.target || coalesce(c.target, '') as key,
                'told' || if(c.target is null, 2, 3) as kind, 'told' as balance, b.split, b.holdout,
@@ -188,7 +188,7 @@ def corpus_conversations() -> str:
         from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}
         union all by name
         select 'talk' || asset_id as key, 'asked' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance,
-               split, holdout, {turns}, {media_of_turns(numbers[-1])} as marks, family as meta_family, 'talk' as meta_relation
+               split, holdout, {turns}, {media_of_turns(len(TURNS))} as marks, family as meta_family, 'talk' as meta_relation
         from spoken where kind = 'interleaved' and len(turns) // 2 >= {ROUNDS[0]}"""
 
 
@@ -220,6 +220,15 @@ PLANNER = Planner(
     "2",
     tuple(templates()),
     candidates,
+    Columns(
+        words=("caption", "style", "ask1", "ask2", "ask3", "question", "reply", "other", "sound"),
+        media=("step0", "step1", "step2", "step3", "scene", "thing", "other", "query"),
+        derived=("made1", "made2", "made3", "heard1", "heard2", "heard3"),
+        texts=("told1", "told2", "told3", *TURNS),
+        sources=("told1", "told2", "told3", *TURNS),
+        meta=("concept", "family", "style", "relation"),
+        others=("marks",),
+    ),
     options={"kinds": ["edits", "scenes", "told"]},
     choices={"kinds": ("edits", "scenes", "sounds", "told")},
 )

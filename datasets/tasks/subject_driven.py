@@ -1,7 +1,7 @@
 """Several images of one subject in other styles -> the subject in the requested style."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 SAID = (
     ("Given pictures of the same subject, {refs}, draw it in the {style} style.", "[target]"),
@@ -29,10 +29,9 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "subject_driven",
     "2",
-    tuple(
-        Template(user.replace("{refs}", refs), reply, kind=str(n))
-        for n, refs in REFERENCES.items()
-        for user, reply in SAID
+    phrasings(
+        {str(n): [(user.replace("{refs}", refs), reply) for user, reply in SAID] for n, refs in REFERENCES.items()}
     ),
     candidates,
+    Columns(words=("style",), media=("ref1", "ref2", "ref3", "target"), meta=("concept", "family", "style")),
 )

@@ -6,8 +6,8 @@ for this (MetaICL, Natural Instructions).
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_storage.catalog.sql import literals
 
 SAID = {
@@ -42,6 +42,7 @@ SAID = {
     ),
 }
 SHOWN = 4  # examples of label mapping: two of each label
+EXAMPLES = [f"demo{n}_{side}" for n in range(1, SHOWN + 1) for side in ("in", "out")]
 LABELLED = (
     ("\n".join(f"[demo{n}_in] -> [demo{n}_out]" for n in range(1, SHOWN + 1)) + "\n[query] ->", "[target]"),
     ("Learn what the labels stand for. "
@@ -161,11 +162,14 @@ def candidates(options: dict[str, Any]) -> str:
 PLANNER = Planner(
     "text_icl",
     "1",
-    (
-        *(Template(*turns, kind=kind) for kind, said in SAID.items() for turns in said),
-        *(Template(*turns, kind="label") for turns in LABELLED),
-    ),
+    phrasings({**SAID, "label": LABELLED}),
     candidates,
+    Columns(
+        texts=("query", "target", *EXAMPLES),
+        sources=("asset", *EXAMPLES),
+        meta=("concept", "family", "relation"),
+        others=("shown",),
+    ),
     options={"min_demos": 1, "max_demos": 5, "pairing": "relation"},
     demos=True,
 )

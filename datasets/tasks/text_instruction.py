@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import Template, phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 LENGTHS = (2, 4, 6)  # turns
 OPENINGS = (
@@ -69,10 +69,12 @@ PLANNER = Planner(
             for length in LENGTHS
             for opening in OPENINGS
         ),
-        *(Template(*turns, kind="definition") for turns in MEANINGS),
-        *(Template(*turns, kind="summary") for turns in SUMMARIES),
-        Template("[turn1]", "[turn2]", kind="told"),
-        *(Template(*turns, kind="defined") for turns in DEFINED),
+        *phrasings(
+            {"definition": MEANINGS, "summary": SUMMARIES, "told": [("[turn1]", "[turn2]")], "defined": DEFINED}
+        ),
     ),
     candidates,
+    Columns(
+        texts=("definition", *(f"turn{n}" for n in range(1, max(LENGTHS) + 1))), sources=("asset",), meta=("family",)
+    ),
 )

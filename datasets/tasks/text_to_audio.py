@@ -1,7 +1,7 @@
 """Text -> audio, including speech."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
@@ -32,6 +32,7 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "text_to_audio",
     "1",
-    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
+    phrasings({"sound": SOUND, "speech": SPEECH}),
     candidates,
+    Columns(words=("caption",), media=("target",)),
 )

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.languages import DRAW, captioned
+from codi2_datasets.vocabulary.languages import DRAW, captioned, captioned_columns
 
 STYLED = (
     ("Draw {caption} in the {style} style.", "[target]"),
@@ -21,18 +21,21 @@ PLAIN = (
 
 
 def candidates(options: dict[str, Any]) -> str:
-    return captioned("slot_target", options)
+    return captioned("target", options)
 
 
 PLANNER = Planner(
     "text_to_image",
     "2",
-    (
-        *(Template(*turns, kind="styled") for turns in STYLED),
-        *(Template(*turns, kind="plain") for turns in PLAIN),
-        *(Template(said, "[target]", kind=language) for language, phrases in DRAW.items() for said in phrases),
+    phrasings(
+        {
+            "styled": STYLED,
+            "plain": PLAIN,
+            **{language: [(said, "[target]") for said in phrases] for language, phrases in DRAW.items()},
+        }
     ),
     candidates,
+    captioned_columns("target"),
     options={"languages": []},
     choices={"languages": tuple(DRAW)},
 )

@@ -9,8 +9,8 @@ document  a page that had images, as plain text -> the page with its images in p
 
 from typing import Any
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import things
 from codi2_storage.catalog.sql import literals
 
@@ -166,11 +166,18 @@ def reply(words: int) -> str:
 PLANNER = Planner(
     "text_to_media",
     "1",
-    tuple(
-        Template(user, answer.format(reply=reply(n)), kind=f"{kind}{n}")
-        for kind, said in (("picture", PICTURES), ("sound", SOUNDS), ("photo", PHOTOS), ("document", DOCUMENTS))
-        for n in range(1, MOST + 1)
-        for user, answer in said
+    phrasings(
+        {
+            f"{kind}{n}": [(user, answer.format(reply=reply(n))) for user, answer in said]
+            for kind, said in (("picture", PICTURES), ("sound", SOUNDS), ("photo", PHOTOS), ("document", DOCUMENTS))
+            for n in range(1, MOST + 1)
+        }
     ),
     candidates,
+    Columns(
+        words=("style", "words"),
+        media=tuple(f"m{n}" for n in range(1, MOST + 1)),
+        texts=("sentence", *(f"t{n}" for n in range(1, MOST + 2))),
+        sources=("asset",),
+    ),
 )

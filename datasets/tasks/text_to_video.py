@@ -1,7 +1,7 @@
 """Text -> video; and image animation: a still drawing of a thing -> the thing moving."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 WORDS = (
     ("Make a short video of this: {caption}", "[target]"),
@@ -33,6 +33,7 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "text_to_video",
     "1",
-    (*(Template(*turns, kind="words") for turns in WORDS), *(Template(*turns, kind="picture") for turns in PICTURE)),
+    phrasings({"words": WORDS, "picture": PICTURE}),
     candidates,
+    Columns(words=("caption",), media=("query", "target")),
 )

@@ -1,7 +1,7 @@
 """Video -> caption."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 TEMPLATES = (
     ("What does this video show? [query]", "{caption}"),
@@ -18,4 +18,6 @@ def candidates(options: dict) -> str:
               from clips where caption <> ''"""
 
 
-PLANNER = Planner("video_captioning", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "video_captioning", "1", phrasings({"": TEMPLATES}), candidates, Columns(words=("caption",), media=("query",))
+)

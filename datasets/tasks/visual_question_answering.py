@@ -4,10 +4,10 @@ Yes and no are equally frequent, and can be told only from the images: two drawi
 things are both of two styles.
 """
 
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.readers.words import MARK
-from codi2_datasets.tasks import Planner
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import arrangements
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
@@ -278,6 +278,15 @@ def candidates(options: dict) -> str:
 PLANNER = Planner(
     "visual_question_answering",
     "2",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
+    phrasings(TEMPLATES),
     candidates,
+    Columns(
+        words=("answer", "first", "second", "third", "asked"),
+        media=("query", "other", "thing", "rival"),
+        derived=("sheet", "made"),
+        texts=("question", "answer"),
+        sources=("asset",),
+        meta=("concept", "family", "style", "relation"),
+        others=("marks",),
+    ),
 )
