@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import duckdb
 
-from codi2_datasets.planning.text_links import EMPTY
-
 # changes of gender that can be requested in words: to a man or a woman, if only one person has a gender
 SAYABLE_GENDER = (
     "(gender in ('man', 'woman', 'boy', 'girl') "
@@ -28,24 +26,22 @@ PAIR_SPLIT = """case when t.holdout = 'concept' and q.split = t.split and q.hold
 
 
 def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables `pictures`, `sounds`, `clips`, `texts`, `dialogues` and `edits` from `selected`."""
+    """Create the tables `pictures`, `sounds`, `clips`, `texts` and `edits` from `selected` and `spoken`."""
     connection.execute(
         """create temp table pictures as select * from selected where modality = 'image';
            create temp table sounds as select * from selected where modality = 'audio';
            create temp table clips as select * from selected where modality = 'video';
-           create temp table texts as select * from selected where modality = 'text';
-           create temp table dialogues as select * from texts where kind = 'dialogue'"""
+           create temp table texts as select * from selected where modality = 'text'"""
     )
-    connection.execute(EMPTY)  # for selections without texts that refer to media
-    connection.execute("create temp table tones (tone integer, tone_word varchar)")
-    connection.executemany("insert into tones values (?, ?)", list(TONES.items()))
+    connection.execute("create temp table tones (tone varchar, tone_word varchar)")
+    connection.executemany("insert into tones values (?, ?)", [(str(tone), word) for tone, word in TONES.items()])
     relations = [
         relation_sql("style", "'style:' || q.style || '>' || t.style", "q.concept = t.concept and q.style <> t.style"),
         relation_sql(
             "tone",
             "'tone:' || q.tone || '>' || t.tone",
             """q.style = t.style and q.base_concept = t.base_concept and q.tone <> t.tone
-               and least(q.tone, t.tone) = 0 and greatest(q.tone, t.tone) between 1 and 5""",
+               and least(q.tone, t.tone) = '0' and greatest(q.tone, t.tone) between '1' and '5'""",
         ),
         relation_sql(
             "gender",

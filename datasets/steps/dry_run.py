@@ -11,10 +11,8 @@ import duckdb
 
 from codi2_datasets.planning.edit_pairs import make_relations
 from codi2_datasets.planning.planner import Planner
+from codi2_datasets.planning.tables import OF_SELECT, create_tables
 from codi2_datasets.steps.plan import describe, make_fusable
-from codi2_datasets.steps.select import ATTRIBUTES
-from codi2_storage.catalog.sql import identifier
-from codi2_storage.tables import TABLES
 
 _one_at_a_time = threading.Lock()  # a connection serves one thread
 
@@ -37,9 +35,7 @@ def check_planner(planner: Planner, options: Mapping[str, Any]) -> None:
 def nothing_selected() -> duckdb.DuckDBPyConnection:
     """An empty version of the tables that planners select from."""
     connection = duckdb.connect(":memory:")
-    connection.register("assets", TABLES["assets"].empty_table())
-    columns = ", ".join(f"null::{kind} as {identifier(name)}" for name, kind in ATTRIBUTES.items())
-    connection.execute(f"create table selected as select *, {columns} from assets")
+    create_tables(connection, *OF_SELECT)
     make_relations(connection)
     make_fusable(connection)
     return connection

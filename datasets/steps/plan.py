@@ -1,9 +1,6 @@
 """Step 4: task planners, in-context pairing, splits and mixture give the plan, before any bytes are written.
 
-Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables
-  planned_samples  as `samples`, with `shard` still empty
-  planned_parts    as `parts`
-  derived          media to be made: as `assets`, without the bytes
+Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables of `OF_PLAN`.
 """
 
 from __future__ import annotations
@@ -23,27 +20,25 @@ from codi2_datasets.planning.mixture import choose, shares
 from codi2_datasets.planning.nearest_neighbours import make_neighbours
 from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.planning.planner import Columns
+from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.ledger import count
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
 from codi2_storage.catalog.sql import literal, literals
-from codi2_storage.tables import TABLES
 
 FORBIDDEN = "(none)"  # the licence of a work that must not be made
 
 
 def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
+    check_tables(connection, *OF_SELECT)
     make_relations(connection)
     make_fusable(connection)
-    connection.execute("create temp table transforms (name varchar, version varchar, modality varchar)")
-    rows = [(name, item.version, item.modality) for name, item in transforms().items()]
-    connection.executemany("insert into transforms values (?, ?, ?)", rows)
-    for table, name in (("samples", "planned_samples"), ("parts", "planned_parts"), ("assets", "derived")):
-        connection.register("schema_of", TABLES[table].empty_table())
-        connection.execute(f"create table {name} as select * from schema_of")
-        connection.unregister("schema_of")
+    connection.execute("create temp table transforms (name varchar, modality varchar)")
+    rows = [(name, item.modality) for name, item in transforms().items()]
+    connection.executemany("insert into transforms values (?, ?)", rows)
+    create_tables(connection, "planned_samples", "planned_parts", "derived")
     if any(task.options.get("pairing") == "nearest" for task in recipe.tasks.values()):
         make_neighbours(connection)
     choices = share_total(connection, recipe)
@@ -108,13 +103,15 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
     for name in columns.derived:
         made, own = f"derive_{name}", f"slot_{name}" if name in columns.media else "null"
         named.append(
-            f"""if({made} is null, {own}, sha256(concat_ws('|', {made}.op,
-                (select version from transforms where name = {made}.op), {made}.params,
+            f"""if({made} is null, {own}, sha256(concat_ws('|', {made}.op, $versions[{made}.op], {made}.params,
                 array_to_string({made}.inputs, ',')))) as slot_{name}"""
         )
     replaced = ", ".join(f"slot_{name}" for name in columns.derived if name in columns.media)
     every = ", ".join([f"* exclude ({replaced})" if replaced else "*", *named])
     query, bound = candidates_of(planner, options)
+    if named:
+        known = transforms().values()
+        bound["versions"] = {"key": [item.name for item in known], "value": [item.version for item in known]}  # a map
     connection.execute(f"create or replace temp table candidates as select {every} from ({query})", bound)
     kinds = connection.execute("select distinct kind from candidates").fetchall()
     planner.check_templates(columns, {kind for (kind,) in kinds})

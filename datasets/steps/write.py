@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_datasets.planning.tables import OF_PLAN, check_tables
 from codi2_datasets.publishing.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.progress import progress
@@ -41,6 +42,7 @@ def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     sample changes only the shard in whose range it falls. A sample's id depends on everything it shows, so the hash of
     a shard's sample rows identifies the shard.
     """
+    check_tables(connection, *OF_PLAN)
     connection.execute(
         f"""create temp table sized as
             select task, split, pow(2, greatest(0, ceil(log2(count(*) / {recipe.shards.samples}))))::bigint as shards

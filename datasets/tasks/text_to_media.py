@@ -87,7 +87,7 @@ def replaced() -> str:
             qualify row_number() over (partition by word, split, holdout order by md5(asset_id), asset_id) <= {PER_WORD}),
         shown as (
             select lower(concept) as word, style as hand, asset_id, modality, split, holdout, licence, family
-            from ({things()}) where tone = 0 or tone is null
+            from ({things()}) where tone = '0' or tone is null
             union all by name
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
             from sounds where kind is distinct from 'speech' and caption <> ''

@@ -182,7 +182,7 @@ def records() -> str:
         union all by name
         select 'tone' || asset_id as key, 'tone' as kind, 'tone' as balance, {HEAD}, asset_id as slot_query,
                tone_word as word_answer
-        from named join tones using (tone) where tone between 1 and 5 and {style_group("style")} <> 'black and white'
+        from named join tones using (tone) where tone between '1' and '5' and {style_group("style")} <> 'black and white'
         union all by name
         select 'gender' || asset_id as key, 'gender' as kind, 'gender ' || gender as balance, {HEAD},
                asset_id as slot_query, gender as word_answer

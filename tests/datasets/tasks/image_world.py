@@ -9,12 +9,11 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.planning.edit_pairs import make_relations
+from codi2_datasets.planning.tables import ATTRIBUTES, OF_SELECT, create_tables
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import make_fusable, plan
-from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
 from codi2_datasets.vocabulary.style_groups import ALIKE
-from codi2_storage.tables import TABLES
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")
@@ -108,11 +107,8 @@ ALL = {"multi_turn": {"kinds": ["edits", "scenes", "sounds"]}}
 def connect(rows: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.register("world", pa.Table.from_pylist(rows))
-    columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
-    connection.execute(f"create table selected as select * replace ({columns}) from world")
-    for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
-        connection.register(f"empty_{name}", TABLES[table].empty_table())
-        connection.execute(f"create temp table {name} as select * from empty_{name}")
+    create_tables(connection, *OF_SELECT)
+    connection.execute("insert into selected by name select * from world")
     return connection
 
 

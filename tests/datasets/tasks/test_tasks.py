@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from codi2_datasets.planning.tables import ATTRIBUTES
 from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
-from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
 from codi2_datasets.tasks.reasoning import HOURS
 from tests.datasets.tasks.image_world import connect
