@@ -6,9 +6,10 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from codi2_datasets.corpora.attributes import Attribute
 from codi2_datasets.corpora.base import Corpus, RejectedRow, SourceRow
 
-__all__ = ["Corpus", "RejectedRow", "SourceRow", "corpora"]
+__all__ = ["Attribute", "Corpus", "RejectedRow", "SourceRow", "attributes", "corpora"]
 
 
 @cache
@@ -23,3 +24,15 @@ def corpora() -> dict[str, Corpus]:
                 raise ValueError(f"two corpora are named {corpus.name!r}")
             by_name[corpus.name] = corpus
     return dict(sorted(by_name.items()))
+
+
+def attributes() -> dict[str, Attribute]:
+    """The attributes that corpora declare, by name. Raises ValueError if two corpora declare one differently."""
+    by_name: dict[str, Attribute] = {}
+    for corpus in corpora().values():
+        for attribute in getattr(corpus, "attributes", ()):
+            if by_name.setdefault(attribute.name, attribute) != attribute:
+                raise ValueError(
+                    f"corpus {corpus.name}: another corpus declares attribute {attribute.name!r} differently"
+                )
+    return by_name

@@ -5,13 +5,14 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import nearest
 from codi2_storage.catalog.sql import identifier
 from codi2_storage.tables import TABLES
 
 S, I = pa.string(), pa.int64()  # noqa: E741
 LIST = pa.list_(S)
-ATTRIBUTES = ("concept", "base_concept", "family", "style", "kind", "tone", "gender", "direction", "group")
+ATTRIBUTES = ("concept", "family", "style", "kind", "group")  # that every corpus may use
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -19,8 +20,7 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    # assets in use, with the attributes that planners use
-    "selected": pa.schema([*TABLES["assets"], *((name, S) for name in ATTRIBUTES)]),
+    "selected": TABLES["assets"],  # assets in use; with a column for each of `attribute_names`
     "rejected": TABLES["rejects"],
     "ledger": TABLES["op_runs"],
     # media ('media') and texts ('related') that a text names; position from 1
@@ -28,6 +28,11 @@ SCHEMAS: dict[str, pa.Schema] = {
     # texts all of whose media are selected: their turns, media in order, and the media's groups of near-duplicates
     "spoken": _schema(
         asset_id=S, kind=S, corpus=S, family=S, attributes=S, turns=LIST, media=LIST, near=LIST, split=S, holdout=S
+    ),
+    # ordered pairs (query, target) of images that differ in one attribute, or as a corpus says: see `edit_pairs`
+    "edits": _schema(
+        kind=S, relation=S, query=S, target=S, family=S, concept=S, source_concept=S, style=S, source_style=S, word=S,
+        alike=pa.bool_(), instruction=S, told_by=S, split=S, holdout=S
     ),
     # samples without their shard, and media to be made without their bytes
     "planned_samples": TABLES["samples"],
@@ -42,10 +47,23 @@ class TableError(ValueError):
     """A step left a table with other columns than the next one reads. The message names the table and the column."""
 
 
+def attribute_names() -> list[str]:
+    """The attributes that are columns of `selected`: those of every corpus, and those that corpora declare."""
+    declared = [name for attribute in attributes().values() for name in (attribute.name, *attribute.same)]
+    if taken := sorted({*TABLES["assets"].names, "kind"} & set(declared)):
+        raise ValueError(f"attribute {taken[0]!r} of a corpus has the name of a column of assets")
+    return list(dict.fromkeys((*ATTRIBUTES, *declared)))
+
+
+def schema_of(name: str) -> pa.Schema:
+    more = [(attribute, S) for attribute in attribute_names()] if name == "selected" else []
+    return pa.schema([*SCHEMAS[name], *more])
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Create these tables, empty."""
     for name in names:
-        connection.register("schema_of", SCHEMAS[name].empty_table())
+        connection.register("schema_of", schema_of(name).empty_table())
         connection.execute(f"create temp table {identifier(name)} as select * from schema_of")
         connection.unregister("schema_of")
 
@@ -53,7 +71,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
 def check_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Check that these tables have the columns of their schema, in any order. Raises TableError."""
     for name in names:
-        wanted = {field.name: field.type for field in SCHEMAS[name]}
+        wanted = {field.name: field.type for field in schema_of(name)}
         found = {field.name: field.type for field in connection.table(name).limit(0).to_arrow_table().schema}
         for column in [column for column in {**wanted, **found} if wanted.get(column) != found.get(column)]:
             if column in wanted and column in found:

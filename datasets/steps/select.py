@@ -12,7 +12,7 @@ import time
 
 import duckdb
 
-from codi2_datasets.planning.tables import ATTRIBUTES, create_tables
+from codi2_datasets.planning.tables import attribute_names, create_tables
 from codi2_datasets.planning.text_links import make_links
 from codi2_datasets.recipe_schema import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
@@ -128,7 +128,7 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
 
 def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     """Add attributes, split and holdout. Shares are taken by hash, so that new rows never move existing ones."""
-    columns = ", ".join(f"attributes ->> '$.{name}' as {identifier(name)}" for name in ATTRIBUTES)
+    columns = ", ".join(f"attributes ->> '$.{name}' as {identifier(name)}" for name in attribute_names())
     connection.execute(
         f"""create or replace table selected as
             with attributed as (select *, {columns} from selected),

@@ -13,7 +13,6 @@ from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
-from codi2_datasets.vocabulary.style_groups import style_group
 
 TEMPLATES = {
     "sum": (
@@ -192,7 +191,7 @@ def candidates(options: dict) -> str:
                e.target as slot_target, e.concept as meta_concept, e.family as meta_family, e.style as meta_style
         from edits e asof join hands r on r.style = e.style and r.split = e.split and r.holdout = e.holdout
              and md5_number_upper(e.query || e.target) // 4 <= r.h
-        where e.kind = 'style' and r.ref_family <> e.family and {style_group("e.style")} <> {style_group("e.source_style")}
+        where e.kind = 'style' and r.ref_family <> e.family and not e.alike
         qualify row_number() over (partition by e.target order by md5(e.query || e.target)) <= 2"""
 
 

@@ -3,6 +3,7 @@
 shown{d}x{m}   questions with the corpus's own examples: d of them, with m images each, then the one to answer
 """
 
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import Template, phrasings
 from codi2_datasets.tasks import Columns, Planner
 
@@ -74,7 +75,7 @@ def candidates(options: dict) -> str:
     return f"{changed} union all by name {shown()}" if "shown" in options["kinds"] else changed
 
 
-KINDS = ("style", "tone", "gender", "direction", "told", "shown")
+KINDS = (*attributes(), "told", "shown")
 
 PLANNER = Planner(
     "exemplar_learning",

@@ -1,7 +1,7 @@
 """Conversations that change a medium step by step.
 
-edits    a drawing is requested, or shown, and then changed: its style, skin tone, gender or direction, two or three
-         times; in some, a question about it comes between
+edits    a drawing is requested, or shown, and then changed: attributes that its corpus declares, two or three times; in
+         some, a question about it comes between
 scenes   a drawing is placed on a scene, then another, then the first is removed
 sounds   a sound is played, another is added, and the first is removed again
 told     an image changed two or three times, as described by a corpus of edits; or a corpus's conversation about one
@@ -9,12 +9,11 @@ told     an image changed two or three times, as described by a corpus of edits;
 Option `kinds` selects from these.
 """
 
-from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
-from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literal
 
 DRAWN = (
@@ -63,16 +62,6 @@ TURNS = [f"turn{n}" for n in range(1, 2 * ROUNDS[-1] + 1)]
 ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media are within the turns
 TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
-# phrasings of each kind of change
-ASKED = {
-    "style": ("Turn it into {x} style.", "I want it in {x} style.", "How would {x} draw it?",
-              "Change the style to {x}."),
-    "tone": ("Change the skin tone to {x}.", "Make the skin {x}.", "The skin tone should be {x}.",
-             "Give it a {x} skin tone."),
-    "gender": ("Make it a {x}.", "Let it be a {x} instead.", "Show a {x} instead.", "I want a {x} there instead."),
-    "direction": ("Let it face {x}.", "Turn it to the {x}.", "It should face the {x} side.",
-                  "Make it look to the {x}."),
-}  # fmt: skip
 GAIN = 0.5  # of each sound: two together never clip
 PER_START = 2  # conversations that start with one drawing
 META = "concept as meta_concept, family as meta_family"
@@ -83,22 +72,18 @@ def changes() -> str:
     (two or three of them in sequence; last is null in the shorter ones).
     """
     phrases = ", ".join(
-        f"({literal(kind)}, {n}, {literal(words)})"
-        for kind, phrasings in ASKED.items()
-        for n, words in enumerate(phrasings)
+        f"({literal(name)}, {n}, {len(attribute.asks)}, {literal(words)})"
+        for name, attribute in attributes().items()
+        for n, words in enumerate(attribute.asks)
     )
     return f"""
-        phrases(kind, n, phrase) as (values {phrases}),
+        phrases(kind, n, total, phrase) as (values {phrases}),
         taken as (
-            select *, case kind when 'style' then style when 'tone' then tone_word when 'gender' then gender
-                                else direction end as x
-            from edits
-            where case kind when 'style' then {style_group("style")} <> {style_group("source_style")}
-                            when 'gender' then {SAYABLE_GENDER} else true end
+            select * from edits where word is not null and not alike
             qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
         changes as (
-            select t.*, replace(p.phrase, '{{x}}', t.x) as ask from taken t join phrases p
-            on p.kind = t.kind and p.n = md5_number_upper(t.query || t.target) % 4),
+            select t.*, replace(p.phrase, '{{x}}', t.word) as ask from taken t join phrases p
+            on p.kind = t.kind and p.n = md5_number_upper(t.query || t.target) % p.total),
         pairs as (
             select a.query as work0, a.target as work1, b.target as work2, a.ask as ask1, b.ask as ask2,
                    a.kind || ' ' || b.kind as sort, a.style as style1, a.concept as concept1, a.split, a.holdout,

@@ -9,10 +9,11 @@ document  a page that had images, as plain text -> the page with its images in p
 
 from typing import Any
 
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import things
-from codi2_storage.catalog.sql import literals
+from codi2_storage.catalog.sql import literal, literals
 
 BEFORE = ("a", "an", "the", "my", "your", "his", "her", "our", "their", "this", "that", "one", "another", "every")
 BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "red", "brown", "green", "yellow", "large",
@@ -80,6 +81,8 @@ def sentences() -> str:
 def replaced() -> str:
     """SQL for `replaced`: each sentence with the images of one style, or with one sound, for its first words."""
     ambiguous = literals(AMBIGUOUS)
+    named = {name: literal(attribute.neutral) for name, attribute in attributes().items() if attribute.neutral}
+    neutral = " and ".join(f"coalesce({name} = {value}, true)" for name, value in named.items())
     return f"""
         photos as (
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
@@ -87,7 +90,7 @@ def replaced() -> str:
             qualify row_number() over (partition by word, split, holdout order by md5(asset_id), asset_id) <= {PER_WORD}),
         shown as (
             select lower(concept) as word, style as hand, asset_id, modality, split, holdout, licence, family
-            from ({things()}) where tone = '0' or tone is null
+            from ({things()}) where {neutral}
             union all by name
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
             from sounds where kind is distinct from 'speech' and caption <> ''

@@ -8,12 +8,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.edit_pairs import make_relations
-from codi2_datasets.planning.tables import ATTRIBUTES, OF_SELECT, create_tables
+from codi2_datasets.planning.tables import OF_SELECT, attribute_names, create_tables
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import make_fusable, plan
 from codi2_datasets.tasks import planners
-from codi2_datasets.vocabulary.style_groups import ALIKE
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")
@@ -39,7 +39,7 @@ def row(name: str, modality: str, **attributes: Any) -> dict[str, Any]:
         split, holdout = "test", "combination"
     head = {"asset_id": name, "source_row_id": f"row {name}", "corpus": "c", "modality": modality, "licence": "MIT"}
     head |= {"split": split, "holdout": holdout, "near": name, "caption": attributes["concept"], "text": None}
-    return head | {key: attributes.get(key) for key in ATTRIBUTES} | {"attributes": json.dumps(attributes)}
+    return head | {key: attributes.get(key) for key in attribute_names()} | {"attributes": json.dumps(attributes)}
 
 
 def share(text: str) -> int:
@@ -144,7 +144,7 @@ def params(derived: dict[str, Any]) -> dict[str, Any]:
 
 
 def look(style: str) -> str:
-    return ALIKE.get(style, style)
+    return attributes()["style"].groups.get(style, style)
 
 
 def planned(task: str) -> tuple[list[dict], list[dict], list[dict]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codi2_datasets.planning.tables import ATTRIBUTES
+from codi2_datasets.planning.tables import attribute_names
 from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.tasks import check_task, planners
@@ -18,7 +18,7 @@ from tests.datasets.tasks.image_world import connect
 
 def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
     split, holdout = ("test", "concept") if n % 5 == 0 else ("train", "")
-    named = {name: attributes.get(name) for name in ATTRIBUTES}
+    named = {name: attributes.get(name) for name in attribute_names()}
     head = {
         "asset_id": f"{modality}{n:03d}",
         "source_row_id": f"row-{modality}{n}",
