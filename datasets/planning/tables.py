@@ -64,7 +64,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Create these tables, empty."""
     for name in names:
         connection.register("schema_of", schema_of(name).empty_table())
-        connection.execute(f"create temp table {identifier(name)} as select * from schema_of")
+        connection.execute(f"create table {identifier(name)} as select * from schema_of")
         connection.unregister("schema_of")
 
 
