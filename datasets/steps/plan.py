@@ -5,7 +5,6 @@ Everything is SQL on the connection that `select` left: no Python loop runs over
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -23,7 +22,7 @@ from codi2_datasets.planning.planner import Columns
 from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.steps.ledger import count
+from codi2_datasets.steps.ledger import count, ledger_line
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
 from codi2_storage.catalog.sql import literal, literals
@@ -90,7 +89,7 @@ def plan_task(
     write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
     place_media(connection, columns)
     derive(connection, columns)
-    publish_task(connection, build_id, recipe, planner, columns, options, choice, start)
+    publish_task(connection, build_id, recipe, planner, columns, replace(choice, options=options), start)
 
 
 def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> Columns:
@@ -195,15 +194,9 @@ def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def publish_task(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    recipe: Recipe,
-    planner: Planner,
-    columns: Columns,
-    options: dict,
-    choice: TaskChoice,
-    start: float,
-) -> None:
+    connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, planner: Planner, columns: Columns,
+    choice: TaskChoice, start: float,
+) -> None:  # fmt: skip
     """Name the samples, reject invalid ones, and add the others to the plan with a row in the ledger."""
     described = ", ".join(f"{literal(name)}, c.meta_{name}" for name in columns.meta)
     shown = "c.demos + c.shown" if "shown" in columns.others else "c.demos"
@@ -255,8 +248,6 @@ def publish_task(
         [build_id],
     )
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
-    params = json.dumps({"options": options, "samples": wanted}, sort_keys=True)
+    params = {"options": choice.options, "samples": wanted}
     rows_in, rejected = count(connection, "chosen"), count(connection, "dropped")
-    values = [build_id, "plan", planner.task, planner.version, params, rows_in, rows_in - rejected, rejected, 0]
-    values.append(time.perf_counter() - start)
-    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    ledger_line(connection, build_id, "plan", planner.task, params, rows_in, rejected, start, planner.version)
