@@ -6,12 +6,12 @@ Every candidate has the columns of `BASE`, and with demonstrations those of `PAI
   balance                samples are distributed evenly over the values of this column
   split, holdout         of the sample; the split of its target
   relation, family       what demonstrations share, and what they must not share
-The others are declared: `Columns`. Options that the SQL names (`$kinds`) are bound to it.
+The others are declared: `Columns`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Planner:
-    """One task. `candidates(options)` returns SQL; `demos`: the options min_demos and max_demos bound the demonstrations.
+    """One task. `demos`: the options min_demos and max_demos bound the demonstrations.
 
     Raises TemplateError for a template that names no declared column.
     """
@@ -82,15 +82,25 @@ class Planner:
     task: str
     version: str
     templates: tuple[Template, ...]
-    candidates: Callable[[dict[str, Any]], str]
+    candidates: Mapping[str, str]
+    """SQL of candidates by name: all of them, or with an option `kinds` those that it names."""
     columns: Columns
+    tables: str = ""
+    """Common table expressions of the SQL."""
     options: dict[str, Any] = field(default_factory=dict)
     demos: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Allowed values of options that are lists of names. With all of them the SQL has every declared column."""
+    """Allowed values of options that are lists of names; of `kinds`, the names of `candidates`."""
 
     def __post_init__(self) -> None:
+        if "kinds" in self.options:
+            object.__setattr__(self, "choices", {**self.choices, "kinds": tuple(self.candidates)})
         self.check_templates(self.columns, {template.kind for template in self.templates})
+
+    def sql(self, options: Mapping[str, Any]) -> str:
+        """SQL of the candidates. Options that it names (`$languages`) are to be bound to it."""
+        united = " union all by name ".join(self.candidates[kind] for kind in options.get("kinds", self.candidates))
+        return f"with {self.tables} {united}" if self.tables else united
 
     def check_templates(self, columns: Columns, kinds: Collection[str]) -> None:
         """Check that every mark of the templates of these kinds names a column. Raises TemplateError."""

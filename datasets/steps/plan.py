@@ -119,7 +119,7 @@ def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, opt
 
 def candidates_of(planner: Planner, options: dict) -> tuple[str, dict[str, Any]]:
     """The planner's SQL, and the options that it names."""
-    query = planner.candidates(options)
+    query = planner.sql(options)
     return query, {name: options[name] for name in duckdb.extract_statements(query)[0].named_parameters}
 
 

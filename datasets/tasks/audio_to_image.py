@@ -12,10 +12,9 @@ TEMPLATES = (
     ("I heard [query]. What would I have seen?", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
                       picture as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
-
-PLANNER = Planner("audio_to_image", "1", phrasings({"": TEMPLATES}), candidates, Columns(media=("query", "target")))
+PLANNER = Planner(
+    "audio_to_image", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(media=("query", "target"))
+)

@@ -53,8 +53,8 @@ def shown() -> str:
     return f"""
         select 'shown' || asset_id as key, 'shown' || len(demos) || 'x' || len(media) as kind, 'shown' as balance, split,
                holdout, 'shown' || asset_id as relation, family, turns[1] as text_words, turns[2] as text_answer,
-               asset_id as source_words, asset_id as source_answer, {", ".join(slots)}, family as meta_family,
-               'shown' as meta_relation, len(demos) as shown
+               asset_id as source_words, asset_id as source_answer, {", ".join(slots)}, null as meta_concept,
+               family as meta_family, null as meta_style, null as meta_source_style, 'shown' as meta_relation, len(demos) as shown
         from (
             select a.asset_id, any_value(a.split) as split, any_value(a.holdout) as holdout, any_value(a.turns) as turns,
                    any_value(coalesce(a.family, a.asset_id)) as family, any_value(a.media) as media,
@@ -67,15 +67,14 @@ def shown() -> str:
             group by a.asset_id)"""
 
 
-def candidates(options: dict) -> str:
-    changed = """select query || '>' || target as key, '' as kind, kind as balance, split, holdout, relation, family,
+def changed(kind: str) -> str:
+    return f"""select query || '>' || target as key, '' as kind, kind as balance, split, holdout, relation, family,
                       query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
                       style as meta_style, source_style as meta_source_style, relation as meta_relation, 0 as shown
-               from edits where list_contains($kinds, kind)"""
-    return f"{changed} union all by name {shown()}" if "shown" in options["kinds"] else changed
+               from edits where kind = '{kind}'"""
 
 
-KINDS = (*attributes(), "told", "shown")
+CANDIDATES = {**{kind: changed(kind) for kind in (*attributes(), "told")}, "shown": shown()}
 
 PLANNER = Planner(
     "exemplar_learning",
@@ -89,7 +88,7 @@ PLANNER = Planner(
             for template in shown_templates(demos, pictures)
         ),
     ),
-    candidates,
+    CANDIDATES,
     Columns(
         media=("query", "target", *IMAGES, *(f"demo{d}_{image}_in" for d in EXAMPLES for image in IMAGES)),
         texts=("words", "answer", *SHOWN),
@@ -97,7 +96,6 @@ PLANNER = Planner(
         meta=("concept", "family", "style", "source_style", "relation"),
         others=("shown",),
     ),
-    options={"kinds": list(KINDS), "min_demos": 1, "max_demos": 4, "pairing": "relation"},
+    options={"kinds": list(CANDIDATES), "min_demos": 1, "max_demos": 4, "pairing": "relation"},
     demos=True,
-    choices={"kinds": KINDS},
 )

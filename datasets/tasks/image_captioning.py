@@ -1,7 +1,5 @@
 """Image -> caption, in English and in the other languages of the captions."""
 
-from typing import Any
-
 from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
 from codi2_datasets.vocabulary.languages import NAME, captioned, captioned_columns
@@ -17,11 +15,6 @@ STYLED = (
     ("[query] Name the subject and the style.", "Subject: {caption}. Style: {style}."),
 )
 
-
-def candidates(options: dict[str, Any]) -> str:
-    return captioned("query", options)
-
-
 PLANNER = Planner(
     "image_captioning",
     "2",
@@ -32,7 +25,7 @@ PLANNER = Planner(
             **{language: [(said, "{caption}") for said in phrases] for language, phrases in NAME.items()},
         }
     ),
-    candidates,
+    captioned("query"),
     captioned_columns("query"),
     options={"languages": []},
     choices={"languages": tuple(NAME)},

@@ -14,21 +14,18 @@ TEMPLATES = {
     ),
 }
 
-
-def candidates(options: dict) -> str:
-    words = ", ".join(f"if(kind = '{name}', word, null) as word_{name}" for name in attributes())
-    return f"""select query || '>' || target as key, kind, kind as balance, split, holdout, {words},
+WORDS = ", ".join(f"if(kind = '{name}', word, null) as word_{name}" for name in attributes())
+CANDIDATES = f"""select query || '>' || target as key, kind, kind as balance, split, holdout, {WORDS},
                       instruction as text_instruction, told_by as source_instruction,
                       query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
                       style as meta_style, source_style as meta_source_style, relation as meta_relation
                from edits where word is not null or kind = 'told'"""
 
-
 PLANNER = Planner(
     "image_editing",
     "2",
     phrasings(TEMPLATES),
-    candidates,
+    {"": CANDIDATES},
     Columns(
         words=tuple(attributes()),
         media=("query", "target"),

@@ -12,10 +12,9 @@ TEMPLATES = (
     ("This is where I was: [query]. What did I hear?", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
                       sound as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
-
-PLANNER = Planner("image_to_audio", "1", phrasings({"": TEMPLATES}), candidates, Columns(media=("query", "target")))
+PLANNER = Planner(
+    "image_to_audio", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(media=("query", "target"))
+)

@@ -12,17 +12,14 @@ TEMPLATES = (
     ("Let me hear and see this: {words}", "It sounds like this: [sound] It looks like this: [image]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
                       picture as slot_image, sound as slot_sound, concept as meta_concept, family as meta_family
                from ({AUDIO_VISUAL_PAIRS})"""
-
 
 PLANNER = Planner(
     "joint_image_audio",
     "1",
     phrasings({"": TEMPLATES}),
-    candidates,
+    {"": CANDIDATES},
     Columns(words=("words",), media=("image", "sound")),
 )

@@ -177,12 +177,6 @@ def corpus_conversations() -> str:
         from spoken where kind = 'interleaved' and len(turns) // 2 >= {ROUNDS[0]}"""
 
 
-def candidates(options: dict) -> str:
-    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()}
-    chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
-    return f"with {changes()}, {scene_placements()} {chosen}"
-
-
 def templates() -> list[Template]:
     every = []
     for n in (2, 3):
@@ -204,7 +198,7 @@ PLANNER = Planner(
     "multi_turn",
     "2",
     tuple(templates()),
-    candidates,
+    {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()},
     Columns(
         words=("caption", "style", "ask1", "ask2", "ask3", "question", "reply", "other", "sound"),
         media=("step0", "step1", "step2", "step3", "scene", "thing", "other", "query"),
@@ -214,6 +208,6 @@ PLANNER = Planner(
         meta=("concept", "family", "style", "relation"),
         others=("marks",),
     ),
+    tables=f"{changes()}, {scene_placements()}",
     options={"kinds": ["edits", "scenes", "told"]},
-    choices={"kinds": ("edits", "scenes", "sounds", "told")},
 )

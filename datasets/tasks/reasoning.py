@@ -255,18 +255,14 @@ def corpus_questions() -> str:
         from spoken where kind = 'related' and len(turns) = 2 and len(media) in {PICTURES_TOLD}"""
 
 
-def candidates(options: dict) -> str:
-    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), corpus_questions())
-    return f"""with {order_tables()}, {odd_tables()},
-        countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
-        {" union all by name ".join(parts)}"""
-
-
 PLANNER = Planner(
     "reasoning",
     "2",
     phrasings(TEMPLATES),
-    candidates,
+    {
+        "next": sequences(), "series": series(), "sum": arithmetic("sum"), "rest": arithmetic("rest"), "odd": odd_ones(),
+        "analogy": analogies(), "told": corpus_questions(),
+    },
     Columns(
         words=("caption", "many", "nth"),
         media=("a", "b", "c", "d", "target", *(f"image{n}" for n in range(1, PICTURES_TOLD[-1] + 1))),
@@ -275,4 +271,6 @@ PLANNER = Planner(
         sources=("asset",),
         meta=("concept", "family", "style", "relation"),
     ),
-)
+    tables=f"""{order_tables()}, {odd_tables()},
+               countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)""",
+)  # fmt: skip

@@ -21,18 +21,15 @@ SPEECH = (
     ("How does it sound when someone says \"{caption}\"?", "[target]"),
 )  # fmt: skip
 
-
-def candidates(options: dict) -> str:
-    return f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
+CANDIDATES = f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
                      holdout, caption as word_caption, asset_id as slot_target, concept as meta_concept,
                      family as meta_family
               from {captioned_rows("sounds")}"""
-
 
 PLANNER = Planner(
     "text_to_audio",
     "1",
     phrasings({"sound": SOUND, "speech": SPEECH}),
-    candidates,
+    {"": CANDIDATES},
     Columns(words=("caption",), media=("target",)),
 )

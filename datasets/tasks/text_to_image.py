@@ -1,7 +1,5 @@
 """Text -> image, in English and in the other languages of the captions."""
 
-from typing import Any
-
 from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
 from codi2_datasets.vocabulary.languages import DRAW, captioned, captioned_columns
@@ -19,11 +17,6 @@ PLAIN = (
     ("{caption} Show me.", "Here it is: [target]"),
 )
 
-
-def candidates(options: dict[str, Any]) -> str:
-    return captioned("target", options)
-
-
 PLANNER = Planner(
     "text_to_image",
     "2",
@@ -34,7 +27,7 @@ PLANNER = Planner(
             **{language: [(said, "[target]") for said in phrases] for language, phrases in DRAW.items()},
         }
     ),
-    candidates,
+    captioned("target"),
     captioned_columns("target"),
     options={"languages": []},
     choices={"languages": tuple(DRAW)},

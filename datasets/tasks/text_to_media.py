@@ -7,8 +7,6 @@ photo     the word replaced by a photograph of one thing (COCO), instead of a dr
 document  a page that had images, as plain text -> the page with its images in place (OBELICS, MMC4)
 """
 
-from typing import Any
-
 from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Columns, Planner
@@ -135,31 +133,34 @@ def between(n: int) -> str:
     return f"case len(places) >= {n} when true then {before} else if(len(places) = {n - 1}, {after}, null) end"
 
 
-def candidates(options: dict[str, Any]) -> str:
-    texts = ", ".join(f"{between(n)} as text_t{n}" for n in range(1, MOST + 2))
-    media = ", ".join(f"media[{n}] as slot_m{n}" for n in range(1, MOST + 1))
-    return f"""with {sentences()}, {replaced()},
-               fitting as (
-                   select *, case when len(unseen) = 0 then 'train'
-                                  when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
-                   from replaced)
-               select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
-                      case when modality = 'audio' then 'sound' when hand = media[1] then 'photo' else 'picture' end
-                          || len(places) as kind,
-                      kind as balance, side as split,
-                      case when side = 'train' then ''
-                           when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
-                           else 'combination' end as holdout,
-                      sentence as text_sentence, {texts}, {media}, source_asset, hand as word_style,
-                      array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
-                      array_to_string(words, ', ') as meta_concept, families[1] as meta_family
-               from fitting where side is not null
-               union all by name
-               select 'document' || asset_id as key, 'document' || len(media) as kind, 'document' as balance, split, holdout,
-                      array_to_string(list_filter(turns, t -> t <> ''), '\n') as text_sentence,
-                      {", ".join(f"turns[{n}] as text_t{n}" for n in range(1, MOST + 2))}, {media}, asset_id as source_asset,
-                      family as meta_family
-               from spoken where kind = 'document' and len(media) <= {MOST}"""
+TEXTS = range(1, MOST + 2)
+MEDIA = ", ".join(f"media[{n}] as slot_m{n}" for n in range(1, MOST + 1))
+TABLES = f"""
+    {sentences()}, {replaced()},
+    fitting as (
+        select *, case when len(unseen) = 0 then 'train'
+                       when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
+        from replaced)"""
+CANDIDATES = {
+    "replaced": f"""
+        select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
+               case when modality = 'audio' then 'sound' when hand = media[1] then 'photo' else 'picture' end
+                   || len(places) as kind,
+               kind as balance, side as split,
+               case when side = 'train' then ''
+                    when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
+                    else 'combination' end as holdout,
+               sentence as text_sentence, {", ".join(f"{between(n)} as text_t{n}" for n in TEXTS)}, {MEDIA}, source_asset, hand as word_style,
+               array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
+               array_to_string(words, ', ') as meta_concept, families[1] as meta_family
+        from fitting where side is not null""",
+    "document": f"""
+        select 'document' || asset_id as key, 'document' || len(media) as kind, 'document' as balance, split, holdout,
+               array_to_string(list_filter(turns, t -> t <> ''), '\n') as text_sentence,
+               {", ".join(f"turns[{n}] as text_t{n}" for n in TEXTS)}, {MEDIA}, asset_id as source_asset,
+               family as meta_family
+        from spoken where kind = 'document' and len(media) <= {MOST}""",
+}
 
 
 def reply(words: int) -> str:
@@ -176,11 +177,12 @@ PLANNER = Planner(
             for n in range(1, MOST + 1)
         }
     ),
-    candidates,
+    CANDIDATES,
     Columns(
         words=("style", "words"),
         media=tuple(f"m{n}" for n in range(1, MOST + 1)),
-        texts=("sentence", *(f"t{n}" for n in range(1, MOST + 2))),
+        texts=("sentence", *(f"t{n}" for n in TEXTS)),
         sources=("asset",),
     ),
+    tables=TABLES,
 )

@@ -11,13 +11,10 @@ TEMPLATES = (
     ("What is moving here? [query]", "{caption}"),
 )
 
-
-def candidates(options: dict) -> str:
-    return """select asset_id as key, '' as kind, corpus as balance, split, holdout, caption as word_caption,
+CANDIDATES = """select asset_id as key, '' as kind, corpus as balance, split, holdout, caption as word_caption,
                      asset_id as slot_query, concept as meta_concept, family as meta_family
               from clips where caption <> ''"""
 
-
 PLANNER = Planner(
-    "video_captioning", "1", phrasings({"": TEMPLATES}), candidates, Columns(words=("caption",), media=("query",))
+    "video_captioning", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(words=("caption",), media=("query",))
 )

@@ -273,16 +273,11 @@ def corpus_questions() -> str:
                       and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}"""
 
 
-def candidates(options: dict) -> str:
-    return f"""with {drawings()}, {scene_placements()}
-        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {corpus_questions()}"""
-
-
 PLANNER = Planner(
     "visual_question_answering",
     "2",
     phrasings(TEMPLATES),
-    candidates,
+    {"records": records(), "yes or no": yes_or_no(), "choices": choices(), "told": corpus_questions()},
     Columns(
         words=("answer", "first", "second", "third", "asked"),
         media=("query", "other", "thing", "rival"),
@@ -292,4 +287,5 @@ PLANNER = Planner(
         meta=("concept", "family", "style", "relation"),
         others=("marks",),
     ),
+    tables=f"{drawings()}, {scene_placements()}",
 )

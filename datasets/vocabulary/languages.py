@@ -34,9 +34,9 @@ NAME = {
 }  # fmt: skip
 
 
-def captioned(slot: str, options: dict) -> str:
-    """SQL for candidates: every image with each of its English captions, and with its caption in each of
-    options['languages'].
+def captioned(slot: str) -> dict[str, str]:
+    """SQL for candidates: every image with each of its English captions, and with its caption in each of the languages
+    of an option.
 
     The image is in the column `slot`. The kinds are plain, styled, and the languages.
     """
@@ -45,14 +45,12 @@ def captioned(slot: str, options: dict) -> str:
     english = f"""select said_key as key, if(style is null, 'plain', 'styled') as kind,
                          coalesce(style, corpus) as balance, {columns}, caption as word_caption
                   from (select *, 'en' as language from {captioned_rows("pictures")})"""
-    if not options["languages"]:
-        return english
-    return f"""{english} union all by name
-               select asset_id || language as key, language as kind, language as balance, {columns},
-                      captions ->> ('$.' || language) as word_caption
-               from (select *, attributes -> '$.captions' as captions from pictures),
-                    (select unnest($languages) as language)
-               where captions ->> ('$.' || language) <> ''"""
+    others = f"""select asset_id || language as key, language as kind, language as balance, {columns},
+                        captions ->> ('$.' || language) as word_caption
+                 from (select *, attributes -> '$.captions' as captions from pictures),
+                      (select unnest($languages::varchar[]) as language)
+                 where captions ->> ('$.' || language) <> ''"""
+    return {"en": english, "others": others}
 
 
 def captioned_columns(slot: str) -> Columns:

@@ -107,17 +107,15 @@ ONE = "select '' as key, '' as kind, '' as balance, '' as split, '' as holdout"
 def test_sql_with_other_columns_than_the_planner_declares_is_an_error(yielded: str, message: str) -> None:
     columns = Columns(words=("style",), media=("query",), meta=())
     said = (Template("{style} [query]"),)
-    check_planner(
-        Planner("image_editing", "1", said, lambda _: f"{ONE}, '' as slot_query, '' as word_style", columns), {}
-    )
+    check_planner(Planner("image_editing", "1", said, {"": f"{ONE}, '' as slot_query, '' as word_style"}, columns), {})
     with pytest.raises(ColumnError, match=f"task image_editing: {message}"):
-        check_planner(Planner("image_editing", "1", said, lambda _: f"{ONE}, {yielded}", columns), {})
+        check_planner(Planner("image_editing", "1", said, {"": f"{ONE}, {yielded}"}, columns), {})
 
 
 def test_a_template_whose_column_is_missing_with_these_options_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "select asset_id as key, '' as kind, '' as balance, split, holdout, asset_id as slot_query from pictures"
     columns = Columns(words=("style",), media=("query",), meta=())
-    made = Planner("image_editing", "1", (Template("[query] {style}"),), lambda _: sql, columns)
+    made = Planner("image_editing", "1", (Template("[query] {style}"),), {"": sql}, columns)
     monkeypatch.setattr("codi2_datasets.steps.plan.planners", lambda: {"image_editing": made})
     with pytest.raises(TemplateError, match=r"task image_editing: template '\[query\] {style}': {style} names no word"):
         planned("image_editing", [asset(n, "image", concept="x", tone=0) for n in range(3)])
@@ -131,7 +129,7 @@ def filled(templates: list[Template], **values: str | None) -> list[tuple[str | 
     )
     connection.execute(f"create temp table chosen as select 'k' as key, '' as kind, 0 as number, 0 as demos, {columns}")
     columns = replace(Columns.of(values), meta=())
-    planner = Planner("image_editing", "1", tuple(templates), lambda _: "", columns)
+    planner = Planner("image_editing", "1", tuple(templates), {"": ""}, columns)
     make_templates(connection, planner, {"max_demos": 0})
     write_parts(connection, columns, 0)
     return connection.execute("select text, asset_id, missing from task_parts order by position").fetchall()
@@ -174,7 +172,7 @@ def test_what_a_candidate_has_nothing_for_is_marked_as_missing(lacking: str) -> 
 def test_a_sample_with_something_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "select asset_id as key, '' as kind, '' as balance, split, holdout, null::varchar as word_style, asset_id as slot_query from pictures"
     columns = Columns(words=("style",), media=("query",), meta=())
-    made = Planner("image_editing", "1", (Template("[query] {style}"),), lambda _: sql, columns)
+    made = Planner("image_editing", "1", (Template("[query] {style}"),), {"": sql}, columns)
     monkeypatch.setattr("codi2_datasets.steps.plan.planners", lambda: {"image_editing": made})
     samples, parts = planned("image_editing", [asset(n, "image", concept="x", tone=0) for n in range(3)])
     assert samples == [] and parts == []

@@ -127,7 +127,7 @@ def candidates(task: str, rows: list[dict[str, Any]] | None = None) -> list[dict
     make_relations(connection)
     make_fusable(connection)
     planner = planners()[task]
-    found = rows_of(connection, planner.candidates({**planner.options, **ALL.get(task, {})}))
+    found = rows_of(connection, planner.sql({**planner.options, **ALL.get(task, {})}))
     if rows is None:
         _CANDIDATES[task] = found
     return found
