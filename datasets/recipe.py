@@ -62,9 +62,8 @@ def check(recipe: Recipe) -> None:
     from codi2_datasets.corpora import corpora
     from codi2_datasets.operators import operators
     from codi2_datasets.steps.dry_run import check_planner
-    from codi2_datasets.tasks import planners
+    from codi2_datasets.tasks import check_task, planners
 
-    known_tasks = planners()
     for choice in recipe.corpora:
         check_corpus(choice)
     names = [choice.corpus for choice in recipe.corpora]
@@ -72,10 +71,9 @@ def check(recipe: Recipe) -> None:
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"corpora: {', '.join(doubled)} named twice")
     for name, task in recipe.tasks.items():
-        if name not in known_tasks:
-            raise ValueError(f"tasks: unknown task {name!r}; known: {', '.join(sorted(known_tasks))}")
-        check_options(f"tasks.{name}.options", task.options, known_tasks[name])
-        check_planner(known_tasks[name], task.options)
+        check_task(name)
+        check_options(f"tasks.{name}.options", task.options, planners()[name])
+        check_planner(planners()[name], task.options)
         if min(task.train, task.validation, task.test) < 0:
             raise ValueError(f"tasks.{name}: a number of samples is below zero")
     s = recipe.splits
@@ -100,6 +98,8 @@ def check_options(where: str, options: dict[str, Any], planner: Planner) -> None
             raise ValueError(f"{where}: unknown key {key!r}; known: {known}")
         typed(type(planner.options[key]), value, f"{where}.{key}")
         choices = STRATEGIES if key == "pairing" else planner.choices.get(key)
+        if planner.options[key] and value == []:
+            raise ValueError(f"{where}.{key}: no candidates can be made with none; known: {', '.join(choices or ())}")
         for one in value if isinstance(value, list) else [value]:
             if choices and one not in choices:
                 raise ValueError(f"{where}.{key}: unknown {one!r}; known: {', '.join(choices)}")

@@ -46,7 +46,11 @@ class RejectedRow:
 
 
 class Corpus(Protocol):
-    """One corpus. A module in this folder defines one as `CORPUS`, or several as `CORPORA`."""
+    """One corpus. A module in this folder defines one as `CORPUS`, or several as `CORPORA`.
+
+    It may also have `attributes`, which its works differ in (see `codi2_datasets.corpora.attributes`), and `scenes`: by
+    style, the concepts whose drawings are scenes, on which others are placed.
+    """
 
     @property
     def name(self) -> str: ...

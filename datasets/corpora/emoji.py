@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
+from codi2_datasets.corpora.support.emoji_attributes import ATTRIBUTES, SCENES, SCENIC
 from codi2_datasets.corpora.support.emoji_names import Names
 from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
 from codi2_datasets.corpora.support.emojibase import Emoji, load_captions, load_emojis, normalise_hexcode, read_json
@@ -51,6 +52,11 @@ class EmojiStyle:
     version: str = "3"
     companions: tuple[str, ...] = (EMOJIBASE,)
     tasks: tuple[str, ...] = TASKS
+    attributes = ATTRIBUTES
+
+    @property
+    def scenes(self) -> dict[str, tuple[str, ...]]:
+        return {self.style: SCENES} if self.style in SCENIC else {}
 
     @property
     def description(self) -> str:

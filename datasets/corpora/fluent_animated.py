@@ -16,6 +16,7 @@ from pathlib import Path
 
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.corpora.emoji import MICROSOFT, WEBP, CandidateDrawing, EmojiStyle
+from codi2_datasets.corpora.support.emoji_attributes import ATTRIBUTES
 from codi2_datasets.corpora.support.emojibase import SOURCE as EMOJIBASE
 from codi2_datasets.corpora.support.emojibase import load_captions, load_emojis, normalise_hexcode
 
@@ -33,6 +34,7 @@ class FluentAnimated:
     licence: str = "MIT"
     description: str = f"Emoji in the {STYLE} style, moving"
     tasks: tuple[str, ...] = ("text_to_video", "video_captioning", "reasoning")
+    attributes = ATTRIBUTES
 
     def rows(self, package: Path, companions: dict[str, Path]) -> Iterator[SourceRow | RejectedRow]:
         emojis, captions = load_emojis(companions[EMOJIBASE]), load_captions(companions[EMOJIBASE])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import duckdb
 
+from codi2_datasets.planning.planner import Columns
 from codi2_datasets.readers.words import MARK
 
 
-def place_media(connection: duckdb.DuckDBPyConnection, columns: Collection[str]) -> None:
+def place_media(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Split the texts of `task_parts` at their marks.
 
     The n-th mark of a sample stands for the n-th of the candidate's `marks`.
 
     Does nothing if the candidates have no such column.
     """
-    if "marks" not in columns:
+    if "marks" not in columns.others:
         return
     connection.execute(
         f"""create or replace temp table task_parts as

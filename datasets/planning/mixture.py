@@ -7,11 +7,11 @@ places to the others, so that the requested number is reached whenever there are
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import duckdb
 
 from codi2_datasets.recipe_schema import Mixture, TaskChoice
-from codi2_storage.catalog.sql import case, literal
 
 
 def shares(total: int, room: dict[str, int], weights: dict[str, float], temperature: float) -> dict[str, int]:
@@ -51,14 +51,14 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
     connection.execute("create or replace temp table wanted (split varchar, total integer)")
     connection.executemany("insert into wanted values (?, ?)", list(wanted.items()))
-    source, weight, strata = weigh(connection, mixture)
+    source, weight, strata, names = weigh(connection, mixture)
     spread = "1.0" if choice.temperature is None else f"pow(stratum, {1 / choice.temperature!r})"
     connection.execute(
         f"""create or replace temp table chosen as
             with weighed as (select key, kind, balance, split, holdout{strata} from ({source})),  -- no more: it is sorted
             hashed as (
                 select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
-                       md5_number_lower(concat_ws('|', {seed}, {literal(task)}, c.key)) as h
+                       md5_number_lower(concat_ws('|', {seed}, $task, c.key)) as h
                 from weighed c join wanted w using (split)
                 join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind
                 where {weight} > 0),
@@ -72,18 +72,19 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
                 select once, key, h, round from even
                 qualify row_number() over (
                     partition by split order by round, turn_of / ({weight} * {spread}), h, key) <= wanted)
-            select c.* replace (f.key as key), f.h, f.round from candidates c join taken f on f.once = c.key"""
+            select c.* replace (f.key as key), f.h, f.round from candidates c join taken f on f.once = c.key""",
+        {"task": task, **names},
     )
 
 
-def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str, str, str]:
+def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str, str, str, dict[str, str]]:
     """SQL for the candidates with the columns that weights use, for the weight of a candidate, and for the strata's
-    columns.
+    columns; and the names of strata that the weight binds.
     """
     weighted = {"corpus": mixture.corpora, "licence": mixture.licences, "tongue": mixture.languages}
     weighted = {name: weights for name, weights in weighted.items() if weights}
     if not weighted:
-        return "select * from candidates", "1.0", ""
+        return "select * from candidates", "1.0", "", {}
     columns = {column[0] for column in connection.execute("select * from candidates limit 0").description}
     target = next((name for name in ("slot_target", "source_asset", "slot_query") if name in columns), "null")
     inputs = "derive_target.inputs[1]" if "derive_target" in columns else "null"
@@ -96,10 +97,12 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
     source = f"""select c.*{added} from candidates c
                  left join selected a on a.asset_id = coalesce(if({inputs} is null, c.{target}, null), {inputs})"""
     source = source.replace("c.null", "null")
-    weight = " * ".join(lookup(f"mix_{name}", weights) for name, weights in weighted.items())
-    return source, weight, "".join(f", mix_{name}" for name in weighted)
+    weight = " * ".join(lookup(name, weights.values()) for name, weights in weighted.items())
+    names = {f"{name}{n}": key for name, weights in weighted.items() for n, key in enumerate(weights)}
+    return source, weight, "".join(f", mix_{name}" for name in weighted), names
 
 
-def lookup(column: str, weights: dict[str, float]) -> str:
-    """SQL for the weight of a column's value; 1 if it is not listed."""
-    return case(column, [(key, repr(value)) for key, value in weights.items()], otherwise="1.0")
+def lookup(name: str, weights: Iterable[float]) -> str:
+    """SQL for the weight of a stratum, bound as name0, name1, ...; 1 if it is not listed."""
+    branches = " ".join(f"when ${name}{n} then {weight!r}" for n, weight in enumerate(weights))
+    return f"(case mix_{name} {branches} else 1.0 end)"

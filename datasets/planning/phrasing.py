@@ -1,66 +1,45 @@
-"""Phrases chosen samples: expands templates, checks them against a planner's columns, and fills them in."""
+"""Phrases chosen samples: expands templates and fills them in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.planning.planner import Planner
-from codi2_datasets.planning.templates import TemplateError, check_names, pieces
+from codi2_datasets.planning.planner import SIDES, Columns, Planner
+from codi2_datasets.planning.templates import pieces
 from codi2_storage.catalog.sql import case, literal
 
-SIDES = {"in": "query", "out": "target"}  # sides of a demonstration, and the slots of its candidate used there
 SEGMENTS = r"\{[^{}]*\}|[^{]+|\{"  # of a text: a word in braces, or the text between two
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What a planner's candidates provide for its templates, as SQL over the table `chosen c`."""
+class Values:
+    """What the words and slots of templates stand for, as SQL over the table `chosen c`."""
 
     words: dict[str, str]
     media: dict[str, str]
     texts: dict[str, str]
-    sources: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str]
     """The asset that each of the texts was taken from."""
 
     @classmethod
-    def of(cls, columns: Sequence[str], max_demos: int) -> Columns:
-        def named(*prefixes: str) -> list[str]:
-            return [column.partition("_")[2] for column in columns if column.startswith(prefixes)]
-
-        words = {name: f"c.word_{name}" for name in named("word_")}
-        media = {name: f"c.slot_{name}" for name in named("slot_", "derive_")}
-        texts = {name: f"c.text_{name}" for name in named("text_")}
-        own = "c.source_asset" if "source_asset" in columns else "null"
-        sources = {name: f"c.source_{name}" if f"source_{name}" in columns else own for name in texts}
+    def of(cls, columns: Columns, max_demos: int) -> Values:
+        words = {name: f"c.word_{name}" for name in columns.words}
+        media = {name: f"c.slot_{name}" for name in (*columns.media, *columns.derived)}
+        texts = {name: f"c.text_{name}" for name in columns.texts}
+        own = "c.source_asset" if "asset" in columns.sources else "null"
+        sources = {name: f"c.source_{name}" if name in columns.sources else own for name in texts}
         for slot, name, n in ((f"demo{n}_{s}", of, n) for n in range(1, max_demos + 1) for s, of in SIDES.items()):
             if name in media:
                 media[slot] = f"c.demo_slot_{name}[{n}]"
             elif name in texts:
-                source = f"c.demo_source_asset[{n}]" if "source_asset" in columns else "null"
+                source = f"c.demo_source_asset[{n}]" if "asset" in columns.sources else "null"
                 sources[slot] = f"if({texts[slot]} is null, {source}, {sources[slot]})" if slot in texts else source
                 paired = f"c.demo_text_{name}[{n}]"
                 texts[slot] = f"coalesce({texts[slot]}, {paired})" if slot in texts else paired
         return cls(words, media, texts, sources)
-
-    def check(self, names: Sequence[tuple[str | None, str | None]], where: str) -> None:
-        check_names(names, self.words, [*self.media, *self.texts], where)
-
-
-def check_templates(planner: Planner, columns: Sequence[str]) -> None:
-    """Check that every mark of every template names a column of the candidates.
-
-    Raises TemplateError for the first that does not.
-    """
-    known = Columns.of(columns, 1 if planner.demos else 0)
-    for template in planner.templates:
-        where = f"task {planner.task}: template {' / '.join(template.turns)[:100]!r}"
-        if template.shows_demos and not planner.demos:
-            raise TemplateError(f"{where}: <demo> in a task without demonstrations")
-        known.check([(piece.text, piece.slot) for piece in pieces(template, 1)], where)
 
 
 def make_templates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> None:
@@ -97,15 +76,12 @@ def pick_phrasings(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def write_parts(connection: duckdb.DuckDBPyConnection, columns: Sequence[str], max_demos: int) -> None:
+def write_parts(connection: duckdb.DuckDBPyConnection, columns: Columns, max_demos: int) -> None:
     """Create `task_parts`: the chosen samples joined with their phrasings, every word and slot filled in.
 
-    A value is never parsed for marks. `missing` is true if the candidate has no value for a word or slot. Raises
-    TemplateError for a mark that names no column.
+    A value is never parsed for marks. `missing` is true if the candidate has no value for a word or slot.
     """
-    known = Columns.of(columns, max_demos)
-    used = "select distinct t.turn, t.position, t.text, t.slot from templates t semi join chosen c on c.kind = t.kind"
-    known.check([row[2:] for row in connection.execute(f"{used} order by all").fetchall()], "templates")
+    known = Values.of(columns, max_demos)
     words = case("s", [(f"{{{name}}}", f"{column}::varchar") for name, column in known.words.items()], otherwise="s")
     filled_words = f"list_transform(t.segments, lambda s: {words})"
     is_media = f"coalesce({case('t.slot', [(name, 'true') for name in known.media])}, false)"

@@ -9,7 +9,7 @@ media or texts, and `<demo>…</demo>` for text that is repeated for each demons
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -37,6 +37,11 @@ class Template:
     @property
     def shows_demos(self) -> bool:
         return any(DEMO.search(turn) for turn in self.turns)
+
+
+def phrasings(said: Mapping[str, Iterable[Sequence[str]]]) -> tuple[Template, ...]:
+    """The templates of each kind, from their turns."""
+    return tuple(Template(*turns, kind=kind) for kind, listed in said.items() for turns in listed)
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,13 @@ def check_names(
 
 
 def unknown(mark: str, words: Collection[str], slots: Collection[str], where: str) -> TemplateError:
-    known = {**{f"[{name}]": name for name in slots}, **{f"{{{name}}}": name for name in words}}
-    close = get_close_matches(mark.strip("[]{} ").lower(), known.values(), 1)
-    hint = next((f"; did you mean {shown}?" for shown, name in known.items() if [name] == close), ".")
+    known = [*(f"[{name}]" for name in slots), *(f"{{{name}}}" for name in words)]
     what = "word" if mark[0] in "{}" else "slot"
-    return TemplateError(f"{where}: {mark} names no {what}{hint} There are {', '.join(known) or 'none'}")
+    return TemplateError(f"{where}: {mark} names no {what}{nearest(mark.lower(), known)}")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, and all of them."""
+    close = get_close_matches(name, known, 1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    return f"{hint} There are {', '.join(known) or 'none'}"

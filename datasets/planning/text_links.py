@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import duckdb
 
+from codi2_datasets.planning.tables import create_tables
 from codi2_datasets.readers.words import MARK
-
-EMPTY = """create table if not exists links (text_id varchar, role varchar, position bigint, target varchar);
-           create table if not exists spoken (asset_id varchar, kind varchar, corpus varchar, family varchar,
-               attributes varchar, turns varchar[], media varchar[], near varchar[], split varchar, holdout varchar)"""
 
 
 def media_of_turns(number: int) -> str:
@@ -23,14 +20,12 @@ def media_of_turns(number: int) -> str:
 
 
 def make_links(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create from `ingested` and `selected`:
+    """Create `links` and `spoken` from `ingested` and `selected`.
 
-    links    text_id, role ('media' or 'related'), position (from 1), target: assets that are selected
-    spoken   each text all of whose media are selected, with its turns, its media in order and their groups of
-             near-duplicates (near). Its split is that of the text if its media are of the same or of train;
-             otherwise the text cannot be used
+    The split of a text in `spoken` is its own if its media are of the same or of train; otherwise the text cannot be
+    used.
     """
-    connection.execute(EMPTY)
+    create_tables(connection, "links", "spoken")
     connection.execute(
         """create temp table refs as
            select corpus, ref, is_text, min(asset_id) as asset_id

@@ -1,4 +1,4 @@
-"""Ledger of `select`: every input row is either kept, or in `rejected` with a reason."""
+"""Ledger of a build: every input row is either kept, or in `rejected` with a reason."""
 
 from __future__ import annotations
 
@@ -37,15 +37,12 @@ def reject(
 
 
 def ledger_line(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    stage: str,
-    op: str,
-    params: dict,
-    rows_in: int,
-    rejected: int,
-    start: float,
-) -> None:
-    values = [build_id, stage, op, VERSION, json.dumps(params, sort_keys=True), rows_in, rows_in - rejected, rejected]
-    values.append(time.perf_counter() - start)
-    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", values)
+    connection: duckdb.DuckDBPyConnection, build_id: str, stage: str, op: str, params: dict, rows_in: int, rejected: int,
+    start: float, version: str = VERSION, failed: int = 0,
+) -> None:  # fmt: skip
+    """Add a line on one operation, which began at `start`."""
+    left = rows_in - rejected - failed
+    values = [build_id, stage, op, version, json.dumps(params, sort_keys=True), rows_in, left, rejected, failed]
+    connection.execute(
+        "insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*values, time.perf_counter() - start]
+    )

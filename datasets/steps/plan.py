@@ -1,16 +1,13 @@
 """Step 4: task planners, in-context pairing, splits and mixture give the plan, before any bytes are written.
 
-Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables
-  planned_samples  as `samples`, with `shard` still empty
-  planned_parts    as `parts`
-  derived          media to be made: as `assets`, without the bytes
+Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables of `OF_PLAN`.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
+from typing import Any
 
 import duckdb
 
@@ -21,24 +18,26 @@ from codi2_datasets.planning.media_marks import place_media
 from codi2_datasets.planning.mixture import choose, shares
 from codi2_datasets.planning.nearest_neighbours import make_neighbours
 from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
+from codi2_datasets.planning.planner import Columns
+from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.steps.ledger import count
+from codi2_datasets.steps.ledger import count, ledger_line
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
-from codi2_storage.catalog.sql import case, literal, literals
-from codi2_storage.tables import TABLES
+from codi2_storage.catalog.sql import literal, literals
 
 FORBIDDEN = "(none)"  # the licence of a work that must not be made
 
 
 def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
+    check_tables(connection, *OF_SELECT)
     make_relations(connection)
     make_fusable(connection)
-    for table, name in (("samples", "planned_samples"), ("parts", "planned_parts"), ("assets", "derived")):
-        connection.register("schema_of", TABLES[table].empty_table())
-        connection.execute(f"create table {name} as select * from schema_of")
-        connection.unregister("schema_of")
+    connection.execute("create temp table transforms (name varchar, modality varchar)")
+    rows = [(name, item.modality) for name, item in transforms().items()]
+    connection.executemany("insert into transforms values (?, ?)", rows)
+    create_tables(connection, "planned_samples", "planned_parts", "derived")
     if any(task.options.get("pairing") == "nearest" for task in recipe.tasks.values()):
         make_neighbours(connection)
     choices = share_total(connection, recipe)
@@ -90,39 +89,49 @@ def plan_task(
     write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
     place_media(connection, columns)
     derive(connection, columns)
-    publish_task(connection, build_id, recipe, planner, columns, options, choice, start)
+    publish_task(connection, build_id, recipe, planner, columns, replace(choice, options=options), start)
 
 
-def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> list[str]:
+def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> Columns:
     """Create `candidates`: the planner's rows, each derive_NAME named by the hash of how it is made.
 
-    Returns the columns.
+    Returns the columns. Raises ColumnError or TemplateError if they are not what the planner and its templates say.
     """
-    query = planner.candidates(options)
-    columns = columns_of(connection, query)
-    versions = [(name, literal(item.version)) for name, item in transforms().items()]
-    added: list[str] = []
-    replaced: list[str] = []
-    for derived in (column for column in columns if column.startswith("derive_")):
-        slot = derived.replace("derive_", "slot_")
-        exists = slot in columns
-        named = f"""if({derived} is null, {slot if exists else "null"}, sha256(concat_ws('|', {derived}.op,
-                 {case(f"{derived}.op", versions)}, {derived}.params, array_to_string({derived}.inputs, ',')))) as {slot}"""
-        (replaced if exists else added).append(named)
-    replacing = f" replace ({', '.join(replaced)})" if replaced else ""
-    every = ", ".join([f"*{replacing}", *added])
-    connection.execute(f"create or replace temp table candidates as select {every} from ({query})")
+    columns = planner.check_query(describe(connection, planner, options))
+    named = []
+    for name in columns.derived:
+        made, own = f"derive_{name}", f"slot_{name}" if name in columns.media else "null"
+        named.append(
+            f"""if({made} is null, {own}, sha256(concat_ws('|', {made}.op, $versions[{made}.op], {made}.params,
+                array_to_string({made}.inputs, ',')))) as slot_{name}"""
+        )
+    replaced = ", ".join(f"slot_{name}" for name in columns.derived if name in columns.media)
+    every = ", ".join([f"* exclude ({replaced})" if replaced else "*", *named])
+    query, bound = candidates_of(planner, options)
+    if named:
+        known = transforms().values()
+        bound["versions"] = {"key": [item.name for item in known], "value": [item.version for item in known]}  # a map
+    connection.execute(f"create or replace temp table candidates as select {every} from ({query})", bound)
+    kinds = connection.execute("select distinct kind from candidates").fetchall()
+    planner.check_templates(columns, {kind for (kind,) in kinds})
     return columns
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
-    return [column[0] for column in connection.execute(f"select * from ({query}) limit 0").description]
+def candidates_of(planner: Planner, options: dict) -> tuple[str, dict[str, Any]]:
+    """The planner's SQL, and the options that it names."""
+    query = planner.sql(options)
+    return query, {name: options[name] for name in duckdb.extract_statements(query)[0].named_parameters}
 
 
-def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
+def describe(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> dict[str, str]:
+    """The columns of the planner's SQL, and their types."""
+    query, bound = candidates_of(planner, options)
+    return {name: kind for name, kind, *_ in connection.execute(f"describe {query}", bound).fetchall()}
+
+
+def mark_near(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Add near_query and near_target, the near-duplicate groups of query and target, and their licences."""
-    names = {column.partition("_")[2] for column in columns if column.startswith(("slot_", "derive_"))}
-    for name in [name for name in ("query", "target") if name in names]:
+    for name in [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]:
         for table in ("candidates", "chosen"):
             connection.execute(
                 f"""create or replace temp table {table} as
@@ -131,15 +140,13 @@ def mark_near(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None
             )
 
 
-def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
+def derive(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Record in `derived` how each derived medium of the parts is made; add modality and licence to the parts."""
     how = [
-        f"select slot_{c.removeprefix('derive_')} as asset_id, {c}.op as op, {c}.params as params, {c}.inputs as inputs from candidates where {c} is not null"
-        for c in columns
-        if c.startswith("derive_")
+        f"select slot_{name} as asset_id, unnest(derive_{name}) from candidates where derive_{name} is not null"
+        for name in columns.derived
     ]
     if how:
-        modality = case("m.op", [(name, literal(item.modality)) for name, item in transforms().items()])
         connection.execute(
             f"""insert into derived by name
                 with used as (
@@ -150,9 +157,9 @@ def derive(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> None:
                     from ({" union all ".join(how)}) semi join used using (asset_id) group by asset_id),
                 opened as (
                     select asset_id, op, unnest(inputs) as input, inputs[1] as first from made)
-                select m.*, f.source_row_id, f.corpus, {modality} as modality, i.split, i.holdout,
+                select m.*, f.source_row_id, f.corpus, t.modality, i.split, i.holdout,
                        i.licence, i.caption
-                from made m join selected f on f.asset_id = m.inputs[1] join (
+                from made m join transforms t on t.name = m.op join selected f on f.asset_id = m.inputs[1] join (
                     select o.asset_id, max(s.split) as split, max(s.holdout) as holdout,
                            array_to_string(list_sort(list_distinct(list(s.licence))), '+') as licence,
                            string_agg(distinct s.caption, ' + ' order by s.caption) as caption
@@ -187,25 +194,18 @@ def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def publish_task(
-    connection: duckdb.DuckDBPyConnection,
-    build_id: str,
-    recipe: Recipe,
-    planner: Planner,
-    columns: list[str],
-    options: dict,
-    choice: TaskChoice,
-    start: float,
-) -> None:
+    connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, planner: Planner, columns: Columns,
+    choice: TaskChoice, start: float,
+) -> None:  # fmt: skip
     """Name the samples, reject invalid ones, and add the others to the plan with a row in the ledger."""
-    meta = [column for column in columns if column.startswith("meta_")]
-    described = ", ".join(f"{literal(column.removeprefix('meta_'))}, c.{column}" for column in meta)
-    shown = "c.demos + c.shown" if "shown" in columns else "c.demos"
-    task, build = literal(planner.task), literal(build_id)
-    language = "coalesce(c.language, 'en')" if "language" in columns else "'en'"
+    described = ", ".join(f"{literal(name)}, c.meta_{name}" for name in columns.meta)
+    shown = "c.demos + c.shown" if "shown" in columns.others else "c.demos"
+    language = "coalesce(c.language, 'en')" if "language" in columns.others else "'en'"
+    names = {"build": build_id, "task": planner.task}
     connection.execute(
         f"""create or replace temp table task_samples as
             with told as (
-                select key, sha256(concat_ws(chr(31), {task}, {literal(planner.version)}, string_agg(concat_ws(
+                select key, sha256(concat_ws(chr(31), $task, $version, string_agg(concat_ws(
                            chr(30), turn, role, modality, coalesce(asset_id, ''), coalesce(text, ''),
                            coalesce(icl_role, ''), target), chr(31) order by position)))[1:32] as sample_id,
                        count(*) as n_parts, bool_or(asset_id is not null and modality is null) as lost, bool_or(missing) as missing,
@@ -214,34 +214,40 @@ def publish_task(
                 from task_parts group by key)
             select c.key, t.sample_id, c.split, c.holdout, {language} as language,
                    c.kind || '/' || c.number as template, t.n_parts, {shown} as n_demos, t.licence, t.lost, t.missing,
-                   md5_number_lower(concat_ws('|', {recipe.seed}, ?, t.sample_id)) % 2147483648 as seed,
+                   md5_number_lower(concat_ws('|', $seed, $recipe, t.sample_id)) % 2147483648 as seed,
                    json_object({described})::varchar as meta,
                    row_number() over (partition by t.sample_id order by c.key) as copy
             from chosen c left join told t using (key)""",
-        [recipe.name],
+        {"task": planner.task, "version": planner.version, "seed": recipe.seed, "recipe": recipe.name},
     )
     name_licences(connection, "task_samples", strictest)
     connection.execute(
-        f"""create or replace temp table dropped as
-            select key, coalesce(sample_id, {task} || ':' || key) as subject,
-                   case when sample_id is null then 'too few demonstrations'
-                        when missing then 'its template names what the candidate does not have' when lost then 'a medium is not selected'
-                        when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
-            from task_samples where sample_id is null or missing or lost or copy > 1 or licence in ('', {literal(FORBIDDEN)})"""
+        """create or replace temp table dropped as
+           select key, coalesce(sample_id, $task || ':' || key) as subject,
+                  case when sample_id is null then 'too few demonstrations'
+                       when missing then 'its template names what the candidate does not have' when lost then 'a medium is not selected'
+                       when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
+           from task_samples where sample_id is null or missing or lost or copy > 1 or licence in ('', $none)""",
+        {"task": planner.task, "none": FORBIDDEN},
     )
     connection.execute(
-        f"""insert into rejected by name
-            select {build} as build_id, subject, 'plan' as stage, {task} as op, reason from dropped;
-            delete from task_samples where key in (select key from dropped);
-            insert into planned_samples by name
-            select {build} as build_id, {task} as task, * exclude (key, copy, lost, missing) from task_samples;
-            insert into planned_parts by name
-            select {build} as build_id, s.sample_id, p.* exclude (key, licence, missing)
-            from task_parts p join task_samples s using (key)"""
+        """insert into rejected by name
+           select $build as build_id, subject, 'plan' as stage, $task as op, reason from dropped""",
+        names,
+    )
+    connection.execute("delete from task_samples where key in (select key from dropped)")
+    connection.execute(
+        """insert into planned_samples by name
+           select $build as build_id, $task as task, * exclude (key, copy, lost, missing) from task_samples""",
+        names,
+    )
+    connection.execute(
+        """insert into planned_parts by name
+           select ? as build_id, s.sample_id, p.* exclude (key, licence, missing)
+           from task_parts p join task_samples s using (key)""",
+        [build_id],
     )
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
-    params = json.dumps({"options": options, "samples": wanted}, sort_keys=True)
+    params = {"options": choice.options, "samples": wanted}
     rows_in, rejected = count(connection, "chosen"), count(connection, "dropped")
-    values = [build_id, "plan", planner.task, planner.version, params, rows_in, rows_in - rejected, rejected, 0]
-    values.append(time.perf_counter() - start)
-    connection.execute("insert into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    ledger_line(connection, build_id, "plan", planner.task, params, rows_in, rejected, start, planner.version)

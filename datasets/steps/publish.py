@@ -10,9 +10,10 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.publishing.shards import Receipt
-from codi2_storage.catalog.sql import literal
+from codi2_storage.catalog.sql import identifier
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
+from codi2_storage.tables import TABLES
 
 # Each must be zero in a published build.
 CHECKS = {
@@ -97,8 +98,7 @@ def publish(
         strict=True,
     ):
         shard |= {"task": task, "split": split, "plan_hash": plan_hash}
-    asset_columns = "asset_id, source_row_id, source_sha256, corpus, modality, media_type, bytes, width, height, duration_s, caption, "
-    asset_columns += 'attributes, licence, split, holdout, near, shard, member, "offset", text, op, params, inputs'
+    asset_columns = ", ".join(map(identifier, TABLES["assets"].names))
     tables = {
         "plan": "select * from planned_parts order by sample_id, position",
         "parts": """select * from planned_parts where sample_id in (select sample_id from written)
@@ -118,8 +118,10 @@ def publish(
         writer.append("builds", [row])
         writer.append("shards", shards)
         for table, query in tables.items():
-            own = f"select * replace ({literal(build_id)} as build_id) from ({query})" if table != "assets" else query
-            writer.append(table, connection.execute(own).to_arrow_table())
+            own, bound = (
+                (f"select * replace (? as build_id) from ({query})", [build_id]) if table != "assets" else (query, [])
+            )
+            writer.append(table, connection.execute(own, bound).to_arrow_table())
 
 
 def statistics(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Step 3: SQL decides which ingested rows are used, and in which split. Rejected rows are in `rejects` with a reason.
 
-Runs on one DuckDB connection that shows the build's ingests. Creates the table `selected`, with the columns of
-`assets`, the attributes that planners use, and:
+Runs on one DuckDB connection that shows the build's ingests. Creates the tables of `OF_SELECT`. In `selected`:
   split    train, validation or test
   holdout  '' in train; 'concept' if the whole family is held out, 'combination' if only this style of it is
   near     the group of near-duplicates of the asset; the asset itself if it has none
@@ -13,6 +12,7 @@ import time
 
 import duckdb
 
+from codi2_datasets.planning.tables import attribute_names, create_tables
 from codi2_datasets.planning.text_links import make_links
 from codi2_datasets.recipe_schema import Filter, Recipe, RecipeError, Splits
 from codi2_datasets.steps.decontaminate import drop_contaminated
@@ -20,16 +20,10 @@ from codi2_datasets.steps.deduplicate import group_near, keep_apart
 from codi2_datasets.steps.ledger import count, ledger_line, reject
 from codi2_storage.catalog.sql import identifier, literal
 
-ATTRIBUTES = {
-    "concept": "varchar", "base_concept": "varchar", "family": "varchar", "style": "varchar", "kind": "varchar",
-    "tone": "integer", "gender": "varchar", "direction": "varchar", "group": "varchar",
-}  # fmt: skip
-
 
 def select(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
     """Create `selected`, `rejected` (rows for `rejects`) and `ledger` (rows for `op_runs`) from the ingested rows."""
-    connection.execute("create temp table rejected as select * from rejects limit 0")
-    connection.execute("create temp table ledger as select * from op_runs limit 0")
+    create_tables(connection, "rejected", "ledger")
     drop_duplicates(connection, build_id, recipe)
     drop_forgotten(connection, build_id)
     drop_unlicensed(connection, build_id, recipe.licences)
@@ -134,9 +128,7 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
 
 def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     """Add attributes, split and holdout. Shares are taken by hash, so that new rows never move existing ones."""
-    columns = ", ".join(
-        f"try_cast(attributes ->> '$.{name}' as {kind}) as \"{name}\"" for name, kind in ATTRIBUTES.items()
-    )
+    columns = ", ".join(f"attributes ->> '$.{name}' as {identifier(name)}" for name in attribute_names())
     connection.execute(
         f"""create or replace table selected as
             with attributed as (select *, {columns} from selected),

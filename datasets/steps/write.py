@@ -11,11 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.formats.sample import EXTENSIONS
+from codi2_datasets.planning.tables import OF_PLAN, check_tables
 from codi2_datasets.publishing.shards import VERSION, Receipt, ShardPlan, read_receipt, write_shard
 from codi2_datasets.recipe_schema import Recipe
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.runtime.ray_executor import ray_map
-from codi2_datasets.steps.select import count
+from codi2_datasets.steps.ledger import count, ledger_line
 from codi2_storage.catalog.sql import case, literal
 from codi2_storage.store import Store
 
@@ -41,6 +42,7 @@ def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     sample changes only the shard in whose range it falls. A sample's id depends on everything it shows, so the hash of
     a shard's sample rows identifies the shard.
     """
+    check_tables(connection, *OF_PLAN)
     connection.execute(
         f"""create temp table sized as
             select task, split, pow(2, greatest(0, ceil(log2(count(*) / {recipe.shards.samples}))))::bigint as shards
@@ -158,10 +160,7 @@ def write(
                 connection.execute(f"update {table} set shard = ? where shard = ?", [receipt.shard, name])
     failed = [{"subject": row["sample_id"], "error": row["error"]} for receipt in ordered for row in receipt.failed]
     total = count(connection, "planned_samples")
-    connection.execute(
-        "insert into ledger values (?, 'write', 'webdataset', ?, '{}', ?, ?, 0, ?, ?)",
-        [build_id, VERSION, total, total - len(failed), len(failed), time.perf_counter() - start],
-    )
+    ledger_line(connection, build_id, "write", "webdataset", {}, total, 0, start, VERSION, len(failed))
     for row in failed:
         connection.execute(
             """insert into rejected by name select ? as build_id, ? as subject, 'write' as stage,

@@ -1,7 +1,7 @@
 """Audio -> caption or transcript, with or without examples."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
@@ -19,19 +19,17 @@ SPEECH = (
     ("<demo>[demo_in] says: [demo_out] </demo>[query] says:", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus as balance, split, holdout,
+CANDIDATES = f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus as balance, split, holdout,
                      null::varchar as relation, coalesce(family, asset_id) as family, asset_id as slot_query,
                      caption as text_target, asset_id as source_asset, concept as meta_concept, family as meta_family
               from {captioned_rows("sounds")}"""
 
-
 PLANNER = Planner(
     "audio_captioning",
     "1",
-    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
-    candidates,
+    phrasings({"sound": SOUND, "speech": SPEECH}),
+    {"": CANDIDATES},
+    Columns(media=("query",), texts=("target",), sources=("asset",)),
     options={"min_demos": 0, "max_demos": 3, "pairing": "task"},
     demos=True,
 )

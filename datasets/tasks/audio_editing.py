@@ -4,10 +4,8 @@ The target is exact: mixtures are made of real recordings, effects are computed.
 shown on other audio ('we overlaid a new sound to this and got that; apply this same new sound to ...').
 """
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 MIXED = {
     "add": (
@@ -92,41 +90,44 @@ def effect(kind: str) -> str:
                from clips where {enough}"""
 
 
-def candidates(options: dict[str, Any]) -> str:
-    made = {
-        "add": (mix("a"), mix("a", "b")),
-        "remove": (mix("a", "b"), mix("a")),
-        "replace": (mix("a", "b"), mix("a", "c")),
-    }
-    chosen = [mixed(kind, *made[kind]) if kind in made else effect(kind) for kind in options["kinds"]]
-    # Sounds are placed on a ring by hash; the partners of each are at the hashes of its own id and a number.
-    return f"""with clips as (
-                   select *, kind = 'speech' as speech, md5_number_lower(asset_id) // 4 as h,
-                          if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words
-                   from sounds where caption <> '' and family is not null),
-               places as (
-                   select b.*, n, md5_number_lower(b.asset_id || n) // 4 as place,
-                          md5_number_upper(b.asset_id) // 4 as other_place
-                   from clips b, range({PARTNERS}) r(n)),
-               partners as (
-                   select b.asset_id as b, a.asset_id as a, c.asset_id as c, b.split, b.holdout, a.family,
-                          b.family as sound_family, c.family as other_family, b.concept, b.words as sound_words,
-                          c.words as other_words
-                   from places b
-                   asof join clips a on a.split = b.split and a.holdout = b.holdout and b.place <= a.h
-                   asof join clips c on c.split = b.split and c.holdout = b.holdout and b.other_place <= c.h
-                   where a.family <> b.family and not (a.speech and b.speech) and fusable(a.licence, b.licence)
-                     and fusable(a.licence, c.licence)
-                   qualify row_number() over (partition by b.asset_id, a.asset_id order by n) = 1)
-               {" union all by name ".join(chosen)}"""
-
+MIXTURES = {
+    "add": (mix("a"), mix("a", "b")),
+    "remove": (mix("a", "b"), mix("a")),
+    "replace": (mix("a", "b"), mix("a", "c")),
+}
+# Sounds are placed on a ring by hash; the partners of each are at the hashes of its own id and a number.
+TABLES = f"""
+    clips as (
+        select *, kind = 'speech' as speech, md5_number_lower(asset_id) // 4 as h,
+               if(kind = 'speech', 'a voice that says "' || caption || '"', caption) as words
+        from sounds where caption <> '' and family is not null),
+    places as (
+        select b.*, n, md5_number_lower(b.asset_id || n) // 4 as place,
+               md5_number_upper(b.asset_id) // 4 as other_place
+        from clips b, range({PARTNERS}) r(n)),
+    partners as (
+        select b.asset_id as b, a.asset_id as a, c.asset_id as c, b.split, b.holdout, a.family,
+               b.family as sound_family, c.family as other_family, b.concept, b.words as sound_words,
+               c.words as other_words
+        from places b
+        asof join clips a on a.split = b.split and a.holdout = b.holdout and b.place <= a.h
+        asof join clips c on c.split = b.split and c.holdout = b.holdout and b.other_place <= c.h
+        where a.family <> b.family and not (a.speech and b.speech) and fusable(a.licence, b.licence)
+          and fusable(a.licence, c.licence)
+        qualify row_number() over (partition by b.asset_id, a.asset_id order by n) = 1)"""
 
 PLANNER = Planner(
     "audio_editing",
     "3",
-    tuple(Template(*turns, kind=kind) for kind, said in {**MIXED, **EFFECTS}.items() for turns in (*said, *SHOWN)),
-    candidates,
+    phrasings({kind: (*said, *SHOWN) for kind, said in {**MIXED, **EFFECTS}.items()}),
+    {**{kind: mixed(kind, *made) for kind, made in MIXTURES.items()}, **{kind: effect(kind) for kind in EFFECTS}},
+    Columns(
+        words=("sound", "other"),
+        media=("query", "target"),
+        derived=("query", "target"),
+        meta=("concept", "family", "relation"),
+    ),
+    tables=TABLES,
     options={"kinds": [*MIXED, *EFFECTS], "min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
-    choices={"kinds": (*MIXED, *EFFECTS)},
 )

@@ -1,7 +1,7 @@
 """Audio -> an image of its source."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
@@ -12,10 +12,9 @@ TEMPLATES = (
     ("I heard [query]. What would I have seen?", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, sound as slot_query,
                       picture as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
-
-PLANNER = Planner("audio_to_image", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "audio_to_image", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(media=("query", "target"))
+)

@@ -10,10 +10,9 @@ cut      objects cut out of a captioned image, and its caption -> the image
 """
 
 from codi2_datasets.planning.split_rules import joint_split
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
-from codi2_datasets.vocabulary.style_groups import style_group
 
 TEMPLATES = {
     "sum": (
@@ -155,52 +154,60 @@ def cut_out() -> str:
         where len(things) > 0"""
 
 
-def candidates(options: dict) -> str:
-    one, both = overlay({"thing": "x, y"}), overlay({"thing": "0.25, 0.6", "other": "0.75, 0.6"})
-    meta = "concept as meta_concept, family as meta_family, style as meta_style"
-    return f"""
-        with {sums()}, {scene_placements()},
-        hands as (  -- works to show a style by; flags and signs look alike in all
-            select asset_id as ref, family as ref_family, style, split, holdout, md5_number_lower(asset_id) // 4 as h
-            from pictures where style is not null and "group" not in ('flags', 'symbols'))
+ONE, BOTH = overlay({"thing": "x, y"}), overlay({"thing": "0.25, 0.6", "other": "0.75, 0.6"})
+OWN = "concept as meta_concept, family as meta_family, style as meta_style"
+TABLES = f"""
+    {sums()}, {scene_placements()},
+    hands as (  -- works to show a style by; flags and signs look alike in all
+        select asset_id as ref, family as ref_family, style, split, holdout, md5_number_lower(asset_id) // 4 as h
+        from pictures where style is not null and "group" not in ('flags', 'symbols'))"""
+CANDIDATES = {
+    "sum": """
         select 'sum' || target as key, 'sum' as kind, 'sum ' || added as balance, split, holdout,
                'adds ' || adding as relation, base as family, a as slot_query, b as slot_b, target as slot_target,
                meta_concept, meta_family, meta_style, added as meta_relation
-        from joints where split is not null
-        union all by name
+        from joints where split is not null""",
+    "named": """
         select 'named' || target as key, 'named' as kind, 'named' as balance, split, holdout,
                'named' || target as relation, base as family, a as slot_query, b as slot_b, caption as word_caption,
                meta_concept, meta_family, meta_style, added as meta_relation
-        from joints where split is not null and added in ('role', 'thing')
-        union all by name {threes()}
-        union all by name
+        from joints where split is not null and added in ('role', 'thing')""",
+    "three": threes(),
+    "placed": f"""
         select 'placed' || scene || thing as key, if(h[9] < '5', 'said', 'placed') as kind, kind as balance,
                split, holdout,
                'placed' || scene || thing as relation, family, caption as word_caption,
-               place as word_place, scene as slot_scene, thing as slot_thing, {one} as derive_made, {meta}
-        from put
-        union all by name
+               place as word_place, scene as slot_scene, thing as slot_thing, {ONE} as derive_made, {OWN}
+        from put""",
+    "two": f"""
         select 'two' || scene || thing as key, 'two' as kind, 'two' as balance, split, holdout,
                'two' || scene || thing as relation, family, scene as slot_scene, thing as slot_thing,
-               other as slot_other, {both} as derive_made, {meta}
-        from put where other_family <> family and fusable(licence, other_licence)
-        union all by name {cut_out()}
-        union all by name {wholes()}
-        union all by name
+               other as slot_other, {BOTH} as derive_made, {OWN}
+        from put where other_family <> family and fusable(licence, other_licence)""",
+    "cut": cut_out(),
+    "whole": wholes(),
+    "styled": """
         select 'styled' || e.query || e.target as key, 'styled' as kind, 'styled' as balance, e.split, e.holdout,
                'styled' || e.query || e.target as relation, e.family, e.query as slot_query, r.ref as slot_ref,
                e.target as slot_target, e.concept as meta_concept, e.family as meta_family, e.style as meta_style
         from edits e asof join hands r on r.style = e.style and r.split = e.split and r.holdout = e.holdout
              and md5_number_upper(e.query || e.target) // 4 <= r.h
-        where e.kind = 'style' and r.ref_family <> e.family and {style_group("e.style")} <> {style_group("e.source_style")}
-        qualify row_number() over (partition by e.target order by md5(e.query || e.target)) <= 2"""
-
+        where e.kind = 'style' and r.ref_family <> e.family and not e.alike
+        qualify row_number() over (partition by e.target order by md5(e.query || e.target)) <= 2""",
+}
 
 PLANNER = Planner(
     "composition",
     "1",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
-    candidates,
+    phrasings(TEMPLATES),
+    CANDIDATES,
+    Columns(
+        words=("caption", "place", "n1", "n2", "n3"),
+        media=("query", "target", "a", "b", "c", "scene", "thing", "other", "ref"),
+        derived=("made", "e1", "e2", "e3"),
+        meta=("concept", "family", "style", "relation"),
+    ),
+    tables=TABLES,
     options={"min_demos": 0, "max_demos": 3, "pairing": "relation"},
     demos=True,
 )

@@ -1,7 +1,7 @@
 """Two to four images of one style, with other subjects -> a new image in that style. The style is never named."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 SAID = (
     ("Given the artistic style represented in {refs}, create a new artwork similar to it: {caption}", "[target]"),
@@ -13,15 +13,13 @@ SAID = (
 )
 REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]", 4: "[ref1], [ref2], [ref3] and [ref4]"}
 
-
-def candidates(options: dict) -> str:
-    # The images of a style are placed on a ring by hash; the references are those that follow, all of different
-    # families. Flags and signs are left out: they look alike in every style.
-    following = ", ".join(
-        f"lead(asset_id, {n}) over w as ref{n}, lead(family, {n}) over w as family{n}" for n in range(1, 5)
-    )
-    return f"""with ring as (
-                  select asset_id, caption, concept, family, style, split, holdout, {following}
+# The images of a style are placed on a ring by hash; the references are those that follow, all of different families.
+# Flags and signs are left out: they look alike in every style.
+FOLLOWING = ", ".join(
+    f"lead(asset_id, {n}) over w as ref{n}, lead(family, {n}) over w as family{n}" for n in range(1, 5)
+)
+CANDIDATES = f"""with ring as (
+                  select asset_id, caption, concept, family, style, split, holdout, {FOLLOWING}
                   from pictures
                   where style is not null and caption <> '' and family is not null
                     and ("group" is null or "group" not in ('flags', 'symbols'))
@@ -38,14 +36,12 @@ def candidates(options: dict) -> str:
                      family as meta_family, style as meta_style
               from counted where fitting > 0"""
 
-
 PLANNER = Planner(
     "concept_learning",
     "2",
-    tuple(
-        Template(user.replace("{refs}", refs), reply, kind=str(n))
-        for n, refs in REFERENCES.items()
-        for user, reply in SAID
+    phrasings(
+        {str(n): [(user.replace("{refs}", refs), reply) for user, reply in SAID] for n, refs in REFERENCES.items()}
     ),
-    candidates,
+    {"": CANDIDATES},
+    Columns(words=("caption",), media=("ref1", "ref2", "ref3", "ref4", "target"), meta=("concept", "family", "style")),
 )

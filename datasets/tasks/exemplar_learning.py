@@ -3,9 +3,9 @@
 shown{d}x{m}   questions with the corpus's own examples: d of them, with m images each, then the one to answer
 """
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
-from codi2_storage.catalog.sql import literals
+from codi2_datasets.corpora import attributes
+from codi2_datasets.planning.templates import Template, phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 TEMPLATES = (
     (
@@ -18,6 +18,9 @@ TEMPLATES = (
     ("I changed <demo>[demo_in] into [demo_out], </demo>so please change [query] in the same way.", "[target]"),
 )
 MOST_SHOWN, MOST_PICTURES = 3, 5  # examples given by a corpus, and images of each
+EXAMPLES = range(1, MOST_SHOWN + 1)
+IMAGES = [f"image{n}" for n in range(1, MOST_PICTURES + 1)]
+SHOWN = [f"demo{d}_{said}" for d in EXAMPLES for said in ("words_in", "answer_out")]
 
 
 def shown_templates(demos: int, pictures: int) -> list[Template]:
@@ -43,15 +46,15 @@ def shown() -> str:
     the query.
     """
     slots = [f"media[{n}] as slot_image{n}" for n in range(1, MOST_PICTURES + 1)]
-    for d in range(1, MOST_SHOWN + 1):
+    for d in EXAMPLES:
         slots += [f"demos[{d}].media[{n}] as slot_demo{d}_image{n}_in" for n in range(1, MOST_PICTURES + 1)]
         slots += [f"demos[{d}].turns[1] as text_demo{d}_words_in", f"demos[{d}].turns[2] as text_demo{d}_answer_out"]
         slots += [f"demos[{d}].asset_id as source_demo{d}_{what}" for what in ("words_in", "answer_out")]
     return f"""
         select 'shown' || asset_id as key, 'shown' || len(demos) || 'x' || len(media) as kind, 'shown' as balance, split,
                holdout, 'shown' || asset_id as relation, family, turns[1] as text_words, turns[2] as text_answer,
-               asset_id as source_words, asset_id as source_answer, {", ".join(slots)}, family as meta_family,
-               'shown' as meta_relation, len(demos) as shown
+               asset_id as source_words, asset_id as source_answer, {", ".join(slots)}, null as meta_concept,
+               family as meta_family, null as meta_style, null as meta_source_style, 'shown' as meta_relation, len(demos) as shown
         from (
             select a.asset_id, any_value(a.split) as split, any_value(a.holdout) as holdout, any_value(a.turns) as turns,
                    any_value(coalesce(a.family, a.asset_id)) as family, any_value(a.media) as media,
@@ -64,36 +67,35 @@ def shown() -> str:
             group by a.asset_id)"""
 
 
-def candidates(options: dict) -> str:
-    kinds = literals(options["kinds"])
-    changed = f"""select query || '>' || target as key, '' as kind, kind as balance, split, holdout, relation, family,
+def changed(kind: str) -> str:
+    return f"""select query || '>' || target as key, '' as kind, kind as balance, split, holdout, relation, family,
                       query as slot_query, target as slot_target, concept as meta_concept, family as meta_family,
                       style as meta_style, source_style as meta_source_style, relation as meta_relation, 0 as shown
-               from edits where kind in ({kinds})"""
-    return f"{changed} union all by name {shown()}" if "shown" in options["kinds"] else changed
+               from edits where kind = '{kind}'"""
 
 
-KINDS = ("style", "tone", "gender", "direction", "told", "shown")
+CANDIDATES = {**{kind: changed(kind) for kind in (*attributes(), "told")}, "shown": shown()}
 
 PLANNER = Planner(
     "exemplar_learning",
     "1",
     (
-        *(Template(*turns) for turns in TEMPLATES),
+        *phrasings({"": TEMPLATES}),
         *(
             template
-            for demos in range(1, MOST_SHOWN + 1)
+            for demos in EXAMPLES
             for pictures in range(1, MOST_PICTURES + 1)
             for template in shown_templates(demos, pictures)
         ),
     ),
-    candidates,
-    options={
-        "kinds": list(KINDS),
-        "min_demos": 1,
-        "max_demos": 4,
-        "pairing": "relation",
-    },
+    CANDIDATES,
+    Columns(
+        media=("query", "target", *IMAGES, *(f"demo{d}_{image}_in" for d in EXAMPLES for image in IMAGES)),
+        texts=("words", "answer", *SHOWN),
+        sources=("words", "answer", *SHOWN),
+        meta=("concept", "family", "style", "source_style", "relation"),
+        others=("shown",),
+    ),
+    options={"kinds": list(CANDIDATES), "min_demos": 1, "max_demos": 4, "pairing": "relation"},
     demos=True,
-    choices={"kinds": KINDS},
 )

@@ -1,10 +1,8 @@
 """Image -> caption, in English and in the other languages of the captions."""
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.languages import NAME, captioned
+from codi2_datasets.vocabulary.languages import NAME, captioned, captioned_columns
 
 BOTH = (
     ("What does this picture show? [query]", "{caption}"),
@@ -17,20 +15,18 @@ STYLED = (
     ("[query] Name the subject and the style.", "Subject: {caption}. Style: {style}."),
 )
 
-
-def candidates(options: dict[str, Any]) -> str:
-    return captioned("slot_query", options)
-
-
 PLANNER = Planner(
     "image_captioning",
     "2",
-    (
-        *(Template(*turns, kind="plain") for turns in BOTH),
-        *(Template(*turns, kind="styled") for turns in (*BOTH, *STYLED)),
-        *(Template(said, "{caption}", kind=language) for language, phrases in NAME.items() for said in phrases),
+    phrasings(
+        {
+            "plain": BOTH,
+            "styled": (*BOTH, *STYLED),
+            **{language: [(said, "{caption}") for said in phrases] for language, phrases in NAME.items()},
+        }
     ),
-    candidates,
+    captioned("query"),
+    captioned_columns("query"),
     options={"languages": []},
     choices={"languages": tuple(NAME)},
 )

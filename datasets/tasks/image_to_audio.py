@@ -1,7 +1,7 @@
 """Image -> the sound of what it shows."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
@@ -12,10 +12,9 @@ TEMPLATES = (
     ("This is where I was: [query]. What did I hear?", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, picture as slot_query,
                       sound as slot_target, concept as meta_concept, family as meta_family from ({AUDIO_VISUAL_PAIRS})"""
 
-
-PLANNER = Planner("image_to_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "image_to_audio", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(media=("query", "target"))
+)

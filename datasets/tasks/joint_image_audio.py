@@ -1,7 +1,7 @@
 """Text -> an image and its sound, in one reply."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.audio_visual_pairs import AUDIO_VISUAL_PAIRS
 
 TEMPLATES = (
@@ -12,11 +12,14 @@ TEMPLATES = (
     ("Let me hear and see this: {words}", "It sounds like this: [sound] It looks like this: [image]"),
 )
 
-
-def candidates(options: dict) -> str:
-    return f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
+CANDIDATES = f"""select picture || sound as key, '' as kind, corpus as balance, split, holdout, words as word_words,
                       picture as slot_image, sound as slot_sound, concept as meta_concept, family as meta_family
                from ({AUDIO_VISUAL_PAIRS})"""
 
-
-PLANNER = Planner("joint_image_audio", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "joint_image_audio",
+    "1",
+    phrasings({"": TEMPLATES}),
+    {"": CANDIDATES},
+    Columns(words=("words",), media=("image", "sound")),
+)

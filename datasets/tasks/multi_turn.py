@@ -1,7 +1,7 @@
 """Conversations that change a medium step by step.
 
-edits    a drawing is requested, or shown, and then changed: its style, skin tone, gender or direction, two or three
-         times; in some, a question about it comes between
+edits    a drawing is requested, or shown, and then changed: attributes that its corpus declares, two or three times; in
+         some, a question about it comes between
 scenes   a drawing is placed on a scene, then another, then the first is removed
 sounds   a sound is played, another is added, and the first is removed again
 told     an image changed two or three times, as described by a corpus of edits; or a corpus's conversation about one
@@ -9,12 +9,11 @@ told     an image changed two or three times, as described by a corpus of edits;
 Option `kinds` selects from these.
 """
 
-from codi2_datasets.planning.edit_pairs import SAYABLE_GENDER
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.planning.text_links import media_of_turns
-from codi2_datasets.tasks import Planner
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
-from codi2_datasets.vocabulary.style_groups import style_group
 from codi2_storage.catalog.sql import literal
 
 DRAWN = (
@@ -59,19 +58,10 @@ TOLD = (
     ("I want to change this picture, step by step: [step0] [told1]", "[step1]"),
 )
 ROUNDS = (2, 3, 4)  # of a conversation
+TURNS = [f"turn{n}" for n in range(1, 2 * ROUNDS[-1] + 1)]
 ASKS = ("[turn1]", "Let us talk. [turn1]", "I have a question. [turn1]")  # the media are within the turns
 TALKS = ("[query] [turn1]", "[turn1] [query]", "Let us talk about this: [query] [turn1]")
 
-# phrasings of each kind of change
-ASKED = {
-    "style": ("Turn it into {x} style.", "I want it in {x} style.", "How would {x} draw it?",
-              "Change the style to {x}."),
-    "tone": ("Change the skin tone to {x}.", "Make the skin {x}.", "The skin tone should be {x}.",
-             "Give it a {x} skin tone."),
-    "gender": ("Make it a {x}.", "Let it be a {x} instead.", "Show a {x} instead.", "I want a {x} there instead."),
-    "direction": ("Let it face {x}.", "Turn it to the {x}.", "It should face the {x} side.",
-                  "Make it look to the {x}."),
-}  # fmt: skip
 GAIN = 0.5  # of each sound: two together never clip
 PER_START = 2  # conversations that start with one drawing
 META = "concept as meta_concept, family as meta_family"
@@ -82,22 +72,18 @@ def changes() -> str:
     (two or three of them in sequence; last is null in the shorter ones).
     """
     phrases = ", ".join(
-        f"({literal(kind)}, {n}, {literal(words)})"
-        for kind, phrasings in ASKED.items()
-        for n, words in enumerate(phrasings)
+        f"({literal(name)}, {n}, {len(attribute.asks)}, {literal(words)})"
+        for name, attribute in attributes().items()
+        for n, words in enumerate(attribute.asks)
     )
     return f"""
-        phrases(kind, n, phrase) as (values {phrases}),
+        phrases(kind, n, total, phrase) as (values {phrases}),
         taken as (
-            select *, case kind when 'style' then style when 'tone' then tone_word when 'gender' then gender
-                                else direction end as x
-            from edits
-            where case kind when 'style' then {style_group("style")} <> {style_group("source_style")}
-                            when 'gender' then {SAYABLE_GENDER} else true end
+            select * from edits where word is not null and not alike
             qualify row_number() over (partition by query, kind order by md5(query || target)) = 1),
         changes as (
-            select t.*, replace(p.phrase, '{{x}}', t.x) as ask from taken t join phrases p
-            on p.kind = t.kind and p.n = md5_number_upper(t.query || t.target) % 4),
+            select t.*, replace(p.phrase, '{{x}}', t.word) as ask from taken t join phrases p
+            on p.kind = t.kind and p.n = md5_number_upper(t.query || t.target) % p.total),
         pairs as (
             select a.query as work0, a.target as work1, b.target as work2, a.ask as ask1, b.ask as ask2,
                    a.kind || ' ' || b.kind as sort, a.style as style1, a.concept as concept1, a.split, a.holdout,
@@ -166,8 +152,7 @@ def sounds() -> str:
 
 def corpus_conversations() -> str:
     """SQL: consecutive edits, and conversations of several rounds, truncated after the number of rounds."""
-    numbers = range(1, 2 * ROUNDS[-1] + 1)
-    turns = ", ".join(f"turns[{n}] as text_turn{n}, asset_id as source_turn{n}" for n in numbers)
+    turns = ", ".join(f"turns[{n}] as text_{name}, asset_id as source_{name}" for n, name in enumerate(TURNS, 1))
     return f"""
         select 'told' || a.query || b.target || coalesce(c.target, '') as key,
                'told' || if(c.target is null, 2, 3) as kind, 'told' as balance, b.split, b.holdout,
@@ -188,14 +173,8 @@ def corpus_conversations() -> str:
         from spoken where kind = 'conversation' and len(media) = 1 and len(turns) // 2 >= {ROUNDS[0]}
         union all by name
         select 'talk' || asset_id as key, 'asked' || least(len(turns) // 2, {ROUNDS[-1]}) as kind, 'talk' as balance,
-               split, holdout, {turns}, {media_of_turns(numbers[-1])} as marks, family as meta_family, 'talk' as meta_relation
+               split, holdout, {turns}, {media_of_turns(len(TURNS))} as marks, family as meta_family, 'talk' as meta_relation
         from spoken where kind = 'interleaved' and len(turns) // 2 >= {ROUNDS[0]}"""
-
-
-def candidates(options: dict) -> str:
-    parts = {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()}
-    chosen = " union all by name ".join(parts[kind] for kind in options["kinds"])
-    return f"with {changes()}, {scene_placements()} {chosen}"
 
 
 def templates() -> list[Template]:
@@ -219,7 +198,16 @@ PLANNER = Planner(
     "multi_turn",
     "2",
     tuple(templates()),
-    candidates,
+    {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()},
+    Columns(
+        words=("caption", "style", "ask1", "ask2", "ask3", "question", "reply", "other", "sound"),
+        media=("step0", "step1", "step2", "step3", "scene", "thing", "other", "query"),
+        derived=("made1", "made2", "made3", "heard1", "heard2", "heard3"),
+        texts=("told1", "told2", "told3", *TURNS),
+        sources=("told1", "told2", "told3", *TURNS),
+        meta=("concept", "family", "style", "relation"),
+        others=("marks",),
+    ),
+    tables=f"{changes()}, {scene_placements()}",
     options={"kinds": ["edits", "scenes", "told"]},
-    choices={"kinds": ("edits", "scenes", "sounds", "told")},
 )

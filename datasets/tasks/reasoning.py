@@ -12,8 +12,8 @@ told       a corpus's question about several images, with its answer in words
 import json
 
 from codi2_datasets.planning.split_rules import joint_split
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import in_rows
 from codi2_datasets.vocabulary.style_groups import style_group
@@ -255,16 +255,22 @@ def corpus_questions() -> str:
         from spoken where kind = 'related' and len(turns) = 2 and len(media) in {PICTURES_TOLD}"""
 
 
-def candidates(options: dict) -> str:
-    parts = (sequences(), series(), arithmetic("sum"), arithmetic("rest"), odd_ones(), analogies(), corpus_questions())
-    return f"""with {order_tables()}, {odd_tables()},
-        countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)
-        {" union all by name ".join(parts)}"""
-
-
 PLANNER = Planner(
     "reasoning",
     "2",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
-    candidates,
-)
+    phrasings(TEMPLATES),
+    {
+        "next": sequences(), "series": series(), "sum": arithmetic("sum"), "rest": arithmetic("rest"), "odd": odd_ones(),
+        "analogy": analogies(), "told": corpus_questions(),
+    },
+    Columns(
+        words=("caption", "many", "nth"),
+        media=("a", "b", "c", "d", "target", *(f"image{n}" for n in range(1, PICTURES_TOLD[-1] + 1))),
+        derived=("p", "q", "r", "made"),
+        texts=("question", "answer"),
+        sources=("asset",),
+        meta=("concept", "family", "style", "relation"),
+    ),
+    tables=f"""{order_tables()}, {odd_tables()},
+               countable as (select * from ({things(COUNTABLE)}) where subgroup is not null)""",
+)  # fmt: skip

@@ -1,7 +1,7 @@
 """Several images of one subject in other styles -> the subject in the requested style."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 SAID = (
     ("Given pictures of the same subject, {refs}, draw it in the {style} style.", "[target]"),
@@ -11,10 +11,8 @@ SAID = (
 )
 REFERENCES = {2: "[ref1] and [ref2]", 3: "[ref1], [ref2] and [ref3]"}
 
-
-def candidates(options: dict) -> str:
-    # references are chosen by hash from the images that `edits` allows, at most three
-    return """with grouped as (
+# references are chosen by hash from the images that `edits` allows, at most three
+CANDIDATES = """with grouped as (
                   select target, any_value(split) as split, any_value(holdout) as holdout, any_value(style) as style,
                          any_value(concept) as concept, any_value(family) as family,
                          list(query order by md5(query || target)) as refs
@@ -25,14 +23,12 @@ def candidates(options: dict) -> str:
                      style as meta_style
               from grouped"""
 
-
 PLANNER = Planner(
     "subject_driven",
     "2",
-    tuple(
-        Template(user.replace("{refs}", refs), reply, kind=str(n))
-        for n, refs in REFERENCES.items()
-        for user, reply in SAID
+    phrasings(
+        {str(n): [(user.replace("{refs}", refs), reply) for user, reply in SAID] for n, refs in REFERENCES.items()}
     ),
-    candidates,
+    {"": CANDIDATES},
+    Columns(words=("style",), media=("ref1", "ref2", "ref3", "target"), meta=("concept", "family", "style")),
 )

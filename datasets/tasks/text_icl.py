@@ -4,10 +4,8 @@ Definitions, hypernyms, antonyms and topics; arbitrary labels that the examples 
 for this (MetaICL, Natural Instructions).
 """
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_storage.catalog.sql import literals
 
 SAID = {
@@ -42,6 +40,7 @@ SAID = {
     ),
 }
 SHOWN = 4  # examples of label mapping: two of each label
+EXAMPLES = [f"demo{n}_{side}" for n in range(1, SHOWN + 1) for side in ("in", "out")]
 LABELLED = (
     ("\n".join(f"[demo{n}_in] -> [demo{n}_out]" for n in range(1, SHOWN + 1)) + "\n[query] ->", "[target]"),
     ("Learn what the labels stand for. "
@@ -115,57 +114,59 @@ def labelled() -> str:
         from mapped)"""
 
 
-def candidates(options: dict[str, Any]) -> str:
-    # a word with several meanings is asked about without a definition only in its most usual one
-    senses = """
-        definitions as (
-            select *, from_json(text, '["varchar"]')[1] as word, from_json(text, '["varchar"]')[2] as meaning,
-                   attributes ->> '$.lexname' as lexname, attributes ->> '$.hypernym' as hypernym,
-                   attributes ->> '$.antonym' as antonym, (attributes ->> '$.tagged')::integer as tagged
-            from texts where kind = 'definition'),
-        senses as (
-            select * from definitions
-            qualify row_number() over (partition by family order by tagged desc, asset_id) = 1),
-        summaries as (
-            select *, from_json(text, '["varchar"]')[1] as title,
-                   split_part(from_json(text, '["varchar"]')[2], '. ', 1) as opening,
-                   attributes ->> '$.topic' as topic, attributes ->> '$.description' as description
-            from texts where kind = 'summary'),
-        examples as (
-            select *, from_json(text, '["varchar"]')[1] as asked, from_json(text, '["varchar"]')[2] as answer,
-                   attributes ->> '$.task' as task
-            from texts where kind = 'icl')"""
-    lexname = "'{0}' || lexname"
-    short = r"len(opening) between 30 and 240 and regexp_matches(opening, ' (is|was|are|were) .*[a-z)]{3}\.?$')"
-    parts = [
-        pairs("meaning", "senses", "word", "meaning", lexname.format("meaning ")),
-        pairs("word", "senses", "meaning", "word", lexname.format("word ")),
-        pairs("wider", "senses", "word", "hypernym", "'wider'", "lexname like 'noun.%' and hypernym is not null"),
-        pairs("opposite", "senses", "word", "antonym", "'opposite'", "antonym is not null and tagged > 1"),
-        pairs("topic", "summaries", "opening", "topic", "'topic'", f"topic is not null and {short}"),
-        pairs(
-            "task",
-            "examples",
-            "asked",
-            "answer",
-            "'task ' || task",
-            f"length(asked) <= {LONGEST} and length(answer) <= {LONGEST}",
-        ),
-        pairs("description", "summaries", "title", "description", "'description'", "description is not null"),
-    ]
-    asked = " union all by name ".join(parts)
-    return f"""with {senses}, {labelled()}
-               {asked} union all by name select * from labels"""
-
+# a word with several meanings is asked about without a definition only in its most usual one
+SENSES = """
+    definitions as (
+        select *, from_json(text, '["varchar"]')[1] as word, from_json(text, '["varchar"]')[2] as meaning,
+               attributes ->> '$.lexname' as lexname, attributes ->> '$.hypernym' as hypernym,
+               attributes ->> '$.antonym' as antonym, (attributes ->> '$.tagged')::integer as tagged
+        from texts where kind = 'definition'),
+    senses as (
+        select * from definitions
+        qualify row_number() over (partition by family order by tagged desc, asset_id) = 1),
+    summaries as (
+        select *, from_json(text, '["varchar"]')[1] as title,
+               split_part(from_json(text, '["varchar"]')[2], '. ', 1) as opening,
+               attributes ->> '$.topic' as topic, attributes ->> '$.description' as description
+        from texts where kind = 'summary'),
+    examples as (
+        select *, from_json(text, '["varchar"]')[1] as asked, from_json(text, '["varchar"]')[2] as answer,
+               attributes ->> '$.task' as task
+        from texts where kind = 'icl')"""
+LEXNAME = "'{0}' || lexname"
+SHORT = r"len(opening) between 30 and 240 and regexp_matches(opening, ' (is|was|are|were) .*[a-z)]{3}\.?$')"
+CANDIDATES = {
+    "meaning": pairs("meaning", "senses", "word", "meaning", LEXNAME.format("meaning ")),
+    "word": pairs("word", "senses", "meaning", "word", LEXNAME.format("word ")),
+    "wider": pairs("wider", "senses", "word", "hypernym", "'wider'", "lexname like 'noun.%' and hypernym is not null"),
+    "opposite": pairs("opposite", "senses", "word", "antonym", "'opposite'", "antonym is not null and tagged > 1"),
+    "topic": pairs("topic", "summaries", "opening", "topic", "'topic'", f"topic is not null and {SHORT}"),
+    "task": pairs(
+        "task",
+        "examples",
+        "asked",
+        "answer",
+        "'task ' || task",
+        f"length(asked) <= {LONGEST} and length(answer) <= {LONGEST}",
+    ),
+    "description": pairs(
+        "description", "summaries", "title", "description", "'description'", "description is not null"
+    ),
+    "label": "select * from labels",
+}
 
 PLANNER = Planner(
     "text_icl",
     "1",
-    (
-        *(Template(*turns, kind=kind) for kind, said in SAID.items() for turns in said),
-        *(Template(*turns, kind="label") for turns in LABELLED),
+    phrasings({**SAID, "label": LABELLED}),
+    CANDIDATES,
+    Columns(
+        texts=("query", "target", *EXAMPLES),
+        sources=("asset", *EXAMPLES),
+        meta=("concept", "family", "relation"),
+        others=("shown",),
     ),
-    candidates,
+    tables=f"{SENSES}, {labelled()}",
     options={"min_demos": 1, "max_demos": 5, "pairing": "relation"},
     demos=True,
 )

@@ -1,9 +1,7 @@
 """Text instructions: the next reply of a dialogue, the meaning of a word, a summary of a topic."""
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import Template, phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 LENGTHS = (2, 4, 6)  # turns
 OPENINGS = (
@@ -29,36 +27,35 @@ DEFINED = (
     ("[turn1]\n\n[definition]", "[turn2]"),
     ("Task: [definition]\nInput: [turn1]\nOutput:", "[turn2]"),
 )
-
-
-def candidates(options: dict[str, Any]) -> str:
-    slots = ", ".join(f"turns[start + {n}] as text_turn{n}" for n in range(1, max(LENGTHS) + 1))
-    lengths = ", ".join(f"({n})" for n in LENGTHS)
-    return f"""with told as (
-                   select *, from_json(text, '["varchar"]') as turns from texts
-                   where kind in ('dialogue', 'definition', 'summary', 'instruction', 'icl')),
-               dialogues as (
-                   select t.*, l.n, unnest(range(0, len(turns) - l.n + 1, 2)) as start
-                   from told t, (values {lengths}) l(n) where kind = 'dialogue'),
-               senses as (  -- of a word, its most usual one
-                   select * from told where kind = 'definition'
-                   qualify row_number() over (
-                       partition by family order by (attributes ->> '$.tagged')::integer desc, asset_id) = 1)
-               select asset_id || '@' || start || '+' || n as key, n::varchar as kind, n::varchar as balance, split,
-                      holdout, asset_id as source_asset, {slots}, family as meta_family
-               from dialogues
-               where len(list_filter(turns[start + 1 : start + n], x -> len(x) not between 2 and 240)) = 0
-               union all by name
-               select asset_id as key, kind, kind as balance, split, holdout, asset_id as source_asset,
-                      turns[1] as text_turn1, turns[2] as text_turn2, family as meta_family
-               from (from senses union all by name from told where kind = 'summary' and len(turns[2]) <= {LONGEST})
-               union all by name
-               select asset_id as key, if(kind = 'icl', 'defined', 'told') as kind, kind || corpus as balance, split, holdout,
-                      asset_id as source_asset, turns[1] as text_turn1, turns[2] as text_turn2,
-                      attributes ->> '$.definition' as text_definition, family as meta_family
-               from told where (kind = 'instruction' or kind = 'icl' and (attributes ->> '$.definition') is not null)
-                           and len(turns[1]) <= {TOLD} and len(turns[2]) <= {TOLD}"""
-
+SLOTS = ", ".join(f"turns[start + {n}] as text_turn{n}" for n in range(1, max(LENGTHS) + 1))
+TABLES = f"""
+    told as (
+        select *, from_json(text, '["varchar"]') as turns from texts
+        where kind in ('dialogue', 'definition', 'summary', 'instruction', 'icl')),
+    dialogues as (
+        select t.*, l.n, unnest(range(0, len(turns) - l.n + 1, 2)) as start
+        from told t, (select unnest({list(LENGTHS)})) l(n) where kind = 'dialogue'),
+    senses as (  -- of a word, its most usual one
+        select * from told where kind = 'definition'
+        qualify row_number() over (
+            partition by family order by (attributes ->> '$.tagged')::integer desc, asset_id) = 1)"""
+CANDIDATES = {
+    "dialogue": f"""
+        select asset_id || '@' || start || '+' || n as key, n::varchar as kind, n::varchar as balance, split,
+               holdout, asset_id as source_asset, {SLOTS}, family as meta_family
+        from dialogues
+        where len(list_filter(turns[start + 1 : start + n], x -> len(x) not between 2 and 240)) = 0""",
+    "meaning": f"""
+        select asset_id as key, kind, kind as balance, split, holdout, asset_id as source_asset,
+               turns[1] as text_turn1, turns[2] as text_turn2, family as meta_family
+        from (from senses union all by name from told where kind = 'summary' and len(turns[2]) <= {LONGEST})""",
+    "told": f"""
+        select asset_id as key, if(kind = 'icl', 'defined', 'told') as kind, kind || corpus as balance, split, holdout,
+               asset_id as source_asset, turns[1] as text_turn1, turns[2] as text_turn2,
+               attributes ->> '$.definition' as text_definition, family as meta_family
+        from told where (kind = 'instruction' or kind = 'icl' and (attributes ->> '$.definition') is not null)
+                    and len(turns[1]) <= {TOLD} and len(turns[2]) <= {TOLD}""",
+}
 
 PLANNER = Planner(
     "text_instruction",
@@ -69,10 +66,13 @@ PLANNER = Planner(
             for length in LENGTHS
             for opening in OPENINGS
         ),
-        *(Template(*turns, kind="definition") for turns in MEANINGS),
-        *(Template(*turns, kind="summary") for turns in SUMMARIES),
-        Template("[turn1]", "[turn2]", kind="told"),
-        *(Template(*turns, kind="defined") for turns in DEFINED),
+        *phrasings(
+            {"definition": MEANINGS, "summary": SUMMARIES, "told": [("[turn1]", "[turn2]")], "defined": DEFINED}
+        ),
     ),
-    candidates,
+    CANDIDATES,
+    Columns(
+        texts=("definition", *(f"turn{n}" for n in range(1, max(LENGTHS) + 1))), sources=("asset",), meta=("family",)
+    ),
+    tables=TABLES,
 )

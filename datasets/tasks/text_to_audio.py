@@ -1,7 +1,7 @@
 """Text -> audio, including speech."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.captions import captioned_rows
 
 SOUND = (
@@ -21,17 +21,15 @@ SPEECH = (
     ("How does it sound when someone says \"{caption}\"?", "[target]"),
 )  # fmt: skip
 
-
-def candidates(options: dict) -> str:
-    return f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
+CANDIDATES = f"""select said_key as key, if(kind = 'speech', 'speech', 'sound') as kind, corpus || kind as balance, split,
                      holdout, caption as word_caption, asset_id as slot_target, concept as meta_concept,
                      family as meta_family
               from {captioned_rows("sounds")}"""
 
-
 PLANNER = Planner(
     "text_to_audio",
     "1",
-    (*(Template(*turns, kind="sound") for turns in SOUND), *(Template(*turns, kind="speech") for turns in SPEECH)),
-    candidates,
+    phrasings({"sound": SOUND, "speech": SPEECH}),
+    {"": CANDIDATES},
+    Columns(words=("caption",), media=("target",)),
 )

@@ -1,10 +1,8 @@
 """Text -> image, in English and in the other languages of the captions."""
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.tasks import Planner
-from codi2_datasets.vocabulary.languages import DRAW, captioned
+from codi2_datasets.vocabulary.languages import DRAW, captioned, captioned_columns
 
 STYLED = (
     ("Draw {caption} in the {style} style.", "[target]"),
@@ -19,20 +17,18 @@ PLAIN = (
     ("{caption} Show me.", "Here it is: [target]"),
 )
 
-
-def candidates(options: dict[str, Any]) -> str:
-    return captioned("slot_target", options)
-
-
 PLANNER = Planner(
     "text_to_image",
     "2",
-    (
-        *(Template(*turns, kind="styled") for turns in STYLED),
-        *(Template(*turns, kind="plain") for turns in PLAIN),
-        *(Template(said, "[target]", kind=language) for language, phrases in DRAW.items() for said in phrases),
+    phrasings(
+        {
+            "styled": STYLED,
+            "plain": PLAIN,
+            **{language: [(said, "[target]") for said in phrases] for language, phrases in DRAW.items()},
+        }
     ),
-    candidates,
+    captioned("target"),
+    captioned_columns("target"),
     options={"languages": []},
     choices={"languages": tuple(DRAW)},
 )

@@ -7,12 +7,11 @@ photo     the word replaced by a photograph of one thing (COCO), instead of a dr
 document  a page that had images, as plain text -> the page with its images in place (OBELICS, MMC4)
 """
 
-from typing import Any
-
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.corpora import attributes
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import things
-from codi2_storage.catalog.sql import literals
+from codi2_storage.catalog.sql import literal, literals
 
 BEFORE = ("a", "an", "the", "my", "your", "his", "her", "our", "their", "this", "that", "one", "another", "every")
 BETWEEN = ("big", "small", "little", "old", "young", "new", "black", "white", "red", "brown", "green", "yellow", "large",
@@ -80,6 +79,8 @@ def sentences() -> str:
 def replaced() -> str:
     """SQL for `replaced`: each sentence with the images of one style, or with one sound, for its first words."""
     ambiguous = literals(AMBIGUOUS)
+    named = {name: literal(attribute.neutral) for name, attribute in attributes().items() if attribute.neutral}
+    neutral = " and ".join(f"coalesce({name} = {value}, true)" for name, value in named.items())
     return f"""
         photos as (
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
@@ -87,7 +88,7 @@ def replaced() -> str:
             qualify row_number() over (partition by word, split, holdout order by md5(asset_id), asset_id) <= {PER_WORD}),
         shown as (
             select lower(concept) as word, style as hand, asset_id, modality, split, holdout, licence, family
-            from ({things()}) where tone = 0 or tone is null
+            from ({things()}) where {neutral}
             union all by name
             select lower(concept) as word, asset_id as hand, asset_id, modality, split, holdout, licence, family
             from sounds where kind is distinct from 'speech' and caption <> ''
@@ -132,31 +133,34 @@ def between(n: int) -> str:
     return f"case len(places) >= {n} when true then {before} else if(len(places) = {n - 1}, {after}, null) end"
 
 
-def candidates(options: dict[str, Any]) -> str:
-    texts = ", ".join(f"{between(n)} as text_t{n}" for n in range(1, MOST + 2))
-    media = ", ".join(f"media[{n}] as slot_m{n}" for n in range(1, MOST + 1))
-    return f"""with {sentences()}, {replaced()},
-               fitting as (
-                   select *, case when len(unseen) = 0 then 'train'
-                                  when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
-                   from replaced)
-               select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
-                      case when modality = 'audio' then 'sound' when hand = media[1] then 'photo' else 'picture' end
-                          || len(places) as kind,
-                      kind as balance, side as split,
-                      case when side = 'train' then ''
-                           when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
-                           else 'combination' end as holdout,
-                      sentence as text_sentence, {texts}, {media}, source_asset, hand as word_style,
-                      array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
-                      array_to_string(words, ', ') as meta_concept, families[1] as meta_family
-               from fitting where side is not null
-               union all by name
-               select 'document' || asset_id as key, 'document' || len(media) as kind, 'document' as balance, split, holdout,
-                      array_to_string(list_filter(turns, t -> t <> ''), '\n') as text_sentence,
-                      {", ".join(f"turns[{n}] as text_t{n}" for n in range(1, MOST + 2))}, {media}, asset_id as source_asset,
-                      family as meta_family
-               from spoken where kind = 'document' and len(media) <= {MOST}"""
+TEXTS = range(1, MOST + 2)
+MEDIA = ", ".join(f"media[{n}] as slot_m{n}" for n in range(1, MOST + 1))
+TABLES = f"""
+    {sentences()}, {replaced()},
+    fitting as (
+        select *, case when len(unseen) = 0 then 'train'
+                       when len(unseen) = 1 and not list_contains(splits, 'train') then unseen[1] end as side
+        from replaced)"""
+CANDIDATES = {
+    "replaced": f"""
+        select modality || md5(concat_ws('|', source_asset, sentence, hand)) as key,
+               case when modality = 'audio' then 'sound' when hand = media[1] then 'photo' else 'picture' end
+                   || len(places) as kind,
+               kind as balance, side as split,
+               case when side = 'train' then ''
+                    when holdout = 'concept' and list_distinct(holdouts) = ['concept'] then 'concept'
+                    else 'combination' end as holdout,
+               sentence as text_sentence, {", ".join(f"{between(n)} as text_t{n}" for n in TEXTS)}, {MEDIA}, source_asset, hand as word_style,
+               array_to_string(list_sort(list_distinct(words)), ' and ') as word_words,
+               array_to_string(words, ', ') as meta_concept, families[1] as meta_family
+        from fitting where side is not null""",
+    "document": f"""
+        select 'document' || asset_id as key, 'document' || len(media) as kind, 'document' as balance, split, holdout,
+               array_to_string(list_filter(turns, t -> t <> ''), '\n') as text_sentence,
+               {", ".join(f"turns[{n}] as text_t{n}" for n in TEXTS)}, {MEDIA}, asset_id as source_asset,
+               family as meta_family
+        from spoken where kind = 'document' and len(media) <= {MOST}""",
+}
 
 
 def reply(words: int) -> str:
@@ -166,11 +170,19 @@ def reply(words: int) -> str:
 PLANNER = Planner(
     "text_to_media",
     "1",
-    tuple(
-        Template(user, answer.format(reply=reply(n)), kind=f"{kind}{n}")
-        for kind, said in (("picture", PICTURES), ("sound", SOUNDS), ("photo", PHOTOS), ("document", DOCUMENTS))
-        for n in range(1, MOST + 1)
-        for user, answer in said
+    phrasings(
+        {
+            f"{kind}{n}": [(user, answer.format(reply=reply(n))) for user, answer in said]
+            for kind, said in (("picture", PICTURES), ("sound", SOUNDS), ("photo", PHOTOS), ("document", DOCUMENTS))
+            for n in range(1, MOST + 1)
+        }
     ),
-    candidates,
+    CANDIDATES,
+    Columns(
+        words=("style", "words"),
+        media=tuple(f"m{n}" for n in range(1, MOST + 1)),
+        texts=("sentence", *(f"t{n}" for n in TEXTS)),
+        sources=("asset",),
+    ),
+    tables=TABLES,
 )

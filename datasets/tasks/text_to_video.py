@@ -1,7 +1,7 @@
 """Text -> video; and image animation: a still drawing of a thing -> the thing moving."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 WORDS = (
     ("Make a short video of this: {caption}", "[target]"),
@@ -16,10 +16,8 @@ PICTURE = (
     ("Create a video of what you see in [query].", "[target]"),
 )
 
-
-def candidates(options: dict) -> str:
-    # one drawing per concept, chosen by hash, because videos are few
-    return """select asset_id as key, 'words' as kind, 'words' as balance, split, holdout, caption as word_caption,
+# one drawing per concept, chosen by hash, because videos are few
+CANDIDATES = """select asset_id as key, 'words' as kind, 'words' as balance, split, holdout, caption as word_caption,
                      null as slot_query, asset_id as slot_target, concept as meta_concept, family as meta_family
               from clips where caption <> ''
               union all by name
@@ -29,10 +27,10 @@ def candidates(options: dict) -> str:
               from clips c join pictures p on p.concept = c.concept and p.split = c.split and p.holdout = c.holdout
               qualify row_number() over (partition by c.asset_id order by md5(c.asset_id || p.asset_id)) <= 3"""
 
-
 PLANNER = Planner(
     "text_to_video",
     "1",
-    (*(Template(*turns, kind="words") for turns in WORDS), *(Template(*turns, kind="picture") for turns in PICTURE)),
-    candidates,
+    phrasings({"words": WORDS, "picture": PICTURE}),
+    {"": CANDIDATES},
+    Columns(words=("caption",), media=("query", "target")),
 )

@@ -1,7 +1,7 @@
 """Video -> caption."""
 
-from codi2_datasets.planning.templates import Template
-from codi2_datasets.tasks import Planner
+from codi2_datasets.planning.templates import phrasings
+from codi2_datasets.tasks import Columns, Planner
 
 TEMPLATES = (
     ("What does this video show? [query]", "{caption}"),
@@ -11,11 +11,10 @@ TEMPLATES = (
     ("What is moving here? [query]", "{caption}"),
 )
 
-
-def candidates(options: dict) -> str:
-    return """select asset_id as key, '' as kind, corpus as balance, split, holdout, caption as word_caption,
+CANDIDATES = """select asset_id as key, '' as kind, corpus as balance, split, holdout, caption as word_caption,
                      asset_id as slot_query, concept as meta_concept, family as meta_family
               from clips where caption <> ''"""
 
-
-PLANNER = Planner("video_captioning", "1", tuple(Template(*turns) for turns in TEMPLATES), candidates)
+PLANNER = Planner(
+    "video_captioning", "1", phrasings({"": TEMPLATES}), {"": CANDIDATES}, Columns(words=("caption",), media=("query",))
+)

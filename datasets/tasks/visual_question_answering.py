@@ -4,10 +4,12 @@ Yes and no are equally frequent, and can be told only from the images: two drawi
 things are both of two styles.
 """
 
-from codi2_datasets.planning.templates import Template
+from codi2_datasets.corpora import attributes
+from codi2_datasets.planning.edit_pairs import word_of
+from codi2_datasets.planning.templates import phrasings
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.readers.words import MARK
-from codi2_datasets.tasks import Planner
+from codi2_datasets.tasks import Columns, Planner
 from codi2_datasets.vocabulary.categories import CATEGORIES, COUNTABLE, things
 from codi2_datasets.vocabulary.counting import arrangements
 from codi2_datasets.vocabulary.scene_layout import overlay, scene_placements
@@ -169,6 +171,7 @@ def shuffled(words: str, salt: str) -> str:
 def records() -> str:
     """SQL: questions about the metadata of one drawing: style, category, tone, gender, direction, colours."""
     kinds = literals(kind.words for kind in CATEGORIES)
+    tone = attributes()["tone"]
     coloured = f"if({style_group('style')} = 'black and white', 'in black and white', 'in colour')"
     return f"""
         select 'style' || asset_id as key, 'style' as kind, 'style' as balance, {HEAD}, asset_id as slot_query,
@@ -181,8 +184,8 @@ def records() -> str:
                     from ({things()})))
         union all by name
         select 'tone' || asset_id as key, 'tone' as kind, 'tone' as balance, {HEAD}, asset_id as slot_query,
-               tone_word as word_answer
-        from named join tones using (tone) where tone between 1 and 5 and {style_group("style")} <> 'black and white'
+               {word_of(tone, "tone")} as word_answer
+        from named where tone in ({literals(tone.words)}) and tone <> '{tone.neutral}' and {style_group("style")} <> 'black and white'
         union all by name
         select 'gender' || asset_id as key, 'gender' as kind, 'gender ' || gender as balance, {HEAD},
                asset_id as slot_query, gender as word_answer
@@ -191,7 +194,7 @@ def records() -> str:
         union all by name
         select 'direction' || asset_id as key, 'direction' as kind, 'direction ' || facing as balance, {HEAD},
                asset_id as slot_query, facing as word_answer
-        from named join (select target as asset_id, any_value(direction) as facing from edits
+        from named join (select target as asset_id, any_value(word) as facing from edits
                          where kind = 'direction' group by target) using (asset_id)
         union all by name
         select 'colour' || asset_id as key, 'colour' as kind, {coloured} as balance, {HEAD}, asset_id as slot_query,
@@ -270,14 +273,19 @@ def corpus_questions() -> str:
                       and length(turns[1]) <= {LONGEST} and length(turns[2]) <= {LONGEST}"""
 
 
-def candidates(options: dict) -> str:
-    return f"""with {drawings()}, {scene_placements()}
-        {records()} union all by name {yes_or_no()} union all by name {choices()} union all by name {corpus_questions()}"""
-
-
 PLANNER = Planner(
     "visual_question_answering",
     "2",
-    tuple(Template(*turns, kind=kind) for kind, said in TEMPLATES.items() for turns in said),
-    candidates,
+    phrasings(TEMPLATES),
+    {"records": records(), "yes or no": yes_or_no(), "choices": choices(), "told": corpus_questions()},
+    Columns(
+        words=("answer", "first", "second", "third", "asked"),
+        media=("query", "other", "thing", "rival"),
+        derived=("sheet", "made"),
+        texts=("question", "answer"),
+        sources=("asset",),
+        meta=("concept", "family", "style", "relation"),
+        others=("marks",),
+    ),
+    tables=f"{drawings()}, {scene_placements()}",
 )

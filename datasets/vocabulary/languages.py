@@ -5,8 +5,8 @@ Captions follow a colon or stand in quotation marks, so that they need no articl
 
 from __future__ import annotations
 
+from codi2_datasets.planning.planner import Columns
 from codi2_datasets.vocabulary.captions import captioned_rows
-from codi2_storage.catalog.sql import literal
 
 DRAW = {
     "de": ("Zeichne das: {caption}", "Ich möchte ein Bild, das dies zeigt: {caption}", "Mach ein Bild: {caption}"),
@@ -34,29 +34,24 @@ NAME = {
 }  # fmt: skip
 
 
-def translated(columns: str, options: dict) -> str:
-    """SQL for `columns` of each image, once per language in options['languages'] in which it has a caption.
-
-    Adds `caption` in that language and `language`, which is also the kind of the templates.
-    """
-    languages = ", ".join(f"({literal(language)})" for language in options["languages"])
-    return f"""select {columns}, language, captions ->> ('$.' || language) as word_caption
-               from (select *, attributes -> '$.captions' as captions from pictures), (values {languages}) l(language)
-               where captions ->> ('$.' || language) <> ''"""
-
-
-def captioned(slot: str, options: dict) -> str:
-    """SQL for candidates: every image with each of its English captions, and with its caption in each of
-    options['languages'].
+def captioned(slot: str) -> dict[str, str]:
+    """SQL for candidates: every image with each of its English captions, and with its caption in each of the languages
+    of an option.
 
     The image is in the column `slot`. The kinds are plain, styled, and the languages.
     """
-    columns = f"""split, holdout, style as word_style, asset_id as {slot}, concept as meta_concept,
-                  family as meta_family, style as meta_style"""
+    columns = f"""split, holdout, style as word_style, asset_id as slot_{slot}, concept as meta_concept,
+                  family as meta_family, style as meta_style, language"""
     english = f"""select said_key as key, if(style is null, 'plain', 'styled') as kind,
-                         coalesce(style, corpus) as balance, {columns}, 'en' as language, caption as word_caption
-                  from {captioned_rows("pictures")}"""
-    if not options["languages"]:
-        return english
-    own = "asset_id || language as key, language as kind, language as balance"
-    return f"{english} union all by name {translated(f'{own}, {columns}', options)}"
+                         coalesce(style, corpus) as balance, {columns}, caption as word_caption
+                  from (select *, 'en' as language from {captioned_rows("pictures")})"""
+    others = f"""select asset_id || language as key, language as kind, language as balance, {columns},
+                        captions ->> ('$.' || language) as word_caption
+                 from (select *, attributes -> '$.captions' as captions from pictures),
+                      (select unnest($languages::varchar[]) as language)
+                 where captions ->> ('$.' || language) <> ''"""
+    return {"en": english, "others": others}
+
+
+def captioned_columns(slot: str) -> Columns:
+    return Columns(words=("caption", "style"), media=(slot,), meta=("concept", "family", "style"), others=("language",))

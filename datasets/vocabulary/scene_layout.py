@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from codi2_datasets.corpora import corpora
 from codi2_datasets.planning.split_rules import joint_split
 from codi2_datasets.vocabulary.categories import COUNTABLE, things
 from codi2_storage.catalog.sql import literal, literals
 
-# emoji whose drawings fill their square, and the styles in which they do
-SCENES = ("desert", "national park", "bridge at night", "cityscape", "cityscape at dusk", "foggy", "night with stars",
-          "sunrise", "sunrise over mountains", "sunset", "milky way", "motorway")  # fmt: skip
-SCENIC = ("EmojiOne", "Fluent", "Fluent 3D", "Fluent flat", "FxEmoji", "Noto", "Noto v1", "Twemoji")
 CUT_OUT = ("costume", "stamp", "drawing", "photo or drawing", "cartoon", "clip-art", "clipart", "cut-out")
 # words -> the centre of the drawing, as shares of the scene's sides
 PLACES = {
@@ -30,12 +27,14 @@ def scene_placements() -> str:
     `other`, the next drawing by hash on the same scene, and its family in other_family.
     """
     split, holdout = joint_split(["s", "t"])
+    declared = [item for corpus in corpora().values() for item in getattr(corpus, "scenes", {}).items()]
+    scenic = [f"{style}: {concept}" for style, concepts in declared for concept in concepts]
     places = ", ".join(f"({n}, {literal(words)}, {x}, {y})" for n, (words, (x, y)) in enumerate(PLACES.items()))
     return f"""
         places(n, place, x, y) as (values {places}),
         scenes as (
             select *, coalesce(style, '') as hand from pictures
-            where kind = 'scene' or (concept in ({literals(SCENES)}) and style in ({literals(SCENIC)}))),
+            where kind = 'scene' or style || ': ' || concept in ({literals(scenic)})),
         placeable as (
             select * exclude (subgroup, thing, thing_words, thing_many), style as hand from ({things(COUNTABLE)})
             union all by name

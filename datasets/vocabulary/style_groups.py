@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from codi2_storage.catalog.sql import case, literal
-
-# style -> group; a style that is not listed is a group of its own
-ALIKE = {
-    "Fluent": "Fluent",
-    "Fluent 3D": "Fluent",
-    "Fluent flat": "Fluent",
-    "Fluent animated": "Fluent",
-    "Noto": "Noto",
-    "Noto v1": "Noto",
-    "OpenMoji": "OpenMoji",
-    "OpenMoji black": "black and white",
-    "EmojiOne monotone": "black and white",
-    "Fluent high contrast": "black and white",
-}
+from codi2_datasets.corpora import attributes
+from codi2_datasets.planning.edit_pairs import group_of
 
 
 def style_group(style: str) -> str:
     """SQL for the group of the style in that column."""
-    return case(style, [(name, literal(seen)) for name, seen in ALIKE.items()], otherwise=style)
+    return group_of(attributes()["style"], style)

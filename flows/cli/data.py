@@ -150,6 +150,13 @@ def export(
     print(out)
 
 
+def known_task(kind: Any, value: str) -> None:
+    """Validator of cyclopts for the name of a task. Raises ValueError."""
+    from codi2_datasets.tasks import check_task
+
+    check_task(value)
+
+
 def import_(
     folder: Annotated[str, Parameter(help="Folder or fsspec URI with a dataset in the format.")],
     *,
@@ -157,7 +164,9 @@ def import_(
         str, Parameter(name="--format", help="Format: webdataset, trl, llava, mimic_it, obelics or energon.")
     ],
     out: Annotated[str, Parameter(validator=check_folder, help="Folder for the WebDataset shards.")],
-    task: Annotated[str, Parameter(help="Task of samples that have none.")] = "visual_question_answering",
+    task: Annotated[
+        str, Parameter(validator=known_task, help="Task of samples that have none.")
+    ] = "visual_question_answering",
     licence: Annotated[str, Parameter(help="Licence of samples that have none.")] = "unknown",
 ) -> None:
     """Import a dataset in another format as WebDataset shards. Assumed values are counted and printed."""

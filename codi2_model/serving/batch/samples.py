@@ -12,10 +12,11 @@ import numpy as np
 
 from codi2_datasets.formats.hashing import digest
 from codi2_datasets.formats.member_padding import add_sample, members_of
-from codi2_datasets.formats.sample import EXTENSIONS, TASKS, Message, Part, Sample, SampleError
+from codi2_datasets.formats.sample import EXTENSIONS, Message, Part, Sample
 from codi2_datasets.media.audio import encode_audio
 from codi2_datasets.media.image import encode_image
 from codi2_datasets.media.video import encode_video
+from codi2_datasets.tasks import check_task
 from codi2_model.evaluation.report.outputs import clipped, even_sides
 
 EncodedSample = tuple[Sample, dict[str, bytes]]
@@ -41,8 +42,7 @@ def to_sample(
             position += 1
         made.append(Message(message["role"], tuple(parts)))
     task = about.get("task") or task_of(messages, reply)
-    if task not in TASKS:
-        raise SampleError(f"unknown task {task!r}")
+    check_task(task)
     identity = digest([name, about["checkpoint"], about["seed"], [m["role"] for m in conversation], sorted(media)])
     texts = [part.text for message in made for part in message.content if part.text is not None]
     assets = [part.asset_id for message in made for part in message.content if part.asset_id is not None]

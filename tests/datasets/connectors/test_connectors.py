@@ -15,12 +15,12 @@ import yaml
 
 from codi2_datasets.connectors import ConnectorError, CorpusLocation, Link, connectors
 from codi2_datasets.corpora import RejectedRow, SourceRow, corpora
-from codi2_datasets.formats.sample import TASKS
 from codi2_datasets.media.masks import decode_mask
 from codi2_datasets.readers.values import licence_of
 from codi2_datasets.recipe_schema import CorpusChoice
 from codi2_datasets.sources.registries import SourceUnavailable
 from codi2_datasets.steps.ingest_published import look_at
+from codi2_datasets.tasks import planners
 
 PlaceOf = Callable[..., CorpusLocation]
 
@@ -85,7 +85,7 @@ def reasons(rows: list[Any]) -> dict[str, int]:
 @pytest.mark.parametrize("name", list(connectors()))
 def test_a_connector_says_what_it_is(name: str) -> None:
     connector = connectors()[name]
-    assert name not in corpora() and set(connector.tasks) <= set(TASKS) and connector.tasks
+    assert name not in corpora() and set(connector.tasks) <= set(planners()) and connector.tasks
     assert re.fullmatch(r"[A-Za-z0-9.-]+", connector.licence)
     assert connector.homepage.startswith("https://") and connector.terms.endswith(".") and connector.size
     assert connector.description and connector.version

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.planning.media_marks import place_media
+from codi2_datasets.planning.planner import Columns
 from codi2_datasets.planning.text_links import media_of_turns
 from codi2_datasets.readers.words import MARK
 
@@ -24,7 +25,7 @@ def placed(texts: list[str], marks: list[str] | None, columns: tuple[str, ...] =
         )
         rows = [("k", n, text, "source") for n, text in enumerate(texts)] + [("other", 0, f"a{MARK}b", "source")]
         connection.executemany("insert into task_parts values (?, ?, ?, ?)", rows)
-        place_media(connection, columns)
+        place_media(connection, Columns.of(columns))
         other = connection.execute("select text from task_parts where key = 'other'").fetchall()
         assert other == [(f"a{MARK}b",)]  # a text of a candidate without marks stays as it is
         found = connection.execute(

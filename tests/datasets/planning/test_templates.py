@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codi2_datasets.planning.phrasing import make_templates, write_parts
+from codi2_datasets.planning.planner import ColumnError, Columns
 from codi2_datasets.planning.templates import Template, TemplateError, pieces
 from codi2_datasets.recipe import load_recipe
 from codi2_datasets.recipe_schema import RecipeError
@@ -69,10 +70,12 @@ def test_every_mark_of_every_planner_names_a_column(task: str) -> None:
 def test_a_template_that_names_nothing_is_an_error_before_any_work(
     template: Template, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    bad = replace(EDITS, templates=(RIGHT, template))
+    def bad() -> Planner:
+        return replace(EDITS, templates=(RIGHT, template))
+
     with pytest.raises(TemplateError, match=f"task image_editing: template .*{message}"):
-        check_planner(bad, {})
-    monkeypatch.setattr("codi2_datasets.tasks.planners", lambda: {**planners(), "image_editing": bad})
+        bad()
+    monkeypatch.setattr("codi2_datasets.tasks.planners", lambda: {**planners(), "image_editing": bad()})
     file = tmp_path / "recipe.yaml"
     file.write_text(json.dumps({"name": "r", "seed": 1, "corpora": [], "tasks": {"image_editing": {"train": 1}}}))
     with pytest.raises(RecipeError, match=rf"recipe\.yaml: task image_editing: .*{message}"):
@@ -83,7 +86,39 @@ def test_demonstrations_are_known_to_tasks_that_have_them() -> None:
     planner = planners()["audio_captioning"]
     for text in ("[demo_inn] [demo_out]", "[demo_in] [demo1_in] [demo2_in]"):
         with pytest.raises(TemplateError, match="names no slot"):
-            check_planner(replace(planner, templates=(Template(f"<demo>{text}</demo>[query]", "[target]"),)), {})
+            replace(planner, templates=(Template(f"<demo>{text}</demo>[query]", "[target]"),))
+
+
+ONE = "select '' as key, '' as kind, '' as balance, '' as split, '' as holdout"
+
+
+@pytest.mark.parametrize(
+    ("yielded", "message"),
+    [
+        ("'' as slot_qurey, '' as word_style", r"its SQL yields no column slot_query; did you mean slot_qurey\?"),
+        ("'' as slot_query", "its SQL yields no column word_style"),
+        (
+            "'' as slot_query, '' as word_style, '' as word_stlye",
+            r"it declares no column word_stlye; did you mean word_style\?",
+        ),
+        ("['a'] as slot_query, '' as word_style", r"column slot_query of its SQL is VARCHAR\[\] and must be VARCHAR"),
+    ],
+)
+def test_sql_with_other_columns_than_the_planner_declares_is_an_error(yielded: str, message: str) -> None:
+    columns = Columns(words=("style",), media=("query",), meta=())
+    said = (Template("{style} [query]"),)
+    check_planner(Planner("image_editing", "1", said, {"": f"{ONE}, '' as slot_query, '' as word_style"}, columns), {})
+    with pytest.raises(ColumnError, match=f"task image_editing: {message}"):
+        check_planner(Planner("image_editing", "1", said, {"": f"{ONE}, {yielded}"}, columns), {})
+
+
+def test_a_template_whose_column_is_missing_with_these_options_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = "select asset_id as key, '' as kind, '' as balance, split, holdout, asset_id as slot_query from pictures"
+    columns = Columns(words=("style",), media=("query",), meta=())
+    made = Planner("image_editing", "1", (Template("[query] {style}"),), {"": sql}, columns)
+    monkeypatch.setattr("codi2_datasets.steps.plan.planners", lambda: {"image_editing": made})
+    with pytest.raises(TemplateError, match=r"task image_editing: template '\[query\] {style}': {style} names no word"):
+        planned("image_editing", [asset(n, "image", concept="x", tone=0) for n in range(3)])
 
 
 def filled(templates: list[Template], **values: str | None) -> list[tuple[str | None, str | None, bool]]:
@@ -93,9 +128,10 @@ def filled(templates: list[Template], **values: str | None) -> list[tuple[str | 
         f"{'null' if value is None else literal(value)}::varchar as {name}" for name, value in values.items()
     )
     connection.execute(f"create temp table chosen as select 'k' as key, '' as kind, 0 as number, 0 as demos, {columns}")
-    planner = Planner("image_editing", "1", tuple(templates), lambda _: "")
+    columns = replace(Columns.of(values), meta=())
+    planner = Planner("image_editing", "1", tuple(templates), {"": ""}, columns)
     make_templates(connection, planner, {"max_demos": 0})
-    write_parts(connection, list(values), 0)
+    write_parts(connection, columns, 0)
     return connection.execute("select text, asset_id, missing from task_parts order by position").fetchall()
 
 
@@ -135,7 +171,8 @@ def test_what_a_candidate_has_nothing_for_is_marked_as_missing(lacking: str) -> 
 
 def test_a_sample_with_something_missing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "select asset_id as key, '' as kind, '' as balance, split, holdout, null::varchar as word_style, asset_id as slot_query from pictures"
-    made = Planner("image_editing", "1", (Template("[query] {style}"),), lambda _: sql)
+    columns = Columns(words=("style",), media=("query",), meta=())
+    made = Planner("image_editing", "1", (Template("[query] {style}"),), {"": sql}, columns)
     monkeypatch.setattr("codi2_datasets.steps.plan.planners", lambda: {"image_editing": made})
     samples, parts = planned("image_editing", [asset(n, "image", concept="x", tone=0) for n in range(3)])
     assert samples == [] and parts == []

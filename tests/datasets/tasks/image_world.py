@@ -8,13 +8,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.edit_pairs import make_relations
+from codi2_datasets.planning.tables import OF_SELECT, attribute_names, create_tables
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import make_fusable, plan
-from codi2_datasets.steps.select import ATTRIBUTES
 from codi2_datasets.tasks import planners
-from codi2_datasets.vocabulary.style_groups import ALIKE
-from codi2_storage.tables import TABLES
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")
@@ -40,7 +39,7 @@ def row(name: str, modality: str, **attributes: Any) -> dict[str, Any]:
         split, holdout = "test", "combination"
     head = {"asset_id": name, "source_row_id": f"row {name}", "corpus": "c", "modality": modality, "licence": "MIT"}
     head |= {"split": split, "holdout": holdout, "near": name, "caption": attributes["concept"], "text": None}
-    return head | {key: attributes.get(key) for key in ATTRIBUTES} | {"attributes": json.dumps(attributes)}
+    return head | {key: attributes.get(key) for key in attribute_names()} | {"attributes": json.dumps(attributes)}
 
 
 def share(text: str) -> int:
@@ -108,11 +107,8 @@ ALL = {"multi_turn": {"kinds": ["edits", "scenes", "sounds"]}}
 def connect(rows: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.register("world", pa.Table.from_pylist(rows))
-    columns = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in ATTRIBUTES.items())
-    connection.execute(f"create table selected as select * replace ({columns}) from world")
-    for table, name in (("rejects", "rejected"), ("op_runs", "ledger")):
-        connection.register(f"empty_{name}", TABLES[table].empty_table())
-        connection.execute(f"create temp table {name} as select * from empty_{name}")
+    create_tables(connection, *OF_SELECT)
+    connection.execute("insert into selected by name select * from world")
     return connection
 
 
@@ -131,7 +127,7 @@ def candidates(task: str, rows: list[dict[str, Any]] | None = None) -> list[dict
     make_relations(connection)
     make_fusable(connection)
     planner = planners()[task]
-    found = rows_of(connection, planner.candidates({**planner.options, **ALL.get(task, {})}))
+    found = rows_of(connection, planner.sql({**planner.options, **ALL.get(task, {})}))
     if rows is None:
         _CANDIDATES[task] = found
     return found
@@ -148,7 +144,7 @@ def params(derived: dict[str, Any]) -> dict[str, Any]:
 
 
 def look(style: str) -> str:
-    return ALIKE.get(style, style)
+    return attributes()["style"].groups.get(style, style)
 
 
 def planned(task: str) -> tuple[list[dict], list[dict], list[dict]]:

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
+from codi2_datasets.planning.tables import attribute_names
 from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
-from codi2_datasets.steps.select import ATTRIBUTES
-from codi2_datasets.tasks import planners
+from codi2_datasets.tasks import check_task, planners
 from codi2_datasets.tasks.reasoning import HOURS
 from tests.datasets.tasks.image_world import connect
 
 
 def asset(n: int, modality: str, **attributes: Any) -> dict[str, Any]:
     split, holdout = ("test", "concept") if n % 5 == 0 else ("train", "")
-    named = {name: attributes.get(name) for name in ATTRIBUTES}
+    named = {name: attributes.get(name) for name in attribute_names()}
     head = {
         "asset_id": f"{modality}{n:03d}",
         "source_row_id": f"row-{modality}{n}",
@@ -79,6 +79,14 @@ def test_a_task_whose_corpora_are_absent_has_no_samples(task: str) -> None:
     texts = [row for row in world() if row["modality"] == "none"]
     row = {**asset(1, "image", concept="x", tone=0), "caption": ""}
     assert planned(task, [*texts, row])[0] == []
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_known_one() -> None:
+    check_task("image_editing")
+    with pytest.raises(
+        ValueError, match=r"unknown task 'image_edit'; did you mean image_editing\? There are audio_captioning, "
+    ):
+        check_task("image_edit")
 
 
 def test_sounds_are_paired_with_the_picture_of_the_same_thing() -> None:

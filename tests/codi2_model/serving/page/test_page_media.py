@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from codi2_datasets.formats.sample import TASKS
+from codi2_datasets.tasks import planners
 from codi2_model.serving.http.examples import FOLDER, LICENCES
 from tests.codi2_model.serving.page.on_page import BACKSPACE, CHIPS, ENTER, SECOND, WHOLE, screenshot, sent
 
@@ -59,7 +59,7 @@ def test_what_is_no_medium_is_refused_by_name(opened: Any, tmp_path: Path) -> No
 def test_every_task_has_a_template_and_every_example_is_there_with_its_licence(opened: Any, address: str) -> None:
     script = "import('/page/gallery.js').then(({TEMPLATES}) => Object.values(TEMPLATES).flat())"
     templates = opened.run(script)
-    assert {task for task, *_ in templates} == set(TASKS)
+    assert {task for task, *_ in templates} == set(planners())
     table = json.loads((FOLDER / "examples.json").read_text())
     known = {row["name"]: row for row in table}
     used = [name for *_, message in templates for name in re.findall(r"\[([\w-]+)\]", message)]
