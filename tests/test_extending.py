@@ -1,11 +1,7 @@
-"""docs/extending.md: the examples of the page, installed as a package of their own, work without a change of this project.
-
-Edits of existing files (blocks of `diff`) are applied to a copy of the file, and what they change is set in the imported module.
-"""
+"""docs/extending.md: the examples of the page, installed as a package of their own, work without a change of this project."""
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 import os
@@ -13,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +35,6 @@ from codi2_storage.catalog.catalog import Catalog
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-PACKAGES = {"datasets": "codi2_datasets", "codi2_model": "codi2_model"}
 REGISTRIES = (corpora, connectors, operators, transforms, planners, formats, suites)
 
 
@@ -54,46 +48,11 @@ BLOCKS = [
     Block(*found) for found in re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
 ]
 MODULES = [block for block in BLOCKS if block.language == "python" and "/" in block.title]
-DIFFS = [block for block in BLOCKS if block.language == "diff"]
 
 
 def script(title: str) -> str:
     [code] = [block.code for block in BLOCKS if block.title == title]
     return code
-
-
-def module_name(title: str) -> str:
-    folder, *rest = Path(title).with_suffix("").parts
-    return ".".join([PACKAGES[folder], *(part for part in rest if part != "__init__")])
-
-
-def edited(text: str, diff: str) -> str:
-    """The text with a diff applied; its kept and removed lines stand in the text once."""
-    before = "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[:1] != "+")
-    after = "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[:1] != "-")
-    assert text.count(before) == 1, f"not once in the file:\n{before}"
-    return text.replace(before, after)
-
-
-def apply_edits(title: str, patch: pytest.MonkeyPatch) -> None:
-    """Set in the imported module what the page's edits of its file change."""
-    module = import_module(module_name(title))
-    text = original = (ROOT / title).read_text(encoding="utf-8")
-    for block in DIFFS:
-        if block.title == title:
-            text = edited(text, block.code)
-    known = {ast.dump(node) for node in ast.parse(original).body}
-    changed = [node for node in ast.parse(text).body if ast.dump(node) not in known]
-    space = dict(vars(module))
-    exec(
-        compile(ast.Module([ast.parse("from __future__ import annotations").body[0], *changed], []), title, "exec"),
-        space,
-    )
-    for node in changed:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            [target] = node.targets if isinstance(node, ast.Assign) else [node.target]
-            assert isinstance(target, ast.Name)
-            patch.setattr(module, target.id, space[target.id])
 
 
 def entry_points() -> str:
@@ -133,8 +92,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("CODI2_CACHE", str(folder / "cache"))
         patch.chdir(folder)
         patch.syspath_prepend(str(install_examples(folder)))
-        for title in dict.fromkeys(block.title for block in DIFFS):
-            apply_edits(title, patch)
         for registry in REGISTRIES:
             registry.cache_clear()
         exec(compile(script("make_examples.py"), "make_examples.py", "exec"), {"__name__": "examples"})
