@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import base64
+import io
 import json
 import sys
 import urllib.request
@@ -17,6 +18,7 @@ from codi2_storage.store import Store
 
 RECIPE, CONFIG = "demo", "demo"
 TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio", "image_captioning")
+DRAWN = ("text_to_image", "image_editing")
 
 
 def run_demo(root: str, workers: int) -> None:
@@ -41,6 +43,11 @@ def run_demo(root: str, workers: int) -> None:
     print("\nReply of the server to a request with an image")
     print(f"  {reply}")
     folder = Path(summary["checkpoint"]).parent
+    sheets = {row["task"]: f"evaluations/{row['run_id']}/contact_sheet.png" for row in summary["metrics"]}
+    print("\nHeld-out prompts, outputs and truths, chosen by seed")
+    for task in DRAWN:
+        print(f"  {task:<30} {store.uri(sheets[task])}")
+    show_sheet(store, sheets[DRAWN[0]])
     print("\nWhere to look")
     for name, path in {
         "loss curves": folder / "loss.png",
@@ -111,6 +118,17 @@ def ask_server(root: str, requests: Path) -> str:
         with urllib.request.urlopen(call, timeout=120) as response:
             content = json.load(response)["choices"][0]["message"]["content"]
     return "; ".join(describe(part) for part in content)
+
+
+def show_sheet(store: Store, name: str) -> None:
+    """Draw a sheet in the terminal, if the terminal shows images and is not limited to half blocks."""
+    from PIL import Image
+
+    from codi2_model.serving.terminal.graphics import drawn, protocol
+
+    way = protocol(terminal=sys.stdout.isatty())
+    if way != "blocks":
+        print(drawn(Image.open(io.BytesIO(store.read_bytes(name))), way))
 
 
 def describe(part: dict[str, Any]) -> str:
