@@ -23,7 +23,7 @@ from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 CHOSEN, GUARD = "chosen", "guard"
-KNOWN = tuple(name for name in MEASURES if name not in SETS)
+KNOWN = tuple(name for name in MEASURES if name not in (*SETS, "style@1"))  # with scores per sample in the suite quick
 GUARDS = ("answered", "concept@1", "similarity", "token_f1")
 NO_GUARD = "none"
 MIN_DIFFERING = 6  # differing samples needed: a chance of 1 in 64 (below 2.5 %) that all favour one of two equal models

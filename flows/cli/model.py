@@ -21,6 +21,7 @@ from codi2_flows.cli.common import (
 from codi2_flows.cli.output.metrics import show_metrics
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
+from codi2_model.evaluation.bench.profiles import PROFILES, QUICK
 from codi2_storage.catalog.catalog import Catalog
 
 Start = Annotated[
@@ -68,7 +69,7 @@ def evaluate(
     limit: Annotated[
         Limit,
         Parameter(
-            help="Test samples of each task. Default: 24 in the suite quick, 100 in open, all in published suites."
+            help="Test samples of each task. Default: 16 in the suite quick, 100 in open, all in published suites."
         ),
     ] = None,
     seed: Annotated[int, Parameter(help="Seed of the generations.")] = 0,
@@ -141,7 +142,7 @@ def retrain(
     ] = None,
     gate_samples: Annotated[
         int, Parameter(validator=AT_LEAST_1, help="Held-out samples of each task for the comparison.")
-    ] = 24,
+    ] = PROFILES[QUICK].limit,
 ) -> None:
     """Build, train and evaluate a candidate, and promote it only if it is better than the champion.
 

@@ -152,9 +152,9 @@ class Bench:
         self.catalog, self.settings, self.supported = catalog, settings, supported
         self._folder = folder
         self._loaded: tuple[Any, Any] | None = None
-        self._candidates = CandidateSets(catalog, settings.build, rows, settings.seed)
+        self._profile = PROFILES[settings.suite]
+        self._candidates = CandidateSets(catalog, settings.build, rows, settings.seed, self._profile.styles)
         self._embedder = Embedder()
-        self._demonstrations = PROFILES[settings.suite].demonstrations
         self._demos = _demo_counts(catalog, settings.build)
 
     def run(self, task: str, leak_rows: list[dict[str, Any]]) -> None:
@@ -162,14 +162,14 @@ class Bench:
         settings, catalog = self.settings, self.catalog
         task_rows = [row for row in self.supported if row.task == task]
         picked = pick(task_rows, settings.limit, settings.seed)
-        with_demos = task_rows if self._demonstrations else []
+        with_demos = task_rows if self._profile.demonstrations else []
         ladder, top = ladder_rows(with_demos, self._demos, max(1, settings.limit // 2), settings.seed)
         loaded = load_samples(catalog.store, {r.sample_id: r for r in [*picked, *ladder]}.values())
         samples, steps = [loaded[r.sample_id] for r in picked], [loaded[r.sample_id] for r in ladder]
         questions = [question for sample in loaded.values() for question in questions_of(sample)]
         picked_ids = {row.sample_id for row in picked}
         main = [question for question in questions if question.sample.row.sample_id in picked_ids]
-        requests = prompt_requests(samples, steps, top, settings.seed, self._demonstrations)
+        requests = prompt_requests(samples, steps, top, settings.seed, self._profile.demonstrations)
         model, processor = self._model()
         answers, replies, reasons = model_answers(model, processor, requests, questions, settings.generation, task)
         nearest = nearest_train(catalog, settings.build, task, samples, settings.seed)

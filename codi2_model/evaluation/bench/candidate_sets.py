@@ -46,8 +46,9 @@ class Choices:
 class CandidateSets:
     """Candidate sets of a build. They depend on the seed, not on the other questions."""
 
-    def __init__(self, catalog: Catalog, build: str, rows: Sequence[SampleRow], seed: int) -> None:
-        self._catalog, self._build, self._seed = catalog, build, seed
+    def __init__(self, catalog: Catalog, build: str, rows: Sequence[SampleRow], seed: int, styles: bool = True) -> None:
+        """styles: also candidates of style@1."""
+        self._catalog, self._build, self._seed, self._with_styles = catalog, build, seed, styles
         self._targets = test_targets(catalog, build, rows)
         self._pools = self._concept_pools()
         self._replies = test_replies(catalog, build)
@@ -66,7 +67,8 @@ class CandidateSets:
                 self._texts(question, choices)
             else:
                 choices.add(question.key, "concept@1", self._concepts(question))
-        self._styles([q for q in questions if q.modality == "image"], choices)
+        if self._with_styles:
+            self._styles([q for q in questions if q.modality == "image"], choices)
         self._edits([q for q in questions if q.source is not None], choices)
         return choices
 

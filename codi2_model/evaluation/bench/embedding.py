@@ -50,12 +50,13 @@ class Embedder:
         """
         known = {id(m): cached[id(m)] for m in media if id(m) in cached} if cached else {}
         order = list({id(medium): medium for medium in media if id(medium) not in known}.values())
-        judge, embeddings = self.judge(modality), []
+        judge = self.judge(modality)
+        rows: list[Embeddings] = []
         with progress(f"judge {modality}", len(order), "media") as advance:
             for start in range(0, len(order), SLICE):
                 piece = order[start : start + SLICE]
-                embeddings.append(judge.embed(piece))
+                rows.extend(judge.embed(piece))
                 advance(len(piece))
         by_id = {key: self._rows[(modality, name)] for key, name in known.items()}
-        by_id |= dict(zip(map(id, order), np.concatenate(embeddings) if embeddings else (), strict=True))
+        by_id |= dict(zip(map(id, order), rows, strict=True))
         return np.stack([by_id[id(medium)] for medium in media]) if media else judge.embed([])

@@ -65,16 +65,12 @@ def thumbnails(catalog: Catalog, build: str, media: Mapping[str, str]) -> dict[s
     if not media:
         return {}
     table = catalog.sql(
-        "select asset_id, any_value(vector) as vector from signals where list_contains(?, name) group by 1",
-        [list(THUMBS)],
+        """select asset_id, any_value(vector) as vector from signals
+           where list_contains(?, name) and asset_id in (select unnest(?)) group by 1""",
+        [list(THUMBS), sorted(set(media.values()))],
         build=build,
     )
-    asset_ids = set(media.values())
-    return {
-        row["asset_id"]: np.asarray(row["vector"], np.float32)
-        for row in table.to_pylist()
-        if row["asset_id"] in asset_ids and row["vector"]
-    }
+    return {row["asset_id"]: np.asarray(row["vector"], np.float32) for row in table.to_pylist() if row["vector"]}
 
 
 def cosines(queries: Sequence[Any | None], train: Sequence[Any | None]) -> NDArray[np.float64]:
