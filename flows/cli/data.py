@@ -32,10 +32,13 @@ def schema(kind: Annotated[Literal["recipe", "train"], Parameter(help="recipe, o
     from codi2_storage.typed_data import json_schema
 
     if kind == "recipe":
-        from codi2_datasets.recipe_schema import Recipe as described
+        from codi2_datasets.recipe_schema import Recipe
+
+        print(json_schema(Recipe), end="")
     else:
-        from codi2_model.training.config import TrainConfig as described
-    print(json_schema(described), end="")
+        from codi2_model.training.config import TrainConfig
+
+        print(json_schema(TrainConfig), end="")
 
 
 def build(
