@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 
+from collections.abc import Sequence
+from typing import Any
+
 from prefect import flow, task
 
 from codi2_flows.runtime.events import model_trained
@@ -22,16 +25,28 @@ def checkpoint(request: TrainRequest) -> str:
 
 @flow(name="train-model", validate_parameters=False)
 def train_model(
-    config: str = "demo", root: str = "./data", build: str | None = None, workers: int = 1, start: str = SCRATCH
+    config: str = "demo",
+    root: str = "./data",
+    build: str | None = None,
+    workers: int = 1,
+    start: str = SCRATCH,
+    settings: Sequence[str] = (),
 ) -> str:
     """Train on a dataset version (default: the latest). Returns the URI of the checkpoint.
 
-    `start`: initial weights: `scratch`, `champion` or a checkpoint.
+    `start`: initial weights: `scratch`, `champion` or a checkpoint. `settings`: override those of the config.
     """
-    parameters = {"config": config, "root": Store(root).uri(), "build": build, "workers": workers, "start": start}
+    parameters: dict[str, Any] = {
+        "config": config,
+        "root": Store(root).uri(),
+        "build": build,
+        "workers": workers,
+        "start": start,
+    }
+    parameters |= {"settings": list(settings)} if settings else {}
     with record_run("train-model", root, parameters) as run:
         before = checkpoints(root)
-        uri = checkpoint(TrainRequest(config, root, build, workers, start))
+        uri = checkpoint(TrainRequest(config, root, build, workers, start, tuple(settings)))
         run.update(build_id=build, uri=uri)
         if uri not in before and (identity := checkpoints(root).get(uri)):
             model_trained(root, identity, uri)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -20,6 +20,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
+CONFIG = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+
+
 class KeyFault(ValueError):
     """Raised in `__post_init__` of a dataclass: the value of a key is invalid."""
 
@@ -33,12 +36,17 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     if is_dataclass(kind):
-        kind.__pydantic_config__ = {"extra": "forbid", "strict": True}  # type: ignore[attr-defined]
+        setattr(kind, "__pydantic_config__", CONFIG)  # noqa: B010
         return TypeAdapter(kind)
     return TypeAdapter(kind, config={"strict": True})
 
 
-def typed(kind: type[T], data: Any, where: str = "") -> T:
+def json_schema(kind: type) -> str:
+    """The JSON Schema of a type, by which editors complete and check YAML files."""
+    return json.dumps(adapter(kind).json_schema(), indent=1) + "\n"
+
+
+def typed(kind: Callable[..., T], data: Any, where: str = "") -> T:
     """The data as `kind`. Raises ValueError with the key at fault. `where`: the key of the data, for errors."""
     from pydantic import ValidationError
 
@@ -81,7 +89,12 @@ def _path(where: str, names: Sequence[int | str]) -> str:
 def _keys_at(kind: Any, path: Sequence[int | str]) -> list[str]:
     """The keys of the dataclass at a path of keys and indices."""
     for name in path:
-        kind = get_type_hints(kind)[name] if is_dataclass(kind) else get_args(kind)[-1 if isinstance(name, str) else 0]
+        kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # X of X | None
+        kind = (
+            get_type_hints(kind)[str(name)]
+            if is_dataclass(kind)
+            else get_args(kind)[-1 if isinstance(name, str) else 0]
+        )
     return [item.name for item in fields(kind)]
 
 
@@ -95,5 +108,8 @@ def with_settings(data: Any, settings: Sequence[str]) -> Any:
             inner = inner.setdefault(name, {}) if isinstance(inner, dict) else None
         if not equals or not isinstance(inner, dict):
             raise ValueError(f"setting {setting!r}: not of the form key.key=value")
-        inner[last] = yaml.safe_load(value)
+        try:
+            inner[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"setting {setting!r}: the value is not valid YAML") from None
     return data

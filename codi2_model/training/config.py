@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ import yaml
 from pydantic import BeforeValidator
 
 from codi2_storage.errors import UsageError
-from codi2_storage.typed_data import KeyFault, typed
+from codi2_storage.typed_data import KeyFault, typed, with_settings
 
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
@@ -239,8 +240,8 @@ class TrainConfig:
             raise ConfigError(f"{where}: {error}") from error
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> TrainConfig:
-        """Read a YAML file, or a config of this package by name ("demo", "test")."""
+    def from_yaml(cls, path: str | Path, settings: Sequence[str] = ()) -> TrainConfig:
+        """Read a YAML file, or a config of this package by name ("demo", "test"), with settings such as mllm.steps=50."""
         file = Path(path)
         if not file.exists() and (PRESETS / f"{path}.yaml").exists():
             file = PRESETS / f"{path}.yaml"
@@ -253,6 +254,10 @@ class TrainConfig:
             data = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{file}: invalid YAML: {' '.join(str(error).split())}") from error
+        try:
+            data = with_settings(data, settings)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         return cls.from_dict(data, str(file))
 
 

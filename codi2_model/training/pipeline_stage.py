@@ -37,6 +37,8 @@ class TrainRequest:
     workers: int = 1
     start: str = SCRATCH
     """Initial weights: scratch, champion (the promoted model), or a checkpoint by id, folder or URI."""
+    settings: tuple[str, ...] = ()
+    """Settings that override those of the config: mllm.steps=50."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def train_and_record(request: TrainRequest) -> str:
     A finished run of the same config, build and start is not repeated. An interrupted run resumes from its last
     checkpoint.
     """
-    config = TrainConfig.from_yaml(request.config)
+    config = TrainConfig.from_yaml(request.config, request.settings)
     if request.workers < 1:
         raise UsageError(f"--workers {request.workers}: must be at least 1")
     store = Store(request.root)
@@ -186,7 +188,7 @@ def up_to_date_champion(store: Store, request: TrainRequest) -> str | None:
     row = promoted(store)
     if row is None:
         return None
-    config = json.dumps(TrainConfig.from_yaml(request.config).to_dict(), sort_keys=True)
+    config = json.dumps(TrainConfig.from_yaml(request.config, request.settings).to_dict(), sort_keys=True)
     query = """select 1 from checkpoints join runs using (run_id)
                where checkpoint_id = ? and config = ? and build_id = ? and start is not null"""
     matches = Catalog(store).sql(query, [row["checkpoint_id"], config, request.build]).num_rows

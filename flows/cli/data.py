@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -22,6 +22,23 @@ def corpora(*, root: Root = DEFAULT_ROOT) -> None:
     for row in rows:
         row["rows"] = f"{row['rows']:,}" if row["rows"] is not None else "not fetched"
     show(rows, ["corpus", "licence", "rows", "size", "tasks", "source"])
+
+
+def schema(kind: Annotated[Literal["recipe", "train"], Parameter(help="recipe, or train: a training config.")]) -> None:
+    """Print the JSON Schema of recipes or training configs, by which editors complete and check YAML files.
+
+    A file names it in its first line: # yaml-language-server: $schema=recipe.schema.json
+    """
+    from codi2_storage.typed_data import json_schema
+
+    if kind == "recipe":
+        from codi2_datasets.recipe_schema import Recipe
+
+        print(json_schema(Recipe), end="")
+    else:
+        from codi2_model.training.config import TrainConfig
+
+        print(json_schema(TrainConfig), end="")
 
 
 def build(
@@ -217,4 +234,4 @@ def browse(
     serve(root, port, build, VIEWS)
 
 
-DATA_COMMANDS = (corpora, build, query, explain, diff, forget, export, import_, browse)
+DATA_COMMANDS = (corpora, schema, build, query, explain, diff, forget, export, import_, browse)

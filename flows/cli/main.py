@@ -41,7 +41,7 @@ app = App(
 )
 
 GROUPS = {
-    "Data": ("corpora", "fetch", "import", "build", "browse", "query", "explain", "diff", "export", "forget"),
+    "Data": ("corpora", "fetch", "import", "build", "browse", "query", "explain", "diff", "export", "forget", "schema"),
     "Model": ("train", "evaluate", "retrain", "rollback", "lineage", "speedrun"),
     "Serving": ("serve", "chat", "generate"),
     "Operations": (

@@ -36,6 +36,10 @@ def train(
     build: Build = None,
     workers: Annotated[Workers, Parameter(help="Number of Ray Train workers.")] = 1,
     start: Start = "scratch",
+    set_: Annotated[
+        list[str] | None,
+        Parameter(name="--set", negative="", help="Setting that overrides the config's: mllm.steps=50; repeatable."),
+    ] = None,
 ) -> None:
     """Train the model on a dataset version.
 
@@ -47,7 +51,8 @@ def train(
     from codi2_model.training.pipeline_stage import build_to_train, check_tasks, resolve_start, train_tasks
     from codi2_storage.store import Store
 
-    parsed = TrainConfig.from_yaml(config)
+    settings = tuple(set_ or ())
+    parsed = TrainConfig.from_yaml(config, settings)
     require(f"config {config}", packages_of(parsed))
     catalog = Catalog(root)
     build_id = build_to_train(catalog, build)
@@ -56,7 +61,7 @@ def train(
     start_server()
     from codi2_flows.train_model import train_model
 
-    print(train_model(config, root, build_id if build else None, workers, start))
+    print(train_model(config, root, build_id if build else None, workers, start, settings))
 
 
 def evaluate(

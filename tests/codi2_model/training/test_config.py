@@ -67,6 +67,17 @@ def test_a_wrong_value_is_an_error_that_names_file_and_key(tmp_path: Path, path:
     assert message in str(error.value)
 
 
+def test_settings_override_those_of_the_file() -> None:
+    config = TrainConfig.from_yaml("demo", ["mllm.steps=50", "mllm.lr=1e-3", "model.hidden_size=8", "compile=true"])
+    assert (config.mllm.steps, config.mllm.lr, config.compile) == (50, 1e-3, True)
+    assert config.model["hidden_size"] == 8 and config.align == TrainConfig.from_yaml("demo").align
+    for setting, message in (
+        ("mllm.stepz=5", "did you mean steps"), ("mllm.steps", "not of the form"), ("seed.x=1", "not of the form"), ("seed=[", "not valid YAML"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            TrainConfig.from_yaml("demo", [setting])
+
+
 def test_exponents_without_a_dot_are_numbers() -> None:
     assert TrainConfig.from_dict(changed("mllm.lr", "2e-3")).mllm.lr == 2e-3
 
