@@ -21,7 +21,8 @@ TASKS = ("text_to_image", "image_editing", "exemplar_learning", "text_to_audio",
 
 def run_demo(root: str, workers: int) -> None:
     """Build, train, evaluate and serve one request; print the results and where they are."""
-    from codi2_flows.cli.output.tables import show, show_metrics
+    from codi2_flows.cli.output.metrics import show_metrics
+    from codi2_flows.cli.output.tables import show
     from codi2_flows.generate_batch import generate_batch
 
     summary = retrain(RECIPE, CONFIG, root, workers)

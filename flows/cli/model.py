@@ -18,7 +18,8 @@ from codi2_flows.cli.common import (
     Workers,
     print_model,
 )
-from codi2_flows.cli.output.tables import show, show_metrics
+from codi2_flows.cli.output.metrics import show_metrics
+from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.catalog.catalog import Catalog
 

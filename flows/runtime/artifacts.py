@@ -19,7 +19,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
 from codi2_datasets.media.image import decode_image
-from codi2_flows.runtime.metric_table import metrics_by_baseline, rounded
 from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
@@ -106,6 +105,20 @@ def funnel(catalog: Catalog, build_id: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.get(row["stage"], len(order)), row["op"]))
 
 
+def metrics_by_baseline(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each task and metric: the value of the model with its interval, then one column for each baseline."""
+    names = sorted({row["baseline"] for row in rows if row["baseline"]})
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        empty = {"task": row["task"], "metric": row["metric"], "n": None, "model": None, "95 %": None}
+        line = lines.setdefault((row["task"], row["metric"]), empty | dict.fromkeys(names))
+        line[row["baseline"] or "model"] = rounded(row["value"])
+        if not row["baseline"]:
+            interval = None if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+            line |= {"n": row["n"], "95 %": interval}
+    return [lines[key] for key in sorted(lines)]
+
+
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a Markdown table."""
     if not rows:
@@ -114,6 +127,10 @@ def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     head = [" | ".join(columns), " | ".join("---" for _ in columns)]
     body = [" | ".join(str("" if row[name] is None else rounded(row[name])) for name in columns) for row in rows]
     return "\n".join(f"| {line} |" for line in (*head, *body))
+
+
+def rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def inline_image(data: bytes, name: str) -> str:

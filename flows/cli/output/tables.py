@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from codi2_flows.runtime.metric_table import metrics_by_baseline
-
 FIRST = 1_000  # rows that determine the column widths; a longer cell of a later row shifts the rest of its row
 
 
@@ -21,12 +19,6 @@ def show(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
         return
     for line in lines(first, source, columns):
         sys.stdout.write(f"{line}\n")
-
-
-def show_metrics(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the metrics of an evaluation with one column for each baseline."""
-    table = metrics_by_baseline(rows)
-    show(table, list(table[0]) if table else ["task", "metric"])
 
 
 def show_on_terminal(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
