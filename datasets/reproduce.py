@@ -96,11 +96,7 @@ def reproduce_build(catalog: Catalog, build_id: str, root: str, workers: int) ->
 def take_over_opt_outs(store: Store, original: Original, target: Store) -> None:
     """Copy the opt-outs that were in force when the build was made, unchanged: their ids are part of the build id."""
     known = opt_outs(store)
-    names = original.row["opted_out"]
-    if names is None:  # a build of an older version, whose row lacks the column
-        made = original.row["created_at"]
-        names = [name for name, gone in known.items() if str(gone["created_at"][0]) <= made]
-    for name in names:
+    for name in original.row["opted_out"]:
         if committed(target, name, "forget") is None:
             with Writer(target, name, "forget") as writer:
                 writer.append("forgotten", known[name])

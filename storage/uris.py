@@ -16,7 +16,6 @@ from codi2_storage.store import Store
 
 ROOT = "."  # the root itself
 LOCAL = ("file", "local")  # protocols of the local file system
-MADE_HERE = ("runs", "evaluations")  # folders that catalogs of earlier versions name by absolute URIs
 
 
 def relative(store: Store, uri: str) -> str:
@@ -33,17 +32,8 @@ def relative(store: Store, uri: str) -> str:
 
 
 def absolute(store: Store, stored: str) -> str:
-    """Convert a stored URI to one that can be opened now.
-
-    Earlier versions stored absolute URIs. If the root has moved since, such a URI means the same file in this root, if
-    the root has it.
-    """
-    if not is_absolute(stored):
-        return store.uri("" if stored == ROOT else stored)
-    name = inside(store, stored)
-    if name is None:
-        name = moved(store, stored)
-    return stored if name is None else store.uri("" if name == ROOT else name)
+    """Convert a stored URI to one that can be opened now."""
+    return stored if is_absolute(stored) else store.uri("" if stored == ROOT else stored)
 
 
 def located(store: Store, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,19 +63,6 @@ def inside(store: Store, uri: str) -> str | None:
             return ROOT
         if place.startswith(f"{base.rstrip('/')}/") and ".." not in place.split("/"):
             return place[len(base.rstrip("/")) + 1 :]
-    return None
-
-
-def moved(store: Store, stored: str) -> str | None:
-    """The name within this root at the end of an absolute URI of an earlier version.
-
-    None unless the file exists in this root, or the root's catalog holds the run that made it.
-    """
-    parts = stored.rstrip("/").split("/")
-    for n, part in enumerate(parts[:-1]):
-        name = "/".join(parts[n:])
-        if part in MADE_HERE and (store.exists(name) or store.exists(f"catalog/commits/run/{parts[n + 1]}.json")):
-            return name
     return None
 
 

@@ -16,7 +16,7 @@ import duckdb
 
 from codi2_storage.catalog.catalog import Catalog, CatalogError
 from codi2_storage.catalog.provenance import BuildContents, BuildContentsCache, LicenceUse, Read, rows
-from codi2_storage.uris import is_absolute, located, relative
+from codi2_storage.uris import located, relative
 
 TABLES = ("runs", "checkpoints", "metrics", "gates", "deployments", "builds")
 GATE = ("gate_id", "build_id", "candidate", "champion", "promoted", "reason", "created_at")
@@ -110,8 +110,8 @@ def checkpoint_row(
         )
     name = wanted if wanted is not None else str(present["checkpoint_id"])  # type: ignore[index]
     inside = relative(catalog.store, name)
-    named = "starts_with(checkpoint_id, ?) or uri in (?, ?) or ends_with(uri, ?)"  # the last condition matches URIs of earlier versions
-    values: list[object] = [name, name.rstrip("/"), inside, inside if is_absolute(inside) else f"/{inside}"]
+    named = "starts_with(checkpoint_id, ?) or uri in (?, ?)"
+    values: list[object] = [name, name.rstrip("/"), inside]
     query = f"select distinct on (checkpoint_id) * from checkpoints where {named} order by checkpoint_id, run_id, uri"
     matches = rows(connection, query, values)
     if not matches:  # weights that were trained elsewhere and promoted here

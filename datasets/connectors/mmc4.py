@@ -13,7 +13,7 @@ from typing import Any
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs
 from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
-from codi2_datasets.readers.documents import stretches
+from codi2_datasets.readers.documents import document_rows
 from codi2_datasets.readers.files import find, short
 from codi2_datasets.readers.json_rows import json_rows
 from codi2_datasets.readers.results import results
@@ -29,7 +29,6 @@ from codi2_datasets.readers.values import (
     web_address,
     whole,
 )
-from codi2_datasets.readers.words import words
 
 AUTHOR = "web pages, collected by the Allen Institute for AI"
 PATTERNS = ("*.jsonl", "*.jsonl.zip", "*.jsonl.gz", "*.jsonl.zst")
@@ -89,14 +88,7 @@ def rows(piece: InputSplit) -> Rows:
 
 
 def document(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
-    parts = parts_of(row)
-    if isinstance(parts, Bad):
-        return parts
-    attributes = {"kind": "document", "family": web_address(row.get("url")) or locator}
-    return [
-        words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
-        for k, stretch in enumerate(stretches(parts))
-    ] or Bad("no pictures among words")
+    return document_rows(place, locator, parts_of(row), web_address(row.get("url")), AUTHOR)
 
 
 CONNECTOR = Connector(

@@ -16,11 +16,10 @@ from typing import Any
 from codi2_datasets.corpora.base import RejectedRow, SourceRow
 from codi2_datasets.readers import pairs, tables
 from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
-from codi2_datasets.readers.documents import stretches
+from codi2_datasets.readers.documents import document_rows
 from codi2_datasets.readers.files import short
 from codi2_datasets.readers.results import results
 from codi2_datasets.readers.values import WEB, Bad, known, lines, text, web_address
-from codi2_datasets.readers.words import words
 
 AUTHOR = "web pages, collected by Hugging Face"
 COLUMNS = ("images", "texts", "metadata", "general_metadata")
@@ -92,14 +91,7 @@ def rows(piece: InputSplit) -> Rows:
 
 
 def document(place: CorpusLocation, locator: str, row: Mapping[str, Any]) -> list[SourceRow] | Bad:
-    parts = parts_of(row)
-    if isinstance(parts, Bad):
-        return parts
-    attributes = {"kind": "document", "family": page_of(row) or locator}
-    return [
-        words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, AUTHOR, stretch.images)
-        for k, stretch in enumerate(stretches(parts))
-    ] or Bad("no pictures among words")
+    return document_rows(place, locator, parts_of(row), page_of(row), AUTHOR)
 
 
 CONNECTOR = Connector(

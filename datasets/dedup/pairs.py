@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy  # loads its parts on first use
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Pairs = NDArray[np.int64]
 """(N, 2) indices of items, i < j in each row, rows sorted."""
@@ -55,7 +54,7 @@ def ordered(lots: list[Pairs]) -> Pairs:
 
 def groups(count: int, pairs: np.ndarray) -> NDArray[np.int64]:
     """(M, 2) pairs among `count` items -> (count,) the first item of each item's group; the item itself if it is alone."""
-    links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, labels = connected_components(links, directed=False)
+    links = scipy.sparse.coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, labels = scipy.sparse.csgraph.connected_components(links, directed=False)
     _, first = np.unique(labels, return_index=True)
     return first[labels].astype(np.int64)

@@ -7,7 +7,7 @@ are blended, each pixel gets the alpha that explains its colour, so that no pale
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+import scipy  # loads its parts on first use
 
 NEAR_WHITE = 248  # of 255, in every channel
 RIM = 2  # pixels along the edge in which drawing and white may be blended
@@ -17,7 +17,7 @@ TOLERANCE = 12  # of 255, in any channel, for a pixel to count as a blend
 def background(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (H, W) bool: the white that is connected to the border by horizontal and vertical steps."""
     white = picture.min(axis=2) >= NEAR_WHITE
-    labels, _ = ndimage.label(white)
+    labels, _ = scipy.ndimage.label(white)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.isin(labels, border[border > 0])
 
@@ -26,7 +26,7 @@ def cutout(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 on white -> (H, W, 4) uint8 with the white around the drawing made transparent."""
     outside = background(picture)
     layered = np.dstack([picture, np.where(outside, 0, 255).astype(np.uint8)])
-    rim = ndimage.binary_dilation(outside, np.ones((3, 3)), iterations=RIM) & ~outside
+    rim = scipy.ndimage.binary_dilation(outside, np.ones((3, 3)), iterations=RIM) & ~outside
     own = 255.0 - picture.reshape(-1, 3)[inkiest(picture)[rim]]  # how far from white the drawing's own colour is
     here = 255.0 - picture[rim]
     share = np.clip((here * own).sum(axis=1) / np.maximum((own * own).sum(axis=1), 1.0), 0.0, 1.0)
@@ -41,7 +41,7 @@ def inkiest(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) -> (H, W): for each pixel, the index (row by row) of the pixel farthest from white within reach."""
     ink = 765 - picture.sum(axis=2, dtype=np.int64)
     places = np.arange(ink.size).reshape(ink.shape)
-    return ndimage.maximum_filter(ink * ink.size + places, size=2 * RIM + 1) % ink.size
+    return scipy.ndimage.maximum_filter(ink * ink.size + places, size=2 * RIM + 1) % ink.size
 
 
 def trimmed(layer: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import scipy  # loads its parts on first use
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from codi2_datasets.operators import Operator
 from codi2_datasets.pretrained.embedders import aisfx
@@ -38,7 +38,7 @@ def spectrogram(sound: np.ndarray) -> NDArray[np.float32]:
     Frames of 2048 samples at 44.1 kHz, the first centred on time 0; Hann window, power, 96 triangles in mel from 0 to
     22,050 Hz that each sum to 1, log10(10000 x + 1).
     """
-    wave = resample_poly(sound if sound.size else QUIET, UP, DOWN).astype(np.float32)
+    wave = scipy.signal.resample_poly(sound if sound.size else QUIET, UP, DOWN).astype(np.float32)
     padded = np.pad(wave, WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[: len(wave) : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), axis=1)) ** 2

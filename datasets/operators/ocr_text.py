@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # loads its parts on first use
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from codi2_datasets.operators import Operator
 from codi2_datasets.pretrained.package_weights import onnx_session, package_file
@@ -56,9 +56,9 @@ def enlarged(image: np.ndarray) -> np.ndarray:
 def boxes(image: np.ndarray) -> list[Box]:
     """Bounding boxes of lines of text, sorted from top to bottom and from left to right."""
     chances = run(detector(), tensor(image))[0, 0]
-    labels, _ = ndimage.label(ndimage.binary_dilation(chances > INK, np.ones((2, 2))))
+    labels, _ = scipy.ndimage.label(scipy.ndimage.binary_dilation(chances > INK, np.ones((2, 2))))
     lines = []
-    for rows, columns in ndimage.find_objects(labels):
+    for rows, columns in scipy.ndimage.find_objects(labels):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if min(height, width) < SMALLEST or chances[rows, columns].mean() < BOX:
             continue

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
-import matplotlib
-from matplotlib.figure import Figure
 
 from codi2_datasets.publishing.figures import WORKS, rows
 
@@ -47,6 +45,9 @@ def counted(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, dict
 
 def bars(counts: Counts, kinds: Sequence[str], title: str) -> bytes:
     """Horizontal bars, one per name, stacked by kind, with their totals."""
+    import matplotlib  # half a second, which builds that publish nothing do not need
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 0.9 + 0.26 * max(len(counts), 1)), layout="constrained")
         axes = figure.add_subplot()

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from codi2_datasets.corpora.base import SourceRow
+from codi2_datasets.readers.base import CorpusLocation
+from codi2_datasets.readers.values import WEB, Bad
+from codi2_datasets.readers.words import words
+
 MOST = 3  # images per section
 LONGEST = 1_000  # characters of a text between two images
 
@@ -15,6 +20,19 @@ class Stretch:
 
     texts: tuple[str, ...]
     images: tuple[str, ...]
+
+
+def document_rows(
+    place: CorpusLocation, locator: str, parts: Sequence[tuple[str, str]] | Bad, family: str, author: str
+) -> list[SourceRow] | Bad:
+    """Text rows of a page of the web whose parts are texts and images. `family`: the page, if it is known."""
+    if isinstance(parts, Bad):
+        return parts
+    attributes = {"kind": "document", "family": family or locator}
+    return [
+        words(place, f"{locator}/{k}", stretch.texts, attributes, WEB, author, stretch.images)
+        for k, stretch in enumerate(stretches(parts))
+    ] or Bad("no pictures among words")
 
 
 def stretches(parts: Sequence[tuple[str, str]]) -> Iterator[Stretch]:

@@ -97,18 +97,17 @@ def unpack_deb(archive: Path, destination: Path, name: str) -> None:
                 pass
         except tarfile.TarError as error:
             stream.close()
-            raise ArchiveError(f"{archive.name}: damaged archive: {last_line(process.stderr) or error}") from error
+            raise ArchiveError(f"{archive.name}: damaged archive: {said(process.stderr) or error}") from error
         except BaseException:
             process.kill()
             raise
-        message = last_line(process.stderr)
+        message = said(process.stderr)
     if process.returncode != 0:
         raise ArchiveError(f"{archive.name}: damaged archive: {message or 'dpkg-deb failed'}")
 
 
-def last_line(stream: IO[bytes]) -> str:
-    lines = stream.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+def said(stream: IO[bytes]) -> str:
+    return child_processes.last_line(stream.read().decode(errors="replace"))
 
 
 def extract_members(tar: tarfile.TarFile, destination: Path, name: str) -> None:

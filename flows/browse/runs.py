@@ -17,7 +17,7 @@ import duckdb
 from codi2_datasets.browse.view import BrowseError
 from codi2_flows.browse.curves import curves_of
 from codi2_flows.browse.history import history
-from codi2_flows.browse.run_log import lines_of, progress_of
+from codi2_flows.runtime.logs import last_lines
 from codi2_model.checkpoints.lineage import decisions, lineage_of
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.provenance import BuildContentsCache, rows
@@ -47,6 +47,7 @@ TOLD = """
     create view told as
     select runs.* replace (coalesce(ended.status, runs.status) as status, coalesce(ended.reason, runs.reason) as reason)
     from runs left join ended using (run_id)"""
+LOG_LINES = 40  # lines of the log that are shown
 SHEET, PAGE = "contact_sheet.png", "index.html"
 
 
@@ -98,7 +99,7 @@ class Runs:
             without_uri(row)
             if row["status"] == RUNNING:
                 row |= {
-                    "progress": progress_of(lines_of(self.store, row["run_id"])),
+                    "progress": progress_of(last_lines(self.store, row["run_id"])),
                     "silent": heartbeat_age(self.store, row["run_id"]),
                 }
         return {"total": total, "offset": offset, "runs": matches, "facets": facets}
@@ -128,7 +129,7 @@ class Runs:
             "metrics": figures,
             "checkpoints": made,
             "losses": curves_of(self.store, run_id),
-            "log": lines_of(self.store, run_id),
+            "log": last_lines(self.store, run_id)[-LOG_LINES:],
             **self.pages(run_id),
         }
 
@@ -189,6 +190,16 @@ def tell_truth(store: Store, connection: duckdb.DuckDBPyConnection) -> None:
     for row in rows(connection, "select run_id from runs where status = ?", [RUNNING]):
         if why := dead(store, row["run_id"]):
             connection.execute("insert into ended values (?, ?, ?)", [row["run_id"], CRASHED, why])
+
+
+def progress_of(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The progress in the latest line that has one: step, done, total, unit, seconds_left. None if there is none."""
+    for line in reversed(lines):
+        fields = line["fields"] or {}
+        if fields.get("total"):
+            known = {name: fields.get(name) for name in ("done", "total", "unit", "seconds_left")}
+            return {"step": line["step"], **known}
+    return None
 
 
 def without_uri(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from codi2_storage.store import Store
 
 FOLDER = "logs"
+TAIL = 64 * 1024  # bytes that `last_lines` reads
 UPLOAD_SECONDS = 10.0  # between two uploads to an object store
 LOGGER = "codi2"  # parent of the project's loggers
 PREFECT_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -190,6 +191,18 @@ def enable_prefect_info(undo: list[Callable[[], None]]) -> None:
             if not isinstance(handler, StreamHandler):
                 handler.addFilter(keep)
                 undo.append(lambda handler=handler, keep=keep: handler.removeFilter(keep))  # type: ignore[misc]
+
+
+def last_lines(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """The last lines of a run's stream, earliest first. Empty if it does not exist."""
+    name = log_name(run_id)
+    if not store.exists(name):
+        return []
+    lines = []
+    for text in bytes(store.fs.cat_file(store.path(name), start=-TAIL)).splitlines():
+        with suppress(ValueError):  # cut at the start, or being written at the end
+            lines.append(json.loads(text))
+    return lines
 
 
 def read_lines(store: Store, run_id: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:

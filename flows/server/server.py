@@ -15,7 +15,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from codi2_datasets.formats.hashing import sha256
-from codi2_flows.runtime.processes import MARK, Child, descendants, end_all, marked_processes, outermost
 from codi2_flows.runtime.webhook import WEBHOOK
+from codi2_flows.server.processes import Child, adopt_orphans, descendants, end_all, reap_orphans
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.host import child_processes
 from codi2_storage.host.folders import cache_home
@@ -83,7 +80,6 @@ class ServerConfig:
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_LEVEL": os.environ.get("CODI2_LOG_LEVEL", "INFO"),  # Prefect's page shows the logs of runs
-            MARK: uuid.uuid4().hex,
             SECONDS: str(RUN_ENDS),
             **child_processes.OWN_CODE,
         }
@@ -128,9 +124,8 @@ class Server:
     """The processes of one server. `start` starts them in order, `watch` restarts them, `end` ends them all."""
 
     def __init__(self, config: ServerConfig, deployments: Path) -> None:
-        self.config, self.mark, self.environment = config, os.environ[MARK], dict(os.environ)
+        self.config, self.environment = config, dict(os.environ)
         self.browsed_build: str | None = None
-        self.started: set[psutil.Process] = set()  # known descendants of the worker
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
         self.prefect = self.child("server", *prefect, "server", "start", "--host", HOST, "--port", str(config.port))
         self.worker = self.child("worker", *prefect, "worker", "start", "--pool", POOL, "--type", "process")
@@ -142,6 +137,7 @@ class Server:
         return Child(name, command, self.environment, self.config.home / "logs" / f"{name}.log")
 
     def start(self) -> None:
+        adopt_orphans()
         print_line("starting a Prefect server")
         self.prefect.start()
         self.wait_until_ready()
@@ -153,7 +149,8 @@ class Server:
         print_line("deploying every flow")
         done = child_processes.run(self.deploy, env=self.environment, text=True)
         if done.returncode:
-            raise ServerError(f"`prefect deploy` failed: {last_line(done.stderr or done.stdout)}")
+            reason = child_processes.last_line(done.stderr or done.stdout) or "no output"
+            raise ServerError(f"`prefect deploy` failed: {reason}")
         self.worker.start()
 
     def wait_until_ready(self) -> None:
@@ -174,16 +171,16 @@ class Server:
         watcher, checked = RunWatcher(), -BUILD_EVERY
         while True:
             for child in (self.prefect, self.worker, self.page):
-                if child.restart_if_ended():
+                if child.ended:
+                    child.start()
                     print_line(f"{child.name} ended and was restarted; its log: {child.log}")
             if time.monotonic() >= checked + BUILD_EVERY:
                 checked = time.monotonic()
                 self.browse_latest_build()
                 asyncio.run(mark_stuck_runs())
+            reap_orphans(self.own_pids())
             for line in watcher.changes():
                 print_line(line)
-            self.started = {process for process in self.started if process.is_running()}
-            self.started |= descendants(self.worker.process)
             time.sleep(LOOK_EVERY)
 
     def browse_latest_build(self) -> None:
@@ -199,17 +196,19 @@ class Server:
     def end(self) -> None:
         """End the worker first, so that no run starts, and its runs; the Prefect server last, so that it records their ends.
 
-        Only the outermost processes of runs get SIGTERM, and end their children. What remains is killed.
+        Only the first process of a run gets SIGTERM, and ends its children. What remains is killed.
         """
-        self.started |= descendants(self.worker.process) | marked_processes(self.mark)
+        children = (self.worker, self.page, self.prefect)
         own = self.own_pids()
-        runs = outermost([process for process in self.started if process.pid not in own and process.is_running()])
-        self.worker.terminate()
-        self.page.terminate()
+        adopters = {os.getpid(), self.worker.process.pid if self.worker.process else 0}
+        runs = [process for process, parent in descendants().items() if process.pid not in own and parent in adopters]
+        for child in (self.worker, self.page):
+            if child.process:
+                child.process.terminate()
         end_all(runs, RUN_ENDS + LAST_WORDS)
-        for child in (self.worker, self.page, self.prefect):
+        for child in children:
             child.end(1)
-        end_all(self.started | marked_processes(self.mark), 0.2)
+        end_all(descendants(), 0.2)
 
     def own_pids(self) -> set[int]:
         return {child.process.pid for child in (self.prefect, self.worker, self.page) if child.process}
@@ -240,8 +239,3 @@ def run(config: ServerConfig, deployments: Path, build_now: bool = False) -> Non
 
 def print_line(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
-
-
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"

@@ -6,7 +6,6 @@ place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,15 +42,6 @@ def present(store: Store, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def present_path(store: Store, kept: str) -> str:
     """Convert a stored path to one that can be opened now."""
     return replaced(kept, MARK, store.uri())
-
-
-def without_place(config: str) -> str:
-    """A run's parameters as JSON, in the form of `portable`. Earlier versions stored the absolute URI of the root."""
-    parameters = json.loads(config)
-    root = parameters.get("root")
-    if not isinstance(root, str) or root == MARK:
-        return config
-    return json.dumps(changed(parameters, lambda name, value: replaced(value, root, MARK)), sort_keys=True)
 
 
 def changed(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:

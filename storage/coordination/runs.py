@@ -15,7 +15,6 @@ from typing import Any
 from codi2_storage.commits.commit import Commit
 from codi2_storage.commits.manifests import Writer, commits, committed
 from codi2_storage.coordination import leases
-from codi2_storage.coordination.run_parameters import without_place
 from codi2_storage.store import Store
 from codi2_storage.uris import relative
 
@@ -86,8 +85,7 @@ def run_of(commit: Commit) -> Run | None:
     """The run that a commit of kind `run` records; None if that is no flow's (but a training, an evaluation, ...)."""
     if "flow" not in commit.info:
         return None
-    run = Run(**{name: value for name, value in commit.info.items() if name in NAMES})
-    return replace(run, config=without_place(run.config))
+    return Run(**{name: value for name, value in commit.info.items() if name in NAMES})
 
 
 def list_runs(store: Store) -> list[Run]:

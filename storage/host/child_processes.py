@@ -17,7 +17,7 @@ OWN_CODE = {
     "PYTHONSAFEPATH": "1"
 }  # environment for `python -m`: modules come from the installation, not from the working directory
 # $0: the process to wait for; $1: the one to end after it
-WAIT = 'while kill -0 "$0" 2>/dev/null; do sleep 1; done; kill "$1" 2>/dev/null'
+WAIT = 'while kill -0 "$0" && kill -0 "$1"; do sleep 1; done 2>/dev/null; kill "$1" 2>/dev/null'
 _watchers: set[int] = set()  # pids of shells that outlive this process on purpose
 
 
@@ -52,9 +52,9 @@ def watch(script: str, *arguments: str) -> subprocess.Popen[bytes]:
     return shell
 
 
-def end_after_us(process: subprocess.Popen[Any]) -> subprocess.Popen[bytes]:
-    """Make sure that a process ends even if this one is killed. Returns the watching shell."""
-    return watch(WAIT, str(process.pid))
+def end_after_us(process: subprocess.Popen[Any]) -> None:
+    """Make sure that a process ends even if this one is killed."""
+    watch(WAIT, str(process.pid))
 
 
 def end(process: subprocess.Popen[Any], seconds: float) -> None:
@@ -65,6 +65,11 @@ def end(process: subprocess.Popen[Any], seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def last_line(output: str) -> str:
+    """The last line of a process's output that is not empty; '' if there is none."""
+    return output.strip().rpartition("\n")[2].strip()
 
 
 def is_watcher(pid: int) -> bool:

@@ -27,7 +27,6 @@ from codi2_model.training.pipeline_stage import TrainRequest, train_and_record
 from codi2_model.training.reproduce import compare_checkpoints
 from codi2_model.training.run import train
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.commits.manifests import Writer
 from codi2_storage.errors import UsageError
 from codi2_storage.gc.collector import plan
 from codi2_storage.gc.retention import Policy
@@ -268,25 +267,3 @@ def test_a_copied_root_trains_on_from_its_own_champion_also_through_a_link(
     shutil.rmtree(made)  # left out of the copy, say
     assert train_and_record(TrainRequest(str(given / "short.yaml"), copy, start="champion")) == again
     assert (Path(made) / "config.json").is_file()
-
-
-def test_a_root_whose_catalog_holds_whole_uris_of_its_old_place_is_used_where_it_is_now(
-    line: tuple[str, dict], moved: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As earlier versions wrote them."""
-    (root, summary), (copy, opened) = line, moved
-    store = Store(copy)
-    rows = (
-        Catalog(copy).sql("select * from checkpoints where checkpoint_id = ?", [summary["checkpoint id"]]).to_pylist()
-    )
-    monkeypatch.setattr("codi2_storage.commits.manifests.relative", lambda store, uri: uri)
-    with Writer(store, "variant-old", "run") as writer:
-        writer.append("checkpoints", [{**rows[0], "checkpoint_id": "old0", "uri": summary["checkpoint"]}])
-    promote(store, "old0", summary["checkpoint"], "by an earlier version")
-    assert Catalog(copy).sql("select uri from deployments where checkpoint_id = 'old0'").to_pylist() == [
-        {"uri": summary["checkpoint"]}
-    ]
-    there = Path(copy) / Path(summary["checkpoint"]).relative_to(root)
-    assert resolve(copy, None) == resolve(copy, "old0") == there
-    assert model_lineage(Catalog(copy)).checkpoint["uri"] == str(there)
-    assert opened == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer
-from codi2_storage.coordination.run_parameters import portable, present, without_place
-from codi2_storage.coordination.runs import RUNNING, Run, get, put
+from codi2_storage.coordination.run_parameters import portable, present
 from codi2_storage.store import Store
 from codi2_storage.uris import absolute, identity, located, relative
 
@@ -85,21 +83,11 @@ def test_a_relative_path_counts_from_the_working_folder_and_where_nothing_lies_t
     assert relative(store, "../root/runs/a") == "runs/a"
 
 
-def test_uris_that_earlier_versions_stored_absolute_are_found_in_the_root_that_moved(tmp_path: Path) -> None:
-    one, two = Store(tmp_path / "runs/one"), Store(tmp_path / "two")  # the old place lies in a folder called runs
-    for store in (one, two):
-        store.write_bytes("runs/train-1/final/config.json", b"{}")
-    old = one.uri("runs/train-1/final")
-    assert absolute(two, old) == two.uri("runs/train-1/final")  # although the old place is still there
-    assert absolute(two, "s3://bucket/root/runs/train-1/final") == two.uri("runs/train-1/final")
-    assert located(two, {"uri": old, "step": 3}) == {"uri": two.uri("runs/train-1/final"), "step": 3}
+def test_a_row_is_opened_in_the_root_that_holds_it(tmp_path: Path) -> None:
+    two = Store(tmp_path / "two")
+    assert located(two, {"uri": "runs/a", "step": 3}) == {"uri": two.uri("runs/a"), "step": 3}
     assert located(two, {"uri": None}) == {"uri": None} and located(two, {"step": 3}) == {"step": 3}
     assert absolute(two, "/models/train-1/final") == "/models/train-1/final"
-    with Writer(two, "train-2", "run") as writer:  # whose files are gone: the old place's are not taken instead
-        writer.append("runs", [{"run_id": "train-2"}])
-    one.write_bytes("runs/train-2/final/config.json", b"{}")
-    assert absolute(two, one.uri("runs/train-2/final")) == two.uri("runs/train-2/final")
-    assert absolute(two, one.uri("runs/train-3/final")) == one.uri("runs/train-3/final")
 
 
 @pytest.mark.parametrize("table", ["runs", "checkpoints", "deployments", "generations"])
@@ -158,16 +146,3 @@ def test_a_recipe_keeps_its_name_where_the_root_is_the_working_folder(
     assert kept == {
         "root": "{root}", "recipe": "demo", "config": "{root}/own.yaml", "out": "{root}/out", "start": "scratch",
     }  # fmt: skip
-
-
-def test_parameters_of_earlier_versions_are_understood_without_their_place(tmp_path: Path) -> None:
-    old = {"root": "/old/one", "checkpoint": "/old/one/runs/a/final", "requests": "/old/oneself/r.jsonl", "limit": 2}
-    new = {"root": "{root}", "checkpoint": "{root}/runs/a/final", "requests": "/old/oneself/r.jsonl", "limit": 2}
-    assert json.loads(without_place(json.dumps(old))) == new
-    assert without_place(json.dumps(new, sort_keys=True)) == json.dumps(new, sort_keys=True)
-    store = Store(tmp_path)
-    put(
-        store, Run("r-1", "evaluate-model", json.dumps(old), RUNNING, "2026", uri=store.uri("evaluations/x/index.html"))
-    )
-    found = get(store, "r-1")
-    assert found is not None and found.parameters == new and found.uri == "evaluations/x/index.html"

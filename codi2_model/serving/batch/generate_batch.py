@@ -32,7 +32,7 @@ from codi2_model.serving.batch.samples import EncodedSample, shard_of, to_sample
 from codi2_model.serving.openai.chat_response import Reply
 from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest
-from codi2_storage.commits.manifests import Writer, committed
+from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
 from codi2_storage.uris import relative
 
@@ -220,11 +220,8 @@ def _record(root: str, run: BatchSettings, answers: Sequence[dict[str, Any]], pa
         for answer in answers
     ]
     store, ids = Store(root), [answer["id"] for answer in answers]
-    names = (digest([run.weights, name, ids])[:16] for name in (run.out, name_of(store, Store(run.out))))
-    by_place, identity = (f"generate-{name}" for name in names)
-    if committed(store, by_place, "generation"):  # the name in earlier versions
-        identity = by_place
-    with Writer(store, identity, "generation") as writer:
+    identity = digest([run.weights, name_of(store, Store(run.out)), ids])[:16]
+    with Writer(store, f"generate-{identity}", "generation") as writer:
         writer.append("generations", rows)
 
 

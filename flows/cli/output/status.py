@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from codi2_flows.runtime.logs import read_lines
+from codi2_flows.runtime.logs import last_lines
 from codi2_flows.server import prefect_status
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, list_runs
@@ -99,7 +99,7 @@ def running(store: Store, run: Run) -> RunSummary:
     """Summary of an active run. Its progress is the last log line with the field `done`, else the last line."""
     since = datetime.fromisoformat(run.created_at)
     seconds = round((datetime.now(UTC) - since).total_seconds(), 1)
-    lines, _ = read_lines(store, run.run_id)
+    lines = last_lines(store, run.run_id)
     progress = next((line for line in reversed(lines) if line["fields"].get("done") is not None), None)
     last = progress or (lines[-1] if lines else None)
     age = heartbeat_age(store, run.run_id)

@@ -90,8 +90,11 @@ def test_a_run_that_crashed_as_it_began_is_run_again(server: Any) -> None:
 def test_a_killed_run_is_told_by_webhook(server: Any, told: tuple[str, list[dict[str, Any]]]) -> None:
     def flow_process() -> psutil.Process | None:
         busy = any(run["state"]["type"] == "RUNNING" for run in server.runs("resume-crashed"))
-        found = [one for one in server.descendants() if "prefect.engine" in " ".join(one.cmdline())]
-        return found[0] if found and not busy else None
+        for one in server.descendants():
+            with suppress(psutil.Error):  # it has ended
+                if "prefect.engine" in " ".join(one.cmdline()) and not busy:
+                    return one
+        return None
 
     def crashed() -> list[dict[str, Any]]:
         return [one for one in told[1] if one["state"] == "crashed" and one["flow"] != "build-dataset"]
