@@ -110,7 +110,7 @@ def replaced() -> str:
         told as (  -- the words of a sentence that a style, a photograph or a sound shows; the last two one word alone
             select c.source_asset, c.sentence, k.hand, k.modality, list(f.i order by f.i) as places,
                    list(k.asset_id order by f.i) as media, list(f.word order by f.i) as words,
-                   list_distinct(list(k.family)) as families, list(k.split) as splits, list(k.holdout) as holdouts
+                   list_sort(list_distinct(list(k.family))) as families, list(k.split) as splits, list(k.holdout) as holdouts
             from counted c join first_words f using (source_asset, sentence)
             join known k on k.word = f.word and joinable(k.licence, c.licence)
             group by c.source_asset, c.sentence, k.hand, k.modality),
