@@ -26,7 +26,7 @@ from codi2_storage.host.shutdown import Stopping
 from codi2_storage.store import Store
 
 COMMANDS = (
-    "corpora", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "lineage",
+    "corpora", "schema", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "lineage",
     "demo", "chat", "browse", "export", "import", "forget", "speedrun", "reproduce", "status", "logs", "resume", "gc", "pin",
     "unpin", "compact", "server", "diff",
 )  # fmt: skip
