@@ -90,7 +90,7 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
     assert "leak check: test_targets_in_train 0 of 0" in ran.stderr
     assert "token_f1" in ran.stdout and "nearest_train" in ran.stdout and "copy_input" not in ran.stdout
     page = Path(ran.stdout.strip().splitlines()[-1])
-    assert page.name == "index.html" and page.is_file()
+    assert page.name == "overview.html" and page.is_file()
     evaluate(checkpoint, root=str(root), report=str(tmp_path / "out"))
     card = Path(capsys.readouterr().out.strip().splitlines()[-1])
     assert "| text_instruction |" in card.read_text() and (card.parent / "worst" / "text_instruction.webp").is_file()
