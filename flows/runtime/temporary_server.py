@@ -21,7 +21,7 @@ START_SECONDS = 120.0  # its first start creates a database
 # as Prefect starts its own: no pages, no schedules
 ENVIRONMENT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 _scope = ExitStack()
-_running = False
+_url: str | None = None  # of the server of this process
 
 
 def start_server() -> None:
@@ -36,8 +36,8 @@ def start_server() -> None:
         temporary_settings,
     )
 
-    global _running
-    if _running or PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+    global _url
+    if _url or PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
     command = [sys.executable, "-m", "uvicorn", "--app-dir", sys.prefix, "--factory",
                "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]  # fmt: skip
@@ -51,11 +51,11 @@ def start_server() -> None:
     child_processes.end_after_us(process)
     atexit.register(lambda: child_processes.end(process, HURRIED_END_SECONDS if requested.is_set() else END_SECONDS))
     _scope.enter_context(temporary_settings({PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: START_SECONDS}))
-    _running = True
+    _url = url
 
 
 def server_configured() -> bool:
     """Whether flows are run by a lasting server, which shows artifacts and reacts to events."""
     from prefect.settings import PREFECT_API_URL
 
-    return bool(PREFECT_API_URL.value()) and not _running
+    return PREFECT_API_URL.value() not in (None, "", _url)

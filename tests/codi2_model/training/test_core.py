@@ -63,7 +63,10 @@ def test_schedules_end_where_they_say() -> None:
     [
         ({"ema": 1.0}, r"align\.ema must lie in \[0, 1\)"),
         ({"spike_factor": 0.5}, r"align\.spike_factor must be above 1, or 0"),
-        ({"schedule": "steps"}, r"align\.schedule must be one of cosine, constant, linear, wsd"),
+        (
+            {"schedule": "steps"},
+            r"align\.schedule: expected 'cosine', 'constant', 'linear' or 'wsd', found str 'steps'",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_named(change: dict[str, object], message: str) -> None:

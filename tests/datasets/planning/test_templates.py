@@ -182,7 +182,7 @@ def test_options_are_checked_before_any_work(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     for options, message in {
         '{"kinds": ["it\'s"]}': 'unknown "it\'s"; known: style, tone',
-        '{"kinds": "style"}': "kinds: expected list",
+        '{"kinds": "style"}': "kinds: expected a list",
         '{"kinds": []}': "no candidates can be made",
         '{"pairing": "closest"}': "unknown 'closest'; known: relation, task, nearest",
         '{"min_demos": 5}': "min_demos 5 and max_demos 4",

@@ -28,7 +28,7 @@ from codi2_storage.store import Store
 COMMANDS = (
     "corpora", "schema", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "lineage",
     "demo", "chat", "browse", "export", "import", "forget", "speedrun", "reproduce", "status", "logs", "resume", "gc", "pin",
-    "unpin", "compact", "server", "diff",
+    "unpin", "compact", "server", "diff", "plugins",
 )  # fmt: skip
 RECIPES = Path(__file__).parents[3] / "datasets" / "recipes"
 Command = Callable[..., tuple[int, str, str]]
@@ -47,7 +47,7 @@ def codi2(capsys: pytest.CaptureFixture[str]) -> Command:
             os.environ.clear()
             os.environ.update(before)
         shown = capsys.readouterr()
-        assert not temporary_server._running  # Prefect's server
+        assert not temporary_server._url  # Prefect's server
         return status, shown.out, shown.err
 
     return call
