@@ -36,11 +36,11 @@ def direct(recipe: str, config: str, root: str, workers: int, limit: int | None)
         version = build(Settings(recipe, root, workers, limit))
         uri = train_and_record(TrainRequest(config, root, version.build_id))
     gate, store = Gate(), Store(root)
-    found = evaluate(local_copy(uri), root, version.build_id, limit=gate.limit, seed=gate.seed)
+    result = evaluate(local_copy(uri), root, version.build_id, limit=gate.limit, seed=gate.seed)
     if promoted(store) is None:
-        decision = decide(store, gate, version.build_id, found.checkpoint_id, None)
-        record(store, decision, version.build_id, found.checkpoint_id, None)
-        promote(store, found.checkpoint_id, uri, decision.reason)
+        decision = decide(store, gate, version.build_id, result.checkpoint_id, None)
+        record(store, decision, version.build_id, result.checkpoint_id, None)
+        promote(store, result.checkpoint_id, uri, decision.reason)
 
 
 def seconds(command: list[str]) -> float:

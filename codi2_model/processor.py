@@ -34,7 +34,6 @@ from codi2_model.modules.conversation_layout import (
     Messages,
     RowPosition,
     TextPosition,
-    TextRows,
     conversation_parts,
     packed_positions,
     padded,
@@ -43,6 +42,7 @@ from codi2_model.modules.conversation_layout import (
     reference_indices,
     reply_rows,
     row_positions,
+    text_fields,
     text_rows,
 )
 from codi2_model.modules.losses import NO_LOSS
@@ -255,7 +255,7 @@ class CoDi2Processor:
             batch.update(self._media(modality, layouts, names, positions, replies=not training))
         if self.text_tokenizer is not None:
             rows = text_rows(layouts)
-            batch.update(self._texts(layouts, positions, rows, batch["input_ids"].shape))
+            batch.update(text_fields(layouts, positions, rows, batch["input_ids"].shape))
             if self.config.prompt_layers:
                 batch.update(prompt_rows(layouts, rows, self.config.modalities))
                 if not training:
@@ -289,20 +289,6 @@ class CoDi2Processor:
         if packed:
             batch["position_ids"] = order
         return batch
-
-    def _texts(
-        self, layouts: Sequence[Layout], positions: Sequence[RowPosition], rows: TextRows, shape: Sequence[int]
-    ) -> dict[str, torch.Tensor]:
-        """Word pieces of all texts, and for each token the index of its state."""
-        ids, mask = padded(list(rows), 0)
-        index = torch.zeros(*shape, dtype=torch.long)
-        for layout, position in zip(layouts, positions, strict=True):
-            for text in layout.texts:
-                start = position.start + text.position
-                stop = start + len(text.piece_indices)
-                first = 1 + rows[tuple(text.pieces.ids)] * ids.shape[1]
-                index[position.row, start:stop] = torch.tensor(text.piece_indices) + first
-        return {"text_ids": ids, "text_mask": mask, "text_index": index}
 
     def _media(
         self,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import yaml
+
+from codi2_storage.errors import nearest_hint
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -64,9 +65,7 @@ def _message(kind: Any, error: Any, where: str) -> str:
     key = _path(where, fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
         known = _keys_at(kind, outer)
-        close = get_close_matches(str(name), known, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"unknown key {key!r}; known: {', '.join(known)}{hint}"
+        return f"unknown key {key!r}; known: {', '.join(known)}{nearest_hint(str(name), known)}"
     if fault["type"].startswith("missing"):
         return f"key {key!r} is missing"
     if isinstance(cause := fault.get("ctx", {}).get("error"), KeyFault):
@@ -77,8 +76,8 @@ def _message(kind: Any, error: Any, where: str) -> str:
     elif expected == fault["type"]:
         return f"{key or 'the file'}: {fault['msg']}"
     value = fault["input"]
-    found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-    return f"{key or 'the file'}: expected {EXPECTED.get(expected, expected)}, found {found}"
+    actual = "nothing" if value is None else f"{type(value).__name__} {value!r}"
+    return f"{key or 'the file'}: expected {EXPECTED.get(expected, expected)}, found {actual}"
 
 
 def _path(where: str, names: Sequence[int | str]) -> str:

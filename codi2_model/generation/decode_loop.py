@@ -149,10 +149,14 @@ class Writer:
     def _read_prompts(self) -> None:
         if self.model.prompt_reader is None:
             return
-        texts = self.model.read_texts(self.batch)
-        prompts = self.model.read_prompts(texts, self.batch, self.batch["reply_prompt"])
-        for reply, states in zip(self.replies, [None] * len(self.replies) if prompts is None else prompts, strict=True):
-            reply.prompt = states
+        rows = self.batch["reply_prompt"]
+        prompted = (rows >= 0).nonzero()[:, 0]
+        if not len(prompted):
+            return
+        fields = {name: self.batch[name][rows[prompted]] for name in ("text_ids", "text_mask")}
+        prompts = self.model.prompt_reader(self.model.read_texts(fields), fields["text_mask"])
+        for number, states in zip(prompted.tolist(), prompts, strict=True):
+            self.replies[number].prompt = states
 
     def write(self) -> Iterator[None]:
         """Generate all replies to their ends, yielding after every token of the batch. Media are decoded later."""

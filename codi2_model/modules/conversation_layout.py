@@ -94,6 +94,21 @@ def text_rows(layouts: Sequence[Layout]) -> TextRows:
     return rows
 
 
+def text_fields(
+    layouts: Sequence[Layout], positions: Sequence[RowPosition], rows: TextRows, shape: Sequence[int]
+) -> dict[str, torch.Tensor]:
+    """Word pieces of all texts, and for each token the index of its state."""
+    ids, mask = padded(list(rows), 0)
+    index = torch.zeros(*shape, dtype=torch.long)
+    for layout, position in zip(layouts, positions, strict=True):
+        for text in layout.texts:
+            start = position.start + text.position
+            stop = start + len(text.piece_indices)
+            first = 1 + rows[tuple(text.pieces.ids)] * ids.shape[1]
+            index[position.row, start:stop] = torch.tensor(text.piece_indices) + first
+    return {"text_ids": ids, "text_mask": mask, "text_index": index}
+
+
 def prompt_rows(layouts: Sequence[Layout], rows: TextRows, modalities: Sequence[str]) -> dict[str, torch.Tensor]:
     """`{m}_prompt` (Nm,): for each medium of a modality the row of its prompt, -1 for none and for media that are not targets."""
 

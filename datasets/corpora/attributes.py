@@ -44,7 +44,7 @@ class Attribute:
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z][a-z_]*", self.name):
             raise ValueError(f"attribute {self.name!r}: a name has small letters and _ only")
-        told = {"label": self.name.replace("_", " ")}
-        edits = tuple(tuple(turn.format(**told, word=f"{{{self.name}}}") for turn in turns) for turns in EDITS)
+        fields = {"label": self.name.replace("_", " ")}
+        edits = tuple(tuple(turn.format(**fields, word=f"{{{self.name}}}") for turn in turns) for turns in EDITS)
         object.__setattr__(self, "edits", self.edits or edits)
-        object.__setattr__(self, "asks", self.asks or tuple(ask.format(**told, word="{x}") for ask in ASKS))
+        object.__setattr__(self, "asks", self.asks or tuple(ask.format(**fields, word="{x}") for ask in ASKS))

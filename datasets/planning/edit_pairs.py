@@ -56,11 +56,11 @@ def pairs_of(attribute: Attribute) -> str:
         rules += [f"{value} in ({literals(attribute.values)})" for value in (old, new)]
     if attribute.neutral:
         rules.append(f"{literal(attribute.neutral)} in ({old}, {new})")
-    said = f"not regexp_matches(t.concept, {literal(attribute.wordless)})" if attribute.wordless else "true"
+    has_word = f"not regexp_matches(t.concept, {literal(attribute.wordless)})" if attribute.wordless else "true"
     name = literal(attribute.name)
     return f"""
         select {name} as kind, {name} || ':' || {old} || '>' || {new} as relation, t.family as family,
-               if({said}, {word_of(attribute, new)}, null) as word,
+               if({has_word}, {word_of(attribute, new)}, null) as word,
                {group_of(attribute, old)} = {group_of(attribute, new)} as alike, {PAIR}
         from pictures q join pictures t on {" and ".join(rules)} and {old} <> {new}
         where ({PAIR_SPLIT}) is not null and q.near <> t.near"""

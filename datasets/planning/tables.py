@@ -72,9 +72,9 @@ def check_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Check that these tables have the columns of their schema, in any order. Raises TableError."""
     for name in names:
         wanted = {field.name: field.type for field in schema_of(name)}
-        found = {field.name: field.type for field in connection.table(name).limit(0).to_arrow_table().schema}
-        for column in [column for column in {**wanted, **found} if wanted.get(column) != found.get(column)]:
-            if column in wanted and column in found:
-                raise TableError(f"table {name}: column {column} is {found[column]} and must be {wanted[column]}")
+        actual = {field.name: field.type for field in connection.table(name).limit(0).to_arrow_table().schema}
+        for column in [column for column in {**wanted, **actual} if wanted.get(column) != actual.get(column)]:
+            if column in wanted and column in actual:
+                raise TableError(f"table {name}: column {column} is {actual[column]} and must be {wanted[column]}")
             what = "lacks the column" if column in wanted else "has an unknown column"
-            raise TableError(f"table {name} {what} {column}{nearest(column, found if column in wanted else wanted)}")
+            raise TableError(f"table {name} {what} {column}{nearest(column, actual if column in wanted else wanted)}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from codi2_storage.errors import nearest_hint
 
 PIECE = re.compile(r"\[([a-z0-9_]+)\]")
 WORD = re.compile(r"\{([a-z0-9_]+)\}")
@@ -115,6 +116,4 @@ def unknown(mark: str, words: Collection[str], slots: Collection[str], where: st
 
 def nearest(name: str, known: Collection[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, and all of them."""
-    close = get_close_matches(name, known, 1)
-    hint = f"; did you mean {close[0]}?" if close else "."
-    return f"{hint} There are {', '.join(known) or 'none'}"
+    return f"{nearest_hint(name, known) or '.'} There are {', '.join(known) or 'none'}"

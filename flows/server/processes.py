@@ -58,12 +58,12 @@ def adopt_orphans() -> None:
 
 def descendants() -> dict[psutil.Process, int]:
     """Every process that descends from this one with its parent's pid, except watchers."""
-    found = {}
+    parents = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it has ended
             if not child_processes.is_watcher(process.pid):
-                found[process] = process.ppid()
-    return found
+                parents[process] = process.ppid()
+    return parents
 
 
 def reap_orphans(own: Collection[int]) -> None:

@@ -26,11 +26,11 @@ class Run:
 
 def recorded_runs(catalog: Catalog, checkpoint_id: str, build_id: str, seed: int | None = None) -> list[Run]:
     """The run with the most samples of each task, then the most conditions, the lowest seed and id; ordered by task."""
-    found = catalog.sql(
+    evaluations = catalog.sql(
         "select run_id, config from runs where kind = 'evaluation' and build_id = ? order by run_id", [build_id]
     ).to_pylist()
     best: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    for row in found:
+    for row in evaluations:
         config = json.loads(row["config"] or "{}")
         same = (config.get("version"), config.get("checkpoint")) == (VERSION, checkpoint_id)
         if config.get("suite") in PROFILES and same and seed in (None, config["seed"]):

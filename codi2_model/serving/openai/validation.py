@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 from codi2_model.config import MODALITIES as MEDIA
 from codi2_model.serving.http.media import Limits
 from codi2_model.serving.openai.errors import RequestError, excerpt
+from codi2_storage.errors import nearest_hint
 
 T = TypeVar("T")
 NULL = {"type": "null"}
@@ -76,17 +76,16 @@ class Fields(BaseModel):
         if not isinstance(data, dict):
             return data
         fields = cls.__pydantic_fields__  # a plain attribute, faster than `model_fields`
-        given = {name: _whole(value) for name, value in data.items() if value is not None}
-        for name, value in given.items():
+        values = {name: _whole(value) for name, value in data.items() if value is not None}
+        for name, value in values.items():
             field = fields.get(name)
             if field is None and cls.closed:
                 known = [known for known, field in fields.items() if field.annotation is not Any]
-                close = get_close_matches(name[:40], known, 1)
-                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-                raise RequestError(f"unknown parameter; {hint}", excerpt(name, 40), "unknown_parameter")
+                hint = nearest_hint(name[:40], known) or f"; known: {', '.join(known)}"
+                raise RequestError(f"unknown parameter{hint}", excerpt(name, 40), "unknown_parameter")
             if field is not None and isinstance(field.json_schema_extra, dict) and "enum" in field.json_schema_extra:
                 _refuse_unless(name, value, field.json_schema_extra["enum"], str(field.description))
-        return given
+        return values
 
     @classmethod
     def parse(cls, data: Any, server: Server) -> Self:
