@@ -99,7 +99,9 @@ class Catalog:
             shown = VIEWS[table].format(rows=rows) if table in VIEWS else rows
             connection.execute(f'create view "{table}" as {shown}')
         connection.unregister("schema")
-        connection.execute("set enable_progress_bar = false")
+        progress = connection.execute("select current_setting('enable_progress_bar')").fetchone()
+        if progress is not None and progress[0]:  # in Jupyter without widgets it is off, and setting it is an error
+            connection.execute("set enable_progress_bar = false")
         return connection
 
     def sql(
