@@ -18,6 +18,7 @@ from codi2_datasets.exports.webdataset import read_tar
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.runtime.progress import Advance, progress
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import nearest_hint
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
@@ -170,7 +171,8 @@ def import_folder(folder: str, format_name: str, out: str, reading: Reading = Re
 
 def by_name(name: str) -> Format:
     if name not in formats():
-        raise ExportError(f"unknown format {name!r}; known: {', '.join(formats())}")
+        known = formats()
+        raise ExportError(f"unknown format {name!r}; known: {', '.join(known)}{nearest_hint(name, known)}")
     return formats()[name]
 
 
