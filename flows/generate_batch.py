@@ -1,4 +1,4 @@
-"""The flow `generate-batch`: requests in; samples in shards, a page and rows in `generations` out.
+"""The flow `generate-batch`: requests in; samples in shards, a page, rows in `generations` and, if asked for, `scores` out.
 
 A rerun continues where the last one stopped.
 """
@@ -29,6 +29,14 @@ def generations(requests: str, out: str, checkpoint: str | None, root: str, work
     return generate_requests(requests, out, checkpoint, root, workers, seed, split, on_ray)
 
 
+@task(name="scores", **TASK_OPTIONS)
+def scores(root: str, build: str) -> int:
+    """Score the replies to samples of a build. Returns their number."""
+    from codi2_model.evaluation.bench.generated import score_generations
+
+    return score_generations(root, build)
+
+
 @flow(name="generate-batch", validate_parameters=False)
 def generate_batch(
     requests: str,
@@ -38,13 +46,19 @@ def generate_batch(
     workers: int = 1,
     seed: int = 0,
     split: str = "train",
+    score: str | None = None,
 ) -> str:
-    """Answer a file of requests with a checkpoint (default: the promoted one). Returns the URI of the page."""
+    """Answer a file of requests with a checkpoint (default: the promoted one). Returns the URI of the page.
+
+    score: a build whose shards are the requests; the bench then scores the replies.
+    """
     parameters: dict[str, Any] = {"requests": requests, "out": out, "checkpoint": checkpoint, "root": Store(root).uri()}
-    parameters |= {"workers": workers, "seed": seed, "split": split}
+    parameters |= {"workers": workers, "seed": seed, "split": split, "score": score}
     with record_run("generate-batch", root, parameters) as run:
         page = generations(requests, out, checkpoint, root, workers, seed, split)
         run.update(uri=page)
+        if score is not None:
+            scores(root, score)
     return page
 
 

@@ -200,7 +200,7 @@ class TrainConfig:
     shard_mb: int = 4000
     """Maximum size of a weights file of a checkpoint, in MB."""
     tensorboard: bool = True
-    """Also write metrics for TensorBoard, if tensorboardX is installed."""
+    """Also write metrics for TensorBoard, if tensorboardX is installed. Other trackers: the variable CODI2_TRACKERS."""
     cache_mb: int = 2048
     """Maximum size of the cache of decoded media in memory, in MB."""
     keep_checkpoints: int = 2

@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 
 from codi2_model.checkpoints.device import record_device
 from codi2_model.checkpoints.hashing import weights_digest
+from codi2_model.tracking import TrackedRun, Trackers, open_trackers
 from codi2_model.training import checkpoint as ckpt
 from codi2_model.training.checkpoint import Progress
 from codi2_model.training.config import STAGES, TrainConfig
@@ -27,7 +29,6 @@ from codi2_model.training.data.shards import MediaCache, ShardSet, expand
 from codi2_model.training.loop import OutOfTime, Runtime, TrainingDiverged, run_stage
 from codi2_model.training.metrics.journal import Journal, Row
 from codi2_model.training.metrics.plot import plot_losses
-from codi2_model.training.metrics.tensorboard import Board
 from codi2_model.training.optim.ema import Ema
 from codi2_model.training.optim.optimizers import Optimizer
 from codi2_model.training.parallel import (
@@ -84,7 +85,9 @@ def train(
     if rank == 0:
         record_device(out)
     try:
-        _train(config, ShardSet(paths), out, rank, world, on_metrics, quiet, until, start)
+        with tracked(config, out, rank) as trackers:
+            journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet, trackers)
+            _train(config, ShardSet(paths), out, rank, world, journal, until, start)
     finally:
         torch.set_num_threads(threads)
         if not grouped and torch.distributed.is_initialized():
@@ -98,8 +101,7 @@ def _train(
     out: Path,
     rank: int,
     world: int,
-    on_metrics: Callable[[Row], None] | None,
-    quiet: bool,
+    journal: Journal,
     until: float,
     start: str | Path | None,
 ) -> None:
@@ -109,8 +111,6 @@ def _train(
 
     transformers_logging.disable_progress_bar()
     runtime = Runtime(torch.device("cuda" if torch.cuda.is_available() else "cpu"), rank, world, config.precision)
-    board = Board(out / "tensorboard") if config.tensorboard and rank == 0 else None
-    journal = Journal(out / "metrics.jsonl" if rank == 0 else None, on_metrics, quiet, board)
     if rank == 0 and ckpt.latest(out) is None:
         save_initial_checkpoint(config, shards, out, start)
     barrier(world)
@@ -168,9 +168,15 @@ def _train(
         ckpt.save(
             out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), state, config.shard_mb
         )
-    if board is not None:
-        board.close()
     barrier(world)
+
+
+def tracked(config: TrainConfig, out: Path, rank: int) -> AbstractContextManager[Trackers]:
+    """The trackers of a run, whose id in the catalog is the name of its folder. Only rank 0 reports."""
+    if rank != 0:
+        return nullcontext(Trackers())
+    run = TrackedRun(out.absolute().name, "train", out, config.to_dict())
+    return open_trackers(run, if_installed=("tensorboard",) if config.tensorboard else ())
 
 
 def checkpoint_state(model: Any, optimizer: Optimizer | None, ema: Ema | None) -> ckpt.State:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codi2_datasets.formats.sample import Part, Sample
+from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
@@ -76,6 +77,7 @@ class Format:
     """One format. `write` takes each item once, in order; `read` yields them again, split by split.
 
     `files` is a regular expression for the names that `write` creates: no other file is ever removed.
+    `source` gives the items of a build's catalog for a format that holds something other than the build's samples.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Format:
     files: str
     write: Callable[[Iterable[Item], Store], Loss]
     read: Callable[[Store, Reading, Loss], Iterator[Item]]
+    source: Callable[[Catalog, str], Iterator[Item]] | None = None
 
 
 def roles_lost(sample: Sample, loss: Loss, *kept: str) -> None:
@@ -96,7 +99,7 @@ def roles_lost(sample: Sample, loss: Loss, *kept: str) -> None:
                 ("asset id", part.asset_id is not None),
                 ("target mark", part.target != is_target),
             ):
-                if lost:
+                if lost and name not in kept:
                     loss.lost[name] += 1
     if sample.holdout:
         loss.lost["holdout"] += 1

@@ -38,6 +38,12 @@ INDEXES = """
 
 def write(items: Iterable[Item], store: Store) -> Loss:
     loss = webdataset.write(items, store)
+    prepare(store)
+    return loss
+
+
+def prepare(store: Store) -> None:
+    """Write what `energon prepare` writes for the shards of a folder."""
     shards = [name for name in store.list() if name.endswith(".tar")]
     counts = {}
     with whole_file(store, ".nv-meta/index.sqlite") as path:
@@ -57,7 +63,6 @@ def write(items: Iterable[Item], store: Store) -> Loss:
     }
     for name, text in metadata.items():
         store.write_bytes(name, text.encode())
-    return loss
 
 
 def index_shard(store: Store, name: str, number: int, database: sqlite3.Connection) -> int:

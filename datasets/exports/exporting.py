@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from codi2_datasets.exports.webdataset import read_tar
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.runtime.progress import Advance, progress
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.errors import nearest_hint
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
@@ -52,10 +54,15 @@ def export(
     if not rows:
         raise ExportError(f"build {build_id} has no samples of the splits {', '.join(splits)}")
     clear(target, format_name)
-    total = sum(row["samples"] for row in rows) if limit is None else None
+    total = sum(row["samples"] for row in rows) if limit is None and chosen.source is None else None
     with progress(f"export {format_name}", total, "samples") as advance:
         members = members_in(catalog, build_id, sorted({row["task"] for row in rows}))
-        loss = chosen.write(Items(items(store, rows, limit, advance), members), target)
+        if chosen.source is None:
+            source: Iterable[Item] = items(store, rows, limit, advance)
+        else:
+            kept = {(row["task"], row["split"]) for row in rows}
+            source = some_of(chosen.source(catalog, build_id), kept, limit, advance)
+        loss = chosen.write(Items(source, members), target)
     attribution = f"builds/{build_id}/ATTRIBUTION"
     if store.exists(attribution):
         target.write_bytes("ATTRIBUTION", store.read_bytes(attribution))
@@ -106,6 +113,17 @@ def items(store: Store, rows: Sequence[dict], limit: int | None, advance: Advanc
                 advance(1)
 
 
+def some_of(source: Iterable[Item], kept: Set[tuple[str, str]], limit: int | None, advance: Advance) -> Iterator[Item]:
+    """The items of these tasks and splits, at most `limit` of each."""
+    taken = Counter[tuple[str, str]]()
+    for item in source:
+        of = item.sample.task, item.sample.split
+        if of in kept and (limit is None or taken[of] < limit):
+            taken[of] += 1
+            yield item
+            advance(1)
+
+
 def members_in(catalog: Catalog, build_id: str, tasks: Sequence[str]) -> dict[str, str]:
     """Every member of these tasks' samples, with its modality."""
     rows = catalog.sql(
@@ -153,7 +171,8 @@ def import_folder(folder: str, format_name: str, out: str, reading: Reading = Re
 
 def by_name(name: str) -> Format:
     if name not in formats():
-        raise ExportError(f"unknown format {name!r}; known: {', '.join(formats())}")
+        known = formats()
+        raise ExportError(f"unknown format {name!r}; known: {', '.join(known)}{nearest_hint(name, known)}")
     return formats()[name]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from codi2_datasets.exports.base import Item, Loss, Reading
+from codi2_datasets.exports.base import Loss, Reading
 from codi2_datasets.formats.hashing import digest
-from codi2_datasets.formats.sample import SAMPLE_RATE, Message, Sample
+from codi2_datasets.formats.sample import SAMPLE_RATE, SPLITS, Message, Sample
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
 from codi2_datasets.media.decoding.colour import is_plain
@@ -16,7 +17,6 @@ from codi2_datasets.media.decoding.raster import load, open_checked, pillow_erro
 from codi2_datasets.media.image import decode_image, encode_image
 from codi2_datasets.media.video import normalise_video
 
-SPLITS = ("train", "validation", "test")
 MAX_SECONDS = 600.0  # of audio and video; longer media are cut there
 CLIP_SIDE, FPS = 256, 8  # for a video that has to be encoded again
 
@@ -25,8 +25,11 @@ class Unusable(ValueError):
     """A sample of another tool cannot be read. The message is the reason, short enough to count by."""
 
 
-def usable(place: str, loss: Loss, make: Callable[[], Item]) -> Iterator[Item]:
-    """The item made from a row of another tool; if that fails, the row becomes a reject with its location."""
+Made = TypeVar("Made")
+
+
+def usable(place: str, loss: Loss, make: Callable[[], Made]) -> Iterator[Made]:
+    """What is made from a row of another tool; if that fails, the row becomes a reject with its location."""
     try:
         yield make()
     except Unusable as error:

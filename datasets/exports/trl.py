@@ -51,15 +51,22 @@ def write(items: Iterable[Item], store: Store) -> Loss:
 
 
 def row_of(item: Item) -> dict[str, Any]:
-    row: dict[str, Any] = {name: [] for name in COLUMNS.values()}
-    for part in item.sample.parts():
-        if part.part is not None:
-            row[COLUMNS[part.type]].append({"bytes": item.media[part.part], "path": part.part})
-    messages = [
+    columns = {name: media_of(item, item.sample.messages, kind) for kind, name in COLUMNS.items()}
+    return {**columns, "messages": messages_of(item.sample.messages), "codi2": item.sample.to_json()}
+
+
+def messages_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Rows of MESSAGE."""
+    return [
         {"role": message.role, "content": [{"type": part.type, "text": part.text} for part in message.content]}
-        for message in item.sample.messages
+        for message in messages
     ]
-    return {**row, "messages": messages, "codi2": item.sample.to_json()}
+
+
+def media_of(item: Item, messages: Iterable[Message], *kinds: str) -> list[dict[str, Any]]:
+    """Rows of MEDIUM: the media of these messages in order, all or those of some kinds."""
+    parts = [part for message in messages for part in message.content if not kinds or part.type in kinds]
+    return [{"bytes": item.media[part.part], "path": part.part} for part in parts if part.part is not None]
 
 
 def read(store: Store, reading: Reading, loss: Loss) -> Iterator[Item]:

@@ -7,7 +7,7 @@ The first samples of each tar hold every member of the whole export (`member_pad
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from codi2_datasets.exports.base import ExportError, Format, Item, Items, Loss, Reading
 from codi2_datasets.exports.files import local_copy, whole_file
@@ -39,26 +39,32 @@ def write(items: Iterable[Item], store: Store) -> Loss:
     return loss
 
 
-def lots(items: Iterable[Item], size: int, most: int = LOT_BYTES) -> Iterator[tuple[str, int, list[Item]]]:
-    """Items in chunks of one split each: (split, number of the chunk, items).
+def split_of(sample: Sample) -> str:
+    return sample.split
 
-    `most`: bytes of media per chunk. At most one chunk per split is held in memory.
+
+def lots(
+    items: Iterable[Item], size: int, most: int = LOT_BYTES, group: Callable[[Sample], str] = split_of
+) -> Iterator[tuple[str, int, list[Item]]]:
+    """Items in chunks of one group each, by default of one split: (group, number of the chunk, items).
+
+    `most`: bytes of media per chunk. At most one chunk per group is held in memory.
     """
     waiting: dict[str, list[Item]] = {}
     numbers: dict[str, int] = {}
     held: dict[str, int] = {}
 
-    def done(split: str) -> tuple[str, int, list[Item]]:
-        numbers[split] = numbers.get(split, -1) + 1
-        held[split] = 0
-        return split, numbers[split], waiting.pop(split)
+    def done(name: str) -> tuple[str, int, list[Item]]:
+        numbers[name] = numbers.get(name, -1) + 1
+        held[name] = 0
+        return name, numbers[name], waiting.pop(name)
 
     for item in items:
-        split: str = item.sample.split
-        waiting.setdefault(split, []).append(item)
-        held[split] = held.get(split, 0) + sum(len(data) for data in item.media.values())
-        if len(waiting[split]) == size or held[split] >= most:
-            yield done(split)
+        name = group(item.sample)
+        waiting.setdefault(name, []).append(item)
+        held[name] = held.get(name, 0) + sum(len(data) for data in item.media.values())
+        if len(waiting[name]) == size or held[name] >= most:
+            yield done(name)
     for left in sorted(waiting):
         yield done(left)
 

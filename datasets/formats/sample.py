@@ -11,6 +11,8 @@ SAMPLE_RATE = 16_000  # Hz, of all audio in samples
 Modality = Literal["text", "image", "audio", "video"]
 IclRole = Literal["demo_input", "demo_output", "query", "target"]
 Role = Literal["system", "user", "assistant"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 EXTENSIONS: dict[str, str] = {"image": "webp", "audio": "flac", "video": "mp4"}
 
 
@@ -54,7 +56,7 @@ class Message:
 class Sample:
     sample_id: str
     task: str
-    split: Literal["train", "validation", "test"]
+    split: Split
     messages: tuple[Message, ...]
     licence: str
     seed: int

@@ -8,11 +8,11 @@ from typing import Any
 import duckdb
 import yaml
 
+from codi2_datasets.formats.sample import SPLITS
 from codi2_datasets.publishing.figures import WORKS, build_row, checked, one, rows
 from codi2_datasets.publishing.licence_links import CREATIVE_COMMONS, text_of
 from codi2_datasets.publishing.loading import LOADING
 
-SPLITS = ("train", "validation", "test")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
          (10_000_000, "1M<n<10M"))  # fmt: skip
 # tasks that Hugging Face has a category for

@@ -8,10 +8,10 @@ from typing import Any
 
 import duckdb
 
+from codi2_datasets.formats.sample import SPLITS
 from codi2_datasets.publishing.figures import WORKS, rows
 
 COLOURS = ("#28507f", "#c8502d", "#8a9a5b", "#b08fc7")
-SPLITS = ("train", "validation", "test")
 MODALITIES = ("image", "audio", "video", "text")
 # text as outlines: the same rendering everywhere, and no font name in the file
 STYLE: dict[Any, Any] = {"svg.hashsalt": "codi2", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}

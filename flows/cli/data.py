@@ -13,6 +13,14 @@ from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Li
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
 
+Format = Annotated[
+    str,
+    Parameter(
+        name="--format",
+        help="Format: webdataset, trl, llava, mimic_it, obelics, energon, bagel, lance, hf or dpo.",
+    ),
+]
+
 
 def corpora(*, root: Root = DEFAULT_ROOT) -> None:
     """List the corpora with licence, rows (if fetched), size, tasks and source."""
@@ -144,9 +152,7 @@ def forget(
 def export(
     build: Annotated[str, Parameter(help=BUILD)],
     *,
-    format_: Annotated[
-        str, Parameter(name="--format", help="Format: webdataset, trl, llava, mimic_it, obelics or energon.")
-    ],
+    format_: Format,
     out: Annotated[str, Parameter(validator=check_folder, help="Folder or fsspec URI to write to.")],
     root: Root = DEFAULT_ROOT,
     task: Annotated[
@@ -177,9 +183,7 @@ def known_task(kind: Any, value: str) -> None:
 def import_(
     folder: Annotated[str, Parameter(help="Folder or fsspec URI with a dataset in the format.")],
     *,
-    format_: Annotated[
-        str, Parameter(name="--format", help="Format: webdataset, trl, llava, mimic_it, obelics or energon.")
-    ],
+    format_: Format,
     out: Annotated[str, Parameter(validator=check_folder, help="Folder for the WebDataset shards.")],
     task: Annotated[
         str, Parameter(validator=known_task, help="Task of samples that have none.")

@@ -19,6 +19,7 @@ from codi2_flows.cli.data import DATA_COMMANDS
 from codi2_flows.cli.fetch import FETCH_COMMANDS
 from codi2_flows.cli.gc import KEEP_COMMANDS
 from codi2_flows.cli.lineage import LINEAGE_COMMANDS
+from codi2_flows.cli.mcp import MCP_COMMANDS
 from codi2_flows.cli.model import MODEL_COMMANDS
 from codi2_flows.cli.output.encoding import open_streams, use_utf8
 from codi2_flows.cli.plugins import PLUGIN_COMMANDS
@@ -43,7 +44,7 @@ app = App(
 GROUPS = {
     "Data": ("corpora", "fetch", "import", "build", "browse", "query", "explain", "diff", "export", "forget", "schema"),
     "Model": ("train", "evaluate", "retrain", "rollback", "lineage", "speedrun"),
-    "Serving": ("serve", "chat", "generate"),
+    "Serving": ("serve", "chat", "generate", "mcp"),
     "Operations": (
         "demo",
         "server",
@@ -67,6 +68,7 @@ COMMANDS = {
         *FETCH_COMMANDS,
         *KEEP_COMMANDS,
         *LINEAGE_COMMANDS,
+        *MCP_COMMANDS,
         *MODEL_COMMANDS,
         *PLUGIN_COMMANDS,
         *REPRODUCE_COMMANDS,

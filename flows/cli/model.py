@@ -46,11 +46,13 @@ def train(
     A rerun resumes where an earlier one stopped. The last line of output is the path of the checkpoint.
     """
     from codi2_datasets.pretrained.packages import require
+    from codi2_model.tracking import chosen_trackers
     from codi2_model.training.config import TrainConfig
     from codi2_model.training.packages import packages_of
     from codi2_model.training.pipeline_stage import build_to_train, check_tasks, resolve_start, train_tasks
     from codi2_storage.store import Store
 
+    chosen_trackers()  # a mistake is reported before any work
     settings = tuple(set_ or ())
     parsed = TrainConfig.from_yaml(config, settings)
     require(f"config {config}", packages_of(parsed))
@@ -110,7 +112,9 @@ def evaluate(
         print(write_report(folder, root, report, build))
         return
     from codi2_flows.runtime.checks import check_evaluation
+    from codi2_model.tracking import chosen_trackers
 
+    chosen_trackers()
     check_evaluation(root, build, suite, task, data, weights)
     print_model(model)
     start_server()

@@ -22,9 +22,10 @@ KINDS = (
 def kinds() -> Iterator[Kind]:
     """All kinds of parts that a package can add."""
     from codi2_model.options import DECODERS, ENCODERS
+    from codi2_model.tracking import TRACKERS
 
     yield from (import_module(module).KIND for module in KINDS)
-    yield from (ENCODERS, DECODERS)
+    yield from (ENCODERS, DECODERS, TRACKERS)
 
 
 def plugins(

@@ -31,6 +31,12 @@ def generate(
     ] = 1,
     seed: Annotated[int, Parameter(help="Requests without a seed get one derived from this and their id.")] = 0,
     split: Annotated[str, Parameter(help="Split of the generated samples: train, validation or test.")] = "train",
+    score: Annotated[
+        str | None,
+        Parameter(
+            help="Build whose shards are the requests: score each reply against the true one, for export to dpo."
+        ),
+    ] = None,
 ) -> None:
     """Answer a file of requests in a batch.
 
@@ -48,7 +54,7 @@ def generate(
     from codi2_model.serving.batch.generate_batch import FAILED
     from codi2_storage.store import Store
 
-    print(generate_batch(requests, out, str(model.folder), root, workers, seed, split))
+    print(generate_batch(requests, out, str(model.folder), root, workers, seed, split, score))
     if Store(out).exists(FAILED):
         sys.exit(1)
 

@@ -22,6 +22,8 @@ from codi2_storage.tables import TABLES, VIEWS
 LATEST = "latest"
 BATCH = 10_000  # rows that a streamed query holds in memory
 
+EXPLAIN = re.compile(r"^\s*(--[^\n]*\n\s*)*explain\s+(analyze\s+)?", re.IGNORECASE)
+
 
 class CatalogError(UsageError):
     """A query or build id that the catalog cannot resolve. The message names the reason."""
@@ -99,7 +101,9 @@ class Catalog:
             shown = VIEWS[table].format(rows=rows) if table in VIEWS else rows
             connection.execute(f'create view "{table}" as {shown}')
         connection.unregister("schema")
-        connection.execute("set enable_progress_bar = false")
+        progress = connection.execute("select current_setting('enable_progress_bar')").fetchone()
+        if progress is not None and progress[0]:  # in Jupyter without widgets it is off, and setting it is an error
+            connection.execute("set enable_progress_bar = false")
         return connection
 
     def sql(
@@ -123,6 +127,10 @@ class Catalog:
                 statements = connection.extract_statements(query)
                 if len(statements) != 1:
                     raise CatalogError("one query at a time, please")
+                if statements[0].type == duckdb.StatementType.EXPLAIN:  # which with `analyze` runs what it explains
+                    inner = connection.extract_statements(EXPLAIN.sub("", query))
+                    if [one.type for one in inner] != [duckdb.StatementType.SELECT]:
+                        raise CatalogError("only queries are explained: start with explain select")
                 reader = connection.execute(query, params or []).to_arrow_reader(BATCH)
             yield reader
 

@@ -40,6 +40,7 @@ from codi2_model.evaluation.data import (
     sample_rows,
 )
 from codi2_model.evaluation.report.pages import put_overview, write_task
+from codi2_model.evaluation.report.tracking import track_evaluation
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.manifests import Writer, committed
 from codi2_storage.coordination.leases import lease, still_ours
@@ -133,6 +134,7 @@ def evaluate(
     catalog = Catalog(store)
     by_run = metrics_of(catalog, list(runs.values()))
     metrics = [row for run_id in runs.values() for row in by_run[run_id]]
+    track_evaluation(suite, bench_settings.checkpoint, metrics, runs, build_id)
     page = put_overview(store, bench_settings.checkpoint, recorded_runs(catalog, bench_settings.checkpoint, build_id))
     return EvaluationResult(bench_settings.checkpoint, build_id, metrics, runs, left_out, page)
 

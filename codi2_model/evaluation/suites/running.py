@@ -23,6 +23,7 @@ from codi2_model.evaluation.answering import (
 from codi2_model.evaluation.bench.profiles import PROFILES
 from codi2_model.evaluation.report.figures import beside_baselines
 from codi2_model.evaluation.report.outputs import GenerationItem, put_generations
+from codi2_model.evaluation.report.tracking import track_evaluation
 from codi2_model.evaluation.statistics import bootstrap_mean
 from codi2_model.evaluation.suites import Figure, Request, Suite, SuiteError, suites
 from codi2_model.evaluation.suites.networks import Networks
@@ -86,6 +87,7 @@ def run_suite(
     with Writer(store, run_id, kind="run") as writer:
         writer.append("runs", [{**run, **stamp(), "config": json.dumps(config, sort_keys=True)}])
         writer.append("metrics", rows)
+    track_evaluation(name, checkpoint_id, rows, {row["task"]: run_id for row in rows})
     return SuiteResult(checkpoint_id, run_id, rows, page)
 
 

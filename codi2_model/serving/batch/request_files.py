@@ -186,7 +186,7 @@ def _shard_row(members: dict[str, bytes], key: str, place: str) -> RequestRow:
 
 
 def from_sample(sample: Sample, members: dict[str, bytes]) -> dict[str, Any]:
-    """A sample as a request for its last reply, with the modalities of that reply."""
+    """A sample as a request for its last reply, with the modalities of that reply; its seed is the batch's."""
     conversation = list(sample.messages)
     has_reply = conversation[-1].role == "assistant"
     modalities = {part.type for part in conversation.pop().content} if has_reply else set(MODALITIES)
@@ -194,7 +194,7 @@ def from_sample(sample: Sample, members: dict[str, bytes]) -> dict[str, Any]:
         {"role": message.role, "content": [_part(part, sample.sample_id, members) for part in message.content]}
         for message in conversation
     ]
-    fields = {"task": sample.task, "licence": sample.licence, "split": sample.split, "seed": sample.seed}
+    fields = {"task": sample.task, "licence": sample.licence, "split": sample.split}
     return {"messages": messages, "modalities": [m for m in MODALITIES if m in modalities], **fields}
 
 

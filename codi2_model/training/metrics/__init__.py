@@ -1,1 +1,1 @@
-"""Metrics of a training run: journal, progress, TensorBoard, loss plot."""
+"""Metrics of a training run: journal, progress, loss plot."""

@@ -1,4 +1,4 @@
-"""Metrics of a run: rows in metrics.jsonl, TensorBoard scalars and progress messages.
+"""Metrics of a run: rows in metrics.jsonl, points in trackers and progress messages.
 
 Rows: {"stage", "step", "split": "train" | "validation", losses and scores by name, "lr", "data_wait", "seconds"}.
 `seconds` (wall time since the previous row) and `data_wait` (the fraction of it spent waiting for samples) are the only
@@ -14,12 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from codi2_model.tracking import Point, Trackers
 from codi2_model.training.config import STAGES
-from codi2_model.training.metrics.tensorboard import Board
 from codi2_storage.locations.files import write_whole
 
 Row = dict[str, Any]
 UNREPEATABLE = ("seconds", "data_wait")
+NOT_VALUES = ("stage", "step", "split", "n")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -41,10 +42,10 @@ class Journal:
         path: Path | None,
         on_metrics: Callable[[Row], None] | None = None,
         quiet: bool = False,
-        board: Board | None = None,
+        trackers: Trackers | None = None,
     ) -> None:
         self.path, self.on_metrics, self.quiet = path, on_metrics, quiet
-        self.board = board if path is not None else None
+        self.trackers = trackers or Trackers()
         self._last_printed = 0.0
 
     def rewind(self, stage: str, step: int) -> None:
@@ -54,17 +55,15 @@ class Journal:
         end = (STAGES.index(stage), step)
         kept = [row for row in read_rows(self.path) if (STAGES.index(row["stage"]), row["step"]) <= end]
         write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        if self.board is not None:
-            self.board.rewrite(kept)
+        self.trackers.rewind([point_of(row) for row in kept])
 
     def write(self, row: Row) -> None:
-        """Append a row to the file and to TensorBoard, and pass it to `on_metrics`."""
+        """Append a row to the file, pass it to the trackers and to `on_metrics`."""
         if self.path is None:
             return
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        if self.board is not None:
-            self.board.write(row)
+        self.trackers.log(point_of(row))
         if self.on_metrics is not None:
             self.on_metrics(row)
 
@@ -77,6 +76,16 @@ class Journal:
             return
         self._last_printed = now
         print(text, file=sys.stderr, flush=True)
+
+
+def point_of(row: Row) -> Point:
+    """The numbers of a row, named STAGE/SPLIT/NAME."""
+    values = {
+        f"{row['stage']}/{row['split']}/{name}": value
+        for name, value in row.items()
+        if name not in NOT_VALUES and isinstance(value, int | float)
+    }
+    return Point(row["step"], values)
 
 
 def losses_text(row: Row) -> str:

@@ -11,7 +11,6 @@ import torch
 
 from codi2_model.training.config import ConfigError, TrainConfig
 from codi2_model.training.loop import learning_rate
-from codi2_model.training.metrics.tensorboard import Board
 from codi2_model.training.optim.ema import Ema
 from codi2_model.training.optim.spike_guard import MIN_NORMS, SpikeGuard
 from codi2_model.training.run import train
@@ -123,14 +122,3 @@ def test_tensorboard_reads_what_a_run_wrote(whole_run: Path) -> None:
     assert {step for tag, step in result if tag == "mllm/train/loss"} == {
         row["step"] for row in rows if row["stage"] == "mllm" and row["split"] == "train"
     }
-
-
-def test_a_board_begins_again_with_the_rows_that_are_kept(tmp_path: Path) -> None:
-    board = Board(tmp_path)
-    if not board.writing:
-        pytest.skip("tensorboardX is not installed")
-    board.write({"stage": "align", "step": 9, "split": "train", "loss": 1.0})
-    board.close()
-    board.rewrite([{"stage": "align", "step": 1, "split": "train", "loss": 2.0}])
-    board.close()
-    assert len(list(tmp_path.glob("events.*"))) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ MEDIA = {
 }
 
 
-# --- a small set, and the readers of others ----------------------------------------------------------------------
+# --- a small set, and what formats say of it ----------------------------------------------------------------------
 
 
 def sample_set() -> list[Item]:
@@ -56,6 +57,12 @@ def sample_set() -> list[Item]:
         sample = Sample(f"{n:032x}", task, split, (Message("user", shown), Message("assistant", reply)), "MIT", n)  # type: ignore[arg-type]
         found.append(Item(sample, media))
     return found
+
+
+NAMES = [
+    pytest.param(name, marks=pytest.mark.skipif(name == "lance" and find_spec("lance") is None, reason="no pylance"))
+    for name in sorted(formats())
+]
 
 
 def exported(name: str, folder: Path) -> Loss:
@@ -90,71 +97,6 @@ def test_examples_are_related_instructions_in_mimic_it(tmp_path: Path) -> None:
     shown = data[queries[0]["rel_ins_ids"][0]]
     assert shown["answer"].startswith("thing") and len(shown["image_ids"]) == 1
     assert json.loads((tmp_path / "train_train.json").read_text())[next(iter(data))] == []
-
-
-def test_hugging_face_reads_messages_and_pictures(tmp_path: Path) -> None:
-    import datasets
-
-    exported("trl", tmp_path)
-    found = datasets.load_dataset(
-        "parquet", data_files={"train": f"{tmp_path}/train-*.parquet"}, cache_dir=str(tmp_path / "hf")
-    )
-    rows = found["train"]
-    assert isinstance(rows.features["images"].feature, datasets.Image)
-    assert [row["images"][0].size for row in rows] == [(16, 16)] * 10
-    assert rows[0]["messages"][0]["content"][1] == {"type": "text", "text": "thing 0"}
-    for row in rows:
-        kinds = Counter(piece["type"] for message in row["messages"] for piece in message["content"])
-        assert kinds["image"] == len(row["images"]) and kinds["audio"] == len(row["audios"])
-
-
-def test_hugging_face_reads_documents(tmp_path: Path) -> None:
-    import datasets
-
-    exported("obelics", tmp_path)
-    rows = datasets.load_dataset("parquet", data_files=f"{tmp_path}/train-*.parquet", cache_dir=str(tmp_path / "hf"))[
-        "train"
-    ]
-    for row in rows:
-        assert len(row["texts"]) == len(row["images"])
-        assert all((text is None) != (image is None) for text, image in zip(row["texts"], row["images"], strict=True))
-
-
-def test_webdataset_reads_the_shards(tmp_path: Path) -> None:
-    import webdataset
-
-    exported("webdataset", tmp_path)
-    rows = list(webdataset.WebDataset(str(tmp_path / "train-00000.tar"), shardshuffle=False))
-    assert [row["__key__"] for row in rows] == [
-        item.sample.sample_id for item in sample_set() if item.sample.split == "train"
-    ]
-    assert all(Sample.from_json(row["json"]).sample_id == row["__key__"] for row in rows)
-    assert rows[0]["000.webp"] == sample_set()[0].media["000.webp"]
-
-
-def test_energon_reads_the_shards_by_its_index(tmp_path: Path) -> None:
-    energon = pytest.importorskip("megatron.energon", reason="megatron-energon is not installed")
-    exported("energon", tmp_path)
-
-    @energon.stateless
-    def cook(sample: dict) -> dict:
-        return {**energon.basic_sample_keys(sample), "codi2": sample["json"], "picture": sample["000.webp"]}
-
-    class Encoder(energon.DefaultTaskEncoder):
-        cookers = (energon.Cooker(cook),)
-        decoder = None
-
-    workers = energon.WorkerConfig(rank=0, world_size=1, num_workers=0)
-    found = energon.get_train_dataset(tmp_path, worker_config=workers, batch_size=None, shuffle_buffer_size=None,
-                                      max_samples_per_sequence=None, task_encoder=Encoder(), repeat=False)  # fmt: skip
-    rows = list(energon.get_loader(found)) if hasattr(energon, "get_loader") else list(found)
-    written = {item.sample.sample_id: item for item in sample_set() if item.sample.split == "train"}
-    assert len(rows) == len(written)
-    for row in rows:
-        sample = Sample.from_json(row["codi2"] if isinstance(row["codi2"], (bytes, str)) else json.dumps(row["codi2"]))
-        assert (
-            sample == written[sample.sample_id].sample and row["picture"] == written[sample.sample_id].media["000.webp"]
-        )
 
 
 # --- folders of others -------------------------------------------------------------------------------------------
@@ -197,7 +139,7 @@ def test_related_instructions_that_are_not_there_are_counted(tmp_path: Path) -> 
     assert loss.lost["a picture that is not there"] == 1 and loss.lost["a related instruction that is not there"] == 1
 
 
-@pytest.mark.parametrize("name", sorted(formats()))
+@pytest.mark.parametrize("name", NAMES)
 def test_an_empty_folder_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=str(tmp_path)):
         list(formats()[name].read(Store(tmp_path), Reading(), Loss()))
@@ -278,12 +220,16 @@ def test_media_of_others_are_what_a_viewer_shows() -> None:
 # --- what must not be lost ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(formats()))
+@pytest.mark.parametrize("name", NAMES)
 def test_an_export_is_the_same_bytes_twice_and_replaces_itself(name: str, tmp_path: Path) -> None:
     first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
     for store in (first, second, second):
         clear(store, "webdataset")
         formats()[name].write(iter(sample_set()), store)
+    if name == "lance":  # which names its files at random: equal rows
+        read = formats()[name].read
+        assert list(read(first, Reading(), Loss())) == list(read(second, Reading(), Loss()))
+        return
     assert first.list() == second.list()
     assert all(first.read_bytes(path) == second.read_bytes(path) for path in first.list())
 

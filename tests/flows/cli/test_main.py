@@ -28,7 +28,7 @@ from codi2_storage.store import Store
 COMMANDS = (
     "corpora", "schema", "build", "fetch", "query", "explain", "train", "evaluate", "generate", "serve", "retrain", "rollback", "lineage",
     "demo", "chat", "browse", "export", "import", "forget", "speedrun", "reproduce", "status", "logs", "resume", "gc", "pin",
-    "unpin", "compact", "server", "diff", "plugins",
+    "unpin", "compact", "server", "diff", "plugins", "mcp",
 )  # fmt: skip
 RECIPES = Path(__file__).parents[3] / "datasets" / "recipes"
 Command = Callable[..., tuple[int, str, str]]

@@ -89,6 +89,17 @@ def test_only_one_query_is_served(tmp_path: Path, query: str) -> None:
         Catalog(str(tmp_path)).sql(query)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["explain analyze", "EXPLAIN  Analyze", "explain", "explain /* */ analyze", "-- a\nexplain analyze"]
+)
+def test_an_explained_statement_that_is_no_query_is_refused_and_not_run(tmp_path: Path, prefix: str) -> None:
+    catalog = Catalog(str(tmp_path))
+    with pytest.raises(CatalogError):
+        catalog.sql(f"{prefix} copy (select 1) to '{tmp_path}/written.csv'")
+    assert not (tmp_path / "written.csv").exists()
+    assert catalog.sql("explain analyze select count(*) from samples").num_rows > 0
+
+
 def test_rows_that_do_not_fit_name_the_table_and_the_column() -> None:
     with pytest.raises(SchemaError, match="'samples' has no column colour"):
         as_table("samples", [{"colour": 1}])
