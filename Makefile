@@ -92,7 +92,7 @@ drills: setup
 
 lock:
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements.in -o requirements.lock
-	@sed -i 's/+cpu$$//' requirements.lock
+	@sed -i -e 's/+cpu$$//' -e '/^\(nvidia-\|cuda-\|triton=\)/d' requirements.lock  # a torch with CUDA brings its own
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache

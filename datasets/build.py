@@ -141,9 +141,9 @@ def build_id(
     """The hash of everything that determines the build's bytes."""
     steps = [partitions.VERSION, ledger.VERSION, write_step.VERSION]
     tasks = [
-        [name, planner.version, [[t.kind, *t.turns] for t in planner.templates], planner.options]
+        [name, planner.version, [[t.kind, *t.turns] for t in planner.templates_of(choice.options)], planner.options]
         for name, planner in planners().items()
-        if name in recipe.tasks
+        if (choice := recipe.tasks.get(name))
     ]
     parts = [
         recipe.digest(),

@@ -51,6 +51,18 @@ def page(chromium: ModuleType, tmp_path: Path) -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds what keeps people from using a page; skips where npm cannot get it."""
+    from codi2_datasets.sources.fetch import SourceUnavailable, fetch
+
+    try:
+        found = fetch("npm:axe-core@4.14.1#sha256=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
+    except SourceUnavailable as error:
+        pytest.skip(f"no axe-core: {error}")
+    return (found.path / "package" / "axe.min.js").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URI of a bucket of a real S3-speaking server; the environment leads there, that of processes started too."""

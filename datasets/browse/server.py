@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from codi2_datasets.browse.contributed import ContributedViews
 from codi2_datasets.browse.view import FACETS, REJECT_FACETS, View
+from codi2_datasets.web.html import STYLE, html
 from codi2_storage.errors import UsageError
 from codi2_storage.host.ports import LOOPBACK, listen
 from codi2_storage.host.shutdown import stoppable
 
 PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("plots.js", "lineage.js", "samples.js", "app.js")
 # only the page's own scripts, and no external content, so that captions cannot run code
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 FRESH = {"Cache-Control": "no-cache"}
@@ -103,15 +106,15 @@ def make_app(root: str, build: str | None = None, views: ContributedViews | None
 def page_files(views: ContributedViews | None) -> dict[str, Path]:
     """The scripts and the style of the page by name, with those of contributed views."""
     folders = [PAGE, *([views.page] if views else [])]
-    return {
-        file.name: file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".js", ".css")
-    }
+    return {file.name: file for folder in folders for file in (*sorted(folder.glob("*.js")), STYLE)}
 
 
-def index_page(views: ContributedViews | None) -> str:
-    """The page's HTML, which loads the scripts of contributed views last."""
-    scripts = [f'<script src="{name}" defer></script>' for name in (views.scripts if views else ())]
-    return (PAGE / "index.html").read_text(encoding="utf-8").replace("<!-- contributed -->", "\n".join(scripts))
+def index_page(views: ContributedViews | None, tags: Sequence[str] = ()) -> str:
+    """The page's HTML, which loads the scripts of contributed views last. `tags` come first in its head."""
+    names = (*SCRIPTS, *(views.scripts if views else ()))
+    return html(
+        "CoDi-2 browse", PAGE / "body.html", (*tags, *(f'<script src="{name}" defer></script>' for name in names))
+    )
 
 
 def chosen(request: Request, facets: tuple[str, ...]) -> dict[str, str]:

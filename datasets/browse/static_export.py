@@ -52,8 +52,9 @@ def export_static(
     target.write_bytes("data.js", f"window.CODI2 = {content};\n".encode())
     for name, file in page_files(views).items():
         target.write_bytes(name, file.read_bytes())
-    head = f"""<meta http-equiv="Content-Security-Policy" content="{DISK_POLICY}">\n<script src="data.js" defer></script>"""
-    target.write_bytes("index.html", index_page(views).replace("<!-- data -->", head).encode())
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{DISK_POLICY}">'
+    tags = (policy, '<script src="data.js" defer></script>')
+    target.write_bytes("index.html", index_page(views, tags).encode())
     return target.uri("index.html")
 
 

@@ -91,6 +91,8 @@ class Planner:
     demos: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Allowed values of options that are lists of names; of `kinds`, the names of `candidates`."""
+    opt_in: tuple[str, ...] = ()
+    """Kinds of which only a build that selects them depends. The kinds of their templates begin with the name."""
 
     def __post_init__(self) -> None:
         if "kinds" in self.options:
@@ -101,6 +103,11 @@ class Planner:
         """SQL of the candidates. Options that it names (`$languages`) are to be bound to it."""
         united = " union all by name ".join(self.candidates[kind] for kind in options.get("kinds", self.candidates))
         return f"with {self.tables} {united}" if self.tables else united
+
+    def templates_of(self, options: Mapping[str, Any]) -> list[Template]:
+        """The templates on which a build with these options depends: those of `opt_in` only if they are selected."""
+        absent = set(self.opt_in) - set(options.get("kinds", ()))
+        return [template for template in self.templates if template.kind.partition(" ")[0] not in absent]
 
     def check_templates(self, columns: Columns, kinds: Collection[str]) -> None:
         """Check that every mark of the templates of these kinds names a column. Raises TemplateError."""

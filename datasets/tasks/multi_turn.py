@@ -5,6 +5,8 @@ edits    a drawing is requested, or shown, and then changed: attributes that its
 scenes   a drawing is placed on a scene, then another, then the first is removed
 sounds   a sound is played, another is added, and the first is removed again
 told     an image changed two or three times, as described by a corpus of edits; or a corpus's conversation about one
+recall   at the end, what an earlier turn changed or removed is brought back: the first drawing, the one before the last
+         change, the thing on the scene, or the sound. The truth is that medium itself
 
 Option `kinds` selects from these.
 """
@@ -51,6 +53,18 @@ SOUNDS = (
     ("[heard1] Add this sound to mine: {other}.", "[heard2]", "I no longer want my own sound in it.",
      "Then this is left: [heard3]"),
 )  # fmt: skip
+
+# how an earlier medium is asked for again, each after the opening in the same place
+BACK = {
+    "first": ("Show me the picture that we started with.", "Undo everything.", "I liked the original best. Bring it back.",
+              "Go back to the very first picture."),
+    "undo": ("Undo the last change.", "Go back one step.", "No, I liked it better before that. Bring it back.",
+             "Give me back the picture from before this change."),
+    "scenes": ("Put it back where it was.", "I miss it. Bring back what you removed.", "Undo the removal.",
+               "No, both were better. Show me the two again."),
+    "sounds": ("Put it back in.", "I miss it. Bring back the sound that you removed.", "Undo that: I want to hear both.",
+               "Let me hear the two together again."),
+}  # fmt: skip
 
 TOLD = (
     ("[step0] [told1]", "[step1]"),
@@ -150,6 +164,26 @@ def sounds() -> str:
         where other_family <> family and fusable(licence, other_licence)"""
 
 
+def recalls() -> str:
+    """SQL: the conversations of `edits`, `scenes` and `sounds`, whose last turn brings an earlier medium back.
+
+    What is brought back is a target, so it must be of the split of the sample.
+    """
+    return f"""
+        select 'recall' || way || work0 || work1 || work2 as key, 'recall ' || way as kind, 'recall ' || way as balance,
+               c.split, c.holdout, ask1 as word_ask1, ask2 as word_ask2, work0 as slot_step0, work1 as slot_step1,
+               work2 as slot_step2, w.concept as meta_concept, w.family as meta_family, w.style as meta_style,
+               'recall ' || way as meta_relation
+        from chains c cross join (values ('first'), ('undo')) ways(way)
+        join pictures w on w.asset_id = if(way = 'first', work0, work1) and w.split = c.split and w.holdout = c.holdout
+        union all by name
+        select * replace ('recall' || key as key, 'recall scenes' as kind, 'recall scenes' as balance),
+               'recall scenes' as meta_relation from ({scenes()})
+        union all by name
+        select * replace ('recall' || key as key, 'recall sounds' as kind, 'recall sounds' as balance),
+               'recall sounds' as meta_relation from ({sounds()})"""
+
+
 def corpus_conversations() -> str:
     """SQL: consecutive edits, and conversations of several rounds, truncated after the number of rounds."""
     turns = ", ".join(f"turns[{n}] as text_{name}, asset_id as source_{name}" for n, name in enumerate(TURNS, 1))
@@ -191,14 +225,31 @@ def templates() -> list[Template]:
         every += [Template(opening, *rest, kind=f"talk{rounds}") for opening in TALKS]
         every += [Template(opening, *rest, kind=f"asked{rounds}") for opening in ASKS]
     every += [Template(*turns, kind="scenes") for turns in SCENES]
-    return every + [Template(*turns, kind="sounds") for turns in SOUNDS]
+    every += [Template(*turns, kind="sounds") for turns in SOUNDS]
+    for way, slot in (("first", "step0"), ("undo", "step1")):
+        every += [
+            Template(*first, *STEPS[2], back, f"[{slot}]", kind=f"recall {way}")
+            for first, back in zip(SHOWN, BACK[way], strict=True)
+        ]
+    for way, said, slot in (("scenes", SCENES, "made2"), ("sounds", SOUNDS, "heard2")):
+        every += [
+            Template(*turns, back, f"[{slot}]", kind=f"recall {way}")
+            for turns, back in zip(said, BACK[way], strict=True)
+        ]
+    return every
 
 
 PLANNER = Planner(
     "multi_turn",
     "2",
     tuple(templates()),
-    {"edits": edits(), "scenes": scenes(), "sounds": sounds(), "told": corpus_conversations()},
+    {
+        "edits": edits(),
+        "scenes": scenes(),
+        "sounds": sounds(),
+        "told": corpus_conversations(),
+        "recall": recalls(),
+    },
     Columns(
         words=("caption", "style", "ask1", "ask2", "ask3", "question", "reply", "other", "sound"),
         media=("step0", "step1", "step2", "step3", "scene", "thing", "other", "query"),
@@ -210,4 +261,5 @@ PLANNER = Planner(
     ),
     tables=f"{changes()}, {scene_placements()}",
     options={"kinds": ["edits", "scenes", "told"]},
+    opt_in=("recall",),
 )

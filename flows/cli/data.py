@@ -1,15 +1,14 @@
-"""The data commands: corpora, build, query, explain, diff, forget, export, import, browse."""
+"""The data commands: corpora, schema, build, query, explain, diff, forget, export, import, browse."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
+from codi2_flows.cli.output.json_output import Json, print_json
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
 
@@ -22,11 +21,14 @@ Format = Annotated[
 ]
 
 
-def corpora(*, root: Root = DEFAULT_ROOT) -> None:
+def corpora(*, root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     """List the corpora with licence, rows (if fetched), size, tasks and source."""
     from codi2_datasets.build import corpus_list
 
     rows = corpus_list(root)
+    if json:
+        print_json(rows)
+        return
     for row in rows:
         row["rows"] = f"{row['rows']:,}" if row["rows"] is not None else "not fetched"
     show(rows, ["corpus", "licence", "rows", "size", "tasks", "source"])
@@ -81,7 +83,7 @@ def query(
     sql: Annotated[str, Parameter(help="One SELECT statement over the tables of the catalog.")],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON array of objects.")] = False,
+    json: Json = False,
     build: Build = None,
     all_builds: Annotated[bool, Parameter(negative="", help="Query the rows of all builds.")] = False,
 ) -> None:
@@ -96,8 +98,8 @@ def query(
         print(f"--root {root}: the catalog is empty", file=sys.stderr)
     with catalog.stream(sql, build=build, all_builds=all_builds) as reader, explained():
         rows = (row for batch in reader for row in batch.to_pylist())
-        if json_:
-            print_json_array(rows)
+        if json:
+            print_json(rows)
         else:
             show(rows, reader.schema.names)
 
@@ -106,7 +108,7 @@ def explain(
     sample: Annotated[str, Parameter(help="Sample id, or the first characters of it.")],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
+    json: Json = False,
     build: Build = None,
 ) -> None:
     """Show the lineage of a sample: corpus, package version, file, licence, and every operator."""
@@ -114,7 +116,10 @@ def explain(
     from codi2_storage.catalog.lineage import explain as trace
 
     lineage = trace(root, sample, build)
-    print(json.dumps(lineage, default=str, ensure_ascii=False, indent=1) if json_ else format_lineage(lineage))
+    if json:
+        print_json(lineage)
+    else:
+        print(format_lineage(lineage))
 
 
 def diff(
@@ -122,14 +127,17 @@ def diff(
     new: Annotated[str, Parameter(help=BUILD)],
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare two builds: recipe, corpora, operators, rows, assets, samples, rejects and shards."""
     from codi2_flows.cli.output.diff import format_diff
     from codi2_storage.catalog.diff import diff as compare
 
     changes = compare(root, old, new).to_dict()
-    print(json.dumps(changes, default=str, ensure_ascii=False, indent=1) if json_ else format_diff(changes))
+    if json:
+        print_json(changes)
+    else:
+        print(format_diff(changes))
 
 
 def forget(
@@ -196,15 +204,6 @@ def import_(
 
     print_loss(import_folder(folder, format_, out, Reading(task, licence)).to_dict())
     print(out)
-
-
-def print_json_array(rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows as one JSON array while they arrive. Non-ASCII characters are escaped unless the output is Unicode."""
-    ensure_ascii = "utf" not in (sys.stdout.encoding or "").lower()
-    sys.stdout.write("[")
-    for number, row in enumerate(rows):
-        sys.stdout.write(f"{', ' if number else ''}{json.dumps(row, default=str, ensure_ascii=ensure_ascii)}")
-    sys.stdout.write("]\n")
 
 
 def print_loss(loss: dict) -> None:

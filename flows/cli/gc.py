@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import Annotated
@@ -10,12 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_flows.cli.output.json_output import Json, print_json
 from codi2_flows.cli.output.tables import show
 from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
 def gc(
@@ -25,7 +24,7 @@ def gc(
     models: Annotated[int, Parameter(help="Promoted models to keep: the current one and those before it.")] = 2,
     grace: Annotated[str, Parameter(help="Age at which unreferenced files are deleted: 90s, 30m, 12h, 1d.")] = "1d",
     dry_run: Annotated[bool, Parameter(negative="", help="Print what would be deleted, and delete nothing.")] = False,
-    json_: Json = False,
+    json: Json = False,
 ) -> None:
     """Delete old builds and runs, and unreferenced files.
 
@@ -44,9 +43,9 @@ def gc(
     else:
         with progress("collect", None, "files") as advance:
             deletion = collect(store, policy, advance=advance)
-    if json_:
+    if json:
         kept = [[*key, reason] for key, reason in deletion.kept.items()]
-        print(json.dumps({"kept": kept, "lines": deletion.table()}))
+        print_json({"kept": kept, "lines": deletion.table()})
         return
     kept_rows = [{"kept": f"{kind} {name}", "why": reason} for (kind, name), reason in sorted(deletion.kept.items())]
     show(kept_rows, ["kept", "why"])

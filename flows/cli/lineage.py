@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
+from json import loads
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.tree import Tree
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_flows.cli.output.json_output import Json, print_json
 from codi2_model.checkpoints.lineage import ModelLineage, Training, model_lineage
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.provenance import BuildContents, CorpusUse, LicenceUse, TaskUse
@@ -26,12 +27,12 @@ def lineage(
     ] = None,
     *,
     root: Root = DEFAULT_ROOT,
-    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Trace a model back to its sources: training run, build, tasks, corpora and licences."""
     result = model_lineage(Catalog(root), checkpoint)
-    if json_:
-        print(json.dumps(result.to_dict(), default=str, ensure_ascii=False, indent=1))
+    if json:
+        print_json(result.to_dict())
         return
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
     console.print(tree(result))
@@ -72,7 +73,7 @@ def add_training(parent: Tree, training: Training) -> Tree:
     )
     branch.add(f"on {machine(run['environment'])}")
     if run["config"]:
-        branch.add(f"config {stages(json.loads(run['config']))}")
+        branch.add(f"config {stages(loads(run['config']))}")
     if training.origin is None:
         branch.add(f"on build {run['build_id']}, which is no longer in the catalog")
     else:
@@ -126,7 +127,7 @@ def evaluation(row: dict[str, Any]) -> str:
 
 
 def machine(environment: str | None) -> str:
-    fields = json.loads(environment or "{}")
+    fields = loads(environment or "{}")
     torch = fields.get("packages", {}).get("torch")
     parts = [f"Python {fields['python']}" if "python" in fields else "", f"torch {torch}" if torch else ""]
     parts += [str(fields.get("system", "")), str(fields.get("processor", "")), f"{fields.get('cores', '?')} cores"]

@@ -1,6 +1,6 @@
 """The `codi2` command-line interface. Each command calls a flow or a library function and prints the result.
 
-Exit status: 0 done, 1 failed, 2 bad usage. Errors are one line; `--debug` shows the traceback.
+Errors are one line; `--debug` shows the traceback.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ from codi2_storage.catalog.lineage import code_version
 from codi2_storage.errors import UsageError
 from codi2_storage.host.shutdown import Stopping, leave, listen
 
+EPILOGUE = """Exit status: 0 done; 1 failed or stopped; 2 wrong usage: an unknown option, value, file, recipe or build.
+
+--debug, with any command, prints the traceback of an error. The variable NO_COLOR turns colours off."""
+
 app = App(
     name="codi2",
     help="CoDi-2, open: build the in-context multimodal dataset; train, evaluate and serve the model.",
-    help_epilogue="Add --debug to any command to print the full traceback of an error.",
+    help_epilogue=EPILOGUE,
     version=code_version,
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `run` handles it
@@ -83,7 +87,8 @@ for group_number, (title, names) in enumerate(GROUPS.items()):
     for number, name in enumerate(names):
         app.command(COMMANDS[name], name=name, group=group, sort_key=number)
 options = Group("Options", sort_key=len(GROUPS))
-for flag in ("--help", "--version"):
+app.register_install_completion_command(help="Install completion of commands and options for your shell.")
+for flag in ("--help", "--version", "--install-completion"):
     app[flag].group = options
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from codi2_datasets.runtime.plugins import Kind
+from codi2_flows.cli.output.json_output import Json, print_json
 from codi2_flows.cli.output.tables import show
 
 KINDS = (
@@ -28,15 +25,13 @@ def kinds() -> Iterator[Kind]:
     yield from (ENCODERS, DECODERS, TRACKERS)
 
 
-def plugins(
-    *, json_: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON array of objects.")] = False
-) -> None:
+def plugins(*, json: Json = False) -> None:
     """List the parts that a file or an installed package can add: corpora, operators, tasks, exports, decoders and others."""
     rows = [
         {"kind": kind.name, "name": name, "from": where} for kind in kinds() for name, where in kind.origins().items()
     ]
-    if json_:
-        print(json.dumps(rows))
+    if json:
+        print_json(rows)
     else:
         show(rows, ["kind", "name", "from"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codi2_flows.cli.common import DEFAULT_ROOT, Root
+from codi2_flows.cli.output.json_output import Json, encoded, print_json
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
 from codi2_storage.errors import UsageError
@@ -25,14 +27,14 @@ def status(
     *,
     root: Root = DEFAULT_ROOT,
     runs: Annotated[int, Parameter(help="Largest number of ended runs.")] = 10,
-    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Show active and ended runs, failures and what to do, the promoted model, schedules and sizes of a root."""
     from codi2_flows.cli.output.status import status as read_status
 
     current = read_status(root, runs)
     if json:
-        print(current.to_json())
+        print_json(asdict(current))
         return
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     print_table(console, "running", [running_row(run) for run in current.running], "none")
@@ -119,11 +121,9 @@ def logs(
     *,
     root: Root = DEFAULT_ROOT,
     follow: Annotated[bool, Parameter(help="Continue until the run ends.")] = False,
-    json: Annotated[bool, Parameter(help="Print the log lines as JSON objects.")] = False,
+    json: Annotated[Json, Parameter(help="Print each line of the log as a JSON object.")] = False,
 ) -> None:
     """Print the log of a run: Prefect, progress, Ray workers and training in one stream."""
-    from json import dumps
-
     from codi2_flows.runtime.logs import read_lines
     from codi2_storage.coordination.runs import get
     from codi2_storage.store import Store
@@ -138,7 +138,10 @@ def logs(
         lines, position = read_lines(store, stream, position)
         for line in lines:
             if stream == selected.run_id or line["run"] == selected.run_id:
-                console.print(dumps(line, ensure_ascii=False) if json else format_line(line), markup=False)
+                if json:
+                    print(encoded(line), flush=True)
+                else:
+                    console.print(format_line(line), markup=False)
         if not follow or now is None or now.over or dead(store, selected.run_id):
             return
         time.sleep(0.5 if store.is_local else 5.0)

@@ -25,6 +25,7 @@ from codi2_model.evaluation.bench.candidate_sets import CandidateSets, Choices
 from codi2_model.evaluation.bench.conditions import baseline_answers, ladder_rows, model_answers, prompt_requests
 from codi2_model.evaluation.bench.embedding import Embedder
 from codi2_model.evaluation.bench.nearest import nearest_train
+from codi2_model.evaluation.bench.places import place_questions, score_places
 from codi2_model.evaluation.bench.profiles import PROFILES, QUICK
 from codi2_model.evaluation.bench.questions import questions_of
 from codi2_model.evaluation.bench.recorded import VERSION, metrics_of, recorded_runs
@@ -171,15 +172,19 @@ class Bench:
         questions = [question for sample in loaded.values() for question in questions_of(sample)]
         picked_ids = {row.sample_id for row in picked}
         main = [question for question in questions if question.sample.row.sample_id in picked_ids]
+        places = [question for sample in samples for question in place_questions(sample)]
         requests = prompt_requests(samples, steps, top, settings.seed, self._profile.demonstrations)
         model, processor = self._model()
-        answers, replies, reasons = model_answers(model, processor, requests, questions, settings.generation, task)
+        every = [*questions, *places]
+        answers, replies, reasons = model_answers(model, processor, requests, every, settings.generation, task)
         nearest = nearest_train(catalog, settings.build, task, samples, settings.seed)
-        answers |= baseline_answers(main, nearest, settings.seed)
+        answers |= baseline_answers([*main, *places], nearest, settings.seed)
         choices = self._candidates.choices(questions)
         values = self._values(choices, list(loaded.values()))
-        tally = score(questions, answers, choices, values, self._embedder, prefix=len(self._candidates.kinds(task)) > 1)
-        holdouts = {question.key: question.sample.row.holdout for question in questions}
+        prefix = len(self._candidates.kinds(task)) > 1
+        tally = score(questions, answers, choices, values, self._embedder, prefix)
+        score_places(places, answers, self._embedder, tally, prefix)
+        holdouts = {question.key: question.sample.row.holdout for question in every}
         run_id = settings.run_id(task)
         ids = {"run_id": run_id, "checkpoint_id": settings.checkpoint, "suite": settings.suite, "task": task}
         rows = [{**ids, **row} for row in (*rows_of(tally, holdouts, settings.seed), *leak_rows)]

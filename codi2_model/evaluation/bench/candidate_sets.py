@@ -3,6 +3,7 @@
 - concept@1: other targets of the test split, of other families, in the same style if there are enough.
 - style@1: the same concept in other styles.
 - edit@1: the input, and the results of other edits of it.
+- recall@1: the other media of the conversation.
 - text_concept@1: the replies to other test samples of the task.
 """
 
@@ -70,6 +71,8 @@ class CandidateSets:
         if self._with_styles:
             self._styles([q for q in questions if q.modality == "image"], choices)
         self._edits([q for q in questions if q.source is not None], choices)
+        for question in (q for q in questions if q.is_recall):
+            choices.add(question.key, "recall@1", _conversation(question))
         return choices
 
     def _concepts(self, question: Question) -> list[CandidateMedium]:
@@ -140,7 +143,7 @@ class CandidateSets:
             if not is_drawn:
                 chosen += self._other_edits(question, EDITS - 2 - len(chosen), choices)
             truth = _medium(row or {"asset_id": question.truth_id}, question, question.sample.row)
-            source = CandidateMedium(question.source_id, question.modality, None, None, None, None, None, None)
+            source = _without_place(question.source_id, question.modality)
             choices.add(question.key, "edit@1", [truth, source, *chosen])
 
     def _other_edits(self, question: Question, count: int, choices: Choices) -> list[CandidateMedium]:
@@ -148,7 +151,7 @@ class CandidateSets:
         results = other_edits(question.source, question.truth, edits, count, self._seed)
         values = {f"{question.source_id} {name}": value for name, value in results.items()}
         choices.values |= values
-        return [CandidateMedium(name, question.modality, None, None, None, None, None, None) for name in values]
+        return [_without_place(name, question.modality) for name in values]
 
     def _texts(self, question: Question, choices: Choices) -> None:
         row = question.sample.row
@@ -163,6 +166,18 @@ class CandidateSets:
                 chosen.append(replies[other])
         if len(chosen) > 1:
             choices.lists[question.key]["text_concept@1"] = chosen
+
+
+def _conversation(question: Question) -> list[CandidateMedium]:
+    """The truth, and the other media of its modality in the prompt."""
+    parts = [part for message in question.sample.prompt for part in message["content"]]
+    shown = [part["asset_id"] for part in parts if part["type"] == question.modality]
+    return [_without_place(name, question.modality) for name in dict.fromkeys((question.truth_id, *shown))]
+
+
+def _without_place(asset_id: str, modality: str) -> CandidateMedium:
+    """A candidate whose value is at hand."""
+    return CandidateMedium(asset_id, modality, None, None, None, None, None, None)
 
 
 def _origins(question: Question, truths: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -93,7 +93,7 @@ def model_answers(
     for key, (_, targets) in requests.items():
         for sample_id, condition in targets:
             for question in by_sample[sample_id]:
-                answer = answer_in(contents.get(key), question.modality)
+                answer = answer_in(contents.get(key), question.modality, question.place or 1)
                 answers.setdefault(condition, {})[question.key] = answer
             if condition == MODEL:
                 replies[sample_id] = contents.get(key, [])
@@ -110,8 +110,10 @@ def baseline_answers(questions: Sequence[Question], nearest: Mapping[str, Loaded
         if (source := copied(question)) is not None:
             answers[(COPY_INPUT, "")][question.key] = source
         if sample_id in nearest:
-            answers[(NEAREST_TRAIN, "")][question.key] = answer_in(nearest[sample_id].reply, question.modality)
-        others = {q.key: q for q in questions if q.modality == question.modality and q.key != question.key}
+            reply = nearest[sample_id].reply
+            answers[(NEAREST_TRAIN, "")][question.key] = answer_in(reply, question.modality, question.place or 1)
+        alike = (question.modality, question.place)
+        others = {q.key: q for q in questions if (q.modality, q.place) == alike and q.key != question.key}
         shuffled = by_hash(others, answer_seed(seed, question.key))
         if shuffled:
             answers[(CHANCE, "")][question.key] = others[shuffled[0]].truth

@@ -21,6 +21,7 @@ MEASURES: dict[str, Measure] = {
     "concept@1": Measure(UP, "the truth is nearest to the answer among targets of other families, by the judge"),
     "style@1": Measure(UP, "the truth is nearest among the same concept in other styles, by the judge"),
     "edit@1": Measure(UP, "the truth is nearest among the input and the results of other edits, by the judge"),
+    "recall@1": Measure(UP, "the truth, an earlier medium, is nearest among the media of the conversation, by the judge"),
     "edit@1_signal": Measure(UP, "as edit@1, by colour difference (images) or log-spectral distance (audio)"),
     "edit_kept": Measure(UP, "edit@1_signal is right and 90 % of the background is unchanged"),
     "background_kept": Measure(UP, "share of unchanged pixels outside the true change"),
@@ -57,9 +58,9 @@ HEADLINE = (
     "lsd",
     "motion_agreement",
 )  # a task's main measure: the first of these that it has
-CHOICES = ("concept@1", "style@1", "edit@1", "edit@1_signal", "text_concept@1")  # questions with candidates
+CHOICES = ("concept@1", "style@1", "edit@1", "recall@1", "edit@1_signal", "text_concept@1")  # questions with candidates
 GAIN = ".gain"  # suffix of the paired difference to a baseline; above 0 if the model is better
-_DECORATION = re.compile(r"^(?:(?:image|audio|video|text):)?(.+?)(?:\[demos=\d+\])?$")
+_DECORATION = re.compile(r"^(?:(?:image|audio|video|text):)?(.+?)(?:\[(?:demos|place)=\d+\])?$")
 
 
 def bare(metric: str) -> str:

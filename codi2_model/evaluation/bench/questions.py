@@ -15,12 +15,15 @@ from codi2_model.evaluation.data import LoadedSample, text_of
 
 TEXT_TASKS = ("text_to_media",)  # tasks whose replies are judged by text in addition to media
 EDIT_TASKS = ("image_editing", "audio_editing", "exemplar_learning", "multi_turn", "reasoning", "composition")
+RECALL = "recall "  # start of the relation of such samples
 Content = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A target to judge. source, source_id: source medium of an edit."""
+    """A target to judge. source, source_id: source medium of an edit. place: of a medium among several of its modality in a
+    reply; None: the first one, which stands for the reply.
+    """
 
     sample: LoadedSample
     modality: str
@@ -28,11 +31,17 @@ class Question:
     truth_id: str
     source: Any | None = None
     source_id: str = ""
+    place: int | None = None
 
     @property
     def key(self) -> str:
-        """Identifier of the question: sample id and modality."""
-        return f"{self.sample.row.sample_id}:{self.modality}"
+        """Identifier of the question: sample id, modality, and its place if it has one."""
+        return f"{self.sample.row.sample_id}:{self.modality}" + (f":{self.place}" if self.place else "")
+
+    @property
+    def is_recall(self) -> bool:
+        """Whether an earlier medium of the conversation is to be brought back."""
+        return str(self.meta.get("relation")).startswith(RECALL)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -46,7 +55,8 @@ def questions_of(sample: LoadedSample) -> list[Question]:
     for modality in dict.fromkeys(part["type"] for part in sample.reply if part["type"] != "text"):
         part = next(part for part in sample.reply if part["type"] == modality)
         source = None
-        if sample.row.task in EDIT_TASKS and sample.row.meta.get("relation"):
+        relation = sample.row.meta.get("relation")
+        if sample.row.task in EDIT_TASKS and relation and not relation.startswith(RECALL):
             source = last_medium(sample.prompt, modality)
         fields = {"source": source["value"], "source_id": source["asset_id"]} if source else {}
         questions.append(Question(sample, modality, part["value"], part["asset_id"], **fields))
@@ -63,13 +73,14 @@ def skeleton_of(sample: LoadedSample) -> tuple[str, ...]:
     return tuple(kind for n, kind in enumerate(kinds) if n == 0 or kind != "text" or kinds[n - 1] != "text")
 
 
-def answer_in(content: Content | None, modality: str) -> Any | None:
-    """The first medium of a modality in a reply, or all its text; None if there is none."""
+def answer_in(content: Content | None, modality: str, place: int = 1) -> Any | None:
+    """The first medium of a modality in a reply, or that of another place, or all its text; None if there is none."""
     if content is None:
         return None
     if modality == "text":
         return text_of(dict(part) for part in content)
-    return next((part["value"] for part in content if part["type"] == modality), None)
+    media = [part["value"] for part in content if part["type"] == modality]
+    return media[place - 1] if len(media) >= place else None
 
 
 def copied(question: Question) -> Any | None:

@@ -31,6 +31,10 @@ class Tally:
     single: dict[tuple[str, Condition], dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     sets: dict[tuple[str, Condition], tuple[float, int]] = field(default_factory=dict)
 
+    def add(self, measure: str, condition: Condition, question: Question, value: float) -> None:
+        """Add the score of an answer to a question."""
+        self.single[(measure, condition)][question.key] = float(value)
+
 
 def score(
     questions: Sequence[Question],
@@ -89,7 +93,7 @@ def _score_condition(
     modality, suffix = questions[0].modality, condition[1]
 
     def add(measure: str, question: Question, value: float) -> None:
-        tally.single[(f"{prefix}{measure}{suffix}", condition)][question.key] = float(value)
+        tally.add(f"{prefix}{measure}{suffix}", condition, question, value)
 
     present = [answers[q.key] is not None and (modality != "text" or bool(answers[q.key].strip())) for q in questions]
     media = [answers[q.key] if is_present else placeholder(q) for q, is_present in zip(questions, present, strict=True)]

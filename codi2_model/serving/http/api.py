@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 from typing import Protocol
 
 from fastapi import FastAPI, Request
@@ -18,6 +18,7 @@ from prometheus_client import Metric
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from codi2_datasets.web.html import STYLE, html
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.access import AccessMiddleware
 from codi2_model.serving.http.answers import RequestHandler, respond
@@ -28,6 +29,7 @@ from codi2_model.serving.openai.generations import Sizes
 from codi2_model.serving.openai.response_models import Model, Models, describe, errors
 from codi2_model.serving.scheduler.pipeline import Backend
 
+PAGE = Path(__file__).parents[1] / "page"
 # The page loads nothing from other hosts, and must not be made to.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
@@ -145,24 +147,23 @@ def _model(backend: Backend, created: int) -> Model:
 def _add_page(api: FastAPI) -> None:
     @api.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(page_file("index.html"), headers={"Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(index_page(), headers={"Content-Security-Policy": PAGE_POLICY})
 
     @api.get("/page/{name:path}", include_in_schema=False)
     async def file(name: str) -> Response:
-        kind = PAGE_TYPES.get(name.rpartition(".")[2])
-        if kind is None or name not in page_files():
+        kind, found = PAGE_TYPES.get(name.rpartition(".")[2]), page_files().get(name)
+        if kind is None or found is None:
             raise HTTPException(404, "Not Found")
         headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
-        return Response(page_file(name), media_type=kind, headers=headers)
+        return Response(found.read_bytes(), media_type=kind, headers=headers)
 
 
-def page_files() -> set[str]:
-    """Names of the files of the page and its examples. No other file is served."""
-    page = resources.files("codi2_model.serving").joinpath("page")
-    examples = (f"examples/{entry.name}" for entry in page.joinpath("examples").iterdir())
-    return {*(entry.name for entry in page.iterdir()), *examples}
+def index_page() -> str:
+    """The page's HTML."""
+    return html("CoDi-2", PAGE / "body.html", ['<script type="module" src="page/app.js"></script>'], "page/")
 
 
-def page_file(name: str) -> bytes:
-    """The content of a file of the page."""
-    return resources.files("codi2_model.serving").joinpath("page", *name.split("/")).read_bytes()
+def page_files() -> dict[str, Path]:
+    """The files of the page and its examples by name. No other file is served."""
+    files = [*PAGE.iterdir(), *(PAGE / "examples").iterdir()]
+    return {file.relative_to(PAGE).as_posix(): file for file in files} | {STYLE.name: STYLE}

@@ -30,7 +30,8 @@ def protocol(environment: Mapping[str, str] = os.environ, terminal: bool = True)
         return "iterm2"
     if "sixel" in name or name in ("mlterm", "foot", "foot-extra", "yaft-256color"):
         return "sixel"
-    return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else "none"
+    colours = environment.get("COLORTERM") in ("truecolor", "24bit") and not environment.get("NO_COLOR")
+    return "blocks" if colours else "none"
 
 
 def drawn(image: Image.Image, way: str) -> str:

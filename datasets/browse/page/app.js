@@ -42,8 +42,9 @@ function answer(path, asked) {
   if (path in ANSWERS) return ANSWERS[path](asked);
   const [start, name] = path.split("/");
   if (name === undefined) return still[path];
-  if (!(name in still[DETAILS[start]])) throw new Error(`${name} is not part of this static export`);
-  return still[DETAILS[start]][name];
+  const found = start === "samples" ? still.samples.find((sample) => sample.sample_id === name) : still[DETAILS[start]][name];
+  if (!found) throw new Error(`${name} is not part of this static export`);
+  return found;
 }
 const ANSWERS = {};  // path -> what selects the rows; contributed views add theirs, here and below
 const DETAILS = { lineage: "lineage" };  // start of a path -> where its details are held
@@ -72,7 +73,7 @@ function page(rows, name, fits, facets, values, asked, limit) {
 }
 
 // --- state in the URL
-// in the order of their tabs. drawn: (state, choices of the state) -> content, filters
+// in the order of their tabs; a view without a title has none. drawn: (state, choices of the state) -> content, filters
 const VIEWS = {
   samples: { title: "Samples", async drawn(asked, rest) {
     const found = await ask("samples", rest);
@@ -82,9 +83,11 @@ const VIEWS = {
     const found = await ask("rejects", rest);
     return [[pager(found, 50, "rejects"), rejectTable(found.rejects), pager(found, 50, "rejects", false)], filters(found.facets, asked, REJECT_FACETS)];
   } },
+  sample: { drawn: async ({ id }) => [await samplePage(id)] },
   statistics: { title: "Statistics", drawn: async () => [statistics(await ask("statistics"))] },
   ledger: { title: "Ledger", drawn: async () => [[ledgerTable(await ask("ledger")), ...buildTable(await ask("builds"))]] },
 };
+const TABS = () => Object.entries(VIEWS).filter(([, { title }]) => title);
 const OPENED = { sample: (name) => openLineage(name) };  // data attribute of an element -> what Enter opens
 const state = () => {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
@@ -171,12 +174,13 @@ function ledgerTable(rows) {
 
 function buildTable(rows) {
   return [el("h2", { class: "apart" }, "Builds of this root"),
-    table(["build", "recipe", "published", ""], rows.map((row) => [el("code", {}, row.build_id), row.recipe || "", row.created_at || "", row.shown ? "shown here" : ""]))];
+    table(["build", "recipe", "published", "shown"], rows.map((row) => [el("code", {}, row.build_id), row.recipe || "", row.created_at || "", row.shown ? "here" : ""]))];
 }
 
 function table(head, rows, right = []) {
   const side = (n) => (right.includes(n) ? "number" : null);
-  return el("div", { class: "scroll" }, el("table", {},
+  // it scrolls where the page is narrow, which keys can do if it can be focused
+  return el("div", { class: "scroll", role: "group", tabindex: 0, "aria-label": `Table of ${head[0]}` }, el("table", {},
     el("thead", {}, el("tr", {}, head.map((name, n) => el("th", { scope: "col", class: side(n) }, name)))),
     el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, n) => el("td", { class: side(n) }, cell)))))));
 }
@@ -231,7 +235,7 @@ document.addEventListener("keydown", (event) => {
       OPENED[kind](dataset[kind]);
     },
   };
-  Object.keys(VIEWS).forEach((view, n) => (acts[n + 1] = () => go({ view }, false)));
+  TABS().forEach(([view], n) => (acts[n + 1] = () => go({ view }, false)));
   if (event.key in acts && acts[event.key]() !== true) event.preventDefault();
 });
 
@@ -241,9 +245,9 @@ document.body.addEventListener("click", (event) => { if (event.target === docume
 window.addEventListener("hashchange", draw);
 // once the scripts of contributed views have run
 document.addEventListener("DOMContentLoaded", () => {
-  document.querySelector("nav").replaceChildren(...Object.entries(VIEWS).map(([view, { title }]) =>
+  document.querySelector("nav").replaceChildren(...TABS().map(([view, { title }]) =>
     el("button", { role: "tab", "data-view": view, "aria-controls": "main", onclick: () => go({ view }, false) }, title)));
-  document.getElementById("last-view").textContent = Object.keys(VIEWS).length;
+  document.getElementById("last-view").textContent = TABS().length;
   ask("about").then(({ title, build }) => {
     document.getElementById("build").textContent = `${title} · ${number(build.samples)} samples`;
     document.title = `CoDi-2 ${title}`;

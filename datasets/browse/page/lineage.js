@@ -9,7 +9,9 @@ async function openLineage(sampleId) {
   drawer.dataset.wanted = sampleId;
   let content;
   try {
-    content = lineageOf(await ask(`lineage/${sampleId}`));
+    const found = await ask(`lineage/${sampleId}`);
+    content = [el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close"),
+      el("h2", {}, el("a", { href: pageOf(sampleId), onclick: close }, words(found.sample.task))), ...lineageOf(found).flat()];
   } catch (error) {
     content = [el("p", { class: "error", role: "alert" }, error.message)];
   }
@@ -18,18 +20,16 @@ async function openLineage(sampleId) {
   drawer.dataset.sample = sampleId;
 }
 
+// facts, sections of the parts, planner
 function lineageOf(found) {
   const { sample } = found;
   const seen = new Set();
   const shown = found.parts.filter((part) => part.asset && !seen.has(part.asset_id) && seen.add(part.asset_id));
   return [
-    el("button", { class: "plain close", onclick: close, "aria-label": "Close" }, "close"),
-    el("h2", {}, words(sample.task)),
     facts({ sample: sample.sample_id, template: sample.template, seed: sample.seed, licence: sample.licence, shard: sample.shard,
       ...Object.fromEntries(Object.entries(sample.meta).map(([key, value]) => [key, value])) }),
-    ...shown.map((part) => el("section", {}, el("h3", {}, `part ${part.position}`, el("span", { class: "facts" }, ROLES[part.icl_role] || "")), assetOf(part.asset))),
-    el("h3", {}, "planned by"),
-    ...found.planned_by.map((run) => el("pre", {}, `${run.op} v${run.op_version} ${run.params}`)),
+    shown.map((part) => el("section", {}, el("h3", {}, `part ${part.position}`, el("span", { class: "facts" }, ROLES[part.icl_role] || "")), assetOf(part.asset))),
+    el("section", {}, el("h3", {}, "planned by"), found.planned_by.map((run) => el("pre", {}, `${run.op} v${run.op_version} ${run.params}`))),
   ];
 }
 

@@ -26,8 +26,9 @@ function barChart(title, rows) {
   const totals = new Map();
   for (const row of rows) totals.set(row.label, (totals.get(row.label) || 0) + row.n);
   const labels = [...totals.keys()].sort((a, b) => totals.get(b) - totals.get(a));
-  const most = Math.max(...totals.values()), left = 190, width = 560, step = 24;
-  const chart = svg("svg", { viewBox: `0 0 ${left + width + 80} ${labels.length * step + 4}`, role: "img", "aria-label": title });
+  const most = Math.max(...totals.values()), step = 24;
+  const narrow = innerWidth <= 760, left = narrow ? 150 : 190, width = narrow ? 140 : 560, room = narrow ? 60 : 80;
+  const chart = svg("svg", { viewBox: `0 0 ${left + width + room} ${labels.length * step + 4}`, role: "img", "aria-label": title });
   labels.forEach((label, y) => {
     chart.append(svg("text", { x: left - 10, y: y * step + 16, "text-anchor": "end" }, words(label || "(none)")));
     let x = left;

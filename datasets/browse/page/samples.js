@@ -13,10 +13,19 @@ function sampleCard(sample) {
     sample.demos && `${sample.demos} example${sample.demos > 1 ? "s" : ""}`, sample.licence].filter(Boolean);
   const open = () => openLineage(sample.sample_id);
   return el("article", { tabindex: 0, "data-sample": sample.sample_id, "aria-label": `${words(sample.task)}, ${sample.split}` },
-    el("h2", {}, words(sample.task), el("span", { class: "facts" }, facts.join(" · ")),
+    el("h2", {}, el("a", { href: pageOf(sample.sample_id), title: "Page of this sample" }, words(sample.task)), el("span", { class: "facts" }, facts.join(" · ")),
       el("button", { class: "plain origin", onclick: open, title: sample.sample_id }, "lineage")),
     [...turns.values()].map(({ role, parts }) => el("div", { class: `turn ${role}` },
       el("span", { class: "speaker" }, role), el("div", { class: "bubble" }, parts.map(partOf)))));
+}
+
+// The page of one sample, whose URL can be shared: the conversation, and the lineage beneath it.
+const pageOf = (sampleId) => `#${new URLSearchParams({ view: "sample", id: sampleId })}`;
+async function samplePage(sampleId) {
+  const [sample, lineage] = await Promise.all([ask(`samples/${sampleId}`), ask(`lineage/${sampleId}`)]);
+  const [about, sections, planned] = lineageOf(lineage);
+  return [el("p", { class: "pager" }, el("a", { href: "#view=samples" }, "← all samples")), sampleCard(sample), el("h2", {}, "Lineage"),
+    about, el("div", { class: "parts-of-sample" }, sections), planned];
 }
 
 function partOf(part) {

@@ -87,7 +87,7 @@ function progressOf({ step, done, total, unit, seconds_left: left }) {
 
 function historyTable(rows, all) {
   const most = Math.max(1, ...rows.map((row) => row.samples || 0));
-  const shown = table(["build", "recipe", "published", "samples", "", "shards", "changes"], rows.map((row) => [
+  const shown = table(["build", "recipe", "published", "samples", "share", "shards", "changes"], rows.map((row) => [
     idOf(row.build_id), row.recipe || "", when(row.created_at), number(row.samples || 0), bar(row.samples || 0, most),
     el("span", {}, `${number(row.shards)}, ${size(row.bytes)}`, row.parent ? el("span", { class: "faint block" }, row.written ? `${number(row.written)} new, ${size(row.bytes_written)}` : "all unchanged") : null),
     changesOf(row, all.find((other) => other.build_id === row.parent))]), [3]);

@@ -6,7 +6,6 @@ importing Prefect.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +44,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Status:
-    """The status of a root. `to_json` is the output of `codi2 status --json`."""
+    """The status of a root. `codi2 status --json` prints its fields."""
 
     root: str
     running: list[RunSummary]
@@ -64,9 +63,6 @@ class Status:
     """Runs that were marked as crashed before they started."""
     sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     """Bytes and files of each folder."""
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
 
 
 def status(root: str, max_ended: int = DEFAULT_RUNS) -> Status:

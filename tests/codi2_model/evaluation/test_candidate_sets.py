@@ -104,6 +104,16 @@ def test_a_sound_has_other_edits_of_its_origin_and_of_its_input_as_candidates(
     assert set(choices.values) == {name for name in listed if name.startswith("input ")} and choices.values
 
 
+def test_what_is_brought_back_has_the_other_media_of_the_conversation_as_candidates(catalog: Catalog) -> None:
+    row = SampleRow("s", "multi_turn", "test", "", "", {"relation": "recall undo"})
+    shown = [{"type": "image", "asset_id": name, "value": None} for name in ("source", "truth", "style", "truth")]
+    prompt = [{"role": "user", "content": [{"type": "text", "text": "Undo it."}, *shown]}]
+    question = Question(LoadedSample(row, prompt, []), "image", Image.new("RGB", (16, 16)), "truth")
+    choices = CandidateSets(catalog, "b1", [row], seed=0).choices([question])
+    assert choices.lists[question.key]["recall@1"] == ["truth", "source", "style"]
+    assert "edit@1" not in choices.lists[question.key]
+
+
 def test_edits_are_made_from_the_input_and_none_is_the_truth(catalog: Catalog) -> None:
     known = known_edits(catalog, "b1")
     assert {op for op, _ in known["audio"]} == {"echo", "reverse", "gain"}

@@ -122,9 +122,57 @@ def test_arrows_go_through_the_views_and_the_ledger_lists_the_builds(page: Any, 
     page.wait_for("document.querySelectorAll('article').length > 0")
 
 
+def shown(page: Any, state: str) -> None:
+    page.run(f"location.hash = '{state}'")
+    page.wait_for(f"document.body.dataset.drawn === '#{state}'")
+
+
+SAMPLE = f"view=sample&id={7:032x}"
+STATES = ("view=samples", SAMPLE, "view=rejects", "view=statistics", "view=ledger")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_view(page: Any, address: str, axe: str, scheme: str) -> None:
+    page.scheme(scheme)
+    opened(page, address)
+    for state in STATES:
+        shown(page, state)
+        assert page.audit(axe) == [], state
+    shown(page, "view=samples")
+    page.press("?", 191)
+    assert page.audit(axe) == []
+    page.press("Escape", 27)
+    page.run(f"openLineage('{6:032x}')")
+    page.wait_for(f"document.getElementById('drawer').innerText.includes('{6:032x}')")
+    assert page.audit(axe) == []
+
+
+def test_no_view_scrolls_sideways_on_a_phone(page: Any, address: str, tmp_path: Path) -> None:
+    page.width(375)
+    opened(page, address)
+    for state in STATES:
+        shown(page, state)
+        page.screenshot(tmp_path / f"{state.partition('&')[0]}.png")
+        assert page.run("document.documentElement.scrollWidth") <= 375, state
+
+
+def test_a_sample_has_a_page_of_its_own(page: Any, address: str, root: Path, tmp_path: Path) -> None:
+    static = export_static(str(root), str(tmp_path / "static"), samples=60)
+    for where in (f"file://{static}", address):
+        opened(page, f"{where}#{SAMPLE}")
+        words = page.run("document.getElementById('main').innerText")
+        assert page.run("document.querySelectorAll('article').length") == 1
+        assert "number 7" in words and f"{7:032x}" in words and "npm:kites" in words
+    page.run(f"location.hash = 'view=sample&id={10**6:032x}'")
+    page.wait_for(f"document.querySelector('[role=alert]')?.textContent.includes('no sample {10**6:032x}')")
+    shown(page, "view=samples")
+    page.run("document.querySelector('article h2 a').click()")
+    page.wait_for("location.hash.startsWith('#view=sample&id=')")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_on_colour_can_be_read(page: Any, address: str, scheme: str, tmp_path: Path) -> None:
-    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    page.scheme(scheme)
     opened(page, address)
     style = "getComputedStyle(document.documentElement).getPropertyValue"
     page.screenshot(tmp_path / f"{scheme}.png")

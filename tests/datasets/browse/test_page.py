@@ -82,9 +82,9 @@ def test_pictures_and_sounds_are_there(page: Any, address: str) -> None:
     assert page.complaints() == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 375])
 def test_the_page_fits_wide_and_narrow_screens(page: Any, address: str, width: int, tmp_path: Path) -> None:
-    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    page.width(width)
     opened(page, address)
     page.screenshot(tmp_path / f"{width}.png")
     assert page.run("document.documentElement.scrollWidth") <= width

@@ -101,7 +101,7 @@ def world() -> list[dict[str, Any]]:
 
 WORLD = world()
 ASSETS = {row["asset_id"]: row | json.loads(row["attributes"]) | {"split": row["split"]} for row in WORLD}
-ALL = {"multi_turn": {"kinds": ["edits", "scenes", "sounds"]}}
+ALL = {"multi_turn": {"kinds": ["edits", "scenes", "sounds", "recall"]}}
 
 
 def connect(rows: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:

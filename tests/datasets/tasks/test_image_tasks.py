@@ -321,6 +321,30 @@ def test_a_thing_taken_away_leaves_the_scene_with_the_other_alone() -> None:
         assert params(two)["x"] == params(one)["x"] + params(rest)["x"]
 
 
+def test_what_is_brought_back_is_a_medium_of_an_earlier_turn() -> None:
+    samples, parts, _ = planned("multi_turn")
+    ways = {s["sample_id"]: s["template"].partition("/")[0] for s in samples if s["template"].startswith("recall ")}
+    assert set(ways.values()) == {"recall first", "recall undo", "recall scenes", "recall sounds"}
+    for sample_id, way in ways.items():
+        media = [part["asset_id"] for part in parts if part["sample_id"] == sample_id and part["asset_id"]]
+        before, last = media[:-1], media[-1]
+        place = {"recall first": 0, "recall undo": 1, "recall scenes": -2, "recall sounds": -2}[way]
+        assert last == before[place] and last != before[-1]  # not what the turn before shows
+    relations = {json.loads(s["meta"])["relation"] for s in samples if s["sample_id"] in ways}
+    assert relations == set(ways.values())
+
+
+def test_a_build_depends_on_recall_only_if_it_selects_it() -> None:
+    planner = planners()["multi_turn"]
+    without, chosen = planner.templates_of({}), planner.templates_of({"kinds": ["edits", "recall"]})
+    assert chosen == list(planner.templates) and len(without) == len(chosen) - 16
+    assert not any("recall" in template.kind for template in without)
+    known = candidates("multi_turn")
+    assert all(
+        a["split"] == b for a in known if a["kind"] == "recall first" for b in [ASSETS[a["slot_step0"]]["split"]]
+    )
+
+
 def test_a_sound_taken_out_leaves_the_other_as_it_was() -> None:
     rng = np.random.default_rng(0)
     sounds = {f"sound {n}": rng.uniform(-0.9, 0.9, 8000).astype(np.float32) for n in range(12)}

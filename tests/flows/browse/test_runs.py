@@ -227,13 +227,24 @@ def test_another_model_is_chosen_and_stands_in_the_address(page: Any, address: s
     page.wait_for("document.getElementById('main').innerText.includes(\"no checkpoint 'nobody'\")")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 375])
 @pytest.mark.parametrize("view", ["runs", "lineage"])
 def test_both_views_fit_wide_and_narrow_screens(page: Any, address: str, width: int, view: str, tmp_path: Path) -> None:
-    page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    page.width(width)
     opened(page, f"{address}#view={view}")
     page.screenshot(tmp_path / f"{view}-{width}.png")
     assert page.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_both_views(page: Any, address: str, axe: str, scheme: str) -> None:
+    page.scheme(scheme)
+    for view in ("runs", "lineage"):
+        opened(page, f"{address}#view={view}")
+        assert page.audit(axe) == [], view
+    page.run("openRun('train-000000000001')")
+    page.wait_for("document.querySelectorAll('#drawer polyline').length === 2")
+    assert page.audit(axe) == []
 
 
 def test_a_root_with_builds_alone_says_what_would_be_there(page: Any, root: Path, served: Any) -> None:

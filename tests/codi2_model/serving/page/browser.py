@@ -116,6 +116,26 @@ class Page:
         shown = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in wanted]
         return [node["role"]["value"] for node in shown if not node.get("name", {}).get("value", "").strip()]
 
+    def audit(self, axe: str) -> list[str]:
+        """The serious and critical findings of axe-core, whose script is `axe`, with the elements that they are about."""
+        self.call("Runtime.evaluate", expression=axe)
+        found = self.run("axe.run(document, {resultTypes: ['violations']})")
+        assert len(found["passes"]) > 10  # it has looked
+        return [
+            f"{rule['id']} ({rule['impact']}): {', '.join(' '.join(node['target']) for node in rule['nodes'])}"
+            for rule in found["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+
+    def width(self, pixels: int) -> None:
+        """Make the page as wide as a screen, a phone's if it is narrow."""
+        about = {"height": 812, "deviceScaleFactor": 1, "mobile": pixels < 600}
+        self.call("Emulation.setDeviceMetricsOverride", width=pixels, **about)
+
+    def scheme(self, name: str) -> None:
+        """light or dark"""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 

@@ -76,7 +76,7 @@ def test_words_stand_out_in_both_colour_schemes(opened: Any, files: list[Path]) 
     papers = set()
     full(page, files)
     for scheme in ("light", "dark"):
-        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        page.scheme(scheme)
         papers.add(page.run("getComputedStyle(document.body).backgroundColor"))
         assert page.run(CONTRAST) == [], scheme
         page.click("Templates", "nav")
@@ -84,6 +84,18 @@ def test_words_stand_out_in_both_colour_schemes(opened: Any, files: list[Path]) 
         assert page.run(CONTRAST) == [], scheme
         page.press(*ESCAPE)
     assert len(papers) == 2
+
+
+def test_axe_finds_nothing_serious(opened: Any, files: list[Path], axe: str) -> None:
+    page = opened
+    assert page.audit(axe) == []
+    full(page, files)
+    for scheme in ("light", "dark"):
+        page.scheme(scheme)
+        assert page.audit(axe) == [], scheme
+    page.click("Templates", "nav")
+    page.wait_for("document.querySelectorAll('#gallery small').length > 12")
+    assert page.audit(axe) == []
 
 
 def test_nothing_is_cut_off_at_360_pixels(opened: Any, files: list[Path]) -> None:

@@ -55,7 +55,15 @@ def test_what_ran_what_runs_and_what_is_to_be_looked_at(root: str) -> None:
     assert {one.reason for one in found.troubled if one.flow == "retrain"} == {"ValueError: the reason"}
     assert {one.remedy for one in found.troubled if one.flow == "train-model"} == {f"codi2 resume --root {root}"}
     assert found.model and found.model["checkpoint_id"] == "c1" and found.sizes["catalog"]["bytes"] > 0
-    assert json.loads(found.to_json())["root"] == root
+
+
+def test_status_and_logs_print_json(root: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.status(root=root, json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["root"] == root and shown["model"]["checkpoint_id"] == "c1" and len(shown["ended"]) == 5
+    runs.logs("retrain", root=root, json=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert any("ValueError: the reason" in line["message"] for line in lines)
 
 
 def test_the_command_shows_it_and_logs_shows_what_a_run_said(root: str, capsys: pytest.CaptureFixture[str]) -> None:

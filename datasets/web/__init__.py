@@ -1,0 +1,1 @@
+"""What the web pages of `codi2 browse` and `codi2 serve` share."""
