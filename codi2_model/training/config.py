@@ -136,11 +136,15 @@ class DecodersConfig(StageConfig):
     gets the prompt's features, which stage `align` brought close to the media's own."""
     prompt_noise: Number = 0.0
     """Standard deviation of the noise on a prompt's text states (of unit variance), against memorising prompts."""
+    balance: Number = 0.0
+    """How evenly families of works are drawn: a family of n works gets a share proportional to n^(1 - balance). 0: all works
+    alike; 1: all families alike. Without it, a corpus of many variants of few things teaches these things only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(0 <= self.from_prompts <= 1, "from_prompts", "must lie in [0, 1]")
         _check(self.prompt_noise >= 0, "prompt_noise", "must not be negative")
+        _check(0 <= self.balance <= 1, "balance", "must lie in [0, 1]")
 
     @staticmethod
     def losses() -> tuple[str, ...]:

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import zlib
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 State = dict[str, Any]
 BLOCK = 1024
 
@@ -100,6 +101,17 @@ class Mixture:
                 f"the saved state of the loader has samples {state['sizes']} and seed {state['seed']}; this run has {self.sizes} and {self.seed}"
             )
         self._drawn, self._taken = state["drawn"], dict(state["taken"])
+
+
+def balanced(items: Sequence[Item], families: Sequence[str], power: float) -> list[Item]:
+    """Repeat the items of small families, so that an epoch has a family of n items about n^(1 - power) times.
+
+    power: 0 for every item once, 1 for all families alike. Items without a family are repeated like the largest family's.
+    """
+    sizes = Counter(family for family in families if family)
+    largest = max(sizes.values(), default=1)
+    repeats = [round((largest / sizes.get(family, largest)) ** power) for family in families]
+    return [item for item, count in zip(items, repeats, strict=True) for _ in range(count)]
 
 
 class StepBatches(NamedTuple, Generic[Batch]):

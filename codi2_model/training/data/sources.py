@@ -23,7 +23,7 @@ from codi2_model.modules.batch import CoDi2Batch
 from codi2_model.modules.conversation_layout import ConversationPart, MediumPosition, prompt_text, reference_indices
 from codi2_model.modules.losses import NO_LOSS
 from codi2_model.processor import CoDi2Processor
-from codi2_model.training.data.mixture import Draw
+from codi2_model.training.data.mixture import Draw, balanced
 from codi2_model.training.data.shards import MediaCache, Record, ShardSet
 
 DEMONSTRATION = ("demo_input", "demo_output")
@@ -137,7 +137,7 @@ class DecoderMedia:
 
     references: modality -> maximum number of references, of a model that uses them.
     from_prompts: fraction of the media with a prompt that are generated from it instead of their own features. With 1, media
-    without a prompt are left out.
+    without a prompt are left out. balance: see `balanced`.
     """
 
     def __init__(
@@ -149,6 +149,7 @@ class DecoderMedia:
         references: Mapping[str, int],
         seed: int = 0,
         from_prompts: float = 0.0,
+        balance: float = 0.0,
     ) -> None:
         self.cache, self.seed, self.from_prompts = cache, seed, from_prompts
         self.references = references
@@ -156,16 +157,19 @@ class DecoderMedia:
         self.items: dict[str, list[DecoderTarget]] = {}
         for task in sorted(tasks):
             unique: dict[tuple[str, ...], DecoderTarget] = {}
+            families: dict[tuple[str, ...], str] = {}
             for record in shards.get(task, split):
-                for part, sources, prompt in decoder_targets(shards.sample(record), references):
+                sample = shards.sample(record)
+                for part, sources, prompt in decoder_targets(sample, references):
                     if from_prompts == 1.0 and not prompt:
                         continue
-                    names = (asset_name(record, each) for each in (part, *sources))
-                    item = unique.setdefault(tuple(names), DecoderTarget(ShardMedium(record, part), sources, []))
+                    key = tuple(asset_name(record, each) for each in (part, *sources))
+                    families[key] = str(sample.meta.get("family", ""))
+                    item = unique.setdefault(key, DecoderTarget(ShardMedium(record, part), sources, []))
                     if prompt and from_prompts:
                         item.prompts.append(numbers.setdefault(prompt, len(numbers)))
             if unique:
-                self.items[task] = list(unique.values())
+                self.items[task] = balanced(list(unique.values()), [families[key] for key in unique], balance)
         self.prompts = list(numbers)
         """All distinct prompts."""
         self.sizes: Mapping[str, int] = {task: len(items) for task, items in self.items.items()}

@@ -31,9 +31,8 @@ def decoders_stage(
     use = int(model.config.use_reference)
     references = {name: use * model.config.reference_count(name) for name in model.config.modalities}
     source_options = references, config.seed, options.from_prompts
-    source, held_out = (
-        DecoderMedia(shards, cache, options.tasks, split, *source_options) for split in ("train", "validation")
-    )
+    source = DecoderMedia(shards, cache, options.tasks, "train", *source_options, options.balance)
+    held_out = DecoderMedia(shards, cache, options.tasks, "validation", *source_options)
     losses = make_losses(model, processor, source, runtime, options.prompt_noise)
     held_out_losses = make_losses(model, processor, held_out, runtime)
 

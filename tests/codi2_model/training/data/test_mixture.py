@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from codi2_model.training.data.mixture import Draw, Loader, Mixture
+from codi2_model.training.data.mixture import Draw, Loader, Mixture, balanced
 
 SIZES, WEIGHTS = {"a": 7, "b": 5, "empty": 0}, {"a": 3.0, "b": 1.0, "empty": 9.0, "absent": 9.0}
 
@@ -110,3 +110,13 @@ def test_draws_are_the_same_however_many_are_taken_at_a_time() -> None:
     whole = Mixture(SIZES, WEIGHTS, seed=3).take(2400)
     parts = Mixture(SIZES, WEIGHTS, seed=3)
     assert [draw for size in (1, 7, 1000, 92, 1300) for draw in parts.take(size)] == whole
+
+
+@pytest.mark.parametrize(("power", "counts"), [(0.0, (1, 1, 1)), (0.5, (4, 2, 1)), (1.0, (16, 4, 1))])
+def test_works_of_small_families_are_repeated_by_the_power_of_the_balance(
+    power: float, counts: tuple[int, ...]
+) -> None:
+    families = ["rare", *["few"] * 4, *["many"] * 16, ""]
+    drawn = Counter(balanced(range(len(families)), families, power))
+    assert [drawn[number] for number in (0, 1, 5)] == list(counts)
+    assert drawn[len(families) - 1] == 1, "without a family"
