@@ -96,7 +96,7 @@ def best_and_worst(replies: list[Item], loss: Loss) -> tuple[Item, Item] | None:
         elif pair is None:
             loss.keep(item, "the only reply to its prompt" if len(scored) == 1 else "replies of equal scores")
         elif loss.keep(item, None if item in pair else "neither the best reply nor the worst"):
-            roles_lost(item.sample, loss, "split")
+            roles_lost(item.sample, loss, "split", "target")
     return pair
 
 
