@@ -122,7 +122,8 @@ def test_it_builds_browses_chats_and_serves_in_an_empty_environment(version: str
     away = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     away["UV_FIND_LINKS"] = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")
     subprocess.run([UV, "venv", "--quiet", "--python", python.stdout.strip(), "env"], cwd=tmp_path, check=True)
-    install = [UV, "pip", "install", "--quiet", "--python", "env/bin/python", str(wheel)]
+    # compiled, as pip does it: Ray waits 15 s for a process of its own, which is too short for the first import
+    install = [UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", "env/bin/python", str(wheel)]
     subprocess.run(install, cwd=tmp_path, env=away, check=True)
     codi2 = str(tmp_path / "env" / "bin" / "codi2")
     elsewhere = tmp_path / "elsewhere"
