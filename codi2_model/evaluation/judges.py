@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.signal import resample_poly
 
+from codi2_datasets.media.video import at_moments
 from codi2_datasets.operators.text_embedding import measure
 from codi2_datasets.pretrained.embedders import aisfx, efficientnet
-from codi2_model.evaluation.metrics.motion import at_moments
 
 Embeddings = NDArray[np.float32]
 
