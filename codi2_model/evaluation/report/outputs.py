@@ -14,13 +14,12 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from codi2_datasets.formats.sample import SAMPLE_RATE
@@ -140,9 +139,11 @@ def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
 
 def render_page(name: str, **values: Any) -> str:
     """Render a template beside this package, with all values escaped."""
-    template = resources.files("codi2_model.evaluation").joinpath(name).read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**values)
+    templates = PackageLoader("codi2_model", "evaluation")
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name).render(**values)
 
 
 def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:
