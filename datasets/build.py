@@ -41,12 +41,17 @@ from codi2_storage.store import Store
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of a build. `limit`: maximum number of rows per corpus, and of samples per task and split."""
+    """Options of a build.
+
+    `limit`: maximum number of rows per corpus, and of samples per task and split. `overrides`: settings that override those
+    of the recipe, such as image.size=32.
+    """
 
     recipe: str
     root: str
     workers: int = 2
     limit: int | None = None
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def prepare(settings: Settings) -> BuildSpec:
         raise ValueError(f"--workers {settings.workers}: at least 1")
     if settings.limit is not None and settings.limit < 1:
         raise ValueError(f"--limit {settings.limit}: at least 1")
-    recipe = load_recipe(settings.recipe).limited(settings.limit)
+    recipe = load_recipe(settings.recipe, settings.overrides).limited(settings.limit)
     check_recipe(recipe)
     sources, missing = ingest_step.fetch_sources(recipe)
     named = [f"{name}: {error.source}: {error.reason}; {error.remedy}" for name, error in missing.items()]
@@ -221,9 +226,9 @@ def build_row(spec: BuildSpec, parent: str | None) -> dict[str, Any]:
     }
 
 
-def refresh(recipe: str) -> None:
+def refresh(settings: Settings) -> None:
     """Look for newer versions of the recipe's packages and print those that were found. The next build uses them."""
-    for line in ingest_step.refresh_sources(load_recipe(recipe)):
+    for line in ingest_step.refresh_sources(load_recipe(settings.recipe, settings.overrides)):
         print(line, file=sys.stderr, flush=True)
 
 
@@ -235,14 +240,13 @@ def say_missing(spec: BuildSpec) -> None:
 
 def say_changes(built: Built, root: str) -> None:
     """Print, one line each, what changed since the parent build and how many transient failures there were."""
-    store = Store(root)
-    query = "select parent from builds where build_id = ?"
-    [row] = Catalog(store).sql(query, [built.build_id], build=built.build_id).to_pylist()
-    known = {commit.id for commit in commits(store, "build")}
-    if built.fresh and row["parent"] in known:
-        summary = "; ".join(str(count) for count in changes(root, row["parent"], built.build_id))
-        print(f"since build {row['parent']}: {summary}", file=sys.stderr, flush=True)
-    elif not built.fresh:
+    if built.fresh:
+        query = "select parent from builds where build_id = ?"
+        [row] = Catalog(root).sql(query, [built.build_id], build=built.build_id).to_pylist()
+        if row["parent"] in {commit.id for commit in commits(Store(root), "build")}:
+            summary = "; ".join(str(count) for count in changes(root, row["parent"], built.build_id))
+            print(f"since build {row['parent']}: {summary}", file=sys.stderr, flush=True)
+    else:
         print(f"nothing new since build {built.build_id}", file=sys.stderr, flush=True)
     if built.failed:
         print(

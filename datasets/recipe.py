@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from codi2_datasets.dedup.signals import NEEDS
 from codi2_datasets.formats.sample import SAMPLE_RATE
@@ -19,16 +18,20 @@ from codi2_datasets.planning.demonstrations import STRATEGIES
 from codi2_datasets.planning.licences import KNOWN
 from codi2_datasets.planning.planner import Planner
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, RecipeError
-from codi2_storage.typed_data import typed
+from codi2_storage.errors import nearest_hint
+from codi2_storage.typed_data import read_yaml, typed
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from YAML. Raises RecipeError for anything invalid; the message names the key."""
+def load_recipe(path: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from YAML, with settings such as image.size=32.
+
+    Raises RecipeError for anything invalid; the message names the key.
+    """
     file = find_recipe(path)
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+        data = read_yaml(file, settings)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
     try:
         recipe = typed(Recipe, data)
         check(recipe)
@@ -93,16 +96,14 @@ def check(recipe: Recipe) -> None:
 def check_options(where: str, options: dict[str, Any], planner: Planner) -> None:
     """Check that the planner has these options, and the type and choices of their values. Raises ValueError."""
     for key, value in options.items():
-        if key not in planner.options:
-            known = ", ".join(sorted(planner.options)) or "none"
-            raise ValueError(f"{where}: unknown key {key!r}; known: {known}")
+        check_known(where, "key ", key, planner.options)
         typed(type(planner.options[key]), value, f"{where}.{key}")
         choices = STRATEGIES if key == "pairing" else planner.choices.get(key)
         if planner.options[key] and value == []:
             raise ValueError(f"{where}.{key}: no candidates can be made with none; known: {', '.join(choices or ())}")
         for one in value if isinstance(value, list) else [value]:
-            if choices and one not in choices:
-                raise ValueError(f"{where}.{key}: unknown {one!r}; known: {', '.join(choices)}")
+            if choices:
+                check_known(f"{where}.{key}", "", one, choices)
     if planner.demos:
         least, most = ({**planner.options, **options}[key] for key in ("min_demos", "max_demos"))
         if not 0 <= least <= most:
@@ -118,9 +119,7 @@ def check_corpus(choice: CorpusChoice) -> None:
         if extra := next((key for key in ("label", "path", "media", "limit", "options") if getattr(choice, key)), None):
             raise ValueError(f"corpora: {choice.name} is fetched whole, and takes no {extra}")
         return
-    if choice.name not in connectors():
-        known = ", ".join([*corpora(), *connectors()])
-        raise ValueError(f"corpora: unknown corpus {choice.name!r}; known: {known}")
+    check_known("corpora", "corpus ", choice.name, [*corpora(), *connectors()])
     if not (choice.path or choice.media):
         raise ValueError(f"corpora: {choice.name} needs a path: where its published files lie")
     if choice.limit < 0:
@@ -129,30 +128,34 @@ def check_corpus(choice: CorpusChoice) -> None:
         raise ValueError(f"corpora: {choice.corpus}: label is the name of a corpus; choose another")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", choice.corpus):
         raise ValueError(f"corpora: {choice.corpus}: label may hold letters, digits, '.', '_' and '-' only")
-    allowed = {"licence": "", "segment": "", **connectors()[choice.name].options}
-    if unknown := sorted(set(choice.options) - set(allowed)):
-        raise ValueError(f"corpora: {choice.corpus}: unknown option {unknown[0]!r}; known: {', '.join(allowed)}")
+    for option in sorted(choice.options):
+        check_known(
+            f"corpora: {choice.corpus}", "option ", option, ["licence", "segment", *connectors()[choice.name].options]
+        )
+
+
+def check_known(where: str, what: str, name: Any, known: Iterable[str]) -> None:
+    """Raises ValueError unless the name is one of the known ones; it names them and the nearest."""
+    known = list(known)
+    if name not in known:
+        listed = ", ".join(known) or "none"
+        raise ValueError(f"{where}: unknown {what}{name!r}; known: {listed}{nearest_hint(str(name), known)}")
 
 
 def check_choices(recipe: Recipe, known_corpora: set[str], known_operators: set[str]) -> None:
     """Check the names in a recipe beside its corpora and tasks: signals, licences, mixture."""
-    used = {choice.corpus for choice in recipe.corpora}
-
-    def known(where: str, name: str, names: set[str]) -> None:
-        if name not in names:
-            raise ValueError(f"{where}: unknown {name!r}; known: {', '.join(sorted(names))}")
-
+    used = sorted(choice.corpus for choice in recipe.corpora)
     for n, signal in enumerate(recipe.signals):
-        known(f"signals[{n}].op", signal.op, known_operators)
+        check_known(f"signals[{n}].op", "", signal.op, sorted(known_operators))
         for corpus in signal.corpora:
-            known(f"signals[{n}].corpora", corpus, known_corpora)
+            check_known(f"signals[{n}].corpora", "", corpus, sorted(known_corpora))
     check_duplicates(recipe, {signal.op for signal in recipe.signals})
     for n, licence in enumerate(recipe.licences):
         if not licence.startswith("LicenseRef-"):
-            known(f"licences[{n}]", licence, set(KNOWN))
+            check_known(f"licences[{n}]", "", licence, sorted(KNOWN))
     mixture = recipe.mixture
     for corpus in mixture.corpora:
-        known("mixture.corpora", corpus, used)
+        check_known("mixture.corpora", "", corpus, used)
     weights = {**mixture.corpora, **mixture.licences, **mixture.languages}
     weights |= {name: task.weight for name, task in recipe.tasks.items()}
     for name, weight in weights.items():

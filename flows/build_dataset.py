@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow, task
@@ -37,42 +38,49 @@ def dataset_version(spec: library.BuildSpec, ingests_path: str) -> library.Built
 
 @flow(name="build-dataset", validate_parameters=False)
 def build_dataset(
-    recipe: str = "demo", root: str = "./data", workers: int = 2, limit: int | None = None, refresh: bool = False
+    recipe: str = "demo",
+    root: str = "./data",
+    workers: int = 2,
+    limit: int | None = None,
+    refresh: bool = False,
+    settings: Sequence[str] = (),
 ) -> str:
     """Build a dataset version, unless it is published already. Returns the build id.
 
-    `refresh`: look for newer package versions of the corpora first, as scheduled builds do.
+    `refresh`: look for newer package versions of the corpora first, as scheduled builds do. `settings`: override those of
+    the recipe.
     """
-    parameters = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
+    parameters: dict[str, Any] = {"recipe": recipe, "root": Store(root).uri(), "workers": workers, "limit": limit}
     parameters |= {"refresh": True} if refresh else {}
+    parameters |= {"settings": list(settings)} if settings else {}
+    options = library.Settings(recipe, Store(root).uri(), workers, limit, tuple(settings))
     with record_run("build-dataset", root, parameters) as run:
         if refresh:
-            library.refresh(recipe)
-        version = build_version(recipe, root, workers, limit)
+            library.refresh(options)
+        version = build_version(options)
         run.update(build_id=version.build_id)
         if version.fresh:
             artifacts.build_artifacts(root, version.build_id)
     return version.build_id
 
 
-def build_version(recipe: str, root: str, workers: int, limit: int | None) -> library.Built:
+def build_version(settings: library.Settings) -> library.Built:
     """Build a dataset version, also for flows that continue with it.
 
     If several processes start the same build, one does the work. The others wait and return the published version.
     """
-    settings = library.Settings(recipe, Store(root).uri(), workers, limit)
     spec = library.prepare(settings)
     library.say_missing(spec)
     with library.build_lease(spec):
         if spec.published:
             version = library.existing_build(spec)
         else:
-            with cluster_when_needed(workers):
+            with cluster_when_needed(settings.workers):
                 whole: Any = opaque(spec)  # Prefect does not walk through its thousands of input splits
                 version = dataset_version(whole, ingests(whole))
     library.say_changes(version, settings.root)
-    if version.fresh:
-        build_published(settings.root, version.build_id, version.samples, recipe, limit)
+    if version.fresh and not settings.overrides:  # a retraining that the event starts would build the recipe as it is
+        build_published(settings.root, version.build_id, version.samples, settings.recipe, settings.limit)
     return version
 
 

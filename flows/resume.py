@@ -28,7 +28,7 @@ from codi2_flows.runtime import webhook
 from codi2_flows.runtime.record_run import retry_of
 from codi2_flows.runtime.temporary_server import server_configured
 from codi2_storage.coordination.run_parameters import portable, present
-from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, list_runs, mark_crashed
+from codi2_storage.coordination.runs import COMPLETED, CRASHED, Run, last_of_each, list_runs, mark_crashed
 from codi2_storage.store import Store
 from codi2_storage.uris import identity
 
@@ -75,11 +75,8 @@ def confirm_crashes(store: Store, crashed: Iterable[Run]) -> list[Run]:
 
 def latest_crashed_runs(runs: Iterable[Run]) -> list[Run]:
     """The last run of each flow and parameters, if it crashed and is not part of another run; oldest first."""
-    last: dict[tuple[str, str], Run] = {}
-    for run in runs:  # newest first
-        if run.parent is None:
-            last.setdefault((run.kind, run.config), run)
-    return sorted((run for run in last.values() if run.status == CRASHED), key=lambda run: run.created_at)
+    last = last_of_each(run for run in runs if run.parent is None)
+    return sorted((run for run in last if run.status == CRASHED), key=lambda run: run.created_at)
 
 
 def resume_run(store: Store, run: Run, attempts: int) -> dict[str, Any]:

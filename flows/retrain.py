@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow
 
+from codi2_datasets.build import Settings
 from codi2_datasets.runtime.ray_executor import local_cluster
 from codi2_flows.build_dataset import build_version
 from codi2_flows.evaluate_model import evaluation
@@ -64,7 +65,7 @@ def retrain(
     }  # fmt: skip
     with record_run("retrain", root, parameters) as run:
         with local_cluster(workers):
-            version = build_version(recipe, root, workers, limit)
+            version = build_version(Settings(recipe, store.uri(), workers, limit))
             run.update(build_id=version.build_id)
             build_artifacts(root, version.build_id)
             uri = train_candidate(store, TrainRequest(config, root, version.build_id, train_workers, start))

@@ -1,4 +1,4 @@
-"""Plain data of YAML and JSON files as dataclasses. Pydantic checks it; errors name the key and the nearest known one."""
+"""YAML and JSON files as dataclasses. Pydantic checks them; errors name the key and the nearest known one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import yaml
@@ -95,6 +96,15 @@ def _keys_at(kind: Any, path: Sequence[int | str]) -> list[str]:
             else get_args(kind)[-1 if isinstance(name, str) else 0]
         )
     return [item.name for item in fields(kind)]
+
+
+def read_yaml(file: Path, settings: Sequence[str] = ()) -> Any:
+    """The plain data of a file, with the settings. Raises ValueError that names the file or the setting."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    return with_settings(data, settings)
 
 
 def with_settings(data: Any, settings: Sequence[str]) -> Any:

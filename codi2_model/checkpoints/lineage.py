@@ -56,9 +56,7 @@ class ModelLineage:
         return asdict(self)
 
 
-def model_lineage(
-    catalog: Catalog, checkpoint: str | None = None, origins: BuildContentsCache | None = None
-) -> ModelLineage:
+def model_lineage(catalog: Catalog, checkpoint: str | None = None) -> ModelLineage:
     """The lineage of a checkpoint, by default of the promoted one.
 
     URIs are returned in the form in which they can be opened.
@@ -66,7 +64,7 @@ def model_lineage(
     `checkpoint`: its id, a unique prefix of it, or its URI. Raises CatalogError if none matches, or more than one.
     """
     with catalog.connect(all_builds=True, tables=TABLES) as connection:
-        return lineage_of(connection, origins or BuildContentsCache(catalog), checkpoint)
+        return lineage_of(connection, BuildContentsCache(catalog), checkpoint)
 
 
 def lineage_of(

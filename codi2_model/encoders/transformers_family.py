@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from codi2_model.encoders.family import PublishedFamily
 from codi2_model.encoders.resize import byte_values, resize
@@ -39,19 +39,33 @@ class TransformersFamily(PublishedFamily):
     """Base of families that wrap a transformers model, built from its config and loaded with `from_pretrained`."""
 
     model_class: ClassVar[type[PreTrainedModel]]
+    """The tower of one modality."""
+    whole_config: ClassVar[type[PreTrainedConfig]]
+    """The config of the whole model, which a checkpoint may have instead of the tower's."""
+    tower: ClassVar[str]
+    """The key of the tower in the config of the whole model."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__()
         values = dict(options["config"])
         self.preprocessor: dict[str, Any] = values.pop("preprocessor", {})
         self.config: Any = self._config(values)
+        self.width = getattr(self.config, "projection_dim", self.config.hidden_size)
         self.model: Any = self.model_class(self.config)
         self.train(False)
 
-    @staticmethod
-    def _config(values: dict[str, Any]) -> Any:
+    def _config(self, values: dict[str, Any]) -> Any:
         """The config of the tower, from that of the tower or of the whole model."""
-        raise NotImplementedError
+        tower: Any = self.model_class.config_class
+        if values.get("model_type") == tower.model_type:
+            return tower.from_dict(values)
+        whole: Any = self.whole_config.from_dict(values)
+        config = getattr(whole, self.tower)
+        if hasattr(
+            whole, "projection_dim"
+        ):  # some checkpoints have another one in the tower's; CLIPModel uses this one
+            config.projection_dim = whole.projection_dim
+        return config
 
     @classmethod
     def describe(cls, source: str) -> dict[str, Any]:
@@ -87,6 +101,7 @@ class TransformersFamily(PublishedFamily):
 class ImageFamily(TransformersFamily):
     """Base of image towers; the features of a video are the mean over its frames."""
 
+    tower = "vision_config"
     mean: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
     std: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5)
 

@@ -7,7 +7,6 @@ height, width, 3) at 8 frames per second.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from collections import defaultdict
@@ -15,12 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import soundfile
-from PIL import Image
-
 from codi2_datasets.formats.sample import Sample
-from codi2_datasets.media.video import decode_video
+from codi2_datasets.media.samples import conversation, members_by_sample
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -125,48 +120,21 @@ def load_samples(store: Store, rows: Iterable[SampleRow]) -> dict[str, LoadedSam
 
 
 def _read_members(store: Store, shard: str, keys: set[str]) -> dict[str, dict[str, bytes]]:
-    """sample id -> {member name after the first dot: bytes}; other samples are skipped without reading."""
-    samples: dict[str, dict[str, bytes]] = {}
     try:
-        with store.open_read(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
-                key, _, suffix = member.name.partition(".")
-                if key in keys:
-                    content = archive.extractfile(member)
-                    if content is not None:
-                        samples.setdefault(key, {})[suffix] = content.read()
+        with store.open_read(shard) as file:
+            return dict(members_by_sample(file, keys))
     except (tarfile.TarError, FileNotFoundError) as error:
         raise EvaluationError(f"shard {shard}: cannot be read: {error}") from error
-    return samples
 
 
 def _assemble(row: SampleRow, members: dict[str, bytes]) -> LoadedSample:
-    sample = Sample.from_json(members["json"])
-    messages = []
-    for message in sample.to_dict()["messages"]:
-        content = []
-        for part in message["content"]:
-            if part["type"] != "text":
-                if part["part"] not in members:
-                    raise EvaluationError(f"sample {row.sample_id}: part {part['part']} is missing in its shard")
-                part = {**part, "value": decode(part["type"], members[part["part"]])}
-            content.append(part)
-        messages.append({"role": message["role"], "content": content})
+    try:
+        messages = conversation(Sample.from_json(members["json"]), members)
+    except KeyError as error:
+        raise EvaluationError(f"sample {row.sample_id}: part {error.args[0]} is missing in its shard") from error
     if not messages or messages[-1]["role"] != "assistant":
         raise EvaluationError(f"sample {row.sample_id}: the last message must be the assistant's")
     return LoadedSample(row, messages[:-1], messages[-1]["content"])
-
-
-def decode(modality: str, data: bytes) -> Any:
-    """Decode the bytes of a normalised medium."""
-    if modality == "image":
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    if modality == "audio":
-        wave, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-        return np.ascontiguousarray(wave.mean(axis=1))
-    if modality == "video":
-        return decode_video(data)
-    raise EvaluationError(f"unknown modality {modality}")
 
 
 @dataclass(frozen=True)
@@ -199,28 +167,3 @@ def train_answers(catalog: Catalog, build: str | None, task: str, seed: int) -> 
         )
     kept = sorted(by_hash(answers, seed)[:MAX_TRAIN_TEXTS])
     return [answers[sample_id] for sample_id in kept]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """`targets`: distinct target media of the test samples of a task; `leaked`: those that occur in any train sample."""
-
-    task: str
-    leaked: int
-    targets: int
-
-
-def leaks(catalog: Catalog, build: str | None) -> list[Leak]:
-    """Leaks per task with media targets, ordered by task. Expected are zeros."""
-    rows = catalog.sql(
-        """with turns as (select sample_id, max(turn) as last from parts group by sample_id),
-           train as (select distinct p.asset_id from parts p join samples s using (sample_id)
-                     where s.split = 'train' and p.asset_id is not null and p.modality <> 'text'),
-           targets as (select distinct s.task, p.asset_id
-                       from parts p join samples s using (sample_id) join turns t using (sample_id)
-                       where s.split = 'test' and p.turn = t.last and p.asset_id is not null and p.modality <> 'text')
-           select targets.task, count(train.asset_id) as leaked, count(*) as targets
-           from targets left join train using (asset_id) group by 1 order by 1""",
-        build=build,
-    )
-    return [Leak(**row) for row in rows.to_pylist()]

@@ -8,26 +8,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import resample_poly
 
+from codi2_datasets.media.video import at_moments
+from codi2_datasets.operators.audio_embedding import blocks, spectrogram
 from codi2_datasets.operators.text_embedding import measure
 from codi2_datasets.pretrained.embedders import aisfx, efficientnet
-from codi2_model.evaluation.metrics.motion import at_moments
 
 Embeddings = NDArray[np.float32]
 
 IMAGE_SIZE = 224
 VIDEO_FRAMES = 4
-AISFX_RATE = 44_100
-AISFX_WINDOW, AISFX_HOP, AISFX_MELS, AISFX_BLOCK = 2048, 1024, 96, 100
-AISFX_MAX = 9.457798957824707  # maximum of the training spectrograms ('original' normalisation)
 
 
 class Judge(Protocol):
@@ -113,15 +109,15 @@ class AudioJudge:
 
     def embed(self, media: Sequence[NDArray[np.floating]]) -> Embeddings:
         """Mono 16 kHz waveforms of any length -> (N, 512), unit length; N may be 0."""
-        blocks = [_blocks(aisfx_spectrogram(np.asarray(wave, np.float32))) for wave in media]
-        flat = np.concatenate(blocks) if blocks else np.zeros((0, AISFX_BLOCK, AISFX_MELS), np.float32)
-        parts = [
-            self._features(flat[start : start + self.batch_size]) for start in range(0, len(flat), self.batch_size)
-        ]
-        features = np.concatenate(parts) if parts else np.zeros((0, 512), np.float32)
-        stops = np.cumsum([len(block) for block in blocks])
-        rows = [features[stop - len(block) : stop].mean(0) for stop, block in zip(stops, blocks, strict=True)]
-        return unit(np.stack(rows) if rows else features)
+        if not media:
+            return np.zeros((0, 512), np.float32)
+        inputs = [blocks(spectrogram(np.asarray(wave, np.float32))) for wave in media]
+        flat = np.concatenate(inputs)
+        features = np.concatenate(
+            [self._features(flat[start : start + self.batch_size]) for start in range(0, len(flat), self.batch_size)]
+        )
+        stops = np.cumsum([len(one) for one in inputs])
+        return unit(np.stack([part.mean(0) for part in np.split(features, stops[:-1])]))
 
     @torch.inference_mode()
     def _features(self, batch: Embeddings) -> Embeddings:
@@ -132,45 +128,6 @@ def unit(rows: NDArray[np.floating]) -> Embeddings:
     """Rows scaled to length 1; zero rows stay zero, so their cosine with any row is 0."""
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return (rows / np.maximum(length, 1e-12)).astype(np.float32)
-
-
-def aisfx_spectrogram(wave: NDArray[np.float32]) -> Embeddings:
-    """Mono 16 kHz waveform -> (frames, 96): log-mel input of aiSFX, in numpy.
-
-    Follows the chain of Essentia as in aisfx/spectrogram/spectrogram_essentia.py: 44.1 kHz, frames of 2048 every
-    1024 samples with the first one centred on time 0, symmetric Hann window, power spectrum, 96 HTK-mel triangles
-    (linear in mel, each normalised to sum 1) from 0 to 22,050 Hz, log10(10000 x + 1), divided by the training maximum.
-    The loader's default replay gain of -6 dB is a factor of 1.
-    """
-    wave = resample_poly(wave, 441, 160).astype(np.float32) if len(wave) else np.zeros(1, np.float32)
-    half = AISFX_WINDOW // 2
-    padded = np.concatenate([np.zeros(half, np.float32), wave, np.zeros(half, np.float32)])
-    starts = np.arange(0, len(wave), AISFX_HOP)  # frames with their centre within the audio
-    frames = np.lib.stride_tricks.sliding_window_view(padded, AISFX_WINDOW)[starts]
-    power = np.abs(np.fft.rfft(frames * np.hanning(AISFX_WINDOW).astype(np.float32), axis=-1)) ** 2
-    return (np.log10(power @ _mel_filters().T * 1e4 + 1.0) / AISFX_MAX).astype(np.float32)
-
-
-def _blocks(spectrogram: Embeddings) -> Embeddings:
-    """(frames, mels) -> (blocks, 100, mels): 2.3 s each without overlap; a last block of less than half is dropped.
-
-    The package's default overlaps blocks by half, which doubles the cost with little benefit for short audio.
-    """
-    count = max(1, (len(spectrogram) + AISFX_BLOCK // 2) // AISFX_BLOCK)
-    padded = np.concatenate([spectrogram, np.zeros((AISFX_BLOCK, spectrogram.shape[1]), np.float32)])
-    return padded[: count * AISFX_BLOCK].reshape(count, AISFX_BLOCK, -1)
-
-
-@lru_cache(maxsize=1)
-def _mel_filters() -> Embeddings:
-    """(96, 1025) triangles between equally spaced HTK-mel points, linear in mel, each normalised to sum 1."""
-    hz = np.linspace(0.0, AISFX_RATE / 2, AISFX_WINDOW // 2 + 1)
-    mel = 2595.0 * np.log10(1.0 + hz / 700.0)
-    edges = np.linspace(0.0, mel[-1], AISFX_MELS + 2)
-    rise = (mel - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    fall = (edges[2:, None] - mel) / (edges[2:] - edges[1:-1])[:, None]
-    filters = np.maximum(0.0, np.minimum(rise, fall))
-    return (filters / np.maximum(filters.sum(1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def _image_tensor(image: Image.Image) -> torch.Tensor:

@@ -18,8 +18,8 @@ class Estimate:
     n: int
 
 
-def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Estimate:
-    """Mean with the percentile bootstrap interval (Efron 1979); equal seeds give equal intervals.
+def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000) -> Estimate:
+    """Mean with the 95 % percentile bootstrap interval (Efron 1979); equal seeds give equal intervals.
 
     Raises ValueError for an empty sequence.
     """
@@ -27,7 +27,7 @@ def bootstrap_mean(scores: Sequence[float], seed: int = 0, resamples: int = 2000
     if values.size == 0:
         raise ValueError("no scores: nothing to average")
     draws = np.random.default_rng(seed).integers(0, values.size, (resamples, values.size))
-    low, high = np.quantile(values[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high), int(values.size))
 
 

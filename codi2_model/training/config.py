@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator
 
 from codi2_storage.errors import UsageError
-from codi2_storage.typed_data import KeyFault, typed, with_settings
+from codi2_storage.typed_data import KeyFault, read_yaml, typed
 
 PRESETS = Path(__file__).parent.parent / "presets"
 STAGES = ("align", "decoders", "mllm")
@@ -255,11 +254,7 @@ class TrainConfig:
                 f"{path}: no such file, and no training config of that name; available: {available}"
             )
         try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise ConfigError(f"{file}: invalid YAML: {' '.join(str(error).split())}") from error
-        try:
-            data = with_settings(data, settings)
+            data = read_yaml(file, settings)
         except ValueError as error:
             raise ConfigError(str(error)) from error
         return cls.from_dict(data, str(file))

@@ -13,6 +13,8 @@ from codi2_model.training.config import TrainConfig
 from codi2_model.training.data.shards import expand
 from codi2_model.training.metrics.journal import Row, read_rows
 
+MAX_FAILURES = 3
+
 
 def train_distributed(
     config: TrainConfig,
@@ -20,14 +22,12 @@ def train_distributed(
     out_dir: str | Path,
     workers: int = 1,
     on_metrics: Callable[[Row], None] | None = None,
-    max_failures: int = 3,
-    use_gpu: bool | None = None,
     start: str | Path | None = None,
 ) -> Path:
     """Call `run.train` in `workers` Ray Train workers. The batch size of the config is the sum over all of them.
 
     The run's folder is its only state and must be on storage that all nodes share. After a failure the workers restart
-    and resume from the last checkpoint; after `max_failures` failures the error of Ray is raised.
+    and resume from the last checkpoint; after `MAX_FAILURES` failures the error of Ray is raised.
     start: folder of a checkpoint to take the initial weights from.
     """
     out = Path(out_dir).resolve()
@@ -46,13 +46,12 @@ def train_distributed(
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        gpu = bool(ray.cluster_resources().get("GPU")) if use_gpu is None else use_gpu
         trainer = TorchTrainer(
             work,
             train_loop_config={"config": config.to_dict(), "shards": paths, "out": str(out), "start": start_folder},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(ray.cluster_resources().get("GPU"))),
             run_config=RunConfig(
-                name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=max_failures)
+                name="ray", storage_path=str(out), failure_config=FailureConfig(max_failures=MAX_FAILURES)
             ),
         )
         handler = "_register_sigint_handler"  # Ctrl-C is handled here: the handler of Ray is slow

@@ -13,7 +13,7 @@ from typing import Any
 
 from codi2_datasets.corpora.base import RejectedRow
 from codi2_datasets.readers import pairs
-from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
+from codi2_datasets.readers.base import Connector, CorpusLocation, Link
 from codi2_datasets.readers.delimited import delimited_rows
 from codi2_datasets.readers.files import find
 from codi2_datasets.readers.values import WEB, known, pick, text, web_address
@@ -37,10 +37,6 @@ def links(place: CorpusLocation, header: tuple[str, str]) -> Iterator[Link | Rej
         yield from pairs.links(place, iter([(file, named)]), describe)
 
 
-def rows(piece: InputSplit) -> Rows:
-    return pairs.tar_rows(piece, describe, ("image",), WEB)
-
-
 CC3M = Connector(
     name="cc3m",
     version="2",
@@ -51,7 +47,7 @@ CC3M = Connector(
     size="3.3 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    results=rows,
+    results=partial(pairs.tar_rows, describe=describe, modalities=("image",), licence=WEB),
     links=partial(links, header=("caption", "url")),
 )
 CC12M = replace(

@@ -6,12 +6,12 @@ similarity, nsfw, watermark, aesthetic, faces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from codi2_datasets.corpora.base import RejectedRow
-from codi2_datasets.readers import pairs, tables
-from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
+from codi2_datasets.readers import pairs
+from codi2_datasets.readers.base import Connector
 from codi2_datasets.readers.values import WEB, known, number, pick, text, web_address
 
 
@@ -31,15 +31,6 @@ def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     )
 
 
-def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
-    pieces = tables.parquet_pieces(place, ("url",), ("text", "caption"))
-    return pairs.links(place, ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in pieces), describe)
-
-
-def rows(piece: InputSplit) -> Rows:
-    return pairs.tar_rows(piece, describe, ("image",), WEB)
-
-
 CONNECTOR = Connector(
     name="coyo",
     version="2",
@@ -50,6 +41,6 @@ CONNECTOR = Connector(
     size="747 million addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    results=rows,
-    links=links,
+    results=partial(pairs.tar_rows, describe=describe, modalities=("image",), licence=WEB),
+    links=partial(pairs.parquet_links, describe=describe, needed=(("url",), ("text", "caption"))),
 )

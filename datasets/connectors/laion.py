@@ -6,12 +6,12 @@ Attributes: kind 'photo' or 'cut-out', url; if known similarity, punsafe, pwater
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from codi2_datasets.corpora.base import RejectedRow
-from codi2_datasets.readers import pairs, tables
-from codi2_datasets.readers.base import Connector, CorpusLocation, InputSplit, Link, Rows
+from codi2_datasets.readers import pairs
+from codi2_datasets.readers.base import Connector
 from codi2_datasets.readers.values import WEB, known, licence_of, number, pick, text, web_address
 
 URL, TEXT = ("URL", "url"), ("TEXT", "caption", "text", "top_caption")
@@ -36,15 +36,6 @@ def describe(row: Mapping[str, Any]) -> pairs.MediaRecord:
     )
 
 
-def links(place: CorpusLocation) -> Iterator[Link | RejectedRow]:
-    files = ((p.file, tables.parquet_rows(p.file, p.part or 0)) for p in tables.parquet_pieces(place, URL, TEXT))
-    return pairs.links(place, files, describe)
-
-
-def rows(piece: InputSplit) -> Rows:
-    return pairs.tar_rows(piece, describe, ("image",), WEB)
-
-
 CONNECTOR = Connector(
     name="laion",
     version="2",
@@ -55,6 +46,6 @@ CONNECTOR = Connector(
     size="400 million (LAION-400M), 2.3 thousand million (LAION-2B-en) addresses",
     tasks=("text_to_image", "image_captioning"),
     pieces=pairs.tar_pieces,
-    results=rows,
-    links=links,
+    results=partial(pairs.tar_rows, describe=describe, modalities=("image",), licence=WEB),
+    links=partial(pairs.parquet_links, describe=describe, needed=(URL, TEXT)),
 )

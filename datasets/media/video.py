@@ -73,6 +73,13 @@ def decode_video(data: bytes) -> np.ndarray:
     return np.stack(frames)
 
 
+def at_moments(frames: np.ndarray, count: int) -> np.ndarray:
+    """`count` evenly spaced frames including the first and the last; frames repeat in shorter videos."""
+    if count == 1:
+        return frames[len(frames) // 2][None]
+    return frames[np.round(np.linspace(0, len(frames) - 1, count)).astype(int)]
+
+
 def encode_video(frames: np.ndarray, fps: int = 8) -> bytes:
     """MP4 from (T, H, W, 3) uint8. Nearly lossless in luma, chroma at half the resolution.
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.templates import nearest
-from codi2_storage.catalog.sql import identifier
+from codi2_storage.catalog.sql import columns_of, identifier
 from codi2_storage.tables import TABLES
 
 S, I = pa.string(), pa.int64()  # noqa: E741
@@ -63,9 +63,7 @@ def schema_of(name: str) -> pa.Schema:
 def create_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
     """Create these tables, empty."""
     for name in names:
-        connection.register("schema_of", schema_of(name).empty_table())
-        connection.execute(f"create table {identifier(name)} as select * from schema_of")
-        connection.unregister("schema_of")
+        connection.execute(f"create table {identifier(name)} ({columns_of(schema_of(name))})")
 
 
 def check_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> None:

@@ -18,7 +18,7 @@ from codi2_datasets.readers.json_rows import json_object
 from codi2_datasets.readers.media import RawMedium, is_cut_out, medium
 from codi2_datasets.readers.results import result
 from codi2_datasets.readers.shelf import EVERY_ENDING
-from codi2_datasets.readers.tables import file_rows, row_groups
+from codi2_datasets.readers.tables import file_rows, parquet_pieces, parquet_rows, row_groups
 from codi2_datasets.readers.tars import ENDINGS as TAR_ENDINGS
 from codi2_datasets.readers.tars import PATTERNS, Sample, is_tar, opened_tar
 from codi2_datasets.readers.values import (
@@ -66,16 +66,15 @@ def links(
             if reason or isinstance(record, Bad):
                 yield RejectedRow(place.corpus, locator, reason)
                 continue
-            yield Link(
-                locator,
-                record.url,
-                record.caption,
-                record.attributes,
-                record.licence,
-                record.author,
-                record.sha256,
-                record.md5,
-            )
+            yield Link(locator, **vars(record))
+
+
+def parquet_links(
+    place: CorpusLocation, describe: Describe, needed: Sequence[tuple[str, ...]]
+) -> Iterator[Link | RejectedRow]:
+    """The URLs of Parquet lists. `needed`: columns, each by its possible names."""
+    pieces = parquet_pieces(place, *needed)
+    return links(place, ((piece.file, parquet_rows(piece.file, piece.part or 0)) for piece in pieces), describe)
 
 
 def unusable(record: MediaRecord | Bad, addressed: bool = False) -> str:

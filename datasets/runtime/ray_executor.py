@@ -45,6 +45,7 @@ RAY_TMPDIR = "RAY_TMPDIR"
 RAY_SOCKET = len("/session_2026-01-01_00-00-00_123456_4194304/sockets/plasma_store")
 ANSWER_SECONDS = 10.0  # timeout for reaching a Ray cluster at RAY_ADDRESS
 FEW = 12  # items whose work is not worth the seconds that Ray takes to start
+RETRIES = 3  # runs of an item whose worker died
 SETTLE_SECONDS = 30.0  # timeout for tasks in flight to end after an error
 
 
@@ -227,13 +228,12 @@ def ray_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
-    retries: int = 3,
     few: int = FEW,
     cpus: float = 1.0,
 ) -> Iterator[tuple[Item, Result]]:
     """Run `function` over items on Ray, at most `2 * workers` in flight. Yields (item, result) as they finish.
 
-    If a worker dies, its item is run again, `retries` times. An exception of the function itself is raised here
+    If a worker dies, its item is run again, `RETRIES` times. An exception of the function itself is raised here
     unchanged, once the few items still in flight have ended. Call it inside `local_cluster()`, or inside
     `cluster_when_needed()`: there up to `few` items are run in this process, one after the other, unless Ray has
     already started. `cpus` cores are reserved per item: less than one for items that mostly wait.
@@ -252,7 +252,7 @@ def ray_map(
 
     carried = logs_enabled()  # if the run's log is active, the workers' log records are returned with their results
     work: Callable[[Item], Any] = with_worker_logs(function) if carried else function
-    remote = ray.remote(num_cpus=cpus, max_retries=retries)(work)
+    remote = ray.remote(num_cpus=cpus, max_retries=RETRIES)(work)
     running: dict[Any, Item] = {}
     source = iter(items)
     try:

@@ -71,6 +71,7 @@ Root = Annotated[
 Workers = Annotated[int, Parameter(help="Number of parallel Ray tasks.", validator=AT_LEAST_1)]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 Limit = Annotated[int | None, Parameter(validator=AT_LEAST_1)]
+Overrides = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 Build = Annotated[
     str | None, Parameter(help="Build: its id, the first characters of it, or `latest`. Default: the latest.")
 ]

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from codi2_flows.cli.common import BUILD, CPUS, DEFAULT_ROOT, RECIPES, Build, Limit, Port, Root, Workers, check_folder
+from codi2_flows.cli.common import (
+    BUILD,
+    CPUS,
+    DEFAULT_ROOT,
+    RECIPES,
+    Build,
+    Limit,
+    Overrides,
+    Port,
+    Root,
+    Workers,
+    check_folder,
+)
 from codi2_flows.cli.output.json_output import Json, print_json
 from codi2_flows.cli.output.tables import show
 from codi2_flows.runtime.temporary_server import start_server
@@ -62,6 +74,10 @@ def build(
     refresh: Annotated[
         bool, Parameter(negative="", help="First look for newer versions of the corpora's packages.")
     ] = False,
+    set_: Annotated[
+        Overrides,
+        Parameter(help="Setting that overrides the recipe's: tasks.text_to_image.train=50; repeatable."),
+    ] = None,
 ) -> None:
     """Build a dataset version from a recipe.
 
@@ -69,14 +85,15 @@ def build(
     """
     from codi2_datasets.recipe import load_recipe
 
-    parsed = load_recipe(recipe)  # errors appear before anything starts
+    settings = tuple(set_ or ())
+    parsed = load_recipe(recipe, settings)  # errors appear before anything starts
     start_server()
     from codi2_datasets.build import check_recipe
 
     check_recipe(parsed)
     from codi2_flows.build_dataset import build_dataset
 
-    print(build_dataset(recipe, root, workers, limit, refresh))
+    print(build_dataset(recipe, root, workers, limit, refresh, settings))
 
 
 def query(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codi2_flows.runtime.settings  # noqa: F401  isort: skip  (before Prefect)
-import base64
 import io
 import json
 import sys
@@ -64,6 +63,7 @@ def run_demo(root: str, workers: int) -> None:
 def demo_requests(store: Store, build_id: str) -> Path:
     """Write one held-out sample of each task of `TASKS` as a request, media inline, without its reply. Returns the file."""
     from codi2_datasets.publishing.contact_sheets import read_samples
+    from codi2_model.serving.batch.request_files import from_sample
 
     folder = Path(store.local_path("") or ".") / "generations" / f"demo-{build_id}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,26 +81,13 @@ def demo_requests(store: Store, build_id: str) -> Path:
         if not rows:
             continue
         sample, media = read_samples(store.read_bytes(rows[0]["shard"]), 1, seed=0)[0]
-        messages = []
-        for message in sample.messages[:-1]:
-            content = [openai_part(part.type, part.text, media.get(part.part or "")) for part in message.content]
-            messages.append({"role": message.role, "content": content})
+        messages = from_sample(sample, {f"{sample.sample_id}.{name}": data for name, data in media.items()})["messages"]
         modalities = sorted({part.type for part in sample.messages[-1].content} - {"text"}) or ["text"]
         request = {"id": f"{task}-{sample.sample_id[:8]}", "messages": messages, "modalities": modalities}
         lines.append(json.dumps({**request, "seed": sample.seed}, ensure_ascii=False))
     path = folder / "requests.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def openai_part(kind: str, text: str | None, data: bytes | None) -> dict[str, Any]:
-    """A message part in the format of the API."""
-    encoded = base64.b64encode(data or b"").decode()
-    if kind == "image":
-        return {"type": "image_url", "image_url": {"url": f"data:image/webp;base64,{encoded}"}}
-    if kind == "audio":
-        return {"type": "input_audio", "input_audio": {"data": encoded, "format": "flac"}}
-    return {"type": "text", "text": text or ""}
 
 
 def ask_server(root: str, requests: Path) -> str:

@@ -14,6 +14,7 @@ from codi2_flows.cli.common import (
     RECIPES,
     Build,
     Limit,
+    Overrides,
     Root,
     Workers,
     print_model,
@@ -37,8 +38,7 @@ def train(
     workers: Annotated[Workers, Parameter(help="Number of Ray Train workers.")] = 1,
     start: Start = "scratch",
     set_: Annotated[
-        list[str] | None,
-        Parameter(name="--set", negative="", help="Setting that overrides the config's: mllm.steps=50; repeatable."),
+        Overrides, Parameter(help="Setting that overrides the config's: mllm.steps=50; repeatable.")
     ] = None,
 ) -> None:
     """Train the model on a dataset version.

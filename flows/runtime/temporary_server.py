@@ -27,17 +27,12 @@ _url: str | None = None  # of the server of this process
 def start_server() -> None:
     """Start the server that a flow of this process will need, unless one is configured; do not wait for it.
 
-    It inherits a socket that already listens, so what the flow sends waits there until the server accepts it.
+    It inherits a socket that already listens, so what the flow sends waits there until the server accepts it. It starts
+    before Prefect is imported, which takes a fifth of a command with nothing to do. Prefect then says whether a server is
+    configured; if so, this one ends again.
     """
-    from prefect.settings import (
-        PREFECT_API_REQUEST_TIMEOUT,
-        PREFECT_API_URL,
-        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
-        temporary_settings,
-    )
-
     global _url
-    if _url or PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+    if _url or os.environ.get("PREFECT_API_URL"):
         return
     command = [sys.executable, "-m", "uvicorn", "--app-dir", sys.prefix, "--factory",
                "prefect.server.api.server:create_app", "--log-level", "error", "--lifespan", "on"]  # fmt: skip
@@ -50,6 +45,17 @@ def start_server() -> None:
         )  # fmt: skip
     child_processes.end_after_us(process)
     atexit.register(lambda: child_processes.end(process, HURRIED_END_SECONDS if requested.is_set() else END_SECONDS))
+
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
+
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        child_processes.end(process, HURRIED_END_SECONDS)
+        return
     _scope.enter_context(temporary_settings({PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: START_SECONDS}))
     _url = url
 

@@ -30,14 +30,14 @@ def check_url(url: str) -> str:
         raise UsageError(f"--webhook {url}: {error}; give a URL that begins with http:// or https://") from None
 
 
-def notify(flow: str, run_id: str, state: str, reason: str | None, root: str, link: str | None = None) -> bool:
+def notify(flow: str, run_id: str, state: str, reason: str | None, root: str) -> bool:
     """Post the end of a run if it failed, crashed or was cancelled, and a webhook is set. Returns whether it was delivered."""
     url = os.environ.get(WEBHOOK)
     if not url or state.lower() not in NOTIFIED_STATES:
         return False
     lines = (reason or "").strip().splitlines()
     message = {"flow": flow, "run_id": run_id, "state": state.lower(), "reason": lines[0] if lines else ""}
-    return post(url, {**message, "root": root, "link": link or run_page_url()})
+    return post(url, {**message, "root": root, "link": run_page_url()})
 
 
 def post(url: str, message: dict[str, str | None]) -> bool:

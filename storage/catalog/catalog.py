@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from codi2_storage.catalog.sql import literal
+from codi2_storage.catalog.sql import columns_of, literal
 from codi2_storage.commits.manifests import Commit, Manifest, commits
 from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
@@ -92,15 +92,13 @@ class Catalog:
         for table, schema in TABLES.items():
             if table not in tables:
                 continue
-            connection.register("schema", schema.empty_table())
             connection.execute(
-                f'create table columns."{table}" as select * from schema'
+                f'create table columns."{table}" ({columns_of(schema)})'
             )  # older files lack some columns
             sources = [f'select * from columns."{table}"', *rows_of(files.get(table, []), self._duckdb_path)]
             rows = " union all by name ".join(sources)
             shown = VIEWS[table].format(rows=rows) if table in VIEWS else rows
             connection.execute(f'create view "{table}" as {shown}')
-        connection.unregister("schema")
         progress = connection.execute("select current_setting('enable_progress_bar')").fetchone()
         if progress is not None and progress[0]:  # in Jupyter without widgets it is off, and setting it is an error
             connection.execute("set enable_progress_bar = false")

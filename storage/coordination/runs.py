@@ -7,7 +7,7 @@ as crashed: the process was killed and could not record its end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -92,6 +92,14 @@ def list_runs(store: Store) -> list[Run]:
     """All runs of flows, latest first, each with its true status."""
     recorded = [run for commit in commits(store, "run") if (run := run_of(commit))]
     return [truth(store, run) for run in sorted(recorded, key=lambda run: (run.created_at, run.run_id), reverse=True)]
+
+
+def last_of_each(runs: Iterable[Run]) -> list[Run]:
+    """The last run of each flow and parameters. `runs`: latest first."""
+    last: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        last.setdefault((run.kind, run.config), run)
+    return list(last.values())
 
 
 def truth(store: Store, run: Run) -> Run:

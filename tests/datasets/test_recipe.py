@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from codi2_datasets.build import build_id
 from codi2_datasets.formats.hashing import canonical
 from codi2_datasets.recipe import load_recipe, recipe_of_spec
 from codi2_datasets.recipe_schema import RecipeError
@@ -29,6 +30,22 @@ def write(folder: Path, changes: dict) -> Path:
 def test_a_good_recipe_is_read(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, {}))
     assert recipe.tasks["text_to_image"].train == 10 and recipe.image.size == 64
+
+
+def test_settings_override_those_of_the_file_and_so_the_build_is_another(tmp_path: Path) -> None:
+    path = write(tmp_path, {})
+    recipe = load_recipe(path, ["tasks.text_to_image.train=5", "image.size=32", "mixture.corpora={emoji-noto: 2}"])
+    assert (recipe.tasks["text_to_image"].train, recipe.image.size) == (5, 32)
+    assert recipe.mixture.corpora == {"emoji-noto": 2.0}
+    assert build_id(recipe, [], None) != build_id(load_recipe(path), [], None)
+    assert load_recipe(path, ["image.size=64"]).digest() == load_recipe(path).digest()  # as it is in the file
+    for setting, message in (
+        ("image.sise=8", "unknown key 'image.sise'.*did you mean size"), ("image.size=big", "image.size: expected int"),
+        ("tasks.text_to_imag.train=1", "unknown task 'text_to_imag'"), ("corpora.limit=1", "not of the form"),
+        ("seed", "not of the form"), ("seed=[", "not valid YAML"),
+    ):  # fmt: skip
+        with pytest.raises(RecipeError, match=message):
+            load_recipe(path, [setting])
 
 
 @pytest.mark.parametrize("name", [file.stem for file in Path("datasets/recipes").glob("*.yaml")])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import ClapAudioConfig, ClapAudioModelWithProjection, ClapConfig
+from transformers import ClapAudioModelWithProjection, ClapConfig
 from transformers.audio_utils import mel_filter_bank
 
 from codi2_model.encoders.imagebind.inputs import SAMPLE_RATE
@@ -57,11 +57,12 @@ class ClapFamily(TransformersFamily):
     """CLAP's audio tower with its projection, and its front end for audio up to the maximum length of the model."""
 
     model_class = ClapAudioModelWithProjection
+    whole_config = ClapConfig
+    tower = "audio_config"
     modalities = ("audio",)
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
-        self.width = self.config.projection_dim
         defaults = {
             "feature_size": self.config.num_mel_bins,
             "sampling_rate": 48000,
@@ -71,13 +72,6 @@ class ClapFamily(TransformersFamily):
         defaults |= {"fft_window_size": 1024, "frequency_min": 0, "frequency_max": 14000, "padding": "repeatpad"}
         defaults["truncation"] = "fusion" if self.config.enable_fusion else "rand_trunc"
         self.front: dict[str, Any] = defaults | self.preprocessor
-
-    @staticmethod
-    def _config(values: dict[str, Any]) -> ClapAudioConfig:
-        if values.get("model_type") == "clap_audio_model":
-            return ClapAudioConfig.from_dict(values)
-        whole: Any = ClapConfig.from_dict(values)
-        return whole.audio_config
 
     def _features(self, modality: str, media: Tensor, grid: int) -> Tensor:
         with torch.autocast(media.device.type, enabled=False):  # half precision would lose the quiet bins

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPConfig, CLIPVisionModelWithProjection
 
 from codi2_model.encoders.imagebind.inputs import IMAGE_MEAN, IMAGE_STD
 from codi2_model.encoders.transformers_family import ImageFamily
@@ -18,21 +15,9 @@ class ClipFamily(ImageFamily):
     """CLIP's vision tower with its projection. Patch features use the norm and projection of the class token."""
 
     model_class = CLIPVisionModelWithProjection
+    whole_config = CLIPConfig
     mean, std = IMAGE_MEAN, IMAGE_STD
     grids = True
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        super().__init__(options)
-        self.width = self.config.projection_dim
-
-    @staticmethod
-    def _config(values: dict[str, Any]) -> CLIPVisionConfig:
-        if values.get("model_type") == "clip_vision_model":
-            return CLIPVisionConfig.from_dict(values)
-        whole: Any = CLIPConfig.from_dict(values)
-        # Some checkpoints have another projection_dim in vision_config; CLIPModel uses the outer one.
-        whole.vision_config.projection_dim = whole.projection_dim
-        return whole.vision_config
 
     def _embed(self, pixels: Tensor, grid: int) -> Tensor:
         output = self.model(pixels)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codi2_model.evaluation.data import SampleRow, decode, load_samples
+from codi2_datasets.media.samples import DECODE
+from codi2_model.evaluation.data import SampleRow, load_samples
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 
@@ -58,7 +59,7 @@ def read_media(store: Store, media: Sequence[CandidateMedium]) -> dict[str, Any]
         listed = list(by_shard[shard].values())
         ranges = [(m.offset or 0, (m.offset or 0) + (m.size or 0)) for m in listed]
         for medium, data in zip(listed, store.read_ranges(shard, ranges), strict=True):
-            values[medium.asset_id] = decode(medium.modality, data)
+            values[medium.asset_id] = DECODE[medium.modality](data)
     return values
 
 

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from codi2_model.evaluation.data import EvaluationError, Leak, leaks
+from codi2_model.evaluation.data import EvaluationError
 from codi2_storage.catalog.catalog import Catalog
 
+MEASURES = {"test_targets_in_train": "asset_id", "test_targets_like_train": "near"}
+"""Name in `metrics` -> how media are compared: by asset, or by group of near-duplicates (media without one are ignored)."""
 
-def near_leaks(catalog: Catalog, build: str) -> list[Leak]:
-    """As `leaks`, by group of near-duplicates instead of asset; media without a group are ignored."""
+
+@dataclass(frozen=True)
+class Leak:
+    """`targets`: distinct target media of the test samples of a task; `leaked`: those that occur in any train sample."""
+
+    task: str
+    leaked: int
+    targets: int
+
+
+def leaks(catalog: Catalog, build: str | None, by: str = "asset_id") -> list[Leak]:
+    """Leaks per task with media targets, ordered by task. Expected are zeros. `by`: asset_id or near."""
     rows = catalog.sql(
-        """with turns as (select sample_id, max(turn) as last from parts group by sample_id),
-                groups as (select asset_id, any_value(near) as near from assets where near is not null group by 1),
-                media as (select s.task, s.split, g.near, p.turn = t.last as last from parts p
+        f"""with turns as (select sample_id, max(turn) as last from parts group by sample_id),
+                groups as (select asset_id, any_value(near) as near from assets group by 1),
+                media as (select s.task, s.split, {by} as medium, p.turn = t.last as last from parts p
                           join samples s using (sample_id) join turns t using (sample_id)
-                          join groups g on g.asset_id = p.asset_id where p.modality <> 'text'),
-                train as (select distinct near from media where split = 'train'),
-                targets as (select distinct task, near from media where split = 'test' and last)
-           select targets.task, count(train.near) as leaked, count(*) as targets
-           from targets left join train using (near) group by 1 order by 1""",
+                          left join groups using (asset_id) where p.modality <> 'text' and {by} is not null),
+                train as (select distinct medium from media where split = 'train'),
+                targets as (select distinct task, medium from media where split = 'test' and last)
+           select targets.task, count(train.medium) as leaked, count(*) as targets
+           from targets left join train using (medium) group by 1 order by 1""",
         build=build,
     )
     return [Leak(**row) for row in rows.to_pylist()]
@@ -30,11 +43,8 @@ def near_leaks(catalog: Catalog, build: str) -> list[Leak]:
 def check(catalog: Catalog, build: str, tasks: Sequence[str], allow: bool = False) -> list[dict[str, Any]]:
     """Rows of `metrics` of the check for some tasks. Raises EvaluationError for a leak, unless `allow`."""
     rows, leaking = [], []
-    for measure, all_leaks in (
-        ("test_targets_in_train", leaks(catalog, build)),
-        ("test_targets_like_train", near_leaks(catalog, build)),
-    ):
-        task_leaks = [leak for leak in all_leaks if leak.task in tasks]
+    for measure, by in MEASURES.items():
+        task_leaks = [leak for leak in leaks(catalog, build, by) if leak.task in tasks]
         total, leaked = sum(leak.targets for leak in task_leaks), sum(leak.leaked for leak in task_leaks)
         print(f"leak check: {measure} {leaked} of {total:,} in {len(task_leaks)} tasks of {build}", file=sys.stderr)
         leaking += [f"{leak.task} {leak.leaked} of {leak.targets}" for leak in task_leaks if leak.leaked]

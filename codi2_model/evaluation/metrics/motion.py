@@ -6,15 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codi2_datasets.media.video import at_moments
+
 SIDE, STEPS = 16, 8  # blocks per side, moments in time; coarse, to tolerate shifts of a pixel or a frame
 STILL = 0.5  # mean change (of 255) below which a video counts as still
-
-
-def at_moments(frames: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """`count` evenly spaced frames including the first and the last; frames repeat in shorter videos."""
-    if count == 1:
-        return frames[len(frames) // 2][None]
-    return frames[np.round(np.linspace(0, len(frames) - 1, count)).astype(int)]
 
 
 def motion(frames: NDArray[np.uint8]) -> NDArray[np.float64]:

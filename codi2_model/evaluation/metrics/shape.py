@@ -11,9 +11,9 @@ INK = 24  # minimum difference to white (of 255): above decoder noise, below the
 Mask = NDArray[np.bool_]
 
 
-def foreground(pixels: NDArray[np.uint8], ink: int = INK) -> Mask:
-    """(H, W, 3) on white -> (H, W): True if any channel is darker than white by more than `ink`."""
-    return (255 - np.asarray(pixels, np.int16)).max(-1) > ink
+def foreground(pixels: NDArray[np.uint8]) -> Mask:
+    """(H, W, 3) on white -> (H, W): True if any channel is darker than white by more than `INK`."""
+    return (255 - np.asarray(pixels, np.int16)).max(-1) > INK
 
 
 def iou(first: Mask, second: Mask) -> float:

@@ -14,25 +14,22 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from codi2_datasets.formats.sample import SAMPLE_RATE
+from codi2_datasets.media.contact_sheet import FAINT, Content, Piece, contact_sheet, content_pieces, prompt_pieces
 from codi2_datasets.media.video import encode_video
-from codi2_model.evaluation.report.contact_sheet import contact_sheet
 from codi2_model.modules.media import VIDEO_FPS
 from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
-Content = Sequence[
-    Mapping[str, Any]
-]  # parts: {"type": "text", "text"} | {"type": "image" | "audio" | "video", "value"}
+COLUMNS = {"prompt": 620, "output": 250, "truth": 250}  # pixels
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def write_generations(
         fields = {"id": item.item_id, "task": item.task, "note": item.note}
         page_items.append({**fields, "messages": messages, "output": output, "truth": truth})
     sheet = folder / "contact_sheet.png"
-    write_whole(sheet, encode_medium("image", contact_sheet(evenly(items, sheet_rows)))[0])
+    write_whole(sheet, sheet_of(evenly(items, sheet_rows)))
     page = folder / "index.html"
     tasks = sorted({item.task for item in items})
     write_whole(
@@ -119,6 +116,16 @@ def put_generations(
     return store.uri(f"{name}/index.html")
 
 
+def sheet_of(items: Sequence[GenerationItem]) -> bytes:
+    """The contact sheet of the items, as PNG."""
+    rows = []
+    for item in items:
+        note: list[Piece] = [("\n" + item.note, FAINT)] if item.note else []
+        truth: list[Piece] = [("-", FAINT)] if item.truth is None else content_pieces(item.truth)
+        rows.append([prompt_pieces(item.task, item.prompt), [*content_pieces(item.output), *note], truth])
+    return encode_medium("image", contact_sheet(COLUMNS, rows))[0]
+
+
 def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
     """`count` items, evenly over the tasks, ordered by task."""
     rank: dict[str, int] = {}
@@ -132,9 +139,11 @@ def evenly(items: Sequence[GenerationItem], count: int) -> list[GenerationItem]:
 
 def render_page(name: str, **values: Any) -> str:
     """Render a template beside this package, with all values escaped."""
-    template = resources.files("codi2_model.evaluation").joinpath(name).read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**values)
+    templates = PackageLoader("codi2_model", "evaluation")
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name).render(**values)
 
 
 def encode_medium(modality: str, value: Any) -> tuple[bytes, str]:

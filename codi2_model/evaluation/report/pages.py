@@ -11,9 +11,8 @@ from codi2_model.evaluation.bench.measures import bare
 from codi2_model.evaluation.bench.recorded import Run
 from codi2_model.evaluation.bench.scoring import MODEL, Tally
 from codi2_model.evaluation.data import LoadedSample
-from codi2_model.evaluation.report.contact_sheet import contact_sheet
 from codi2_model.evaluation.report.figures import beside_baselines, main_rows
-from codi2_model.evaluation.report.outputs import GenerationItem, encode_medium, render_page, write_generations
+from codi2_model.evaluation.report.outputs import GenerationItem, render_page, sheet_of, write_generations
 from codi2_storage.locations.files import write_whole
 from codi2_storage.store import Store
 
@@ -53,7 +52,7 @@ def write_task(
     on_page = [items[i] for i in dict.fromkeys([*sampled, *worst])]
     write_generations(folder, on_page, f"{task}: {checkpoint_id}", [table], sheet_rows=0)
     for name, chosen in (("contact_sheet.png", sampled), ("worst.png", worst)):
-        write_whole(folder / name, encode_medium("image", contact_sheet([items[i] for i in chosen]))[0])
+        write_whole(folder / name, sheet_of([items[i] for i in chosen]))
     data = {"seed": seed, "shown": sampled, "worst": worst, "scores": {i: own.get(i, {}) for i in ids}}
     write_whole(folder / "scores.json", json.dumps(data, indent=1, sort_keys=True).encode())
 

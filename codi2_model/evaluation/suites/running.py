@@ -21,6 +21,7 @@ from codi2_model.evaluation.answering import (
     resolve_settings,
 )
 from codi2_model.evaluation.bench.profiles import PROFILES
+from codi2_model.evaluation.bench.questions import answer_in
 from codi2_model.evaluation.report.figures import beside_baselines
 from codi2_model.evaluation.report.outputs import GenerationItem, put_generations
 from codi2_model.evaluation.report.tracking import track_evaluation
@@ -103,11 +104,6 @@ def resolve_suite(
     return suite, data, weights
 
 
-def medium(content: Sequence[dict[str, Any]] | None, modality: str) -> Any | None:
-    """The first medium of a modality in a reply, or None."""
-    return next((part["value"] for part in content or () if part["type"] == modality), None)
-
-
 def answered(requests: Sequence[Request], present: Sequence[bool]) -> list[Figure]:
     """Share of requests with an answer, by task."""
     figures = []
@@ -133,7 +129,7 @@ def make_answers(
         prompts = [PromptRequest(r.key, r.prompt, (suite.modality,), answer_seed(seed, r.key)) for r in piece]
         contents, failures = answer_all(model, processor, prompts, settings, label)
         for request in piece:
-            spool.put(request.key, medium(contents.get(request.key), suite.modality), failures.get(request.key, ""))
+            spool.put(request.key, answer_in(contents.get(request.key), suite.modality), failures.get(request.key, ""))
 
 
 def row_of(suite: Suite, figure: Figure, seed: int) -> dict[str, Any]:

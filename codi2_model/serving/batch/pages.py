@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from codi2_datasets.formats.sample import Sample
-from codi2_datasets.publishing.shards import decode
+from codi2_datasets.media.samples import conversation, members_by_sample
 from codi2_model.evaluation.report.outputs import GenerationItem, write_generations
 from codi2_model.serving.batch.request_files import RequestRow
 from codi2_storage.store import Store
@@ -41,30 +38,15 @@ def write_page(store: Store, rows: Sequence[RequestRow], receipts: Sequence[Mapp
 
 def shard_items(store: Store, receipt: Mapping[str, Any]) -> list[GenerationItem]:
     """The rows of a chunk: answered ones with their media, failed ones with their reasons."""
-    with tarfile.open(fileobj=io.BytesIO(store.read_bytes(receipt["shard"]))) as archive:
-        members = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
+    members = dict(members_by_sample(io.BytesIO(store.read_bytes(receipt["shard"]))))
     items = []
     for row in receipt["rows"]:
         if row["status"] == "failed":
             prompt = [{"role": "user", "content": [{"type": "text", "text": row["prompt"]}]}]
             items.append(GenerationItem(row["id"], "failed", prompt, [], None, row["reason"]))
             continue
-        sample = Sample.from_json(members[f"{row['sample_id']}.json"])
-        messages = as_messages(sample, members)
-        items.append(GenerationItem(row["id"], sample.task, messages[:-1], messages[-1]["content"]))
+        own = members[row["sample_id"]]
+        sample = Sample.from_json(own["json"])
+        *prompt, reply = conversation(sample, own)
+        items.append(GenerationItem(row["id"], sample.task, prompt, reply["content"]))
     return items
-
-
-def as_messages(sample: Sample, members: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """The conversation of a sample, with decoded media."""
-    messages = []
-    for message in sample.messages:
-        content: list[dict[str, Any]] = []
-        for part in message.content:
-            if part.type == "text":
-                content.append({"type": "text", "text": part.text})
-                continue
-            value: Any = decode(members[f"{sample.sample_id}.{part.part}"])
-            content.append({"type": part.type, "value": Image.fromarray(value) if part.type == "image" else value})
-        messages.append({"role": message.role, "content": content})
-    return messages

@@ -24,6 +24,7 @@ from codi2_model.serving.openai.protocol import ChatRequest
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
+MOST_NAMES = 16  # former names that a model still answers to
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,6 @@ def close(model: Any) -> None:
         model.close()
 
 
-def known_names(served: Sequence[str], model_id: str, most: int = 16) -> tuple[str, ...]:
+def known_names(served: Sequence[str], model_id: str) -> tuple[str, ...]:
     """Former names by which clients may still request the next model, latest last."""
-    return tuple(dict.fromkeys([*served, model_id]))[-most:]
+    return tuple(dict.fromkeys([*served, model_id]))[-MOST_NAMES:]

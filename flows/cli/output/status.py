@@ -12,11 +12,11 @@ from typing import Any
 
 from codi2_flows.runtime.logs import last_lines
 from codi2_flows.server import prefect_status
+from codi2_model.checkpoints.registry import promoted
 from codi2_storage.catalog.catalog import Catalog
-from codi2_storage.coordination.runs import RUNNING, Run, heartbeat_age, list_runs
+from codi2_storage.coordination.runs import CRASHED, FAILED, RUNNING, Run, heartbeat_age, last_of_each, list_runs
 from codi2_storage.gc.pins import pins
 from codi2_storage.store import Store
-from codi2_storage.uris import located
 
 DEFAULT_RUNS = 10  # ended runs
 FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
@@ -75,8 +75,8 @@ def status(root: str, max_ended: int = DEFAULT_RUNS) -> Status:
         root=store.uri(),
         running=[running(store, run) for run in runs if not run.over],
         ended=[summary(run, root) for run in ended[:max_ended]],
-        troubled=[summary(run, root) for run in troubled(runs)[:max_ended]],
-        model=promoted_model(catalog),
+        troubled=[summary(run, root) for run in last_of_each(runs) if run.status in (FAILED, CRASHED)][:max_ended],
+        model=promoted(store),
         build=latest_build(catalog),
         pinned=[asdict(pin) for pin in pins(catalog)],
         **from_prefect(store.uri()),
@@ -104,21 +104,6 @@ def running(store: Store, run: Run) -> RunSummary:
         progress=last["message"] if last else None, left=progress["fields"].get("seconds_left") if progress else None,
         heartbeat=round(age, 1) if age is not None else None, build_id=run.build_id,
     )  # fmt: skip
-
-
-def troubled(runs: list[Run]) -> list[Run]:
-    """The last run of each flow and parameters, if it failed or crashed."""
-    last: dict[tuple[str, str], Run] = {}
-    for run in runs:  # newest first
-        last.setdefault((run.kind, run.config), run)
-    return [run for run in last.values() if run.status in ("failed", "crashed")]
-
-
-def promoted_model(catalog: Catalog) -> dict[str, Any] | None:
-    query = "select * from deployments where name = 'default' order by since desc, checkpoint_id limit 1"
-    with catalog.connect(tables=("deployments",)) as connection:
-        rows = connection.execute(query).to_arrow_table().to_pylist()
-    return located(catalog.store, rows[0]) if rows else None
 
 
 def latest_build(catalog: Catalog) -> dict[str, Any] | None:

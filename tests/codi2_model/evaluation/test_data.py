@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codi2_model.evaluation.data import EvaluationError, Leak, leaks, load_samples, pick, sample_rows, train_answers
+from codi2_model.evaluation.bench.leakage import Leak, leaks
+from codi2_model.evaluation.data import EvaluationError, load_samples, pick, sample_rows, train_answers
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
 

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 import codi2_datasets.pretrained.package_weights as weights
-import codi2_model.evaluation.judges as judges
-from codi2_model.evaluation.judges import AudioJudge, ImageJudge, aisfx_spectrogram
+from codi2_model.evaluation.judges import AudioJudge, ImageJudge
 
 RATE = 16_000
 
@@ -76,17 +75,6 @@ def test_sounds_of_a_kind_are_nearest_each_other() -> None:
 def test_a_sound_of_any_length_has_an_embedding(length: int) -> None:
     row = AudioJudge().embed([np.linspace(-0.5, 0.5, length, dtype=np.float32)])
     assert row.shape == (1, 512) and np.isfinite(row).all()
-
-
-def test_the_spectrogram_follows_the_judges_own_numbers() -> None:
-    spectrogram = aisfx_spectrogram(tone(1000.0))
-    assert spectrogram.shape == (44, 96)  # 44,100 samples in hops of 1024, the first frame centred on time 0
-    mel = 2595 * np.log10(1 + 1000 / 700)
-    top = 2595 * np.log10(1 + 22_050 / 700)
-    assert abs(int(spectrogram[20].argmax()) - (mel / top * 97 - 1)) <= 1  # the band whose HTK-mel centre is nearest
-    amplitude = 0.3 * 2047 / 4  # half the amplitude times the window's mean of about a half
-    assert spectrogram[20].max() * judges.AISFX_MAX == pytest.approx(np.log10(1e4 * amplitude**2 / 3), abs=0.6)
-    assert aisfx_spectrogram(np.zeros(RATE, np.float32)).max() == 0
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

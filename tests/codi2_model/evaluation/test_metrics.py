@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from codi2_datasets.media.video import at_moments
 from codi2_model.evaluation.metrics.colour import delta_e, histogram_distance, lab
 from codi2_model.evaluation.metrics.edits import edit_score
 from codi2_model.evaluation.metrics.frechet import bures, frechet, ledoit_wolf
-from codi2_model.evaluation.metrics.motion import at_moments, motion_agreement
+from codi2_model.evaluation.metrics.motion import motion_agreement
 from codi2_model.evaluation.metrics.shape import chamfer, foreground, iou
 from codi2_model.evaluation.metrics.spectra import kl_divergence, log_spectral_distance, softmax
 from codi2_model.evaluation.statistics import paired_gain

@@ -87,7 +87,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
         TrainConfig.from_yaml("nowhere")
     file = tmp_path / "broken.yaml"
     file.write_text("align: [")
-    with pytest.raises(ConfigError, match=r"broken\.yaml: invalid YAML"):
+    with pytest.raises(ConfigError, match=r"broken\.yaml: not readable as YAML"):
         TrainConfig.from_yaml(file)
 
 

@@ -129,6 +129,8 @@ MISTAKES = [
     (["nope"], 2, "nope"),
     (["build", "nope", "--root", "{root}"], 2, "no recipe nope"),
     (["build"], 2, "recipe"),
+    (["build", "demo", "--set", "image.sise=8", "--root", "{root}"], 2, "image.sise'; known: size; did you mean size?"),
+    (["build", "demo", "--set", "image.size", "--root", "{root}"], 2, "setting 'image.size': not of the form"),
     (["build", "demo", "--workers", "-1", "--root", "{root}"], 2, "workers"),
     (["build", "demo", "--workers", "0", "--root", "{root}"], 2, "workers"),
     (["build", "demo", "--workers", "two", "--root", "{root}"], 2, "workers"),

@@ -1,10 +1,11 @@
-"""A command that is killed leaves no server behind."""
+"""A command that is killed leaves no server behind, and one with a server of its own has no other."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -36,3 +37,14 @@ def test_a_killed_command_takes_its_server_with_it() -> None:
     process.wait()
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
+
+
+def test_where_a_profile_of_prefect_names_a_server_no_other_runs(tmp_path: Path) -> None:
+    profile = '[profiles.default]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    (tmp_path / "profiles.toml").write_text(f'active = "default"\n{profile}')
+    script = "import codi2_flows.runtime.settings, psutil\n"
+    script += "from codi2_flows.runtime.temporary_server import server_configured, start_server\n"
+    script += "start_server()\nassert server_configured()\n"
+    script += "assert not [child for child in psutil.Process().children() if 'uvicorn' in child.cmdline()]\n"
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment | {"PREFECT_HOME": str(tmp_path)})

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from codi2_datasets.media.contact_sheet import video_strip
 from codi2_datasets.media.video import decode_video
-from codi2_model.evaluation.report.contact_sheet import video_strip
 from codi2_model.evaluation.report.outputs import GenerationItem, evenly, write_generations
 
 EVIL = "<script>alert('x')</script>"

@@ -1,4 +1,4 @@
-"""Contact sheet: one image with a row (prompt, output, truth) per item.
+"""Contact sheet: one image with a row per item, such as prompt, output and truth.
 
 Audio is drawn as waveform and spectrogram, video as a strip of frames.
 """
@@ -10,33 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.signal import stft
 
-from codi2_model.evaluation.metrics.motion import at_moments
+from codi2_datasets.media.video import at_moments
 
 PAD, LINE, TEXT = 10, 19, 14
-COLUMNS = (("prompt", 620), ("output", 250), ("truth", 250))
+SMALL, LARGE = 64, 112  # pixels of an image's side in a prompt and in a reply
 INK, FAINT, RULE, PAPER, BAND = "#1d2330", "#6b7280", "#d9dde5", "#ffffff", "#f3f5f9"
 
 
-class Row(Protocol):
-    """Interface of a row, as `outputs.GenerationItem`."""
-
-    @property
-    def task(self) -> str: ...
-    @property
-    def prompt(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def output(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def truth(self) -> Sequence[Mapping[str, Any]] | None: ...
-    @property
-    def note(self) -> str: ...
+Piece = tuple[str, str] | Image.Image
+"""A text with its colour, or an image."""
+Content = Sequence[Mapping[str, Any]]
+"""Parts: {"type": "text", "text"} | {"type": "image" | "audio" | "video", "value"}."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +39,23 @@ class Box:
     colour: str = INK
 
 
-def contact_sheet(rows: Sequence[Row]) -> Image.Image:
-    """Draw the sheet as an RGB image, with a header."""
-    cells = []
-    for row in rows:
-        prompt: list[Any] = [("\n" + row.task + "\n", FAINT)]
-        for message in row.prompt:
-            prompt += [(message["role"] + ": ", FAINT), *_pieces(message["content"], 64), ("\n", INK)]
-        note = [("\n" + row.note, FAINT)] if row.note else []
-        truth = [("-", FAINT)] if row.truth is None else _pieces(row.truth, 112)
-        contents = (prompt, [*_pieces(row.output, 112), *note], truth)
-        cells.append([_flow(content, width - 2 * PAD) for content, (_, width) in zip(contents, COLUMNS, strict=True)])
+def contact_sheet(columns: Mapping[str, int], rows: Sequence[Sequence[Sequence[Piece]]]) -> Image.Image:
+    """Draw a table as an RGB image: a row has a cell, that is a list of pieces, per column. `columns`: titles and widths."""
+    widths = list(columns.values())
+    cells = [[_flow(cell, width - 2 * PAD) for cell, width in zip(row, widths, strict=True)] for row in rows]
     heights = [max(height for _, height in row) + 2 * PAD for row in cells]
-    sheet = Image.new("RGB", (sum(width for _, width in COLUMNS), LINE + 2 * PAD + sum(heights)), PAPER)
+    sheet = Image.new("RGB", (sum(widths), LINE + 2 * PAD + sum(heights)), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((0, 0, sheet.width, LINE + 2 * PAD), fill=BAND)
     x = 0
-    for name, width in COLUMNS:
+    for name, width in columns.items():
         draw.text((x + PAD, PAD), name, font=_font(), fill=FAINT)
         x += width
     top = LINE + 2 * PAD
     for row_cells, height in zip(cells, heights, strict=True):
         draw.line((0, top, sheet.width, top), fill=RULE)
         x = 0
-        for (boxes, _), (_, width) in zip(row_cells, COLUMNS, strict=True):
+        for (boxes, _), width in zip(row_cells, widths, strict=True):
             for box in boxes:
                 position = (x + PAD + box.x, top + PAD + box.y)
                 if isinstance(box.item, str):
@@ -84,22 +67,30 @@ def contact_sheet(rows: Sequence[Row]) -> Image.Image:
     return sheet
 
 
-def _pieces(content: Sequence[Mapping[str, Any]], side: int) -> list[Any]:
-    """Content parts as (text, colour) and images."""
-    pieces: list[Any] = []
+def prompt_pieces(task: str, messages: Sequence[Mapping[str, Any]]) -> list[Piece]:
+    """The task, and the messages with their roles."""
+    pieces: list[Piece] = [("\n" + task + "\n", FAINT)]
+    for message in messages:
+        pieces += [(message["role"] + ": ", FAINT), *content_pieces(message["content"], SMALL), ("\n", INK)]
+    return pieces
+
+
+def content_pieces(content: Content, side: int = LARGE) -> list[Piece]:
+    """Content parts as texts and images, the images `side` pixels high."""
+    pieces: list[Piece] = []
     for part in content:
         if part["type"] == "text":
             pieces.append((part["text"], INK))
         elif part["type"] == "image":
             pieces.append(part["value"].convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
         elif part["type"] == "video":
-            pieces.append(video_strip(part["value"], side // 2 if side > 64 else side))
+            pieces.append(video_strip(part["value"], side // 2 if side > SMALL else side))
         else:
             pieces.append(audio_image(part["value"], 2 * side, side))
     return pieces or [("(nothing)", FAINT)]
 
 
-def _flow(pieces: Sequence[Any], width: int) -> tuple[list[Box], int]:
+def _flow(pieces: Sequence[Piece], width: int) -> tuple[list[Box], int]:
     """Lay out words and images from left to right with line breaks. Returns the boxes and the height."""
     boxes: list[Box] = []
     line: list[tuple[int, str | Image.Image, str]] = []
@@ -161,6 +152,8 @@ def video_strip(frames: NDArray[np.uint8], side: int, count: int = 4) -> Image.I
 
 def audio_image(wave: NDArray[np.floating], width: int, height: int) -> Image.Image:
     """Waveform (upper third) above the log spectrogram up to 8 kHz over 80 dB, with time to the right."""
+    from scipy.signal import stft  # takes as long to import as the rest of a build
+
     wave = np.nan_to_num(np.asarray(wave, np.float32).reshape(-1))
     image = Image.new("RGB", (width, height), "#0f172a")
     if len(wave) < 2:
