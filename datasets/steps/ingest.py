@@ -104,7 +104,8 @@ def ingest(
 ) -> list[str]:
     """Ingest every source. Returns the ids of the commits that hold them."""
     media = Media.of(recipe)
-    ids, todo = [], []
+    ids: list[str] = []
+    todo: dict[str, CorpusIngest] = {}
     for source in sources:
         if isinstance(source, Published):
             ids += ingest_published(store, source, media, workers, limit)
@@ -112,12 +113,12 @@ def ingest(
         commit_id = corpus_commit_id(source, media, limit)
         commit = committed(store, commit_id, "ingest")
         if commit is None:
-            todo.append((commit_id, source))
+            todo[commit_id] = CorpusIngest(store, commit_id, source, media)
         ids += [commit_id, *(commit.uses if commit else [])]
     if todo:
         with progress("ingest", None, "rows") as advance:
-            for commit_id, source in todo:
-                ids += ingest_corpus(store, commit_id, source, media, workers, limit, advance)
+            ingest_corpora(list(todo.values()), workers, limit, advance)
+        ids += [partition for ingest in todo.values() for partition in ingest.partitions]
     return sorted(set(ids))
 
 
@@ -126,39 +127,68 @@ def corpus_commit_id(source: Source, media: Media, limit: int | None) -> str:
     return f"{source.corpus.name}-{digest(parts)[:16]}"
 
 
-def ingest_corpus(
-    store: Store, commit_id: str, source: Source, media: Media, workers: int, limit: int | None, advance: Advance
-) -> list[str]:
-    """Normalise one corpus, partition by partition, and commit it once all are done. Returns the partitions' ids."""
-    packages = {name: item.path for name, item in source.companions.items()}
-    rows: Iterable[SourceRow | RejectedRow] = source.corpus.rows(source.package.path, packages)
-    if limit is not None:
-        rows = first_concepts(rows, limit)
-    done: list[str] = []
-    sources: list[dict[str, Any]] = []
-    total = 0
-    known = Known(store, source.corpus.name, media)
+class CorpusIngest:
+    """One corpus on its way into the store: partitions, which workers make, and the commit that lists them."""
 
-    def fresh() -> Iterator[Partition]:
-        nonlocal total
-        for partition, hashes in partitions(store, source.corpus.name, media, rows):
-            done.append(partition.id)
-            total += len(hashes)
-            sources.extend(source_rows(source.revision, partition.rows, hashes))
-            if committed(store, partition.id, "ingest"):
+    def __init__(self, store: Store, commit_id: str, source: Source, media: Media) -> None:
+        self.store, self.commit_id, self.source, self.media = store, commit_id, source, media
+        self.partitions: list[str] = []
+        self.pending: set[str] = set()
+        self.sources: list[dict[str, Any]] = []
+        self.rows = 0
+
+    def fresh(self, limit: int | None, advance: Advance) -> Iterator[Partition]:
+        """Partitions that are not in the store yet."""
+        corpus = self.source.corpus
+        packages = {name: item.path for name, item in self.source.companions.items()}
+        rows: Iterable[SourceRow | RejectedRow] = corpus.rows(self.source.package.path, packages)
+        if limit is not None:
+            rows = first_concepts(rows, limit)
+        known = Known(self.store, corpus.name, self.media)
+        for partition, hashes in partitions(self.store, corpus.name, self.media, rows):
+            self.partitions.append(partition.id)
+            self.rows += len(hashes)
+            self.sources.extend(source_rows(self.source.revision, partition.rows, hashes))
+            if committed(self.store, partition.id, "ingest"):
                 advance(len(partition.rows))
             else:
+                self.pending.add(partition.id)
                 yield replace(partition, known=known.among(hashes))
+
+    def commit(self) -> None:
+        corpus, revision = self.source.corpus, self.source.revision
+        with Writer(self.store, self.commit_id, "ingest", uses=self.partitions) as writer:
+            row = {"corpus": corpus.name, "revision": revision.revision, "source": corpus.source, "rows": self.rows}
+            row |= {"version": revision.version, "sha256": self.source.package.sha256, "licence": corpus.licence}
+            writer.append("corpora", [{**row, "description": corpus.description, "ingest_id": self.commit_id}])
+            writer.append("source_rows", self.sources)
+
+
+def ingest_corpora(ingests: Sequence[CorpusIngest], workers: int, limit: int | None, advance: Advance) -> None:
+    """Normalise corpora, partition by partition, and commit each once all of its partitions are done.
+
+    The next corpus is read while workers still normalise the one before.
+    """
+    by_partition: dict[str, CorpusIngest] = {}
+    read: list[CorpusIngest] = []
+
+    def fresh() -> Iterator[Partition]:
+        for ingest in ingests:
+            for partition in ingest.fresh(limit, advance):
+                by_partition[partition.id] = ingest
+                yield partition
+            read.append(ingest)
+            commit_if_done(ingest)
+
+    def commit_if_done(ingest: CorpusIngest) -> None:
+        if ingest in read and not ingest.pending:
+            ingest.commit()
 
     for partition, _ in ray_map(ingest_partition, fresh(), workers):
         advance(len(partition.rows))
-    corpus, revision = source.corpus, source.revision
-    with Writer(store, commit_id, "ingest", uses=done) as writer:
-        row = {"corpus": corpus.name, "revision": revision.revision, "source": corpus.source, "rows": total}
-        row |= {"version": revision.version, "sha256": source.package.sha256, "licence": corpus.licence}
-        writer.append("corpora", [{**row, "description": corpus.description, "ingest_id": commit_id}])
-        writer.append("source_rows", sources)
-    return done
+        ingest = by_partition[partition.id]
+        ingest.pending.remove(partition.id)
+        commit_if_done(ingest)
 
 
 def first_concepts(rows: Iterable[SourceRow | RejectedRow], limit: int) -> list[SourceRow | RejectedRow]:

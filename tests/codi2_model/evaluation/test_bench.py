@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from codi2_model.evaluation.bench.recorded import recorded_runs
 from codi2_model.evaluation.bench.scoring import MODEL, nearest_is_first, score
 from codi2_model.evaluation.data import EvaluationError, load_samples, pick, sample_rows
 from codi2_model.evaluation.gate import Gate, compare
+from codi2_model.evaluation.judges import AudioJudge, Embeddings, ImageJudge, Judge
 from codi2_model.evaluation.report.report import write_report
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.store import Store
@@ -34,6 +37,27 @@ Table = dict[tuple[str, str, str | None], dict[str, Any]]
 
 def tabled(result: EvaluationResult) -> Table:
     return {(r["task"], r["metric"], r["baseline"]): r for r in result.rows if r["split"] == "test"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judged_once() -> Iterator[None]:
+    """What a judge has embedded for one test, it need not embed for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        for judge in (ImageJudge, AudioJudge):
+            patch.setattr(judge, "embed", remembering(judge.embed))
+        yield
+
+
+def remembering(embed: Callable[..., Embeddings]) -> Callable[..., Embeddings]:
+    rows: dict[bytes, Embeddings] = {}
+
+    def remembered(judge: Judge, media: Sequence[Any]) -> Embeddings:
+        names = [pickle.dumps(medium) for medium in media]
+        new = {name: medium for name, medium in zip(names, media, strict=True) if name not in rows}
+        rows.update(zip(new, embed(judge, list(new.values())), strict=True))
+        return np.stack([rows[name] for name in names]) if names else embed(judge, [])
+
+    return remembered
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,8 @@ from codi2_model.training.config import TrainConfig
 from codi2_model.training.metrics.journal import UNREPEATABLE, read_rows
 from codi2_model.training.run import train
 from tests.codi2_model.shards import write_shards
+
+from .worker import run_command, start
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +52,15 @@ def whole_run(shards: list[str], config: TrainConfig, tmp_path_factory: pytest.T
     return out
 
 
-def kill_when(due: Callable[[], bool], command: list[str]) -> None:
-    """Start a training process and kill it without cleanup as soon as `due` returns true."""
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+def kill_when(due: Callable[[], bool], arguments: Sequence[str]) -> None:
+    """Start the command line of training and kill it without cleanup as soon as `due` returns true."""
+    process = start(run_command, arguments)
     deadline = time.monotonic() + 200
     while not due():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.0005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
 
 def curve(out: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from codi2_model.training.run import main, train
 from codi2_storage.errors import UsageError
 
 from .conftest import curve, kill_when, weights
+from .worker import CONTEXT, OURS, start, tell_modules
 
 
 class Interrupted(Exception):
@@ -94,7 +93,7 @@ def test_a_killed_process_goes_on_to_the_bit(
 ) -> None:
     file, out = tmp_path / "config.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(config.to_dict()))
-    command = [sys.executable, "-m", "codi2_model.training.run", str(file), "--shards", *shards, "--out", str(out)]
+    command = [str(file), "--shards", *shards, "--out", str(out)]
     kill_when(lambda: any(row["stage"] == "decoders" for row in curve(out)), command)
     assert not (out / "final").exists()
     train(config, shards, out, quiet=True)
@@ -188,9 +187,8 @@ def test_the_command_line_says_in_one_line_what_is_wrong(tmp_path: Path, capsys:
 
 
 def test_training_imports_neither_ray_nor_prefect_nor_the_catalog() -> None:
-    code = (
-        "import sys, codi2_model.training.run, codi2_model.generation.conversations;"
-        "print([m for m in ('ray', 'prefect', 'duckdb', 'pyarrow', 'fsspec.implementations.s3') if m in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    reader, writer = CONTEXT.Pipe(duplex=False)
+    start(tell_modules, writer)
+    modules = reader.recv()
+    assert set(OURS) <= modules
+    assert modules.isdisjoint({"ray", "prefect", "duckdb", "pyarrow", "fsspec.implementations.s3"})

@@ -100,6 +100,19 @@ def test_an_explained_statement_that_is_no_query_is_refused_and_not_run(tmp_path
     assert catalog.sql("explain analyze select count(*) from samples").num_rows > 0
 
 
+def test_a_query_in_capitals_a_list_of_tables_and_a_misspelled_table_are_served_as_ever(tmp_path: Path) -> None:
+    """Only tables that a query names get a view; where it names none, all do."""
+    store = Store(tmp_path)
+    with Writer(store, "b1", "build") as writer:
+        writer.append("samples", [sample(1)])
+    catalog = Catalog(store)
+    joined = 'SELECT s.sample_id FROM SAMPLES AS s LEFT JOIN "parts" USING (sample_id)'
+    assert catalog.sql(joined).to_pylist() == [{"sample_id": "s1"}]
+    assert {row["name"] for row in catalog.sql("show tables").to_pylist()} == set(TABLES)
+    with pytest.raises(CatalogError, match='Did you mean "samples"'):
+        catalog.sql("select * from smaples")
+
+
 def test_rows_that_do_not_fit_name_the_table_and_the_column() -> None:
     with pytest.raises(SchemaError, match="'samples' has no column colour"):
         as_table("samples", [{"colour": 1}])

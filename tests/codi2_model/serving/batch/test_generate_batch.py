@@ -32,7 +32,13 @@ from tests.codi2_model.serving.wire_media import audio_to_base64
 from tests.processes import descendants
 
 
-def rows_of(parts: Any, count: int = 40) -> list[dict[str, Any]]:
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are several chunks."""
+    monkeypatch.setattr(generate_batch, "CHUNK_ROWS", killing.SMALL_CHUNK)
+
+
+def rows_of(parts: Any, count: int = 8) -> list[dict[str, Any]]:
     """Requests of every kind; the last but one cannot be answered."""
     media = [
         {"type": "image_url", "image_url": {"url": image_to_url(parts.picture())}},
@@ -58,6 +64,7 @@ def hashes(out: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((out / "shards").iterdir())}
 
 
+@pytest.mark.usefixtures("small_chunks")
 def test_every_row_becomes_a_sample_or_a_reason(checkpoint: Path, parts: Any, tmp_path: Path) -> None:
     requests = write(tmp_path / "requests.jsonl", rows_of(parts))
     page = generate_batch.generate_requests(requests, str(tmp_path / "out"), str(checkpoint), str(tmp_path / "root"))
@@ -65,7 +72,7 @@ def test_every_row_becomes_a_sample_or_a_reason(checkpoint: Path, parts: Any, tm
     samples = []
     for shard in sorted((tmp_path / "out" / "shards").glob("*.tar")):
         samples += read_samples(shard.read_bytes(), 100, 0)
-    assert len(samples) == 39 and len({sample.sample_id for sample, _ in samples}) == 39
+    assert len(samples) == 7 and len({sample.sample_id for sample, _ in samples}) == 7
     kinds = {sample.meta["request_id"]: [part.type for part in sample.messages[-1].content] for sample, _ in samples}
     assert kinds["r0"] == ["image"] and kinds["r1"] == ["audio"] and kinds["r3"] == ["video"]
     tasks = {sample.meta["request_id"]: sample.task for sample, _ in samples}
@@ -74,12 +81,13 @@ def test_every_row_becomes_a_sample_or_a_reason(checkpoint: Path, parts: Any, tm
         for part in sample.parts():
             assert part.part is None or hashlib.sha256(media[part.part]).hexdigest() == part.asset_id
     failed = [json.loads(line) for line in (tmp_path / "out" / "failed.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in failed] == ["r38"] and "data: URL" in failed[0]["reason"]
+    assert [row["id"] for row in failed] == ["r6"] and "data: URL" in failed[0]["reason"]
     table = Catalog(str(tmp_path / "root")).sql("select * from generations order by request_id").to_pylist()
-    assert len(table) == 40 and sum(row["status"] == "done" for row in table) == 39
-    assert len({row["seed"] for row in table}) == 40  # a seed a row
+    assert len(table) == 8 and sum(row["status"] == "done" for row in table) == 7
+    assert len({row["seed"] for row in table}) == 8  # a seed a row
 
 
+@pytest.mark.usefixtures("small_chunks")
 def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     checkpoint: Path, parts: Any, tmp_path: Path
 ) -> None:
@@ -97,13 +105,13 @@ def test_a_rerun_makes_only_what_is_missing_and_a_changed_row_is_made_anew(
     lost.unlink()
     run()
     assert hashes(out) == first
-    rows[39]["seed"] = 99
+    rows[7]["seed"] = 99
     requests = write(tmp_path / "requests.jsonl", rows)
     run()
     second = hashes(out)
     assert len(second) == len(first) and len(set(second) & set(first)) == 2  # the first chunk stays, the last is new
     table = Catalog(str(tmp_path / "root")).sql("select count(*) as n from generations").to_pylist()
-    assert table[0]["n"] == 40
+    assert table[0]["n"] == 8
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -159,7 +167,7 @@ def test_the_same_weights_told_otherwise_answer_anew(checkpoint: Path, parts: An
     ],
 )
 def test_a_kill_at_any_write_loses_and_doubles_nothing(
-    form: str, moments: list[str], checkpoint: Path, parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, moments: list[str], checkpoint: Path, parts: Any, tmp_path: Path, small_chunks: None
 ) -> None:
     """Each run goes on where the last was killed: at shards, receipts, the list of failures, the catalog's rows."""
     requests = write(tmp_path / "requests.jsonl", rows_of(parts, 14))
@@ -174,7 +182,6 @@ def test_a_kill_at_any_write_loses_and_doubles_nothing(
         table = Catalog(str(tmp_path / f"root-{name}")).sql(f"select {columns} from generations order by request_id")
         return (tmp_path / name / "failed.jsonl").read_text(), table.to_pylist()
 
-    monkeypatch.setattr(generate_batch, "CHUNK_ROWS", killing.SMALL_CHUNK)
     generate_batch.generate_requests(*arguments("whole"))
     assert killing.run(arguments("killed"), moments) == [-signal.SIGKILL] * len(moments) + [0]
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
@@ -293,11 +300,11 @@ def test_lines_that_are_no_requests_are_listed_with_their_place(checkpoint: Path
 
 
 def test_a_pool_of_workers_writes_the_same_bytes_though_one_is_killed(
-    checkpoint: Path, parts: Any, tmp_path: Path, ray_cluster: None
+    checkpoint: Path, parts: Any, tmp_path: Path, ray_cluster: None, small_chunks: None
 ) -> None:
     from codi2_flows.generate_batch import on_ray
 
-    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 96))
+    requests = write(tmp_path / "requests.jsonl", rows_of(parts, 16))
     killed: list[int] = []
 
     def losing_one(run: generate_batch.BatchSettings, chunks: Any, workers: int) -> Iterator[int]:
