@@ -36,6 +36,7 @@ from codi2_storage.catalog.lineage import code_version
 from codi2_storage.commits.manifests import commits, committed
 from codi2_storage.coordination.active_runs import wait_for_collector
 from codi2_storage.coordination.leases import lease, still_ours
+from codi2_storage.pieces import Pieces
 from codi2_storage.store import Store
 
 
@@ -177,9 +178,11 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
     catalog = Catalog(store)
     with catalog.connect(only=[*ingests, *spec.opted_out]) as connection:
         select_step.select(connection, identity, recipe)
-        plan_step.plan(connection, identity, recipe)
+        pieces = Pieces(store)
+        plan_step.plan(connection, identity, recipe, pieces)
         write_step.plan_shards(connection, recipe)
-        receipts, _ = write_step.write(connection, store, identity, spec.settings.workers)
+        parent = parent_of(catalog, recipe.name)
+        receipts, _ = write_step.write(connection, store, identity, spec.settings.workers, shards_of(catalog, parent))
         lacking = [commit for commit in catalog.commits if commit.id in set(ingests) and commit.info.get("passing")]
         failures = [commit.id for commit in lacking] + [receipt.shard for receipt in receipts if receipt.passing]
         failed = sum(commit.info["passing"] for commit in lacking)
@@ -193,8 +196,8 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
         publish_step.write_statistics(store, identity, counts)
         draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
         still_ours(store, lease_of(spec.build_id))
-        row = build_row(spec, parent_of(catalog, recipe.name)) | {"build_id": identity}
-        publish_step.publish(connection, store, row, ingests, receipts)
+        row = build_row(spec, parent) | {"build_id": identity}
+        publish_step.publish(connection, store, row, ingests, receipts, pieces)
     describe_build(spec.store, identity)
     return Built(identity, samples_of(replace(spec, build_id=identity)), True, spec.missing, failed)
 
@@ -203,6 +206,14 @@ def parent_of(catalog: Catalog, recipe: str) -> str | None:
     """The latest build of the recipe; for a recipe's first build, the latest build of any recipe."""
     own = [commit.id for commit in catalog.builds() if commit.info.get("recipe") == recipe]
     return own[-1] if own else catalog.latest_build()
+
+
+def shards_of(catalog: Catalog, build_id: str | None) -> list[str]:
+    """The shards of a build; none without a build."""
+    if build_id is None:
+        return []
+    with catalog.connect(only=[build_id], tables=["shards"]) as connection:
+        return [name for (name,) in connection.execute("select shard from shards order by shard").fetchall()]
 
 
 def build_row(spec: BuildSpec, parent: str | None) -> dict[str, Any]:

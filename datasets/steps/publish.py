@@ -12,6 +12,7 @@ import pyarrow as pa
 from codi2_datasets.publishing.shards import Receipt
 from codi2_storage.catalog.sql import identifier
 from codi2_storage.commits.manifests import Writer
+from codi2_storage.pieces import Pieces
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES
 
@@ -68,6 +69,7 @@ def publish(
     build: dict[str, Any],
     uses: list[str],
     receipts: list[Receipt],
+    pieces: Pieces,
 ) -> None:
     """Commit the build's tables. `build` is its row of `builds`, without the columns that are only known now."""
     build_id = build["build_id"]  # differs from the id in the steps if rows failed for now
@@ -114,7 +116,8 @@ def publish(
                           qualify row_number() over (partition by asset_id order by p.shard, p."offset") = 1)
                       order by asset_id""",
     }
-    with Writer(store, build_id, "build", uses=uses, info={"created_at": now, "recipe": build["recipe"]}) as writer:
+    info = {"created_at": now, "recipe": build["recipe"], "pieces": sorted(pieces.used)}
+    with Writer(store, build_id, "build", uses=uses, info=info) as writer:
         writer.append("builds", [row])
         writer.append("shards", shards)
         for table, query in tables.items():
