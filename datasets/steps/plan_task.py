@@ -32,9 +32,9 @@ def plan_task(
     make_templates(connection, planner, options)
     choose(connection, planner.task, recipe.seed, choice, recipe.mixture)
     if planner.demos:
-        mark_near(connection, columns)
         bounds = options["min_demos"], options["max_demos"]
-        pair(connection, "chosen", "candidates", recipe.seed, *bounds, options.get("pairing", "relation"))
+        marked = [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]
+        pair(connection, "chosen", "candidates", recipe.seed, *bounds, options.get("pairing", "relation"), marked)
     else:
         connection.execute("alter table chosen add column demos integer default 0")
     pick_phrasings(connection)
@@ -79,17 +79,6 @@ def describe(connection: duckdb.DuckDBPyConnection, planner: Planner, options: d
     """The columns of the planner's SQL, and their types."""
     query, bound = candidates_of(planner, options)
     return {name: kind for name, kind, *_ in connection.execute(f"describe {query}", bound).fetchall()}
-
-
-def mark_near(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
-    """Add near_query and near_target, the near-duplicate groups of query and target, and their licences."""
-    for name in [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]:
-        for table in ("candidates", "chosen"):
-            connection.execute(
-                f"""create or replace temp table {table} as
-                    select c.*, coalesce(s.near, c.slot_{name}) as near_{name}, s.licence as licence_{name}
-                    from {table} c left join selected s on s.asset_id = c.slot_{name}"""
-            )
 
 
 def derive(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
