@@ -29,6 +29,7 @@ from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_datasets.transforms import transforms
+from codi2_storage.build_cache import BuildCache
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.diff import changes
 from codi2_storage.catalog.environment import environment
@@ -36,7 +37,6 @@ from codi2_storage.catalog.lineage import code_version
 from codi2_storage.commits.manifests import commits, committed
 from codi2_storage.coordination.active_runs import wait_for_collector
 from codi2_storage.coordination.leases import lease, still_ours
-from codi2_storage.pieces import Pieces
 from codi2_storage.store import Store
 
 
@@ -178,8 +178,8 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
     catalog = Catalog(store)
     with catalog.connect(only=[*ingests, *spec.opted_out]) as connection:
         select_step.select(connection, identity, recipe)
-        pieces = Pieces(store)
-        plan_step.plan(connection, identity, recipe, pieces)
+        cache = BuildCache(store)
+        plan_step.plan(connection, identity, recipe, cache)
         write_step.plan_shards(connection, recipe)
         parent = parent_of(catalog, recipe.name)
         receipts, _ = write_step.write(connection, store, identity, spec.settings.workers, shards_of(catalog, parent))
@@ -194,10 +194,10 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
         leaks = publish_step.check(connection)
         counts = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, counts)
-        draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
+        draw_sheets(store, identity, sorted(recipe.tasks), receipts, recipe.seed, cache)
         still_ours(store, lease_of(spec.build_id))
         row = build_row(spec, parent) | {"build_id": identity}
-        publish_step.publish(connection, store, row, ingests, receipts, pieces)
+        publish_step.publish(connection, store, row, ingests, receipts, cache)
     describe_build(spec.store, identity)
     return Built(identity, samples_of(replace(spec, build_id=identity)), True, spec.missing, failed)
 

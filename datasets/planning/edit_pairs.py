@@ -47,9 +47,10 @@ def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def store_edits(connection: duckdb.DuckDBPyConnection) -> None:
-    """Put a table in place of the view `edits`, once several tasks are to read it."""
-    connection.execute("create temp table stored_edits as select * from edits; drop view edits")
-    connection.execute("alter table stored_edits rename to edits")
+    """Put a table in place of the view `edits`, if it is not there yet: several tasks are to read it."""
+    if connection.execute("select 1 from duckdb_views() where view_name = 'edits'").fetchone():
+        connection.execute("create temp table stored_edits as select * from edits; drop view edits")
+        connection.execute("alter table stored_edits rename to edits")
 
 
 def edits() -> str:

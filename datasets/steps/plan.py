@@ -1,8 +1,7 @@
 """Step 4: task planners, in-context pairing, splits and mixture give the plan, before any bytes are written.
 
 Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables of `OF_PLAN`.
-The plan of a task is a piece: it is kept by the hash of what the task reads, and the next build takes it over if that
-did not change.
+The plan of a task is cached by the hash of what the task reads, and the next build takes it over if that did not change.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from codi2_datasets.steps.ledger import ledger_line
 from codi2_datasets.steps.plan_task import OF_TASK, VERSION, candidates_of, make_candidates, make_fusable, plan_task
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
-from codi2_storage.pieces import Pieces
+from codi2_storage.build_cache import BuildCache
 
 
-def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, pieces: Pieces | None = None) -> None:
-    """Plan every task, or take over its plan from `pieces` if nothing that the task reads has changed."""
-    pieces = pieces or Pieces()
+def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, cache: BuildCache | None = None) -> None:
+    """Plan every task, or take over its plan from `cache` if nothing that the task reads has changed."""
+    cache = cache or BuildCache()
     check_tables(connection, *OF_SELECT)
     make_relations(connection)
     make_fusable(connection)
@@ -41,11 +40,11 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, p
     if any(task.options.get("pairing") == "nearest" for task in recipe.tasks.values()):
         make_neighbours(connection)
     works = {name: TaskPlan.of(connection, recipe, planners()[name], recipe.tasks[name]) for name in recipe.tasks}
-    works = share_total(connection, recipe, works, pieces)
+    works = share_total(connection, recipe, works, cache)
     with progress("plan", len(works), "tasks") as advance:
         for name in sorted(works):
             start = time.perf_counter()
-            tables = pieces.tables(works[name].key, OF_TASK, works[name].make)
+            tables = cache.tables(works[name].key, OF_TASK, works[name].make)
             add_task(connection, build_id, works[name], tables, start)
             advance(1)
 
@@ -86,7 +85,7 @@ class TaskPlan:
 
     def make(self) -> dict[str, pa.Table]:
         """Plan the task."""
-        if not is_table(self.connection, "edits"):
+        if "edits" in self.planner.sql(self.choice.options):
             store_edits(self.connection)
         return plan_task(self.connection, self.recipe, self.planner, self.choice)
 
@@ -97,12 +96,8 @@ class TaskPlan:
         return str(row[0] * min_phrasings(self.planner)).encode()
 
 
-def is_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    return bool(connection.execute("select 1 from duckdb_tables() where table_name = ?", [name]).fetchone())
-
-
 def share_total(
-    connection: duckdb.DuckDBPyConnection, recipe: Recipe, works: dict[str, TaskPlan], pieces: Pieces
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, works: dict[str, TaskPlan], cache: BuildCache
 ) -> dict[str, TaskPlan]:
     """The tasks, with their share of the train samples if the mixture has a total."""
     if not recipe.mixture.total:
@@ -111,7 +106,7 @@ def share_total(
     with progress("count", len(works), "tasks") as advance:
         for name, work in works.items():
             key = digest(["room", work.inputs, min_phrasings(work.planner)])
-            room[name] = int(pieces.bytes(key, work.room))
+            room[name] = int(cache.bytes(key, work.room))
             advance(1)
     weights = {name: work.choice.weight for name, work in works.items()}
     train = shares(recipe.mixture.total, room, weights, recipe.mixture.temperature)

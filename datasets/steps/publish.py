@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.publishing.shards import Receipt
+from codi2_storage.build_cache import BuildCache
 from codi2_storage.catalog.sql import identifier
 from codi2_storage.commits.manifests import Writer
-from codi2_storage.pieces import Pieces
 from codi2_storage.store import Store
 from codi2_storage.tables import TABLES
 
@@ -69,7 +69,7 @@ def publish(
     build: dict[str, Any],
     uses: list[str],
     receipts: list[Receipt],
-    pieces: Pieces,
+    cache: BuildCache,
 ) -> None:
     """Commit the build's tables. `build` is its row of `builds`, without the columns that are only known now."""
     build_id = build["build_id"]  # differs from the id in the steps if rows failed for now
@@ -116,7 +116,7 @@ def publish(
                           qualify row_number() over (partition by asset_id order by p.shard, p."offset") = 1)
                       order by asset_id""",
     }
-    info = {"created_at": now, "recipe": build["recipe"], "pieces": sorted(pieces.used)}
+    info = {"created_at": now, "recipe": build["recipe"], "cached": sorted(cache.used)}
     with Writer(store, build_id, "build", uses=uses, info=info) as writer:
         writer.append("builds", [row])
         writer.append("shards", shards)

@@ -1,8 +1,7 @@
-"""Pieces: intermediate results of builds, stored by the hash of everything that determines them.
+"""Build cache: intermediate results of builds, stored by the hash of everything that determines them.
 
-A build reads the pieces that exist and writes those that do not: `pieces/<key>/<name>`. Its commit names the keys that it
-used (`info["pieces"]`), so that garbage collection keeps the pieces of the builds that stay and removes all others. A
-missing piece is made again.
+A build reads the results that are stored and writes the others: `cache/<key>/<name>`. Its commit lists the keys that it
+used (`info["cached"]`), so that garbage collection keeps the results of the builds that stay and removes all others.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import pyarrow.parquet as pq
 
 from codi2_storage.store import Store
 
-FOLDER = "pieces"
+FOLDER = "cache"
 
 
-class Pieces:
-    """The pieces of one root. `used`: the keys that were read or written. Without a store, everything is made anew."""
+class BuildCache:
+    """The results of one root. `used`: the keys that were read or written. Without a store, everything is made anew."""
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store
         self.used: set[str] = set()
 
     def bytes(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """The piece with this key, made if it is not stored."""
+        """The result with this key, made if it is not stored."""
         return self._take(key, ["data"], lambda: {"data": make()})["data"]
 
     def tables(self, key: str, names: Sequence[str], make: Callable[[], Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
