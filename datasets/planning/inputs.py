@@ -33,7 +33,8 @@ def inputs_digest(
     for table in ASSETS:
         if table in reads:
             reads[table] |= looked_up
-    if not reads.keys().isdisjoint(NAMING) or "selected" in reads:
+    named = [table for table in NAMING if table in reads and digest_of(connection, table, set())[0]]
+    if named or "selected" in reads:
         reads.setdefault("selected", set()).update(looked_up)
     return [[table, sorted(reads[table]), *digest_of(connection, table, reads[table])] for table in sorted(reads)]
 
