@@ -24,7 +24,7 @@ class BuildCache:
         self.store = store
         self.used: set[str] = set()
 
-    def bytes(self, key: str, make: Callable[[], bytes]) -> bytes:
+    def blob(self, key: str, make: Callable[[], bytes]) -> bytes:
         """The result with this key, made if it is not stored."""
         return self._take(key, ["data"], lambda: {"data": make()})["data"]
 

@@ -92,7 +92,7 @@ def make_rings(connection: duckdb.DuckDBPyConnection, pool: str, group: str) -> 
             create or replace temp table ring as
             with hashed as (
                 select rowid as id, {group} as of, split, holdout, md5_number_lower(key) % {RING} as h,
-                       md5_number_upper(key) as tie
+                       hash(key) as tie
                 from {pool})
             select r.ring, c.id, c.h, row_number() over (partition by r.ring order by c.h, c.tie) - 1 as n
             from hashed c join rings r using (of, split, holdout)"""

@@ -57,7 +57,7 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
         f"""create or replace temp table chosen as
             with hashed as (  -- no wider than this: it is sorted
                 select c.id, c.split, c.holdout, c.balance, {weight} as weight{strata}, w.total as wanted,
-                       p.total as phrasings, md5_number_lower(said) as h, md5_number_upper(said) as tie
+                       p.total as phrasings, md5_number_lower(said) as h, hash(said) as tie
                 from (select *, concat_ws('|', {seed}, $task, key) as said from ({source})) c
                 join wanted w using (split)
                 join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind

@@ -42,7 +42,7 @@ def draw_sheets(
         path = f"builds/{build_id}/sheets/{task}.png"
         key = digest(["sheet", VERSION, Image.__version__, task, chosen.sha256, ROWS, seed])
         sheet = partial(draw_sheet, store, task, chosen.shard, seed)
-        store.write_bytes(path, cache.bytes(key, sheet))
+        store.write_bytes(path, cache.blob(key, sheet))
         drawn.append(path)
     return drawn
 

@@ -106,7 +106,7 @@ def share_total(
     with progress("count", len(works), "tasks") as advance:
         for name, work in works.items():
             key = digest(["room", work.inputs, min_phrasings(work.planner)])
-            room[name] = int(cache.bytes(key, work.room))
+            room[name] = int(cache.blob(key, work.room))
             advance(1)
     weights = {name: work.choice.weight for name, work in works.items()}
     train = shares(recipe.mixture.total, room, weights, recipe.mixture.temperature)

@@ -25,7 +25,7 @@ def test_a_result_is_made_once(tmp_path: Path) -> None:
     assert cache.tables("key", ["rows"], lambda: {"rows": rows}) == {"rows": rows}
     later = BuildCache(Store(tmp_path))
     assert later.tables("key", ["rows"], made_again) == {"rows": rows}
-    assert later.bytes("other", lambda: b"x") == b"x" and later.used == {"key", "other"}
+    assert later.blob("other", lambda: b"x") == b"x" and later.used == {"key", "other"}
 
 
 def test_a_result_that_lacks_a_file_is_made_again(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_result_that_lacks_a_file_is_made_again(tmp_path: Path) -> None:
 
 def test_without_a_store_nothing_is_kept() -> None:
     cache = BuildCache()
-    assert cache.bytes("key", lambda: b"1") == b"1" and cache.bytes("key", lambda: b"2") == b"2"
+    assert cache.blob("key", lambda: b"1") == b"1" and cache.blob("key", lambda: b"2") == b"2"
 
 
 def test_garbage_collection_keeps_the_results_of_the_builds_that_stay(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_garbage_collection_keeps_the_results_of_the_builds_that_stay(tmp_path: 
     for number, keys in enumerate((["shared", "old"], ["shared", "new"])):
         cache = BuildCache(store)
         for key in keys:
-            cache.bytes(key, lambda: b"x")
+            cache.blob(key, lambda: b"x")
         info = {"created_at": str(number), "recipe": "r", "cached": sorted(cache.used)}
         with Writer(store, f"b{number}", "build", info=info) as writer:
             writer.append("builds", [{"build_id": f"b{number}", "recipe": "r"}])

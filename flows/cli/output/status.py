@@ -20,7 +20,7 @@ from codi2_storage.store import Store
 from codi2_storage.uris import located
 
 DEFAULT_RUNS = 10  # ended runs
-FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
+FOLDERS = ("shards", "assets", "catalog", "cache", "runs", "evaluations", "logs")
 
 
 @dataclass(frozen=True)
