@@ -1,18 +1,22 @@
-"""How much of a full build does a delta build cost? Full, then with changed pictures, then full again to compare bytes.
+"""How much of a full build does a delta build cost? Full, then with each change, and full again to compare bytes.
 
-usage: python benchmarks/delta.py [RECIPE] [SHARE]      (share of the rows of pictures changed; 0 changes one row)
+usage: python benchmarks/delta.py [RECIPE] [CHANGE...]
+A change is `nothing`, `row` (one image), a share of the rows of images (0.01), or a task, one of whose templates changes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import ImageOps
 
@@ -21,7 +25,9 @@ from codi2_datasets.corpora import Corpus, RejectedRow, SourceRow, corpora
 from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.image import decode_image, normalise_image
+from codi2_datasets.planning.templates import Template
 from codi2_datasets.recipe import load_recipe
+from codi2_datasets.tasks import planners
 from codi2_storage.catalog.catalog import Catalog
 
 
@@ -53,6 +59,31 @@ class Changed:
             yield replace(row, payload=buffer.getvalue(), media_type="image/png")
 
 
+def change(named: str, recipe: str) -> None:
+    """Change a share of the rows of images of every corpus, one row of the first corpus, or one template of a task."""
+    if named == "nothing":
+        return
+    if named in planners():
+        first, *others = planners()[named].templates
+        said = Template(f"So: {first.turns[0]}", *first.turns[1:], kind=first.kind)
+        planners()[named] = replace(planners()[named], templates=(said, *others))
+        return
+    chosen = [choice.name for choice in load_recipe(recipe).corpora]
+    for name in chosen[:1] if named == "row" else chosen:
+        corpora()[name] = Changed(corpora()[name], 0.0 if named == "row" else float(named))  # type: ignore[assignment]
+
+
+@contextmanager
+def changed(named: str, recipe: str) -> Iterator[None]:
+    before = dict(corpora()), dict(planners())
+    change(named, recipe)
+    try:
+        yield
+    finally:
+        for registry, entries in zip((corpora(), planners()), before, strict=True):
+            registry.update(entries)  # type: ignore[attr-defined]
+
+
 def timed(recipe: str, root: str) -> tuple[str, float]:
     start = time.perf_counter()
     build = library.build(library.Settings(recipe, root, workers=2)).build_id
@@ -67,24 +98,36 @@ def tars(root: str, build: str) -> dict[str, str]:
     return {name: hashlib.sha256((Path(root) / name).read_bytes()).hexdigest() for name in names}
 
 
-def main(recipe: str = "demo", share: str = "0.01") -> None:
-    chosen = [choice.name for choice in load_recipe(recipe).corpora]
-    chosen = chosen if float(share) else chosen[:1]
-    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as fresh:
-        old, full = timed(recipe, root)
-        before = tars(root, old)
-        for name in chosen:
-            corpora()[name] = Changed(corpora()[name], float(share))  # type: ignore[assignment]
-        new, delta = timed(recipe, root)
-        after = tars(root, new)
-        changed = sum(corpora()[name].changed for name in chosen)  # type: ignore[attr-defined]
-        again, _ = timed(recipe, fresh)
-        same = after == tars(fresh, again)
-    rewritten = sum(name not in before for name in after)
-    print(
-        f"{changed:,} rows changed: {delta:.1f} s of {full:.1f} s, {delta / full:.2f} of a full build; "
-        f"{rewritten:,} of {len(after):,} tars written; bytes {'equal' if same else 'DIFFER from'} a full rebuild's"
-    )
+def plan_of(root: str, build: str) -> list[Any]:
+    """Digests of the tables of the plan."""
+    query = "select count(*), sum(hash(t)) from (select * from {}) t"
+    with Catalog(root).connect(build) as connection:
+        return [connection.execute(query.format(name)).fetchone() for name in ("plan", "samples", "assets", "rejects")]
+
+
+def main(recipe: str = "demo", *changes: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = f"{folder}/whole"
+        old, full = timed(recipe, whole)
+        before = tars(whole, old)
+        print(f"{'full':>16}: {full:6.1f} s, {len(before):,} tars", flush=True)
+        for named in changes or ("nothing", "row", "0.01", "image_captioning"):
+            root, fresh = f"{folder}/delta", f"{folder}/fresh"
+            shutil.copytree(whole, root)
+            with changed(named, recipe):
+                new, delta = timed(recipe, root)
+                again, _ = (new, 0.0) if new == old else timed(recipe, fresh)
+            other = whole if new == old else fresh
+            after = tars(root, new)
+            same = after == tars(other, again) and plan_of(root, new) == plan_of(other, again)
+            rewritten = sum(name not in before for name in after)
+            print(
+                f"{named:>16}: {delta:6.1f} s, {delta / full:.3f} of the full build; {rewritten:,} of {len(after):,} tars "
+                f"written; bytes {'equal' if same else 'DIFFER from'} a full build's",
+                flush=True,
+            )
+            for place in (root, fresh):
+                shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":

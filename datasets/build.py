@@ -29,6 +29,7 @@ from codi2_datasets.steps import write as write_step
 from codi2_datasets.steps.decontaminate import digest_of
 from codi2_datasets.tasks import planners
 from codi2_datasets.transforms import transforms
+from codi2_storage.build_cache import BuildCache
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.catalog.diff import changes
 from codi2_storage.catalog.environment import environment
@@ -182,9 +183,11 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
     catalog = Catalog(store)
     with catalog.connect(only=[*ingests, *spec.opted_out]) as connection:
         select_step.select(connection, identity, recipe)
-        plan_step.plan(connection, identity, recipe)
+        cache = BuildCache(store)
+        plan_step.plan(connection, identity, recipe, cache)
         write_step.plan_shards(connection, recipe)
-        receipts, _ = write_step.write(connection, store, identity, spec.settings.workers)
+        parent = parent_of(catalog, recipe.name)
+        receipts, _ = write_step.write(connection, store, identity, spec.settings.workers, shards_of(catalog, parent))
         lacking = [commit for commit in catalog.commits if commit.id in set(ingests) and commit.info.get("passing")]
         failures = [commit.id for commit in lacking] + [receipt.shard for receipt in receipts if receipt.passing]
         failed = sum(commit.info["passing"] for commit in lacking)
@@ -196,10 +199,10 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
         leaks = publish_step.check(connection)
         counts = publish_step.statistics(connection) | {"checks": leaks}
         publish_step.write_statistics(store, identity, counts)
-        draw_sheets(store, identity, sorted(recipe.tasks), [receipt.shard for receipt in receipts], recipe.seed)
+        draw_sheets(store, identity, sorted(recipe.tasks), receipts, recipe.seed, cache)
         still_ours(store, lease_of(spec.build_id))
-        row = build_row(spec, parent_of(catalog, recipe.name)) | {"build_id": identity}
-        publish_step.publish(connection, store, row, ingests, receipts)
+        row = build_row(spec, parent) | {"build_id": identity}
+        publish_step.publish(connection, store, row, ingests, receipts, cache)
     describe_build(spec.store, identity)
     return Built(identity, samples_of(replace(spec, build_id=identity)), True, spec.missing, failed)
 
@@ -208,6 +211,14 @@ def parent_of(catalog: Catalog, recipe: str) -> str | None:
     """The latest build of the recipe; for a recipe's first build, the latest build of any recipe."""
     own = [commit.id for commit in catalog.builds() if commit.info.get("recipe") == recipe]
     return own[-1] if own else catalog.latest_build()
+
+
+def shards_of(catalog: Catalog, build_id: str | None) -> list[str]:
+    """The shards of a build; none without a build."""
+    if build_id is None:
+        return []
+    with catalog.connect(only=[build_id], tables=["shards"]) as connection:
+        return [name for (name,) in connection.execute("select shard from shards order by shard").fetchall()]
 
 
 def build_row(spec: BuildSpec, parent: str | None) -> dict[str, Any]:

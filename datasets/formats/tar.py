@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+BLOCK = 512
 
 
 def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[int | None]]:
@@ -16,7 +20,7 @@ def pack(members: list[tuple[str | None, bytes | None]]) -> tuple[bytes, list[in
                 offsets.append(None)
                 continue
             add_member(archive, name, data)
-            offsets.append(archive.offset - -(-len(data) // 512) * 512)
+            offsets.append(archive.offset - -(-len(data) // BLOCK) * BLOCK)
     return (buffer.getvalue() if any(offset is not None for offset in offsets) else b""), offsets
 
 
@@ -25,3 +29,27 @@ def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o644
     archive.addfile(info, io.BytesIO(data))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar: where its header, its bytes and what follows it start."""
+
+    name: str
+    header: int
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.start + -(-self.size // BLOCK) * BLOCK
+
+
+def members(content: bytes) -> Iterator[Member]:
+    """The files of a tar that `add_member` wrote, in order. Many times as fast as `tarfile`, which reads all fields."""
+    place = 0
+    while place < len(content) and content[place]:
+        name = content[place : place + 100].partition(b"\0")[0].decode()
+        member = Member(name, place, place + BLOCK, int(content[place + 124 : place + 135], 8))
+        yield member
+        place = member.end

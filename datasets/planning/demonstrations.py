@@ -14,6 +14,8 @@ The strategy decides which samples share a pool:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 STRATEGIES = ("relation", "task", "nearest")
@@ -30,12 +32,14 @@ def pair(
     min_demos: int,
     max_demos: int,
     strategy: str = "relation",
+    marked: Sequence[str] = (),
 ) -> None:
     """Add to table `samples` the columns demos (their number) and, for each of DEMO_COLUMNS that the pool has, a list.
 
-    `samples` has key, kind, relation, family, split, holdout and the pool's columns. `family2`, `near_query` and
-    `near_target` (groups of near-duplicates) are used if they exist. If fewer than `min_demos` are found, demos is 0.
-    Raises ValueError for invalid numbers or an unknown strategy.
+    `samples` and the table `pool` have key, kind, relation, family, split, holdout and the pool's columns; `family2` is
+    used if it exists. `marked`: slots whose near-duplicates and licences are compared, as `selected` has them; without
+    any, the assets themselves are. If fewer than `min_demos` are found, demos is 0. Raises ValueError for invalid
+    numbers or an unknown strategy.
     """
     if not 0 <= min_demos <= max_demos:
         raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 0 <= min_demos <= max_demos")
@@ -43,21 +47,15 @@ def pair(
         raise ValueError(f"pairing {strategy!r}: known: {', '.join(STRATEGIES)}")
     columns = {column[0] for column in connection.execute(f"select * from {pool} limit 0").description}
     group = "kind" if strategy == "task" else "coalesce(relation, kind)"
-    connection.execute(
-        f"""create or replace temp table ring as
-            with placed as (select *, {group} as ring, md5_number_lower(key) % {RING} as h from {pool})
-            select *, row_number() over (partition by ring, split, holdout order by h, key) - 1 as n,
-                   count(*) over (partition by ring, split, holdout) as size
-            from placed"""
-    )
+    make_rings(connection, pool, group)
     ranked = following(samples, group, seed, max_demos)
     if strategy == "nearest" and "slot_query" in columns:
-        ranked = f"""select key, ring, split, holdout, n, min(turn) as turn from (
-                        {ranked} union all by name {nearest(samples, group)}) group by all"""
-    connection.execute(f"create or replace temp table found as {ranked}")
-    rules = [f"(r.{theirs} <> s.{own}) is not false" for own, theirs in kept_apart(columns)]
-    licences = [column for column in ("licence_query", "licence_target") if column in columns]
-    rules += [f"joinable(r.{theirs}, s.{own}) is not false" for own in licences for theirs in licences]
+        ranked = f"""select key, ring, n, min(turn) as turn from (
+                        {ranked} union all by name {nearest(samples, pool, group)}) group by all"""
+    connection.execute(
+        f"create or replace temp table found as select f.*, r.id from ({ranked}) f join ring r using (ring, n)"
+    )
+    rules, joins = kept_apart(columns, marked)
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
     shared = [column for column in DEMO_COLUMNS if column in columns]
     lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in shared)
@@ -65,7 +63,7 @@ def pair(
         f"""create or replace temp table {samples} as
             with fitting as (
                 select f.*, row_number() over (partition by f.key, r.family order by f.turn) as again
-                from found f join ring r using (ring, split, holdout, n) join {samples} s on s.key = f.key
+                from found f join {pool} r on r.rowid = f.id join {samples} s on s.key = f.key {joins}
                 where {" and ".join(rules)}),
             counted as (
                 select *, least(count(*) over (partition by key), {wanted}) as demos,
@@ -76,46 +74,74 @@ def pair(
                 where nth <= demos and demos >= {min_demos}),
             told as (
                 select o.key, any_value(o.demos)::integer as demos{lists}
-                from ordered o join ring r using (ring, split, holdout, n) group by o.key)
+                from ordered o join {pool} r on r.rowid = o.id group by o.key)
             select s.*, coalesce(t.demos, 0) as demos, t.* exclude (key, demos)
             from {samples} s left join told t using (key)"""
     )
-    connection.execute("drop table found; drop table ring")
+    connection.execute("drop table found; drop table ring; drop table rings")
+
+
+def make_rings(connection: duckdb.DuckDBPyConnection, pool: str, group: str) -> None:
+    """Create `rings` (the candidates of a ring have the same group, split and holdout) and `ring`: the row of each
+    candidate, its hash and its place. Nothing wider is sorted.
+    """
+    connection.execute(
+        f"""create or replace temp table rings as
+            select *, row_number() over () as ring from (
+                select {group} as of, split, holdout, count(*) as size from {pool} group by all);
+            create or replace temp table ring as
+            with hashed as (
+                select rowid as id, {group} as of, split, holdout, md5_number_lower(key) % {RING} as h,
+                       hash(key) as tie
+                from {pool})
+            select r.ring, c.id, c.h, row_number() over (partition by r.ring order by c.h, c.tie) - 1 as n
+            from hashed c join rings r using (of, split, holdout)"""
+    )
 
 
 def following(samples: str, group: str, seed: int, max_demos: int) -> str:
-    """SQL: for each sample the candidates after its position on the ring, as (key, ring, split, holdout, n, turn)."""
+    """SQL: for each sample the candidates after its position on the ring, as (key, ring, n, turn)."""
     return f"""
         with turned as (  -- once around: the first of each ring stands behind its last as well
-            select ring, split, holdout, h, n, size from ring
-            union all select ring, split, holdout, h + {RING}, n, size from ring where n = 0),
+            select ring, h, n from ring union all select ring, h + {RING}, n from ring where n = 0),
         begun as (
-            select key, {group} as ring, split, holdout, md5_number_lower(concat_ws('|', {seed}, key)) % {RING} as h
-            from {samples}),
+            select s.key, r.ring, r.size, s.h
+            from (select key, {group} as of, split, holdout, md5_number_lower(concat_ws('|', {seed}, key)) % {RING} as h
+                  from {samples}) s join rings r using (of, split, holdout)),
         first as (
-            select b.key, b.ring, b.split, b.holdout, t.n, t.size
-            from begun b asof join turned t
-            on b.ring = t.ring and b.split = t.split and b.holdout = t.holdout and b.h <= t.h)
-        select key, ring, split, holdout, (n + turn) % size as n, turn
+            select b.key, b.ring, b.size, t.n from begun b asof join turned t on b.ring = t.ring and b.h <= t.h)
+        select key, ring, (n + turn) % size as n, turn
         from first, range({max_demos + SPARE}) r(turn) where turn < size"""
 
 
-def nearest(samples: str, group: str) -> str:
+def nearest(samples: str, pool: str, group: str) -> str:
     """SQL: for each sample the candidates of its ring whose query is among its query's neighbours, nearest first.
 
     Their turns are negative, so that they come before those that only follow on the ring.
     """
     return f"""
-        select s.key, r.ring, r.split, r.holdout, r.n, n.rank - 1000000 as turn
-        from (select key, {group} as ring, split, holdout, slot_query from {samples}) s
-        join neighbours n on n.asset_id = s.slot_query
-        join ring r on r.slot_query = n.other and r.ring = s.ring and r.split = s.split and r.holdout = s.holdout
+        select s.key, r.ring, r.n, n.rank - 1000000 as turn
+        from (select key, {group} as of, split, holdout, slot_query from {samples}) s
+        join rings o using (of, split, holdout) join neighbours n on n.asset_id = s.slot_query
+        join {pool} c on c.slot_query = n.other join ring r on r.id = c.rowid and r.ring = o.ring
         qualify row_number() over (partition by s.key order by n.rank, r.n) <= {SPARE} * 4"""
 
 
-def kept_apart(columns: set[str]) -> list[tuple[str, str]]:
-    """Pairs of columns, of the sample and of a candidate, that must not hold the same value."""
-    families: list[str] = [column for column in ("family", "family2") if column in columns]
-    media: list[str] = [column for column in ("near_query", "near_target") if column in columns]
-    media = media or [name for name in ("slot_query", "slot_target") if name in columns]
-    return [(own, theirs) for group in (families, media) for own in group for theirs in group]
+def kept_apart(columns: set[str], marked: Sequence[str]) -> tuple[list[str], str]:
+    """SQL rules for a candidate `r` of a sample `s`, and the joins with `selected` that they need."""
+    families = [column for column in ("family", "family2") if column in columns]
+    rules = [f"(r.{theirs} <> s.{own}) is not false" for own in families for theirs in families]
+    slots = [name for name in ("slot_query", "slot_target") if name in columns]
+    if not marked:
+        return [*rules, *(f"(r.{theirs} <> s.{own}) is not false" for own in slots for theirs in slots)], ""
+    joins = [
+        f"left join selected {side}_{name} on {side}_{name}.asset_id = {side}.slot_{name}"
+        for side in "rs"
+        for name in marked
+    ]
+    near = {f"{side}_{name}": f"coalesce({side}_{name}.near, {side}.slot_{name})" for side in "rs" for name in marked}
+    for own in marked:
+        for theirs in marked:
+            rules.append(f"({near[f'r_{theirs}']} <> {near[f's_{own}']}) is not false")
+            rules.append(f"joinable(r_{theirs}.licence, s_{own}.licence) is not false")
+    return rules, " ".join(joins)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import duckdb
 
 from codi2_datasets.corpora import Attribute, attributes
-from codi2_datasets.planning.tables import create_tables
+from codi2_datasets.planning.tables import SCHEMAS
 from codi2_storage.catalog.sql import case, identifier, literal, literals
 
 # A held-out family is held out as a whole. A held-out combination may be requested from images seen in training, but a
@@ -36,16 +36,29 @@ TOLD = f"""
 
 
 def make_relations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables `pictures`, `sounds`, `clips`, `texts` and `edits` from `selected` and `spoken`."""
+    """Create the tables `pictures`, `sounds`, `clips` and `texts`, and the view `edits`, from `selected` and `spoken`."""
     connection.execute(
-        """create temp table pictures as select * from selected where modality = 'image';
-           create temp table sounds as select * from selected where modality = 'audio';
-           create temp table clips as select * from selected where modality = 'video';
-           create temp table texts as select * from selected where modality = 'text'"""
+        f"""create temp table pictures as select * from selected where modality = 'image';
+            create temp table sounds as select * from selected where modality = 'audio';
+            create temp table clips as select * from selected where modality = 'video';
+            create temp table texts as select * from selected where modality = 'text';
+            create temp view edits as {edits()}"""
     )
-    create_tables(connection, "edits")
-    for pairs in (*map(pairs_of, attributes().values()), TOLD):
-        connection.execute(f"insert into edits by name {pairs}")
+
+
+def store_edits(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put a table in place of the view `edits`, if it is not there yet: several tasks are to read it."""
+    if connection.execute("select 1 from duckdb_views() where view_name = 'edits'").fetchone():
+        connection.execute("create temp table stored_edits as select * from edits; drop view edits")
+        connection.execute("alter table stored_edits rename to edits")
+
+
+def edits() -> str:
+    """SQL: the pairs of every attribute and those that corpora describe in words, in the columns of the table."""
+    columns = SCHEMAS["edits"].names
+    empty = ", ".join(f"null::{'boolean' if name == 'alike' else 'varchar'} as {identifier(name)}" for name in columns)
+    pairs = " union all by name ".join(f"({query})" for query in (*map(pairs_of, attributes().values()), TOLD))
+    return f"select {empty} where false union all by name {pairs}"
 
 
 def pairs_of(attribute: Attribute) -> str:

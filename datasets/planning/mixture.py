@@ -52,27 +52,29 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
     connection.execute("create or replace temp table wanted (split varchar, total integer)")
     connection.executemany("insert into wanted values (?, ?)", list(wanted.items()))
     source, weight, strata, names = weigh(connection, mixture)
-    spread = "1.0" if choice.temperature is None else f"pow(stratum, {1 / choice.temperature!r})"
+    spread = "1.0" if choice.temperature is None else f"pow(count(*) over strata, {1 / choice.temperature!r})"
     connection.execute(
         f"""create or replace temp table chosen as
-            with weighed as (select key, kind, balance, split, holdout{strata} from ({source})),  -- no more: it is sorted
-            hashed as (
-                select c.*, w.total as wanted, p.total as phrasings, count(*) over (partition by c.split) as size,
-                       md5_number_lower(concat_ws('|', {seed}, $task, c.key)) as h
-                from weighed c join wanted w using (split)
+            with hashed as (  -- no wider than this: it is sorted
+                select c.id, c.split, c.holdout, c.balance, {weight} as weight{strata}, w.total as wanted,
+                       p.total as phrasings, md5_number_lower(said) as h, hash(said) as tie
+                from (select *, concat_ws('|', {seed}, $task, key) as said from ({source})) c
+                join wanted w using (split)
                 join (select kind, sum(total) as total from phrasings group by kind) p on p.kind = c.kind
                 where {weight} > 0),
             again as (
-                select * exclude (key), key as once, key || '#' || round as key, round
-                from hashed, range(least(phrasings, ceil(wanted / size))::bigint) r(round)),
-            even as (
-                select *, count(*) over strata as stratum, row_number() over (strata order by h, key) as turn_of
-                from again window strata as (partition by split, holdout, balance, round{strata})),
+                select h.*, round
+                from hashed h join (select split, count(*) as size from hashed group by split) s using (split),
+                     range(least(phrasings, ceil(wanted / size))::bigint) r(round)),
+            even as (  -- those behind so many of their own stratum cannot be among the first of all
+                select *, row_number() over (strata order by h, tie) as turn_of, turn_of / (weight * {spread}) as place
+                from again window strata as (partition by split, holdout, balance, round{strata})
+                qualify turn_of <= wanted),
             taken as (
-                select once, key, h, round from even
-                qualify row_number() over (
-                    partition by split order by round, turn_of / ({weight} * {spread}), h, key) <= wanted)
-            select c.* replace (f.key as key), f.h, f.round from candidates c join taken f on f.once = c.key""",
+                select id, h, round from even
+                qualify row_number() over (partition by split order by round, place, h, tie) <= wanted)
+            select c.* replace (c.key || '#' || f.round as key), f.h, f.round
+            from candidates c join taken f on f.id = c.rowid""",
         {"task": task, **names},
     )
 
@@ -84,7 +86,7 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
     weighted = {"corpus": mixture.corpora, "licence": mixture.licences, "tongue": mixture.languages}
     weighted = {name: weights for name, weights in weighted.items() if weights}
     if not weighted:
-        return "select * from candidates", "1.0", "", {}
+        return "select *, rowid as id from candidates", "1.0", "", {}
     columns = {column[0] for column in connection.execute("select * from candidates limit 0").description}
     target = next((name for name in ("slot_target", "source_asset", "slot_query") if name in columns), "null")
     inputs = "derive_target.inputs[1]" if "derive_target" in columns else "null"
@@ -94,7 +96,7 @@ def weigh(connection: duckdb.DuckDBPyConnection, mixture: Mixture) -> tuple[str,
         "tongue": "coalesce(c.language, 'en')" if "language" in columns else "'en'",
     }
     added = "".join(f", {expressions[name]} as mix_{name}" for name in weighted)
-    source = f"""select c.*{added} from candidates c
+    source = f"""select c.*, c.rowid as id{added} from candidates c
                  left join selected a on a.asset_id = coalesce(if({inputs} is null, c.{target}, null), {inputs})"""
     source = source.replace("c.null", "null")
     weight = " * ".join(lookup(name, weights.values()) for name, weights in weighted.items())

@@ -11,27 +11,24 @@ from typing import Any
 import duckdb
 
 from codi2_datasets.corpora import corpora
-from codi2_datasets.publishing.figures import SHOWN, WORKS, rows
+from codi2_datasets.publishing.figures import find_works, rows
 from codi2_datasets.publishing.licence_links import asks_share_alike, text_of
 from codi2_storage.catalog.sql import literals
 
-AUTHORS = f"""
-    with recursive {WORKS}
+AUTHORS = """
     select corpus, source, version, description, licence, author, modality, count(*) as works
     from works group by all order by corpus, source, version, works desc, author, licence, modality"""
 
 # listed individually if a corpus has works of several authors or licences, since the corpus alone is not precise enough
-SINGLE = f"""
-    with recursive {WORKS}
+SINGLE = """
     select corpus, locator, caption, author, licence, attributes ->> '$.url' as url
     from works
     where corpus in (select corpus from works group by corpus having count(distinct author) > 1
                      or count(distinct licence) > 1)
     order by corpus, author, locator"""
 
-MADE = f"""
-    with recursive {SHOWN},
-    made(asset_id, op, modality, licence, input) as (
+MADE = """
+    with recursive made(asset_id, op, modality, licence, input) as (
         select asset_id, op, modality, licence, unnest(inputs) from assets semi join shown using (asset_id)
         where op is not null
         union
@@ -54,6 +51,7 @@ the media made of them, wherever a sample shows them. Samples without any:"""
 
 def attribution(connection: duckdb.DuckDBPyConnection) -> str:
     """The whole text. Lists only works that samples show, and those from which shown media were derived."""
+    find_works(connection)
     authors = rows(connection, AUTHORS)
     single = {name: list(group) for name, group in groupby(rows(connection, SINGLE), key=lambda row: row["corpus"])}
     made = rows(connection, MADE)

@@ -9,7 +9,7 @@ import duckdb
 import yaml
 
 from codi2_datasets.formats.sample import SPLITS
-from codi2_datasets.publishing.figures import WORKS, build_row, checked, one, rows
+from codi2_datasets.publishing.figures import build_row, checked, find_works, one, rows
 from codi2_datasets.publishing.licence_links import CREATIVE_COMMONS, text_of
 from codi2_datasets.publishing.loading import LOADING
 
@@ -121,6 +121,7 @@ Every row that was dropped stands in the table `rejects` with its reason.
 
 def card(connection: duckdb.DuckDBPyConnection, build_id: str) -> str:
     """The whole card."""
+    find_works(connection)
     build = build_row(connection, build_id)
     counts = rows(connection, "select task, split, count(*) as n from samples group by all order by all")
     tasks = sorted({row["task"] for row in counts})
@@ -210,8 +211,7 @@ def demos_table(connection: duckdb.DuckDBPyConnection) -> str:
 def corpora_table(connection: duckdb.DuckDBPyConnection) -> str:
     works = rows(
         connection,
-        f"""with recursive {WORKS}
-            select corpus, description, source, version, string_agg(distinct licence, ', ' order by licence) as licence,
+        """select corpus, description, source, version, string_agg(distinct licence, ', ' order by licence) as licence,
                    count(*) as works, count(distinct author) as authors
             from works group by all order by corpus""",
     )
@@ -225,8 +225,7 @@ def corpora_table(connection: duckdb.DuckDBPyConnection) -> str:
 def licences_table(connection: duckdb.DuckDBPyConnection) -> str:
     counts = rows(
         connection,
-        f"""with recursive {WORKS},
-            of_works as (select licence, count(*) as works from works group by 1),
+        """with of_works as (select licence, count(*) as works from works group by 1),
             of_samples as (select licence, count(*) as samples from samples group by 1)
             select licence, coalesce(works, 0) as works, coalesce(samples, 0) as samples
             from of_works full join of_samples using (licence) order by licence""",

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+from PIL import Image
 
+from codi2_datasets.formats.hashing import digest
 from codi2_datasets.formats.sample import Sample
 from codi2_datasets.media.contact_sheet import Piece, contact_sheet, content_pieces, prompt_pieces
 from codi2_datasets.media.samples import conversation, members_by_sample
+from codi2_datasets.publishing.shards import Receipt
+from codi2_storage.build_cache import BuildCache
 from codi2_storage.store import Store
 
+VERSION = "1"  # of how sheets are drawn
 ROWS = 10
 COLUMNS = {"prompt": 620, "reply": 250}  # pixels
 
 
-def draw_sheets(store: Store, build_id: str, tasks: Sequence[str], shards: Sequence[str], seed: int) -> list[str]:
-    """One PNG per task, from its first test (or else train) shard. Returns their paths."""
+def draw_sheets(
+    store: Store, build_id: str, tasks: Sequence[str], receipts: Sequence[Receipt], seed: int, cache: BuildCache
+) -> list[str]:
+    """One PNG per task, from its first test (or else train) shard. Returns their paths.
+
+    It is drawn again only if its shard changed.
+    """
     drawn = []
     for task in tasks:
-        of_task = [s for s in shards if s.startswith(f"shards/{task}/")]
-        chosen = next((s for s in of_task if "/test-" in s), of_task[0] if of_task else None)
+        of_task = [receipt for receipt in receipts if receipt.shard.startswith(f"shards/{task}/")]
+        chosen = next((r for r in of_task if "/test-" in r.shard), of_task[0] if of_task else None)
         if chosen is None:
             continue
         path = f"builds/{build_id}/sheets/{task}.png"
-        samples = read_samples(store.read_bytes(chosen), ROWS, seed)
-        sheet = contact_sheet(COLUMNS, [sheet_row(task, sample, media) for sample, media in samples])
-        buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        store.write_bytes(path, buffer.getvalue())
+        key = digest(["sheet", VERSION, Image.__version__, task, chosen.sha256, ROWS, seed])
+        sheet = partial(draw_sheet, store, task, chosen.shard, seed)
+        store.write_bytes(path, cache.blob(key, sheet))
         drawn.append(path)
     return drawn
+
+
+def draw_sheet(store: Store, task: str, shard: str, seed: int) -> bytes:
+    """The sheet of one shard as PNG."""
+    buffer = io.BytesIO()
+    samples = read_samples(store.read_bytes(shard), ROWS, seed)
+    contact_sheet(COLUMNS, [sheet_row(task, sample, media) for sample, media in samples]).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def read_samples(shard: bytes, number: int, seed: int) -> list[tuple[Sample, dict[str, bytes]]]:

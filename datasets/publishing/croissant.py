@@ -16,7 +16,7 @@ import duckdb
 
 from codi2_datasets.formats.sample import EXTENSIONS
 from codi2_datasets.publishing.columns import COLUMNS
-from codi2_datasets.publishing.figures import WORKS, build_row, columns, one, rows
+from codi2_datasets.publishing.figures import build_row, columns, find_works, one, rows
 from codi2_datasets.publishing.licence_links import text_of
 from codi2_storage.commits.manifests import Manifest
 
@@ -57,7 +57,8 @@ MEDIA_TYPES = {"json": "application/json", "webp": "image/webp", "flac": "audio/
 def croissant(connection: duckdb.DuckDBPyConnection, build_id: str, files: Sequence[Manifest] = ()) -> bytes:
     """The metadata as indented JSON. `files` are the manifests of the build's commit."""
     build = build_row(connection, build_id)
-    licences = [row["licence"] for row in rows(connection, f"with recursive {WORKS} select distinct licence from works order by 1")]  # fmt: skip
+    find_works(connection)
+    licences = [row["licence"] for row in rows(connection, "select distinct licence from works order by 1")]
     shards = rows(connection, "select * from shards order by shard")
     tables = {name: table_files(name, build_id, files) for name in TABLES}
     release = (build["code_version"] or "0.0.0").partition("+")[0]
@@ -208,7 +209,7 @@ def responsible(connection: duckdb.DuckDBPyConnection, build: dict[str, Any]) ->
     """Sources and known limitations of the data, in the terms of Croissant RAI 1.0."""
     sources = rows(
         connection,
-        f"with recursive {WORKS} select corpus, source, count(*) as works from works group by all order by all",
+        "select corpus, source, count(*) as works from works group by all order by all",
     )
     listed = "; ".join(f"{row['corpus']}: {row['works']:,} works of {row['source']}" for row in sources)
     runs = rows(
@@ -243,7 +244,7 @@ def personal(connection: duckdb.DuckDBPyConnection) -> list[str]:
             "their licences ask for it."]  # fmt: skip
     by_modality = rows(
         connection,
-        f"with recursive {WORKS} select modality, string_agg(distinct corpus, ', ' order by corpus) as corpora from works group by all",
+        "select modality, string_agg(distinct corpus, ', ' order by corpus) as corpora from works group by all",
     )
     corpora = {row["modality"]: row["corpora"] for row in by_modality}
     if "text" in corpora:

@@ -8,22 +8,22 @@ import duckdb
 
 # The assets that samples show, and those from which they were derived, over any number of steps.
 SHOWN = """
-    shown(asset_id) as (
+    with recursive shown(asset_id) as (
         select distinct asset_id from parts where asset_id is not null
         union
-        select unnest(a.inputs) from shown s join assets a using (asset_id) where a.op is not null)"""
+        select unnest(a.inputs) from shown s join assets a using (asset_id) where a.op is not null)
+    select asset_id from shown"""
 
 # The same without derived assets: original works, with author and source.
-WORKS = f"""{SHOWN},
-    packages as (
+WORKS = """
+    with packages as (
         select corpus, revision, min(source) as source, min(version) as version, min(description) as description
-        from corpora group by all),
-    works as (
-        select a.asset_id, a.modality, a.caption, a.attributes, r.corpus, r.locator, r.licence, r.author, p.source,
-               p.version, p.description
-        from shown join assets a using (asset_id) join source_rows r using (source_row_id)
-        left join packages p on p.corpus = r.corpus and p.revision = r.revision
-        where a.op is null)"""
+        from corpora group by all)
+    select a.asset_id, a.modality, a.caption, a.attributes, r.corpus, r.locator, r.licence, r.author, p.source,
+           p.version, p.description
+    from shown join assets a using (asset_id) join source_rows r using (source_row_id)
+    left join packages p on p.corpus = r.corpus and p.revision = r.revision
+    where a.op is null"""
 
 # Each must be zero. The build is checked before it is published; these check the published tables.
 CHECKS = {
@@ -46,6 +46,13 @@ CHECKS = {
     "operator runs whose rows do not add up": """
         select count(*) from op_runs where rows_in <> rows_out + rejected + failed""",
 }
+
+
+def find_works(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables `shown` and `works` of the build that the connection shows, once for all who read them."""
+    connection.execute(
+        f"create temp table if not exists shown as {SHOWN}; create temp table if not exists works as {WORKS}"
+    )
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str, *params: object) -> list[dict[str, Any]]:

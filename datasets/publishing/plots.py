@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from codi2_datasets.formats.sample import SPLITS
-from codi2_datasets.publishing.figures import WORKS, rows
+from codi2_datasets.publishing.figures import find_works, rows
 
 COLOURS = ("#28507f", "#c8502d", "#8a9a5b", "#b08fc7")
 MODALITIES = ("image", "audio", "video", "text")
@@ -24,8 +24,8 @@ def plots(connection: duckdb.DuckDBPyConnection) -> dict[str, bytes]:
     samples = "select task as name, split as kind, count(*) as n from samples group by all order by all"
     demos = """select n_demos::varchar as name, if(split = 'train', 'train', 'held out') as kind, count(*) as n
                from samples where n_demos > 0 group by n_demos, kind order by n_demos, kind"""
-    works = f"""with recursive {WORKS}
-                select corpus as name, modality as kind, count(*) as n from works group by all order by all"""
+    works = "select corpus as name, modality as kind, count(*) as n from works group by all order by all"
+    find_works(connection)
     return {
         "samples.svg": bars(counted(connection, samples), SPLITS, "samples of each task"),
         "demonstrations.svg": bars(

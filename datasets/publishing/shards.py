@@ -3,6 +3,8 @@
 The first five samples hold all members of their task, missing ones as placeholders (`member_padding.py`). A shard is
 named by the hash of its plan: the same plan is never written twice, and a changed one never overwrites a shard that
 another build uses. The receipt beside it, `….json`, lists what was written.
+
+A shard of an earlier build may hold most of the samples: those whose JSON is the same are copied with their media.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
@@ -21,7 +23,7 @@ import pyarrow as pa
 
 from codi2_datasets.formats.member_padding import MODALITIES, pad
 from codi2_datasets.formats.sample import EXTENSIONS, SAMPLE_RATE, Message, Part, Sample
-from codi2_datasets.formats.tar import add_member
+from codi2_datasets.formats.tar import BLOCK, Member, add_member, members
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import decode_audio, encode_audio
 from codi2_datasets.media.image import decode_image, encode_image
@@ -57,6 +59,8 @@ class ShardPlan:
     media: pa.Table
     members: tuple[str, ...] = ()
     """Every member that samples of the task have, in any of its shards: the first samples hold all of them."""
+    earlier: str | None = None
+    """The shard of the build before with the same range of samples."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,24 @@ def write_shard(plan: ShardPlan) -> Receipt:
     If media could not be read for now, the shard's name also depends on the samples it lacks: the plan's own name stays
     free, and the next build writes that shard.
     """
+    rows = plan.samples.to_pylist()
+    parts = {key: list(of) for key, of in groupby(plan.parts.to_pylist(), key=lambda row: row["sample_id"])}
+    samples = {row["sample_id"]: as_sample(row, parts[row["sample_id"]]) for row in rows}
     media = media_of(plan)
-    data, errors = gather(plan.root, [medium for medium in media if medium.op is None])
+    earlier = EarlierShard.of(plan)
+    made = {medium.asset_id for medium in media if medium.op is not None}
+    copied = {key: span for key, sample in samples.items() if (span := earlier.span_of(sample, made))}
+    wanted = {part.asset_id for key, sample in samples.items() if key not in copied for part in sample.parts()}
+    inputs = {name for medium in media if medium.asset_id in wanted for name in medium.inputs}
+    data, errors = gather(plan.root, [m for m in media if m.op is None and m.asset_id in wanted | inputs])
     unread = set(errors)
     unread |= {medium.asset_id for medium in media if unread.intersection(medium.inputs)}
     derived: dict[str, dict[str, Any]] = {}
     for medium in media:
         if medium.op is None:
+            continue
+        if medium.asset_id not in wanted:  # only samples that are copied show it
+            derived[medium.asset_id] = dict(earlier.derived[medium.asset_id])
             continue
         try:
             data[medium.asset_id], seconds = render(medium, data)
@@ -113,37 +128,84 @@ def write_shard(plan: ShardPlan) -> Receipt:
 
     buffer, written, failed, passing = io.BytesIO(), 0, [], False
     every = {name: MODALITIES[name.rpartition(".")[2]] for name in plan.members}
-    parts = {key: list(rows) for key, rows in groupby(plan.parts.to_pylist(), key=lambda row: row["sample_id"])}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for row in plan.samples.to_pylist():
-            rows = parts[row["sample_id"]]
-            missing = [r["asset_id"] for r in rows if r["modality"] != "text" and r["asset_id"] not in data]
+        for key, sample in samples.items():
+            shown = [(part.asset_id or "", part.part) for part in sample.parts() if part.part]
+            missing = [] if key in copied else [asset_id for asset_id, _ in shown if asset_id not in data]
             if missing:
                 passing = passing or not unread.isdisjoint(missing)
-                failed.append(
-                    {"sample_id": row["sample_id"], "error": errors.get(missing[0], f"no asset {missing[0]}")}
-                )
+                failed.append({"sample_id": key, "error": errors.get(missing[0], f"no asset {missing[0]}")})
                 continue
-            sample = as_sample(row, rows)
-            add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
-            for part in sample.parts():
-                if part.part is not None and part.asset_id is not None:
-                    member = f"{sample.sample_id}.{part.part}"
-                    offset = archive.offset + 512
-                    add_member(archive, member, data[part.asset_id])
-                    place = derived.get(part.asset_id)
-                    if place is not None and "member" not in place:  # the first of its places
-                        place |= {"member": member, "offset": offset}
+            if key in copied:
+                places = copy_members(archive, earlier.content, copied[key])
+            else:
+                places = add_members(archive, sample, data)
+            for asset_id, member in shown:
+                place = derived.get(asset_id)
+                if place is not None and "member" not in place:  # the first of its places
+                    place |= {"member": f"{key}.{member}", "offset": places[f"{key}.{member}"]}
             pad(archive, written, sample, every)
             written += 1
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
     name = lacking(plan.name, [row["sample_id"] for row in failed]) if passing else plan.name
-    places = [row for row in derived.values() if "member" in row]
-    receipt = Receipt(name, written, len(content), sha256, places, failed, passing)
+    shown_derived = [row for row in derived.values() if "member" in row]
+    receipt = Receipt(name, written, len(content), sha256, shown_derived, failed, passing)
     plan.root.write_bytes(name, content)
     plan.root.write_bytes(receipt_path(name), receipt_json(receipt))
     return receipt
+
+
+def add_members(archive: tarfile.TarFile, sample: Sample, data: dict[str, bytes]) -> dict[str, int]:
+    """Add the JSON and the media of a sample. Returns the offset of each medium's bytes by member."""
+    add_member(archive, f"{sample.sample_id}.json", sample.to_json().encode())
+    places = {}
+    for part in sample.parts():
+        if part.part is not None and part.asset_id is not None:
+            places[f"{sample.sample_id}.{part.part}"] = archive.offset + BLOCK
+            add_member(archive, f"{sample.sample_id}.{part.part}", data[part.asset_id])
+    return places
+
+
+def copy_members(archive: tarfile.TarFile, content: bytes, span: Sequence[Member]) -> dict[str, int]:
+    """As `add_members`, with the consecutive members of another shard."""
+    shift = archive.offset - span[0].header
+    archive.fileobj.write(memoryview(content)[span[0].header : span[-1].end])  # type: ignore[union-attr]
+    archive.offset += span[-1].end - span[0].header
+    return {member.name: member.start + shift for member in span}
+
+
+@dataclass(frozen=True)
+class EarlierShard:
+    """A shard of an earlier build: its samples by id, and what its receipt says of derived media."""
+
+    content: bytes = b""
+    samples: dict[str, list[Member]] = field(default_factory=dict)
+    derived: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: ShardPlan) -> EarlierShard:
+        """The plan's earlier shard; an empty one if there is none or its bytes are not those of its receipt."""
+        try:
+            receipt = read_receipt(plan.root, plan.earlier) if plan.earlier else None
+            content = plan.root.read_bytes(receipt.shard) if receipt else b""
+        except OSError:
+            return cls()
+        if receipt is None or hashlib.sha256(content).hexdigest() != receipt.sha256:
+            return cls()
+        samples = {key: list(of) for key, of in groupby(members(content), lambda member: member.name.partition(".")[0])}
+        known = ("asset_id", "bytes", "duration_s")
+        return cls(content, samples, {row["asset_id"]: {name: row[name] for name in known} for row in receipt.derived})
+
+    def span_of(self, sample: Sample, derived: Collection[str]) -> list[Member]:
+        """The members of the sample if all are here and no other, and the JSON is the same; otherwise nothing."""
+        span = self.samples.get(sample.sample_id, [])
+        own = [f"{sample.sample_id}.{name}" for name in ("json", *(part.part for part in sample.parts() if part.part))]
+        if [member.name for member in span] != own:
+            return []
+        made = {part.asset_id for part in sample.parts()}.intersection(derived)
+        json_bytes = self.content[span[0].start : span[0].start + span[0].size]
+        return span if json_bytes == sample.to_json().encode() and made <= self.derived.keys() else []
 
 
 def lacking(name: str, samples: list[str]) -> str:

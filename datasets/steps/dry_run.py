@@ -12,7 +12,7 @@ import duckdb
 from codi2_datasets.planning.edit_pairs import make_relations
 from codi2_datasets.planning.planner import Planner
 from codi2_datasets.planning.tables import OF_SELECT, create_tables
-from codi2_datasets.steps.plan import describe, make_fusable
+from codi2_datasets.steps.plan_task import describe, make_fusable
 
 _one_at_a_time = threading.Lock()  # a connection serves one thread
 

@@ -1,36 +1,35 @@
 """Step 4: task planners, in-context pairing, splits and mixture give the plan, before any bytes are written.
 
 Everything is SQL on the connection that `select` left: no Python loop runs over samples. Creates the tables of `OF_PLAN`.
+The plan of a task is cached by the hash of what the task reads, and the next build takes it over if that did not change.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import duckdb
+import pyarrow as pa
 
-from codi2_datasets.planning.demonstrations import pair
-from codi2_datasets.planning.edit_pairs import make_relations
-from codi2_datasets.planning.licences import fusable, fuse_all, strictest
-from codi2_datasets.planning.media_marks import place_media
-from codi2_datasets.planning.mixture import choose, shares
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.planning.edit_pairs import edits, make_relations, store_edits
+from codi2_datasets.planning.inputs import digest_of, inputs_digest
+from codi2_datasets.planning.mixture import shares
 from codi2_datasets.planning.nearest_neighbours import make_neighbours
-from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
-from codi2_datasets.planning.planner import Columns
 from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.steps.ledger import count, ledger_line
+from codi2_datasets.steps.ledger import ledger_line
+from codi2_datasets.steps.plan_task import OF_TASK, VERSION, candidates_of, make_candidates, make_fusable, plan_task
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
-from codi2_storage.catalog.sql import literal, literals
-
-FORBIDDEN = "(none)"  # the licence of a work that must not be made
+from codi2_storage.build_cache import BuildCache
 
 
-def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -> None:
+def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, cache: BuildCache | None = None) -> None:
+    """Plan every task, or take over its plan from `cache` if nothing that the task reads has changed."""
+    cache = cache or BuildCache()
     check_tables(connection, *OF_SELECT)
     make_relations(connection)
     make_fusable(connection)
@@ -40,28 +39,78 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe) -
     create_tables(connection, "planned_samples", "planned_parts", "derived")
     if any(task.options.get("pairing") == "nearest" for task in recipe.tasks.values()):
         make_neighbours(connection)
-    choices = share_total(connection, recipe)
-    with progress("plan", len(choices), "tasks") as advance:
-        for name in sorted(choices):
-            plan_task(connection, build_id, recipe, planners()[name], choices[name])
+    works = {name: TaskPlan.of(connection, recipe, planners()[name], recipe.tasks[name]) for name in recipe.tasks}
+    works = share_total(connection, recipe, works, cache)
+    with progress("plan", len(works), "tasks") as advance:
+        for name in sorted(works):
+            start = time.perf_counter()
+            tables = cache.tables(works[name].key, OF_TASK, works[name].make)
+            add_task(connection, build_id, works[name], tables, start)
             advance(1)
 
 
-def share_total(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, TaskChoice]:
-    """The recipe's tasks, with their share of the train samples if the mixture has a total."""
+@dataclass(frozen=True)
+class TaskPlan:
+    """The work of planning one task. `inputs`: a digest of everything that its candidates are made of."""
+
+    connection: duckdb.DuckDBPyConnection
+    recipe: Recipe
+    planner: Planner
+    choice: TaskChoice
+    inputs: str
+
+    @classmethod
+    def of(
+        cls, connection: duckdb.DuckDBPyConnection, recipe: Recipe, planner: Planner, choice: TaskChoice
+    ) -> TaskPlan:
+        choice = replace(choice, options={**planner.options, **choice.options})
+        query, bound = candidates_of(planner, choice.options)
+        licences = connection.execute("select list(distinct licence order by licence) from selected").fetchone()
+        read = inputs_digest(connection, query, bound, planner.columns, recipe.mixture)
+        if choice.options.get("pairing") == "nearest":
+            read.append(["neighbours", *digest_of(connection, "neighbours", {"asset_id", "other", "rank"})])
+        made = [[item.name, item.version, item.modality] for item in transforms().values()]
+        content = [VERSION, duckdb.__version__, query, edits(), bound, made, licences, read]
+        return cls(connection, recipe, planner, choice, digest(content))
+
+    @property
+    def key(self) -> str:
+        """The hash of everything that determines the task's plan."""
+        planner, choice, recipe = self.planner, self.choice, self.recipe
+        weights = [recipe.mixture.corpora, recipe.mixture.licences, recipe.mixture.languages]
+        wanted = [choice.train, choice.validation, choice.test, choice.temperature]
+        said = [[template.kind, *template.turns] for template in planner.templates]
+        task = [planner.task, planner.version, planner.demos, asdict(planner.columns), said]
+        return digest([self.inputs, *task, choice.options, wanted, recipe.name, recipe.seed, weights])
+
+    def make(self) -> dict[str, pa.Table]:
+        """Plan the task."""
+        if "edits" in self.planner.sql(self.choice.options):
+            store_edits(self.connection)
+        return plan_task(self.connection, self.recipe, self.planner, self.choice)
+
+    def room(self) -> bytes:
+        """The number of train samples that the candidates allow, as a decimal."""
+        make_candidates(self.connection, self.planner, self.choice.options)
+        row = self.connection.execute("select count(*) from candidates where split = 'train'").fetchone() or (0,)
+        return str(row[0] * min_phrasings(self.planner)).encode()
+
+
+def share_total(
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, works: dict[str, TaskPlan], cache: BuildCache
+) -> dict[str, TaskPlan]:
+    """The tasks, with their share of the train samples if the mixture has a total."""
     if not recipe.mixture.total:
-        return dict(recipe.tasks)
+        return works
     room: dict[str, int] = {}
-    with progress("count", len(recipe.tasks), "tasks") as advance:
-        for name, choice in recipe.tasks.items():
-            planner = planners()[name]
-            make_candidates(connection, planner, {**planner.options, **choice.options})
-            row = connection.execute("select count(*) from candidates where split = 'train'").fetchone() or (0,)
-            room[name] = row[0] * min_phrasings(planner)
+    with progress("count", len(works), "tasks") as advance:
+        for name, work in works.items():
+            key = digest(["room", work.inputs, min_phrasings(work.planner)])
+            room[name] = int(cache.blob(key, work.room))
             advance(1)
-    weights = {name: choice.weight for name, choice in recipe.tasks.items()}
+    weights = {name: work.choice.weight for name, work in works.items()}
     train = shares(recipe.mixture.total, room, weights, recipe.mixture.temperature)
-    return {name: replace(choice, train=train[name]) for name, choice in recipe.tasks.items()}
+    return {name: replace(work, choice=replace(work.choice, train=train[name])) for name, work in works.items()}
 
 
 def min_phrasings(planner: Planner) -> int:
@@ -70,184 +119,24 @@ def min_phrasings(planner: Planner) -> int:
     return min(kinds.count(kind) for kind in kinds)
 
 
-def plan_task(
-    connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, planner: Planner, choice: TaskChoice
+def add_task(
+    connection: duckdb.DuckDBPyConnection, build_id: str, work: TaskPlan, tables: dict[str, pa.Table], start: float
 ) -> None:
-    """Candidates -> chosen samples -> demonstrations -> parts, for one task."""
-    start = time.perf_counter()
-    options = {**planner.options, **choice.options}
-    columns = make_candidates(connection, planner, options)
-    make_templates(connection, planner, options)
-    choose(connection, planner.task, recipe.seed, choice, recipe.mixture)
-    if planner.demos:
-        mark_near(connection, columns)
-        bounds = options["min_demos"], options["max_demos"]
-        pair(connection, "chosen", "candidates", recipe.seed, *bounds, options.get("pairing", "relation"))
-    else:
-        connection.execute("alter table chosen add column demos integer default 0")
-    pick_phrasings(connection)
-    write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
-    place_media(connection, columns)
-    derive(connection, columns)
-    publish_task(connection, build_id, recipe, planner, columns, replace(choice, options=options), start)
-
-
-def make_candidates(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> Columns:
-    """Create `candidates`: the planner's rows, each derive_NAME named by the hash of how it is made.
-
-    Returns the columns. Raises ColumnError or TemplateError if they are not what the planner and its templates say.
-    """
-    columns = planner.check_query(describe(connection, planner, options))
-    named = []
-    for name in columns.derived:
-        made, own = f"derive_{name}", f"slot_{name}" if name in columns.media else "null"
-        named.append(
-            f"""if({made} is null, {own}, sha256(concat_ws('|', {made}.op, $versions[{made}.op], {made}.params,
-                array_to_string({made}.inputs, ',')))) as slot_{name}"""
-        )
-    replaced = ", ".join(f"slot_{name}" for name in columns.derived if name in columns.media)
-    every = ", ".join([f"* exclude ({replaced})" if replaced else "*", *named])
-    query, bound = candidates_of(planner, options)
-    if named:
-        known = transforms().values()
-        bound["versions"] = {"key": [item.name for item in known], "value": [item.version for item in known]}  # a map
-    connection.execute(f"create or replace temp table candidates as select {every} from ({query})", bound)
-    kinds = connection.execute("select distinct kind from candidates").fetchall()
-    planner.check_templates(columns, {kind for (kind,) in kinds})
-    return columns
-
-
-def candidates_of(planner: Planner, options: dict) -> tuple[str, dict[str, Any]]:
-    """The planner's SQL, and the options that it names."""
-    query = planner.sql(options)
-    return query, {name: options[name] for name in duckdb.extract_statements(query)[0].named_parameters}
-
-
-def describe(connection: duckdb.DuckDBPyConnection, planner: Planner, options: dict) -> dict[str, str]:
-    """The columns of the planner's SQL, and their types."""
-    query, bound = candidates_of(planner, options)
-    return {name: kind for name, kind, *_ in connection.execute(f"describe {query}", bound).fetchall()}
-
-
-def mark_near(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
-    """Add near_query and near_target, the near-duplicate groups of query and target, and their licences."""
-    for name in [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]:
-        for table in ("candidates", "chosen"):
-            connection.execute(
-                f"""create or replace temp table {table} as
-                    select c.*, coalesce(s.near, c.slot_{name}) as near_{name}, s.licence as licence_{name}
-                    from {table} c left join selected s on s.asset_id = c.slot_{name}"""
-            )
-
-
-def derive(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
-    """Record in `derived` how each derived medium of the parts is made; add modality and licence to the parts."""
-    how = [
-        f"select slot_{name} as asset_id, unnest(derive_{name}) from candidates where derive_{name} is not null"
-        for name in columns.derived
-    ]
-    if how:
-        connection.execute(
-            f"""insert into derived by name
-                with used as (
-                    select distinct asset_id from task_parts
-                    where asset_id is not null and asset_id not in (select asset_id from derived)),
-                made as (
-                    select asset_id, any_value(op) as op, any_value(params) as params, any_value(inputs) as inputs
-                    from ({" union all ".join(how)}) semi join used using (asset_id) group by asset_id),
-                opened as (
-                    select asset_id, op, unnest(inputs) as input, inputs[1] as first from made)
-                select m.*, f.source_row_id, f.corpus, t.modality, i.split, i.holdout,
-                       i.licence, i.caption
-                from made m join transforms t on t.name = m.op join selected f on f.asset_id = m.inputs[1] join (
-                    select o.asset_id, max(s.split) as split, max(s.holdout) as holdout,
-                           array_to_string(list_sort(list_distinct(list(s.licence))), '+') as licence,
-                           string_agg(distinct s.caption, ' + ' order by s.caption) as caption
-                    from opened o join selected s on s.asset_id = o.input group by o.asset_id) i
-                    on i.asset_id = m.asset_id"""
-        )
-        name_licences(connection, "derived", fuse_all)
-    connection.execute(
-        """create or replace temp table task_parts as
-           select p.*, if(p.text is not null, 'text', coalesce(s.modality, d.modality)) as modality,
-                  coalesce(s.licence, d.licence) as licence
-           from task_parts p left join selected s using (asset_id) left join derived d using (asset_id)"""
-    )
-
-
-def name_licences(connection: duckdb.DuckDBPyConnection, table: str, combine) -> None:
-    """Replace 'A+B' in the column licence by the licence of the combination."""
-    combined = connection.execute(f"select distinct licence from {table} where licence like '%+%'").fetchall()
-    names = [(listed, combine(listed.split("+")) or FORBIDDEN) for (listed,) in combined]
-    if names:
-        connection.execute("create or replace temp table named (listed varchar, name varchar)")
-        connection.executemany("insert into named values (?, ?)", names)
-        connection.execute(f"update {table} set licence = named.name from named where licence = named.listed")
-
-
-def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create SQL `fusable(a, b)` and `joinable(a, b)`: whether works may be combined into one, or appear in one sample."""
-    known = [name for (name,) in connection.execute("select distinct licence from selected order by 1").fetchall()]
-    for name, allows in (("fusable", fusable), ("joinable", lambda a, b: strictest([a, b]))):
-        allowed = [f"{a}+{b}" for a in known for b in known if allows(a, b)] or [""]
-        connection.execute(f"create or replace temp macro {name}(a, b) as a || '+' || b in ({literals(allowed)})")
-
-
-def publish_task(
-    connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, planner: Planner, columns: Columns,
-    choice: TaskChoice, start: float,
-) -> None:  # fmt: skip
-    """Name the samples, reject invalid ones, and add the others to the plan with a row in the ledger."""
-    described = ", ".join(f"{literal(name)}, c.meta_{name}" for name in columns.meta)
-    shown = "c.demos + c.shown" if "shown" in columns.others else "c.demos"
-    language = "coalesce(c.language, 'en')" if "language" in columns.others else "'en'"
-    names = {"build": build_id, "task": planner.task}
-    connection.execute(
-        f"""create or replace temp table task_samples as
-            with told as (
-                select key, sha256(concat_ws(chr(31), $task, $version, string_agg(concat_ws(
-                           chr(30), turn, role, modality, coalesce(asset_id, ''), coalesce(text, ''),
-                           coalesce(icl_role, ''), target), chr(31) order by position)))[1:32] as sample_id,
-                       count(*) as n_parts, bool_or(asset_id is not null and modality is null) as lost, bool_or(missing) as missing,
-                       array_to_string(list_sort(list_distinct(list(licence) filter (where licence is not null))), '+')
-                           as licence
-                from task_parts group by key)
-            select c.key, t.sample_id, c.split, c.holdout, {language} as language,
-                   c.kind || '/' || c.number as template, t.n_parts, {shown} as n_demos, t.licence, t.lost, t.missing,
-                   md5_number_lower(concat_ws('|', $seed, $recipe, t.sample_id)) % 2147483648 as seed,
-                   json_object({described})::varchar as meta,
-                   row_number() over (partition by t.sample_id order by c.key) as copy
-            from chosen c left join told t using (key)""",
-        {"task": planner.task, "version": planner.version, "seed": recipe.seed, "recipe": recipe.name},
-    )
-    name_licences(connection, "task_samples", strictest)
-    connection.execute(
-        """create or replace temp table dropped as
-           select key, coalesce(sample_id, $task || ':' || key) as subject,
-                  case when sample_id is null then 'too few demonstrations'
-                       when missing then 'its template names what the candidate does not have' when lost then 'a medium is not selected'
-                       when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
-           from task_samples where sample_id is null or missing or lost or copy > 1 or licence in ('', $none)""",
-        {"task": planner.task, "none": FORBIDDEN},
-    )
-    connection.execute(
-        """insert into rejected by name
-           select $build as build_id, subject, 'plan' as stage, $task as op, reason from dropped""",
-        names,
-    )
-    connection.execute("delete from task_samples where key in (select key from dropped)")
-    connection.execute(
-        """insert into planned_samples by name
-           select $build as build_id, $task as task, * exclude (key, copy, lost, missing) from task_samples""",
-        names,
-    )
-    connection.execute(
-        """insert into planned_parts by name
-           select ? as build_id, s.sample_id, p.* exclude (key, licence, missing)
-           from task_parts p join task_samples s using (key)""",
-        [build_id],
-    )
+    """Add the plan of a task to that of the build, with a row in the ledger."""
+    names = {"build": build_id, "task": work.planner.task}
+    for name, query in {
+        "samples": "planned_samples by name select $build as build_id, $task as task, *",
+        "parts": "planned_parts by name select $build as build_id, *",
+        "derived": "derived by name select *",
+        "rejected": "rejected by name select $build as build_id, subject, 'plan' as stage, $task as op, reason",
+    }.items():
+        connection.register("of_task", tables[name])
+        fresh = " where asset_id not in (select asset_id from derived)" if name == "derived" else ""
+        known = {key: value for key, value in names.items() if f"${key}" in query}
+        connection.execute(f"insert into {query} from of_task{fresh}", known)
+        connection.unregister("of_task")
+    choice, rejected = work.choice, len(tables["rejected"])
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
     params = {"options": choice.options, "samples": wanted}
-    rows_in, rejected = count(connection, "chosen"), count(connection, "dropped")
-    ledger_line(connection, build_id, "plan", planner.task, params, rows_in, rejected, start, planner.version)
+    rows_in = len(tables["samples"]) + rejected
+    ledger_line(connection, build_id, "plan", work.planner.task, params, rows_in, rejected, start, work.planner.version)

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from codi2_datasets.publishing.shards import Receipt
+from codi2_storage.build_cache import BuildCache
 from codi2_storage.catalog.sql import identifier
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.store import Store
@@ -68,6 +69,7 @@ def publish(
     build: dict[str, Any],
     uses: list[str],
     receipts: list[Receipt],
+    cache: BuildCache,
 ) -> None:
     """Commit the build's tables. `build` is its row of `builds`, without the columns that are only known now."""
     build_id = build["build_id"]  # differs from the id in the steps if rows failed for now
@@ -114,13 +116,19 @@ def publish(
                           qualify row_number() over (partition by asset_id order by p.shard, p."offset") = 1)
                       order by asset_id""",
     }
-    with Writer(store, build_id, "build", uses=uses, info={"created_at": now, "recipe": build["recipe"]}) as writer:
+    named = "select * replace (? as build_id) from ({})"
+    info = {"created_at": now, "recipe": build["recipe"], "cached": sorted(cache.used)}
+    with Writer(store, build_id, "build", uses=uses, info=info) as writer:
         writer.append("builds", [row])
         writer.append("shards", shards)
+        planned = connection.execute(named.format(tables["plan"]), [build_id]).to_arrow_table()
+        writer.append("plan", planned)
+        if not any(receipt.failed for receipt in receipts):
+            writer.append("parts", planned)
+            del tables["parts"]
+        del tables["plan"]
         for table, query in tables.items():
-            own, bound = (
-                (f"select * replace (? as build_id) from ({query})", [build_id]) if table != "assets" else (query, [])
-            )
+            own, bound = (query, []) if table == "assets" else (named.format(query), [build_id])
             writer.append(table, connection.execute(own, bound).to_arrow_table())
 
 

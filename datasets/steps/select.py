@@ -43,26 +43,30 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection, build_id: str, recipe
     connection.execute("create temp table corpus_rank (corpus varchar, rank integer)")
     ranks = [(choice.corpus, rank) for rank, choice in enumerate(recipe.corpora)]
     connection.executemany("insert into corpus_rank values (?, ?)", ranks)
-    connection.execute(
+    connection.execute(  # the window sorts what it needs, not whole rows
         """create temp table candidates as
-           select i.*, s.locator, row_number() over w as copy, first_value(i.corpus || ':' || s.locator) over w as kept
-           from ingested i join source_rows s using (source_row_id) join corpus_rank r on r.corpus = i.corpus
-           window w as (partition by asset_id order by r.rank, s.locator, i.source_row_id)"""
+           select i.*, s.locator, r.rank
+           from ingested i join source_rows s using (source_row_id) join corpus_rank r on r.corpus = i.corpus;
+           create temp table copies as
+           select rowid as id, row_number() over w as copy, first_value(corpus || ':' || locator) over w as kept
+           from candidates window w as (partition by asset_id order by rank, locator, source_row_id)"""
     )
     connection.execute(
         """insert into rejected by name
            select ? as build_id, source_row_id as subject, 'select' as stage, 'exact_duplicate' as op,
-                  'the same media as another row' as reason, kept as error from candidates where copy > 1""",
+                  'the same media as another row' as reason, kept as error
+           from candidates c join copies k on k.id = c.rowid where k.copy > 1""",
         [build_id],
     )
     connection.execute(
         """create table selected as
-           select * exclude (copy, kept, locator, split, holdout, near) from candidates where copy = 1 order by asset_id"""
+           select * exclude (locator, rank, split, holdout, near) from candidates
+           where rowid in (select id from copies where copy = 1)"""
     )
     rows_in = count(connection, "candidates")
     rejected = rows_in - count(connection, "selected")
     ledger_line(connection, build_id, "select", "exact_duplicate", {}, rows_in, rejected, start)
-    connection.execute("drop table candidates")
+    connection.execute("drop table candidates; drop table copies")
 
 
 def drop_forgotten(connection: duckdb.DuckDBPyConnection, build_id: str) -> None:
@@ -136,7 +140,7 @@ def assign_splits(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None
                 select *, {unit("'family', coalesce(family, near)", recipe.seed)} as u,
                        {unit("'combination', concept, style", recipe.seed)} as v
                 from attributed)
-            select * exclude (u, v), {split_of("u", "v", recipe.splits)} from placed order by asset_id"""
+            select * exclude (u, v), {split_of("u", "v", recipe.splits)} from placed"""
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -66,7 +66,9 @@ def plan_shards(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     )
 
 
-def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list[str]) -> Iterator[ShardPlan]:
+def shard_plans(
+    connection: duckdb.DuckDBPyConnection, store: Store, names: list[str], earlier: Mapping[str, str]
+) -> Iterator[ShardPlan]:
     """The plan of each shard, one at a time: three sorted streams, split where the shard changes."""
     connection.register("wanted_shards", pa.table({"shard": pa.array(names, pa.string())}))
     connection.execute(
@@ -98,7 +100,13 @@ def shard_plans(connection: duckdb.DuckDBPyConnection, store: Store, names: list
     members = dict(connection.execute("select shard, members from planned_shards").fetchall())
     for name in names:
         samples, parts, media = (next(stream) for stream in streams)
-        yield ShardPlan(store, name, samples, parts, media.drop_columns(["of_shard"]), tuple(members[name] or ()))
+        media = media.drop_columns(["of_shard"])
+        yield ShardPlan(store, name, samples, parts, media, tuple(members[name] or ()), earlier.get(range_of(name)))
+
+
+def range_of(shard: str) -> str:
+    """The name of a shard without the hash of its plan: its task, split and number."""
+    return shard.rpartition("-")[0]
 
 
 def by_shard(connection: duckdb.DuckDBPyConnection, query: str, names: list[str]) -> Iterator[pa.Table]:
@@ -139,18 +147,22 @@ class Keys(Sequence[str]):
 
 
 def write(
-    connection: duckdb.DuckDBPyConnection, store: Store, build_id: str, workers: int
+    connection: duckdb.DuckDBPyConnection, store: Store, build_id: str, workers: int, earlier: Iterable[str] = ()
 ) -> tuple[list[Receipt], int]:
-    """Write the missing shards. Returns a receipt for every shard, in order, and the number written now."""
+    """Write the missing shards. Returns a receipt for every shard, in order, and the number written now.
+
+    `earlier`: the shards of the build before, from which samples that did not change are copied.
+    """
     start = time.perf_counter()
     names = [n for (n,) in connection.execute("select shard from planned_shards order by shard").fetchall()]
     receipts = {name: receipt for name in names if (receipt := read_receipt(store, name))}
     todo = [name for name in names if name not in receipts]
+    by_range = {range_of(name): name for name in earlier}
     if todo:
         samples = count(connection, "planned_samples")
         with progress("write", samples, "samples") as advance:
             advance(sum(receipt.samples for receipt in receipts.values()))
-            for plan, receipt in ray_map(write_shard, shard_plans(connection, store, todo), workers):
+            for plan, receipt in ray_map(write_shard, shard_plans(connection, store, todo, by_range), workers):
                 receipts[plan.name] = receipt
                 advance(len(plan.samples))
     ordered = [receipts[name] for name in names]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from codi2_storage.build_cache import FOLDER as CACHE
 from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.commits.commit import Commit
 from codi2_storage.commits.packs import Pack, all_packs
@@ -15,7 +16,7 @@ from codi2_storage.store import Store, Stored
 COMMITS = "catalog/commits"
 FOLDERS = {
     "catalog": "manifest", "assets": "normalised media", "shards": "shard", "builds": "pages of a build",
-    "runs": "files of a run", "evaluations": "pages of an evaluation",
+    "runs": "files of a run", "evaluations": "pages of an evaluation", CACHE: "cached result",
 }  # fmt: skip
 OF_COMMIT = {
     "builds": "build",
@@ -110,11 +111,12 @@ def owner(name: str) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """What commits name: manifests and shards by path, everything else by id."""
+    """What commits name: manifests and shards by path, cached results by key, everything else by id."""
 
     paths: frozenset[str]
     ids: dict[str, frozenset[str]]
     """By kind of commit."""
+    cached: frozenset[str]
     twice: frozenset[str]
     """Commits whose own manifests may still be in use by readers that listed them before they were packed."""
 
@@ -127,14 +129,17 @@ class Named:
                 paths |= {file.path for commit in held.packs[old].commits.values() for file in commit.files}
         with Catalog(held.store).connect(only=ids["build"], tables=["shards"]) as connection:
             paths |= {shard for (shard,) in connection.execute("select distinct shard from shards").fetchall()}
+        cached = frozenset(key for commit in left for key in commit.info.get("cached", ()))
         twice = {c.id for c in left if (pack := held.pack_of.get((c.kind, c.id))) and held.young(pack)}
-        return cls(frozenset(paths), ids, frozenset(twice))
+        return cls(frozenset(paths), ids, cached, frozenset(twice))
 
     def names(self, file: str) -> bool:
         parts = file.split("/")
         top, folder, name = parts[0], parts[-2] if len(parts) > 1 else "", parts[-1]
         if top in OF_COMMIT:
             return owner(file).partition("/")[2] in self.ids[OF_COMMIT[top]]
+        if top == CACHE:
+            return folder in self.cached
         if top == "assets":
             return name.removesuffix(".tar") in self.ids["ingest"]
         if top == "shards":

@@ -19,7 +19,7 @@ from codi2_storage.gc.pins import pins
 from codi2_storage.store import Store
 
 DEFAULT_RUNS = 10  # ended runs
-FOLDERS = ("shards", "assets", "catalog", "runs", "evaluations", "logs")
+FOLDERS = ("shards", "assets", "catalog", "cache", "runs", "evaluations", "logs")
 
 
 @dataclass(frozen=True)

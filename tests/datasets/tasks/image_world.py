@@ -12,7 +12,8 @@ from codi2_datasets.corpora import attributes
 from codi2_datasets.planning.edit_pairs import make_relations
 from codi2_datasets.planning.tables import OF_SELECT, attribute_names, create_tables
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
-from codi2_datasets.steps.plan import make_fusable, plan
+from codi2_datasets.steps.plan import plan
+from codi2_datasets.steps.plan_task import make_fusable
 from codi2_datasets.tasks import planners
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
