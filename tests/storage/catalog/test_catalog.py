@@ -95,7 +95,7 @@ def test_a_query_in_capitals_a_list_of_tables_and_a_misspelled_table_are_served_
     with Writer(store, "b1", "build") as writer:
         writer.append("samples", [sample(1)])
     catalog = Catalog(store)
-    joined = "SELECT s.sample_id FROM SAMPLES AS s LEFT JOIN \"parts\" USING (sample_id)"
+    joined = 'SELECT s.sample_id FROM SAMPLES AS s LEFT JOIN "parts" USING (sample_id)'
     assert catalog.sql(joined).to_pylist() == [{"sample_id": "s1"}]
     assert {row["name"] for row in catalog.sql("show tables").to_pylist()} == set(TABLES)
     with pytest.raises(CatalogError, match='Did you mean "samples"'):
