@@ -43,7 +43,7 @@ RECIPE = {
     "tasks": {task: {"train": 40, "validation": 4, "test": 12} for task in TASKS},
     "shards": {"samples": 16},
 }
-LIMIT = 160
+LIMIT = 80
 
 
 def sums(root: Path) -> dict[str, str]:

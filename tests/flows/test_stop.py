@@ -22,6 +22,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
+from codi2_datasets import build as library
 from codi2_storage.coordination.runs import list_runs
 from codi2_storage.store import Store
 
@@ -98,8 +99,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_tar(folder / "many" / f"{shard}.tar", 60, 60 * shard)
     request = {"messages": [{"role": "user", "content": "Draw a dog."}], "modalities": ["image", "audio"]}
     (folder / "requests.jsonl").write_text(f"{json.dumps(request)}\n" * 64)
-    build = [sys.executable, "-m", "codi2_flows.cli.main", "build", "circles.yaml", "--root", "root"]
-    subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # from where the commands find the corpus
+        library.build(library.Settings("circles.yaml", "root", workers=1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         urls = (f"http://127.0.0.1:{silent.getsockname()[1]}/{n}.jpg\n" for n in range(8))
         (folder / "list.txt").write_text("".join(urls))

@@ -20,6 +20,7 @@ from codi2_storage.catalog.catalog import Catalog
 from codi2_storage.coordination import runs
 from codi2_storage.coordination.runs import get, list_runs, mark_crashed
 from codi2_storage.store import Store
+from tests.processes import descendants
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -176,7 +177,9 @@ def test_a_signal_ends_ray_and_all_and_is_recorded(number: signal.Signals, tmp_p
         [sys.executable, "-c", WORKING, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None and process.stdout.readline() == "works\n"
-    time.sleep(3)
+    while not descendants(process.pid, "ray::"):
+        assert process.poll() is None
+        time.sleep(0.1)
     family = psutil.Process(process.pid).children(recursive=True)
     assert any("raylet" in child.name() for child in family)
     start = time.monotonic()
