@@ -170,7 +170,7 @@ def add_members(archive: tarfile.TarFile, sample: Sample, data: dict[str, bytes]
 def copy_members(archive: tarfile.TarFile, content: bytes, span: Sequence[Member]) -> dict[str, int]:
     """As `add_members`, with the consecutive members of another shard."""
     shift = archive.offset - span[0].header
-    archive.fileobj.write(memoryview(content)[span[0].header : span[-1].end])  # type: ignore[union-attr]
+    archive.fileobj.write(content[span[0].header : span[-1].end])  # type: ignore[union-attr]
     archive.offset += span[-1].end - span[0].header
     return {member.name: member.start + shift for member in span}
 
