@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 SCHEMA_VERSION = 1
@@ -76,7 +76,7 @@ class Sample:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the fields that a part leaves empty."""
         messages = [
-            {"role": m.role, "content": [{k: v for k, v in asdict(p).items() if v is not None} for p in m.content]}
+            {"role": m.role, "content": [{k: v for k, v in vars(p).items() if v is not None} for p in m.content]}
             for m in self.messages
         ]
         head = {"schema_version": self.schema_version, "sample_id": self.sample_id, "task": self.task}
