@@ -32,11 +32,16 @@ class StoreError(OSError):
 
 @dataclass(frozen=True)
 class Stored:
-    """A file in a store. `modified`: time of the last write in seconds since 1970, by the store's clock."""
+    """A file in a store.
+
+    modified: time of the last write in seconds since 1970, by the store's clock, which may be rounded to a second.
+    version: ETag of an object, which changes with its content; "" for local files.
+    """
 
     name: str
     bytes: int
     modified: float
+    version: str = ""
 
 
 class Store:
@@ -114,7 +119,10 @@ class Store:
             return []
         cut = len(self.base.rstrip("/")) + 1
         entries = self.fs.find(base, detail=True)
-        return [Stored(name[cut:], int(info["size"] or 0), written(info)) for name, info in sorted(entries.items())]
+        return [
+            Stored(name[cut:], int(info["size"] or 0), written(info), str(info.get("ETag") or info.get("etag") or ""))
+            for name, info in sorted(entries.items())
+        ]
 
     def remove_files(self, names: Sequence[str]) -> None:
         """Remove files, in bulk where the store supports it. A file that no longer exists is no error."""

@@ -60,7 +60,7 @@ def test_the_tree_leads_to_corpora_and_counts_licences(root: str) -> None:
 
 
 def test_everything_is_one_json_object(root: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lineage("cc", root=root, json_=True)
+    lineage("cc", root=root, json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["trainings"][0]["origin"]["corpora"][0]["revision"] == "r1" and not found["in_place"]
 
