@@ -1,12 +1,13 @@
 """A batch: requests as JSON lines, answered in this process, and its replies read back as samples with media.
 
-python examples/batch.py                                              # into ./data/examples/batch
+python examples/batch.py [FOLDER]                                     # default: ./data/examples/batch
 codi2 generate requests.jsonl --out OUT --checkpoint shipped          # the same on Ray, resumable
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from codi2_datasets.exports.webdataset import read_tar
@@ -34,4 +35,4 @@ def main(folder: str = "data/examples/batch", checkpoint: str = "shipped") -> No
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,15 @@ def test_a_notebook_is_kept_without_outputs(notebook: Path) -> None:
     assert cells and not any(cell.outputs or cell.execution_count for cell in cells)
 
 
-def test_the_client_example_speaks_with_the_api(
-    served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.chdir(tmp_path)
-    import openai_client
+def run_script(name: str, folder: Path, *arguments: str) -> str:
+    """The output of a script, run in a folder."""
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
+
+def test_the_client_example_speaks_with_the_api(served: Any, tmp_path: Path) -> None:
     from codi2_model.checkpoints.registry import resolve
     from codi2_model.serving.deploy.settings import ServerSettings
     from codi2_model.serving.http.api import build_api
@@ -57,21 +60,12 @@ def test_the_client_example_speaks_with_the_api(
     engine = Engine(resolve(str(tmp_path / "root"), "shipped"), "codi2", threads=1)
     backend = Pipeline(engine, ServerSettings())
     with served(build_api(backend, sizes=lambda: {"image": 128})) as url:
-        openai_client.main(f"{url}/v1")
+        output = run_script("openai_client.py", tmp_path, f"{url}/v1")
     backend.close()
-    told = capsys.readouterr().out
-    assert all(word in told for word in ("text:", "image: apple.png", "edit: edited.png", "stream:"))
+    assert all(word in output for word in ("text:", "image: apple.png", "edit: edited.png", "stream:"))
     assert (tmp_path / "apple.png").read_bytes()[:4] == (tmp_path / "edited.png").read_bytes()[:4] == b"\x89PNG"
-    sys.modules.pop("openai_client")
 
 
-def test_the_batch_example_reads_its_replies_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import batch
-
-    batch.main(str(tmp_path))
-    told = capsys.readouterr().out
-    assert "apple ['image 001.webp']" in told and "hello [" in told
-    sys.modules.pop("batch")
+def test_the_batch_example_reads_its_replies_back(tmp_path: Path) -> None:
+    output = run_script("batch.py", tmp_path, str(tmp_path))
+    assert "apple ['image 001.webp']" in output and "hello [" in output

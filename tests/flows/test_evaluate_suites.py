@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +18,12 @@ from codi2_flows.cli.model import evaluate
 from codi2_storage.commits.manifests import Writer
 from codi2_storage.host.shutdown import Stopping
 from codi2_storage.store import Store
+
+
+def codi2(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codi2_flows.cli.main", *arguments]
+    quiet = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=quiet)
 
 
 def asked(number: int, split: str) -> Sample:
@@ -76,12 +85,11 @@ def test_the_open_suite_prints_its_table_and_the_report_is_drawn_from_it(
 ) -> None:
     with pytest.raises(Exception, match="run `codi2 evaluate` first"):
         evaluate(checkpoint, root=str(root), report=str(tmp_path / "early"))
-    status = run(["evaluate", checkpoint, "--root", str(root), "--suite", "open", "--limit", "4"], Stopping())
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    assert "leak check: test_targets_in_train 0 of 0" in said.err
-    assert "token_f1" in said.out and "nearest_train" in said.out and "copy_input" not in said.out
-    page = Path(said.out.strip().splitlines()[-1])
+    ran = codi2("evaluate", checkpoint, "--root", str(root), "--suite", "open", "--limit", "4")
+    assert ran.returncode == 0, ran.stderr
+    assert "leak check: test_targets_in_train 0 of 0" in ran.stderr
+    assert "token_f1" in ran.stdout and "nearest_train" in ran.stdout and "copy_input" not in ran.stdout
+    page = Path(ran.stdout.strip().splitlines()[-1])
     assert page.name == "overview.html" and page.is_file()
     evaluate(checkpoint, root=str(root), report=str(tmp_path / "out"))
     card = Path(capsys.readouterr().out.strip().splitlines()[-1])
