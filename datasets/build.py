@@ -147,7 +147,7 @@ def build_id(
     """The hash of everything that determines the build's bytes."""
     steps = [partitions.VERSION, ledger.VERSION, write_step.VERSION]
     tasks = [
-        [name, planner.version, [[t.kind, *t.turns] for t in planner.templates_of(choice.options)], planner.options]
+        [name, planner.version, planner.phrasings_of(choice.options), planner.options]
         for name, planner in planners().items()
         if (choice := recipe.tasks.get(name))
     ]

@@ -109,6 +109,10 @@ class Planner:
         absent = set(self.opt_in) - set(options.get("kinds", ()))
         return [template for template in self.templates if template.kind.partition(" ")[0] not in absent]
 
+    def phrasings_of(self, options: Mapping[str, Any]) -> list[list[str]]:
+        """The same as plain data, for hashes: kind and turns of each."""
+        return [[template.kind, *template.turns] for template in self.templates_of(options)]
+
     def check_templates(self, columns: Columns, kinds: Collection[str]) -> None:
         """Check that every mark of the templates of these kinds names a column. Raises TemplateError."""
         shown = [f"demo1_{side}" for side, slot in SIDES.items() if self.demos and slot in columns.slots]

@@ -79,8 +79,8 @@ class TaskPlan:
         planner, choice, recipe = self.planner, self.choice, self.recipe
         weights = [recipe.mixture.corpora, recipe.mixture.licences, recipe.mixture.languages]
         wanted = [choice.train, choice.validation, choice.test, choice.temperature]
-        said = [[template.kind, *template.turns] for template in planner.templates]
-        task = [planner.task, planner.version, planner.demos, asdict(planner.columns), said]
+        phrasings = planner.phrasings_of(choice.options)
+        task = [planner.task, planner.version, planner.demos, asdict(planner.columns), phrasings]
         return digest([self.inputs, *task, choice.options, wanted, recipe.name, recipe.seed, weights])
 
     def make(self) -> dict[str, pa.Table]:
@@ -93,7 +93,7 @@ class TaskPlan:
         """The number of train samples that the candidates allow, as a decimal."""
         make_candidates(self.connection, self.planner, self.choice.options)
         row = self.connection.execute("select count(*) from candidates where split = 'train'").fetchone() or (0,)
-        return str(row[0] * min_phrasings(self.planner)).encode()
+        return str(row[0] * min_phrasings(self)).encode()
 
 
 def share_total(
@@ -105,7 +105,7 @@ def share_total(
     room: dict[str, int] = {}
     with progress("count", len(works), "tasks") as advance:
         for name, work in works.items():
-            key = digest(["room", work.inputs, min_phrasings(work.planner)])
+            key = digest(["room", work.inputs, min_phrasings(work)])
             room[name] = int(cache.blob(key, work.room))
             advance(1)
     weights = {name: work.choice.weight for name, work in works.items()}
@@ -113,9 +113,9 @@ def share_total(
     return {name: replace(work, choice=replace(work.choice, train=train[name])) for name, work in works.items()}
 
 
-def min_phrasings(planner: Planner) -> int:
+def min_phrasings(work: TaskPlan) -> int:
     """The minimum number of phrasings that any candidate of a task has."""
-    kinds = [template.kind for template in planner.templates]
+    kinds = [template.kind for template in work.planner.templates_of(work.choice.options)]
     return min(kinds.count(kind) for kind in kinds)
 
 
