@@ -35,8 +35,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def codi2(capsys: pytest.CaptureFixture[str]) -> Command:
+def codi2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """`codi2(*arguments)` in this process: exit status, output, errors. Nothing heavy may start."""
+    monkeypatch.setattr(temporary_server, "_url", None)  # tests of other files may have started one in this process
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
