@@ -18,6 +18,7 @@ from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEve
 from codi2_model.serving.openai.errors import RequestError
 from codi2_model.serving.openai.protocol import ChatRequest, Settings
 from codi2_model.serving.scheduler.active_requests import ActiveRequest, penalised
+from codi2_model.serving.scheduler.continuous_batch import ContinuousBatch
 from codi2_model.serving.scheduler.decode_requests import DecodeJob, run_jobs
 from codi2_model.serving.scheduler.stage import Stage
 
@@ -239,7 +240,15 @@ def test_a_session_given_up_and_taken_up_again_at_once_keeps_its_cache_to_itself
     assert same(again.content, fresh.content)
 
 
-def test_a_short_question_does_not_wait_for_a_long_reply(pipeline: Any) -> None:
+def test_a_short_question_does_not_wait_for_a_long_reply(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, step = threading.Event(), ContinuousBatch.step
+
+    def step_once_both_are_there(batch: ContinuousBatch) -> None:
+        assert both.wait(60)
+        step(batch)
+
+    monkeypatch.setattr(ContinuousBatch, "step", step_once_both_are_there)
+
     async def events(backend: Any, request: ChatRequest, ends: list[str], name: str) -> None:
         async for event in backend.stream(request):
             assert not isinstance(event, Failed)
@@ -250,7 +259,10 @@ def test_a_short_question_does_not_wait_for_a_long_reply(pipeline: Any) -> None:
         long = asyncio.create_task(events(backend, asking("Tell me.", max_tokens=100, temperature=2.0), ends, "long"))
         while not backend.language.jobs:
             await asyncio.sleep(0.001)
-        await asyncio.gather(long, events(backend, asking("What?", max_tokens=1), ends, "short"))
+        short = asyncio.create_task(events(backend, asking("What?", max_tokens=1), ends, "short"))
+        await asyncio.sleep(0)  # the short question is in the queue after this
+        both.set()
+        await asyncio.gather(long, short)
         return ends
 
     with pipeline() as backend:
