@@ -40,6 +40,8 @@ class Progress:
     bad_steps: int = 0
     norms: list[float] = field(default_factory=list)
     """Gradient norms of the last steps taken."""
+    stage_state: dict[str, Any] = field(default_factory=dict)
+    """The stage's own state (`Stage.prepare`)."""
     format: int = FORMAT
 
 

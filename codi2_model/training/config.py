@@ -13,7 +13,7 @@ from codi2_storage.errors import UsageError
 from codi2_storage.typed_data import KeyFault, read_yaml, typed
 
 PRESETS = Path(__file__).parent.parent / "presets"
-STAGES = ("align", "decoders", "mllm")
+STAGES = ("align", "decoders", "mllm", "preference")
 FORMER_WORKERS_KEY = "workers"
 
 
@@ -179,8 +179,36 @@ class MllmConfig(StageConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(StageConfig):
+    """Stage `preference`: direct preference optimisation on pairs of a chosen and a rejected reply; off by default.
+
+    The stage runs after `mllm`, or alone if the other stages have `steps: 0` and the run starts from a checkpoint.
+    """
+
+    steps: int = 0
+    batch_size: int = 8
+    lr: Number = 1e-5
+    tasks: dict[str, Number] = field(default_factory=dict)
+    pairs: str = ""
+    """Folder or URI of the pairs: an export in the format `dpo` (`codi2 export BUILD --format dpo`)."""
+    beta: Number = 0.1
+    """How strongly token likelihoods count: larger values keep the model closer to the one that the stage starts from."""
+    media_beta: Number = 10.0
+    """The same for media, whose losses are means over features and pixels and therefore smaller."""
+    noises: int = 4
+    """Number of noises of the media losses per pair, for which the losses of the starting model are computed beforehand."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(bool(self.pairs) or self.steps == 0, "pairs", "must name an export in the format dpo")
+        _check(self.noises >= 1, "noises", "must be at least 1")
+        for name in ("beta", "media_beta"):
+            _check(getattr(self, name) >= 0, name, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All settings of a training run: model, run-wide options and the three stages."""
+    """All settings of a training run: model, run-wide options and the stages."""
 
     preset: str = "tiny"
     """Model preset: a JSON file in codi2_model/presets, by name."""
@@ -215,6 +243,7 @@ class TrainConfig:
     align: AlignConfig
     decoders: DecodersConfig
     mllm: MllmConfig
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
 
     def __post_init__(self) -> None:
         for name in ("dataloader_workers", "threads", "seed"):
@@ -223,14 +252,28 @@ class TrainConfig:
             _check(getattr(self, name) >= 1, name, "must be at least 1")
         sharded_muon = self.parallel == "fsdp" and self.mllm.optimizer == "muon"
         _check(not sharded_muon, "mllm.optimizer", "cannot be muon with parallel: fsdp, which shards matrices")
+        sharded_preference = self.parallel == "fsdp" and self.preference.steps > 0
+        _check(
+            not sharded_preference,
+            "preference.steps",
+            "must be 0 with parallel: fsdp, which this stage does not support",
+        )
+
+    @property
+    def last_stage(self) -> str:
+        """The last stage with steps."""
+        return next((name for name in reversed(STAGES) if self.stage(name).steps), "mllm")
 
     def stage(self, name: str) -> StageConfig:
         """The settings of stage `name`, one of STAGES."""
         return getattr(self, name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, with `dataloader_workers` under its former key: run ids are hashes of this, and must not change."""
+        """Plain data, with `dataloader_workers` under its former key and without a stage `preference` that is off: run ids are
+        hashes of this, and must not change."""
         data = asdict(self)
+        if not self.preference.steps:
+            del data["preference"]
         data[FORMER_WORKERS_KEY] = data.pop("dataloader_workers")
         return data
 

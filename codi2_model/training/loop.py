@@ -1,7 +1,7 @@
 """Training loop of all stages: optimiser steps, learning rate schedule, clipping, skipped steps, exact resume.
 
 A stage defines which modules are trained (`modules`), its samples (`source`) and its losses (`losses`); see
-`stages/align.py`, `stages/decoders.py` and `stages/mllm.py`. Every step seeds torch from (run seed, stage, step, rank),
+`stages`. Every step seeds torch from (run seed, stage, step, rank),
 so its result depends only on the weights, the optimiser state and the step number.
 """
 
@@ -66,6 +66,9 @@ class Stage:
     """Scores on the validation split."""
     length: Callable[[Draw], int] | None = None
     """Number of tokens of a draw, to group samples of similar length into micro-batches. None: keep the order of draws."""
+    prepare: Callable[[dict[str, Any] | None], dict[str, Any]] = lambda saved: saved or {}
+    """(state in the checkpoint, None at the start of the stage) -> state of the stage, for its checkpoints. Called once, before
+    the first step."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,8 @@ def run_stage(
     TrainingDiverged after `max_bad_steps` skipped steps in a row.
     """
     options = config.stage(stage.name)
+    freeze(model)
+    stage_state = stage.prepare(start.stage_state if start is not None else None)
     parameters = thaw(stage, model)
     optimizer = make_optimizer(stage.modules, options, runtime.device)
     ema = Ema(parameters, options.ema) if options.ema else None
@@ -190,7 +195,7 @@ def run_stage(
             due = options.checkpoint_every and step % options.checkpoint_every == 0
             if not last and (due or late):
                 state = loader.state_dict(), window.state_dict()
-                save(Progress(stage.name, step, False, *state, bad, list(guard.norms)), optimizer, ema)
+                save(Progress(stage.name, step, False, *state, bad, list(guard.norms), stage_state), optimizer, ema)
                 if late:
                     raise OutOfTime(f"{stage.name} {step}/{options.steps}")
     finally:

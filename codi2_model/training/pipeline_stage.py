@@ -124,7 +124,14 @@ def run_training(
     rows = read_rows(folder / "metrics.jsonl")
     seconds = round(time.monotonic() - started, 1)
     run = TrainedRun(
-        identity, build_id, config.to_dict(), config.mllm.steps, seconds, config.seed, request.workers, start_id
+        identity,
+        build_id,
+        config.to_dict(),
+        config.stage(config.last_stage).steps,
+        seconds,
+        config.seed,
+        request.workers,
+        start_id,
     )
     still_ours(store, identity)
     record(store, run, checkpoint, last_metrics(rows))

@@ -42,11 +42,12 @@ from codi2_model.training.parallel import (
 from codi2_model.training.stages.align import align_stage
 from codi2_model.training.stages.decoders import decoders_stage
 from codi2_model.training.stages.mllm import mllm_stage
+from codi2_model.training.stages.preference import preference_stage
 from codi2_model.training.warm_start import model_config, warm_start
 from codi2_storage.errors import UsageError
 from codi2_storage.locations.files import write_whole
 
-STAGE_FACTORIES = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage}
+STAGE_FACTORIES = {"align": align_stage, "decoders": decoders_stage, "mllm": mllm_stage, "preference": preference_stage}
 TOKENIZER_SAMPLES = 20_000  # maximum samples per task that the tokenizer is trained on
 
 
@@ -165,9 +166,8 @@ def _train(
     state = checkpoint_state(model, None, None)
     if rank == 0:
         write_loss_plot(out, journal)
-        ckpt.save(
-            out / "final", model, processor, Progress(STAGES[-1], config.mllm.steps, True), state, config.shard_mb
-        )
+        last = Progress(config.last_stage, config.stage(config.last_stage).steps, True)
+        ckpt.save(out / "final", model, processor, last, state, config.shard_mb)
     barrier(world)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import nn
 
 from codi2_model.config import MODALITIES
 from codi2_model.training.config import TrainConfig
@@ -78,12 +79,18 @@ def mllm_stage(
         return losses | scores
 
     weights = dataclasses.asdict(model.config.loss_weights)
+    modules = language_modules(model, options.train_decoders)
+    length = None if options.packed else source.length  # packed rows have little padding anyway
+    return Stage("mllm", modules, source, counts, losses, weights, evaluate, length)
+
+
+def language_modules(model: Any, with_decoders: bool = False) -> list[nn.Module]:
+    """The modules between the frozen encoders and the decoders, and the decoders if they are trained too."""
     modules = [model.in_projection, *model.trained_llm(), model.head, model.aligners]
     if model.text_states is not None:
         modules.append(model.text_projection)
     if model.prompt_reader is not None:  # frozen decoders need its states as they are
-        modules.append(model.prompt_reader if options.train_decoders else model.prompt_reader.from_llm)
-    if options.train_decoders:
+        modules.append(model.prompt_reader if with_decoders else model.prompt_reader.from_llm)
+    if with_decoders:
         modules += [part for decoder in model.decoders.values() for part in decoder.trained()]
-    length = None if options.packed else source.length  # packed rows have little padding anyway
-    return Stage("mllm", modules, source, counts, losses, weights, evaluate, length)
+    return modules
