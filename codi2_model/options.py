@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from codi2_datasets.runtime.plugins import LazyKind
+from codi2_storage.typed_data import typed
 
 ENCODERS = LazyKind("encoders", "codi2_model.encoders.families", "FAMILY")
 """Published encoder families, imported on use."""
@@ -69,7 +70,7 @@ class DecoderOptions:
     norm_groups: int = 16
     timesteps: int = 1000
     beta_schedule: str = "squaredcos_cap_v2"
-    prediction_type: str = "sample"
+    prediction_type: Literal["sample", "v_prediction", "epsilon"] = "sample"
     """Prediction of the UNet: "sample" (the clean medium) needs few sampling steps, "v_prediction" and "epsilon" more."""
     feature_dropout: float = 0.1
     """Fraction of training items whose features are dropped, for classifier-free guidance."""
@@ -81,8 +82,6 @@ class DecoderOptions:
     """Also predict a mask of pixels that are copied from the source of an edit. Only with prediction_type "sample"."""
 
     def __post_init__(self) -> None:
-        if self.prediction_type not in ("sample", "v_prediction", "epsilon"):
-            raise ValueError(f"prediction_type '{self.prediction_type}', expected one of sample, v_prediction, epsilon")
         for channels in self.channels:
             if channels % self.norm_groups:
                 raise ValueError(f"channels {channels} is not a multiple of norm_groups {self.norm_groups}")
@@ -158,7 +157,7 @@ class PipelineOptions:
 class AudioOptions:
     """Audio front end: audio of fixed length as a log-mel spectrogram in [-1, 1], or as a waveform."""
 
-    form: str = "mel"
+    form: Literal["mel", "wave"] = "mel"
     """mel: (1, mels, frames), for the encoders and decoders of this project; wave: (1, samples), for published ones, which have
     their own front ends."""
     sample_rate: int = 16000
@@ -173,8 +172,6 @@ class AudioOptions:
     """floor_db, ceiling_db: power of a mel bin in dB that maps to -1 and to +1."""
 
     def __post_init__(self) -> None:
-        if self.form not in ("mel", "wave"):
-            raise ValueError(f"form '{self.form}', expected mel or wave")
         if self.samples % self.frames:
             raise ValueError(
                 f"{self.samples} samples (sample_rate * clip_seconds) are not a multiple of frames {self.frames}"
@@ -217,7 +214,7 @@ class VideoOptions:
 class HeadOptions:
     """Feature head: predicts a feature from a hidden state (`modules/heads.py`)."""
 
-    kind: str = "regression"
+    kind: Literal["regression", "flow"] = "regression"
     """regression: output of the projection, as published; flow: small flow matching network."""
     width: int = 256
     depth: int = 2
@@ -225,8 +222,6 @@ class HeadOptions:
     """flow: number of Euler steps."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("regression", "flow"):
-            raise ValueError(f"unknown head kind '{self.kind}', expected regression or flow")
         if min(self.width, self.depth, self.steps) < 1:
             raise ValueError("width, depth and steps must be at least 1")
 
@@ -266,14 +261,8 @@ Part = TypeVar("Part")
 
 
 def build_part(cls: type[Part], values: dict[str, Any], name: str) -> Part:
-    """`cls(**values)` with lists as tuples. Raises ValueError for unknown keys and invalid values."""
-    valid_keys = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in valid_keys:
-            raise ValueError(f"config: unknown key '{name}.{key}' (valid keys: {', '.join(sorted(valid_keys))})")
+    """The options `cls` from plain data, checked by Pydantic. Raises ValueError for unknown keys and invalid values."""
     try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return typed(cls, values, name)
     except ValueError as error:
-        raise ValueError(f"config: {name}: {error}") from None
-    except TypeError as error:
-        raise ValueError(f"config: {name}: {error}") from None
+        raise ValueError(f"config: {error}") from None

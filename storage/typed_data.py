@@ -75,7 +75,7 @@ def _message(kind: Any, error: Any, where: str) -> str:
     if fault["type"] == "literal_error":
         expected = fault["ctx"]["expected"]
     elif expected == fault["type"]:
-        return f"{key or 'the file'}: {fault['msg']}"
+        return f"{key or 'the file'}: {fault['msg'].removeprefix('Value error, ')}"
     value = fault["input"]
     actual = "nothing" if value is None else f"{type(value).__name__} {value!r}"
     return f"{key or 'the file'}: expected {EXPECTED.get(expected, expected)}, found {actual}"

@@ -39,7 +39,10 @@ def test_overrides_replace_fields_and_merge_into_nested_ones():
         ({"audio": {"mel": 3}}, "audio.mel"),
         ({"image_size": 33}, "image_encoder"),
         ({"audio_encoder": {"width": 30}}, "audio_encoder"),
-        ({"image_decoder": {"prediction_type": "x"}}, "prediction_type 'x'"),
+        (
+            {"image_decoder": {"prediction_type": "x"}},
+            "image_decoder.prediction_type: expected 'sample', 'v_prediction' or 'epsilon', found str 'x'",
+        ),
         ({"audio": {"n_fft": 512}}, "n_fft 512"),
         ({"loss_weights": {"tokens": -1}}, "tokens"),
         ({"vocab_size": 8}, "vocab_size 8"),
