@@ -13,6 +13,7 @@ between noise and data (`make_path`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +26,17 @@ from codi2_model.modules.slots import Reference
 
 Condition = dict[str, torch.Tensor]
 """Condition of a network: tensors by name, batch first."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a decoder predicts in a training step, for N latents at random times."""
+
+    output: torch.Tensor
+    """Prediction (N, C, ...), in float32."""
+    latents: torch.Tensor
+    noise: torch.Tensor
+    times: torch.Tensor
 
 
 class DiffusionDecoder(nn.Module):
@@ -94,6 +106,21 @@ class DiffusionDecoder(nn.Module):
         features: (N, D) or (N, slots, D). media: (N, *shape) in [-1, 1]. reference: a `Reference`, or a tensor if all are
         present. generator: one for all rows, or one per row. Raises ValueError for a wrong shape or range.
         """
+        return self.error(self.predict(features, media, reference, generator), count)
+
+    def error(self, prediction: Prediction, count: float | None = None) -> torch.Tensor:
+        """Weighted mean squared error of a prediction, summed over the media and divided by `count` (default N)."""
+        errors = self.path().error(prediction.output, prediction.latents, prediction.noise, prediction.times)
+        return row_mean(errors, count)
+
+    def predict(
+        self,
+        features: torch.Tensor,
+        media: torch.Tensor,
+        reference: Reference | torch.Tensor | None = None,
+        generator: Generators = None,
+    ) -> Prediction:
+        """The prediction of media at random times; arguments as in `loss`."""
         features = self._checked_features(features)
         self._check_media(media, len(features), "media")
         latents = self.encode(media)
@@ -113,7 +140,7 @@ class DiffusionDecoder(nn.Module):
             features = features + strength * spread * self.scale / self.feature_dim**0.5
         dropped = random() < (self.options.feature_dropout if self.training else 0.0)
         output = self.denoise(path.noisy(latents, noise, times), source, times, self.condition(features, dropped))
-        return row_mean(path.error(output.float(), latents, noise, times), count)
+        return Prediction(output.float(), latents, noise, times)
 
     def sample(
         self,

