@@ -184,7 +184,7 @@ def assemble(spec: BuildSpec, ingests: list[str]) -> Built:
     with catalog.connect(only=[*ingests, *spec.opted_out]) as connection:
         select_step.select(connection, identity, recipe)
         cache = BuildCache(store)
-        plan_step.plan(connection, identity, recipe, cache)
+        plan_step.plan(connection, identity, recipe, cache, spec.settings.workers)
         write_step.plan_shards(connection, recipe)
         parent = parent_of(catalog, recipe.name)
         receipts, _ = write_step.write(connection, store, identity, spec.settings.workers, shards_of(catalog, parent))

@@ -15,6 +15,7 @@ The strategy decides which samples share a pool:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -24,38 +25,50 @@ RING = 2**62
 DEMO_COLUMNS = ("slot_query", "slot_target", "text_query", "text_target", "source_asset")
 
 
-def pair(
-    connection: duckdb.DuckDBPyConnection,
-    samples: str,
-    pool: str,
-    seed: int,
-    min_demos: int,
-    max_demos: int,
-    strategy: str = "relation",
-    marked: Sequence[str] = (),
-) -> None:
+@dataclass(frozen=True)
+class Pairing:
+    """How samples get demonstrations. `marked`: slots whose near-duplicates and licences are compared, as `selected` has them;
+    without any, the assets themselves are.
+
+    Raises ValueError for invalid numbers or an unknown strategy.
+    """
+
+    seed: int
+    min_demos: int
+    max_demos: int
+    strategy: str = "relation"
+    marked: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_demos <= self.max_demos:
+            raise ValueError(
+                f"min_demos {self.min_demos} and max_demos {self.max_demos}: need 0 <= min_demos <= max_demos"
+            )
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"pairing {self.strategy!r}: known: {', '.join(STRATEGIES)}")
+
+    @property
+    def group(self) -> str:
+        """SQL for what the members of a pool have in common."""
+        return "kind" if self.strategy == "task" else "coalesce(relation, kind)"
+
+
+def pair(connection: duckdb.DuckDBPyConnection, samples: str, pool: str, pairing: Pairing) -> None:
     """Add to table `samples` the columns demos (their number) and, for each of DEMO_COLUMNS that the pool has, a list.
 
     `samples` and the table `pool` have key, kind, relation, family, split, holdout and the pool's columns; `family2` is
-    used if it exists. `marked`: slots whose near-duplicates and licences are compared, as `selected` has them; without
-    any, the assets themselves are. If fewer than `min_demos` are found, demos is 0. Raises ValueError for invalid
-    numbers or an unknown strategy.
+    used if it exists. `make_rings` made the pool's rings. If fewer than `min_demos` are found, demos is 0.
     """
-    if not 0 <= min_demos <= max_demos:
-        raise ValueError(f"min_demos {min_demos} and max_demos {max_demos}: need 0 <= min_demos <= max_demos")
-    if strategy not in STRATEGIES:
-        raise ValueError(f"pairing {strategy!r}: known: {', '.join(STRATEGIES)}")
+    seed, min_demos, max_demos, group = pairing.seed, pairing.min_demos, pairing.max_demos, pairing.group
     columns = {column[0] for column in connection.execute(f"select * from {pool} limit 0").description}
-    group = "kind" if strategy == "task" else "coalesce(relation, kind)"
-    make_rings(connection, pool, group)
     ranked = following(samples, group, seed, max_demos)
-    if strategy == "nearest" and "slot_query" in columns:
+    if pairing.strategy == "nearest" and "slot_query" in columns:
         ranked = f"""select key, ring, n, min(turn) as turn from (
                         {ranked} union all by name {nearest(samples, pool, group)}) group by all"""
     connection.execute(
         f"create or replace temp table found as select f.*, r.id from ({ranked}) f join ring r using (ring, n)"
     )
-    rules, joins = kept_apart(columns, marked)
+    rules, joins = kept_apart(columns, pairing.marked)
     wanted = f"{min_demos} + (md5_number_upper(concat_ws('|', {seed}, key)) % {max_demos - min_demos + 1})::integer"
     shared = [column for column in DEMO_COLUMNS if column in columns]
     lists = "".join(f", list(r.{column} order by o.shuffled) as demo_{column}" for column in shared)
@@ -78,20 +91,20 @@ def pair(
             select s.*, coalesce(t.demos, 0) as demos, t.* exclude (key, demos)
             from {samples} s left join told t using (key)"""
     )
-    connection.execute("drop table found; drop table ring; drop table rings")
+    connection.execute("drop table found")
 
 
-def make_rings(connection: duckdb.DuckDBPyConnection, pool: str, group: str) -> None:
+def make_rings(connection: duckdb.DuckDBPyConnection, pool: str, pairing: Pairing) -> None:
     """Create `rings` (the candidates of a ring have the same group, split and holdout) and `ring`: the row of each
     candidate, its hash and its place. Nothing wider is sorted.
     """
     connection.execute(
         f"""create or replace temp table rings as
             select *, row_number() over () as ring from (
-                select {group} as of, split, holdout, count(*) as size from {pool} group by all);
+                select {pairing.group} as of, split, holdout, count(*) as size from {pool} group by all);
             create or replace temp table ring as
             with hashed as (
-                select rowid as id, {group} as of, split, holdout, md5_number_lower(key) % {RING} as h,
+                select rowid as id, {pairing.group} as of, split, holdout, md5_number_lower(key) % {RING} as h,
                        hash(key) as tie
                 from {pool})
             select r.ring, c.id, c.h, row_number() over (partition by r.ring order by c.h, c.tie) - 1 as n

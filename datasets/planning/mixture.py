@@ -42,9 +42,9 @@ def shares(total: int, room: dict[str, int], weights: dict[str, float], temperat
 
 
 def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: TaskChoice, mixture: Mixture) -> None:
-    """Create `chosen`: as many of `candidates` as requested, over held-out kinds, `balance` and the mixture's strata.
+    """Create `taken`: as many of `candidates` as requested, over held-out kinds, `balance` and the mixture's strata.
 
-    Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
+    Columns: the row of the candidate (`id`), the hash of its key (`h`) and how often it was taken before (`round`). Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
     draws from all in proportion to their weights. If there are too few candidates, they are repeated in other
     phrasings, each phrasing at most once.
     """
@@ -54,7 +54,7 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
     source, weight, strata, names = weigh(connection, mixture)
     spread = "1.0" if choice.temperature is None else f"pow(count(*) over strata, {1 / choice.temperature!r})"
     connection.execute(
-        f"""create or replace temp table chosen as
+        f"""create or replace temp table taken as
             with hashed as (  -- no wider than this: it is sorted
                 select c.id, c.split, c.holdout, c.balance, {weight} as weight{strata}, w.total as wanted,
                        p.total as phrasings, md5_number_lower(said) as h, hash(said) as tie
@@ -69,13 +69,19 @@ def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: 
             even as (  -- those behind so many of their own stratum cannot be among the first of all
                 select *, row_number() over (strata order by h, tie) as turn_of, turn_of / (weight * {spread}) as place
                 from again window strata as (partition by split, holdout, balance, round{strata})
-                qualify turn_of <= wanted),
-            taken as (
-                select id, h, round from even
-                qualify row_number() over (partition by split order by round, place, h, tie) <= wanted)
-            select c.* replace (c.key || '#' || f.round as key), f.h, f.round
-            from candidates c join taken f on f.id = c.rowid""",
+                qualify turn_of <= wanted)
+            select id, h, round from even
+            qualify row_number() over (partition by split order by round, place, h, tie) <= wanted""",
         {"task": task, **names},
+    )
+
+
+def make_chosen(connection: duckdb.DuckDBPyConnection, number: int = 0, ranges: int = 1) -> None:
+    """Create `chosen`: the candidates that are `taken`, with `h` and `round`. Of several ranges, those of range `number`."""
+    connection.execute(
+        f"""create or replace temp table chosen as
+            select c.* replace (c.key || '#' || t.round as key), t.h, t.round
+            from candidates c join taken t on t.id = c.rowid where t.h % {ranges} = {number}"""
     )
 
 

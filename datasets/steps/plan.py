@@ -6,7 +6,10 @@ The plan of a task is cached by the hash of what the task reads, and the next bu
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import duckdb
@@ -20,15 +23,26 @@ from codi2_datasets.planning.nearest_neighbours import make_neighbours
 from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
-from codi2_datasets.steps.ledger import ledger_line
+from codi2_datasets.steps.ledger import count, ledger_line
+from codi2_datasets.steps.plan_ranges import merged, plan_in_ranges, ranges_of
 from codi2_datasets.steps.plan_task import OF_TASK, VERSION, candidates_of, make_candidates, make_fusable, plan_task
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
 from codi2_storage.build_cache import BuildCache
+from codi2_storage.store import Store
 
 
-def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, cache: BuildCache | None = None) -> None:
-    """Plan every task, or take over its plan from `cache` if nothing that the task reads has changed."""
+def plan(
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    recipe: Recipe,
+    cache: BuildCache | None = None,
+    workers: int = 1,
+) -> None:
+    """Plan every task, or take over its plan from `cache` if nothing that the task reads has changed.
+
+    A task of more than `SAMPLES_PER_RANGE` samples is planned in ranges, on Ray.
+    """
     cache = cache or BuildCache()
     check_tables(connection, *OF_SELECT)
     make_relations(connection)
@@ -44,8 +58,8 @@ def plan(connection: duckdb.DuckDBPyConnection, build_id: str, recipe: Recipe, c
     with progress("plan", len(works), "tasks") as advance:
         for name in sorted(works):
             start = time.perf_counter()
-            tables = cache.tables(works[name].key, OF_TASK, works[name].make)
-            add_task(connection, build_id, works[name], tables, start)
+            with works[name].planned(cache, workers) as tables:
+                add_task(connection, build_id, works[name], tables, start)
             advance(1)
 
 
@@ -83,11 +97,34 @@ class TaskPlan:
         task = [planner.task, planner.version, planner.demos, asdict(planner.columns), phrasings]
         return digest([self.inputs, *task, choice.options, wanted, recipe.name, recipe.seed, weights])
 
+    @contextmanager
+    def planned(self, cache: BuildCache, workers: int) -> Iterator[dict[str, str]]:
+        """SQL for the tables of `OF_TASK`."""
+        if ranges_of(self.choice) > 1:
+            with tempfile.TemporaryDirectory(prefix="codi2-plan-") as folder:
+                yield self.planned_in_ranges(cache, cache.store or Store(folder), workers)
+            return
+        tables = cache.tables(self.key, OF_TASK, self.make)
+        for name, table in tables.items():
+            self.connection.register(f"of_{name}", table)
+        yield {name: f"from of_{name}" for name in tables}
+        for name in tables:
+            self.connection.unregister(f"of_{name}")
+
     def make(self) -> dict[str, pa.Table]:
-        """Plan the task."""
+        """Plan the task as a whole."""
+        self.make_edits()
+        return plan_task(self.connection, self.recipe, self.planner, self.choice)
+
+    def planned_in_ranges(self, cache: BuildCache, store: Store, workers: int) -> dict[str, str]:
+        self.make_edits()
+        works = plan_in_ranges(self.connection, self.recipe, self.planner, self.choice, self.key, store, workers)
+        cache.used.update(work.own_key for work in works)
+        return merged(self.connection, works)
+
+    def make_edits(self) -> None:
         if "edits" in self.planner.sql(self.choice.options):
             store_edits(self.connection)
-        return plan_task(self.connection, self.recipe, self.planner, self.choice)
 
     def room(self) -> bytes:
         """The number of train samples that the candidates allow, as a decimal."""
@@ -120,23 +157,22 @@ def min_phrasings(work: TaskPlan) -> int:
 
 
 def add_task(
-    connection: duckdb.DuckDBPyConnection, build_id: str, work: TaskPlan, tables: dict[str, pa.Table], start: float
+    connection: duckdb.DuckDBPyConnection, build_id: str, work: TaskPlan, tables: dict[str, str], start: float
 ) -> None:
-    """Add the plan of a task to that of the build, with a row in the ledger."""
+    """Add the plan of a task to that of the build, with a row in the ledger. tables: SQL for the tables of `OF_TASK`."""
     names = {"build": build_id, "task": work.planner.task}
+    before = count(connection, "planned_samples"), count(connection, "rejected")
     for name, query in {
-        "samples": "planned_samples by name select $build as build_id, $task as task, *",
+        "samples": "planned_samples by name select $build as build_id, $task as task, * exclude (key)",
         "parts": "planned_parts by name select $build as build_id, *",
         "derived": "derived by name select *",
         "rejected": "rejected by name select $build as build_id, subject, 'plan' as stage, $task as op, reason",
     }.items():
-        connection.register("of_task", tables[name])
         fresh = " where asset_id not in (select asset_id from derived)" if name == "derived" else ""
         known = {key: value for key, value in names.items() if f"${key}" in query}
-        connection.execute(f"insert into {query} from of_task{fresh}", known)
-        connection.unregister("of_task")
-    choice, rejected = work.choice, len(tables["rejected"])
+        connection.execute(f"insert into {query} from ({tables[name]}){fresh}", known)
+    choice, rejected = work.choice, count(connection, "rejected") - before[1]
     wanted = {"train": choice.train, "validation": choice.validation, "test": choice.test}
     params = {"options": choice.options, "samples": wanted}
-    rows_in = len(tables["samples"]) + rejected
+    rows_in = count(connection, "planned_samples") - before[0] + rejected
     ledger_line(connection, build_id, "plan", work.planner.task, params, rows_in, rejected, start, work.planner.version)

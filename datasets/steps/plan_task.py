@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.planning.demonstrations import pair
+from codi2_datasets.planning.demonstrations import Pairing, make_rings, pair
 from codi2_datasets.planning.licences import fusable, fuse_all, strictest
 from codi2_datasets.planning.media_marks import place_media
-from codi2_datasets.planning.mixture import choose
+from codi2_datasets.planning.mixture import choose, make_chosen
 from codi2_datasets.planning.phrasing import make_templates, pick_phrasings, write_parts
 from codi2_datasets.planning.planner import Columns
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
@@ -18,7 +18,8 @@ from codi2_datasets.tasks import Planner
 from codi2_datasets.transforms import transforms
 from codi2_storage.catalog.sql import literal, literals
 
-VERSION = "1"  # part of the key under which plans are kept: to be raised when this code gives another plan
+VERSION = "2"  # part of the key under which plans are kept: to be raised when this code gives another plan
+COPY = "the same sample as another"  # reason of a reject
 FORBIDDEN = "(none)"  # the licence of a work that must not be made
 OF_TASK = ("samples", "parts", "derived", "rejected")
 
@@ -27,18 +28,47 @@ def plan_task(
     connection: duckdb.DuckDBPyConnection, recipe: Recipe, planner: Planner, choice: TaskChoice
 ) -> dict[str, pa.Table]:
     """Candidates -> chosen samples -> demonstrations -> parts, for one task: the tables of `OF_TASK`."""
-    options = choice.options
-    columns = make_candidates(connection, planner, options)
-    make_templates(connection, planner, options)
+    columns = prepare_task(connection, recipe, planner, choice)
+    queries = plan_samples(connection, recipe, planner, choice, columns)
+    return {name: connection.execute(query).to_arrow_table() for name, query in queries.items()}
+
+
+def prepare_task(
+    connection: duckdb.DuckDBPyConnection, recipe: Recipe, planner: Planner, choice: TaskChoice
+) -> Columns:
+    """What concerns the whole task: its candidates, its templates, which candidates are taken, the rings of demonstrations."""
+    columns = make_candidates(connection, planner, choice.options)
+    make_templates(connection, planner, choice.options)
     choose(connection, planner.task, recipe.seed, choice, recipe.mixture)
     if planner.demos:
-        bounds = options["min_demos"], options["max_demos"]
-        marked = [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]
-        pair(connection, "chosen", "candidates", recipe.seed, *bounds, options.get("pairing", "relation"), marked)
+        make_rings(connection, "candidates", pairing_of(recipe, choice, columns))
+    return columns
+
+
+def pairing_of(recipe: Recipe, choice: TaskChoice, columns: Columns) -> Pairing:
+    options = choice.options
+    marked = [name for name in ("query", "target") if name in (*columns.media, *columns.derived)]
+    bounds = options["min_demos"], options["max_demos"]
+    return Pairing(recipe.seed, *bounds, options.get("pairing", "relation"), marked)
+
+
+def plan_samples(
+    connection: duckdb.DuckDBPyConnection,
+    recipe: Recipe,
+    planner: Planner,
+    choice: TaskChoice,
+    columns: Columns,
+    number: int = 0,
+    ranges: int = 1,
+) -> dict[str, str]:
+    """Plan the samples that `prepare_task` chose, or one range of them. Returns SQL for the tables of `OF_TASK`."""
+    make_chosen(connection, number, ranges)
+    if planner.demos:
+        pair(connection, "chosen", "candidates", pairing_of(recipe, choice, columns))
     else:
         connection.execute("alter table chosen add column demos integer default 0")
     pick_phrasings(connection)
-    write_parts(connection, columns, options["max_demos"] if planner.demos else 0)
+    write_parts(connection, columns, choice.options["max_demos"] if planner.demos else 0)
     place_media(connection, columns)
     derive(connection, columns)
     return name_samples(connection, recipe, planner, columns)
@@ -136,8 +166,8 @@ def make_fusable(connection: duckdb.DuckDBPyConnection) -> None:
 
 def name_samples(
     connection: duckdb.DuckDBPyConnection, recipe: Recipe, planner: Planner, columns: Columns
-) -> dict[str, pa.Table]:
-    """Name the samples and reject invalid ones. Returns the tables of `OF_TASK`."""
+) -> dict[str, str]:
+    """Name the samples and reject invalid ones. Returns SQL for the tables of `OF_TASK`."""
     described = ", ".join(f"{literal(name)}, c.meta_{name}" for name in columns.meta)
     shown = "c.demos + c.shown" if "shown" in columns.others else "c.demos"
     language = "coalesce(c.language, 'en')" if "language" in columns.others else "'en'"
@@ -165,16 +195,15 @@ def name_samples(
            select key, coalesce(sample_id, $task || ':' || key) as subject,
                   case when sample_id is null then 'too few demonstrations'
                        when missing then 'its template names what the candidate does not have' when lost then 'a medium is not selected'
-                       when copy > 1 then 'the same sample as another' else 'incompatible licences' end as reason
+                       when licence in ('', $none) then 'incompatible licences' else $copy end as reason
            from task_samples where sample_id is null or missing or lost or copy > 1 or licence in ('', $none)""",
-        {"task": planner.task, "none": FORBIDDEN},
+        {"task": planner.task, "none": FORBIDDEN, "copy": COPY},
     )
     connection.execute("delete from task_samples where key in (select key from dropped)")
-    queries = {
-        "samples": "select * exclude (key, copy, lost, missing) from task_samples",
+    return {
+        "samples": "select * exclude (copy, lost, missing) from task_samples",
         "parts": """select s.sample_id, p.* exclude (key, licence, missing)
                     from task_parts p join task_samples s using (key) order by sample_id, position""",
         "derived": "select * from task_derived",
         "rejected": "select subject, reason from dropped",
     }
-    return {name: connection.execute(queries[name]).to_arrow_table() for name in OF_TASK}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.planning.demonstrations import pair
+from codi2_datasets.planning.demonstrations import Pairing, make_rings, pair
 
 
 def table(pairs: int, families: int) -> duckdb.DuckDBPyConnection:
@@ -23,11 +23,16 @@ def table(pairs: int, families: int) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def paired(connection: duckdb.DuckDBPyConnection, pairing: Pairing) -> None:
+    make_rings(connection, "pool", pairing)
+    pair(connection, "chosen", "pool", pairing)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 60), st.integers(1, 12), st.integers(1, 3), st.integers(0, 3))
 def test_no_seed_makes_it_leak(seed: int, pairs: int, families: int, low: int, more: int) -> None:
     connection = table(pairs, families)
-    pair(connection, "chosen", "pool", seed, low, low + more)
+    paired(connection, Pairing(seed, low, low + more))
     rows = connection.execute("select * from chosen").to_arrow_table().to_pylist()
     pool = {row["slot_query"]: row for row in connection.execute("select * from pool").to_arrow_table().to_pylist()}
     assert len(rows) == pairs
@@ -45,7 +50,7 @@ def test_no_seed_makes_it_leak(seed: int, pairs: int, families: int, low: int, m
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
     def drawn(seed: int) -> list:
         connection = table(200, 50)
-        pair(connection, "chosen", "pool", seed, 1, 4)
+        paired(connection, Pairing(seed, 1, 4))
         return connection.execute("select key, demo_slot_query, demos from chosen order by key").fetchall()
 
     assert drawn(1) == drawn(1) != drawn(2)
@@ -53,4 +58,4 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
 
 def test_bounds_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="min_demos 3 and max_demos 2"):
-        pair(table(3, 3), "chosen", "pool", 0, 3, 2)
+        Pairing(0, 3, 2)

@@ -6,7 +6,7 @@ import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codi2_datasets.planning.mixture import choose, shares
+from codi2_datasets.planning.mixture import choose, make_chosen, shares
 from codi2_datasets.recipe_schema import Mixture, TaskChoice
 
 ROOM = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 500), min_size=1)
@@ -44,12 +44,14 @@ def candidates(size: int) -> duckdb.DuckDBPyConnection:
 def test_as_many_are_chosen_as_are_asked_for(size: int, wanted: int, seed: int) -> None:
     connection = candidates(size)
     choose(connection, "task", seed, TaskChoice(wanted), Mixture(corpora={"photo": 3.0}))
+    make_chosen(connection)
     assert connection.execute("select count(*) from chosen").fetchone() == (min(size, wanted),)
 
 
 def test_corpora_come_in_proportion_to_their_weights() -> None:
     connection = candidates(1000)
     choose(connection, "task", 1, TaskChoice(200), Mixture(corpora={"photo": 3.0}))
+    make_chosen(connection)
     found = connection.execute(
         "select corpus, count(*) from chosen join selected on asset_id = slot_target group by 1 order by 1"
     ).fetchall()

@@ -1,0 +1,172 @@
+"""Plan a large task in ranges: parts of its samples by the hash of their keys, each planned by a DuckDB of its own on Ray.
+
+What concerns the whole task is decided before (`prepare_task`: candidates, mixture, rings of demonstrations) and stored in one
+database file, which the ranges read. Each range writes its tables as Parquet to the build cache under a key of its own, so that
+an interrupted plan continues with the ranges that are missing. The same sample in two ranges is left to `merged`. The result
+does not depend on the number of ranges, which follows from the number of samples alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from codi2_datasets.formats.hashing import digest
+from codi2_datasets.planning.planner import Columns
+from codi2_datasets.recipe_schema import Recipe, TaskChoice
+from codi2_datasets.runtime.ray_executor import ray_map
+from codi2_datasets.steps.plan_task import COPY, OF_TASK, make_fusable, plan_samples, prepare_task
+from codi2_datasets.tasks import Planner, planners
+from codi2_storage.build_cache import FOLDER
+from codi2_storage.catalog.sql import identifier, literal, literals
+from codi2_storage.store import Store
+
+SAMPLES_PER_RANGE = 1_000_000
+MEMORY = "3GB"  # of a range; DuckDB spills beyond it
+DATABASE = "task.duckdb"
+SHARED = (
+    "selected",
+    "transforms",
+    "derived",
+    "neighbours",
+    "candidates",
+    "taken",
+    "templates",
+    "phrasings",
+    "rings",
+    "ring",
+)
+"""Tables that the ranges read, as far as the task has them."""
+
+
+@dataclass(frozen=True)
+class RangeWork:
+    """One range of a task: the samples whose hash is `number` modulo `ranges`."""
+
+    store: Store
+    key: str
+    """Of the task's plan."""
+    recipe: Recipe
+    task: str
+    choice: TaskChoice
+    columns: Columns
+    number: int
+    ranges: int
+
+    @property
+    def own_key(self) -> str:
+        return digest([self.key, "range", self.number, self.ranges])
+
+    @property
+    def files(self) -> list[str]:
+        return [f"{FOLDER}/{self.own_key}/{name}.parquet" for name in OF_TASK]
+
+    @property
+    def database(self) -> str:
+        return database_of(self.key)
+
+
+def database_of(key: str) -> str:
+    return f"{FOLDER}/{digest([key, 'shared'])}/{DATABASE}"
+
+
+def ranges_of(choice: TaskChoice) -> int:
+    """Number of ranges that a task is planned in."""
+    return max(1, math.ceil((choice.train + choice.validation + choice.test) / SAMPLES_PER_RANGE))
+
+
+def plan_in_ranges(
+    connection: duckdb.DuckDBPyConnection,
+    recipe: Recipe,
+    planner: Planner,
+    choice: TaskChoice,
+    key: str,
+    store: Store,
+    workers: int,
+) -> list[RangeWork]:
+    """Plan the ranges of a task that are not stored yet. Returns all, whose `files` are there.
+
+    Call it inside `local_cluster` or `cluster_when_needed`.
+    """
+    ranges = ranges_of(choice)
+    works = [RangeWork(store, key, recipe, planner.task, choice, Columns(), n, ranges) for n in range(ranges)]
+    missing = [work.number for work in works if not all(map(store.exists, work.files))]
+    if missing:
+        columns = prepare_task(connection, recipe, planner, choice)
+        store_shared(connection, store, database_of(key))
+        due = [RangeWork(store, key, recipe, planner.task, choice, columns, n, ranges) for n in missing]
+        for _ in ray_map(plan_range, due, workers, few=1):
+            pass
+        store.remove(database_of(key).rpartition("/")[0])
+    return works
+
+
+def store_shared(connection: duckdb.DuckDBPyConnection, store: Store, name: str) -> None:
+    """Write the tables of `SHARED` as a database file."""
+    known = {table for (table,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    with tempfile.TemporaryDirectory(prefix="codi2-plan-") as folder:
+        connection.execute(f"attach {literal(f'{folder}/{DATABASE}')} as shared")
+        for table in SHARED:
+            if table in known:  # in their order, so that rows keep their numbers
+                connection.execute(f"create table shared.{identifier(table)} as from {identifier(table)}")
+        connection.execute("detach shared")
+        store.put_folder(folder, name.rpartition("/")[0])
+
+
+def plan_range(work: RangeWork) -> None:
+    """Plan one range and store its tables."""
+    with shared_tables(work) as connection, tempfile.TemporaryDirectory(prefix="codi2-plan-") as folder:
+        make_fusable(connection)
+        planner = planners()[work.task]
+        queries = plan_samples(connection, work.recipe, planner, work.choice, work.columns, work.number, work.ranges)
+        for name, query in queries.items():
+            target = literal(f"{folder}/{name}.parquet")
+            connection.execute(f"copy ({query}) to {target} (format parquet, compression zstd, compression_level 1)")
+        work.store.put_folder(folder, f"{FOLDER}/{work.own_key}")
+
+
+@contextmanager
+def shared_tables(work: RangeWork) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of one thread and bounded memory that shows the task's shared tables."""
+    with tempfile.TemporaryDirectory(prefix="codi2-plan-") as folder:
+        path = work.store.local_path(work.database)
+        if path is None:
+            path = f"{folder}/{DATABASE}"
+            with work.store.open_read(work.database) as source, Path(path).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        config = {"memory_limit": MEMORY, "threads": 1, "temp_directory": os.path.join(folder, "spill")}
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute(f"attach {literal(path)} as shared (read_only); use shared")
+            yield connection
+
+
+def merged(connection: duckdb.DuckDBPyConnection, works: list[RangeWork]) -> dict[str, str]:
+    """SQL for the tables of `OF_TASK` from all ranges; of equal samples in two ranges, that with the first key stays."""
+    paths: dict[str, list[str]] = {name: [] for name in OF_TASK}
+    for work in works:
+        for name, file in zip(OF_TASK, work.files, strict=True):
+            paths[name].append(work.store.local_path(file) or work.store.uri(file))
+    of = {name: f"read_parquet([{literals(listed)}])" for name, listed in paths.items()}
+    connection.execute(
+        f"""create or replace temp table lost_copies as
+            with doubled as (select sample_id from {of["samples"]} group by 1 having count(*) > 1)
+            select sample_id, key from {of["samples"]} semi join doubled using (sample_id)
+            qualify row_number() over (partition by sample_id order by key) > 1"""
+    )
+    doubled = "sample_id in (select sample_id from lost_copies)"
+    return {
+        "samples": f"select * from {of['samples']} where key not in (select key from lost_copies)",
+        "parts": f"select * from {of['parts']} where not {doubled} "
+        f"union all select distinct * from {of['parts']} where {doubled}",
+        "derived": f"select distinct on (asset_id) * from {of['derived']}",
+        "rejected": f"select * from {of['rejected']} "
+        f"union all select sample_id as subject, {literal(COPY)} as reason from lost_copies",
+    }
