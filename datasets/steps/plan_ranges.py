@@ -142,8 +142,8 @@ def shared_tables(work: RangeWork) -> Iterator[duckdb.DuckDBPyConnection]:
             path = f"{folder}/{DATABASE}"
             with work.store.open_read(work.database) as source, Path(path).open("wb") as target:
                 shutil.copyfileobj(source, target)
-        config = {"memory_limit": MEMORY, "threads": 1, "temp_directory": os.path.join(folder, "spill")}
-        with duckdb.connect(":memory:", config=config) as connection:
+        spill = os.path.join(folder, "spill")
+        with duckdb.connect(config={"memory_limit": MEMORY, "threads": 1, "temp_directory": spill}) as connection:
             connection.execute(f"attach {literal(path)} as shared (read_only); use shared")
             yield connection
 
