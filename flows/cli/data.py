@@ -83,14 +83,18 @@ def build(
 
     A rerun makes only what is missing or changed. The last line of output is the build id.
     """
+    from codi2_datasets.build import Settings, check_recipe, published_build, say_changes
     from codi2_datasets.recipe import load_recipe
+    from codi2_storage.store import Store
 
     settings = tuple(set_ or ())
-    parsed = load_recipe(recipe, settings)  # errors appear before anything starts
+    check_recipe(load_recipe(recipe, settings))  # errors appear before anything starts
+    options = Settings(recipe, Store(root).uri(), workers, limit, settings)
+    if not refresh and (built := published_build(options)):
+        say_changes(built, options.root)
+        print(built.build_id)
+        return
     start_server()
-    from codi2_datasets.build import check_recipe
-
-    check_recipe(parsed)
     from codi2_flows.build_dataset import build_dataset
 
     print(build_dataset(recipe, root, workers, limit, refresh, settings))
