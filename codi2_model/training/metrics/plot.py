@@ -8,7 +8,7 @@ from codi2_model.training.config import STAGES
 from codi2_model.training.metrics.journal import Row, read_rows
 from codi2_storage.locations.files import replacing
 
-NOT_LOSSES = ("stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm", "n")
+NOT_LOSSES = ("stage", "step", "split", "lr", "seconds", "data_wait", "grad_norm", "accuracy", "n")
 
 
 def plot_losses(metrics: Path, out: Path) -> Path:
