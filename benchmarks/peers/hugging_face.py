@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
-from datasets import Image, load_dataset
 from PIL import Image as Pillow
+
+from datasets import Image, load_dataset
 
 
 def describe(row: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,10 @@ def main(folder: str, out: str) -> None:
     rows = load_dataset("webdataset", data_files={"train": files}, split="train", num_proc=2, cache_dir=f"{out}/cache")
     rows = rows.cast_column("jpg", Image(decode=False)).map(describe, num_proc=2)
     damaged = sum(value is None for value in rows["hash"])
-    rows = rows.filter(lambda row: row["hash"] is not None and row["side"] >= 300 and 10 <= len(row["json"]["caption"]) <= 200, num_proc=2)
+    rows = rows.filter(
+        lambda row: row["hash"] is not None and row["side"] >= 300 and 10 <= len(row["json"]["caption"]) <= 200,
+        num_proc=2,
+    )
     seen, first = set(), []
     for number, value in enumerate(rows["hash"]):
         if value not in seen:

@@ -51,7 +51,9 @@ def main(folder: str, out: str) -> None:
     pipeline.add_stage(SidesAndCaption())
     pipeline.add_stage(InterleavedParquetWriterStage(path=out, materialize_on_write=True))
     pipeline.run(RayDataExecutor())
-    kept = sum(pd.read_parquet(file, columns=["sample_id"])["sample_id"].nunique() for file in Path(out).glob("*.parquet"))
+    kept = sum(
+        pd.read_parquet(file, columns=["sample_id"])["sample_id"].nunique() for file in Path(out).glob("*.parquet")
+    )
     print(json.dumps({"kept": int(kept)}))
 
 

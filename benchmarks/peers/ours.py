@@ -30,7 +30,9 @@ def main(folder: str, out: str) -> None:
     recipe.parent.mkdir(parents=True)
     recipe.write_text(RECIPE.format(folder=Path(folder).absolute()))
     codi2 = [sys.executable, "-m", "codi2_flows.cli.main"]
-    subprocess.run([*codi2, "build", str(recipe), "--root", out, "--workers", "2"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*codi2, "build", str(recipe), "--root", out, "--workers", "2"], check=True, stdout=subprocess.DEVNULL
+    )
 
     sql = """select count(*) filter (where stage = 'ingest') as damaged, count(*) filter (where op like '%duplicate%') as duplicates,
                     count(*) filter (where op = 'filter') as filtered from rejects"""

@@ -13,6 +13,10 @@ import io
 import json
 import sys
 import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +24,36 @@ from PIL import Image
 
 SMALLEST, SHORTEST, LONGEST = 300, 10, 200
 SHARD = 1_000
-WORDS = "a the red green blue old small large house tree river bird boat street table window cloud stone road field".split()
+WORDS = [
+    "a",
+    "the",
+    "red",
+    "green",
+    "blue",
+    "old",
+    "small",
+    "large",
+    "house",
+    "tree",
+    "river",
+    "bird",
+    "boat",
+    "street",
+    "table",
+    "window",
+    "cloud",
+    "stone",
+    "road",
+    "field",
+]
 
 
 def drawing(random: np.random.Generator) -> Image.Image:
     """A smooth colour field with rectangles and noise, 256 to 640 px a side."""
     width, height = (int(side) for side in random.integers(256, 641, 2))
-    field = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    field = Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     for _ in range(6):
         size = tuple(int(side) for side in random.integers(20, 160, 2))
         place = int(random.integers(0, width - 20)), int(random.integers(0, height - 20))
@@ -41,44 +68,62 @@ def jpeg(image: Image.Image, quality: int) -> bytes:
     return out.getvalue()
 
 
-def main(folder: str, pairs: int) -> None:
-    root, random = Path(folder), np.random.default_rng(1)
-    (root / "images").mkdir(parents=True)
-    (root / "tars").mkdir()
-    truth = dict.fromkeys(("pairs", "kept", "duplicates", "damaged", "small", "short"), 0)
-    last, tar, listed = drawing(random), None, []
-    for number in range(pairs):
-        fate, key = random.random(), f"{number:06d}"
+@dataclass(frozen=True)
+class Pair:
+    """One pair; `fault` is the first that a perfect tool finds, "kept" without any."""
+
+    key: str
+    image: bytes
+    caption: str
+    fault: str
+
+
+def make_pairs(count: int) -> Iterator[Pair]:
+    random = np.random.default_rng(1)
+    last = drawing(random)  # kept itself, so that an image that repeats it is a duplicate
+    for number in range(count):
+        fate = random.random()
         duplicate, damaged, short = fate < 0.03 and number > 0, 0.03 <= fate < 0.06, 0.06 <= fate < 0.08
         image = last if duplicate else drawing(random)
         data = jpeg(image, 80 if duplicate and fate < 0.015 else 88)
         if damaged:
             data = data[: len(data) // 2] if fate < 0.045 else random.bytes(2_000)
         caption = "a dog" if short else " ".join(random.choice(WORDS, int(random.integers(4, 20))))
-        small = min(image.size) < SMALLEST
-        fault = "damaged" if damaged else "short" if short else "small" if small else "duplicates" if duplicate else "kept"
-        truth["pairs"] += 1
-        truth[fault] += 1
+        faults = {"damaged": damaged, "short": short, "small": min(image.size) < SMALLEST, "duplicates": duplicate}
+        fault = next((name for name, found in faults.items() if found), "kept")
         if fault == "kept":
-            last = image  # so that what is repeated was kept itself
-        if number % SHARD == 0:
-            if tar is not None:
-                tar.close()
-            tar = tarfile.open(root / "tars" / f"{number // SHARD:05d}.tar", "w")
-        assert tar is not None
-        about = {"caption": caption, "texts": [caption, None], "images": [None, f"{key}.jpg"]}
-        for name, content in ((f"{key}.json", json.dumps(about).encode()), (f"{key}.jpg", data)):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-        path = root / "images" / f"{key}.jpg"
-        path.write_bytes(data)
-        listed.append({"text": f"<__dj__image> {caption} <|__dj__eoc|>", "caption": caption, "images": [str(path.absolute())]})
-    if tar is not None:
-        tar.close()
+            last = image
+        yield Pair(f"{number:06d}", data, caption, fault)
+
+
+def main(folder: str, count: int) -> None:
+    root, truth, listed = Path(folder), Counter[str](), []
+    (root / "images").mkdir(parents=True)
+    (root / "tars").mkdir()
+    pairs = make_pairs(count)
+    for number in range(-(-count // SHARD)):
+        with tarfile.open(root / "tars" / f"{number:05d}.tar", "w") as tar:
+            for pair in islice(pairs, SHARD):
+                truth[pair.fault] += 1
+                about = {
+                    "caption": pair.caption,
+                    "texts": [pair.caption, None],
+                    "images": [None, f"{pair.key}.jpg"],
+                }
+                add(tar, f"{pair.key}.json", json.dumps(about).encode())
+                add(tar, f"{pair.key}.jpg", pair.image)
+                path = (root / "images" / f"{pair.key}.jpg").absolute()
+                path.write_bytes(pair.image)
+                text = f"<__dj__image> {pair.caption} <|__dj__eoc|>"
+                listed.append({"text": text, "caption": pair.caption, "images": [str(path)]})
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed))
-    (root / "truth.json").write_text(json.dumps(truth))
-    print(json.dumps(truth))
+    (root / "truth.json").write_text(json.dumps({"pairs": count, **truth}))
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))
 
 
 if __name__ == "__main__":
