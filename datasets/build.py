@@ -267,12 +267,11 @@ def say_changes(built: Built, root: str) -> None:
         )
 
 
-def published_build(settings: Settings) -> Built | None:
-    """The result for a build that was published before, None if there is work to do.
+def published_build(settings: Settings, name: str) -> Built | None:
+    """The result for a build that was published before, None if there is work to do. `name`: of the recipe.
 
     Looks only where the recipe was built before: otherwise its sources may have to be fetched, which is part of a run.
     """
-    name = load_recipe(settings.recipe, settings.overrides).name
     if not any(commit.info.get("recipe") == name for commit in Catalog(settings.root).builds()):
         return None
     spec = prepare(settings)

@@ -3,7 +3,7 @@
 usage: python benchmarks/peers/compare.py FOLDER [--pairs 20000] [--runs 1] [--only NAME ...]
 
 The files are made once in FOLDER/pairs. Every peer runs in an environment of its own in FOLDER, with the versions that are
-pinned here, on two processes. The table is in docs/performance.md.
+pinned here, on two processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tool:
 
 TOOLS = (
     Tool("this project", "ours.py"),
-    Tool("Data-Juicer 1.6.1", "data_juicer.py", ("py-data-juicer==1.6.1", "imagededup==0.3.3.post2")),
+    Tool("Data-Juicer 1.6.1", "data_juicer_pairs.py", ("py-data-juicer==1.6.1", "imagededup==0.3.3.post2")),
     Tool("NeMo Curator 1.4.0 (CPU)", "nemo_curator_tars.py", ("nemo-curator==1.4.0",)),
     Tool("datasets 5.2.0", "hugging_face.py", ("datasets==5.2.0", "webdataset==1.0.2", "ImageHash==4.3.2", "pillow")),
     Tool("webdataset 1.0.2", "plain_webdataset.py", ("webdataset==1.0.2", "ImageHash==4.3.2", "pillow")),

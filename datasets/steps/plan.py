@@ -20,12 +20,21 @@ from codi2_datasets.planning.edit_pairs import edits, make_relations, store_edit
 from codi2_datasets.planning.inputs import digest_of, inputs_digest
 from codi2_datasets.planning.mixture import shares
 from codi2_datasets.planning.nearest_neighbours import make_neighbours
+from codi2_datasets.planning.planner import Columns
 from codi2_datasets.planning.tables import OF_SELECT, check_tables, create_tables
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.progress import progress
 from codi2_datasets.steps.ledger import count, ledger_line
-from codi2_datasets.steps.plan_ranges import merged, plan_in_ranges, ranges_of
-from codi2_datasets.steps.plan_task import OF_TASK, VERSION, candidates_of, make_candidates, make_fusable, plan_task
+from codi2_datasets.steps.plan_ranges import merged, plan_missing, ranges_of, works_of
+from codi2_datasets.steps.plan_task import (
+    OF_TASK,
+    VERSION,
+    candidates_of,
+    make_candidates,
+    make_fusable,
+    plan_task,
+    prepare_task,
+)
 from codi2_datasets.tasks import Planner, planners
 from codi2_datasets.transforms import transforms
 from codi2_storage.build_cache import BuildCache
@@ -116,9 +125,14 @@ class TaskPlan:
         self.make_edits()
         return plan_task(self.connection, self.recipe, self.planner, self.choice)
 
-    def planned_in_ranges(self, cache: BuildCache, store: Store, workers: int) -> dict[str, str]:
+    def prepare(self) -> Columns:
+        """Decide what concerns the whole task, before its ranges are planned."""
         self.make_edits()
-        works = plan_in_ranges(self.connection, self.recipe, self.planner, self.choice, self.key, store, workers)
+        return prepare_task(self.connection, self.recipe, self.planner, self.choice)
+
+    def planned_in_ranges(self, cache: BuildCache, store: Store, workers: int) -> dict[str, str]:
+        works = works_of(store, self.key, self.recipe, self.planner.task, self.choice)
+        plan_missing(self.connection, works, self.prepare, workers)
         cache.used.update(work.own_key for work in works)
         return merged(self.connection, works)
 

@@ -12,19 +12,20 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
 from codi2_datasets.formats.hashing import digest
+from codi2_datasets.planning.demonstrations import drop_rings
 from codi2_datasets.planning.planner import Columns
 from codi2_datasets.recipe_schema import Recipe, TaskChoice
 from codi2_datasets.runtime.ray_executor import ray_map
-from codi2_datasets.steps.plan_task import COPY, OF_TASK, make_fusable, plan_samples, prepare_task
-from codi2_datasets.tasks import Planner, planners
+from codi2_datasets.steps.plan_task import COPY, OF_TASK, make_fusable, plan_samples
+from codi2_datasets.tasks import planners
 from codi2_storage.build_cache import FOLDER
 from codi2_storage.catalog.sql import identifier, literal, literals
 from codi2_storage.store import Store
@@ -57,9 +58,10 @@ class RangeWork:
     recipe: Recipe
     task: str
     choice: TaskChoice
-    columns: Columns
     number: int
     ranges: int
+    columns: Columns = field(default_factory=Columns)
+    """Of the candidates; known once the task is prepared."""
 
     @property
     def own_key(self) -> str:
@@ -71,11 +73,7 @@ class RangeWork:
 
     @property
     def database(self) -> str:
-        return database_of(self.key)
-
-
-def database_of(key: str) -> str:
-    return f"{FOLDER}/{digest([key, 'shared'])}/{DATABASE}"
+        return f"{FOLDER}/{digest([self.key, 'shared'])}/{DATABASE}"
 
 
 def ranges_of(choice: TaskChoice) -> int:
@@ -83,30 +81,29 @@ def ranges_of(choice: TaskChoice) -> int:
     return max(1, math.ceil((choice.train + choice.validation + choice.test) / SAMPLES_PER_RANGE))
 
 
-def plan_in_ranges(
-    connection: duckdb.DuckDBPyConnection,
-    recipe: Recipe,
-    planner: Planner,
-    choice: TaskChoice,
-    key: str,
-    store: Store,
-    workers: int,
-) -> list[RangeWork]:
-    """Plan the ranges of a task that are not stored yet. Returns all, whose `files` are there.
+def works_of(store: Store, key: str, recipe: Recipe, task: str, choice: TaskChoice) -> list[RangeWork]:
+    """The ranges of a task."""
+    ranges = ranges_of(choice)
+    return [RangeWork(store, key, recipe, task, choice, number, ranges) for number in range(ranges)]
+
+
+def plan_missing(
+    connection: duckdb.DuckDBPyConnection, works: list[RangeWork], prepare: Callable[[], Columns], workers: int
+) -> None:
+    """Plan the ranges of a task whose files are not stored yet. `prepare`: decides what concerns the whole task (`prepare_task`).
 
     Call it inside `local_cluster` or `cluster_when_needed`.
     """
-    ranges = ranges_of(choice)
-    works = [RangeWork(store, key, recipe, planner.task, choice, Columns(), n, ranges) for n in range(ranges)]
-    missing = [work.number for work in works if not all(map(store.exists, work.files))]
-    if missing:
-        columns = prepare_task(connection, recipe, planner, choice)
-        store_shared(connection, store, database_of(key))
-        due = [RangeWork(store, key, recipe, planner.task, choice, columns, n, ranges) for n in missing]
-        for _ in ray_map(plan_range, due, workers, few=1):
-            pass
-        store.remove(database_of(key).rpartition("/")[0])
-    return works
+    missing = [work for work in works if not all(map(work.store.exists, work.files))]
+    if not missing:
+        return
+    columns, database = prepare(), missing[0].database
+    store = missing[0].store
+    store_shared(connection, store, database)
+    drop_rings(connection)
+    for _ in ray_map(plan_range, [replace(work, columns=columns) for work in missing], workers, few=1):
+        pass
+    store.remove(database.rpartition("/")[0])
 
 
 def store_shared(connection: duckdb.DuckDBPyConnection, store: Store, name: str) -> None:

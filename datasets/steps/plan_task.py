@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from codi2_datasets.planning.demonstrations import Pairing, make_rings, pair
+from codi2_datasets.planning.demonstrations import Pairing, drop_rings, make_rings, pair
 from codi2_datasets.planning.licences import fusable, fuse_all, strictest
 from codi2_datasets.planning.media_marks import place_media
 from codi2_datasets.planning.mixture import choose, make_chosen
@@ -30,6 +30,7 @@ def plan_task(
     """Candidates -> chosen samples -> demonstrations -> parts, for one task: the tables of `OF_TASK`."""
     columns = prepare_task(connection, recipe, planner, choice)
     queries = plan_samples(connection, recipe, planner, choice, columns)
+    drop_rings(connection)
     return {name: connection.execute(query).to_arrow_table() for name, query in queries.items()}
 
 

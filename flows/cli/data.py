@@ -88,9 +88,10 @@ def build(
     from codi2_storage.store import Store
 
     settings = tuple(set_ or ())
-    check_recipe(load_recipe(recipe, settings))  # errors appear before anything starts
+    parsed = load_recipe(recipe, settings)  # errors appear before anything starts
+    check_recipe(parsed)
     options = Settings(recipe, Store(root).uri(), workers, limit, settings)
-    if not refresh and (built := published_build(options)):
+    if not refresh and (built := published_build(options, parsed.name)):
         say_changes(built, options.root)
         print(built.build_id)
         return

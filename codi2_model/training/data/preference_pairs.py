@@ -6,7 +6,6 @@ have the same noise seeds, of which a pair has `noises`: the losses of the refer
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ import torch
 
 from codi2_datasets.exports import dpo
 from codi2_datasets.exports.base import Item, Loss, Reading
-from codi2_datasets.formats.sample import Message, Part, Sample
+from codi2_datasets.formats.sample import SPLITS, Message, Part, Sample
 from codi2_model.modules.batch import CoDi2Batch
 from codi2_model.processor import CoDi2Processor
 from codi2_model.training.data.mixture import Draw
 from codi2_model.training.data.shards import decode
-from codi2_model.training.data.sources import Conversations, PreparedProcessor, noise_seed
+from codi2_model.training.data.sources import Conversations, PreparedProcessor, target_seeds
 from codi2_storage.errors import UsageError
 from codi2_storage.store import Store
 
@@ -29,8 +28,8 @@ Pair = tuple[Item, Item]
 """The chosen and the rejected reply, as the last message of a conversation each."""
 
 
-def read_pairs(folder: str | Path, tasks: Iterable[str], split: str) -> dict[str, list[Pair]]:
-    """The pairs of a split by task, in the order of the export's files.
+def read_pairs(folder: str | Path, tasks: Iterable[str]) -> dict[str, dict[str, list[Pair]]]:
+    """The pairs by split and task, in the order of the export's files.
 
     Raises UsageError if the folder holds no export of this format or a row without a rejected reply.
     """
@@ -42,11 +41,11 @@ def read_pairs(folder: str | Path, tasks: Iterable[str], split: str) -> dict[str
     items = list(dpo.read(store, Reading(), loss))
     if loss.lost or loss.rejects:
         raise UsageError(f"preference.pairs: {folder} holds rows that `codi2 export --format dpo` did not write")
-    pairs: dict[str, list[Pair]] = defaultdict(list)
+    pairs: dict[str, dict[str, list[Pair]]] = {split: {} for split in SPLITS}
     for chosen, rejected in zip(items[::2], items[1::2], strict=True):
-        if chosen.sample.split == split and chosen.sample.task in wanted:
-            pairs[chosen.sample.task].append((chosen, rejected))
-    return dict(pairs)
+        if chosen.sample.task in wanted:
+            pairs[chosen.sample.split].setdefault(chosen.sample.task, []).append((chosen, rejected))
+    return pairs
 
 
 class PreferencePairs:
@@ -80,12 +79,9 @@ class PreferencePairs:
         def value(part: Part) -> torch.Tensor:
             return self.medium(part.type, decode(part.type, item.media[part.part or ""]))
 
-        batch = self.processor([Conversations.messages(sample, value)], training=True, sample_ids=[sample.sample_id])
-        seeds: dict[str, list[int]] = {}
-        for number, part in enumerate(part for part in sample.parts() if part.type != "text"):
-            if part.target:
-                seeds.setdefault(part.type, []).append(noise_seed(self.seed, draw, number))
-        batch["seeds"] = seeds
+        messages = Conversations.messages(sample, value)
+        batch = self.processor([messages], training=True, sample_ids=[sample.sample_id])
+        batch["seeds"] = target_seeds(self.seed, [draw], [messages])
         return batch
 
 

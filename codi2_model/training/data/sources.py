@@ -65,6 +65,23 @@ def noise_seed(seed: int, draw: Draw, number: int = 0) -> int:
     return int(np.random.SeedSequence([seed, draw.number, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def media_of(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Media of a conversation as the processor takes it."""
+    return [part for message in messages for part in message["content"] if part["type"] != "text"]
+
+
+def target_seeds(
+    seed: int, draws: Sequence[Draw], conversations: Sequence[Sequence[Mapping[str, Any]]]
+) -> dict[str, list[int]]:
+    """modality -> noise seed of each target medium, in the order of the batch."""
+    seeds: dict[str, list[int]] = {}
+    for draw, messages in zip(draws, conversations, strict=True):
+        for number, part in enumerate(media_of(messages)):
+            if part["target"]:
+                seeds.setdefault(part["type"], []).append(noise_seed(seed, draw, number))
+    return seeds
+
+
 def media_parts(sample: Sample) -> list[Part]:
     """Image, audio and video parts of a sample."""
     return [part for part in sample.parts() if part.type in MODALITIES]
@@ -272,13 +289,9 @@ class Conversations:
         samples = [self.sample(draw.task, draw.index) for draw in draws]
         names = [self.records[draw.task][draw.index].key for draw in draws]
         batch = self.processor(samples, training=True, sample_ids=names, packed=self.packed)
-        batch["seeds"], batch["assets"] = {}, {}
-        for draw, messages in zip(draws, samples, strict=True):
-            media = [part for message in messages for part in message["content"] if part["type"] != "text"]
-            for number, part in enumerate(media):
-                batch["assets"].setdefault(part["type"], []).append(part["asset"])
-                if part["target"]:
-                    batch["seeds"].setdefault(part["type"], []).append(noise_seed(self.seed, draw, number))
+        batch["seeds"], batch["assets"] = target_seeds(self.seed, draws, samples), {}
+        for part in (part for messages in samples for part in media_of(messages)):
+            batch["assets"].setdefault(part["type"], []).append(part["asset"])
         return batch
 
     def length(self, draw: Draw) -> int:

@@ -25,8 +25,6 @@ from codi2_model.training.data.shards import MediaCache, ShardSet
 from codi2_model.training.loop import Runtime, Stage, move
 from codi2_model.training.stages.mllm import language_modules
 
-VALIDATION = "validation"
-
 
 def preference_stage(
     model: Any, processor: Any, shards: ShardSet, cache: MediaCache, config: TrainConfig, runtime: Runtime
@@ -35,9 +33,9 @@ def preference_stage(
     from codi2_model.training.data.preference_pairs import PreferencePairs, read_pairs  # imports pyarrow
 
     options = config.preference
+    pairs = read_pairs(options.pairs, options.tasks)
     source, held_out = (
-        PreferencePairs(read_pairs(options.pairs, options.tasks, split), processor, config.seed, options.noises)
-        for split in ("train", VALIDATION)
+        PreferencePairs(pairs[split], processor, config.seed, options.noises) for split in ("train", "validation")
     )
     betas = torch.tensor([options.beta, options.media_beta], device=runtime.device)
 
@@ -46,11 +44,11 @@ def preference_stage(
         preferred = (margins.detach() > 0).float().sum()
         return {
             "preference": -F.logsigmoid(margins).sum() / counts["preference"],
-            "accuracy": preferred / counts["accuracy"],
+            "accuracy": preferred / counts["preference"],
         }
 
     def counts(draws: Sequence[Draw], step: int = 0) -> dict[str, float]:
-        return {"preference": float(len(draws)), "accuracy": float(len(draws))}
+        return {"preference": float(len(draws))}
 
     def evaluate() -> dict[str, float]:
         draws = [Draw(task, i, 0) for task, n in held_out.sizes.items() for i in range(min(n, options.eval_samples))]
@@ -62,9 +60,9 @@ def preference_stage(
     def prepare(saved: dict[str, Any] | None) -> dict[str, Any]:
         state = saved or {
             "train": reference_losses(model, source, runtime),
-            VALIDATION: reference_losses(model, held_out, runtime),
+            "validation": reference_losses(model, held_out, runtime),
         }
-        source.reference, held_out.reference = state["train"], state[VALIDATION]
+        source.reference, held_out.reference = state["train"], state["validation"]
         return state
 
     weights = {"preference": 1.0, "accuracy": 0.0}  # accuracy: share of pairs that the model tells apart as it should

@@ -13,11 +13,10 @@ import pytest
 from codi2_datasets.planning.templates import Template
 from codi2_datasets.recipe_schema import CorpusChoice, Mixture, Recipe, TaskChoice
 from codi2_datasets.steps import plan as plan_step
-from codi2_datasets.steps.plan import plan
 from codi2_datasets.tasks import planners
 from codi2_storage.build_cache import BuildCache
 from codi2_storage.store import Store
-from tests.datasets.tasks.image_world import WORLD, connect, rows_of
+from tests.datasets.tasks.image_world import WORLD, plan_tables
 
 TASKS = {
     "text_to_image": TaskChoice(60, 0, 20, options={"languages": []}),
@@ -25,23 +24,14 @@ TASKS = {
     "audio_editing": TaskChoice(20, 0, 5, options={"kinds": ["echo", "add"]}),
 }
 RECIPE = Recipe("test", 1, (CorpusChoice("c"),), TASKS)
-TABLES = ("planned_samples", "planned_parts", "derived", "rejected", "ledger")
 Rows = list[dict[str, Any]]
-
-
-def planned(rows: Rows, recipe: Recipe, cache: BuildCache | None = None) -> dict[str, Rows]:
-    """The tables that planning leaves."""
-    connection = connect(rows)
-    plan(connection, "b", recipe, cache)
-    columns = {"ledger": "* exclude (seconds)"}
-    return {name: rows_of(connection, f"select {columns.get(name, '*')} from {name} order by all") for name in TABLES}
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root that holds the plan of the world."""
     root = tmp_path_factory.mktemp("cache")
-    planned(WORLD, RECIPE, BuildCache(Store(root)))
+    plan_tables(WORLD, RECIPE, BuildCache(Store(root)))
     return root
 
 
@@ -108,9 +98,9 @@ def test_only_tasks_that_read_what_changed_are_planned_and_the_plan_is_that_of_a
     rows, recipe, concerned = CHANGES[change]
     root = tmp_path / "root"
     shutil.copytree(before, root)
-    now = planned(rows, recipe, BuildCache(Store(root)))
+    now = plan_tables(rows, recipe, BuildCache(Store(root)))
     assert sorted(made) == concerned
-    assert now == planned(rows, recipe)
+    assert now == plan_tables(rows, recipe)
 
 
 def test_a_changed_template_plans_its_task_alone(
@@ -122,14 +112,14 @@ def test_a_changed_template_plans_its_task_alone(
     said = Template("Paint {caption} as {style} does.", "[target]", kind="styled")
     changed = replace(planner, templates=(said, *planner.templates[1:]))
     monkeypatch.setattr(plan_step, "planners", lambda: {**planners(), "text_to_image": changed})
-    now = planned(WORLD, RECIPE, BuildCache(Store(root)))
+    now = plan_tables(WORLD, RECIPE, BuildCache(Store(root)))
     assert made == ["text_to_image"]
-    assert now == planned(WORLD, RECIPE)
+    assert now == plan_tables(WORLD, RECIPE)
 
 
 def test_shares_of_a_total_are_counted_once(tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(RECIPE, mixture=Mixture(total=90, temperature=2.0))
-    first = planned(WORLD, recipe, BuildCache(Store(tmp_path)))
+    first = plan_tables(WORLD, recipe, BuildCache(Store(tmp_path)))
     made.clear()
     monkeypatch.setattr(plan_step, "make_candidates", None)  # not called
-    assert planned(WORLD, recipe, BuildCache(Store(tmp_path))) == first and not made
+    assert plan_tables(WORLD, recipe, BuildCache(Store(tmp_path))) == first and not made

@@ -9,31 +9,23 @@ from typing import Any
 import duckdb
 import pytest
 
-from codi2_datasets.planning.planner import Columns
 from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps import plan_ranges
-from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.plan_ranges import RangeWork, merged
 from codi2_datasets.steps.plan_task import OF_TASK
 from codi2_storage.build_cache import BuildCache
 from codi2_storage.store import Store
-from tests.datasets.tasks.image_world import WORLD, connect, rows_of
+from tests.datasets.tasks.image_world import WORLD, plan_tables
 
 TASKS = {
-    "text_to_image": TaskChoice(60, 0, 20, options={"languages": []}),
-    "exemplar_learning": TaskChoice(60, 0, 20, options={"kinds": ["style"]}),
-    "audio_editing": TaskChoice(60, 0, 20, options={"kinds": ["echo", "add"]}),
+    task: TaskChoice(60, 0, 20, options=options)
+    for task, options in (
+        ("text_to_image", {"languages": []}),
+        ("exemplar_learning", {"kinds": ["style"]}),
+        ("audio_editing", {"kinds": ["echo", "add"]}),
+    )
 }
 RECIPE = Recipe("test", 1, (CorpusChoice("c"),), TASKS)
-TABLES = ("planned_samples", "planned_parts", "derived", "rejected", "ledger")
-
-
-def planned(store: Store | None = None) -> dict[str, list[dict[str, Any]]]:
-    """The tables that planning leaves."""
-    connection = connect(WORLD)
-    plan(connection, "b", RECIPE, BuildCache(store), workers=2)
-    columns = {"ledger": "* exclude (seconds)"}
-    return {name: rows_of(connection, f"select {columns.get(name, '*')} from {name} order by all") for name in TABLES}
 
 
 @pytest.fixture
@@ -54,19 +46,19 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_the_tables_do_not_depend_on_the_number_of_ranges(
     per_range: int, ran: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = planned()
+    whole = plan_tables(WORLD, RECIPE)
     assert not ran and len(whole["planned_samples"]) > 150
     monkeypatch.setattr(plan_ranges, "SAMPLES_PER_RANGE", per_range)
-    assert planned() == whole
+    assert plan_tables(WORLD, RECIPE) == whole
     assert sorted(ran) == [(task, number) for task in sorted(TASKS) for number in range(-(-80 // per_range))]
 
 
 def test_ranges_run_on_ray_and_an_interrupted_plan_goes_on_with_the_missing_ones(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, store = planned(), Store(tmp_path)
+    whole, store = plan_tables(WORLD, RECIPE), Store(tmp_path)
     monkeypatch.setattr(plan_ranges, "SAMPLES_PER_RANGE", 40)
-    assert planned(store) == whole
+    assert plan_tables(WORLD, RECIPE, BuildCache(store)) == whole
     files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
     assert len(files) == len(TASKS) * 2 * len(OF_TASK)  # the shared tables are gone
     for file in files:
@@ -81,14 +73,11 @@ def test_ranges_run_on_ray_and_an_interrupted_plan_goes_on_with_the_missing_ones
         real(work)
 
     monkeypatch.setattr(plan_ranges, "ray_map", lambda _, works, *args, **more: [(w, counted(w)) for w in works])
-    assert planned(store) == whole and len(again) == 1
+    assert plan_tables(WORLD, RECIPE, BuildCache(store)) == whole and len(again) == 1
 
 
 def test_of_the_same_sample_in_two_ranges_one_stays(tmp_path: Path) -> None:
-    works = [
-        RangeWork(Store(tmp_path), "k", RECIPE, "text_to_image", TASKS["text_to_image"], Columns(), n, 2)
-        for n in (0, 1)
-    ]
+    works = [RangeWork(Store(tmp_path), "k", RECIPE, "text_to_image", TASKS["text_to_image"], n, 2) for n in (0, 1)]
     tables = {
         "samples": ["('b', 's1', 'second'), ('c', 's2', 'other')", "('a', 's1', 'first')"],
         "parts": ["('s1', 0, 'text'), ('s2', 0, 'more')", "('s1', 0, 'text')"],

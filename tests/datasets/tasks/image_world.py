@@ -15,6 +15,7 @@ from codi2_datasets.recipe_schema import CorpusChoice, Recipe, TaskChoice
 from codi2_datasets.steps.plan import plan
 from codi2_datasets.steps.plan_task import make_fusable
 from codi2_datasets.tasks import planners
+from codi2_storage.build_cache import BuildCache
 
 STYLES = ("Noto", "Twemoji", "OpenMoji black")
 TASKS = ("composition", "concept_learning", "multi_turn", "reasoning", "visual_question_answering")
@@ -115,6 +116,17 @@ def connect(rows: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
 
 def rows_of(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
     return connection.execute(query).to_arrow_table().to_pylist()
+
+
+def plan_tables(
+    rows: list[dict[str, Any]], recipe: Recipe, cache: BuildCache | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The tables that planning these rows leaves."""
+    connection = connect(rows)
+    plan(connection, "b", recipe, cache)
+    columns = {"ledger": "* exclude (seconds)"}
+    tables = ("planned_samples", "planned_parts", "derived", "rejected", "ledger")
+    return {name: rows_of(connection, f"select {columns.get(name, '*')} from {name} order by all") for name in tables}
 
 
 _CANDIDATES: dict[str, list[dict[str, Any]]] = {}

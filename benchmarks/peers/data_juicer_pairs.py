@@ -1,4 +1,4 @@
-"""The pairs with Data-Juicer: usage: python data_juicer.py FOLDER OUT (in an environment with py-data-juicer)
+"""The pairs with Data-Juicer: usage: python data_juicer_pairs.py FOLDER OUT (in an environment with py-data-juicer)
 
 Filters by sides and caption, removes images with equal perceptual hashes, exports JSON lines with the paths of the images.
 """
