@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -73,8 +74,18 @@ class Started:
         url = f"http://127.0.0.1:{self.port}/api/{path}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read() or b"null")
+
+        def answer() -> bytes | None:
+            """None for a 503: its SQLite database is locked. Prefect's own client asks again too."""
+            try:
+                with urllib.request.urlopen(request) as response:
+                    return bytes(response.read()) or b"null"
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
+                    raise
+                return None
+
+        return json.loads(self.wait_for(answer, 60, f"an answer of {path}"))
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """Runs of a flow that have begun or ended, the first that was made first."""
