@@ -52,8 +52,8 @@ def report(checkpoint: str, root: str, build: str) -> str:
 
 @flow(name="speedrun", validate_parameters=False)
 def speedrun(
-    recipe: str = "full",
-    config: str = "cpu",
+    recipe: str = "open",
+    config: str = "small",
     root: str = "./data",
     workers: int = os.cpu_count() or 1,
     limit: int = 100,

@@ -23,6 +23,7 @@ from codi2_datasets.pretrained.package_weights import package_file
 from codi2_model.options import TextStatesOptions
 
 MAX_PIECES = 256  # per text; the text encoder does not read the rest
+CHUNK_ROWS = 16_384  # of the word embeddings: 12.6 MB in bfloat16 at width 384
 
 
 class Pieces(NamedTuple):
@@ -32,12 +33,38 @@ class Pieces(NamedTuple):
     spans: list[tuple[int, int]]
 
 
+class ChunkedEmbedding(nn.Module):
+    """Embedding of `rows` ids in chunks of at most CHUNK_ROWS rows, so that files of weights can be smaller than the whole."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.chunks = nn.ModuleList(
+            nn.Embedding(min(CHUNK_ROWS, rows - start), width) for start in range(0, rows, CHUNK_ROWS)
+        )
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (...) -> embeddings (..., width)."""
+        result = None
+        for number, chunk in enumerate(self.chunks):
+            values = chunk((ids - number * CHUNK_ROWS).clamp(0, len(chunk.weight) - 1))
+            inside = (ids >= number * CHUNK_ROWS)[..., None]
+            result = values if result is None else torch.where(inside, values, result)
+        assert result is not None
+        return result
+
+    def state_of(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """State dict of the module for the weight (rows, width) of a plain embedding."""
+        return {f"chunks.{number}.weight": chunk for number, chunk in enumerate(weight.split(CHUNK_ROWS))}
+
+
 class TextStates(nn.Module):
     """Frozen BERT: ids of word pieces -> states, without gradient."""
 
     def __init__(self, options: TextStatesOptions) -> None:
         super().__init__()
-        self.bert = BertModel(BertConfig(**options.config), add_pooling_layer=False)
+        config = BertConfig(**options.config)
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.bert.embeddings.word_embeddings = ChunkedEmbedding(config.vocab_size, config.hidden_size)
         self.requires_grad_(False)
 
     @property
@@ -69,8 +96,11 @@ class TextStates(nn.Module):
         from safetensors.torch import load_file
 
         weights = load_file(encoder_file(package, "model.safetensors"))
+        kept = {k: v for k, v in weights.items() if not k.startswith("pooler.") and "position_ids" not in k}
+        words: Any = self.bert.embeddings.word_embeddings
+        chunks = words.state_of(kept.pop("embeddings.word_embeddings.weight"))
         self.bert.load_state_dict(
-            {k: v for k, v in weights.items() if not k.startswith("pooler.") and "position_ids" not in k}
+            kept | {f"embeddings.word_embeddings.{name}": chunk for name, chunk in chunks.items()}
         )
 
 

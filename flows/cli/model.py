@@ -178,8 +178,10 @@ def retrain(
 
 def speedrun(
     *,
-    recipe: Annotated[str, Parameter(help=RECIPES)] = "full",
-    config: Annotated[str, Parameter(help=f"{CONFIGS} The config cpu takes an hour on two cores.")] = "cpu",
+    recipe: Annotated[str, Parameter(help=RECIPES)] = "open",
+    config: Annotated[
+        str, Parameter(help=f"{CONFIGS} small: half a day on two cores; cpu: an hour, with blurred images.")
+    ] = "small",
     root: Root = DEFAULT_ROOT,
     workers: Workers = CPUS,
     limit: Annotated[

@@ -117,7 +117,7 @@ def test_what_a_server_is_started_with_takes_the_place_of_the_file() -> None:
     assert every["interval"] == 300 and every["anchor_date"] == "2026-01-01T00:00:00+00:00"
     assert made["codi2_flows.retrain.retrain"]["schedules"][0]["cron"] == "0 4 * * 1"
     assert made["codi2_flows.serve_model.serve_model"]["parameters"]["port"] == 9000
-    assert made["codi2_flows.speedrun.speedrun"]["parameters"]["recipe"] == "full"
+    assert made["codi2_flows.speedrun.speedrun"]["parameters"]["recipe"] == "open"
     assert all(one["parameters"].get("root", "/data/root") == "/data/root" for one in made.values())
 
 
