@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codi2_model.evaluation.report.figures import row_line, table_head
 from codi2_storage.catalog.catalog import Catalog
+from codi2_storage.catalog.provenance import origin_of
 
 LIMITS = (
     "It was trained on drawings, emoji, short audio and short texts. Photographs, speech and long texts are out of scope.",
@@ -95,20 +95,21 @@ def _training(catalog: Catalog, checkpoint_id: str) -> list[str]:
 
 
 def _data(catalog: Catalog, build_id: str) -> list[str]:
-    corpora = catalog.sql(
-        "select corpus, source, licence, rows from corpora group by all order by corpus", build=build_id
-    ).to_pylist()
+    contents = origin_of(catalog, build_id)
+    if contents is None:
+        return [f"Build {build_id or '(none)'} is not in the catalog."]
     splits = catalog.sql(
         "select split, count(*) as n, count(distinct task) as tasks from samples group by 1 order by 1", build=build_id
     ).to_pylist()
     summary = "; ".join(f"{row['split']} {row['n']:,} samples of {row['tasks']} tasks" for row in splits)
-    by_licence: dict[str, list[str]] = defaultdict(list)
-    for row in corpora:
-        by_licence[row["licence"]].append(row["corpus"])
-    lines = [f"Build {build_id}: {summary}. Works keep their own licences:", "", *table_head(["licence", "corpora"])]
-    lines += [row_line([licence, ", ".join(names)]) for licence, names in sorted(by_licence.items())]
+    uses = [row_line([use.licence, f"{use.works:,}", f"{use.samples:,}"]) for use in contents.licences]
     return [
-        *lines,
+        f"Build {build_id}: {summary}. Works in the training samples keep their own licences; a sample has the strictest of its parts:",
+        "",
+        *table_head(["licence", "works", "samples"]),
+        *uses,
+        "",
+        f"Corpora: {', '.join(sorted({corpus.corpus for corpus in contents.corpora if corpus.works}))}.",
         "",
         "ATTRIBUTION, next to the weights of a release, lists authors, sources and licences of all works.",
     ]

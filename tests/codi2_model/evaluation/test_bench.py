@@ -252,6 +252,7 @@ def test_the_report_is_drawn_from_the_catalog_and_the_same_each_time(
     value = tabled(result)[("text_to_image", "similarity", None)]
     assert f"| similarity | higher | 3 | {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})" in figures
     assert "By number of demonstrations" in figures and f"{result.checkpoint_id}" in card
+    assert "| licence | works | samples |" in card and "Corpora: " in card
 
 
 def test_a_report_of_nothing_says_how_to_get_figures(checkpoint: Path, bench_root: str, tmp_path: Path) -> None:
