@@ -38,17 +38,16 @@ class ChunkedEmbedding(nn.Module):
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
-        self.chunks = nn.ModuleList(
-            nn.Embedding(min(CHUNK_ROWS, rows - start), width) for start in range(0, rows, CHUNK_ROWS)
-        )
+        self.starts = range(0, rows, CHUNK_ROWS)
+        self.sizes = [min(CHUNK_ROWS, rows - start) for start in self.starts]
+        self.chunks = nn.ModuleList(nn.Embedding(size, width) for size in self.sizes)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (...) -> embeddings (..., width)."""
         result = None
-        for number, chunk in enumerate(self.chunks):
-            values = chunk((ids - number * CHUNK_ROWS).clamp(0, len(chunk.weight) - 1))
-            inside = (ids >= number * CHUNK_ROWS)[..., None]
-            result = values if result is None else torch.where(inside, values, result)
+        for chunk, start, size in zip(self.chunks, self.starts, self.sizes, strict=True):
+            values = chunk((ids - start).clamp(0, size - 1))
+            result = values if result is None else torch.where((ids >= start)[..., None], values, result)
         assert result is not None
         return result
 
@@ -64,7 +63,8 @@ class TextStates(nn.Module):
         super().__init__()
         config = BertConfig(**options.config)
         self.bert = BertModel(config, add_pooling_layer=False)
-        self.bert.embeddings.word_embeddings = ChunkedEmbedding(config.vocab_size, config.hidden_size)
+        embeddings: Any = self.bert.embeddings
+        embeddings.word_embeddings = ChunkedEmbedding(config.vocab_size, config.hidden_size)
         self.requires_grad_(False)
 
     @property
