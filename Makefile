@@ -54,7 +54,7 @@ server: setup npm
 	@$(BIN)/codi2 server --root $(or $(ROOT),data) $(if $(EVERY),--every $(EVERY)) $(ARGS)
 
 speedrun: setup npm
-	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) --config $(or $(CONFIG),small)
+	$(BIN)/codi2 speedrun --root $(or $(ROOT),data) $(if $(CONFIG),--config $(CONFIG))
 
 # Lint beside the tests, which also wait.
 test: setup npm chromium postgres ffmpeg
