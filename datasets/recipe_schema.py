@@ -70,7 +70,10 @@ class SignalChoice:
 
 @dataclass(frozen=True)
 class Filter:
-    """Reject assets of a modality for which the SQL expression `reject` over their signals is true, with that reason."""
+    """Reject assets of a modality for which the SQL expression `reject` is true, with that reason.
+
+    The expression uses the signals by name and the columns of `assets`, such as `caption`, `source_width` and `bytes`.
+    """
 
     modality: str
     reject: str

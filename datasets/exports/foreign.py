@@ -66,7 +66,7 @@ def medium(kind: str, data: bytes | None) -> bytes:
             return data if is_ours(data) else again
         if media_type_of(data) != "video/mp4":
             raise Unusable(f"{kind} that is not MP4")
-        return data if is_plain_video(data) else normalise_video(data, "video/mp4", CLIP_SIDE, FPS, MAX_SECONDS)[0]
+        return data if is_plain_video(data) else normalise_video(data, "video/mp4", CLIP_SIDE, FPS, MAX_SECONDS).data
     except MediaError as error:
         raise Unusable(f"{kind} that cannot be read") from error
 

@@ -16,14 +16,20 @@ from codi2_datasets.media.decoding import raster
 from codi2_datasets.media.decoding.colour import WHITE, over_white
 from codi2_datasets.media.decoding.svg import render_svg
 
+SVG = "image/svg+xml"
+
 
 def normalise_image(payload: bytes, media_type: str, size: int = 64) -> bytes:
     """A `size` x `size` RGB image as lossless WebP: uncropped, centred, aspect ratio kept, transparency over white.
 
     Raises MediaError for files that are corrupt, empty, too large, or link to other files.
     """
-    pixels = render_svg(payload, size) if media_type == "image/svg+xml" else payload
-    return encode_image(fit(decode_image(pixels), size))
+    return encode_image(fit(read_image(payload, media_type, size), size))
+
+
+def read_image(payload: bytes, media_type: str, size: int) -> Image.Image:
+    """The image at its own size; a drawing (SVG), which has none, at `size`. Raises MediaError."""
+    return decode_image(render_svg(payload, size) if media_type == SVG else payload)
 
 
 def decode_image(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -28,29 +29,39 @@ ENCODER = {"crf": "18", "preset": "medium", "threads": "1", "colorspace": "smpte
 SETTINGS = "keyint=infinite:scenecut=0:threads=1:cpu-independent=1"
 
 
+class NormalisedVideo(NamedTuple):
+    """An encoded video, its duration, and the sides (width, height) of the source as displayed."""
+
+    data: bytes
+    seconds: float
+    source_size: tuple[int, int]
+
+
 def normalise_video(
     payload: bytes, media_type: str, size: int = 64, fps: int = 8, max_seconds: float = 3.0
-) -> tuple[bytes, float]:
+) -> NormalisedVideo:
     """Encode a video as `size` x `size` MP4 at `fps`: uncropped, centred, aspect ratio kept, transparency over white.
 
-    Returns the bytes and the duration in seconds. Frame k shows what the source shows at k / fps seconds. Videos longer
+    Frame k shows what the source shows at k / fps seconds. Videos longer
     than `max_seconds` are cut there. Raises MediaError for files that are corrupt, empty, too large, or a single image.
     """
     source = animation(payload) if media_type in ANIMATED_IMAGES else video(payload)
     frames: list[np.ndarray] = []
-    seen, end = 0, 0.0
+    seen, end, source_size = 0, 0.0, (0, 0)
     for frame in source:
         seen, end = seen + 1, frame.end
         if seen > MAX_SOURCE_FRAMES:
             raise MediaError(f"more than {MAX_SOURCE_FRAMES:,} frames in {end:.1f} s")
         due = int(np.ceil(round(min(end, max_seconds) * fps, 6))) - len(frames)
         if due > 0:
-            frames.extend([np.asarray(fit(frame.image(), size))] * due)
+            shown = frame.image()
+            source_size = shown.size
+            frames.extend([np.asarray(fit(shown, size))] * due)
         if end >= max_seconds and seen > 1:
             break
     if seen < 2:
         raise MediaError("a single image, not a clip" if seen else "no frames")
-    return encode_video(np.stack(frames), fps), len(frames) / fps
+    return NormalisedVideo(encode_video(np.stack(frames), fps), len(frames) / fps, source_size)
 
 
 # --- videos in the sample format ------------------------------------------------------------------------------------

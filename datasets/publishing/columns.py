@@ -31,6 +31,8 @@ COLUMNS = {
     "bytes": "Size in the tar.",
     "width": "Pixels.",
     "height": "Pixels.",
+    "source_width": "Pixels of the work as displayed, before it was resized; null for drawings (SVG) and derived assets.",
+    "source_height": "As source_width.",
     "duration_s": "Seconds.",
     "caption": "Words for it, written by people.",
     "attributes": "JSON: what the corpus says of it.",

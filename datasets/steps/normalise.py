@@ -12,7 +12,7 @@ from codi2_datasets.formats.hashing import sha256
 from codi2_datasets.formats.tar import pack
 from codi2_datasets.media import MediaError
 from codi2_datasets.media.audio import normalise_audio
-from codi2_datasets.media.image import normalise_image
+from codi2_datasets.media.image import SVG, encode_image, fit, read_image
 from codi2_datasets.media.video import normalise_video
 from codi2_datasets.steps.partitions import COPIED, OP, VERSION, Media, Partition, partition_info, source_row_id
 from codi2_storage.commits.manifests import Writer
@@ -95,17 +95,25 @@ def normalise(row: SourceRow, media: Media) -> tuple[dict[str, Any], bytes | Non
         return text | {"member": None}, None
     asset: dict[str, Any] = {}
     if row.modality == "image":
-        data = normalise_image(row.payload, row.media_type, media.size)
-        asset |= {"width": media.size, "height": media.size}
+        image = read_image(row.payload, row.media_type, media.size)
+        data = encode_image(fit(image, media.size))
+        asset |= sides(media.size, None if row.media_type == SVG else image.size)
     elif row.modality == "audio":
         data, seconds = normalise_audio(row.payload, media.sample_rate, media.max_seconds)
         asset |= {"duration_s": round(seconds, 4)}
     elif row.modality == "video":
-        data, seconds = normalise_video(row.payload, row.media_type, media.size, media.fps, media.max_video_seconds)
-        asset |= {"width": media.size, "height": media.size, "duration_s": round(seconds, 4)}
+        clip = normalise_video(row.payload, row.media_type, media.size, media.fps, media.max_video_seconds)
+        data = clip.data
+        asset |= sides(media.size, clip.source_size) | {"duration_s": round(clip.seconds, 4)}
     else:
         raise MediaError(f"no way to normalise {row.modality}")
     media_type, extension = MEDIA_TYPES[row.modality]
     identity = sha256(data)
     asset |= {"asset_id": identity, "media_type": media_type, "bytes": len(data)}
     return asset | {"member": f"{identity}.{extension}"}, data
+
+
+def sides(size: int, source: tuple[int, int] | None) -> dict[str, int | None]:
+    """The columns with the sides of a normalised medium, and of the work that it was made from."""
+    width, height = source or (None, None)
+    return {"width": size, "height": size, "source_width": width, "source_height": height}

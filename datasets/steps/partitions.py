@@ -13,10 +13,12 @@ from codi2_datasets.recipe_schema import Recipe
 from codi2_storage.commits.manifests import commits, read_rows
 from codi2_storage.store import Store
 
-OP, VERSION = "normalise", "3"
+OP, VERSION = "normalise", "4"
 PARTITION_ROWS = 256  # average rows of a partition; at least a quarter of it, at most four times as many
 PARTITION_BYTES = 256 * 2**20  # payload size at which a partition ends: all payloads are in memory at once
-COPIED = ["asset_id", "media_type", "bytes", "width", "height", "duration_s", "member"]
+COPIED = [
+    "asset_id", "media_type", "bytes", "width", "height", "source_width", "source_height", "duration_s", "member",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

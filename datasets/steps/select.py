@@ -120,7 +120,7 @@ def apply_filter(connection: duckdb.DuckDBPyConnection, build_id: str, rule: Fil
     try:
         connection.execute(
             f"""create temp table dropped as select asset_id, {score}::double as score, ?::double as threshold
-                from selected s join measured m using (asset_id)
+                from selected s left join measured m using (asset_id)
                 where s.modality = ? and coalesce(({rule.reject}), false)""",
             [rule.threshold, rule.modality],
         )

@@ -116,7 +116,7 @@ def normalised(row: SourceRow) -> bytes:
         return normalise_image(payload, row.media_type, SIDE)
     if row.modality == "audio":
         return normalise_audio(payload, max_seconds=SECONDS)[0]
-    return normalise_video(payload, row.media_type, SIDE)[0]
+    return normalise_video(payload, row.media_type, SIDE).data
 
 
 def attribution(examples: list[Example]) -> str:

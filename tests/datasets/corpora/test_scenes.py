@@ -62,7 +62,7 @@ def test_a_sample_of_the_media_can_be_read(name: str) -> None:
         elif row.modality == "audio":
             assert normalise_audio(payload)[1] > 0.02
         else:
-            assert len(decode_video(normalise_video(payload, row.media_type, 32)[0])) >= 8
+            assert len(decode_video(normalise_video(payload, row.media_type, 32).data)) >= 8
 
 
 def test_pictures_and_sounds_of_one_thing_are_paired() -> None:

@@ -213,7 +213,7 @@ def test_a_frame_is_chosen_by_its_time(lasts: list[int], kind: tuple[str, str], 
     number = int(np.searchsorted(begins, at, side="right")) - 1
     if all(abs(at - begin) > 0.002 for begin in begins[1:]):
         assert abs(level(frame_at(payload, share)) - level(frames[number])) < 8
-    clip, seconds = normalise_video(payload, "video/mp4", 32, 8, 3.0)
+    clip, seconds, _ = normalise_video(payload, "video/mp4", 32, 8, 3.0)
     assert seconds <= 3.0 and len(decode_video(clip)) == round(8 * seconds)
     for k, frame in enumerate(decode_video(clip)):
         number = int(np.searchsorted(begins, k / 8, side="right")) - 1
@@ -228,7 +228,7 @@ def test_frames_that_are_predicted_from_later_ones_come_in_their_order() -> None
 
 
 def test_a_first_frame_that_is_held_for_long_makes_no_single_image_of_a_clip() -> None:
-    clip, seconds = normalise_video(files.video([gray(60), gray(200)], [0, 8.0]), "video/mp4", 32, 8, 3.0)
+    clip, seconds, _ = normalise_video(files.video([gray(60), gray(200)], [0, 8.0]), "video/mp4", 32, 8, 3.0)
     assert seconds == 3.0 and all(abs(level(frame) - 60) < 4 for frame in decode_video(clip))
     with pytest.raises(MediaError, match="a single image"):
         normalise_video(files.video([gray(60)]), "video/mp4")
@@ -251,7 +251,7 @@ def test_frames_may_change_their_size() -> None:
         for size in ((96, 64), (64, 96))
     ]
     assert {frame.image().size for frame in frames_of(b"".join(parts))} == {(96, 64), (64, 96)}
-    assert normalise_video(b"".join(parts), "video/mp2t")[1] > 0
+    assert normalise_video(b"".join(parts), "video/mp2t").seconds > 0
 
 
 def test_the_still_of_an_animated_png_is_no_part_of_it() -> None:
@@ -277,7 +277,7 @@ def test_the_track_that_moves_is_shown_and_not_its_cover(form: str, cover: str) 
     payload = files.video([SCENE] * 8, form=form, cover=cover, sound=440)
     assert tracks_of(payload) == {"video", "audio"}
     assert files.unlike(first(payload), SCENE) < CODED and files.unlike(frame_at(payload, 0.5), SCENE) < CODED
-    assert normalise_video(payload, "video/mp4")[1] == 1.0
+    assert normalise_video(payload, "video/mp4").seconds == 1.0
 
 
 def test_the_track_marked_as_the_default_is_shown() -> None:
@@ -317,7 +317,7 @@ def test_damaged_clips_are_read_or_refused_never_crash(data: st.DataObject) -> N
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     damaged = bytes(payload[: data.draw(st.integers(0, len(payload)))])
     try:
-        clip, seconds = normalise_video(damaged, "video/mp4", 16)
+        clip, seconds, _ = normalise_video(damaged, "video/mp4", 16)
         assert len(decode_video(clip)) == round(8 * seconds)
     except MediaError as error:
         assert "\n" not in str(error) and str(error)

@@ -205,3 +205,13 @@ def test_an_evaluation_set_is_read_as_files_are(tmp_path: Path) -> None:
         (folder / "a.jsonl").write_text(content)
         with pytest.raises(RecipeError, match=f"decontaminate: held: {message}"):
             read_set(EvaluationSet("held", str(folder)))
+
+
+def test_a_filter_needs_no_signal_and_sees_the_sides_of_the_original(settings: dict, tmp_path: Path) -> None:
+    filters = [
+        {"modality": "image", "reject": "source_width = 64 and caption = 'thing 3'", "reason": "not this thing"},
+        {"modality": "image", "reject": "least(source_width, source_height) < 64", "reason": "too small"},
+    ]
+    tasks = {"text_to_image": {"train": 60, "test": 10}}
+    catalog = built(settings | {"signals": [], "duplicates": [], "filters": filters, "tasks": tasks}, tmp_path)
+    assert [row["reason"] for row in rejected(catalog, "filter")] == ["not this thing"] * len(STYLES)
