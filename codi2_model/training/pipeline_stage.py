@@ -181,9 +181,9 @@ def resolve_start(store: Store, start: str, config: TrainConfig) -> Start | None
         folder = local_copy(str(row["uri"]))
     else:
         folder = resolve(store.uri(), start)
-    from codi2_model.training.warm_start import check, model_config  # imports torch
+    from codi2_model.training.warm_start import check  # imports torch
 
-    check(folder, model_config(config))
+    check(folder, config)
     return Start(weights_digest(folder)[:16], folder)
 
 

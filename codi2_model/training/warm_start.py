@@ -6,11 +6,14 @@ must equal those of the checkpoint.
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi2_model.config import CoDi2Config
+from codi2_model.options import EncoderOptions
 from codi2_model.training.config import TrainConfig
 from codi2_storage.errors import UsageError
 
@@ -45,8 +48,8 @@ def warm_start(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditio
     """Load model and processor of the checkpoint `start`, with the free settings of the config. Raises UsageError."""
     from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
 
+    check(start, config)
     options = model_config(config)
-    check(start, options)
     processor = CoDi2Processor.from_pretrained(start)
     model = CoDi2ForConditionalGeneration.from_pretrained(start)
     for name in FREE_SETTINGS:
@@ -54,17 +57,33 @@ def warm_start(start: str | Path, config: TrainConfig) -> tuple[CoDi2ForConditio
     return model, processor.with_config(model.config)
 
 
-def check(start: str | Path, config: CoDi2Config) -> None:
-    """Raise UsageError unless the parts of the checkpoint equal those of the config. Reads only its config.json."""
+def check(start: str | Path, config: TrainConfig) -> None:
+    """Raise UsageError unless the parts of the checkpoint equal those of the config. Reads only its config.json.
+
+    The encoders' reconstruction networks, which an export removes, count only if the run has the stage that trains them.
+    """
     try:
         existing = CoDi2Config.from_pretrained(start)
     except (OSError, ValueError) as error:
         raise UsageError(f"{start}: not a checkpoint: {str(error).splitlines()[0]}") from error
-    if differing := part_differences(existing, config):
+    wanted = model_config(config)
+    if config.align.steps == 0:
+        existing, wanted = without_reconstruction(existing), without_reconstruction(wanted)
+    if differing := part_differences(existing, wanted):
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UsageError(
             f"{start}: the weights do not fit the config: {differing[0]}{more}; train from scratch, or change the config"
         )
+
+
+def without_reconstruction(config: CoDi2Config) -> CoDi2Config:
+    """The config of the same model without the encoders' reconstruction networks."""
+    smaller = copy.deepcopy(config)
+    for name in smaller.modalities:
+        options = smaller.encoder(name)
+        if isinstance(options, EncoderOptions):
+            setattr(smaller, f"{name}_encoder", replace(options, reconstruct=False))
+    return smaller
 
 
 def part_differences(existing: CoDi2Config, config: CoDi2Config) -> list[str]:

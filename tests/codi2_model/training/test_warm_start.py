@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import codi2_model
 from codi2_model import CoDi2Config, CoDi2Processor
 from codi2_model.checkpoints.hashing import weights_digest
 from codi2_model.checkpoints.registry import promote
@@ -47,17 +48,25 @@ def test_a_run_goes_on_from_given_weights_and_not_from_its_own_seed(
 
 
 def test_weights_of_another_shape_are_refused_by_the_name_of_what_differs(whole_run: Path, config: TrainConfig) -> None:
-    check(whole_run / "final", model_config(config))
+    check(whole_run / "final", config)
     wider = replace(config, model={**config.model, "feature_dim": 2 * model_config(config).feature_dim})
     with pytest.raises(
         UsageError, match=r"feature_dim is \d+ in the checkpoint, \d+ in the config.*train from scratch"
     ):
-        check(whole_run / "final", model_config(wider))
+        check(whole_run / "final", wider)
     deeper = replace(config, model={**config.model, "image_encoder": {"depth": 7}})
     with pytest.raises(UsageError, match=r"image_encoder.depth is \d in the checkpoint, 7 in the config"):
-        check(whole_run / "final", model_config(deeper))
+        check(whole_run / "final", deeper)
     with pytest.raises(UsageError, match="not a checkpoint"):
-        check(whole_run / "nowhere", model_config(config))
+        check(whole_run / "nowhere", config)
+
+
+def test_an_exported_checkpoint_starts_a_run_of_the_preset_that_trains_no_encoder() -> None:
+    shipped = Path(codi2_model.__file__).parent / "shipped"
+    asked = TrainConfig.from_yaml("small", ["align.steps=0"])
+    check(shipped, asked)
+    with pytest.raises(UsageError, match=r"image_encoder\.reconstruct is False in the checkpoint, True in the config"):
+        check(shipped, TrainConfig.from_yaml("small"))
 
 
 def test_a_published_part_that_the_config_names_has_the_shape_that_the_checkpoint_says() -> None:
