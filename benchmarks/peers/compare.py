@@ -34,8 +34,8 @@ class Tool:
 
 TOOLS = (
     Tool("this project", "ours.py"),
-    Tool("Data-Juicer 1.6.1", "data_juicer_pairs.py", ("py-data-juicer==1.6.1", "imagededup==0.3.3.post2")),
-    Tool("NeMo Curator 1.4.0 (CPU)", "nemo_curator_tars.py", ("nemo-curator==1.4.0",)),
+    Tool("Data-Juicer 1.6.1", "data_juicer_pairs.py", ("py-data-juicer==1.6.1", "imagededup==0.3.3.post2", "aiohttp")),
+    Tool("NeMo Curator 1.4.0 (CPU)", "nemo_curator_tars.py", ("nemo-curator==1.4.0", "pillow")),
     Tool("datasets 5.2.0", "hugging_face.py", ("datasets==5.2.0", "webdataset==1.0.2", "ImageHash==4.3.2", "pillow")),
     Tool("webdataset 1.0.2", "plain_webdataset.py", ("webdataset==1.0.2", "ImageHash==4.3.2", "pillow")),
 )

@@ -1,6 +1,7 @@
 """The pairs with Data-Juicer: usage: python data_juicer_pairs.py FOLDER OUT (in an environment with py-data-juicer)
 
-Filters by sides and caption, removes images with equal perceptual hashes, exports JSON lines with the paths of the images.
+Filters by sides and caption, removes images with equal perceptual hashes, exports JSON lines with the paths of the images. A damaged
+image removes the whole batch that it is in, of 1,000 rows by default, hence batches of one.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ np: 2
 open_tracer: false
 use_cache: false
 process:
-  - image_shape_filter: {{min_width: 300, min_height: 300}}
-  - text_length_filter: {{min_len: 10, max_len: 240}}
+  - image_shape_filter: {{min_width: 300, min_height: 300, batch_size: 1}}
+  - text_length_filter: {{min_len: 10, max_len: 200, text_key: caption}}
   - image_deduplicator: {{method: phash}}
 """
 

@@ -1,7 +1,7 @@
 """The pairs with `codi2 build`: usage: python ours.py FOLDER OUT (in this project's environment)
 
-Decodes, filters by caption, rejects exact and near duplicates, writes media of 64 px and WebDataset shards of samples, and names
-every row that is left out. There is no filter by the sides of the original.
+Decodes, filters by sides and caption, rejects exact and near duplicates, writes media of 64 px and WebDataset shards of samples,
+and names every row that is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ image: {{size: 64}}
 corpora: [{{name: webdataset, label: pairs, path: "{folder}/tars", options: {{licence: CC0-1.0}}}}]
 signals: [{{op: phash}}]
 filters:
+  - {{modality: image, reject: "least(source_width, source_height) < 300", reason: a side of under 300 pixels}}
   - {{modality: image, reject: "length(caption) not between 10 and 200", reason: caption too short or too long}}
 duplicates: [{{modality: image, by: perceptual, drop: true}}]
 tasks: {{text_to_image: {{train: 100000, validation: 1000, test: 1000}}}}
