@@ -1,6 +1,7 @@
 """What serving costs and what it withstands, on the real Ray Serve application.
 
     python benchmarks/serving.py [CHECKPOINT] [--requests 64] [--at-once 32]             together against one by one
+    python benchmarks/serving.py [CHECKPOINT] --precisions float32 auto                  images a second, first bytes
     python benchmarks/serving.py [CHECKPOINT] --soak 300 [--kill-every 30] [--replicas 2]   under load, replicas killed
 
 Without a checkpoint a tiny model with random weights is made: the figures are about the machinery, not the media. Exit
@@ -16,11 +17,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, get_args
 
 import httpx
 import numpy as np
@@ -28,6 +30,7 @@ from PIL import Image
 from soak import soak
 from tiny import tiny
 
+from codi2_model.checkpoints.device import Precision
 from codi2_model.serving.http.media import encoded, image_to_url
 
 Body = dict[str, Any]
@@ -67,16 +70,18 @@ MIXES: dict[str, Callable[[int], Body]] = {
 
 
 @contextmanager
-def serving(checkpoint: Path, at_once: int, replicas: int = 1) -> Iterator[str]:
-    """The address of the application, warm."""
+def serving(
+    checkpoint: Path, at_once: int, replicas: int = 1, precision: Precision = "auto", warm: bool = True
+) -> Iterator[str]:
+    """The URL of the application, after a request of each kind if `warm`."""
     from codi2_model.serving.deploy.app import serve
     from codi2_model.serving.deploy.settings import ServerSettings
 
-    settings = ServerSettings(max_batch=16, queue=2 * at_once, replicas=replicas)
+    settings = ServerSettings(max_batch=16, queue=2 * at_once, replicas=replicas, precision=precision)
     server = serve(checkpoint, port=0, blocking=False, model_id="codi2", settings=settings)
     assert server is not None
     with server:
-        for n in range(8):
+        for n in range(8 if warm else 0):
             httpx.post(f"{server.url}/v1/chat/completions", json=tasks_in_turn(n), timeout=300).raise_for_status()
         yield server.url
 
@@ -99,12 +104,47 @@ def together(url: str, mix: str, count: int, at_once: int) -> bool:
     return set(codes) == {200}
 
 
+def by_precision(checkpoint: Path, precisions: Sequence[Precision], count: int, at_once: int) -> None:
+    """Images a second, time to the first byte and the first request after the start, for each precision in turns."""
+    print("| decoders | first request, s | first byte, s | one image, s | images/s, together | of the first |")
+    print("|---|---|---|---|---|---|")
+    rates: list[float] = []
+    for precision in precisions:
+        with serving(checkpoint, at_once, precision=precision, warm=False) as url:
+            first = streamed(url, 0)[1]
+            alone = [streamed(url, n) for n in range(1, 9)]
+            with ThreadPoolExecutor(at_once) as pool:
+                list(pool.map(lambda n: streamed(url, n), range(at_once)))
+                begun = time.perf_counter()
+                list(pool.map(lambda n: streamed(url, n), range(count)))
+            rates.append(count / (time.perf_counter() - begun))
+        byte, whole = (median(column) for column in zip(*alone, strict=True))
+        ratio = rates[-1] / rates[0]
+        print(f"| {precision} | {first:.2f} | {byte:.3f} | {whole:.3f} | {rates[-1]:.2f} | {ratio:.2f} |", flush=True)
+
+
+def streamed(url: str, n: int) -> tuple[float, float]:
+    """Seconds to the first and to the last byte of a streamed image, with the model's own number of steps."""
+    body = {**asking(n, "image"), "stream": True}
+    body.pop("steps")
+    begun, first = time.perf_counter(), None
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=300) as answer:
+        answer.raise_for_status()
+        for _ in answer.iter_bytes():
+            first = first or time.perf_counter() - begun
+    assert first is not None
+    return first, time.perf_counter() - begun
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?")
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--mix", choices=MIXES, action="append", help="may be repeated; tasks and media by default")
+    parser.add_argument(
+        "--precisions", choices=get_args(Precision), nargs="+", help="compare precisions of the decoders"
+    )
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--kill-every", type=float, default=0.0, metavar="SECONDS", help="0: no replica is killed")
     parser.add_argument("--victim", choices=("model", "ingress"), default="model", help="of which deployment")
@@ -112,6 +152,9 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="codi2-bench-") as folder:
         checkpoint = Path(chosen.checkpoint) if chosen.checkpoint else tiny(Path(folder) / "checkpoint")
+        if chosen.precisions:
+            by_precision(checkpoint, chosen.precisions, chosen.requests, chosen.at_once)
+            return 0
         with serving(checkpoint, chosen.at_once, chosen.replicas) as url:
             if chosen.soak:
                 good = soak(url, tasks_in_turn, chosen.soak, chosen.at_once, chosen.kill_every, chosen.victim)

@@ -1,13 +1,30 @@
-"""Device and thread count of a training run: the hardware settings on which its exact bits depend."""
+"""Device: what a training run recorded of it, and whether it multiplies bfloat16."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from codi2_storage.locations.files import write_whole
 
+if TYPE_CHECKING:
+    import torch
+
 FILE = "machine.json"
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether to compute in bfloat16. `auto`: on GPUs, and on CPUs with instructions for it (AVX512-BF16 or AMX)."""
+    import torch
+
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def record_device(out: Path) -> None:

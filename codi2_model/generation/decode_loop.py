@@ -342,5 +342,6 @@ def values(model: Any, modality: str, media: torch.Tensor, upscale: bool = False
         return [to_image(image) for image in (upscaler(media) if upscale and upscaler is not None else media)]
     if modality == "video":
         return [to_frames(video, config.video) for video in media]
-    waves = media[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(media, config.audio)
+    with torch.autocast(media.device.type, enabled=False):  # the vocoder's sums need float32
+        waves = media[:, 0] * 2 - 1 if config.audio.form == "wave" else to_waveform(media, config.audio)
     return list(waves.cpu().numpy().astype(np.float32))

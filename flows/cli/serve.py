@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from codi2_flows.cli.common import AT_LEAST_1, DEFAULT_ROOT, Port, Root, Workers, check_folder, positive, print_model
 from codi2_flows.runtime.temporary_server import start_server
+from codi2_model.checkpoints.device import Precision
 from codi2_storage.errors import UsageError
 
 Checkpoint = Annotated[
@@ -94,6 +95,10 @@ def serve(
         int, Parameter(validator=AT_LEAST_1, help="Largest number of model replicas; Ray scales with the load.")
     ] = 1,
     split_decoders: Annotated[bool, Parameter(help="Run decoders as separate deployments, for clusters.")] = False,
+    precision: Annotated[
+        Precision,
+        Parameter(help="Precision of the decoders. auto: bfloat16 where the processor has instructions for it."),
+    ] = "auto",
     queue: Annotated[
         int, Parameter(validator=AT_LEAST_1, help="Active requests of each replica; further ones get status 429.")
     ] = 64,
@@ -126,6 +131,7 @@ def serve(
         remote_hosts=tuple(allow_remote or ()),
         replicas=replicas,
         split_decoders=split_decoders,
+        precision=precision,
         queue=queue,
         timeout_s=timeout,
     )

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
+from codi2_model.checkpoints.device import uses_bfloat16
 from codi2_model.generation.events import Progress
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.openai.chat_response import Accepted, Failed, ServerEvent
@@ -43,7 +44,7 @@ def application(
             options |= {"version": version, "_internal": True}
         return deployment.options(**options)
 
-    split = {name: placed(_decoder(ray_serve, name, gpu)).bind(settings.timeout_s) for name in decoders}
+    split = {name: placed(_decoder(ray_serve, name, gpu)).bind(settings) for name in decoders}
     model = placed(_model(ray_serve, settings, gpu)).bind(settings, split)
     return placed(_ingress(ray_serve, settings)).bind(model, settings)
 
@@ -55,8 +56,9 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
         name=modality, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0, "num_gpus": 0.2 if gpu else 0}
     )
     class Decoder:
-        def __init__(self, keep_s: float) -> None:
-            self.models = ModelCache(self._load, keep_s)
+        def __init__(self, settings: ServerSettings) -> None:
+            self.precision = settings.precision
+            self.models = ModelCache(self._load, settings.timeout_s)
 
         def _load(self, served: ServedModel) -> Any:
             from codi2_model.serving.scheduler.engine import Engine
@@ -86,7 +88,9 @@ def _decoder(ray_serve: Any, modality: str, gpu: bool) -> Any:
             for served, key in {(served, request.key()) for served, request in requests}:
                 numbers = [n for n, (owner, request) in enumerate(requests) if (owner, request.key()) == (served, key)]
                 model = self.models.get(served)
-                for n, value in zip(numbers, decode(model, [requests[n][1] for n in numbers]), strict=True):
+                half = uses_bfloat16(self.precision, model.device)
+                values = decode(model, [requests[n][1] for n in numbers], half=half)
+                for n, value in zip(numbers, values, strict=True):
                     media[n] = value
             return media
 
@@ -140,7 +144,7 @@ def _model(ray_serve: Any, settings: ServerSettings, gpu: bool) -> Any:
             from codi2_model.serving.scheduler.decode_requests import run_jobs
 
             if (decoder := self.decoders.get(jobs[0].request.modality)) is None:
-                run_jobs(model, jobs)
+                run_jobs(model, jobs, uses_bfloat16(self.settings.precision, model.device))
                 return
             waiting = []
             for job in jobs:

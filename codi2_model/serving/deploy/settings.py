@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from codi2_model.checkpoints.device import Precision
 from codi2_storage.errors import UsageError
 from codi2_storage.locations.urls import UrlError, parse_host
 
@@ -40,6 +41,8 @@ class ServerSettings:
     """Conversations whose key-value cache is kept; the least recently used one is evicted first."""
     replicas: int = 1
     split_decoders: bool = False
+    precision: Precision = "auto"
+    """Precision of the decoders. auto: bfloat16 where the processor multiplies it, else float32."""
     limits: Limits = None  # type: ignore[assignment]
     """Default: `Limits()`, created late because its module imports the media libraries."""
 
@@ -47,6 +50,8 @@ class ServerSettings:
         for name in ("queue", "max_batch", "workers", "replicas", "sessions"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"precision {self.precision}: must be one of {', '.join(get_args(Precision))}")
         if self.timeout_s <= 0:
             raise UsageError(f"timeout {self.timeout_s}: must be above 0 seconds")
         if self.token is not None and not self.token.isascii():

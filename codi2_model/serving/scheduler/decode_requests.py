@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,8 @@ class DecodeJob:
         self.active.fail(error)
 
 
-def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
-    """Decode jobs with equal keys in one batch, and send progress to their requests."""
+def run_jobs(model: Any, jobs: Sequence[DecodeJob], half: bool = False) -> None:
+    """Decode jobs with equal keys in one batch, in bfloat16 if `half`, and send progress to their requests."""
 
     def step(number: int, previews: list[Any] | None) -> bool:
         for n, job in enumerate(jobs):
@@ -64,17 +65,22 @@ def run_jobs(model: Any, jobs: Sequence[DecodeJob]) -> None:
             job.active.push(Progress(request.number, number, request.steps, preview))
         return not all(job.cancelled for job in jobs)
 
-    media = decode(model, [job.request for job in jobs], step)
+    media = decode(model, [job.request for job in jobs], step, half)
     for job, value in zip(jobs, media, strict=False):  # empty if all were cancelled
         job.active.push(MediumDone(job.request.number, job.request.modality, value))
 
 
 @torch.no_grad()
-def decode(model: Any, requests: Sequence[DecodeRequest], step: Step | None = None) -> list[Any]:
-    """Decode requests with equal keys. Returns one medium for each.
+def decode(model: Any, requests: Sequence[DecodeRequest], step: Step | None = None, half: bool = False) -> list[Any]:
+    """Decode requests with equal keys, in bfloat16 if `half`. Returns one medium for each.
 
     `step` is called after every step with previews (or None). If it returns False, decoding ends and the result is empty.
     """
+    with torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext():
+        return _decode(model, requests, step)
+
+
+def _decode(model: Any, requests: Sequence[DecodeRequest], step: Step | None) -> list[Any]:
     first = requests[0]
     device = model.device
     inputs = [

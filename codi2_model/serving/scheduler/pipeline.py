@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
+from codi2_model.checkpoints.device import uses_bfloat16
 from codi2_model.serving.deploy.settings import ServerSettings
 from codi2_model.serving.http.metrics import Numbers
 from codi2_model.serving.openai.chat_response import Failed, Finished, ServerEvent
@@ -58,7 +59,8 @@ class Pipeline:
         self._under_way = 0
         self._seconds = 1.0  # moving average of the duration of a reply
         workers = settings.workers if engine.model.device.type == "cpu" else 1  # parallel batches do not help on a GPU
-        run = decoder or (lambda jobs: run_jobs(engine.model, jobs))
+        half = uses_bfloat16(settings.precision, engine.model.device)
+        run = decoder or (lambda jobs: run_jobs(engine.model, jobs, half))
         self.language: Stage[ActiveRequest] = Stage("language", self._write, lambda _: None, settings.max_batch)
         self.decoders: dict[str, Stage[DecodeJob]] = {
             name: Stage(name, run, lambda job: job.request.key(), settings.max_batch, workers)
