@@ -33,7 +33,7 @@ def main(folder: str, out: str) -> None:
     config.write_text(CONFIG.format(folder=folder, out=out))
     DefaultExecutor(init_configs(["--config", str(config)])).run()
     kept = sum(1 for _ in (Path(out) / "kept.jsonl").open())
-    print(json.dumps({"kept": kept}))
+    print(json.dumps({"kept": kept}), file=sys.__stdout__)  # sys.stdout is redirected to the log
 
 
 if __name__ == "__main__":

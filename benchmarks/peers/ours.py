@@ -35,16 +35,13 @@ def main(folder: str, out: str) -> None:
         [*codi2, "build", str(recipe), "--root", out, "--workers", "2"], check=True, stdout=subprocess.DEVNULL
     )
 
-    sql = """select count(*) filter (where stage = 'ingest') as damaged, count(*) filter (where op like '%duplicate%') as duplicates,
+    sql = """select (select count(distinct asset_id) from assets where modality = 'image' and shard is not null) as kept,
+                    count(*) filter (where stage = 'ingest') as damaged,
+                    count(*) filter (where op like '%duplicate%') as duplicates,
                     count(*) filter (where op = 'filter') as filtered from rejects"""
-    kept = "select count(distinct asset_id) as kept from assets where modality = 'image' and shard is not null"
-    print(json.dumps({**query(codi2, out, sql), **query(codi2, out, kept)}))
-
-
-def query(codi2: list[str], root: str, sql: str) -> dict[str, int]:
-    done = subprocess.run([*codi2, "query", sql, "--root", root, "--json"], check=True, capture_output=True, text=True)
-    [row] = json.loads(done.stdout)
-    return row
+    done = subprocess.run([*codi2, "query", sql, "--root", out, "--json"], check=True, capture_output=True, text=True)
+    [counts] = json.loads(done.stdout)
+    print(json.dumps(counts))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from codi2_datasets.media.decoding.colour import WHITE, over_white
 from codi2_datasets.media.decoding.svg import render_svg
 
 SVG = "image/svg+xml"
+GAP = 3.0  # more than six times too large: averaged to three times first, 2.5 times as fast; differs by 0.15 of 255 on average
 
 
 def normalise_image(payload: bytes, media_type: str, size: int = 64) -> bytes:
@@ -48,7 +49,7 @@ def fit(image: Image.Image, size: int) -> Image.Image:
     scale = size / max(width, height)
     target = max(1, round(width * scale)), max(1, round(height * scale))
     if image.size != target:
-        image = image.resize(target, Image.Resampling.LANCZOS)
+        image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=GAP)
     if target == (size, size):
         return image
     square = Image.new("RGB", (size, size), WHITE)
