@@ -30,8 +30,8 @@ from codi2_storage.build_cache import FOLDER
 from codi2_storage.catalog.sql import identifier, literal, literals
 from codi2_storage.store import Store
 
-SAMPLES_PER_RANGE = 1_000_000
-MEMORY = "3GB"  # of a range; DuckDB spills beyond it
+SAMPLES_PER_RANGE = 250_000  # the ordered sums over a sample's parts do not spill: a million samples need more than 4 GB
+MEMORY = "3GB"  # of a range
 DATABASE = "task.duckdb"
 SHARED = (
     "selected",
