@@ -30,7 +30,7 @@ from codi2_storage.build_cache import FOLDER
 from codi2_storage.catalog.sql import identifier, literal, literals
 from codi2_storage.store import Store
 
-SAMPLES_PER_RANGE = 250_000  # the ordered sums over a sample's parts do not spill: a million samples need more than 4 GB
+SAMPLES_PER_RANGE = 250_000  # a million need over 4 GB: the ordered sums over parts do not spill
 MEMORY = "3GB"  # of a range
 DATABASE = "task.duckdb"
 SHARED = (
