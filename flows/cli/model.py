@@ -26,7 +26,10 @@ from codi2_model.evaluation.bench.profiles import PROFILES, QUICK
 from codi2_storage.catalog.catalog import Catalog
 
 Start = Annotated[
-    str, Parameter(help="Initial weights: scratch, champion (the promoted model), or the id of a checkpoint.")
+    str,
+    Parameter(
+        help="Initial weights: scratch, champion (the promoted model), shipped, or a checkpoint by its id or folder."
+    ),
 ]
 
 
