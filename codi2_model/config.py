@@ -236,6 +236,13 @@ class CoDi2Config(PretrainedConfig):
         """Encoder options of a modality, or the name of a family."""
         return getattr(self, f"{modality}_encoder")
 
+    def remove_reconstruction(self) -> None:
+        """Describe the same model without the encoders' reconstruction networks, which only the stage `align` uses."""
+        for modality in self.modalities:
+            options = self.encoder(modality)
+            if isinstance(options, EncoderOptions):
+                setattr(self, f"{modality}_encoder", dataclasses.replace(options, reconstruct=False))
+
     def decoder(self, modality: str) -> Decoder:
         """Decoder options of a modality."""
         return getattr(self, f"{modality}_decoder")

@@ -19,8 +19,8 @@ _PARTS = _schema(
 # names the group of near-duplicates; an asset without near-duplicates names itself.
 _ASSETS = _schema(
     asset_id=S, source_row_id=S, source_sha256=S, corpus=S, modality=S, media_type=S, bytes=I, width=I, height=I,
-    source_width=I, source_height=I, duration_s=F, caption=S, attributes=S, licence=S, split=S, holdout=S, near=S, shard=S, member=S, offset=I, text=S, op=S,
-    params=S, inputs=pa.list_(S),
+    source_width=I, source_height=I, duration_s=F, caption=S, attributes=S, licence=S, split=S, holdout=S, near=S,
+    shard=S, member=S, offset=I, text=S, op=S, params=S, inputs=pa.list_(S),
 )  # fmt: skip
 
 TABLES: dict[str, pa.Schema] = {

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from codi2_model import CoDi2ForConditionalGeneration, CoDi2Processor
-from codi2_model.options import EncoderOptions, TransformerOptions
+from codi2_model.options import TransformerOptions
 
 ATTRIBUTION = "ATTRIBUTION"
 PACKAGES = {
@@ -47,10 +46,7 @@ def ship(
 
 def remove_training_modules(model: Any) -> None:
     """Remove the reconstruction networks, which only training uses."""
-    for modality in model.config.modalities:
-        options = model.config.encoder(modality)
-        if isinstance(options, EncoderOptions):
-            setattr(model.config, f"{modality}_encoder", replace(options, reconstruct=False))
+    model.config.remove_reconstruction()
     model.encoders.sketches = nn.ModuleDict()
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from codi2_model.checkpoints.device import Precision
 from codi2_storage.errors import UsageError
 from codi2_storage.typed_data import KeyFault, read_yaml, typed
 
@@ -225,7 +226,7 @@ class TrainConfig:
     does not depend on it. Older configs name it `workers`, which is still accepted."""
     threads: int = 0
     """CPU threads of torch, summed over all workers; 0: torch's default. Exact resume needs the same number."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Precision of the computation; weights stay in float32. auto: bfloat16 on a GPU, float32 on a CPU."""
     gradient_checkpointing: bool = False
     """Recompute the activations of the language model's layers in the backward pass, to save memory."""

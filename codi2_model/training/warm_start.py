@@ -6,14 +6,11 @@ must equal those of the checkpoint.
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codi2_model.config import CoDi2Config
-from codi2_model.options import EncoderOptions
 from codi2_model.training.config import TrainConfig
 from codi2_storage.errors import UsageError
 
@@ -68,22 +65,13 @@ def check(start: str | Path, config: TrainConfig) -> None:
         raise UsageError(f"{start}: not a checkpoint: {str(error).splitlines()[0]}") from error
     wanted = model_config(config)
     if config.align.steps == 0:
-        existing, wanted = without_reconstruction(existing), without_reconstruction(wanted)
+        existing.remove_reconstruction()
+        wanted.remove_reconstruction()
     if differing := part_differences(existing, wanted):
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise UsageError(
             f"{start}: the weights do not fit the config: {differing[0]}{more}; train from scratch, or change the config"
         )
-
-
-def without_reconstruction(config: CoDi2Config) -> CoDi2Config:
-    """The config of the same model without the encoders' reconstruction networks."""
-    smaller = copy.deepcopy(config)
-    for name in smaller.modalities:
-        options = smaller.encoder(name)
-        if isinstance(options, EncoderOptions):
-            setattr(smaller, f"{name}_encoder", replace(options, reconstruct=False))
-    return smaller
 
 
 def part_differences(existing: CoDi2Config, config: CoDi2Config) -> list[str]:

@@ -42,8 +42,8 @@ def normalise_video(
 ) -> NormalisedVideo:
     """Encode a video as `size` x `size` MP4 at `fps`: uncropped, centred, aspect ratio kept, transparency over white.
 
-    Frame k shows what the source shows at k / fps seconds. Videos longer
-    than `max_seconds` are cut there. Raises MediaError for files that are corrupt, empty, too large, or a single image.
+    Frame k shows what the source shows at k / fps seconds. Videos longer than `max_seconds` are cut there. Raises
+    MediaError for files that are corrupt, empty, too large, or a single image.
     """
     source = animation(payload) if media_type in ANIMATED_IMAGES else video(payload)
     frames: list[np.ndarray] = []

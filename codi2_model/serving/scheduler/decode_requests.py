@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +75,7 @@ def decode(model: Any, requests: Sequence[DecodeRequest], step: Step | None = No
 
     `step` is called after every step with previews (or None). If it returns False, decoding ends and the result is empty.
     """
-    with torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext():
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
         return _decode(model, requests, step)
 
 
